@@ -1,0 +1,132 @@
+"""What an adapter says of itself, and where published adapters live in the store.
+
+adapters/<name>/<version>/...            immutable; exists once its manifest.json is there
+adapters/<name>/champion.json            which version answers; moves by compare-and-swap
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from components.common.base_model import describe
+from components.common.errors import UserError
+from components.common.provenance import MANIFEST, list_files, read_json, write_json
+from components.common.recipe import Precision, Quantization, Windows
+from components.common.store import Conflict, Store, download_folder, open_store
+
+CARD = "clinadapt.json"
+
+
+class Card(BaseModel):
+    """The facts that prediction needs, kept beside the adapter's weights as clinadapt.json."""
+
+    recipe: Literal["classify"] = "classify"
+    labels: list[str]
+    label_sets: list[list[int]]
+    windows: Windows
+    base_model: str
+    base_digest: str
+    quantization: Quantization
+    precision: Precision
+    seed: int
+    temperature: float = 1.0
+
+    def set_names(self) -> list[str]:
+        """What the outputs of the head are called: `Orthopedic + Surgery`."""
+        return [" + ".join(self.labels[i] for i in members) for members in self.label_sets]
+
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """Raises UserError when the folder holds no adapter of ours."""
+        try:
+            return cls.model_validate(read_json(folder / CARD))
+        except (OSError, ValueError, ValidationError) as error:
+            raise UserError(f"{folder} holds no Clinadapt adapter: {CARD} is missing or broken") from error
+
+    def write(self, folder: Path) -> None:
+        """Write clinadapt.json into `folder`."""
+        write_json(folder / CARD, self.model_dump())
+
+    def check_base(self) -> None:
+        """Raises UserError when the base model is no longer the one that the adapter was trained on."""
+        if describe(self.base_model).digest != self.base_digest:
+            raise UserError(
+                f"base model '{self.base_model}' has changed since this adapter was trained: restore it or train again"
+            )
+
+
+def champion(store: Store, name: str) -> tuple[str, str] | None:
+    """(version, etag of the pointer) of the champion, or None where there is none."""
+    try:
+        data, etag = store.get(f"adapters/{name}/champion.json")
+    except KeyError:
+        return None
+    return json.loads(data)["version"], etag
+
+
+def promote(store: Store, name: str, version: str, seen: str, facts: dict[str, Any]) -> None:
+    """Move the champion pointer to `version` if it still is what the gate saw (its etag; empty: there was none).
+
+    Raises:
+        UserError: another run moved it in between.
+    """
+    data = json.dumps({"version": version, **facts}, indent=2).encode()
+    try:
+        store.put(f"adapters/{name}/champion.json", data, if_absent=not seen, if_match=seen or None)
+    except Conflict as error:
+        raise UserError(
+            f"another run has changed the champion of '{name}' since the gate compared with it: run again"
+        ) from error
+
+
+def locate(adapter: str, store_uri: str) -> tuple[Store, str]:
+    """(store, prefix) of an adapter given as a name (its champion), as name/version or as the URI of a version.
+
+    Raises:
+        UserError: there is no such adapter.
+    """
+    if "://" in adapter:
+        root, marker, prefix = adapter.rstrip("/").rpartition("/adapters/")
+        if not marker:
+            raise UserError(
+                f"'{adapter}' is no adapter: write <store>/adapters/<name>/<version>, or its name with --store"
+            )
+        store, name = open_store(root), prefix
+    else:
+        store, name = open_store(store_uri), adapter.strip("/")
+    if "/" not in name:
+        found = champion(store, name)
+        if found is None:
+            known = sorted({key.split("/")[1] for key in store.list("adapters/")})
+            raise UserError(f"no adapter '{name}' in {store.uri}; there are: {', '.join(known) or 'none yet'}")
+        name = f"{name}/{found[0]}"
+    if not store.exists(f"adapters/{name}/{MANIFEST}"):
+        raise UserError(f"no adapter version '{name}' in {store.uri}: list the folder adapters/ to see what there is")
+    return store, f"adapters/{name}"
+
+
+def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
+    """Download a published adapter into a temporary folder and verify every file against its manifest.
+
+    Returns:
+        (folder, URI of the version).
+
+    Raises:
+        UserError: there is none, or a file is not what was published.
+    """
+    store, prefix = locate(adapter, store_uri)
+    folder = Path(tempfile.mkdtemp(prefix="clinadapt-adapter-"))
+    download_folder(store, prefix, folder)
+    wanted = read_json(folder / MANIFEST)["files"]
+    found = list_files(folder)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise UserError(
+                f"{prefix}/{name} is not what was published (size or sha256 differ): publish this version again"
+            )
+    return folder, f"{store.uri}/{prefix}"

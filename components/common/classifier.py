@@ -1,0 +1,245 @@
+"""A sequence classifier with a LoRA adapter: load it, cut notes into windows, pool their logits, predict.
+
+The only place that turns text into class probabilities: training validates with it, evaluation scores with it, the
+command line and the review page answer with it. It is the one module of `common` that imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from scipy.special import softmax
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig
+
+from components.common.adapter import Card
+from components.common.base_model import fetch
+from components.common.errors import UserError
+from components.common.label_sets import label_logits
+from components.common.recipe import Precision, Quantization, Windows
+
+# Kept in full precision when the base is quantised. As patterns: transformers takes a bare name for the beginning or
+# the end of a module's path, and would miss the dense layer in `bert.pooler.dense`.
+_HEADS = [rf"(.*\.)?{name}" for name in ("classifier", "score", "pooler")]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TOKENS_A_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Notes as token windows.
+
+    Attributes:
+        windows: per note, its windows as lists of token ids, special tokens included.
+        tokens: per note, tokens of the whole note without special tokens, shape (notes,).
+        seen: per note, how many of them stand in its windows, shape (notes,).
+    """
+
+    windows: list[list[list[int]]]
+    tokens: np.ndarray
+    seen: np.ndarray
+
+    def unseen_share(self) -> float:
+        """Share of all tokens that the model does not see."""
+        return float(1 - self.seen.sum() / max(1, self.tokens.sum()))
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_precision(wanted: Precision) -> Precision:
+    """What `auto` means here: bf16 where the hardware multiplies it (Ampere and later; AMX or AVX512-BF16), else
+    fp16 on a GPU and fp32 on a CPU."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+    flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""  # noqa: PTH110
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+
+
+def autocast(precision: Precision) -> AbstractContextManager[Any]:
+    """Mixed precision for forward passes; does nothing for fp32."""
+    return torch.autocast(device().type, dtype=_DTYPES[precision], enabled=precision != "fp32")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a base model or adapter; its pad token is eos where it has none (pooling goes by length)."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(
+    uri: str, outputs: Sequence[str], quantization: Quantization, precision: Precision, pad: int, seed: int
+) -> torch.nn.Module:
+    """A base model with an untrained head (drawn from `seed`) for `outputs`; its own dropout is off, as it is frozen.
+
+    Raises:
+        UserError: the model cannot be found, or its architecture has no sequence classifier.
+    """
+    torch.manual_seed(seed)
+    compute = _DTYPES[precision] if torch.cuda.is_available() else torch.float32
+    four_bit = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=_DTYPES[precision],
+        llm_int8_skip_modules=_HEADS,
+    )
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            fetch(uri),
+            num_labels=len(outputs),
+            id2label=dict(enumerate(outputs)),
+            label2id={name: i for i, name in enumerate(outputs)},
+            pad_token_id=pad,
+            dtype=compute,
+            attn_implementation=None if torch.cuda.is_available() else "eager",  # SDPA's bf16 backward is slow on CPUs
+            use_safetensors=True,
+            trust_remote_code=False,
+            quantization_config=four_bit if quantization == "nf4" else None,
+            device_map={"": device()},
+        )
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(f"base model '{uri}' cannot be loaded as a sequence classifier: {reason}") from error
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if quantization == "nf4" and hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # bitsandbytes would repack weights that then have no gradient
+    return model
+
+
+def prepare(tokenizer: Any, texts: Sequence[str], windows: Windows) -> Prepared:
+    """Tokenise notes into windows. A special token that a note spells out is read as plain text."""
+    encoded = tokenizer(
+        list(texts),
+        max_length=windows.length,
+        truncation=True,
+        return_overflowing_tokens=True,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    extra = tokenizer.num_special_tokens_to_add()
+    cut: list[list[list[int]]] = [[] for _ in texts]
+    tokens = np.zeros(len(texts), dtype=np.int64)
+    seen = np.zeros(len(texts), dtype=np.int64)
+    for owner, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
+        tokens[owner] += len(ids) - extra
+        if len(cut[owner]) < windows.most:
+            cut[owner].append(ids)
+            seen[owner] += len(ids) - extra
+    return Prepared(cut, tokens, seen)
+
+
+def pad_batch(windows: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
+    """Right-padded input_ids and attention_mask, shape (windows, longest)."""
+    longest = max(map(len, windows))
+    ids = torch.full((len(windows), longest), pad)
+    mask = torch.zeros_like(ids)
+    for row, window in enumerate(windows):
+        ids[row, : len(window)] = torch.tensor(window)
+        mask[row, : len(window)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def pool(logits: torch.Tensor, owner: torch.Tensor, lengths: torch.Tensor, notes: int) -> torch.Tensor:
+    """Average the logits of each note's windows, weighted by their lengths.
+
+    Args:
+        logits: (windows, outputs).
+        owner: (windows,), the number of the note that a window belongs to.
+        lengths: (windows,), in tokens.
+        notes: how many notes there are.
+
+    Returns:
+        (notes, outputs) in fp32.
+    """
+    weights = lengths.to(logits.device, torch.float32)
+    total = torch.zeros(notes, device=logits.device).index_add(0, owner, weights)
+    weighted = logits.float() * (weights / total[owner])[:, None]
+    return torch.zeros(notes, logits.shape[1], device=logits.device).index_add(0, owner, weighted)
+
+
+def predict_logits(model: torch.nn.Module, prepared: Prepared, pad: int, precision: Precision) -> np.ndarray:
+    """Pooled logits of every note, shape (notes, outputs). Windows of like length share a batch; the same notes in
+    the same order give the same bits."""
+    model.eval()
+    flat = [(window, owner) for owner, cut in enumerate(prepared.windows) for window in cut]
+    order = sorted(range(len(flat)), key=lambda i: -len(flat[i][0]))
+    logits: list[torch.Tensor] = [torch.empty(0)] * len(flat)
+    with torch.inference_mode(), autocast(precision):
+        for batch in _batches(order, [len(window) for window, _ in flat]):
+            inputs = pad_batch([flat[i][0] for i in batch], pad)
+            out = model(**{name: tensor.to(device()) for name, tensor in inputs.items()}).logits
+            for i, row in zip(batch, out.float().cpu(), strict=True):
+                logits[i] = row
+    owner = torch.tensor([owner for _, owner in flat])
+    lengths = torch.tensor([len(window) for window, _ in flat])
+    return pool(torch.stack(logits), owner, lengths, len(prepared.windows)).numpy()
+
+
+def _batches(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for i in order:
+        if batch and lengths[batch[0]] * (len(batch) + 1) > _TOKENS_A_BATCH:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+class Classifier:
+    """A base model with an adapter, ready to answer."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load the adapter in `folder` (adapter_model.safetensors, clinadapt.json, tokenizer) onto its base model.
+
+        Raises:
+            UserError: the base model cannot be had, or is not the one that the adapter was trained on.
+        """
+        self.card = Card.read(folder)
+        self.card.check_base()
+        self.precision = resolve_precision(self.card.precision)
+        self.tokenizer = load_tokenizer(folder)
+        base = load_base(
+            self.card.base_model,
+            self.card.set_names(),
+            self.card.quantization,
+            self.precision,
+            self.tokenizer.pad_token_id,
+            self.card.seed,
+        )
+        self.model = PeftModel.from_pretrained(base, str(folder))
+
+    def prepare(self, texts: Sequence[str]) -> Prepared:
+        """Cut notes into windows, as in training."""
+        return prepare(self.tokenizer, texts, self.card.windows)
+
+    def logits(self, prepared: Prepared) -> np.ndarray:
+        """Log probabilities of the labels, shape (notes, labels)."""
+        over_sets = predict_logits(self.model, prepared, self.tokenizer.pad_token_id, self.precision)
+        return label_logits(over_sets, self.card.label_sets, len(self.card.labels))
+
+    def base_logits(self, prepared: Prepared) -> np.ndarray:
+        """The same of the base model with its untrained head."""
+        with self.model.disable_adapter():
+            return self.logits(prepared)
+
+    def probabilities(self, prepared: Prepared) -> np.ndarray:
+        """Calibrated probabilities, shape (notes, labels): softmax of the logits over the published temperature."""
+        return softmax(self.logits(prepared) / self.card.temperature, axis=1)

@@ -1,0 +1,146 @@
+"""Every knob of a run, validated. A profile is a YAML file of these sections; a step gets its own section.
+
+No torch here: the command line, preflight and the compiler read it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Quantization = Literal["none", "nf4"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ADAPTER_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+class Section(BaseModel):
+    """An unknown name is an error, so that a typing slip is never a setting that does nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Notes(Section):
+    """download: what to read and which rows to keep.
+
+    Attributes:
+        text_column, label_column: names in the source; by default those of the Kaggle file of MTSamples.
+        labels: keep only these; all when empty.
+        top_labels: keep the most frequent so many of them; all when 0.
+        longest_note: characters; a longer note is quarantined (the longest of MTSamples has about 33,000).
+    """
+
+    text_column: str = "transcription"
+    label_column: str = "medical_specialty"
+    labels: list[str] = []
+    top_labels: int = Field(default=0, ge=0)
+    longest_note: int = Field(default=200_000, ge=1)
+
+
+class Split(Section):
+    """format: how notes are told apart and split.
+
+    Attributes:
+        near_duplicate: 8-gram Jaccard similarity from which two notes are near duplicates.
+        seed: of the split.
+    """
+
+    near_duplicate: float = Field(default=0.3, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class Windows(Section):
+    """How a long note is read: cut into windows of `length` tokens (special tokens included), of which at most
+    `most` are read; their logits are averaged, weighted by tokens. Tokens past that are counted as unseen."""
+
+    length: int = Field(default=256, ge=16)
+    most: int = Field(default=16, ge=1)
+
+
+class Lora(Section):
+    """peft's LoraConfig, by its own names. `dropout` above 0 costs two thirds of a step on a CPU."""
+
+    r: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    modules_to_save: list[str] = []
+
+
+class Train(Section):
+    """train: the base model and how the adapter is trained.
+
+    Attributes:
+        windows: how a long note is read.
+        train_windows: windows of each note drawn at random for each epoch; all of them where a note has fewer.
+        smallest_label_set: notes that have to share a set of labels for it to be a class of its own (see label_sets).
+        class_weights: `balanced` weighs a label by the inverse of its share of rows.
+        warmup: share of all steps; the learning rate then falls along a cosine.
+        patience: epochs without a better validation loss after which training stops.
+        seed: of the head, the order of the notes and the windows drawn.
+    """
+
+    base_model: str
+    lora: Lora = Lora()
+    quantization: Quantization = "none"
+    precision: Precision = "auto"
+    windows: Windows = Windows()
+    train_windows: int = Field(default=2, ge=1)
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    smallest_label_set: int = Field(default=5, ge=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    patience: int = Field(default=2, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class Gate(Section):
+    """gate: what a candidate needs, in accuracy over rows.
+
+    Attributes:
+        gain_over_before: at least so much better than the base with its untrained head, by the lower end of the
+            interval of the paired difference.
+        gain_over_majority: the same against the majority class.
+        worse_than_champion: p below which it counts as worse than the champion (one-sided paired permutation test).
+    """
+
+    gain_over_before: float = 0.05
+    gain_over_majority: float = 0.0
+    worse_than_champion: float = Field(default=0.05, gt=0, lt=1)
+
+
+class Resources(Section):
+    """What a step asks of the cluster. Memory in Kubernetes units; `gpu_memory_gib` is what the estimate is held
+    against."""
+
+    cpu: str = "2"
+    memory: str = "4Gi"
+    gpu: int = Field(default=0, ge=0)
+    gpu_type: str = "nvidia.com/gpu"
+    gpu_memory_gib: float = 0
+
+
+class Profile(Section):
+    """A named, validated run: recipe, data, base model, hyperparameters and cluster resources."""
+
+    name: str
+    recipe: Literal["classify"]
+    description: str
+    source: str = Field(description="data source, a URI")
+    adapter_name: str = Field(pattern=ADAPTER_NAME)
+    notes: Notes = Notes()
+    split: Split = Split()
+    train: Train
+    gate: Gate = Gate()
+    resources: Resources = Resources()
+    train_resources: Resources = Resources(memory="8Gi")
+
+
+def first_error(error: ValidationError) -> str:
+    """The first thing wrong, as `path: reason`, without the value (it may come from data)."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

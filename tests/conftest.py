@@ -1,0 +1,242 @@
+"""What the suite shares: tiny real models, built-in notes in the layout of MTSamples, and one true run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import lzma
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import LENIENT, MTSAMPLES, ROOT, SOURCE, Clinadapt, Run, WriteProfile, quiet_environment
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--benchmarks", action="store_true", help="collect tests/benchmarks too, which take long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    benchmarks = ROOT / "tests/benchmarks"
+    if not config.getoption("--benchmarks"):
+        items[:] = [item for item in items if benchmarks not in item.path.parents]
+
+
+@pytest.fixture(scope="session")
+def notes_csv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write `rows` built-in notes as a CSV in the layout of MTSamples."""
+    from components.download.builtin import generate
+
+    folder, number = tmp_path_factory.mktemp("notes"), count()
+
+    def write(rows: int = 240, seed: int = 7) -> Path:
+        path = folder / f"notes-{next(number)}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            listed = list(generate(rows, seed))
+            writer = csv.DictWriter(file, list(listed[0]))
+            writer.writeheader()
+            writer.writerows(listed)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def built_in_texts() -> list[str]:
+    """The texts of 600 built-in rows."""
+    from components.download.builtin import generate
+
+    return [row["transcription"] for row in generate(600, 7)]
+
+
+@pytest.fixture(scope="session")
+def mtsamples() -> list[dict[str, str]]:
+    """The rows of MTSamples, where they lie beside the repository."""
+    if not MTSAMPLES.is_file():
+        pytest.skip("MTSamples is not beside the repository")
+    with lzma.open(MTSAMPLES, "rt", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 built-in rows as download and format leave them."""
+    from components.common.recipe import Notes, Split
+    from components.download.notes import run as download
+    from components.format.classify import run as format_notes
+
+    folder = tmp_path_factory.mktemp("splits")
+    download(SOURCE, folder / "dataset", Notes())
+    format_notes(folder / "dataset", folder / "splits", Split())
+    return folder / "splits"
+
+
+def _train_tokenizer(texts: list[str], ends: bool) -> Any:
+    """Byte-level BPE of 600 tokens with <s> and </s>, and no pad token. It begins a text with <s>; where `ends`, it
+    ends it with </s> too."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    template = "<s> $A </s>" if ends else "<s> $A"
+    tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=[("<s>", 0), ("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str]) -> Path:
+    """A Llama of two layers with random weights, as a causal language model in safetensors."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=600,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    _train_tokenizer(built_in_texts, ends=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str]) -> Path:
+    """A BERT of two layers with random weights in safetensors."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4
+    )
+    BertModel(config).save_pretrained(folder)
+    _train_tokenizer(built_in_texts, ends=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clinadapt() -> Clinadapt:
+    """Run the installed command in a process of its own."""
+    command = Path(sys.executable).with_name("clinadapt")
+
+    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *arguments], capture_output=True, text=True, check=False, env=quiet_environment(), **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def write_profile(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> WriteProfile:
+    """Write a profile of a small, fast run on the tiny BERT; `train` and `gate` are merged into its sections."""
+    folder, number = tmp_path_factory.mktemp("profiles"), count()
+
+    def write(train: dict[str, Any] | None = None, gate: dict[str, Any] | None = None, **sections: Any) -> Path:
+        profile = {
+            "name": "test",
+            "recipe": "classify",
+            "description": "A small, fast run.",
+            "source": SOURCE,
+            "adapter_name": "specialty",
+            "train": {
+                "base_model": tiny_bert.as_uri(),
+                "lora": {"r": 4, "alpha": 8, "modules_to_save": ["pooler"]},
+                "windows": {"length": 64, "most": 4},
+                "train_windows": 1,
+                "epochs": 1,
+                "precision": "fp32",
+                **(train or {}),
+            },
+            "gate": LENIENT if gate is None else gate,
+            **sections,
+        }
+        path = folder / f"profile-{next(number)}.yaml"
+        path.write_text(yaml.safe_dump(profile), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory, clinadapt: Clinadapt, write_profile: WriteProfile) -> Run:
+    """The whole pipeline, once, through the command."""
+    folder = tmp_path_factory.mktemp("demo")
+    home, store = folder / "home", folder / "store"
+    command = ["run", "classify", SOURCE, "--profile", str(write_profile()), "--epochs", "1"]
+    command += ["--home", str(home), "--store", str(store), "--json"]
+    done = clinadapt(*command)
+    assert done.returncode == 0, done.stderr
+    return Run(command, json.loads(done.stdout), home, store)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """moto's S3 server. S3 decides a conditional write in one piece and moto does not, so one request is answered at
+    a time."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    app, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        with one_at_a_time:
+            return app(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, answer, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture
+def s3_environment(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that leads boto3 to moto."""
+    import boto3
+
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would remember the keys that it found first
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hub that refuses the connection, as in a cluster without a way out."""
+    import huggingface_hub.constants
+    import huggingface_hub.file_download
+    import huggingface_hub.hf_api
+
+    for module in (huggingface_hub.constants, huggingface_hub.hf_api, huggingface_hub.file_download):
+        monkeypatch.setattr(module, "ENDPOINT", "http://127.0.0.1:9", raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -1,0 +1,313 @@
+"""One contract over every store: a folder, moto's S3 and, where the environment names one, a real endpoint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from components.common.errors import UserError
+from components.common.store import Conflict, FolderStore, Store, download_folder, open_store, upload_folder
+
+THREADS = 16
+
+
+def together(work: Callable[[int], bool]) -> int:
+    """Run `work` in THREADS threads that start at the same moment; how many say True."""
+    barrier = threading.Barrier(THREADS)
+
+    def one(number: int) -> bool:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return sum(pool.map(one, range(THREADS)))
+
+
+def test_put_get_and_overwrite(store: Store) -> None:
+    first = store.put("a/b.json", b"one")
+    assert store.get("a/b.json") == (b"one", first)
+    second = store.put("a/b.json", b"two")
+    assert store.get("a/b.json") == (b"two", second)
+    assert second != first
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\r\n\xff", "Größe µg".encode(), b"x" * 2_000_000])
+def test_bytes_come_back_as_they_were(store: Store, data: bytes) -> None:
+    store.put("data", data)
+    assert store.get("data")[0] == data
+
+
+def test_the_etag_names_the_content(store: Store) -> None:
+    etag = store.put("key", b"one")
+    assert store.etag("key") == etag
+    store.put("key", b"two")
+    assert store.etag("key") != etag
+    assert store.put("key", b"one") == etag
+
+
+def test_what_is_absent(store: Store, tmp_path: Path) -> None:
+    assert not store.exists("nothing")
+    for read in (store.get, store.etag, lambda key: store.download(key, tmp_path / "copy")):
+        with pytest.raises(KeyError):
+            read("nothing")
+    assert not (tmp_path / "copy").exists()
+    store.delete("nothing")
+
+
+def test_delete(store: Store) -> None:
+    store.put("a/key", b"one")
+    store.put("a/other", b"two")
+    store.delete("a/key")
+    assert not store.exists("a/key")
+    assert store.list() == ["a/other"]
+
+
+def test_list_is_sorted_and_by_prefix(store: Store) -> None:
+    keys = ["adapters/a/1/manifest.json", "adapters/a/2/x", "adapters/ab/1/x", "runs/r/train.json", "top"]
+    for key in reversed(keys):
+        store.put(key, b"x")
+    assert store.list() == keys
+    assert store.list("adapters/a/") == keys[:2]
+    assert store.list("adapters/a") == keys[:3]
+    assert store.list("runs/r/tr") == keys[3:4]
+    assert store.list("none/") == []
+
+
+def test_list_goes_past_one_page(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.put(f"many/{number:04}", b""), range(1005)))
+    assert len(store.list("many/")) == 1005
+
+
+def test_files_stream_in_and_out(store: Store, tmp_path: Path) -> None:
+    data = os.urandom(9 * 2**20)  # more than one part of a multipart upload
+    (tmp_path / "file").write_bytes(data)
+    store.upload(tmp_path / "file", "big/file")
+    store.download("big/file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+    assert store.get("big/file")[0] == data
+    assert store.etag("big/file") == store.get("big/file")[1]
+
+
+def test_folders_come_back_as_they_were(store: Store, tmp_path: Path) -> None:
+    names = {"a.json": b"{}", "deep/er/b.bin": b"\0", "with blank/ü.txt": b"text"}
+    for name, data in names.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    upload_folder(store, tmp_path / "in", "adapters/name/1")
+    store.put("adapters/name/10/other", b"not in it")
+    download_folder(store, "adapters/name/1", tmp_path / "out")
+    files = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {name: path.read_bytes() for name, path in files.items()} == names
+    download_folder(store, "", tmp_path / "all")
+    assert (tmp_path / "all/adapters/name/10/other").read_bytes() == b"not in it"
+    assert (tmp_path / "all/adapters/name/1/a.json").read_bytes() == b"{}"
+
+
+def test_if_absent(store: Store) -> None:
+    store.put("key", b"one", if_absent=True)
+    with pytest.raises(Conflict):
+        store.put("key", b"two", if_absent=True)
+    assert store.get("key")[0] == b"one"
+
+
+def test_compare_and_swap(store: Store) -> None:
+    seen = store.put("key", b"one")
+    now = store.put("key", b"two", if_match=seen)
+    with pytest.raises(Conflict):
+        store.put("key", b"three", if_match=seen)
+    assert store.get("key") == (b"two", now)
+
+
+def test_compare_and_swap_of_what_is_gone(store: Store) -> None:
+    seen = store.put("key", b"one")
+    store.delete("key")
+    with pytest.raises(Conflict):
+        store.put("key", b"two", if_match=seen)
+    assert not store.exists("key")
+
+
+def test_one_writer_wins(store: Store) -> None:
+    writers = [open_store(store.uri) for _ in range(THREADS)]
+
+    def claim(number: int) -> bool:
+        try:
+            writers[number].put("claim", b"%d" % number, if_absent=True)
+        except Conflict:
+            return False
+        return True
+
+    assert together(claim) == 1
+
+
+def test_no_count_is_lost(store: Store) -> None:
+    store.put("counter", b"0")
+    writers = [open_store(store.uri) for _ in range(THREADS)]
+
+    def add(number: int) -> bool:
+        for _ in range(500):
+            data, etag = writers[number].get("counter")
+            try:
+                writers[number].put("counter", b"%d" % (int(data) + 1), if_match=etag)
+            except Conflict:
+                continue
+            return True
+        return False
+
+    assert together(add) == THREADS
+    assert store.get("counter")[0] == b"%d" % THREADS
+
+
+def test_a_reader_sees_an_object_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
+    size = 3_000_000
+    (tmp_path / "file").write_bytes(b"f" * size)
+    stop = threading.Event()
+    seen: set[tuple[int, bytes]] = set()
+
+    def read() -> None:
+        while not stop.is_set():
+            for key in store.list("whole/"):
+                data, _ = store.get(key)
+                seen.add((len(data), bytes(set(data))))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(8):
+        store.put("whole/object", bytes([turn]) * size)
+        store.upload(tmp_path / "file", "whole/object")
+    stop.set()
+    reader.join()
+    assert seen
+    assert all(length == size and len(letters) == 1 for length, letters in seen)
+
+
+@pytest.mark.parametrize("key", ["../out", "a/../../out", "a/../../../etc/passwd", "/etc/passwd"])
+def test_a_key_cannot_leave_the_folder(tmp_path: Path, key: str) -> None:
+    folder = open_store((tmp_path / "store").as_uri())
+    (tmp_path / "file").write_bytes(b"x")
+    attempts: list[Callable[[], object]] = [
+        lambda: folder.put(key, b"x"),
+        lambda: folder.get(key),
+        lambda: folder.delete(key),
+        lambda: folder.upload(tmp_path / "file", key),
+        lambda: folder.download(key, tmp_path / "copy"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(UserError, match="leaves the store"):
+            attempt()
+    assert not (tmp_path / "out").exists()
+
+
+def test_part_files_are_not_listed(tmp_path: Path) -> None:
+    folder = FolderStore((tmp_path / "store").as_uri())
+    folder.put("a/key", b"x")
+    (tmp_path / "store/a/.part-killed").write_bytes(b"half")
+    assert folder.list() == ["a/key"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file stands where the folder should be: also root is refused."""
+    (tmp_path / "store").write_bytes(b"")
+    folder = open_store((tmp_path / "store").as_uri())
+    with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
+        folder.put("key", b"x")
+    with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
+        folder.upload(tmp_path / "store", "key")
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a tmpfs with the given options, or skip where this process may not."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("this process may not mount a tmpfs")
+        return place
+
+    yield mount
+    subprocess.run(["umount", place], capture_output=True, check=False)
+
+
+def test_a_folder_that_is_mounted_read_only(mounted: Callable[[str], Path]) -> None:
+    folder = open_store(mounted("ro,size=64k").as_uri())
+    with pytest.raises(UserError, match="Read-only file system"):
+        folder.put("key", b"x")
+    assert folder.list() == []
+
+
+def test_delete_from_a_folder_that_became_read_only(mounted: Callable[[str], Path]) -> None:
+    place = mounted("size=64k")
+    folder = open_store(place.as_uri())
+    folder.put("key", b"x")
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    with pytest.raises(UserError, match=r"cannot delete .*Read-only file system"):
+        folder.delete("key")
+    assert folder.get("key")[0] == b"x"
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    folder = open_store((tmp_path / "store").as_uri())
+    folder.put("key", b"x")
+    (tmp_path / "store").chmod(0)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)  # root may read everything, nobody may not
+    try:
+        for attempt in (folder.get, folder.etag, folder.exists):
+            with pytest.raises(UserError, match=r"cannot read .*Permission denied; check the rights"):
+                attempt("key")
+    finally:
+        os.seteuid(me)
+        (tmp_path / "store").chmod(0o700)
+
+
+def test_a_full_disk(mounted: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = open_store(mounted("size=256k").as_uri())
+    etag = folder.put("key", b"before")
+    (tmp_path / "file").write_bytes(b"x" * 400_000)
+    with pytest.raises(UserError, match=r"No space left.*free space"):
+        folder.put("key", b"x" * 400_000)
+    with pytest.raises(UserError, match=r"No space left.*free space"):
+        folder.upload(tmp_path / "file", "other")
+    assert folder.get("key") == (b"before", etag)
+    assert folder.list() == ["key"]
+    with pytest.raises(UserError, match="free space"):
+        open_store(tmp_path.as_uri()).download("file", Path("/dev/full"))
+
+
+def test_a_bucket_that_is_not_there(s3_environment: None) -> None:
+    with pytest.raises(UserError, match=r"NoSuchBucket.*check bucket"):
+        open_store("s3://no-such-bucket").put("key", b"x")
+    with pytest.raises(UserError, match="NoSuchBucket"):
+        open_store("s3://no-such-bucket").list()
+
+
+def test_an_endpoint_that_does_not_answer(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot be used: .*check endpoint"):
+        open_store("s3://bucket").get("key")
+
+
+def test_no_keys(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="credentials"):
+        open_store("s3://bucket").put("key", b"x")
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/folder", "relative/folder", "file://host/folder", "s3:///key"])
+def test_a_uri_that_is_none(uri: str) -> None:
+    with pytest.raises(UserError, match=r"write|use"):
+        open_store(uri)
