@@ -1,0 +1,94 @@
+"""How much memory a training step of the classify recipe needs, from configuration and headers alone.
+
+peak = weights + adapter (with gradients and optimiser) + activations + context. The bytes per weight of nf4 with
+double quantisation (0.5159) are those of Dettmers et al. 2023 (arXiv:2305.14314): 4 bits and 0.127 bits of constants.
+Activations are kept for the backward pass: per layer and token 12 hidden + 3 query + key/value + 3 feed-forward values
+(gated) or 2 (plain). The context is the CUDA context of a T4, or the libraries that a CPU process has loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from components.common.base_model import BaseModel
+from components.common.errors import UserError
+from components.common.recipe import Precision, Quantization, Train
+from components.common.targets import HEADS, adapted_layers
+
+_NF4 = 0.5159
+_CONTEXT = {"cuda": 141 * 2**20, "cpu": 650 * 2**20}
+_ALIASES = {
+    "hidden_size": ("dim", "n_embd", "d_model"),
+    "num_attention_heads": ("n_heads", "n_head"),
+    "num_hidden_layers": ("n_layers", "n_layer"),
+    "intermediate_size": ("hidden_dim", "n_inner"),
+}
+_TRAINED = 16  # bytes of a trained fp32 parameter: weight 4, gradient 4, Adam 8
+
+
+def estimate(base: BaseModel, train: Train, labels: int, device: str) -> dict[str, Any]:
+    """Peak bytes by part for full fine-tuning, LoRA and QLoRA side by side.
+
+    Args:
+        base: the base model.
+        train: settings of the training.
+        labels: how many classes the head has.
+        device: `cuda` or `cpu`.
+
+    Returns:
+        `parameters`, `adapter_parameters`, and per method a dictionary of parts in bytes with their `total`.
+    """
+    layers = {name: math.prod(shape) for name, shape in base.linear_layers().items()}
+    parameters = base.parameters() - layers.get("lm_head", 0)  # a classifier has a head of its own
+    quantised = sum(size for name, size in layers.items() if not HEADS & set(name.split(".")))
+    adapter = sum(train.lora.r * sum(shape) for shape in adapted_layers(base, train.lora).values())
+    saved = _size(base.config, "hidden_size") * labels + sum(
+        size for name, size in layers.items() if set(train.lora.modules_to_save) & set(name.split("."))
+    )
+    wide = _width(device, train.precision)
+    kept = _activations(base.config, train, device)
+    trained = (adapter + saved) * _TRAINED
+    methods: dict[str, dict[str, float]] = {
+        "full": {"weights": 0.0, "trained": float(parameters * _TRAINED)},
+        "LoRA": {"weights": parameters * wide, "trained": trained},
+        "QLoRA": {"weights": quantised * _NF4 + (parameters - quantised) * wide, "trained": trained},
+    }
+    for parts in methods.values():
+        parts |= {"activations": kept, "context": float(_CONTEXT[device])}
+        parts["total"] = sum(parts.values())
+    return {"parameters": parameters, "adapter_parameters": adapter + saved, "methods": methods}
+
+
+def method(quantization: Quantization) -> str:
+    """Which of the estimated methods a setting means."""
+    return "QLoRA" if quantization == "nf4" else "LoRA"
+
+
+def _size(config: dict[str, Any], name: str) -> int:
+    """A size by its usual name in config.json, or by those of DistilBERT and GPT-2."""
+    for alias in (name, *_ALIASES[name]):
+        if config.get(alias):
+            return config[alias]
+    if name == "intermediate_size":
+        return 4 * _size(config, "hidden_size")
+    raise UserError(f"config.json of the base model names no {name}: this architecture is not known")
+
+
+def _width(device: str, precision: Precision) -> int:
+    """Bytes of a frozen weight as training keeps it: fp32 on a CPU, 16 bits on a GPU unless fp32 is asked for."""
+    return 4 if device == "cpu" or precision == "fp32" else 2
+
+
+def _activations(config: dict[str, Any], train: Train, device: str) -> float:
+    """A CPU keeps fp32 activations, beside 16-bit copies where it computes in 16 bits, and (eager attention) the scores
+    and probabilities of every head; a GPU keeps what the base's width is."""
+    wide = _width(device, train.precision) + (2 if device == "cpu" and train.precision != "fp32" else 0)
+    hidden = _size(config, "hidden_size")
+    heads = _size(config, "num_attention_heads")
+    key_value = 2 * hidden * config.get("num_key_value_heads", heads) / heads
+    gated = 3 if "silu" in str(config.get("hidden_act")) else 2
+    per_token = 12 * hidden + 3 * hidden + key_value + gated * _size(config, "intermediate_size")
+    tokens = train.batch_size * train.train_windows * train.windows.length
+    scores = 2 * heads * train.windows.length if device == "cpu" else 0
+    return _size(config, "num_hidden_layers") * tokens * (per_token + scores) * wide
