@@ -1,0 +1,40 @@
+"""KFP face of download."""
+
+from kfp import dsl
+
+from components.common.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def download(
+    source: str,
+    source_digest: str,
+    code_version: str,
+    text_column: str,
+    label_column: str,
+    labels: list,
+    top_labels: int,
+    notes: dict,
+    store: str,
+    dataset: dsl.Output[dsl.Dataset],
+) -> None:
+    """Read a source into one validated Parquet dataset. Digest and code version make the cache follow them."""
+    from pathlib import Path
+
+    from components.common.recipe import Notes
+    from components.common.steps import say, step
+    from components.download.notes import run
+
+    form = {
+        "text_column": text_column,
+        "label_column": label_column,
+        "labels": labels,
+        "top_labels": top_labels,
+    }
+    with step("download", store) as facts:
+        manifest = run(source, Path(dataset.path), Notes.model_validate({**notes, **form}))
+        facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined")}
+        facts["source_digest"] = source_digest
+        dataset.metadata.update(facts)
+        say("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
+            f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip

@@ -1,0 +1,36 @@
+"""The rows of a data source, whatever its scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+from components.common.readers import Row, read_rows
+from components.common.sources import builtin_arguments, hub_errors, hub_name, local_copy
+from components.download.builtin import generate
+
+
+def rows(uri: str) -> Iterator[Row]:
+    """All rows of a source, in order.
+
+    Raises:
+        UserError: no such scheme or source, or one that cannot be read.
+    """
+    scheme = urlparse(uri).scheme
+    if scheme == "builtin":
+        yield from generate(**builtin_arguments(uri))
+    elif scheme == "hf":
+        yield from _hub(uri)
+    else:
+        with local_copy(uri) as path:
+            yield from read_rows(path, Path(urlparse(uri).path).name)
+
+
+def _hub(uri: str) -> Iterator[Row]:
+    from datasets import load_dataset
+
+    name, revision, split = hub_name(uri)
+    with hub_errors(uri):
+        dataset = load_dataset(name, split=split, revision=revision, streaming=True)
+        yield from dataset
