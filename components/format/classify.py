@@ -1,0 +1,148 @@
+"""Labelled rows -> different notes with soft labels, split by cluster into train, validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.model_selection import StratifiedGroupKFold
+
+from components.common.dataset import NOTES, SPLIT, SPLITS, write_table
+from components.common.errors import UserError
+from components.common.provenance import MANIFEST, read_json, write_manifest
+from components.common.recipe import Split
+from components.format.duplicates import clusters, near_duplicates, normal_form
+
+FOLDS = 10  # of which 2 are test, 1 is validation, 7 are train
+
+
+def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
+    """Write train, validation and test.parquet (schema SPLIT) and the manifest; return the manifest.
+
+    Raises:
+        UserError: the text column names the label, or a label has fewer notes than the split needs.
+    """
+    source = read_json(dataset / MANIFEST)
+    rows = pq.read_table(dataset / "notes.parquet", schema=NOTES).to_pylist()
+    refuse_leak(rows, source["text_column"])
+    notes = merge(rows)
+    pairs = near_duplicates([note["normal"] for note in notes], settings.near_duplicate)
+    for note, cluster in zip(notes, clusters(len(notes), pairs), strict=True):
+        note["cluster"] = int(cluster)
+    parts = split(notes, settings.seed)
+
+    output.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        columns = {field.name: [note[field.name] for note in part] for field in SPLIT}
+        write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
+    words = [len(note["text"].split()) for note in notes]
+    facts = {
+        **{key: source[key] for key in ("source", "rows_read", "rows_kept", "quarantined", "labels")},
+        "dataset_digest": source["digest"],
+        "notes": len(notes),
+        "exact_duplicate_rows": len(rows) - len(notes),
+        "near_duplicate_pairs": len(pairs),
+        "clusters": len({note["cluster"] for note in notes}),
+        "cross_listed_notes": sum(len(note["labels"]) > 1 for note in notes),
+        "ceiling": ceiling(notes),
+        "shared_clusters": shared_clusters(parts),
+        "splits": {name: _count(part) for name, part in parts.items()},
+        "words": {
+            "median": float(np.median(words)),
+            "p90": float(np.percentile(words, 90)),
+            "max": max(words),
+        },
+        "settings": settings.model_dump(),
+    }
+    return write_manifest(output, facts)
+
+
+def refuse_leak(rows: list[dict[str, Any]], column: str) -> None:
+    """Refuse a text column that names the label, as `keywords` does in every row of MTSamples.
+
+    A column leaks when most rows hold their own label's name, and rows of other labels hold it far less often (a
+    word such as "surgery" is common in any note).
+
+    Raises:
+        UserError: with the share of rows that name their label.
+    """
+    texts = [f" {normal_form(row['text'])} " for row in rows]
+    labels = np.array([row["label"] for row in rows])
+    own = other = 0.0
+    for label in np.unique(labels):
+        name = f" {normal_form(label)} "
+        named, of_label = np.array([name in text for text in texts]), labels == label
+        own += float((named & of_label).mean())
+        other += float(of_label.mean() * named[~of_label].mean())
+    if own > 0.8 and own > 2 * other:
+        raise UserError(
+            f"column '{column}' names the label in {own:.0%} of the rows, so a model would only copy it: "
+            "use the text of the note instead"
+        )
+
+
+def merge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each different text once, with all its labels and how many rows listed it under each."""
+    notes: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        normal = normal_form(row["text"])
+        note = notes.setdefault(normal, {"normal": normal, "text": row["text"], "found": Counter()})
+        note["found"][row["label"]] += 1
+    for normal, note in notes.items():
+        note["note"] = hashlib.sha256(normal.encode()).hexdigest()[:16]
+        note["labels"], note["counts"] = map(list, zip(*sorted(note["found"].items()), strict=True))
+    return list(notes.values())
+
+
+def split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, Any]]]:
+    """70 % train, 10 % validation, 20 % test; whole clusters, stratified by each note's most frequent label.
+
+    Raises:
+        UserError: a label is the main one of fewer than ten notes, so that a part of the split would lack it.
+    """
+    main = [note["labels"][int(np.argmax(note["counts"]))] for note in notes]
+    everywhere = Counter(label for note in notes for label in note["labels"])
+    counts = Counter(main)
+    for label in everywhere:
+        if counts[label] < FOLDS:
+            raise UserError(
+                f"label '{label}' has {counts[label]} different notes of its own, the split needs {FOLDS}: "
+                "add notes or leave the label out with --label"
+            )
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    parts: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+    for number, (_, held) in enumerate(folds.split(main, main, [note["cluster"] for note in notes])):
+        parts[("test", "test", "validation")[number] if number < 3 else "train"] += [notes[i] for i in sorted(held)]
+    for name, part in parts.items():
+        if missing := set(everywhere) - {label for note in part for label in note["labels"]}:
+            raise UserError(f"label '{min(missing)}' has no note in {name}: its notes are near duplicates, add others")
+    return parts
+
+
+def ceiling(notes: list[dict[str, Any]]) -> float:
+    """The best accuracy over rows that any function of the text can reach: each text has one answer, its most
+    frequent label, and is wrong in all rows that list it under another."""
+    return sum(max(note["counts"]) for note in notes) / sum(sum(note["counts"]) for note in notes)
+
+
+def shared_clusters(parts: dict[str, list[dict[str, Any]]]) -> int:
+    """Clusters that stand in more than one part."""
+    seen = Counter(cluster for part in parts.values() for cluster in {note["cluster"] for note in part})
+    return sum(count > 1 for count in seen.values())
+
+
+def _count(part: list[dict[str, Any]]) -> dict[str, Any]:
+    per_label: Counter[str] = Counter()
+    for note in part:
+        per_label.update(dict(zip(note["labels"], note["counts"], strict=True)))
+    return {
+        "notes": len(part),
+        "rows": per_label.total(),
+        "clusters": len({note["cluster"] for note in part}),
+        "per_label": dict(sorted(per_label.items())),
+    }
