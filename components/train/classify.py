@@ -1,0 +1,347 @@
+"""Train a LoRA adapter with a classification head over label sets (transformers Trainer + peft)."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from components.common.adapter import Card
+from components.common.base_model import describe, fetch
+from components.common.classifier import (
+    Prepared,
+    device,
+    load_base,
+    load_tokenizer,
+    pad_batch,
+    pool,
+    predict_logits,
+    prepare,
+    resolve_precision,
+)
+from components.common.dataset import label_counts, read_split
+from components.common.errors import UserError
+from components.common.label_sets import find_sets, label_logits, set_targets
+from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
+from components.common.recipe import Precision, Train
+from components.common.steps import say
+from components.common.targets import check_targets
+
+
+def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
+    """Train and write adapter_model.safetensors, adapter_config.json, the tokenizer, clinadapt.json, training.json
+    (loss curves and costs) and the manifest; return training.json's content.
+
+    Raises:
+        UserError: the base model or a LoRA target cannot be found, or the loss is no longer a number.
+    """
+    labels = read_json(splits / MANIFEST)["labels"]
+    precision = resolve_precision(settings.precision)
+    base = describe(settings.base_model)
+    settings = settings.model_copy(update={"base_model": base.pinned()})
+    tokenizer = load_tokenizer(fetch(settings.base_model))
+    say("train", f"tokenising, {precision}, quantisation {settings.quantization}, on {device().type}")
+    tables = {name: read_split(splits, name) for name in ("train", "validation")}
+    sets = find_sets(label_counts(tables["train"], labels), settings.smallest_label_set)
+    parts = {name: _Part(table, labels, sets, tokenizer, settings) for name, table in tables.items()}
+    card = Card(
+        labels=labels,
+        label_sets=sets,
+        windows=settings.windows,
+        base_model=settings.base_model,
+        base_digest=base.digest,
+        quantization=settings.quantization,
+        precision=precision,
+        seed=settings.seed,
+    )
+    model = _adapted(settings, card.set_names(), precision, tokenizer.pad_token_id)
+    weights = _class_weights(parts["train"].counts, sets, settings.class_weights)
+
+    trainer = _Trainer(
+        parts["validation"], weights, tokenizer.pad_token_id, precision, settings.patience,
+        model=model,
+        args=_arguments(settings, precision, output),
+        train_dataset=parts["train"],
+        eval_dataset=parts["validation"],
+        data_collator=_Collator(tokenizer.pad_token_id),
+        callbacks=[_Progress()],
+    )  # fmt: skip
+    trainer.add_callback(_Averaging(trainer))
+    trainer.remove_callback(PrinterCallback)
+    start = time.monotonic()
+    trainer.train()
+    trainer.use_best()
+    seconds = time.monotonic() - start
+
+    output.mkdir(parents=True, exist_ok=True)
+    model.peft_config["default"].base_model_name_or_path = card.base_model  # not the folder it was loaded from
+    model.save_pretrained(output)
+    (output / "README.md").unlink()  # peft's empty model card; publish writes the real one
+    tokenizer.save_pretrained(output)
+    card.write(output)
+    facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
+    write_json(output / "training.json", facts)
+    write_manifest(output, {"splits_digest": read_json(splits / MANIFEST)["digest"], "base_digest": card.base_digest})
+    return facts
+
+
+def check_gpu() -> None:
+    """Raises UserError when this step was given a GPU (CLINADAPT_GPU, set by the pipeline) that torch cannot use."""
+    if os.environ.get("CLINADAPT_GPU") and not torch.cuda.is_available():
+        raise UserError(
+            "this profile trains on a GPU and torch finds none: build the image with the CUDA build of torch"
+        )
+
+
+def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int) -> Any:
+    base = load_base(settings.base_model, outputs, settings.quantization, precision, pad, settings.seed)
+    lora = settings.lora
+    linear = [name for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)]
+    if lora.target_modules != "all-linear":
+        check_targets(linear, lora.target_modules)
+    check_targets([name for name, _ in base.named_modules()], lora.modules_to_save)
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        target_modules=lora.target_modules,
+        modules_to_save=lora.modules_to_save or None,
+    )
+    model = get_peft_model(base, config)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model
+
+
+class _Part(torch.utils.data.Dataset):
+    """Notes of one split. Training draws `train_windows` of a note's windows anew each time it is asked."""
+
+    def __init__(
+        self, table: pa.Table, labels: list[str], sets: list[list[int]], tokenizer: Any, settings: Train
+    ) -> None:
+        self.counts = label_counts(table, labels)
+        self.sets = sets
+        self._targets = set_targets(self.counts, sets)
+        self.prepared: Prepared = prepare(tokenizer, table["text"].to_pylist(), settings.windows)
+        self._drawn = settings.train_windows
+        self._random = np.random.default_rng(settings.seed)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, index: int) -> tuple[list[list[int]], np.ndarray]:
+        windows = self.prepared.windows[index]
+        drawn = self._random.choice(len(windows), min(self._drawn, len(windows)), replace=False)
+        return [windows[i] for i in sorted(drawn)], self._targets[index]
+
+
+class _Collator:
+    """Notes -> one batch of windows with their owners. `labels` are target distributions, shape (notes, sets)."""
+
+    def __init__(self, pad: int) -> None:
+        self._pad = pad
+
+    def __call__(self, notes: list[tuple[list[list[int]], np.ndarray]]) -> dict[str, torch.Tensor]:
+        windows = [window for cut, _ in notes for window in cut]
+        return {
+            **pad_batch(windows, self._pad),
+            "owner": torch.tensor([i for i, (cut, _) in enumerate(notes) for _ in cut]),
+            "labels": torch.tensor(np.stack([target for _, target in notes]), dtype=torch.float32),
+        }
+
+
+class _Trainer(Trainer):
+    """Cross-entropy of the pooled logits over label sets; validation is the log loss of single labels over rows."""
+
+    loss_is_scaled_for_ga = False  # compute_loss averages over its own batch, whatever the model's forward accepts
+
+    def __init__(
+        self, held: _Part, weights: torch.Tensor, pad: int, precision: Precision, patience: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._held, self._weights, self._pad, self._precision = held, weights, pad, precision
+        self._patience, self._worse = patience, 0
+        self.tokens = 0
+        self._trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._average = [p.detach().clone() for p in self._trained]
+        self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
+
+    def average(self, step: int) -> None:
+        """Follow the trained weights with an exponential moving average (Polyak averaging; the decay grows to 0.98)."""
+        decay = min(0.98, (1 + step) / (10 + step))
+        for mean, now in zip(self._average, self._trained, strict=True):
+            mean.lerp_(now.detach(), 1 - decay)
+
+    def use_best(self) -> None:
+        """Put the averaged weights of the epoch with the lowest validation loss into the model."""
+        _copy(self._best[1], self._trained)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        labels, owner = inputs.pop("labels"), inputs.pop("owner")
+        lengths = inputs["attention_mask"].sum(1)
+        self.tokens += int(lengths.sum())
+        logits = pool(model(**inputs).logits, owner, lengths, len(labels))
+        loss = soft_cross_entropy(logits, labels, self._weights.to(labels.device))
+        if not torch.isfinite(loss):
+            raise UserError("the training loss is no longer a number: lower the learning rate")
+        return loss
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        now = [p.detach().clone() for p in self._trained]
+        _copy(self._average, self._trained)
+        logits = predict_logits(self.model, self._held.prepared, self._pad, self._precision)
+        _copy(now, self._trained)
+        counts = self._held.counts
+        over_labels = label_logits(logits, self._held.sets, counts.shape[1])
+        metrics = {"eval_loss": float(-(counts * over_labels).sum() / counts.sum())}
+        if metrics["eval_loss"] < self._best[0]:
+            self._best, self._worse = (metrics["eval_loss"], [mean.clone() for mean in self._average]), 0
+        else:
+            self._worse += 1
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control.should_training_stop |= self._worse >= self._patience
+        return metrics
+
+
+def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
+    for new, old in zip(source, target, strict=True):
+        old.data.copy_(new)
+
+
+def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean over notes of -sum_s w_s p_s log softmax(logits)_s; logits and targets (notes, sets), weights (sets,)."""
+    weighted = targets * weights
+    return -(weighted * logits.log_softmax(dim=1)).sum() / len(logits)
+
+
+class _Averaging(TrainerCallback):
+    """Tells the trainer of every step of the optimiser."""
+
+    def __init__(self, trainer: _Trainer) -> None:
+        self._trainer = trainer
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._trainer.average(state.global_step)
+
+
+class _Progress(TrainerCallback):
+    """A line with loss and time left, at most every five seconds."""
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._start = self._last = time.monotonic()
+
+    def on_log(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        now = time.monotonic()
+        if "eval_loss" in logs:
+            say(
+                "train",
+                f"epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  validation loss {logs['eval_loss']:.4f}",
+            )
+        elif "loss" in logs and now - self._last > 5:
+            self._last = now
+            left = (now - self._start) / state.global_step * (state.max_steps - state.global_step)
+            say(
+                "train",
+                f"step {state.global_step}/{state.max_steps}  epoch {state.epoch:.1f}  loss {logs['loss']:.4f}"
+                f"  {left // 60:.0f} min {left % 60:02.0f} s left",
+            )
+
+
+def _arguments(settings: Train, precision: Precision, scratch: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(scratch),
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type="cosine",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),
+        seed=settings.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="epoch",
+        save_strategy="no",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _class_weights(counts: np.ndarray, sets: list[list[int]], how: str) -> torch.Tensor:
+    """Weight of each set, the mean of those of its labels; shape (sets,)."""
+    share = counts.sum(axis=0) / counts.sum()
+    weights = 1 / (len(share) * share) if how == "balanced" else np.ones_like(share)
+    return torch.tensor([weights[members].mean() for members in sets], dtype=torch.float32)
+
+
+def _facts(
+    trainer: _Trainer, parts: dict[str, _Part], seconds: float, settings: Train, precision: Precision
+) -> dict[str, Any]:
+    """What the report and the manifest tell about training: curves, costs, tokens not seen."""
+    curve = [
+        {"step": e["step"], "epoch": e["epoch"], "loss": e["loss"], "learning_rate": e["learning_rate"]}
+        if "loss" in e
+        else {"step": e["step"], "epoch": e["epoch"], "validation_loss": e["eval_loss"]}
+        for e in trainer.state.log_history
+        if "loss" in e or "eval_loss" in e
+    ]
+    train = parts["train"].prepared
+    drawn = sum(sum(map(len, cut)) * min(1.0, settings.train_windows / len(cut)) for cut in train.windows)
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    parameters = list(trainer.model.parameters())
+    best = min((e for e in curve if "validation_loss" in e), key=lambda e: e["validation_loss"])
+    return {
+        "curve": curve,
+        "best_step": best["step"],
+        "stopped_early": trainer.state.global_step < math.ceil(trainer.state.max_steps),
+        "seconds": seconds,
+        "peak_memory_bytes": peak,
+        "tokens_per_second": trainer.tokens / seconds,
+        "tokens_per_epoch_share": drawn / sum(sum(map(len, cut)) for cut in train.windows),
+        "unseen_token_share": train.unseen_share(),
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "precision": precision,
+        "quantization": settings.quantization,
+        "device": device().type,
+        "settings": settings.model_dump(),
+    }
