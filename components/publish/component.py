@@ -1,0 +1,39 @@
+"""KFP faces of publish and of the summary that every run leaves."""
+
+from kfp import dsl
+
+from components.common.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def publish(
+    splits: dsl.Input[dsl.Dataset],
+    adapter: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
+    verdict: dsl.Input[dsl.Artifact],
+    adapter_name: str,
+    store: str,
+) -> str:
+    """Publish the adapter as an immutable version and make it the champion; return its URI."""
+    from pathlib import Path
+
+    from components.common.steps import step
+    from components.publish.version import run
+
+    with step("publish", store) as facts:
+        facts |= run(
+            Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path), store, adapter_name
+        )
+    return facts["uri"]
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def summarise(store: str, status: dsl.PipelineTaskFinalStatus, summary: dsl.Output[dsl.Markdown]) -> None:
+    """Write one summary of the run, whatever happened: runs/<run>/summary.json and Markdown for the UI."""
+    from pathlib import Path
+
+    from components.common.steps import step
+    from components.publish.summary import run
+
+    with step("summarise", store):
+        Path(summary.path).write_text(run(store, status.state), encoding="utf-8")

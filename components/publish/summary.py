@@ -1,0 +1,58 @@
+"""One summary of a run, from the records that its steps left in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from components.common.steps import RUN
+from components.common.store import Store, open_store
+
+STEPS = ("preflight", "download", "format", "train", "evaluate", "gate", "publish")
+
+
+def run(store_uri: str, state: str) -> str:
+    """Write `runs/<run>/summary.json`; return the same as Markdown.
+
+    Args:
+        store_uri: the store that the steps wrote their records to.
+        state: of the pipeline as KFP tells it: SUCCEEDED, FAILED or CANCELLED.
+    """
+    name = os.environ[RUN]
+    summary = collect(open_store(store_uri), name, state)
+    open_store(store_uri).put(f"runs/{name}/summary.json", json.dumps(summary, indent=2).encode())
+    return _markdown(summary)
+
+
+def collect(store: Store, name: str, state: str) -> dict[str, Any]:
+    """state, error of the step that failed, gate's sentence, adapter URI, and the record of each step. A step that
+    the cache answered for leaves no record."""
+    records = {}
+    for step in STEPS:
+        if store.exists(f"runs/{name}/{step}.json"):
+            records[step] = json.loads(store.get(f"runs/{name}/{step}.json")[0])
+    gate = records.get("gate", {}).get("facts", {})
+    return {
+        "run": name,
+        "state": state,
+        "error": next((f"{step}: {r['error']}" for step, r in records.items() if "error" in r), None),
+        "verdict": gate.get("decision"),
+        "sentence": gate.get("sentence"),
+        "adapter_uri": records.get("publish", {}).get("facts", {}).get("uri"),
+        "report_uri": f"{store.uri}/runs/{name}/report.html" if gate else None,
+        "steps": records,
+    }
+
+
+def _markdown(summary: dict[str, Any]) -> str:
+    lines = [f"# {summary['run']}: {summary['state']}", ""]
+    lines += [summary[key] for key in ("sentence", "error") if summary[key]]
+    lines += ["", "| step | state | seconds |", "|---|---|---|"]
+    lines += [f"| {step} | {r['state']} | {r['seconds']:.1f} |" for step, r in summary["steps"].items()]
+    lines += [
+        "",
+        f"Adapter: {summary['adapter_uri'] or 'not published'}",
+        f"Report: {summary['report_uri'] or 'none'}",
+    ]
+    return "\n".join(lines) + "\n"
