@@ -1,0 +1,355 @@
+"""The review page and a run's report in a real browser: headless Chromium, a real adapter, a real server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from support import Run, quiet_environment
+
+webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("gradio")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium or chromium-driver is not installed"),
+]
+
+NOTE = "INDICATION: Gross haematuria. PROCEDURE: Cystoscopy. A papillary tumour of the bladder beside the left ureter."
+WAIT = 60  # seconds; a busy machine is slow
+
+Shot = Callable[[str], None]
+
+
+@contextmanager
+def serving(run: Run, folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and told no note."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    temporary, log = folder / "tmp", folder / "log.txt"
+    temporary.mkdir()
+    command = [Path(sys.executable).with_name("clinadapt"), "review", "--adapter", "specialty", *arguments]
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            [*command, "--store", run.store, "--port", str(port)],
+            env={**quiet_environment(), "TMPDIR": str(temporary), "HTTP_PROXY": "http://127.0.0.1:9", **environment},
+            cwd=folder,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        WebDriverWait(log, 4 * WAIT).until(lambda _: server.poll() is not None or f":{port} (stop" in log.read_text())
+        assert server.poll() is None, log.read_text()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(WAIT)
+    assert server.returncode == 0, log.read_text()
+    assert {path.name for path in folder.iterdir()} <= {"log.txt", "tmp"}
+    assert not [path for path in temporary.rglob("*") if path.is_file()]
+    assert "haematuria" not in log.read_text() and "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def url(demo_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(demo_run, tmp_path_factory.mktemp("review")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "disable-dev-shm-usage"):
+        options.add_argument(f"--{flag}")
+    for flag in ("disable-background-networking", "disable-component-update", "disable-sync", "no-first-run"):
+        options.add_argument(f"--{flag}")
+    options.add_argument("--window-size=1280,1100")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Page]:
+    browser.get_log("performance")
+    browser.get_log("browser")
+    browser.get(url)
+    yield Page(browser)
+    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+    assert any(address.startswith(url) for address in asked)
+    assert [a for a in asked if not a.startswith((url, "data:", "blob:", "chrome:"))] == [], "asked another machine"
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.fixture
+def shot(browser: Any, tmp_path: Path) -> Shot:
+    folder = Path(os.environ.get("CLINADAPT_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda name: browser.save_screenshot(str(folder / f"{name}.png"))
+
+
+class Page:
+    """What a reader sees and does on the page."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+        self.see("//h1[text()='specialty']")
+
+    def see(self, path: str) -> Any:
+        """Wait until an element is shown."""
+        return WebDriverWait(self.browser, WAIT).until(
+            lambda b: next((e for e in b.find_elements(By.XPATH, path) if e.is_displayed()), None), path
+        )
+
+    def told(self, words: str) -> str:
+        """Wait for a line that holds the words."""
+        return self.see(f"//p[@role='status'][contains(., '{words}')]").text
+
+    def press(self, name: str) -> None:
+        self.see(f"//button[normalize-space()='{name}' and not(@disabled)]").click()
+
+    def tab(self, name: str) -> None:
+        self.see(f"//button[@role='tab' and normalize-space()='{name}']").click()
+
+    def output(self, kind: str) -> None:
+        self.see(f"//label[normalize-space()='{kind}']").click()
+
+    def field(self, label: str) -> Any:
+        return self.see(f"//label[contains(., '{label}')]//textarea")
+
+    def write(self, label: str, text: str) -> None:
+        """Put a text into a field as pasting does, at once."""
+        script = (
+            "const [field, text] = arguments;"
+            "Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(field, text);"
+            "field.dispatchEvent(new Event('input', {bubbles: true}));"
+        )
+        self.browser.execute_script(script, self.field(label), text)
+
+    def choose(self, label: str, option: str) -> None:
+        self.see(f"//input[@aria-label='{label}']").click()
+        self.see(f"//ul[@role='listbox']/li[@aria-label='{option}']").click()
+
+    def upload(self, path: Path) -> None:
+        self.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
+        self.see("//table[contains(@class, 'file-preview')]")
+
+    def shares(self) -> dict[str, int]:
+        """Label -> per cent, as the page shows them."""
+        self.see("//*[@data-testid='label-output-value']")
+        rows = self.browser.find_elements(By.CSS_SELECTOR, "dl.label")
+        return {row.find_element(By.TAG_NAME, "dt").text: int(row.text.split()[-1].rstrip("%")) for row in rows}
+
+    def json(self) -> dict[str, Any]:
+        """The answer as JSON, through the button that copies it."""
+        self.see("//*[contains(@class, 'json-holder')]")
+        text = self.browser.execute_script(
+            "let copied; navigator.clipboard.writeText = text => { copied = text; return Promise.resolve() };"
+            "document.querySelector('button[title=Copy], button[aria-label=Copy]').click(); return copied"
+        )
+        return json.loads(text)
+
+
+def test_the_page_says_who_answers(page: Page, shot: Shot) -> None:
+    page.see("//p[contains(., '/adapters/specialty/')]")
+    page.see("//p[starts-with(., 'Not a medical device')]")
+    page.press("Chest pain on exertion")
+    WebDriverWait(page.browser, WAIT).until(lambda _: page.field("Clinical note").get_attribute("value"))
+    page.press("Submit")
+    page.shares()
+    shot("example")
+
+
+def test_an_answer_as_text_and_as_json_is_what_the_adapter_answers(page: Page, demo_run: Run, shot: Shot) -> None:
+    from components.review.answers import Answerer
+
+    wanted = Answerer("specialty", demo_run.store.as_uri()).answer(NOTE)
+    page.write("Clinical note", NOTE)
+    page.press("Submit")
+    assert page.shares() == {label: pytest.approx(100 * p, abs=0.51) for label, p in wanted["probabilities"].items()}
+    assert page.see("//*[@data-testid='label-output-value']").text == wanted["label"]
+    shot("answer-text")
+    page.output("JSON")
+    answer = page.json()
+    shot("answer-json")
+    assert answer.pop("probabilities") == pytest.approx(wanted.pop("probabilities"), abs=0.0002)
+    assert answer == wanted
+    page.press("Clear")
+    assert WebDriverWait(page.browser, WAIT).until(lambda _: not page.field("Clinical note").get_attribute("value"))
+
+
+def test_a_part_that_the_model_did_not_see_is_told(page: Page, shot: Shot) -> None:
+    page.write("Clinical note", NOTE * 200)
+    page.press("Submit")
+    assert page.told("did not see the last").endswith("% of this note.")
+    shot("answer-unseen")
+
+
+@pytest.mark.parametrize(
+    "name, text, reason", [("empty", " \n ", "no text"), ("long", "a " * 100_001, "200,000 characters")]
+)
+def test_an_unusable_note_is_told_in_a_line(page: Page, shot: Shot, name: str, text: str, reason: str) -> None:
+    page.write("Clinical note", text)
+    page.press("Submit")
+    assert page.told(reason).startswith("Not answered – the note has ")
+    shot(f"note-{name}")
+    page.press("Flag")
+    page.told("there is no answer to flag")
+
+
+def test_a_flag_is_stored_with_the_correction(page: Page, demo_run: Run, shot: Shot) -> None:
+    page.press("Flag")
+    page.told("there is no answer to flag: submit a note first")
+    page.write("Clinical note", NOTE)
+    page.press("Submit")
+    page.shares()
+    page.press("Flag")
+    page.told("choose what it should be")
+    page.choose("What should it be?", "none of these")
+    page.write("Comment", "is dermatology")
+    page.press("Flag")
+    path = Path(page.told("Stored as file://").partition("file://")[2])
+    shot("flagged")
+    assert path.parent == demo_run.store / "flagged/specialty" / demo_run.result["run_key"]
+    record = json.loads(path.read_text())
+    assert record["answer"]["adapter"].endswith(f"/adapters/specialty/{demo_run.result['run_key']}")
+    assert (record["note"], record["correction"], record["comment"]) == (NOTE, None, "is dermatology")
+    assert record["reviewer"] is None
+    page.press("Flag")
+    page.told("choose what it should be")
+
+
+def test_a_file_is_answered_and_its_empty_row_named(page: Page, downloads: Path, tmp_path: Path, shot: Shot) -> None:
+    notes = tmp_path / "notes.csv"
+    with notes.open("w", newline="") as file:
+        rows = [[number, "x", "" if number == 3 else NOTE] for number in range(1, 41)]
+        csv.writer(file).writerows([["", "id", "transcription"], *rows])
+    page.tab("Many notes")
+    page.see("//p[contains(., 'one note a row')]")
+    shot("file-before")
+    page.press("Answer all")
+    page.told("Choose a file")
+    page.upload(notes)
+    page.press("Answer all")
+    assert page.told("rows answered") == "39 of 40 rows answered; 1 could not be used (row 3): the file says why."
+    page.see("//*[normalize-space(text())='no text']")
+    assert "haematuria" not in page.browser.find_element(By.TAG_NAME, "body").text
+    shot("file-after")
+    page.press("Download all answers as CSV")
+    path = downloads / "answers.csv"
+    WebDriverWait(path, WAIT).until(lambda p: p.exists() and p.stat().st_size)
+    with path.open(newline="") as file:
+        answers = list(csv.DictReader(file))
+    assert [int(answer["row"]) for answer in answers] == list(range(1, 41))
+    assert [answer["row"] for answer in answers if answer["error"]] == ["3"]
+    assert all(answer["label"] and 0 < float(answer["probability"]) <= 1 for answer in answers if not answer["error"])
+
+
+def test_a_long_file_shows_how_far_it_is_and_can_be_stopped(page: Page, tmp_path: Path, shot: Shot) -> None:
+    notes = tmp_path / "notes.jsonl"
+    notes.write_text(f"{json.dumps({'text': NOTE * 20})}\n" * 5000)
+    page.tab("Many notes")
+    page.upload(notes)
+    page.press("Answer all")
+    page.told("Choose a file and the column")
+    page.choose("Column with the text of the note", "text")
+    page.press("Answer all")
+    page.told(" of 5,000 rows")
+    shot("file-running")
+    page.press("Stop")
+    page.told("Stopped")
+    shot("file-stopped")
+    page.press("Answer all")
+    page.told(" of 5,000 rows")
+    page.press("Stop")
+    page.told("Stopped")
+
+
+def test_a_broken_file_is_told_in_a_line(page: Page, tmp_path: Path, shot: Shot) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_text('transcription\nfirst\n"never closed\n')
+    page.tab("Many notes")
+    page.upload(broken)
+    page.press("Answer all")
+    page.told("a quote opened after line 2 is never closed")
+    shot("file-broken")
+
+
+def log_in(browser: Any, user: str, password: str) -> None:
+    for kind, text in (("text", user), ("password", password)):
+        css = f"input[type={kind}]"
+        field = WebDriverWait(browser, WAIT).until(lambda b, css=css: b.find_element(By.CSS_SELECTOR, css))
+        field.clear()
+        field.send_keys(text)
+    browser.find_element(By.XPATH, "//button[normalize-space()='Login']").click()
+
+
+def test_others_have_to_log_in_and_are_named_in_the_flag(
+    demo_run: Run, browser: Any, tmp_path: Path, shot: Shot
+) -> None:
+    login = {"CLINADAPT_REVIEW_USER": "rita", "CLINADAPT_REVIEW_PASSWORD": "correct horse"}
+    folder = tmp_path / "server"  # apart from the screenshots
+    folder.mkdir()
+    with serving(demo_run, folder, "--host", "0.0.0.0", **login) as url:
+        with urlopen(url) as answer:
+            assert answer.status == 200, "what probes ask"
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(f"{url}config")
+        browser.get(url)
+        log_in(browser, "rita", "wrong")
+        WebDriverWait(browser, WAIT).until(lambda b: "Incorrect" in b.page_source)
+        shot("login")
+        log_in(browser, "rita", "correct horse")
+        page = Page(browser)
+        page.write("Clinical note", NOTE)
+        page.press("Submit")
+        page.shares()
+        page.choose("What should it be?", "none of these")
+        page.press("Flag")
+        flagged = Path(page.told("Stored as file://").partition("file://")[2])
+        browser.get("about:blank")
+    assert json.loads(flagged.read_text())["reviewer"] == "rita"
+
+
+@pytest.mark.parametrize("option, value, reason", [("--host", "0.0.0.0", "_PASSWORD"), ("--port", "99999", "99999")])
+def test_what_cannot_be_served_is_told_in_a_line(clinadapt: Any, option: str, value: str, reason: str) -> None:
+    done = clinadapt("review", "--adapter", "specialty", option, value)
+    assert done.returncode == 2 and reason in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_the_report_of_the_run_shows(browser: Any, demo_run: Run, shot: Shot) -> None:
+    browser.get_log("browser")
+    browser.get(demo_run.result["report_uri"])
+    heading = WebDriverWait(browser, WAIT).until(lambda b: b.find_element(By.TAG_NAME, "h1"))
+    assert heading.is_displayed() and "specialty" in browser.find_element(By.TAG_NAME, "body").text
+    charts = browser.find_elements(By.CSS_SELECTOR, "figure svg")
+    assert charts and all(chart.is_displayed() and chart.size["height"] > 50 for chart in charts)
+    assert browser.get_log("browser") == []
+    shot("report")
