@@ -1,0 +1,267 @@
+"""`clinadapt`: run, compile, estimate, predict, review."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.common.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
+
+app = typer.Typer(
+    help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run classify",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="End with one line of JSON on standard output; all else to standard error."),
+]
+ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")]
+StoreUri = Annotated[
+    str,
+    typer.Option(
+        "--store", help="Where adapters live: file:///folder or s3://bucket/prefix.", envvar="CLINADAPT_STORE"
+    ),
+]
+AdapterName = Annotated[
+    str,
+    typer.Option("--adapter", "-a", help="A name (its champion answers), name/version, or the URI of a version."),
+]
+HOME = Path(".clinadapt")
+DEFAULT_STORE = str(HOME / "store")
+
+
+def main() -> None:
+    """Entry point: a user's error is one line on standard error and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if "--json" in sys.argv:
+            emit({"error": str(error)})
+        raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def as_uri(place: str) -> str:
+    """A URI as it is; a path as file://."""
+    return place if "://" in place else Path(place).expanduser().resolve().as_uri()
+
+
+def emit(value: dict[str, Any]) -> None:
+    """The one line of JSON that scripts read."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+@app.callback(invoke_without_command=True)
+def clinadapt(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(package_version("clinadapt"))
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="What to train: classify (note -> specialty).")],
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Notes: a path, or file://, https://, s3://, hf://org/name, builtin://cases?rows=800&seed=7."
+        ),
+    ] = None,
+    profile: ProfileName = "cpu-demo",
+    text_column: Annotated[str | None, typer.Option(help="Column with the text of the note.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Keep only this label; repeat for more.")] = None,
+    top_labels: Annotated[int | None, typer.Option(help="Keep only the so many most frequent labels.")] = None,
+    base_model: Annotated[str | None, typer.Option(help="builtin://minilm, a folder, s3:// or hf://org/name.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="none, or nf4 for a 4-bit base (QLoRA).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training notes, at most.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the split, the head and the order of the notes.")] = None,
+    adapter_name: Annotated[str | None, typer.Option(help="Publish under this name.")] = None,
+    store: StoreUri = DEFAULT_STORE,
+    home: Annotated[Path, typer.Option(help="Outputs, caches and logs of local runs.")] = HOME,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that Kubeflow Pipelines prints.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole pipeline on this machine: the same components that run on a cluster.
+
+    Exit status: 0 published, 2 bad input, 3 the gate said no, 75 interrupted (the same command goes on).
+
+        clinadapt run classify                                   # built-in notes, a few minutes
+
+        clinadapt run classify notes.csv --profile cpu-minilm --top-labels 5
+
+    Every option not given comes from the profile.
+    """
+    from pipelines import profile as profiles
+
+    settings = profiles.load(profile)
+    if recipe != settings.recipe:
+        raise UserError(
+            f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
+        )
+    form = {
+        "source": as_uri(source) if source else None,
+        "text_column": text_column,
+        "label_column": label_column,
+        "labels": label or None,
+        "top_labels": top_labels,
+        "base_model": as_uri(base_model) if base_model else None,
+        "quantization": quantization,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "adapter_name": adapter_name,
+        "store": as_uri(store),
+    }
+    from pipelines import local
+
+    status, summary = local.run(settings, {k: v for k, v in form.items() if v is not None}, home, verbose)
+    _tell(status, summary, adapter_name or settings.adapter_name, store)
+    if as_json:
+        emit(_result(summary))
+    raise typer.Exit(status)
+
+
+def _result(summary: dict[str, Any]) -> dict[str, Any]:
+    gate = summary["steps"].get("gate", {}).get("facts", {})
+    keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "log")
+    return {
+        "run_key": gate.get("version"),
+        **{key: summary[key] for key in keys},
+        "metrics": gate.get("metrics", {}),
+    }
+
+
+def _tell(status: int, summary: dict[str, Any], name: str, store: str) -> None:
+    """The outcome and the next step, for a person."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print()
+    if status in (EXIT_DONE, EXIT_GATE_SAID_NO):
+        console.print(summary["sentence"], style="bold green" if status == EXIT_DONE else "bold yellow", markup=False)
+        console.print(f"report   {summary['report_uri']}", markup=False)
+    if status == EXIT_DONE:
+        console.print(f"adapter  {summary['adapter_uri']}", markup=False)
+        console.print(f"next     clinadapt review --adapter {name} --store {store}", markup=False)
+    elif status == EXIT_INTERRUPTED:
+        console.print("interrupted: run the same command again, finished steps are kept", style="bold yellow")
+    elif status == EXIT_BAD_INPUT:
+        console.print(f"error: {summary['error']}", style="bold red", markup=False)
+    elif status != EXIT_GATE_SAID_NO:
+        console.print(f"a step failed, which is a bug of ours: see {summary['log']}", style="bold red", markup=False)
+
+
+@app.command("compile")
+def compile_pipelines(
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", "-p", help="Only this profile; repeat for more.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the .yaml files.")] = Path(
+        "pipelines/compiled"
+    ),
+) -> None:
+    """Compile pipelines for a cluster, one file per pipeline and profile; upload them in the KFP UI."""
+    from pipelines import profile as profiles
+    from pipelines.compile import compile_profile
+
+    output.mkdir(parents=True, exist_ok=True)
+    for name in profile or profiles.names():
+        print(compile_profile(profiles.load(name), output), file=sys.stderr)
+
+
+@app.command()
+def estimate(
+    profile: ProfileName = "cpu-demo",
+    base_model: Annotated[str | None, typer.Option(help="Another base model than the profile's.")] = None,
+    labels: Annotated[int, typer.Option(help="How many labels the head has.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """How much memory training needs, by part: full fine-tuning, LoRA and QLoRA side by side.
+
+    Reads configuration and safetensors headers only; the weights are not downloaded.
+    """
+    from components.common.base_model import describe
+    from components.preflight.checks import machine_memory
+    from components.preflight.memory import estimate as estimate_memory
+    from pipelines import profile as profiles
+    from pipelines.table import memory_table
+
+    settings = profiles.load(profile)
+    train = settings.train.model_copy(update={"base_model": as_uri(base_model)} if base_model else {})
+    gpu = settings.train_resources.gpu > 0
+    have = settings.train_resources.gpu_memory_gib * 2**30 if gpu else machine_memory()
+    result = estimate_memory(describe(train.base_model), train, labels, "cuda" if gpu else "cpu")
+    memory_table(result, have)
+    if as_json:
+        emit({"profile": settings.name, "base_model": train.base_model, "available_bytes": have, **result})
+
+
+@app.command()
+def predict(
+    adapter: AdapterName,
+    note: Annotated[
+        Path | None, typer.Option(help="A text file with one note; - for standard input.", allow_dash=True)
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Many notes: .csv, .jsonl or .parquet (also compressed).")] = None,
+    text_column: Annotated[str, typer.Option(help="Column of --file with the note.")] = "transcription",
+    store: StoreUri = DEFAULT_STORE,
+    as_json: Json = False,
+) -> None:
+    """Ask a published adapter: one note, or a file row by row as CSV on standard output (JSON lines with --json).
+
+    clinadapt predict --adapter demo-specialty --note note.txt
+
+    clinadapt predict --adapter demo-specialty --file notes.csv > answers.csv
+    """
+    if (note is None) == (file is None):
+        raise UserError("give either --note FILE or --file FILE")
+    place = note or file
+    if str(place) != "-" and not place.is_file():  # type: ignore[union-attr]
+        raise UserError(f"there is no file {place}: check the path")
+    from components.review.answers import Answerer
+    from pipelines import answers
+
+    try:
+        answerer = Answerer(adapter, as_uri(store))
+        print(f"answering: {answerer.uri}", file=sys.stderr)
+        if note:
+            answers.one(answerer, note, as_json)
+        else:
+            answers.many(answerer, file, text_column, as_json)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@app.command()
+def review(
+    adapter: AdapterName,
+    store: StoreUri = DEFAULT_STORE,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any other than localhost asks for a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
+) -> None:
+    """Open the page where people try an adapter: paste a note, see the prediction, flag what is wrong.
+
+    On another address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
+    """
+    from components.review.page import serve
+
+    serve(adapter, as_uri(store), host, port)
+
+
+if __name__ == "__main__":
+    main()

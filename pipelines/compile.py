@@ -1,0 +1,15 @@
+"""Compile a profile's pipeline to the IR that a cluster runs."""
+
+from pathlib import Path
+
+from kfp import compiler
+
+from components.common.recipe import Profile
+from pipelines.classify import build
+
+
+def compile_profile(profile: Profile, folder: Path) -> Path:
+    """Write `<recipe>-<profile>.yaml` into `folder` and return its path."""
+    path = folder / f"{profile.recipe}-{profile.name}.yaml"
+    compiler.Compiler().compile(build(profile), str(path))
+    return path

@@ -1,0 +1,27 @@
+"""The memory estimate as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def memory_table(estimate: dict[str, Any], available: float) -> None:
+    """Print parts by method in GiB on standard error, and whether each method fits `available` bytes."""
+    methods = estimate["methods"]
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    trained = f"{estimate['adapter_parameters'] / 1e6:,.2f} M of them trained with LoRA"
+    console.print(f"{estimate['parameters'] / 1e6:,.1f} M parameters, {trained}; peak memory of a training step:")
+    table = Table()
+    table.add_column("GiB")
+    for name in methods:
+        table.add_column(name, justify="right")
+    for part in next(iter(methods.values())):
+        table.add_row(
+            part, *(f"{parts[part] / 2**30:.2f}" for parts in methods.values()), end_section=part == "context"
+        )
+    fits = ("yes" if parts["total"] <= available else "no" for parts in methods.values())
+    table.add_row(f"fits {available / 2**30:.1f} GiB", *fits, style="bold")
+    console.print(table)

@@ -1,0 +1,215 @@
+"""The whole pipeline on this machine, through the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import SOURCE, Clinadapt, Run, WriteProfile, quiet_environment
+
+from components.common.dataset import read_split
+from components.common.provenance import MANIFEST, list_files, read_json
+
+STEPS = ["preflight", "download", "format", "train", "evaluate", "gate", "publish"]
+METRICS = {"accuracy", "own_set_accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "log_loss_scaled",
+           "ece_scaled"}  # fmt: skip
+
+
+def test_the_line_of_json(demo_run: Run) -> None:
+    result = demo_run.result
+    assert (result["state"], result["verdict"], result["error"]) == ("SUCCEEDED", "pass", None)
+    assert len(result["run_key"]) == 16 and int(result["run_key"], 16)
+    assert result["adapter_uri"] == demo_run.version.as_uri()
+    assert set(result["metrics"]) == METRICS
+    for metric in result["metrics"].values():
+        assert metric["low"] <= metric["value"] <= metric["high"]
+    assert f"{result['metrics']['accuracy']['value']:.1%}" in result["sentence"]
+
+
+def test_every_artifact_is_there(demo_run: Run) -> None:
+    outputs = demo_run.outputs
+    for folder in ("download/dataset", "format-notes/splits", "train-classifier/adapter",
+                   "evaluate-classifier/evaluation", "gate/verdict"):  # fmt: skip
+        manifest = read_json(outputs / folder / MANIFEST)
+        assert manifest["files"] == list_files(outputs / folder), folder
+    assert (outputs / "gate/report").read_text().startswith("<!doctype html>")
+    assert "SUCCEEDED" in (outputs / "summarise/summary").read_text()
+    executor = read_json(outputs / "evaluate-classifier/executor_output.json")["artifacts"]
+    matrix = executor["classification"]["artifacts"][0]["metadata"]["confusionMatrix"]
+    assert (
+        sum(sum(row["row"]) for row in matrix["rows"])
+        == read_json(outputs / "evaluate-classifier/evaluation/evaluation.json")["rows"]
+    )
+    scalars = executor["metrics"]["artifacts"][0]["metadata"]
+    assert scalars["accuracy"] == demo_run.result["metrics"]["accuracy"]["value"]
+
+
+def test_the_store(demo_run: Run) -> None:
+    runs = demo_run.store / "runs" / demo_run.result["run"]
+    assert {path.name for path in runs.iterdir()} == {
+        *(f"{step}.json" for step in STEPS),
+        "summarise.json",
+        "summary.json",
+        "report.html",
+    }
+    summary = read_json(runs / "summary.json")
+    assert list(summary["steps"]) == STEPS
+    assert all(record["state"] == "done" and record["seconds"] >= 0 for record in summary["steps"].values())
+    assert demo_run.result["report_uri"] == (runs / "report.html").as_uri()
+    assert (runs / "report.html").read_bytes() == (demo_run.version / "report.html").read_bytes()
+    manifest = read_json(demo_run.version / MANIFEST)
+    assert manifest["files"] == list_files(demo_run.version)
+    assert manifest["version"] == demo_run.result["run_key"]
+    champion = read_json(demo_run.version.parent / "champion.json")
+    assert champion["version"] == demo_run.result["run_key"]
+    assert not [p for p in demo_run.store.rglob("*") if p.suffix in (".bin", ".pt", ".pkl", ".pickle")]
+
+
+def test_no_note_is_told(demo_run: Run) -> None:
+    """Not in a record, a report, a log or a metric: no eight words in a row of any held-out or training note."""
+    splits = demo_run.outputs / "format-notes/splits"
+    pieces = {
+        " ".join(words[i : i + 8])
+        for name in ("train", "test")
+        for words in (text.split() for text in read_split(splits, name)["text"].to_pylist())
+        for i in range(0, max(1, len(words) - 8), 8)
+    }
+    told = [*demo_run.store.rglob("*.json"), *demo_run.store.rglob("*.html"), *demo_run.store.rglob("*.md")]
+    told = [path for path in told if path.name != "tokenizer.json"]
+    for path in [*told, *demo_run.home.glob("logs/*"), *demo_run.outputs.rglob("executor_output.json")]:
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        assert not [piece for piece in pieces if piece in text], path
+
+
+def test_the_same_command_again_publishes_nothing_new(demo_run: Run, clinadapt: Clinadapt) -> None:
+    """Now there is a champion to compare with, the adapter itself, and so it is judged anew; after that every step
+    that costs time comes from the cache."""
+    before = list_files(demo_run.store / "adapters", exclude=())
+    for again in (1, 2):
+        start = time.monotonic()
+        done = clinadapt(*demo_run.command)
+        print(f"run again, {again}: {time.monotonic() - start:.1f} s")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert result["run_key"] == demo_run.result["run_key"]
+        assert result["metrics"] == demo_run.result["metrics"]
+        assert records(demo_run.store, result) == {"preflight", "gate", "publish"} | (
+            {"evaluate"} if again == 1 else set()
+        )
+    assert list_files(demo_run.store / "adapters", exclude=()) == before
+
+
+def records(store: Path, result: dict[str, Any]) -> set[str]:
+    """The steps that ran, and so left a record, instead of coming from the cache."""
+    return {path.stem for path in (store / "runs" / result["run"]).glob("*.json")} & set(STEPS)
+
+
+def test_predict(demo_run: Run, clinadapt: Clinadapt, notes_csv: Callable[..., Path], tmp_path: Path) -> None:
+    """The champion by name answers a note and a file; its changed byte is refused by name."""
+    where = ["--adapter", "specialty", "--store", str(demo_run.store)]
+    note = tmp_path / "note.txt"
+    note.write_text("Knee pain. X-ray shows a fracture of the tibia.", encoding="utf-8")
+    done = clinadapt("predict", *where, "--note", note, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["label"] in answer["probabilities"] and answer["adapter"] == demo_run.version.as_uri()
+    done = clinadapt("predict", *where, "--file", notes_csv(rows=5))
+    lines = done.stdout.splitlines()
+    assert lines[0] == "row,label,probability,error" and len(lines) == 6
+    store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
+    weights = store / demo_run.version.relative_to(demo_run.store) / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    done = clinadapt("predict", "--adapter", "specialty", "--store", str(store), "--note", note)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "adapter_model.safetensors is not what was published" in line
+
+
+def test_the_gate_says_no(demo_run: Run, clinadapt: Clinadapt, tmp_path: Path) -> None:
+    """The same training, from the cache, under thresholds that nothing can pass."""
+    before = list_files(demo_run.store / "adapters", exclude=())
+    place = demo_run.command.index("--profile") + 1
+    lenient = Path(demo_run.command[place]).read_text()
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(lenient.replace("gain_over_before: -1.0", "gain_over_before: 1.0"))
+    done = clinadapt(*demo_run.command[:place], strict, *demo_run.command[place + 1 :])
+    assert done.returncode == 3, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["state"], result["verdict"], result["adapter_uri"]) == ("SUCCEEDED", "fail", None)
+    assert "is not published: the check 'beats the base before training' failed" in result["sentence"]
+    assert Path(result["report_uri"].removeprefix("file://")).is_file()
+    assert "train" not in records(demo_run.store, result)
+    assert list_files(demo_run.store / "adapters", exclude=()) == before
+
+
+def interrupt(command: list[str], sign: str, number: signal.Signals) -> tuple[int, float, str]:
+    """Send a signal once a line of standard error holds `sign`; return status, seconds until the end, all lines."""
+    executable = Path(sys.executable).with_name("clinadapt")
+    process = subprocess.Popen(
+        [executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet_environment()
+    )
+    lines: list[str] = []
+    seen = threading.Event()
+
+    def read() -> None:
+        for line in process.stderr or []:
+            lines.append(line)
+            if sign in line:
+                seen.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert seen.wait(300), "".join(lines)
+    start = time.monotonic()
+    os.kill(process.pid, number)
+    process.wait(60)
+    seconds = time.monotonic() - start
+    reader.join()
+    return process.returncode, seconds, "".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on(
+    clinadapt: Clinadapt, write_profile: WriteProfile, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Exit status 75 within seconds and nothing half-written; the same command then keeps what was finished."""
+    profile = write_profile(train={"epochs": 30, "windows": {"length": 128, "most": 4}})
+    home, store = tmp_path / "home", tmp_path / "store"
+    command = ["run", "classify", SOURCE, "--profile", str(profile), "--home", str(home), "--store", str(store)]
+    status, seconds, errors = interrupt(command, "epoch 1/30", number)
+    print(f"stopped in {seconds:.1f} s")
+    assert status == 75, errors
+    assert seconds < 10
+    assert "run the same command again" in errors and "Traceback" not in errors
+    assert not (store / "adapters").exists()
+    assert left_over(home) == []
+    done = clinadapt(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert "train" in records(store, result) and not {"download", "format"} & records(store, result)
+
+
+def left_over(home: Path) -> list[str]:
+    """Command lines of processes that still name this home."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(home) in line:
+            found.append(line[:200])
+    return found
