@@ -1,0 +1,216 @@
+"""The manifests as a cluster gets them: rendered by kustomize, held against the Kubernetes schemas, the
+restricted Pod Security Standard and the rules of this repository. Every rule is shown to bite on a planted
+defect."""
+
+import copy
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import typer
+import yaml
+
+from components.common.image import IMAGE
+from pipelines.cli import app
+
+ROOT = Path(__file__).parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+OLDEST_KUBERNETES = "1.30"
+
+# Exactly these, and so nothing that the restricted standard forbids: no user id, privilege, added capability.
+# https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+PROBES = "startupProbe", "readinessProbe", "livenessProbe"
+SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> list[Document]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl, which renders the manifests, is not installed")
+    done = subprocess.run(["kubectl", "kustomize", ROOT / "manifests/base"], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def schema_findings(document: Document) -> Iterator[str]:
+    for version in (OLDEST_KUBERNETES, kubernetes_validate.latest_version()):
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"schema {version}: {error.message}"
+
+
+def container_findings(container: Document) -> Iterator[str]:
+    if container.get("securityContext") != CONTAINER_SECURITY:
+        yield "container securityContext"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield "host port"
+    if not re.fullmatch(rf"clinadapt/[a-z-]+:{re.escape(VERSION)}", container["image"]):
+        yield f"image {container['image']}"
+    for bound in ("requests", "limits"):
+        if not {"cpu", "memory"} <= container.get("resources", {}).get(bound, {}).keys():
+            yield f"resources without {bound}"
+    for variable in container.get("env", []):
+        if SECRET_NAME.search(variable["name"]) and "value" in variable:
+            yield f"literal secret {variable['name']}"
+
+
+def pod_findings(pod: Document) -> Iterator[str]:
+    if pod.get("securityContext") != POD_SECURITY:
+        yield "pod securityContext"
+    yield from (f"host namespace {key}" for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key))
+    for volume in pod.get("volumes", []):
+        if not volume.keys() - {"name"} <= VOLUMES:
+            yield f"volume {volume['name']}"
+    for container in pod["containers"] + pod.get("initContainers", []):
+        yield from container_findings(container)
+    for container in pod["containers"]:
+        yield from (f"no {probe}" for probe in PROBES if probe not in container)
+
+
+def network_findings(spec: Document) -> Iterator[str]:
+    if set(spec["policyTypes"]) != {"Ingress", "Egress"}:
+        yield "network policy leaves a direction open"
+    for side, peer in (("ingress", "from"), ("egress", "to")):
+        for rule in spec.get(side, []):
+            if not rule.get(peer) or not rule.get("ports"):
+                yield f"{side} without a peer or a port"
+
+
+def document_findings(document: Document) -> Iterator[str]:
+    yield from schema_findings(document)
+    match document["kind"]:
+        case "Deployment":
+            yield from pod_findings(document["spec"]["template"]["spec"])
+        case "NetworkPolicy":
+            yield from network_findings(document["spec"])
+        case "ServiceAccount" if document.get("automountServiceAccountToken") is not False:
+            yield "service account token mounted"
+        case "Secret":
+            yield "literal secret"
+        case "ConfigMap":
+            yield from (f"literal secret {key}" for key in document["data"] if SECRET_NAME.search(key))
+        case "Namespace":
+            if document["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
+                yield "namespace is not restricted"
+
+
+def wiring_findings(documents: list[Document]) -> Iterator[str]:
+    """What no document shows alone: the service finds the pods, the policy opens their port, and so on."""
+    policies = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "NetworkPolicy"}
+    if policies.get("default-deny") != {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}:
+        yield "no default deny"
+    template = find(documents, "Deployment/review")["spec"]["template"]
+    service = find(documents, "Service/review")["spec"]
+    ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+    selectors = service["selector"], policies["review"]["podSelector"]["matchLabels"]
+    if not all(selector.items() <= template["metadata"]["labels"].items() for selector in selectors):
+        yield "a selector misses the pods"
+    if [port["targetPort"] for port in service["ports"]] != list(ports):
+        yield "the service misses the port"
+    opened = [port["port"] for rule in policies["review"]["ingress"] for port in rule["ports"]]
+    if opened != list(ports.values()):
+        yield "the network policy misses the port"
+    accounts = {d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"}
+    if template["spec"].get("serviceAccountName") not in accounts:
+        yield "no service account of its own"
+
+
+def findings(documents: list[Document]) -> list[str]:
+    return [*chain.from_iterable(map(document_findings, documents)), *wiring_findings(documents)]
+
+
+def find(documents: list[Document], target: str) -> Document:
+    """The document named KIND/NAME; the hash that kustomize adds to a generated name is left out."""
+    name = re.compile(f"{target}(-[a-z0-9]{{10}})?")
+    return next(d for d in documents if name.fullmatch(f"{d['kind']}/{d['metadata']['name']}"))
+
+
+def test_the_base_has_no_findings(rendered: list[Document]) -> None:
+    assert findings(rendered) == []
+
+
+def review_container(documents: list[Document]) -> Document:
+    return find(documents, "Deployment/review")["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_the_review_page_is_started_as_the_command_line_allows(rendered: list[Document]) -> None:
+    container = review_container(rendered)
+    _, command = container["command"]
+    known = typer.main.get_group(app).commands[command].params
+    assert {argument.split("=")[0] for argument in container["args"]} <= {o for p in known for o in p.opts}
+
+
+def test_the_documented_builds_make_the_images_that_run(rendered: list[Document]) -> None:
+    built = re.findall(r"-t (\S+)", (ROOT / "manifests/README.md").read_text())
+    assert built == [IMAGE, review_container(rendered)["image"]]
+    assert IMAGE.endswith(f":{VERSION}")
+    assert f"ARG VERSION={VERSION}\n" in (ROOT / "images/cpu.Containerfile").read_text()
+
+
+POD = "spec.template.spec"
+APP = f"{POD}.containers.0"
+APP_SECURITY = f"{APP}.securityContext"
+REMOVED = object()
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "value", "finding"),
+    [
+        ("Deployment/review", f"{POD}.securityContext.runAsNonRoot", False, "pod securityContext"),
+        ("Deployment/review", f"{POD}.securityContext.seccompProfile", REMOVED, "pod securityContext"),
+        ("Deployment/review", f"{POD}.hostNetwork", True, "host namespace hostNetwork"),
+        ("Deployment/review", f"{POD}.volumes.0", {"name": "tmp", "hostPath": {"path": "/"}}, "volume tmp"),
+        ("Deployment/review", f"{POD}.serviceAccountName", REMOVED, "no service account of its own"),
+        ("Deployment/review", APP_SECURITY, REMOVED, "container securityContext"),
+        ("Deployment/review", f"{APP_SECURITY}.runAsUser", 0, "container securityContext"),
+        ("Deployment/review", f"{APP_SECURITY}.privileged", True, "container securityContext"),
+        ("Deployment/review", f"{APP_SECURITY}.capabilities.add", ["SYS_ADMIN"], "container securityContext"),
+        ("Deployment/review", f"{APP}.ports.0.hostPort", 7860, "host port"),
+        ("Deployment/review", f"{APP}.image", "clinadapt/review:latest", "image clinadapt/review:latest"),
+        ("Deployment/review", f"{APP}.image", "clinadapt/review", "image clinadapt/review"),
+        ("Deployment/review", f"{APP}.resources.limits", REMOVED, "resources without limits"),
+        ("Deployment/review", f"{APP}.resources.requests.memory", REMOVED, "resources without requests"),
+        ("Deployment/review", f"{APP}.readinessProbe", REMOVED, "no readinessProbe"),
+        ("Deployment/review", f"{APP}.env", [{"name": "AWS_ACCESS_KEY_ID", "value": "x"}], "literal secret"),
+        ("Deployment/review", f"{APP}.livenessProb", {}, "schema"),
+        ("Deployment/review", f"{POD}.enableServiceLinks", "no", "schema"),
+        ("Deployment/review", f"{APP}.ports.0.containerPort", 7861, "the network policy misses the port"),
+        ("Service/review", "spec.ports.0.targetPort", "web", "the service misses the port"),
+        ("Service/review", "spec.selector", {"app": "review"}, "a selector misses the pods"),
+        ("ServiceAccount/review", "automountServiceAccountToken", REMOVED, "service account token mounted"),
+        ("ConfigMap/review", "kind", "Secret", "literal secret"),
+        ("ConfigMap/review", "data.AWS_SECRET_ACCESS_KEY", "x", "literal secret AWS_SECRET_ACCESS_KEY"),
+        ("NetworkPolicy/default-deny", "metadata.name", "deny", "no default deny"),
+        ("NetworkPolicy/review", "spec.policyTypes", ["Ingress"], "network policy leaves a direction open"),
+        ("NetworkPolicy/review", "spec.egress.1.to", REMOVED, "egress without a peer or a port"),
+        ("Namespace/clinadapt", "metadata.labels", {}, "namespace is not restricted"),
+    ],
+)
+def test_a_planted_defect_is_found(rendered: list[Document], target: str, path: str, value: Any, finding: str) -> None:
+    documents = copy.deepcopy(rendered)
+    node: Any = find(documents, target)
+    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in parents:
+        node = node[key]
+    if value is REMOVED:
+        del node[last]
+    else:
+        node[last] = value
+    found = findings(documents)
+    assert found and all(f.startswith(finding) for f in found), found
