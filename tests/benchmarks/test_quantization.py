@@ -1,0 +1,65 @@
+"""fp32, bf16 and nf4 side by side: accuracy, peak memory and time of the same run.
+
+make bench, or: python -m pytest tests/benchmarks/test_quantization.py --benchmarks -s
+CLINADAPT_NOTES=notes.csv runs it on your notes (profile cpu-minilm) instead of the built-in ones (cpu-demo).
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from importlib.resources import files
+
+import yaml
+
+ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
+WAYS = {"fp32": ("fp32", "none"), "bf16": ("bf16", "none"), "nf4": ("bf16", "nf4")}
+
+
+def test_quantization(tmp_path):
+    """Alternates the three ways, so that a busy machine slows all of them alike."""
+    notes = os.environ.get("CLINADAPT_NOTES")
+    name = "cpu-minilm" if notes else "cpu-demo"
+    profile = yaml.safe_load((files("pipelines") / "profiles" / f"{name}.yaml").read_text())
+    results = {way: [] for way in WAYS}
+    for round_number in range(ROUNDS):
+        for way, (precision, quantization) in WAYS.items():
+            profile["train"] |= {"precision": precision, "quantization": quantization}
+            path = tmp_path / f"{way}.yaml"
+            path.write_text(yaml.safe_dump(profile))
+            results[way].append(_run(path, notes, tmp_path / f"{way}-{round_number}"))
+    print(
+        "\nway    accuracy          own label set     validation loss   peak GiB          train seconds     time / fp32"
+    )
+    for way, runs in results.items():
+        columns = [[run[key] for run in runs] for key in ("accuracy", "own", "loss", "gib", "seconds")]
+        ratios = [run["seconds"] / base["seconds"] for run, base in zip(runs, results["fp32"], strict=True)]
+        print(f"{way:6}", *(f"{_spread(column):17}" for column in [*columns, ratios]))
+    assert all(run["accuracy"] > 0 for runs in results.values() for run in runs)
+
+
+def _run(profile, notes, folder):
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "run",
+        "classify",
+        *([notes, "--top-labels", "5"] if notes else []),
+    ]
+    command += ["--profile", str(profile), "--home", str(folder), "--store", str(folder / "store"), "--json"]
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    record = json.loads((folder / "store" / "runs" / answer["run"] / "train.json").read_text())["facts"]
+    return {
+        "accuracy": answer["metrics"]["accuracy"]["value"],
+        "own": answer["metrics"]["own_set_accuracy"]["value"],
+        "loss": record["best_validation_loss"],
+        "gib": record["peak_memory_bytes"] / 2**30,
+        "seconds": record["seconds"],
+    }
+
+
+def _spread(values):
+    middle = f"{statistics.mean(values):.3f}"
+    return middle if len(values) == 1 else f"{middle} +- {statistics.stdev(values):.3f}"
