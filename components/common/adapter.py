@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from components.common.base_model import describe
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, list_files, read_json, write_json
-from components.common.recipe import Precision, Quantization, Windows
+from components.common.recipe import Pooling, Precision, Quantization, Windows
 from components.common.store import Conflict, Store, download_folder, open_store
 
 CARD = "clinadapt.json"
@@ -29,6 +29,7 @@ class Card(BaseModel):
     labels: list[str]
     label_sets: list[list[int]]
     windows: Windows
+    pooling: Pooling
     base_model: str
     base_digest: str
     quantization: Quantization

@@ -18,12 +18,13 @@ import torch
 from peft import PeftModel
 from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from components.common.adapter import Card
 from components.common.base_model import fetch
 from components.common.errors import UserError
 from components.common.label_sets import label_logits
-from components.common.recipe import Precision, Quantization, Windows
+from components.common.recipe import Pooling, Precision, Quantization, Windows
 
 # Kept in full precision when the base is quantised. As patterns: transformers takes a bare name for the beginning or
 # the end of a module's path, and would miss the dense layer in `bert.pooler.dense`.
@@ -81,12 +82,18 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_base(
-    uri: str, outputs: Sequence[str], quantization: Quantization, precision: Precision, pad: int, seed: int
+    uri: str,
+    outputs: Sequence[str],
+    quantization: Quantization,
+    precision: Precision,
+    pooling: Pooling,
+    pad: int,
+    seed: int,
 ) -> torch.nn.Module:
     """A base model with an untrained head (drawn from `seed`) for `outputs`; its own dropout is off, as it is frozen.
 
     Raises:
-        UserError: the model cannot be found, or its architecture has no sequence classifier.
+        UserError: the model cannot be found, or its architecture has no sequence classifier that can pool this way.
     """
     torch.manual_seed(seed)
     compute = _DTYPES[precision] if torch.cuda.is_available() else torch.float32
@@ -105,7 +112,8 @@ def load_base(
             label2id={name: i for i, name in enumerate(outputs)},
             pad_token_id=pad,
             dtype=compute,
-            attn_implementation=None if torch.cuda.is_available() else "eager",  # SDPA's bf16 backward is slow on CPUs
+            # on a CPU SDPA trains faster in fp32 and slower in bf16
+            attn_implementation="eager" if precision == "bf16" and not torch.cuda.is_available() else "sdpa",
             use_safetensors=True,
             trust_remote_code=False,
             quantization_config=four_bit if quantization == "nf4" else None,
@@ -119,7 +127,24 @@ def load_base(
             module.p = 0.0
         if quantization == "nf4" and hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # bitsandbytes would repack weights that then have no gradient
+    if pooling == "mean":
+        _pool_by_mean(model)
     return model
+
+
+def _pool_by_mean(model: Any) -> None:
+    """Let a sequence classifier's head read the mean of a window's token states."""
+    name = next((n for n in ("classifier", "score") if isinstance(getattr(model, n, None), torch.nn.Linear)), None)
+    if name is None:
+        raise UserError(f"pooling 'mean' needs a linear head, which {type(model).__name__} has not: use 'model'")
+
+    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
+        states = model.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask[:, :, None].to(states.dtype)
+        mean = (states * mask).sum(1) / mask.sum(1)
+        return SequenceClassifierOutput(logits=getattr(model, name)(mean))  # peft has put its own head there
+
+    model.forward = forward
 
 
 def prepare(tokenizer: Any, texts: Sequence[str], windows: Windows) -> Prepared:
@@ -221,6 +246,7 @@ class Classifier:
             self.card.set_names(),
             self.card.quantization,
             self.precision,
+            self.card.pooling,
             self.tokenizer.pad_token_id,
             self.card.seed,
         )

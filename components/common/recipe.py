@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Pooling = Literal["model", "mean"]
 ADAPTER_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -72,6 +73,8 @@ class Train(Section):
 
     Attributes:
         windows: how a long note is read.
+        pooling: what the head reads of a window: what the architecture gives it (BERT its first token, a decoder its
+            last), or the `mean` of the states of all tokens, as sentence encoders are trained.
         train_windows: windows of each note drawn at random for each epoch; all of them where a note has fewer.
         smallest_label_set: notes that have to share a set of labels for it to be a class of its own (see label_sets).
         class_weights: `balanced` weighs a label by the inverse of its share of rows.
@@ -85,6 +88,7 @@ class Train(Section):
     quantization: Quantization = "none"
     precision: Precision = "auto"
     windows: Windows = Windows()
+    pooling: Pooling = "model"
     train_windows: int = Field(default=2, ge=1)
     epochs: int = Field(default=5, ge=1)
     batch_size: int = Field(default=16, ge=1)

@@ -64,6 +64,7 @@ def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
         labels=labels,
         label_sets=sets,
         windows=settings.windows,
+        pooling=settings.pooling,
         base_model=settings.base_model,
         base_digest=base.digest,
         quantization=settings.quantization,
@@ -110,7 +111,9 @@ def check_gpu() -> None:
 
 
 def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int) -> Any:
-    base = load_base(settings.base_model, outputs, settings.quantization, precision, pad, settings.seed)
+    base = load_base(
+        settings.base_model, outputs, settings.quantization, precision, settings.pooling, pad, settings.seed
+    )
     lora = settings.lora
     linear = [name for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)]
     if lora.target_modules != "all-linear":

@@ -11,6 +11,7 @@ import bitsandbytes
 import numpy as np
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaModel
 
 from components.common.base_model import describe, fetch
 from components.common.classifier import (
@@ -32,7 +33,7 @@ LABELS = list("abc")
 
 @pytest.fixture(scope="module")
 def llama(tiny_llama: Path) -> torch.nn.Module:
-    return load_base(tiny_llama.as_uri(), LABELS, "none", "fp32", pad=1, seed=0).eval()
+    return load_base(tiny_llama.as_uri(), LABELS, "none", "fp32", "model", pad=1, seed=0).eval()
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_padding_changes_nothing(request: pytest.FixtureRequest, texts: list[str
     """Padded on the right, each window has the logits that it has alone; padded on the left too for Llama, whose
     positions are relative."""
     folder = request.getfixturevalue(model)
-    base = load_base(folder.as_uri(), LABELS, "none", "fp32", pad=1, seed=0).eval()
+    base = load_base(folder.as_uri(), LABELS, "none", "fp32", "model", pad=1, seed=0).eval()
     windows = [note[0] for note in prepare(load_tokenizer(folder), texts, Windows(length=128)).windows]
     windows = [window[: 20 + 7 * i] for i, window in enumerate(windows)]
     right = pad_batch(windows, pad=1)
@@ -118,6 +119,29 @@ def test_padding_changes_nothing(request: pytest.FixtureRequest, texts: list[str
                 left["input_ids"][row, -len(window) :] = torch.tensor(window)
             assert left["input_ids"][0, 0] == 1 and left["attention_mask"][0, 0] == 0
             assert torch.allclose(base(**left).logits, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_bert"])
+def test_mean_pooling_leaves_padding_out(request: pytest.FixtureRequest, texts: list[str], model: str) -> None:
+    folder = request.getfixturevalue(model)
+    base = load_base(folder.as_uri(), LABELS, "none", "fp32", "mean", pad=1, seed=0).eval()
+    head = base.score if model == "tiny_llama" else base.classifier
+    windows = [note[0] for note in prepare(load_tokenizer(folder), texts, Windows(length=128)).windows]
+    batch = pad_batch(windows, pad=1)
+    assert not batch["attention_mask"].all()
+    with torch.inference_mode():
+        alone = [base.base_model(input_ids=torch.tensor([window])).last_hidden_state[0] for window in windows]
+        expected = torch.stack([head(states.mean(0)) for states in alone])
+        assert torch.allclose(base(**batch).logits, expected, atol=1e-5)
+
+
+def test_mean_pooling_needs_a_linear_head(tmp_path: Path, tiny_bert: Path) -> None:
+    config = RobertaConfig(
+        vocab_size=600, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="needs a linear head, which RobertaForSequenceClassification has not"):
+        load_base(tmp_path.as_uri(), LABELS, "none", "fp32", "mean", pad=1, seed=0)
 
 
 def test_pool_weighs_windows_by_their_length() -> None:
@@ -159,7 +183,7 @@ def test_batches_hold_every_window_once_and_are_bounded() -> None:
 
 def test_the_head_is_drawn_from_the_seed(tiny_llama: Path, llama: torch.nn.Module) -> None:
     def head(seed: int) -> torch.Tensor:
-        return load_base(tiny_llama.as_uri(), LABELS, "none", "fp32", pad=1, seed=seed).score.weight
+        return load_base(tiny_llama.as_uri(), LABELS, "none", "fp32", "model", pad=1, seed=seed).score.weight
 
     assert torch.equal(head(0), llama.score.weight)
     assert not torch.equal(head(0), head(1))
@@ -167,14 +191,14 @@ def test_the_head_is_drawn_from_the_seed(tiny_llama: Path, llama: torch.nn.Modul
 
 
 def test_the_frozen_base_has_no_dropout(tiny_bert: Path) -> None:
-    base = load_base(tiny_bert.as_uri(), LABELS, "none", "fp32", pad=1, seed=0).train()
+    base = load_base(tiny_bert.as_uri(), LABELS, "none", "fp32", "model", pad=1, seed=0).train()
     inputs = pad_batch([[0, 7, 8, 9, 1]], pad=1)
     with torch.inference_mode():
         assert torch.equal(base(**inputs).logits, base(**inputs).logits)
 
 
 def test_nf4_quantises_the_body_and_leaves_the_head(tiny_llama: Path, llama: torch.nn.Module) -> None:
-    base = load_base(tiny_llama.as_uri(), LABELS, "nf4", "fp32", pad=1, seed=0).eval()
+    base = load_base(tiny_llama.as_uri(), LABELS, "nf4", "fp32", "model", pad=1, seed=0).eval()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)}
     four_bit = {name for name, module in layers.items() if isinstance(module, bitsandbytes.nn.Linear4bit)}
     assert set(layers) - four_bit == {"score"}
@@ -197,7 +221,7 @@ def test_an_architecture_without_a_classifier(tmp_path: Path, tiny_bert: Path) -
     (folder / "config.json").write_text(config)
     assert describe(folder.as_uri()).config["model_type"] == "no-such-model"
     with pytest.raises(UserError, match="cannot be loaded as a sequence classifier: ") as raised:
-        load_base(folder.as_uri(), LABELS, "none", "fp32", pad=1, seed=0)
+        load_base(folder.as_uri(), LABELS, "none", "fp32", "model", pad=1, seed=0)
     assert "\n" not in str(raised.value)
 
 
@@ -208,7 +232,7 @@ def test_minilm(texts: list[str]) -> None:
     assert (base.config["model_type"], base.config["num_hidden_layers"]) == ("bert", 6)
     assert len(adapted_layers(base, Lora())) == 36
     tokenizer = load_tokenizer(fetch("builtin://minilm"))
-    model = load_base("builtin://minilm", LABELS, "none", "fp32", tokenizer.pad_token_id, seed=0)
+    model = load_base("builtin://minilm", LABELS, "none", "fp32", "mean", tokenizer.pad_token_id, seed=0)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(base.parameters(), rel=1e-3)
     prepared = prepare(tokenizer, texts[:4], Windows(length=128, most=2))
     assert all(window[0] == tokenizer.cls_token_id for note in prepared.windows for window in note)

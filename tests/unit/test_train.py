@@ -83,7 +83,7 @@ def check_the_base_is_untouched(folder: Path, train: Train, original: dict[str, 
     kept = {"score", "classifier", *train.lora.modules_to_save}
     assert all("lora_" in name or kept & set(name.split(".")) for name in saved)
     assert any("lora_B" in name and tensor.abs().max() > 0 for name, tensor in saved.items())
-    untrained = load_base(train.base_model, Card.read(folder).set_names(), "none", "fp32", 1, train.seed)
+    untrained = load_base(train.base_model, Card.read(folder).set_names(), "none", "fp32", "model", 1, train.seed)
     heads = {
         name: tensor for name, tensor in untrained.named_parameters() if name.split(".")[0] in ("score", "classifier")
     }
