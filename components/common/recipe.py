@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Pooling = Literal["model", "mean"]
+POOLED_LAYERS = 4  # read by mean pooling, side by side (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
 ADAPTER_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -73,8 +74,10 @@ class Train(Section):
 
     Attributes:
         windows: how a long note is read.
-        pooling: what the head reads of a window: what the architecture gives it (BERT its first token, a decoder its
-            last), or the `mean` of the states of all tokens, as sentence encoders are trained.
+        pooling: what the head reads. `model`: of each window what the architecture gives (BERT its first token, a
+            decoder its last). `mean`: the mean states of all tokens in the last four layers, of the whole note and of
+            its first window, which says what the note is about; the head begins as a linear probe on them (Kumar et al.
+            2022, arXiv:2202.10054).
         train_windows: windows of each note drawn at random for each epoch; all of them where a note has fewer.
         smallest_label_set: notes that have to share a set of labels for it to be a class of its own (see label_sets).
         class_weights: `balanced` weighs a label by the inverse of its share of rows.

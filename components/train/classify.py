@@ -27,11 +27,14 @@ from components.common.base_model import describe, fetch
 from components.common.classifier import (
     Prepared,
     device,
+    first_windows,
+    head_name,
     load_base,
     load_tokenizer,
     pad_batch,
     pool,
     predict_logits,
+    predict_windows,
     prepare,
     resolve_precision,
 )
@@ -42,6 +45,8 @@ from components.common.provenance import MANIFEST, read_json, write_json, write_
 from components.common.recipe import Precision, Train
 from components.common.steps import say
 from components.common.targets import check_targets
+
+RIDGE = 0.07  # penalty of the linear probe: strong, so that it leaves something to the adapter
 
 
 def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
@@ -73,6 +78,9 @@ def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
     )
     model = _adapted(settings, card.set_names(), precision, tokenizer.pad_token_id)
     weights = _class_weights(parts["train"].counts, sets, settings.class_weights)
+    if settings.pooling == "mean":
+        say("train", f"fitting a linear probe on the states of {len(parts['train'])} notes")
+        _probe(model, parts["train"], weights, tokenizer.pad_token_id, precision)
 
     trainer = _Trainer(
         parts["validation"], weights, tokenizer.pad_token_id, precision, settings.patience,
@@ -135,26 +143,63 @@ def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int
     return model
 
 
+def _probe(model: Any, part: _Part, weights: torch.Tensor, pad: int, precision: Precision) -> None:
+    """Put a linear probe into the head of mean pooling: ridge-penalised softmax regression over label sets on the base
+    model's standardised states."""
+    base = model.get_base_model()
+    name = head_name(base)
+    head = getattr(base, name)
+    setattr(base, name, torch.nn.Identity())
+    states, owner, lengths = predict_windows(model, part.prepared, pad, precision)
+    setattr(base, name, head)
+    whole, first = pool(states, owner, lengths, states.shape[1]), states[first_windows(owner)]
+    features = torch.cat([whole, first], dim=1)
+    scale, middle = features.std(dim=0).clamp_min(1e-6), features.mean(dim=0)
+    weight, bias = softmax_regression((features - middle) / scale, part.targets, weights)
+    weight = weight / scale
+    trained = head.modules_to_save["default"]
+    trained.weight.data.copy_(torch.cat(weight.split(states.shape[1], dim=1)))
+    trained.bias.data.copy_(torch.cat([bias - weight @ middle, torch.zeros_like(bias)]))
+
+
+def softmax_regression(
+    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight, shape (sets, features), and bias, shape (sets,), that minimise soft_cross_entropy and a ridge penalty."""
+    weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)
+    bias = torch.zeros(targets.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = soft_cross_entropy(features @ weight.T + bias, targets, weights) + RIDGE / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return weight.detach(), bias.detach()
+
+
 class _Part(torch.utils.data.Dataset):
-    """Notes of one split. Training draws `train_windows` of a note's windows anew each time it is asked."""
+    """Notes of one split. Training reads a note's first window and draws the others anew each time it is asked."""
 
     def __init__(
         self, table: pa.Table, labels: list[str], sets: list[list[int]], tokenizer: Any, settings: Train
     ) -> None:
         self.counts = label_counts(table, labels)
         self.sets = sets
-        self._targets = set_targets(self.counts, sets)
+        self.targets = torch.tensor(set_targets(self.counts, sets), dtype=torch.float32)
         self.prepared: Prepared = prepare(tokenizer, table["text"].to_pylist(), settings.windows)
         self._drawn = settings.train_windows
         self._random = np.random.default_rng(settings.seed)
 
     def __len__(self) -> int:
-        return len(self._targets)
+        return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[list[list[int]], np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[list[list[int]], torch.Tensor]:
         windows = self.prepared.windows[index]
-        drawn = self._random.choice(len(windows), min(self._drawn, len(windows)), replace=False)
-        return [windows[i] for i in sorted(drawn)], self._targets[index]
+        later = self._random.choice(range(1, len(windows)), min(self._drawn, len(windows)) - 1, replace=False)
+        return [windows[i] for i in (0, *sorted(later))], self.targets[index]
 
 
 class _Collator:
@@ -163,12 +208,12 @@ class _Collator:
     def __init__(self, pad: int) -> None:
         self._pad = pad
 
-    def __call__(self, notes: list[tuple[list[list[int]], np.ndarray]]) -> dict[str, torch.Tensor]:
+    def __call__(self, notes: list[tuple[list[list[int]], torch.Tensor]]) -> dict[str, torch.Tensor]:
         windows = [window for cut, _ in notes for window in cut]
         return {
             **pad_batch(windows, self._pad),
             "owner": torch.tensor([i for i, (cut, _) in enumerate(notes) for _ in cut]),
-            "labels": torch.tensor(np.stack([target for _, target in notes]), dtype=torch.float32),
+            "labels": torch.stack([target for _, target in notes]),
         }
 
 
@@ -204,7 +249,7 @@ class _Trainer(Trainer):
         labels, owner = inputs.pop("labels"), inputs.pop("owner")
         lengths = inputs["attention_mask"].sum(1)
         self.tokens += int(lengths.sum())
-        logits = pool(model(**inputs).logits, owner, lengths, len(labels))
+        logits = pool(model(**inputs).logits, owner, lengths, labels.shape[1])
         loss = soft_cross_entropy(logits, labels, self._weights.to(labels.device))
         if not torch.isfinite(loss):
             raise UserError("the training loss is no longer a number: lower the learning rate")
