@@ -227,8 +227,10 @@ class _Trainer(Resumable):
     def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back what own_state gave."""
         _copy([tensors[f"average.{i}"] for i in range(len(self._average))], self._average)
-        best = [tensors[f"best.{i}"].to(p.device) for i, p in enumerate(self._trained) if f"best.{i}" in tensors]
-        self._best = (facts["best_loss"], best) if best else (math.inf, [])
+        if facts["best_loss"] is not None:
+            best = [torch.empty_like(p) for p in self._trained]
+            _copy([tensors[f"best.{i}"] for i in range(len(best))], best)
+            self._best = facts["best_loss"], best
         self._worse, self.tokens = facts["worse"], facts["tokens"]
 
     def average(self, step: int) -> None:

@@ -150,36 +150,39 @@ class Resumable(Trainer):
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        self._loaded = load_file(folder / _TENSORS), read_json(folder / _STATE)
-        tensors, state = self._loaded
+        tensors, state = _read(resume_from_checkpoint)
         for name, parameter in self._trained_parameters():
             parameter.data.copy_(tensors[f"trained.{name}"])
         self.load_own_state(tensors, state["own"])
         self._seconds_before, self.blocked_ms = state["seconds"], state["blocked_ms"]
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        tensors, state = self._loaded
+    def _load_optimizer_and_scheduler(self, checkpoint: str) -> None:
+        tensors, state = _read(checkpoint)
         entries: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
             if key.startswith("optimizer."):
                 _, number, name = key.split(".")
-                entries.setdefault(int(number), {})[name] = tensor
+                entries.setdefault(int(number), {})[name] = tensor.clone()
         self.optimizer.load_state_dict({"state": entries, "param_groups": state["param_groups"]})
         self.lr_scheduler.load_state_dict(state["scheduler"])
 
-    def _load_scaler(self, checkpoint: str | None) -> None:
+    def _load_scaler(self, checkpoint: str) -> None:
         if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(self._loaded[1]["scaler"])
+            self.accelerator.scaler.load_state_dict(_read(checkpoint)[1]["scaler"])
 
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        tensors, state = self._loaded
+    def _load_rng_state(self, checkpoint: str) -> None:
+        tensors, state = _read(checkpoint)
         version, keys, gauss = state["python"]
         random.setstate((version, tuple(keys), gauss))
         np.random.set_state(state["numpy"])
         torch.set_rng_state(tensors["rng.torch"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng.cuda"])
+
+
+def _read(folder: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors, mapped from the file, and JSON."""
+    return load_file(Path(folder) / _TENSORS), read_json(Path(folder) / _STATE)
 
 
 class _Saving(TrainerCallback):

@@ -24,7 +24,7 @@ from components.common.provenance import MANIFEST, read_json
 from components.common.recipe import Lora, Train, Windows
 from components.common.store import FolderStore, open_store
 from components.train.checkpoints import Checkpoints
-from components.train.classify import _Trainer, run
+from components.train.classify import _decides, _Trainer, run
 
 SMALL: dict[str, Any] = {
     "windows": Windows(length=64, most=4),
@@ -69,16 +69,16 @@ class Training:
         return run(self.splits, self.folder / name, self.settings.model_copy(update=changes), self.store)
 
     def stop(self, step: int, number: signal.Signals = signal.SIGTERM) -> None:
-        """Train until a signal comes in the middle of a step."""
-        average = _Trainer.average
+        """Train until a signal comes in the middle of this step."""
+        loss = _Trainer.compute_loss
 
-        def signalled(trainer: _Trainer, now: int) -> None:
-            if now == step:
+        def signalled(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
+            if trainer.state.global_step == step - 1:
                 signal.raise_signal(number)
-            average(trainer, now)
+            return loss(trainer, *arguments, **options)
 
         with self.monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(_Trainer, "average", signalled)
+            patched.setattr(_Trainer, "compute_loss", signalled)
             self.finish("stopped")
         assert not (self.folder / "stopped").exists()
         assert self.steps()[-1] == step
@@ -148,63 +148,89 @@ def test_a_signal_in_the_last_step_keeps_what_is_there(training: Callable[..., T
     assert one.bytes() == one.bytes("undisturbed")
 
 
-@pytest.mark.parametrize("file", ["tensors.safetensors", "state.json", "trainer_state.json", MANIFEST])
-@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize(("file", "said"), [("tensors.safetensors", True), (MANIFEST, False)])
 def test_a_broken_checkpoint_falls_back(
-    training: Callable[..., Training], capsys: pytest.CaptureFixture[str], file: str, damage: str
+    training: Callable[..., Training], capsys: pytest.CaptureFixture[str], file: str, said: bool
 ) -> None:
+    """A flipped bit, and an upload that never ended."""
     one = training("plain", epochs=1)
     run(one.splits, one.folder / "undisturbed", one.settings)
     one.stop(3)
     one.stop(5)
     assert one.steps() == [3, 5]
     path = one.folder / "store" / max(one.places()) / file
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "gone": b""}[damage])
-    if damage == "gone":
+    if file == MANIFEST:
         path.unlink()
+    else:
+        damage(path, "flipped")
     capsys.readouterr()
     one.finish()
     errors = capsys.readouterr().err
     assert "resuming at step 3 of" in errors
-    assert ("step 5 is broken and is not used" in errors) is ((file, damage) != (MANIFEST, "gone"))
+    assert ("step 5 is broken and is not used" in errors) is said
     assert one.bytes() == one.bytes("undisturbed")
 
 
-def test_other_settings_start_afresh(
-    training: Callable[..., Training], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = training("plain", epochs=1)
-    one.stop(3)
-    for changes in ({"learning_rate": 0.02}, {"seed": 1}, {"epochs": 2}, {"lora": Lora(r=2)}):
-        one.finish(**changes)
-    with monkeypatch.context() as patched:
-        patched.setattr("components.train.classify.code_version", lambda: "another")
-        one.finish()
-    assert "resuming" not in capsys.readouterr().err
-    one.finish(checkpoint_minutes=1)
-    assert "resuming at step 3 of" in capsys.readouterr().err
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "empty": b"", "gone": b""}[how])
+    if how == "gone":
+        path.unlink()
 
 
-def test_another_trainings_checkpoint_is_refused(training: Callable[..., Training]) -> None:
-    one = training("plain", epochs=1)
-    one.stop(3)
-    (place,) = one.places()
-    other = Checkpoints(one.store, {"settings": "others"}, 1)
-    shutil.copytree(one.folder / "store" / place, one.folder / "store" / other.prefix / "step-3")
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
+@pytest.mark.parametrize("file", ["state.json", "big.safetensors", MANIFEST])
+def test_what_is_not_whole_is_not_taken(tmp_path: Path, file: str, how: str) -> None:
+    checkpoints = kept(tmp_path, 1, [3, 5])
+    damage(tmp_path / "store" / checkpoints.prefix / "step-5" / file, how)
+    assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
+    damage(tmp_path / "store" / checkpoints.prefix / "step-3" / file, how)
+    assert checkpoints.newest(tmp_path / "again") is None
+
+
+def kept(folder: Path, processes: int, steps: list[int]) -> Checkpoints:
+    """Two small files at each of some steps."""
+    checkpoints = Checkpoints(open_store((folder / "store").as_uri()), {"seed": 0}, processes)
+
+    def write(place: Path) -> None:
+        (place / "state.json").write_text('{"seconds": 1.5}')
+        (place / "big.safetensors").write_bytes(bytes(range(256)) * 100)
+
+    for step in steps:
+        checkpoints.save(step, write)
+        assert checkpoints.wait()
+    return checkpoints
+
+
+def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Train(base_model=tiny_llama.as_uri())
+
+    def key(splits: str = "a", base: str = "b", precision: Any = "fp32", **changes: Any) -> str:
+        changed = settings.model_copy(update=changes)
+        return Checkpoints(FolderStore("file:///none"), _decides(splits, base, changed, precision), 1).prefix
+
+    assert key() == key(checkpoint_minutes=1) and re.fullmatch("checkpoints/[0-9a-f]{16}", key())
+    others = [key(splits="c"), key(base="c"), key(precision="bf16"), key(learning_rate=0.02), key(seed=1),
+              key(epochs=2), key(lora=Lora(r=2)), key(quantization="nf4"), key(pooling="mean")]  # fmt: skip
+    monkeypatch.setattr("components.train.classify.code_version", lambda: "another")
+    assert len({*others, key()}) == len(others) + 1
+
+
+def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
+    ours = kept(tmp_path, 1, [3])
+    other = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 1}, 1)
+    shutil.copytree(tmp_path / "store" / ours.prefix, tmp_path / "store" / other.prefix)
     with pytest.raises(UserError, match=rf"{other.prefix}/step-3 is of other settings, data or code: remove"):
-        other.newest(one.folder / "found")
+        other.newest(tmp_path / "found")
 
 
 def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
-    store = open_store((tmp_path / "store").as_uri())
-    two = Checkpoints(store, {}, 2)
-    two.save(7, lambda folder: (folder / "state.json").write_text("{}") and None)
-    assert two.wait()
+    two = kept(tmp_path, 2, [7])
     assert two.newest(tmp_path / "two") == tmp_path / "two/step-7"
+    one = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
     with pytest.raises(UserError, match="written by 2 processes and 1 train now: train with 2, or remove checkpoints/"):
-        Checkpoints(store, {}, 1).newest(tmp_path / "one")
+        one.newest(tmp_path / "one")
 
 
 def test_the_newest_two_are_kept(training: Callable[..., Training]) -> None:
