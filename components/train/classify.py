@@ -99,7 +99,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     )  # fmt: skip
     trainer.add_callback(_Averaging(trainer))
     trainer.remove_callback(PrinterCallback)
-    trainer.train_or_resume()
+    seconds = trainer.train_or_resume()
     trainer.use_best()
 
     output.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     (output / "README.md").unlink()  # peft's empty model card; publish writes the real one
     tokenizer.save_pretrained(output)
     card.write(output)
-    facts = _facts(trainer, parts, settings, precision) | {"total_parameters": base.parameters()}
+    facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
     write_json(output / "training.json", facts)
     write_manifest(output, {"splits_digest": splits_digest, "base_digest": card.base_digest})
     if checkpoints:
@@ -366,10 +366,11 @@ def _class_weights(counts: np.ndarray, sets: list[list[int]], how: str) -> torch
     return torch.tensor([weights[members].mean() for members in sets], dtype=torch.float32)
 
 
-def _facts(trainer: _Trainer, parts: dict[str, _Part], settings: Train, precision: Precision) -> dict[str, Any]:
+def _facts(
+    trainer: _Trainer, parts: dict[str, _Part], seconds: float, settings: Train, precision: Precision
+) -> dict[str, Any]:
     """What the report and the manifest tell about training: curves, costs, tokens not seen. An interrupted training
     counts as one; only the peak of memory is that of its last process."""
-    seconds = trainer.seconds()
     curve = [
         {"step": e["step"], "epoch": e["epoch"], "loss": e["loss"], "learning_rate": e["learning_rate"]}
         if "loss" in e

@@ -58,12 +58,11 @@ class Resumable(Trainer):
         """Take back what own_state gave; there are other tensors besides."""
         raise NotImplementedError
 
-    def seconds(self) -> float:
-        """Training time so far, that before an interruption included."""
-        return self._seconds_before + time.monotonic() - self._started
-
-    def train_or_resume(self) -> None:
+    def train_or_resume(self) -> float:
         """Train, from the newest checkpoint on where there is one.
+
+        Returns:
+            Seconds, those before an interruption included.
 
         Raises:
             KeyboardInterrupt: a signal came; the state is saved.
@@ -74,10 +73,15 @@ class Resumable(Trainer):
             self._started = time.monotonic()
             with self._signals_kept():
                 self.train(resume_from_checkpoint=str(found) if found else None)
+        seconds = self._seconds()
         if self._checkpoints:
             self._checkpoints.wait()
         if self._asked_to_stop:  # in the last step of all
             raise KeyboardInterrupt
+        return seconds
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
 
     @contextmanager
     def _signals_kept(self) -> Iterator[None]:
@@ -142,7 +146,7 @@ class Resumable(Trainer):
             "scaler": scaler and scaler.state_dict(),
             "python": random.getstate(),
             "numpy": numpy,
-            "seconds": self.seconds(),
+            "seconds": self._seconds(),
         }
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}, state
 
