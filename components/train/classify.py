@@ -153,7 +153,7 @@ def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int
         lora_dropout=lora.dropout,
         bias="none",
         target_modules=lora.target_modules,
-        modules_to_save=lora.modules_to_save or None,
+        modules_to_save=[*lora.modules_to_save] or None,  # peft adds the head to the list that it is given
     )
     model = get_peft_model(base, config)
     for parameter in model.parameters():

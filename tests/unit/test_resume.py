@@ -80,7 +80,7 @@ class Training:
         with self.monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(_Trainer, "compute_loss", signalled)
             self.finish("stopped")
-        assert not (self.folder / "stopped").exists()
+        assert not (self.folder / "stopped" / MANIFEST).exists()
         assert self.steps()[-1] == step
 
     def bytes(self, name: str = "adapter") -> bytes:
@@ -331,7 +331,7 @@ def test_sigterm_ends_with_status_75_and_the_retry_with_the_same_bytes(
     print(f"stopped in {time.monotonic() - start:.1f} s")
     assert first.exitcode == 75
     assert re.search(r"saved at step \d+ of \d+: run again to go on\n.*interrupted", log(one))
-    assert not (one.folder / "adapter").exists() and len(one.steps()) in (1, 2)
+    assert not (one.folder / "adapter" / MANIFEST).exists() and len(one.steps()) in (1, 2)
     again = processes.Process(target=train_in_process, args=arguments)
     again.start()
     again.join(120)
