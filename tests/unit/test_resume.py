@@ -68,8 +68,8 @@ class Training:
     def finish(self, name: str = "adapter", **changes: Any) -> dict[str, Any]:
         return run(self.splits, self.folder / name, self.settings.model_copy(update=changes), self.store)
 
-    def stop(self, step: int, number: signal.Signals = signal.SIGTERM) -> None:
-        """Train until a signal comes in the middle of this step."""
+    def stop(self, step: int, number: signal.Signals = signal.SIGTERM, saved: int = 0) -> None:
+        """Train until a signal comes in the middle of this step, which saves it, or else the step `saved`."""
         loss = _Trainer.compute_loss
 
         def signalled(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
@@ -81,7 +81,7 @@ class Training:
             patched.setattr(_Trainer, "compute_loss", signalled)
             self.finish("stopped")
         assert not (self.folder / "stopped" / MANIFEST).exists()
-        assert self.steps()[-1] == step
+        assert self.steps()[-1] == (saved or step)
 
     def bytes(self, name: str = "adapter") -> bytes:
         return (self.folder / name / "adapter_model.safetensors").read_bytes()
@@ -142,8 +142,7 @@ def test_a_signal_in_the_last_step_keeps_what_is_there(training: Callable[..., T
     one = training("plain", epochs=2)
     undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
     last = undisturbed["curve"][-1]["step"]
-    with pytest.raises(AssertionError, match=rf"assert {last // 2} == {last}"):
-        one.stop(last)
+    one.stop(last, saved=last // 2)
     assert told(one.finish()) == told(undisturbed)
     assert one.bytes() == one.bytes("undisturbed")
 
@@ -237,39 +236,46 @@ def test_the_newest_two_are_kept(training: Callable[..., Training]) -> None:
     """With a checkpoint at every step that can take one; what a killed process has left is removed too."""
     one = training("plain", checkpoint_minutes=1e-6)
     one.stop(2)
-    (place,) = one.places()
-    left_over = f"{place.rpartition('/')[0]}/step-1/state.json"
+    left_over = f"{one.places()[0].rpartition('/')[0]}/step-0/state.json"
     one.store.put(left_over, b"{}")
     one.stop(9)
     assert len(one.steps()) == 2 and one.steps()[1] == 9
     assert not one.store.exists(left_over)
     assert incomplete(one.store) == []
     facts = one.finish()
-    assert facts["checkpoints"] > 4 and facts["checkpoint_blocked_ms"] > 0
+    assert facts["checkpoints"] >= 4 and facts["checkpoint_blocked_ms"] > 0
     assert one.store.list("checkpoints/") == []
 
 
 def test_at_most_one_upload_and_training_goes_on(
     training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that takes its time: steps are done meanwhile, and uploads follow one another."""
-    flying, most, threads, upload = 0, 0, set(), FolderStore.upload
+    """A store that waits until training has done three steps more, or a second has passed."""
+    flying, most, steps, meanwhile = 0, 0, 0, []
+    upload, loss = FolderStore.upload, _Trainer.compute_loss
+
+    def counted(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return loss(trainer, *arguments, **options)
 
     def slow(store: FolderStore, path: Path, key: str) -> None:
         nonlocal flying, most
+        assert threading.current_thread() is not threading.main_thread()
         flying += 1
-        most = max(most, flying)
-        threads.add(threading.current_thread() is threading.main_thread())
-        time.sleep(0.2)
+        most, before, end = max(most, flying), steps, time.monotonic() + 1
+        while steps < before + 3 and time.monotonic() < end:
+            time.sleep(0.005)
+        meanwhile.append(steps - before)
         upload(store, path, key)
         flying -= 1
 
     one = training("plain", checkpoint_minutes=1e-6)
+    monkeypatch.setattr(_Trainer, "compute_loss", counted)
     monkeypatch.setattr(FolderStore, "upload", slow)
     facts = one.finish()
-    assert most == 1 and threads == {False}
-    assert 1 < facts["checkpoints"] < facts["curve"][-1]["step"] / 2
-    assert facts["checkpoint_blocked_ms"] < 200
+    assert most == 1 and max(meanwhile) >= 3
+    assert 1 < facts["checkpoints"] < steps
 
 
 def test_a_store_that_fails_does_not_stop_the_training(
@@ -357,8 +363,7 @@ def test_killed_at_any_moment(training: Callable[..., Training], processes: Any)
                 process.kill()
             process.join(120)
             assert incomplete(one.store) == []
-            if not kill or (one.folder / name / MANIFEST).exists():
-                assert process.exitcode in (0, -signal.SIGKILL)
+            assert process.exitcode in ((0, -signal.SIGKILL) if kill else (0,))
         assert one.bytes(name) == one.bytes("undisturbed")
         assert one.store.list("checkpoints/") == []
 
