@@ -82,6 +82,7 @@ def build(profile: Profile) -> GraphComponent:
                 store=store,
             )
             _place(trained, profile.train_resources)
+            trained.set_retry(num_retries=5, backoff_duration="30s")  # an evicted pod's training goes on
             scored = evaluate_classifier(
                 splits=splits.output,
                 adapter=trained.outputs["adapter"],

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 from kfp import local
+from kfp.dsl.graph_component import GraphComponent
 from rich.console import Console
 from rich.status import Status
 
@@ -27,6 +28,8 @@ from components.common.store import open_store, os_errors
 from components.publish.summary import collect
 from components.publish.summary import run as write_summary
 from pipelines.classify import build
+
+_GRACE = 30  # seconds to save the state of training, as on a cluster
 
 
 def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) -> tuple[int, dict[str, Any]]:
@@ -58,7 +61,7 @@ def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) 
             cache_root=str(home / "cache"),
         )
         try:
-            build(profile)(**arguments)
+            _once(build(profile))(**arguments)
             state, status = "SUCCEEDED", EXIT_DONE
         except KeyboardInterrupt:
             state, status = "CANCELLED", EXIT_INTERRUPTED
@@ -71,6 +74,14 @@ def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) 
     if status == EXIT_DONE and summary["verdict"] == "fail":
         status = EXIT_GATE_SAID_NO
     return status, summary
+
+
+def _once(pipeline: GraphComponent) -> GraphComponent:
+    """The pipeline without retries: here a person reads the error, and the same command goes on."""
+    for component in pipeline.pipeline_spec.components.values():
+        for task in component.dag.tasks.values():
+            task.ClearField("retry_policy")
+    return pipeline
 
 
 class _Lines(io.TextIOBase):
@@ -140,7 +151,7 @@ def _terminated() -> Iterator[None]:
         children = psutil.Process().children(recursive=True)
         for child in children:
             child.terminate()
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=_GRACE)
         for child in alive:
             child.kill()
         raise KeyboardInterrupt

@@ -83,6 +83,8 @@ class Train(Section):
         class_weights: `balanced` weighs a label by the inverse of its share of rows.
         warmup: share of all steps; the learning rate then falls along a cosine.
         patience: epochs without a better validation loss after which training stops.
+        checkpoint_minutes: the state of training is saved this often, and after each epoch; a killed training loses no
+            more than that.
         seed: of the head, the order of the notes and the windows drawn.
     """
 
@@ -102,6 +104,7 @@ class Train(Section):
     smallest_label_set: int = Field(default=5, ge=1)
     class_weights: Literal["none", "balanced"] = "none"
     patience: int = Field(default=2, ge=1)
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 

@@ -111,6 +111,13 @@ def test_what_is_cached(compiled: tuple[dict[str, Any], Any]) -> None:
     assert cached == set(executors(compiled[0])) - NEVER_CACHED
 
 
+def test_training_is_retried(compiled: tuple[dict[str, Any], Any]) -> None:
+    """An evicted pod's training goes on from its checkpoint; nothing else is worth a retry."""
+    policies = {step: task["retryPolicy"] for step, task in tasks(compiled[0]).items() if "retryPolicy" in task}
+    assert list(policies) == ["train-classifier"]
+    assert policies["train-classifier"]["maxRetryCount"] == 5
+
+
 def test_a_summary_whatever_happens(compiled: tuple[dict[str, Any], Any]) -> None:
     root = compiled[0]["root"]["dag"]["tasks"]
     assert root["summarise"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
