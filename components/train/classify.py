@@ -208,8 +208,8 @@ def softmax_regression(
 
 
 class _Part(torch.utils.data.Dataset):
-    """Notes of one split. Training reads a note's first window and draws others anew in each epoch; seed, epoch and note
-    decide which, so that it does not matter what was drawn before."""
+    """Notes of one split. Training reads a note's first window and draws others anew in each epoch; seed, epoch and
+    note decide which, so that it does not matter what was drawn before."""
 
     def __init__(
         self, table: pa.Table, labels: list[str], sets: list[list[int]], tokenizer: Any, settings: Train
