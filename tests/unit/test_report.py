@@ -127,7 +127,13 @@ def training() -> dict[str, Any]:
         "tokens_per_second": 4400.0,
         "unseen_token_share": 0.1,
         "stopped_early": True,
-        "settings": {"learning_rate": 4e-4, "lora_rank": 16, "lora_targets": ["query", "value"], "seed": 13},
+        "settings": {
+            "learning_rate": 4e-4,
+            "lora_rank": 16,
+            "lora_targets": ["query", "value"],
+            "pooling": "mean",
+            "seed": 13,
+        },
     }
 
 
