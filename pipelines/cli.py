@@ -169,17 +169,22 @@ def compile_pipelines(
     profile: Annotated[
         list[str] | None, typer.Option("--profile", "-p", help="Only this profile; repeat for more.")
     ] = None,
+    cluster: Annotated[str, typer.Option("--cluster", "-c", help="A cluster's name, or the path of a .yaml file.")] = (
+        "default"
+    ),
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the .yaml files.")] = Path(
         "pipelines/compiled"
     ),
 ) -> None:
     """Compile pipelines for a cluster, one file per pipeline and profile; upload them in the KFP UI."""
+    from pipelines import cluster as clusters
     from pipelines import profile as profiles
     from pipelines.compile import compile_profile
 
+    settings = clusters.load(cluster)
     output.mkdir(parents=True, exist_ok=True)
     for name in profile or profiles.names():
-        print(compile_profile(profiles.load(name), output), file=sys.stderr)
+        print(compile_profile(profiles.load(name), settings, output), file=sys.stderr)
 
 
 @app.command()
