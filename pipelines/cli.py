@@ -1,4 +1,4 @@
-"""`clinadapt`: run, compile, estimate, predict, review."""
+"""`clinadapt`: run, compile, submit, schedule, estimate, predict, review."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from components.common.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
+from pipelines import cluster_cli
 
 app = typer.Typer(
     help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run classify",
@@ -169,9 +170,7 @@ def compile_pipelines(
     profile: Annotated[
         list[str] | None, typer.Option("--profile", "-p", help="Only this profile; repeat for more.")
     ] = None,
-    cluster: Annotated[str, typer.Option("--cluster", "-c", help="A cluster's name, or the path of a .yaml file.")] = (
-        "default"
-    ),
+    cluster: cluster_cli.ClusterName = "default",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the .yaml files.")] = Path(
         "pipelines/compiled"
     ),
@@ -185,6 +184,11 @@ def compile_pipelines(
     output.mkdir(parents=True, exist_ok=True)
     for name in profile or profiles.names():
         print(compile_profile(profiles.load(name), settings, output), file=sys.stderr)
+
+
+app.command("submit")(cluster_cli.submit)
+app.add_typer(cluster_cli.schedule, name="schedule")
+app.command("mirror-list")(cluster_cli.mirror_list)
 
 
 @app.command()

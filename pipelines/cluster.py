@@ -175,6 +175,7 @@ class Cluster(Section):
         deadline_seconds: after which a run is stopped.
         keep_seconds: how long a finished run's pods and logs stay in the cluster. Its record in the store stays.
         user, group: ids of the steps; the image's when not given. OpenShift gives its own. Never 0.
+        time_zone: of cron schedules; what CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow says.
         labels: on every pod, beside app.kubernetes.io/name and app.kubernetes.io/component.
     """
 
@@ -197,6 +198,7 @@ class Cluster(Section):
     keep_seconds: int = Field(default=7 * 24 * 3600, ge=0)
     user: int | None = Field(default=None, ge=1)
     group: int | None = Field(default=None, ge=0)
+    time_zone: str = "UTC"
     labels: dict[str, str] = {}
 
     @field_validator("labels")
