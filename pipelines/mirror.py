@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.common.image import IMAGE
 from pipelines import profile as profiles
 from pipelines.cluster import Cluster
 
@@ -17,7 +18,7 @@ def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     """
     yield "image", cluster.cpu.image, "steps without a GPU"
     yield "image", cluster.gpu.image, "train, evaluate and publish on a GPU"
-    yield "image", cluster.cpu.image.replace("/cpu", "/review", 1), "review page"
+    yield "image", IMAGE.replace("/cpu:", "/review:"), "review page; its digest stands in manifests/overlays/airgap"
     yield "image", PYTHON, "builds of the images above"
     for name in profiles.names():
         base_model = profiles.load(name).train.base_model

@@ -210,7 +210,7 @@ def follow(remote: Remote, run_id: str, every: float = 5.0) -> int:
     Returns:
         0 published, 1 a step failed, 3 the gate said no.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     told: dict[str, str] = {}
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:

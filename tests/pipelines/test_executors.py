@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support import ROOT
 
 from components.common.errors import UserError
 from components.common.image import IMAGE
@@ -20,6 +21,7 @@ from pipelines import cluster as clusters
 from pipelines import profile as profiles
 from pipelines.cluster import Cluster
 from pipelines.compile import compile_profile
+from pipelines.mirror import PYTHON, needed
 
 STEPS = {"preflight": "preflight", "download": "download", "format-notes": "format", "train-classifier": "train",
          "evaluate-classifier": "evaluate", "gate": "gate", "publish": "publish", "summarise": "summarise"}  # fmt: skip
@@ -325,3 +327,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, what: str) -> None:
 def test_no_such_cluster() -> None:
     with pytest.raises(UserError, match="there is no cluster 'moon': use airgap, default, kind, openshift or the path"):
         clusters.load("moon")
+
+
+def test_the_mirror_list(tmp_path: Path) -> None:
+    """Every image of every executor, and every base model that is not in an image."""
+    cluster = clusters.load("airgap")
+    listed = {name for _, name, _ in needed(cluster)}
+    for name in profiles.names():
+        compiled = Compiled(profiles.load(name), cluster, tmp_path)
+        assert {compiled.container(executor)["image"] for executor in STEPS} <= listed
+        assert compiled.profile.train.base_model in listed
+    assert PYTHON in listed and f"BASE_IMAGE={PYTHON}\n" in (ROOT / "images/cpu.Containerfile").read_text()

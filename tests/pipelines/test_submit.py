@@ -149,6 +149,22 @@ def test_following(
     assert lines[-1].endswith(last) and len(lines) == 3 + len(states)
 
 
+def test_following_on_a_terminal(
+    fake: FakeKfp, remote: Remote, pipeline: submit.Compiled, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    run = submit.start(remote, PROFILE, CLUSTER, pipeline, {})
+    states = {"gate": "SUCCEEDED", "publish": "SUCCEEDED", "condition-2-driver": "SUCCEEDED"}
+    fake.objects["runs"][0] |= {
+        "state": "SUCCEEDED",
+        "run_details": {"task_details": [task(name, state) for name, state in states.items()]},
+    }
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert submit.follow(remote, run.run_id) == 0
+    shown = capsys.readouterr().err
+    assert "publish" in shown and "\x1b[" in shown and "driver" not in shown
+
+
 def test_the_command(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt) -> None:
     done = clinadapt("submit", "-p", "cpu-demo", "--set", "epochs=2", "--endpoint", endpoint, "--json")
     assert done.returncode == 0, done.stderr
