@@ -1,8 +1,8 @@
 """Declared schedules, and the recurring runs of a cluster made equal to them.
 
 A recurring run cannot be changed, only made anew, and deleting one ends the run in progress. So a change first makes
-the new one, disabled; then deletes the old one; then enables the new one. Interrupted anywhere, the next `apply` finds
-what there is by name and mark and goes on; of two that make the same one, both keep the older.
+the new one, disabled; then disables and deletes the old one; then enables the new one. Interrupted anywhere, the next
+`apply` finds what there is by name and mark and goes on; of two that make the same one, both keep the older.
 """
 # ruff: noqa: RUF012 -- pydantic gives every instance its own copy of a default
 
@@ -135,13 +135,9 @@ class Change:
     running: str | None = None
 
     def lines(self) -> Iterator[str]:
-        sign = {"create": "+", "replace": "~", "enable": "~", "disable": "~", "delete": "-", "keep": "=", "wait": "!"}[
-            self.action
-        ]
-        text = {"keep": "unchanged", "wait": f"left as it is: {self.running} is in progress"}.get(
-            self.action, self.action
-        )
-        yield f"{sign} {self.name}: {text}"
+        sign = {"create": "+", "delete": "-", "keep": "=", "wait": "!"}.get(self.action, "~")
+        text = {"keep": "unchanged", "wait": f"left as it is: {self.running} is in progress"}
+        yield f"{sign} {self.name}: {text.get(self.action, self.action)}"
         yield from (f"    {line}" for line in self.why)
 
 
@@ -257,12 +253,21 @@ class Plan:
             change = self._change(change.name, change.wanted, list(now.values()))
         if change.action == "wait":
             return False
-        for recurring in change.drop:
-            self._unless_gone(
-                self.remote.recurring.recurring_run_service_delete_recurring_run, recurring.recurring_run_id
-            )
+        if not all(self._drop(recurring) for recurring in change.drop):
+            return False
         if change.keep and change.wanted:
             self._switch(change.keep, change.wanted.enabled)
+        return True
+
+    def _drop(self, recurring: Any) -> bool:
+        """Delete one, unless a run of it has begun since the plan was made: none begins once it is disabled."""
+        service, recurring_run_id = self.remote.recurring, recurring.recurring_run_id
+        self._switch(recurring, enabled=False)
+        if not self.force and self.in_progress(recurring):
+            if _enabled(recurring):
+                self._unless_gone(service.recurring_run_service_enable_recurring_run, recurring_run_id)
+            return False
+        self._unless_gone(service.recurring_run_service_delete_recurring_run, recurring_run_id)
         return True
 
     def _create(self, wanted: Schedule) -> Any:

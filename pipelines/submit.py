@@ -107,7 +107,12 @@ def upload(remote: Remote, pipeline: Compiled) -> tuple[str, str, bool]:
 
     Returns:
         (pipeline id, version id, whether anything was uploaded)
+
+    Raises:
+        UserError: the cluster's settings still have the placeholder of a digest.
     """
+    if f"@sha256:{'0' * 64}" in pipeline.text:
+        raise UserError("the cluster's settings have 0000... for a digest: put in the one that your mirror gives")
     found = find_pipeline(remote, pipeline.name) or _create_pipeline(remote, pipeline)
     newest = newest_version(remote, found.pipeline_id)
     if newest and is_version(newest.display_name, pipeline):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import ROOT
+from support import ROOT, Clinadapt
 
 from components.common.errors import UserError
 from components.common.image import IMAGE
@@ -322,6 +322,16 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, what: str) -> None:
     with pytest.raises(UserError) as error:
         clusters.load(str(path))
     assert what in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_command(clinadapt: Clinadapt, tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(FULL)
+    done = clinadapt("compile", "--cluster", site, "--profile", "cpu-demo", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "team: nlp" in (tmp_path / "out/classify-cpu-demo.yaml").read_text()
+    done = clinadapt("compile", "--cluster", "moon")
+    assert done.returncode == 2 and done.stderr.startswith("error: there is no cluster 'moon'")
 
 
 def test_no_such_cluster() -> None:

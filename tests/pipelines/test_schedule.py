@@ -118,7 +118,8 @@ def test_changed_while_idle(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
     assert changed.apply()
     (after,) = fake.objects["recurringruns"]
     assert after["trigger"] == {"cron_schedule": {"cron": "0 30 3 * * 0"}} and after["mode"] == "ENABLE"
-    assert [method for method, _ in fake.changed()] == ["POST", "DELETE", "POST"], "made, old one deleted, enabled"
+    assert [(method, path.partition(":")[2]) for method, path in fake.changed()] == [
+        ("POST", ""), ("POST", "disable"), ("DELETE", ""), ("POST", "enable")]  # fmt: skip
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PENDING", "CANCELING", "PAUSED"])
@@ -138,6 +139,21 @@ def test_changed_while_running(fake: FakeKfp, plan: Callable[..., Plan], state: 
     run["state"] = "SUCCEEDED"
     assert plan(WEEKLY | {"max_concurrency": 2}).apply()
     assert [made["max_concurrency"] for made in fake.objects["recurringruns"]] == ["2"]
+
+
+@pytest.mark.parametrize("declared", [[WEEKLY | {"max_concurrency": 2}], []])
+def test_a_run_that_begins_after_the_plan(
+    fake: FakeKfp, plan: Callable[..., Plan], declared: list[dict[str, Any]]
+) -> None:
+    plan(WEEKLY).apply()
+    (before,) = fake.objects["recurringruns"]
+    late = plan(*declared)
+    run = running(fake, before)
+    assert not late.apply()
+    assert before in fake.objects["recurringruns"] and before["mode"] == "ENABLE" and run["state"] == "RUNNING"
+    run["state"] = "SUCCEEDED"
+    assert plan(*declared).apply()
+    assert [made["max_concurrency"] for made in fake.objects["recurringruns"]] == ["2"] * len(declared)
 
 
 def test_forced_while_running(fake: FakeKfp, plan: Callable[..., Plan]) -> None:

@@ -58,6 +58,13 @@ def test_a_new_version_where_the_pipeline_changed_and_none_where_it_is_equal(
     assert names[0] == pipeline.version and names[2].startswith(f"{pipeline.version}-again-")
 
 
+def test_the_placeholder_of_a_digest_is_not_uploaded(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
+    text = pipeline.text.replace(CLUSTER.cpu.image, clusters.load("airgap").cpu.image)
+    with pytest.raises(UserError, match="have 0000... for a digest"):
+        submit.upload(remote, submit.Compiled(pipeline.name, "", text, pipeline.form))
+    assert fake.changed() == []
+
+
 def test_a_run(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
     cluster = CLUSTER.model_copy(update={"service_account": "pipeline-runner"})
     run = submit.start(remote, PROFILE, cluster, pipeline, {"epochs": 2, "adapter_name": "organs"})

@@ -4,6 +4,7 @@ defect."""
 
 import copy
 import functools
+import json
 import re
 import shutil
 import subprocess
@@ -59,14 +60,21 @@ def rendered() -> list[Document]:
     return render("base")
 
 
+@functools.cache
+def schema_error(document: str, version: str) -> str | None:
+    """What the schema of a Kubernetes version says against a document, given as JSON."""
+    try:
+        kubernetes_validate.validate(json.loads(document), version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"schema {version}: {error.message}"
+    return None
+
+
 def schema_findings(document: Document) -> Iterator[str]:
     if document["apiVersion"] == "route.openshift.io/v1":
         return  # OpenShift's own; test_openshift looks at it
-    for version in KUBERNETES:
-        try:
-            kubernetes_validate.validate(document, version, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            yield f"schema {version}: {error.message}"
+    found = (schema_error(json.dumps(document, sort_keys=True), version) for version in KUBERNETES)
+    yield from filter(None, found)
 
 
 def container_findings(container: Document) -> Iterator[str]:
