@@ -37,6 +37,7 @@ AdapterName = Annotated[
     typer.Option("--adapter", "-a", help="A name (its champion answers), name/version, or the URI of a version."),
 ]
 HOME = Path(".clinadapt")
+COMPILED = Path("pipelines/compiled")  # kept, for the default cluster
 DEFAULT_STORE = str(HOME / "store")
 
 
@@ -171,9 +172,12 @@ def compile_pipelines(
         list[str] | None, typer.Option("--profile", "-p", help="Only this profile; repeat for more.")
     ] = None,
     cluster: cluster_cli.ClusterName = "default",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the .yaml files.")] = Path(
-        "pipelines/compiled"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder for the .yaml files.", show_default="pipelines/compiled, or below .clinadapt"
+        ),
+    ] = None,
 ) -> None:
     """Compile pipelines for a cluster, one file per pipeline and profile; upload them in the KFP UI."""
     from pipelines import cluster as clusters
@@ -181,6 +185,7 @@ def compile_pipelines(
     from pipelines.compile import compile_profile
 
     settings = clusters.load(cluster)
+    output = output or (COMPILED if cluster == "default" else HOME / "compiled" / settings.name)
     output.mkdir(parents=True, exist_ok=True)
     for name in profile or profiles.names():
         print(compile_profile(profiles.load(name), settings, output), file=sys.stderr)

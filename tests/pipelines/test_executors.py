@@ -327,9 +327,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, what: str) -> None:
 def test_the_command(clinadapt: Clinadapt, tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
     site.write_text(FULL)
-    done = clinadapt("compile", "--cluster", site, "--profile", "cpu-demo", "--output", tmp_path / "out")
+    done = clinadapt("compile", "--cluster", site, "--profile", "cpu-demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "team: nlp" in (tmp_path / "out/classify-cpu-demo.yaml").read_text()
+    assert "team: nlp" in (tmp_path / ".clinadapt/compiled/full/classify-cpu-demo.yaml").read_text()
     done = clinadapt("compile", "--cluster", "moon")
     assert done.returncode == 2 and done.stderr.startswith("error: there is no cluster 'moon'")
 
