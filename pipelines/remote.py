@@ -70,7 +70,7 @@ def connect(endpoint: str | None, namespace: str | None) -> Remote:
         raise UserError(f"endpoint {configuration.host}: begin it with http:// or https://")
     configuration.retries = urllib3.Retry(total=2, backoff_factor=0.5)
     configuration.ssl_ca_cert = os.environ.get("SSL_CERT_FILE")
-    if token := os.environ.get(TOKEN) or _pod_token():
+    if token := os.environ.get(TOKEN) or (None if endpoint else _pod_token()):  # a pod's token is for its own cluster
         configuration.api_key = {"authorization": token}
         configuration.api_key_prefix = {"authorization": "Bearer"}
     client = kfp_api.ApiClient(configuration, cookie=os.environ.get(COOKIE))

@@ -375,6 +375,8 @@ def test_the_service_account_of_a_pod(
     fake.multi_user = True
     assert connect(None, None).namespace == "nlp"
     assert fake.headers["authorization"] == "Bearer of-the-pod"
+    connect(endpoint, None)
+    assert "authorization" not in fake.headers, "which is nobody else's business"
 
 
 def test_the_commands(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt, tmp_path: Path) -> None:
