@@ -130,8 +130,8 @@ class Scratch(Section):
 class Retry(Section):
     """How often a step that lost its pod (preemption, drained node) begins again, and how long it waits first."""
 
-    times: int = Field(default=3, ge=0)
-    wait_seconds: int = Field(default=60, ge=0)
+    times: int = Field(default=5, ge=0)
+    wait_seconds: int = Field(default=30, ge=0)
     factor: float = Field(default=2.0, ge=1)
 
 

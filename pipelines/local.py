@@ -28,6 +28,8 @@ from components.publish.summary import collect
 from components.publish.summary import run as write_summary
 from pipelines.classify import build
 
+_GRACE = 30  # seconds to save the state of training, as on a cluster
+
 
 def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) -> tuple[int, dict[str, Any]]:
     """Run the pipeline of a profile with `arguments` in place of its defaults.
@@ -140,7 +142,7 @@ def _terminated() -> Iterator[None]:
         children = psutil.Process().children(recursive=True)
         for child in children:
             child.terminate()
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=_GRACE)
         for child in alive:
             child.kill()
         raise KeyboardInterrupt

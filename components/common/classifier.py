@@ -24,7 +24,7 @@ from components.common.adapter import Card
 from components.common.base_model import fetch
 from components.common.errors import UserError
 from components.common.label_sets import label_logits
-from components.common.recipe import Pooling, Precision, Quantization, Windows
+from components.common.recipe import POOLED_LAYERS, Pooling, Precision, Quantization, Windows
 
 # Kept in full precision when the base is quantised. As patterns: transformers takes a bare name for the beginning or
 # the end of a module's path, and would miss the dense layer in `bert.pooler.dense`.
@@ -132,17 +132,28 @@ def load_base(
     return model
 
 
+def head_name(model: torch.nn.Module) -> str:
+    """What a sequence classifier calls its head."""
+    return "score" if hasattr(model, "score") else "classifier"
+
+
 def _pool_by_mean(model: Any) -> None:
-    """Let a sequence classifier's head read the mean of a window's token states."""
-    name = next((n for n in ("classifier", "score") if isinstance(getattr(model, n, None), torch.nn.Linear)), None)
-    if name is None:
-        raise UserError(f"pooling 'mean' needs a linear head, which {type(model).__name__} has not: use 'model'")
+    """Give a sequence classifier a head that reads mean states and has two rows of logits for each window: as a part of
+    the note, and as its beginning."""
+    name = head_name(model)
+    if not isinstance(getattr(model, name), torch.nn.Linear):
+        raise UserError(f"{type(model).__name__} has no linear head: use pooling 'model'")
+    layers = min(POOLED_LAYERS, model.config.num_hidden_layers + 1)
+    head = torch.nn.Linear(layers * model.config.hidden_size, 2 * model.config.num_labels, device=model.device)
+    torch.nn.init.normal_(head.weight, std=0.02)
+    torch.nn.init.zeros_(head.bias)
+    setattr(model, name, head)
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
-        states = model.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask[:, :, None].to(states.dtype)
-        mean = (states * mask).sum(1) / mask.sum(1)
-        return SequenceClassifierOutput(logits=getattr(model, name)(mean))  # peft has put its own head there
+        body = model.base_model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+        mask = attention_mask[:, :, None].float()
+        means = [(states.float() * mask).sum(1) / mask.sum(1) for states in body.hidden_states[-layers:]]
+        return SequenceClassifierOutput(logits=getattr(model, name)(torch.cat(means, dim=1)))  # peft wraps the head
 
     model.forward = forward
 
@@ -181,27 +192,45 @@ def pad_batch(windows: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Ten
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def pool(logits: torch.Tensor, owner: torch.Tensor, lengths: torch.Tensor, notes: int) -> torch.Tensor:
-    """Average the logits of each note's windows, weighted by their lengths.
+def pool(logits: torch.Tensor, owner: torch.Tensor, lengths: torch.Tensor, outputs: int) -> torch.Tensor:
+    """Average the logits of each note's windows, weighted by their lengths. Where the head gives two rows of logits,
+    the average of the first ones and the second one of the note's first window are added.
 
     Args:
-        logits: (windows, outputs).
-        owner: (windows,), the number of the note that a window belongs to.
+        logits: (windows, outputs) or (windows, 2 x outputs).
+        owner: (windows,), the number of the note that a window belongs to; ascending, from 0.
         lengths: (windows,), in tokens.
-        notes: how many notes there are.
+        outputs: of a note.
 
     Returns:
         (notes, outputs) in fp32.
     """
+    logits, notes = logits.float(), int(owner[-1]) + 1
     weights = lengths.to(logits.device, torch.float32)
     total = torch.zeros(notes, device=logits.device).index_add(0, owner, weights)
-    weighted = logits.float() * (weights / total[owner])[:, None]
-    return torch.zeros(notes, logits.shape[1], device=logits.device).index_add(0, owner, weighted)
+    weighted = logits[:, :outputs] * (weights / total[owner])[:, None]
+    mean = torch.zeros(notes, outputs, device=logits.device).index_add(0, owner, weighted)
+    if logits.shape[1] == outputs:
+        return mean
+    return mean + logits[first_windows(owner), outputs:]
 
 
-def predict_logits(model: torch.nn.Module, prepared: Prepared, pad: int, precision: Precision) -> np.ndarray:
-    """Pooled logits of every note, shape (notes, outputs). Windows of like length share a batch; the same notes in
-    the same order give the same bits."""
+def first_windows(owner: torch.Tensor) -> torch.Tensor:
+    """Where the first window of each note stands, shape (notes,); `owner` as in `pool`."""
+    windows = owner.bincount()
+    return windows.cumsum(0) - windows
+
+
+def predict_logits(model: Any, prepared: Prepared, pad: int, precision: Precision) -> np.ndarray:
+    """Pooled logits of every note, shape (notes, outputs)."""
+    return pool(*predict_windows(model, prepared, pad, precision), model.config.num_labels).numpy()
+
+
+def predict_windows(
+    model: torch.nn.Module, prepared: Prepared, pad: int, precision: Precision
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the head says of every window, shape (windows, width), with the windows' owners and lengths (see `pool`).
+    Windows of like length share a batch; the same notes in the same order give the same bits."""
     model.eval()
     flat = [(window, owner) for owner, cut in enumerate(prepared.windows) for window in cut]
     order = sorted(range(len(flat)), key=lambda i: -len(flat[i][0]))
@@ -214,7 +243,7 @@ def predict_logits(model: torch.nn.Module, prepared: Prepared, pad: int, precisi
                 logits[i] = row
     owner = torch.tensor([owner for _, owner in flat])
     lengths = torch.tensor([len(window) for window, _ in flat])
-    return pool(torch.stack(logits), owner, lengths, len(prepared.windows)).numpy()
+    return torch.stack(logits), owner, lengths
 
 
 def _batches(order: list[int], lengths: list[int]) -> Iterator[list[int]]:

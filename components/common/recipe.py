@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Pooling = Literal["model", "mean"]
+POOLED_LAYERS = 4  # read by mean pooling, side by side (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
 ADAPTER_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -73,13 +74,17 @@ class Train(Section):
 
     Attributes:
         windows: how a long note is read.
-        pooling: what the head reads of a window: what the architecture gives it (BERT its first token, a decoder its
-            last), or the `mean` of the states of all tokens, as sentence encoders are trained.
+        pooling: what the head reads. `model`: of each window what the architecture gives (BERT its first token, a
+            decoder its last). `mean`: the mean states of all tokens in the last four layers, of the whole note and of
+            its first window, which says what the note is about; the head begins as a linear probe on them (Kumar et al.
+            2022, arXiv:2202.10054).
         train_windows: windows of each note drawn at random for each epoch; all of them where a note has fewer.
         smallest_label_set: notes that have to share a set of labels for it to be a class of its own (see label_sets).
         class_weights: `balanced` weighs a label by the inverse of its share of rows.
         warmup: share of all steps; the learning rate then falls along a cosine.
         patience: epochs without a better validation loss after which training stops.
+        checkpoint_minutes: the state of training is saved this often, and after each epoch; a killed training loses no
+            more than that.
         seed: of the head, the order of the notes and the windows drawn.
     """
 
@@ -99,6 +104,7 @@ class Train(Section):
     smallest_label_set: int = Field(default=5, ge=1)
     class_weights: Literal["none", "balanced"] = "none"
     patience: int = Field(default=2, ge=1)
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.common.base_model import BaseModel
 from components.common.errors import UserError
-from components.common.recipe import Precision, Quantization, Train
+from components.common.recipe import POOLED_LAYERS, Precision, Quantization, Train
 from components.common.targets import HEADS, adapted_layers
 
 _NF4 = 0.5159
@@ -43,7 +43,7 @@ def estimate(base: BaseModel, train: Train, labels: int, device: str) -> dict[st
     parameters = base.parameters() - layers.get("lm_head", 0)  # a classifier has a head of its own
     quantised = sum(size for name, size in layers.items() if not HEADS & set(name.split(".")))
     adapter = sum(train.lora.r * sum(shape) for shape in adapted_layers(base, train.lora).values())
-    saved = _size(base.config, "hidden_size") * labels + sum(
+    saved = _head_inputs(base.config, train) * labels + sum(
         size for name, size in layers.items() if set(train.lora.modules_to_save) & set(name.split("."))
     )
     wide = _width(device, train.precision)
@@ -75,14 +75,20 @@ def _size(config: dict[str, Any], name: str) -> int:
     raise UserError(f"config.json of the base model names no {name}: this architecture is not known")
 
 
+def _head_inputs(config: dict[str, Any], train: Train) -> int:
+    """Weights of the head for each label: mean pooling reads several layers, of the note and of its first window."""
+    layers = 2 * min(POOLED_LAYERS, _size(config, "num_hidden_layers") + 1) if train.pooling == "mean" else 1
+    return layers * _size(config, "hidden_size")
+
+
 def _width(device: str, precision: Precision) -> int:
     """Bytes of a frozen weight as training keeps it: fp32 on a CPU, 16 bits on a GPU unless fp32 is asked for."""
     return 4 if device == "cpu" or precision == "fp32" else 2
 
 
 def _activations(config: dict[str, Any], train: Train, device: str) -> float:
-    """A CPU keeps fp32 activations, beside 16-bit copies where it computes in 16 bits, and (eager attention) the scores
-    and probabilities of every head; a GPU keeps what the base's width is."""
+    """A CPU keeps fp32 activations; where it computes in 16 bits also 16-bit copies and (eager attention) the scores
+    and probabilities of every head. A GPU keeps what the base's width is."""
     wide = _width(device, train.precision) + (2 if device == "cpu" and train.precision != "fp32" else 0)
     hidden = _size(config, "hidden_size")
     heads = _size(config, "num_attention_heads")
@@ -90,5 +96,5 @@ def _activations(config: dict[str, Any], train: Train, device: str) -> float:
     gated = 3 if "silu" in str(config.get("hidden_act")) else 2
     per_token = 12 * hidden + 3 * hidden + key_value + gated * _size(config, "intermediate_size")
     tokens = train.batch_size * train.train_windows * train.windows.length
-    scores = 2 * heads * train.windows.length if device == "cpu" else 0
+    scores = 2 * heads * train.windows.length if device == "cpu" and train.precision != "fp32" else 0
     return _size(config, "num_hidden_layers") * tokens * (per_token + scores) * wide

@@ -6,6 +6,7 @@ import math
 import os
 import resource
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from transformers import (
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -27,29 +27,42 @@ from components.common.base_model import describe, fetch
 from components.common.classifier import (
     Prepared,
     device,
+    first_windows,
+    head_name,
     load_base,
     load_tokenizer,
     pad_batch,
     pool,
     predict_logits,
+    predict_windows,
     prepare,
     resolve_precision,
 )
 from components.common.dataset import label_counts, read_split
 from components.common.errors import UserError
 from components.common.label_sets import find_sets, label_logits, set_targets
-from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
+from components.common.provenance import MANIFEST, code_version, read_json, write_json, write_manifest
 from components.common.recipe import Precision, Train
 from components.common.steps import say
+from components.common.store import Store
 from components.common.targets import check_targets
+from components.train.checkpoints import Checkpoints
+from components.train.resumable import Resumable
+
+RIDGE = 0.07  # penalty of the linear probe: strong, so that it leaves something to the adapter
 
 
-def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
+def run(splits: Path, output: Path, settings: Train, store: Store | None = None) -> dict[str, Any]:
     """Train and write adapter_model.safetensors, adapter_config.json, the tokenizer, clinadapt.json, training.json
     (loss curves and costs) and the manifest; return training.json's content.
 
+    With a store, the state of training is kept there until the adapter is written, and an interrupted training of the
+    same data, settings and code goes on where it stopped, to the same bytes on a CPU.
+
     Raises:
-        UserError: the base model or a LoRA target cannot be found, or the loss is no longer a number.
+        UserError: the base model or a LoRA target cannot be found, the loss is no longer a number, or the checkpoint
+            found is of a training by another number of processes.
+        KeyboardInterrupt: a signal asked to stop; the state is saved.
     """
     labels = read_json(splits / MANIFEST)["labels"]
     precision = resolve_precision(settings.precision)
@@ -73,11 +86,20 @@ def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
     )
     model = _adapted(settings, card.set_names(), precision, tokenizer.pad_token_id)
     weights = _class_weights(parts["train"].counts, sets, settings.class_weights)
+    if settings.pooling == "mean":
+        say("train", f"fitting a linear probe on the states of {len(parts['train'])} notes")
+        _probe(model, parts["train"], weights, tokenizer.pad_token_id, precision)
 
+    arguments = _arguments(settings, precision, output)
+    splits_digest = read_json(splits / MANIFEST)["digest"]
+    decides = _decides(splits_digest, base.digest, settings, precision)
+    checkpoints = Checkpoints(store, decides, arguments.world_size) if store else None
     trainer = _Trainer(
         parts["validation"], weights, tokenizer.pad_token_id, precision, settings.patience,
+        checkpoints=checkpoints,
+        minutes=settings.checkpoint_minutes,
         model=model,
-        args=_arguments(settings, precision, output),
+        args=arguments,
         train_dataset=parts["train"],
         eval_dataset=parts["validation"],
         data_collator=_Collator(tokenizer.pad_token_id),
@@ -85,10 +107,8 @@ def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
     )  # fmt: skip
     trainer.add_callback(_Averaging(trainer))
     trainer.remove_callback(PrinterCallback)
-    start = time.monotonic()
-    trainer.train()
+    seconds = trainer.train_or_resume()
     trainer.use_best()
-    seconds = time.monotonic() - start
 
     output.mkdir(parents=True, exist_ok=True)
     model.peft_config["default"].base_model_name_or_path = card.base_model  # not the folder it was loaded from
@@ -98,7 +118,9 @@ def run(splits: Path, output: Path, settings: Train) -> dict[str, Any]:
     card.write(output)
     facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
     write_json(output / "training.json", facts)
-    write_manifest(output, {"splits_digest": read_json(splits / MANIFEST)["digest"], "base_digest": card.base_digest})
+    write_manifest(output, {"splits_digest": splits_digest, "base_digest": card.base_digest})
+    if checkpoints:
+        checkpoints.remove()
     return facts
 
 
@@ -108,6 +130,19 @@ def check_gpu() -> None:
         raise UserError(
             "this profile trains on a GPU and torch finds none: build the image with the CUDA build of torch"
         )
+
+
+def _decides(splits_digest: str, base_digest: str, settings: Train, precision: Precision) -> dict[str, Any]:
+    """All that decides the bytes of the adapter."""
+    return {
+        "splits": splits_digest,
+        "base": base_digest,
+        "settings": settings.model_dump(exclude={"checkpoint_minutes"}),
+        "precision": precision,
+        "device": device().type,
+        "code": code_version(),
+        "libraries": {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")},
+    }
 
 
 def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int) -> Any:
@@ -126,7 +161,7 @@ def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int
         lora_dropout=lora.dropout,
         bias="none",
         target_modules=lora.target_modules,
-        modules_to_save=lora.modules_to_save or None,
+        modules_to_save=[*lora.modules_to_save] or None,  # peft adds the head to the list that it is given
     )
     model = get_peft_model(base, config)
     for parameter in model.parameters():
@@ -135,26 +170,65 @@ def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int
     return model
 
 
+def _probe(model: Any, part: _Part, weights: torch.Tensor, pad: int, precision: Precision) -> None:
+    """Put a linear probe into the head of mean pooling: ridge-penalised softmax regression over label sets on the base
+    model's standardised states."""
+    base = model.get_base_model()
+    name = head_name(base)
+    head = getattr(base, name)
+    setattr(base, name, torch.nn.Identity())
+    states, owner, lengths = predict_windows(model, part.prepared, pad, precision)
+    setattr(base, name, head)
+    whole, first = pool(states, owner, lengths, states.shape[1]), states[first_windows(owner)]
+    features = torch.cat([whole, first], dim=1)
+    scale, middle = features.std(dim=0).clamp_min(1e-6), features.mean(dim=0)
+    weight, bias = softmax_regression((features - middle) / scale, part.targets, weights)
+    weight = weight / scale
+    trained = head.modules_to_save["default"]
+    trained.weight.data.copy_(torch.cat(weight.split(states.shape[1], dim=1)))
+    trained.bias.data.copy_(torch.cat([bias - weight @ middle, torch.zeros_like(bias)]))
+
+
+def softmax_regression(
+    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight, shape (sets, features), and bias, shape (sets,), that minimise soft_cross_entropy and a ridge penalty."""
+    weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)
+    bias = torch.zeros(targets.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = soft_cross_entropy(features @ weight.T + bias, targets, weights) + RIDGE / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return weight.detach(), bias.detach()
+
+
 class _Part(torch.utils.data.Dataset):
-    """Notes of one split. Training draws `train_windows` of a note's windows anew each time it is asked."""
+    """Notes of one split. Training reads a note's first window and draws others anew in each epoch; seed, epoch and
+    note decide which, so that it does not matter what was drawn before."""
 
     def __init__(
         self, table: pa.Table, labels: list[str], sets: list[list[int]], tokenizer: Any, settings: Train
     ) -> None:
         self.counts = label_counts(table, labels)
         self.sets = sets
-        self._targets = set_targets(self.counts, sets)
+        self.targets = torch.tensor(set_targets(self.counts, sets), dtype=torch.float32)
         self.prepared: Prepared = prepare(tokenizer, table["text"].to_pylist(), settings.windows)
         self._drawn = settings.train_windows
-        self._random = np.random.default_rng(settings.seed)
+        self._seed, self.epoch = settings.seed, 0
 
     def __len__(self) -> int:
-        return len(self._targets)
+        return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[list[list[int]], np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[list[list[int]], torch.Tensor]:
         windows = self.prepared.windows[index]
-        drawn = self._random.choice(len(windows), min(self._drawn, len(windows)), replace=False)
-        return [windows[i] for i in sorted(drawn)], self._targets[index]
+        random = np.random.default_rng((self._seed, self.epoch, index))
+        later = random.choice(range(1, len(windows)), min(self._drawn, len(windows)) - 1, replace=False)
+        return [windows[i] for i in (0, *sorted(later))], self.targets[index]
 
 
 class _Collator:
@@ -163,16 +237,16 @@ class _Collator:
     def __init__(self, pad: int) -> None:
         self._pad = pad
 
-    def __call__(self, notes: list[tuple[list[list[int]], np.ndarray]]) -> dict[str, torch.Tensor]:
+    def __call__(self, notes: list[tuple[list[list[int]], torch.Tensor]]) -> dict[str, torch.Tensor]:
         windows = [window for cut, _ in notes for window in cut]
         return {
             **pad_batch(windows, self._pad),
             "owner": torch.tensor([i for i, (cut, _) in enumerate(notes) for _ in cut]),
-            "labels": torch.tensor(np.stack([target for _, target in notes]), dtype=torch.float32),
+            "labels": torch.stack([target for _, target in notes]),
         }
 
 
-class _Trainer(Trainer):
+class _Trainer(Resumable):
     """Cross-entropy of the pooled logits over label sets; validation is the log loss of single labels over rows."""
 
     loss_is_scaled_for_ga = False  # compute_loss averages over its own batch, whatever the model's forward accepts
@@ -187,6 +261,22 @@ class _Trainer(Trainer):
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._average = [p.detach().clone() for p in self._trained]
         self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
+
+    def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The moving average, the best so far, how often validation was worse since, and the tokens seen."""
+        loss, best = self._best
+        tensors = {f"average.{i}": mean for i, mean in enumerate(self._average)}
+        tensors |= {f"best.{i}": mean for i, mean in enumerate(best)}
+        return tensors, {"best_loss": loss if best else None, "worse": self._worse, "tokens": self.tokens}
+
+    def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+        """Take back what own_state gave."""
+        _copy([tensors[f"average.{i}"] for i in range(len(self._average))], self._average)
+        if facts["best_loss"] is not None:
+            best = [torch.empty_like(p) for p in self._trained]
+            _copy([tensors[f"best.{i}"] for i in range(len(best))], best)
+            self._best = facts["best_loss"], best
+        self._worse, self.tokens = facts["worse"], facts["tokens"]
 
     def average(self, step: int) -> None:
         """Follow the trained weights with an exponential moving average (Polyak averaging; the decay grows to 0.98)."""
@@ -204,7 +294,7 @@ class _Trainer(Trainer):
         labels, owner = inputs.pop("labels"), inputs.pop("owner")
         lengths = inputs["attention_mask"].sum(1)
         self.tokens += int(lengths.sum())
-        logits = pool(model(**inputs).logits, owner, lengths, len(labels))
+        logits = pool(model(**inputs).logits, owner, lengths, labels.shape[1])
         loss = soft_cross_entropy(logits, labels, self._weights.to(labels.device))
         if not torch.isfinite(loss):
             raise UserError("the training loss is no longer a number: lower the learning rate")
@@ -240,10 +330,13 @@ def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: tor
 
 
 class _Averaging(TrainerCallback):
-    """Tells the trainer of every step of the optimiser."""
+    """Tells the trainer of every step of the optimiser, and its notes of every epoch."""
 
     def __init__(self, trainer: _Trainer) -> None:
         self._trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._trainer.train_dataset.epoch = int(state.epoch)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._trainer.average(state.global_step)
@@ -254,6 +347,9 @@ class _Progress(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._start = self._last = time.monotonic()
+        self._first = state.global_step
+        if self._first:
+            say("train", f"resuming at step {self._first} of {state.max_steps}")
 
     def on_log(
         self,
@@ -272,7 +368,8 @@ class _Progress(TrainerCallback):
             )
         elif "loss" in logs and now - self._last > 5:
             self._last = now
-            left = (now - self._start) / state.global_step * (state.max_steps - state.global_step)
+            a_step = (now - self._start) / (state.global_step - self._first)
+            left = a_step * (state.max_steps - state.global_step)
             say(
                 "train",
                 f"step {state.global_step}/{state.max_steps}  epoch {state.epoch:.1f}  loss {logs['loss']:.4f}"
@@ -294,6 +391,7 @@ def _arguments(settings: Train, precision: Precision, scratch: Path) -> Training
         fp16=precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         seed=settings.seed,
+        data_seed=settings.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="epoch",
@@ -316,7 +414,8 @@ def _class_weights(counts: np.ndarray, sets: list[list[int]], how: str) -> torch
 def _facts(
     trainer: _Trainer, parts: dict[str, _Part], seconds: float, settings: Train, precision: Precision
 ) -> dict[str, Any]:
-    """What the report and the manifest tell about training: curves, costs, tokens not seen."""
+    """What the report and the manifest tell about training: curves, costs, tokens not seen. An interrupted training
+    counts as one; only the peak of memory is that of its last process."""
     curve = [
         {"step": e["step"], "epoch": e["epoch"], "loss": e["loss"], "learning_rate": e["learning_rate"]}
         if "loss" in e
@@ -340,6 +439,8 @@ def _facts(
         "seconds": seconds,
         "peak_memory_bytes": peak,
         "tokens_per_second": trainer.tokens / seconds,
+        "checkpoints": len(trainer.blocked_ms),
+        "checkpoint_blocked_ms": float(np.mean(trainer.blocked_ms or [0.0])),
         "tokens_per_epoch_share": drawn / sum(sum(map(len, cut)) for cut in train.windows),
         "unseen_token_share": train.unseen_share(),
         "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),

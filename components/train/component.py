@@ -25,6 +25,7 @@ def train_classifier(
 
     from components.common.recipe import Train
     from components.common.steps import say, step
+    from components.common.store import open_store
     from components.train.classify import check_gpu, run
 
     form = {
@@ -36,12 +37,15 @@ def train_classifier(
     }
     with step("train", store) as facts:
         check_gpu()
-        result = run(Path(splits.path), Path(adapter.path), Train.model_validate({**train, **form}))
+        settings = Train.model_validate({**train, **form})
+        result = run(Path(splits.path), Path(adapter.path), settings, open_store(store))
         best = min(entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry)
         facts |= {"best_validation_loss": best, "base_digest": base_digest}
         facts |= {
-            key: result[key] for key in ("seconds", "peak_memory_bytes", "tokens_per_second", "trainable_parameters")
-        }
+            key: result[key]
+            for key in ("seconds", "peak_memory_bytes", "tokens_per_second", "trainable_parameters", "checkpoints",
+                        "checkpoint_blocked_ms")
+        }  # fmt: skip
         for name, value in facts.items():
             if not isinstance(value, str):
                 metrics.log_metric(name, value)

@@ -90,3 +90,11 @@ def test_the_same_twice(name: str, file: Path, tmp_path: Path) -> None:
 def test_no_path_of_this_machine(compiled: dict[str, Any]) -> None:
     text = yaml.safe_dump(compiled)
     assert str(Path.home()) not in text and str(KEPT.parents[2]) not in text
+
+
+def test_a_local_run_knows_no_cluster(name: str) -> None:
+    """Neither retries, which would hide an error from the person who waits, nor paths that are a pod's."""
+    local = build(profiles.load(name))
+    text = str(local.pipeline_spec)
+    assert "retry_policy" not in text and "/scratch" not in text and "resources" not in str(local.platform_spec)
+    assert not local.platform_spec.platforms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -200,6 +201,8 @@ def test_an_interrupted_training_goes_on(
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     assert "train" in records(store, result) and not {"download", "format"} & records(store, result)
+    assert re.search(r"resuming at step \d+ of \d+", done.stderr)
+    assert not [path for path in (store / "checkpoints").rglob("*") if path.is_file()]
 
 
 def left_over(home: Path) -> list[str]:

@@ -121,6 +121,11 @@ def test_padding_changes_nothing(request: pytest.FixtureRequest, texts: list[str
             assert torch.allclose(base(**left).logits, alone, atol=1e-5)
 
 
+def states(model: Any, window: list[int]) -> tuple[torch.Tensor, ...]:
+    """Of every layer of two and of the embeddings."""
+    return model.base_model(input_ids=torch.tensor([window]), output_hidden_states=True).hidden_states
+
+
 @pytest.mark.parametrize("model", ["tiny_llama", "tiny_bert"])
 def test_mean_pooling_leaves_padding_out(request: pytest.FixtureRequest, texts: list[str], model: str) -> None:
     folder = request.getfixturevalue(model)
@@ -130,9 +135,10 @@ def test_mean_pooling_leaves_padding_out(request: pytest.FixtureRequest, texts: 
     batch = pad_batch(windows, pad=1)
     assert not batch["attention_mask"].all()
     with torch.inference_mode():
-        alone = [base.base_model(input_ids=torch.tensor([window])).last_hidden_state[0] for window in windows]
-        expected = torch.stack([head(states.mean(0)) for states in alone])
+        alone = [[layer[0] for layer in states(base, window)] for window in windows]
+        expected = torch.stack([head(torch.cat([layer.mean(0) for layer in layers])) for layers in alone])
         assert torch.allclose(base(**batch).logits, expected, atol=1e-5)
+        assert expected.shape == (len(windows), 2 * len(LABELS))
 
 
 def test_mean_pooling_needs_a_linear_head(tmp_path: Path, tiny_bert: Path) -> None:
@@ -140,7 +146,7 @@ def test_mean_pooling_needs_a_linear_head(tmp_path: Path, tiny_bert: Path) -> No
         vocab_size=600, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
     )
     RobertaModel(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="needs a linear head, which RobertaForSequenceClassification has not"):
+    with pytest.raises(UserError, match="RobertaForSequenceClassification has no linear head"):
         load_base(tmp_path.as_uri(), LABELS, "none", "fp32", "mean", pad=1, seed=0)
 
 
@@ -148,6 +154,12 @@ def test_pool_weighs_windows_by_their_length() -> None:
     logits = torch.tensor([[1.0, 0.0], [4.0, 8.0], [5.0, 5.0]])
     pooled = pool(logits, torch.tensor([0, 0, 1]), torch.tensor([30, 10, 7]), 2)
     assert torch.allclose(pooled, torch.tensor([[(30 * 1 + 10 * 4) / 40, 10 * 8 / 40], [5.0, 5.0]]))
+
+
+def test_pool_adds_what_the_first_window_says() -> None:
+    logits = torch.tensor([[1.0, 0.25], [4.0, 100.0], [5.0, 0.5]])
+    pooled = pool(logits, torch.tensor([0, 0, 1]), torch.tensor([30, 10, 7]), 1)
+    assert torch.allclose(pooled, torch.tensor([[(30 * 1 + 10 * 4) / 40 + 0.25], [5.5]]))
 
 
 def test_the_pooled_logits_of_a_long_note_are_those_of_its_windows(

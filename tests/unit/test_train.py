@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
 
 from components.common.adapter import Card
 from components.common.classifier import Classifier, Prepared, load_base, pad_batch, predict_logits
@@ -21,7 +22,7 @@ from components.common.provenance import MANIFEST, list_files, read_json
 from components.common.recipe import Lora, Notes, Split, Train, Windows
 from components.download.notes import run as download
 from components.format.classify import run as format_notes
-from components.train.classify import _adapted, run, soft_cross_entropy
+from components.train.classify import RIDGE, _adapted, run, soft_cross_entropy, softmax_regression
 from pipelines import profile as profiles
 
 SMALL: dict[str, Any] = {
@@ -140,6 +141,34 @@ def test_bert(tiny_bert: Path, splits: Path, tmp_path: Path, quantization: str) 
     original = list_files(tiny_bert)
     run(splits, tmp_path, train)
     check(tmp_path, splits, train, original)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_bert"])
+def test_mean_pooling_begins_with_a_probe(
+    request: pytest.FixtureRequest, splits: Path, tmp_path: Path, model: str, quantization: str
+) -> None:
+    """A learning rate that changes nothing leaves the probe, and it knows more than the untrained head."""
+    base = request.getfixturevalue(model)
+    train = settings(base, pooling="mean", quantization=quantization, epochs=1, learning_rate=1e-12)
+    run(splits, tmp_path, train)
+    classifier, part = Classifier(tmp_path), read_split(splits, "test")
+    labels = label_counts(part, classifier.card.labels).argmax(axis=1)
+    prepared = classifier.prepare(part["text"].to_pylist())
+    probed = (classifier.logits(prepared).argmax(axis=1) == labels).mean()
+    untrained = (classifier.base_logits(prepared).argmax(axis=1) == labels).mean()
+    assert probed > 0.6 > untrained
+    check_it_reloads(tmp_path, splits)
+
+
+def test_softmax_regression_is_scikit_learns() -> None:
+    draw = np.random.default_rng(0)
+    features, labels = draw.normal(size=(200, 6)), draw.integers(0, 3, 200)
+    expected = LogisticRegression(C=1 / (RIDGE * 200), tol=1e-8, max_iter=1000).fit(features, labels)
+    targets = torch.nn.functional.one_hot(torch.tensor(labels), 3).float()
+    weight, bias = softmax_regression(torch.tensor(features, dtype=torch.float32), targets, torch.ones(3))
+    assert weight.numpy() == pytest.approx(expected.coef_, abs=1e-3)
+    assert (bias - bias.mean()).numpy() == pytest.approx(expected.intercept_ - expected.intercept_.mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["bf16"])

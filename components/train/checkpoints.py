@@ -1,0 +1,150 @@
+"""Training state in the store: saved while training goes on, found again, removed when the adapter is there.
+
+checkpoints/<key>/step-N/...    a checkpoint; it exists once its manifest.json is there, which is written last
+
+The key is a digest of what decides the training: the same training finds its checkpoints, another one never does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from components.common.errors import UserError
+from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
+from components.common.steps import say
+from components.common.store import Conflict, Store, download_folder, upload_folder
+
+_KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of one training."""
+
+    def __init__(self, store: Store, decides: dict[str, Any], processes: int) -> None:
+        """
+        Args:
+            store: where they are kept.
+            decides: all that decides the training, as JSON.
+            processes: how many train together.
+        """
+        self._store, self._processes = store, processes
+        self._digest = sha256_json(decides)
+        self.prefix = f"checkpoints/{self._digest[7:23]}"
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._upload: Future[bool] | None = None
+
+    def busy(self) -> bool:
+        """Whether an upload is in flight."""
+        return self._upload is not None and not self._upload.done()
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Begin to save a checkpoint and return; wait for the one in flight first.
+
+        Args:
+            step: how many steps of the optimiser are done.
+            write: writes the state into a folder; called from another thread.
+        """
+        self.wait()
+        self._upload = self._worker.submit(self._save, step, write)
+
+    def wait(self) -> bool:
+        """Wait for the upload in flight; return whether the last one arrived."""
+        return self._upload is not None and self._upload.result()
+
+    def _save(self, step: int, write: Callable[[Path], None]) -> bool:
+        place = f"{self.prefix}/step-{step}"
+        try:
+            if self._store.exists(f"{place}/{MANIFEST}"):  # a pod given up for lost trains on
+                return True
+            with tempfile.TemporaryDirectory(prefix="clinadapt-checkpoint-") as name:
+                write(Path(name))
+                upload_folder(self._store, Path(name), place)
+                manifest = {"step": step, "decided_by": self._digest, "processes": self._processes}
+                manifest["files"] = list_files(Path(name))
+            manifest["digest"] = sha256_json(manifest)
+            with suppress(Conflict):
+                self._store.put(f"{place}/{MANIFEST}", json.dumps(manifest, indent=2).encode(), if_absent=True)
+            self._remove_old()
+        except UserError as error:
+            say("train", f"a checkpoint could not be saved, training goes on without it: {error}")
+            return False
+        return True
+
+    def newest(self, folder: Path) -> Path | None:
+        """Download the newest checkpoint that is what its manifest says, or the one before; None where there is none.
+
+        A broken one is removed.
+
+        Raises:
+            UserError: it is of a training by other settings or by another number of processes.
+        """
+        for step in self._complete(self._steps()):
+            target = folder / f"step-{step}"
+            download_folder(self._store, f"{self.prefix}/step-{step}", target)
+            if manifest := _verified(target):
+                self._refuse_another(manifest)
+                return target
+            say("train", f"the checkpoint of step {step} is broken and is not used")
+            self._delete(step)
+        return None
+
+    def _refuse_another(self, manifest: dict[str, Any]) -> None:
+        where = f"the checkpoint {self.prefix}/step-{manifest['step']}"
+        if manifest["decided_by"] != self._digest:
+            raise UserError(f"{where} is of other settings, data or code: remove {self.prefix} to start afresh")
+        if manifest["processes"] != self._processes:
+            raise UserError(
+                f"{where} was written by {manifest['processes']} processes and {self._processes} train now: "
+                f"train with {manifest['processes']}, or remove {self.prefix} to start afresh"
+            )
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        try:
+            for step in self._steps():
+                self._delete(step)
+        except UserError as error:  # the adapter is there, which matters more
+            say("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
+
+    def _steps(self) -> dict[int, list[str]]:
+        """Step -> names of the files that are there."""
+        found: dict[int, list[str]] = {}
+        for key in self._store.list(f"{self.prefix}/"):
+            if match := re.fullmatch(r"step-(\d+)/(.+)", key.removeprefix(f"{self.prefix}/")):
+                found.setdefault(int(match[1]), []).append(match[2])
+        return found
+
+    @staticmethod
+    def _complete(steps: dict[int, list[str]]) -> list[int]:
+        """Those with a manifest, newest first."""
+        return sorted((step for step, names in steps.items() if MANIFEST in names), reverse=True)
+
+    def _remove_old(self) -> None:
+        """Keep the newest complete ones. What has no manifest is left over from a killed process."""
+        steps = self._steps()
+        for step in steps.keys() - set(self._complete(steps)[:_KEPT]):
+            self._delete(step)
+
+    def _delete(self, step: int) -> None:
+        """The manifest first, so that a checkpoint is never seen with a part of it gone."""
+        place = f"{self.prefix}/step-{step}"
+        self._store.delete(f"{place}/{MANIFEST}")
+        for key in self._store.list(f"{place}/"):
+            self._store.delete(key)
+
+
+def _verified(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a downloaded checkpoint, or None where a byte of it or of the files differs."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except ValueError:
+        return None
+    digest = manifest.pop("digest", None)
+    return manifest if digest == sha256_json(manifest) and manifest["files"] == list_files(folder) else None

@@ -1,0 +1,57 @@
+"""How long does a checkpoint hold up the training? Saved by a thread of its own, and by the training itself.
+
+CLINADAPT_TEST_STORE=s3://bucket python -m pytest tests/benchmarks/test_checkpoint_blocking.py --benchmarks -s
+With the endpoint and keys of the store in the environment; without CLINADAPT_TEST_STORE a folder is used.
+MiniLM with LoRA of rank 16, a checkpoint at every second step; CLINADAPT_ROUNDS (3) trainings of each kind in turn.
+"""
+
+import os
+import time
+import uuid
+
+import numpy as np
+
+from components.common.recipe import Lora, Train, Windows
+from components.common.store import open_store
+from components.train.checkpoints import Checkpoints
+from components.train.classify import run
+from components.train.resumable import Resumable
+
+ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
+
+
+def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
+    root = os.environ.get("CLINADAPT_TEST_STORE", (tmp_path / "store").as_uri()) + f"/blocking-{uuid.uuid4().hex[:8]}"
+    settings = Train(base_model="builtin://minilm", lora=Lora(r=16), windows=Windows(length=64, most=2),
+                     train_windows=1, precision="fp32", epochs=2, checkpoint_minutes=1e-6)  # fmt: skip
+    blocked = {"asynchronous": [], "synchronous": []}
+    sizes, save, write = [], Resumable._save_checkpoint, Checkpoints._save
+
+    def measured(checkpoints, step, state):
+        def sized(folder):
+            state(folder)
+            sizes.append(sum(path.stat().st_size for path in folder.iterdir()))
+
+        return write(checkpoints, step, sized)
+
+    monkeypatch.setattr(Checkpoints, "_save", measured)
+    for round_number in range(ROUNDS):
+        for way, times in blocked.items():
+
+            def timed(trainer, *arguments, way=way, times=times):
+                if trainer.state.global_step % 2 or trainer.control.should_training_stop:
+                    return
+                trainer._checkpoints.wait()
+                start = time.monotonic()
+                save(trainer, *arguments)
+                if way == "synchronous":
+                    trainer._checkpoints.wait()
+                times.append(1000 * (time.monotonic() - start))
+
+            monkeypatch.setattr(Resumable, "_save_checkpoint", timed)
+            run(splits, tmp_path / f"{way}-{round_number}", settings, open_store(f"{root}/{way}-{round_number}"))
+    print(f"\n{np.mean(sizes) / 2**20:.1f} MiB a checkpoint; blocked milliseconds")
+    print("way            checkpoints   median     90 %      max")
+    for way, times in blocked.items():
+        print(f"{way:14} {len(times):11} {np.median(times):8.1f} {np.quantile(times, 0.9):8.1f} {max(times):8.1f}")
+    assert np.median(blocked["asynchronous"]) < np.median(blocked["synchronous"])
