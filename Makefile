@@ -3,10 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE ?= classify
 
-.PHONY: help demo test lint compile bench clean
+.PHONY: help demo test lint compile bench mirror-list clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ compile: $(VENV)/.done ## Compile every pipeline and profile to pipelines/compil
 
 bench: $(VENV)/.done ## Compare policies, precisions and baselines side by side; prints tables
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
+
+mirror-list: $(VENV)/.done ## Print the images and models that a site without a way out has to mirror
+	@$(BIN)/clinadapt mirror-list
 
 clean: ## Remove the environment, caches and local runs
 	rm -rf $(VENV) .clinadapt build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,27 +1,35 @@
 """The classify pipeline: preflight -> download -> format -> train -> evaluate -> gate -> publish."""
 
-from kfp import dsl, kubernetes
+from typing import get_args
+
+from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
-from components.common.recipe import Profile, Resources
-from components.common.steps import RUN
+from components.common.recipe import Profile, Quantization
 from components.download.component import download
 from components.evaluate.component import evaluate_classifier, gate
 from components.format.component import format_notes
 from components.preflight.component import preflight
 from components.publish.component import publish, summarise
 from components.train.component import train_classifier
+from pipelines.cluster import Cluster
+from pipelines.place import Place, config
 
-STORE_SECRET = "clinadapt-store"
-STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
+CHOICES = {"quantization": get_args(Quantization)}  # drop-downs on the run form
 
 
-def build(profile: Profile) -> GraphComponent:
-    """The pipeline with a profile's values as defaults; its parameters are the run form, in the order of the steps."""
+def build(profile: Profile, cluster: Cluster | None = None) -> GraphComponent:
+    """The pipeline with a profile's values as defaults; its parameters are the run form, in the order of the steps.
+
+    Args:
+        profile: the profile.
+        cluster: where it will run; None for this machine.
+    """
     notes, train = profile.notes, profile.train
     train_section = train.model_dump()
+    place = Place(profile, cluster)
 
-    @dsl.pipeline(name=f"classify-{profile.name}", description=profile.description)
+    @dsl.pipeline(name=f"classify-{profile.name}", description=profile.description, pipeline_config=config(cluster))
     def classify(
         source: str = profile.source,
         text_column: str = notes.text_column,
@@ -37,7 +45,7 @@ def build(profile: Profile) -> GraphComponent:
         store: str = "s3://clinadapt",
     ) -> None:
         summary = summarise(store=store)
-        _place(summary, profile.resources, cached=False)
+        place(summary, "summarise")
         with dsl.ExitHandler(summary):
             found = preflight(
                 source=source,
@@ -48,7 +56,7 @@ def build(profile: Profile) -> GraphComponent:
                 resources=profile.train_resources.model_dump(),
                 store=store,
             )
-            _place(found, profile.resources, cached=False)
+            place(found, "preflight")
             dataset = download(
                 source=source,
                 source_digest=found.outputs["dataset_digest"],
@@ -60,7 +68,7 @@ def build(profile: Profile) -> GraphComponent:
                 notes=notes.model_dump(),
                 store=store,
             )
-            _place(dataset, profile.resources)
+            place(dataset, "download")
             splits = format_notes(
                 dataset=dataset.output,
                 code_version=found.outputs["code_version"],
@@ -68,7 +76,7 @@ def build(profile: Profile) -> GraphComponent:
                 seed=seed,
                 store=store,
             )
-            _place(splits, profile.resources)
+            place(splits, "format")
             trained = train_classifier(
                 splits=splits.output,
                 base_model=base_model,
@@ -81,8 +89,7 @@ def build(profile: Profile) -> GraphComponent:
                 train=train_section,
                 store=store,
             )
-            _place(trained, profile.train_resources)
-            trained.set_retry(num_retries=5, backoff_duration="30s")  # an evicted pod's training goes on
+            place(trained, "train")
             scored = evaluate_classifier(
                 splits=splits.output,
                 adapter=trained.outputs["adapter"],
@@ -93,7 +100,7 @@ def build(profile: Profile) -> GraphComponent:
                 seed=seed,
                 store=store,
             )
-            _place(scored, profile.train_resources)
+            place(scored, "evaluate")
             decided = gate(
                 splits=splits.output,
                 adapter=trained.outputs["adapter"],
@@ -102,7 +109,7 @@ def build(profile: Profile) -> GraphComponent:
                 thresholds=profile.gate.model_dump(),
                 store=store,
             )
-            _place(decided, profile.resources, cached=False)
+            place(decided, "gate")
             with dsl.If(decided.outputs["Output"] == "pass"):
                 published = publish(
                     splits=splits.output,
@@ -112,17 +119,10 @@ def build(profile: Profile) -> GraphComponent:
                     adapter_name=adapter_name,
                     store=store,
                 )
-                _place(published, profile.train_resources, cached=False)
+                place(published, "publish")
 
+    for name, choices in CHOICES.items():  # kfp 2.17 has the field, but refuses Literal in a signature
+        literals = classify.pipeline_spec.root.input_definitions.parameters[name].literals
+        for choice in choices:
+            literals.add(string_value=choice)
     return classify
-
-
-def _place(task: dsl.PipelineTask, resources: Resources, cached: bool = True) -> None:
-    """Give a task its share of the cluster, the store's keys, and its run's name (the pod's workflow label)."""
-    task.set_caching_options(cached)
-    task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
-    if resources.gpu:
-        task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpu)
-        task.set_env_variable("CLINADAPT_GPU", "1")
-    kubernetes.use_secret_as_env(task, STORE_SECRET, {name: name for name in STORE_KEYS}, optional=True)
-    kubernetes.use_field_path_as_env(task, RUN, "metadata.labels['workflows.argoproj.io/workflow']")

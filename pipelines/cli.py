@@ -1,4 +1,4 @@
-"""`clinadapt`: run, compile, estimate, predict, review."""
+"""`clinadapt`: run, compile, submit, schedule, estimate, predict, review."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from components.common.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
+from pipelines import cluster_cli
 
 app = typer.Typer(
     help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run classify",
@@ -36,6 +37,7 @@ AdapterName = Annotated[
     typer.Option("--adapter", "-a", help="A name (its champion answers), name/version, or the URI of a version."),
 ]
 HOME = Path(".clinadapt")
+COMPILED = Path("pipelines/compiled")  # kept, for the default cluster
 DEFAULT_STORE = str(HOME / "store")
 
 
@@ -169,17 +171,29 @@ def compile_pipelines(
     profile: Annotated[
         list[str] | None, typer.Option("--profile", "-p", help="Only this profile; repeat for more.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the .yaml files.")] = Path(
-        "pipelines/compiled"
-    ),
+    cluster: cluster_cli.ClusterName = "default",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder for the .yaml files.", show_default="pipelines/compiled, or below .clinadapt"
+        ),
+    ] = None,
 ) -> None:
     """Compile pipelines for a cluster, one file per pipeline and profile; upload them in the KFP UI."""
+    from pipelines import cluster as clusters
     from pipelines import profile as profiles
     from pipelines.compile import compile_profile
 
+    settings = clusters.load(cluster)
+    output = output or (COMPILED if cluster == "default" else HOME / "compiled" / settings.name)
     output.mkdir(parents=True, exist_ok=True)
     for name in profile or profiles.names():
-        print(compile_profile(profiles.load(name), output), file=sys.stderr)
+        print(compile_profile(profiles.load(name), settings, output), file=sys.stderr)
+
+
+app.command("submit")(cluster_cli.submit)
+app.add_typer(cluster_cli.schedule, name="schedule")
+app.command("mirror-list")(cluster_cli.mirror_list)
 
 
 @app.command()

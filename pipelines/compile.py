@@ -6,10 +6,11 @@ from kfp import compiler
 
 from components.common.recipe import Profile
 from pipelines.classify import build
+from pipelines.cluster import Cluster
 
 
-def compile_profile(profile: Profile, folder: Path) -> Path:
+def compile_profile(profile: Profile, cluster: Cluster, folder: Path) -> Path:
     """Write `<recipe>-<profile>.yaml` into `folder` and return its path."""
     path = folder / f"{profile.recipe}-{profile.name}.yaml"
-    compiler.Compiler().compile(build(profile), str(path))
+    compiler.Compiler().compile(build(profile, cluster), str(path))
     return path

@@ -17,7 +17,6 @@ from typing import Any
 
 import psutil
 from kfp import local
-from kfp.dsl.graph_component import GraphComponent
 from rich.console import Console
 from rich.status import Status
 
@@ -61,7 +60,7 @@ def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) 
             cache_root=str(home / "cache"),
         )
         try:
-            _once(build(profile))(**arguments)
+            build(profile)(**arguments)
             state, status = "SUCCEEDED", EXIT_DONE
         except KeyboardInterrupt:
             state, status = "CANCELLED", EXIT_INTERRUPTED
@@ -74,14 +73,6 @@ def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) 
     if status == EXIT_DONE and summary["verdict"] == "fail":
         status = EXIT_GATE_SAID_NO
     return status, summary
-
-
-def _once(pipeline: GraphComponent) -> GraphComponent:
-    """The pipeline without retries: here a person reads the error, and the same command goes on."""
-    for component in pipeline.pipeline_spec.components.values():
-        for task in component.dag.tasks.values():
-            task.ClearField("retry_policy")
-    return pipeline
 
 
 class _Lines(io.TextIOBase):

@@ -3,6 +3,8 @@ restricted Pod Security Standard and the rules of this repository. Every rule is
 defect."""
 
 import copy
+import functools
+import json
 import re
 import shutil
 import subprocess
@@ -18,11 +20,14 @@ import typer
 import yaml
 
 from components.common.image import IMAGE
+from pipelines import cluster as clusters
 from pipelines.cli import app
+from pipelines.cluster import STORE
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-OLDEST_KUBERNETES = "1.30"
+KUBERNETES = ("1.30", "1.32", "1.34", kubernetes_validate.latest_version())  # the oldest that is supported, and newer
+FOLDERS = ["base", *(f"overlays/{path.name}" for path in sorted((ROOT / "manifests/overlays").iterdir()))]
 
 # Exactly these, and so nothing that the restricted standard forbids: no user id, privilege, added capability.
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
@@ -34,25 +39,42 @@ CONTAINER_SECURITY = {
 }
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 PROBES = "startupProbe", "readinessProbe", "livenessProbe"
+LITERAL = re.compile(r"AKIA[0-9A-Z]{16}|(?i:secretKey|password): *\S{16}")
 SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
 
 Document = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def rendered() -> list[Document]:
+@functools.cache
+def render(folder: str) -> list[Document]:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl, which renders the manifests, is not installed")
-    done = subprocess.run(["kubectl", "kustomize", ROOT / "manifests/base"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["kubectl", "kustomize", ROOT / "manifests" / folder], capture_output=True, text=True, check=True
+    )
     return list(yaml.safe_load_all(done.stdout))
 
 
+@pytest.fixture
+def rendered() -> list[Document]:
+    return render("base")
+
+
+@functools.cache
+def schema_error(document: str, version: str) -> str | None:
+    """What the schema of a Kubernetes version says against a document, given as JSON."""
+    try:
+        kubernetes_validate.validate(json.loads(document), version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"schema {version}: {error.message}"
+    return None
+
+
 def schema_findings(document: Document) -> Iterator[str]:
-    for version in (OLDEST_KUBERNETES, kubernetes_validate.latest_version()):
-        try:
-            kubernetes_validate.validate(document, version, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            yield f"schema {version}: {error.message}"
+    if document["apiVersion"] == "route.openshift.io/v1":
+        return  # OpenShift's own; test_openshift looks at it
+    found = (schema_error(json.dumps(document, sort_keys=True), version) for version in KUBERNETES)
+    yield from filter(None, found)
 
 
 def container_findings(container: Document) -> Iterator[str]:
@@ -60,7 +82,8 @@ def container_findings(container: Document) -> Iterator[str]:
         yield "container securityContext"
     if any("hostPort" in port for port in container.get("ports", [])):
         yield "host port"
-    if not re.fullmatch(rf"clinadapt/[a-z-]+:{re.escape(VERSION)}", container["image"]):
+    ours = rf"clinadapt/[a-z-]+:{re.escape(VERSION)}|registry\.example\.org/clinadapt/[a-z-]+@sha256:[0-9a-f]{{64}}"
+    if not re.fullmatch(ours, container["image"]):
         yield f"image {container['image']}"
     for bound in ("requests", "limits"):
         if not {"cpu", "memory"} <= container.get("resources", {}).get(bound, {}).keys():
@@ -73,18 +96,23 @@ def container_findings(container: Document) -> Iterator[str]:
 def pod_findings(pod: Document) -> Iterator[str]:
     if pod.get("securityContext") != POD_SECURITY:
         yield "pod securityContext"
+    if pod.get("automountServiceAccountToken") is not False:
+        yield "service account token mounted"
     yield from (f"host namespace {key}" for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key))
     for volume in pod.get("volumes", []):
         if not volume.keys() - {"name"} <= VOLUMES:
             yield f"volume {volume['name']}"
     for container in pod["containers"] + pod.get("initContainers", []):
         yield from container_findings(container)
+
+
+def probe_findings(pod: Document) -> Iterator[str]:
     for container in pod["containers"]:
         yield from (f"no {probe}" for probe in PROBES if probe not in container)
 
 
 def network_findings(spec: Document) -> Iterator[str]:
-    if set(spec["policyTypes"]) != {"Ingress", "Egress"}:
+    if {side.capitalize() for side in ("ingress", "egress") if side in spec} - set(spec["policyTypes"]):
         yield "network policy leaves a direction open"
     for side, peer in (("ingress", "from"), ("egress", "to")):
         for rule in spec.get(side, []):
@@ -97,6 +125,9 @@ def document_findings(document: Document) -> Iterator[str]:
     match document["kind"]:
         case "Deployment":
             yield from pod_findings(document["spec"]["template"]["spec"])
+            yield from probe_findings(document["spec"]["template"]["spec"])
+        case "Job":
+            yield from pod_findings(document["spec"]["template"]["spec"])
         case "NetworkPolicy":
             yield from network_findings(document["spec"])
         case "ServiceAccount" if document.get("automountServiceAccountToken") is not False:
@@ -104,7 +135,11 @@ def document_findings(document: Document) -> Iterator[str]:
         case "Secret":
             yield "literal secret"
         case "ConfigMap":
-            yield from (f"literal secret {key}" for key in document["data"] if SECRET_NAME.search(key))
+            yield from (f"literal secret {key}" for key in document.get("data", {}) if SECRET_NAME.search(key))
+            if any(LITERAL.search(value) for value in document.get("data", {}).values()):
+                yield "literal secret"
+        case "PriorityClass" if document.get("preemptionPolicy") != "Never":
+            yield "a class that evicts others"
         case "Namespace":
             if document["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
                 yield "namespace is not restricted"
@@ -126,6 +161,13 @@ def wiring_findings(documents: list[Document]) -> Iterator[str]:
     opened = [port["port"] for rule in policies["review"]["ingress"] for port in rule["ports"]]
     if opened != list(ports.values()):
         yield "the network policy misses the port"
+    budget = find(documents, "PodDisruptionBudget/review")["spec"]
+    if not budget["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items():
+        yield "the disruption budget misses the pods"
+    if template["spec"].get("priorityClassName") not in {
+        d["metadata"]["name"] for d in documents if d["kind"] == "PriorityClass"
+    }:
+        yield "no such priority class"
     accounts = {d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"}
     if template["spec"].get("serviceAccountName") not in accounts:
         yield "no service account of its own"
@@ -141,8 +183,64 @@ def find(documents: list[Document], target: str) -> Document:
     return next(d for d in documents if name.fullmatch(f"{d['kind']}/{d['metadata']['name']}"))
 
 
-def test_the_base_has_no_findings(rendered: list[Document]) -> None:
-    assert findings(rendered) == []
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_findings(folder: str) -> None:
+    assert findings(render(folder)) == []
+
+
+def test_the_overlays() -> None:
+    assert FOLDERS == ["base", "overlays/airgap", "overlays/kind", "overlays/openshift"]
+
+
+def test_airgap() -> None:
+    """Every image by digest, and no way to another network than the private ones."""
+    documents = render("overlays/airgap")
+    assert "@sha256:" in review_container(documents)["image"]
+    ways = [
+        peer["ipBlock"]["cidr"]
+        for document in documents
+        if document["kind"] == "NetworkPolicy"
+        for rule in document["spec"].get("egress", [])
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    ]
+    assert set(ways) == {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+    assert "0.0.0.0/0" in str(render("base")), "which the base has"
+
+
+def test_openshift() -> None:
+    """No user of our own, and the Route leads to the port of the Service."""
+    documents = render("overlays/openshift")
+    assert "runAsUser" not in str(documents)
+    route = find(documents, "Route/review")["spec"]
+    ports = {port["name"] for port in find(documents, "Service/review")["spec"]["ports"]}
+    assert route["to"] == {"kind": "Service", "name": "review", "weight": 100}
+    assert route["port"]["targetPort"] in ports and route["tls"]["insecureEdgeTerminationPolicy"] == "Redirect"
+
+
+def test_kind_is_small() -> None:
+    documents = render("overlays/kind")
+    assert review_container(documents)["resources"]["limits"] == {"cpu": "1", "memory": "3Gi"}
+    launcher = yaml.safe_load(find(documents, "ConfigMap/kfp-launcher")["data"]["providers"])["s3"]["default"]
+    assert launcher["endpoint"] == "seaweedfs.kubeflow.svc:8333"
+    script = find(documents, "Job/bucket")["spec"]["template"]["spec"]["containers"][0]["args"][0]
+    compile(script, "bucket", "exec")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_launcher_takes_its_keys_from_the_secret_of_the_store(folder: str) -> None:
+    providers = yaml.safe_load(find(render(folder), "ConfigMap/kfp-launcher")["data"]["providers"])
+    reference = providers["s3"]["default"]["credentials"]["secretRef"]
+    assert reference.pop("secretName") == STORE.name and set(reference.values()) <= set(STORE.keys)
+
+
+def test_names_that_clusters_and_manifests_share() -> None:
+    claims = {d["metadata"]["name"] for d in render("base") if d["kind"] == "PersistentVolumeClaim"}
+    bundles = {d["metadata"]["name"] for d in render("overlays/openshift") if d["kind"] == "ConfigMap"}
+    for name in clusters.names():
+        cluster = clusters.load(name)
+        assert {cluster.model_cache} - {None} <= claims, name
+    assert clusters.load("openshift").ca_bundle.config_map in bundles  # type: ignore[union-attr]
 
 
 def review_container(documents: list[Document]) -> Document:
@@ -158,7 +256,7 @@ def test_the_review_page_is_started_as_the_command_line_allows(rendered: list[Do
 
 def test_the_documented_builds_make_the_images_that_run(rendered: list[Document]) -> None:
     built = re.findall(r"-t (\S+)", (ROOT / "manifests/README.md").read_text())
-    assert built == [IMAGE, review_container(rendered)["image"]]
+    assert built == [IMAGE, clusters.load("default").gpu.image, review_container(rendered)["image"]]
     assert IMAGE.endswith(f":{VERSION}")
     assert f"ARG VERSION={VERSION}\n" in (ROOT / "images/cpu.Containerfile").read_text()
 
@@ -198,7 +296,13 @@ REMOVED = object()
         ("ConfigMap/review", "data.AWS_SECRET_ACCESS_KEY", "x", "literal secret AWS_SECRET_ACCESS_KEY"),
         ("NetworkPolicy/default-deny", "metadata.name", "deny", "no default deny"),
         ("NetworkPolicy/review", "spec.policyTypes", ["Ingress"], "network policy leaves a direction open"),
-        ("NetworkPolicy/review", "spec.egress.1.to", REMOVED, "egress without a peer or a port"),
+        ("Deployment/review", f"{POD}.automountServiceAccountToken", REMOVED, "service account token mounted"),
+        ("Deployment/review", f"{POD}.priorityClassName", "gold", "no such priority class"),
+        ("PodDisruptionBudget/review", "spec.selector.matchLabels", {"a": "b"}, "the disruption budget misses"),
+        ("PriorityClass/clinadapt-training", "preemptionPolicy", REMOVED, "a class that evicts others"),
+        ("ResourceQuota/clinadapt", "spec.hard", ["4"], "schema"),
+        ("PersistentVolumeClaim/clinadapt-models", "spec.accessMode", "x", "schema"),
+        ("NetworkPolicy/names-and-store", "spec.egress.1.to", REMOVED, "egress without a peer or a port"),
         ("Namespace/clinadapt", "metadata.labels", {}, "namespace is not restricted"),
     ],
 )

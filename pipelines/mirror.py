@@ -1,0 +1,28 @@
+"""What a site without a way out has to mirror: images and base models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.common.image import IMAGE
+from pipelines import profile as profiles
+from pipelines.cluster import Cluster
+
+PYTHON = "python:3.11-slim-bookworm"  # of images/cpu.Containerfile
+
+
+def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
+    """(kind, name, used by) of everything; an image by digest where the cluster's settings name one.
+
+    The images of Kubeflow Pipelines itself belong to its installation: `kubectl -n kubeflow get pods` tells them.
+    """
+    yield "image", cluster.cpu.image, "steps without a GPU"
+    yield "image", cluster.gpu.image, "train, evaluate and publish on a GPU"
+    yield "image", IMAGE.replace("/cpu:", "/review:"), "review page; its digest stands in manifests/overlays/airgap"
+    yield "image", PYTHON, "builds of the images above"
+    for name in profiles.names():
+        base_model = profiles.load(name).train.base_model
+        if base_model.startswith("hf://"):
+            yield "model", base_model, f"profile {name}"
+        elif base_model.startswith("builtin://"):
+            yield "model", base_model, f"profile {name}; comes with the images"
