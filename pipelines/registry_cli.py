@@ -20,6 +20,7 @@ app = typer.Typer(
     help="Adapters in the store: list, compare, promote, roll back, verify, clean up.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Name = Annotated[str, typer.Argument(help="An adapter's name.")]

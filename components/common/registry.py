@@ -247,8 +247,8 @@ def _needed(store: Store, name: str, since: datetime) -> set[str]:
     if not found:
         return set()
     entries = found[0]["history"]
-    ends = [datetime.fromisoformat(entry["when"]) for entry in entries[1:]] + [datetime.now(UTC)]
-    recent = {entry["version"] for entry, end in zip(entries, ends, strict=True) if end > since}
+    ends = [*(datetime.fromisoformat(entry["when"]) for entry in entries[1:]), datetime.now(UTC)]
+    recent = {entry["version"] for entry, end in zip(entries, ends, strict=False) if end > since}
     return recent | {found[0]["version"], before_champion(store, name) or found[0]["version"]}
 
 

@@ -25,8 +25,8 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,13 +57,7 @@ _AGAIN = {  # boto3 repeats what the server or the network broke; these too come
     "RequestTimeout",
     "XAmzContentSHA256Mismatch",
 }
-_BROKEN = (
-    exceptions.ConnectionClosedError,
-    exceptions.IncompleteReadError,
-    exceptions.ReadTimeoutError,
-    exceptions.ResponseStreamingError,
-    ResponseParserError,
-)
+_CUT = (exceptions.IncompleteReadError, exceptions.ReadTimeoutError, exceptions.ResponseStreamingError)
 
 T = TypeVar("T")
 
@@ -133,7 +127,7 @@ class S3Store:
             if code(error) in _ABSENT:
                 raise KeyError(key) from error
             raise UserError(f"the store {self.uri}: {explain(error)}") from error
-        except (BotoCoreError, Boto3Error) as error:
+        except (BotoCoreError, Boto3Error, ResponseParserError) as error:
             raise UserError(f"the store {self.uri}: {explain(error)}") from error
         except _Damaged as error:
             raise UserError(
@@ -227,7 +221,8 @@ class S3Store:
             if len(facts.crcs) > 1 and not if_absent:
                 self._upload_parts(path, key, facts, moved)
             else:  # Ceph knows no condition for what is uploaded in parts
-                self._put(key, lambda: path.open("rb"), facts.metadata(), {"IfNoneMatch": "*"} if if_absent else {})
+                body = path.read_bytes if len(facts.crcs) < 2 else lambda: path.open("rb")
+                self._put(key, body, facts.metadata(), {"IfNoneMatch": "*"} if if_absent else {})
                 moved(path.stat().st_size)
 
     def _upload_parts(self, path: Path, key: str, facts: _Facts, moved: Moved) -> None:
@@ -247,7 +242,7 @@ class S3Store:
             return {"PartNumber": number + 1, "ETag": answer["ETag"]}
 
         try:
-            sent = list(self._parts.map(send, range(len(facts.crcs))))
+            sent = _each(self._parts, send, len(facts.crcs))
             _again(lambda: self._client.complete_multipart_upload(MultipartUpload={"Parts": sent}, **upload))
         except BaseException as error:
             if isinstance(error, ClientError) and code(error) == "NoSuchUpload" and self._marked(key, mark):
@@ -258,15 +253,10 @@ class S3Store:
 
     def download(self, key: str, path: Path, moved: Moved = ignore) -> None:
         with self._errors(key):
-            _again(lambda: self._download(key, path, moved))
-
-    def _download(self, key: str, path: Path, moved: Moved) -> None:
-        answer = self._client.get_object(**self._at(key))
-        if answer["ContentLength"] > _PART:
-            answer["Body"].close()
-            self._download_parts(key, path, answer, moved)
-            return
-        data, _ = _whole(answer)
+            data = _again(lambda: self._small(key))
+            if data is None:
+                _again(lambda: self._download_parts(key, path, moved), turns=2)
+                return
         with os_errors(f"cannot write {path}"):
             partial = path.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{path.name}")
             try:
@@ -276,38 +266,46 @@ class S3Store:
                 partial.unlink(missing_ok=True)
         moved(len(data))
 
-    def _download_parts(self, key: str, path: Path, answer: dict[str, Any], moved: Moved) -> None:
+    def _small(self, key: str) -> bytes | None:
+        """The content of an object, None where it is larger than a part."""
+        answer = self._client.get_object(**self._at(key))
+        if answer["ContentLength"] > _PART:
+            answer["Body"].close()
+            return None
+        return _whole(answer)[0]
+
+    def _download_parts(self, key: str, path: Path, moved: Moved) -> None:
         """Fetch what a part file beside `path` does not hold yet; give it its name once it is whole and verified."""
-        facts, size, etag = _Facts.stored(answer["Metadata"]), answer["ContentLength"], _bare(answer["ETag"])
+        head = _again(lambda: self._client.head_object(**self._at(key)))
+        facts, size, etag = _Facts.stored(head["Metadata"]), head["ContentLength"], _bare(head["ETag"])
         step = facts.part if facts else _PART
 
         def fetch(number: int) -> bytes:
             end = min(size, (number + 1) * step)
             wanted = {"Range": f"bytes={number * step}-{end - 1}", "IfMatch": etag}
-            data = self._client.get_object(**self._at(key), **wanted)["Body"].read()
-            if len(data) != end - number * step or (facts and zlib.crc32(data) != facts.crcs[number]):
-                raise _Damaged(key)
+            data = _body(self._client.get_object(**self._at(key), **wanted))
+            if len(data) != end - number * step or (facts and facts.crcs and zlib.crc32(data) != facts.crcs[number]):
+                raise _Damaged
             return data
 
-        with os_errors(f"cannot write {path}"), _Partial(path, f"{self.uri}/{key} {etag} {size}") as partial:
+        with _Partial(path, f"{self.uri}/{key} {etag} {size}") as partial:
+            digest = hashlib.sha256()
 
             def keep(number: int) -> None:
                 if number not in partial.have:
                     partial.write(number, number * step, _again(lambda: fetch(number)))
                 moved(min(step, size - number * step))
 
-            digest = hashlib.sha256()
             try:
-                for number, _ in enumerate(self._parts.map(keep, range(-(-size // step)))):
-                    digest.update(partial.read(number * step, step))
+                _each(self._parts, keep, -(-size // step), lambda n: digest.update(partial.read(n * step, step)))
             except ClientError as error:
                 if code(error) not in _LOST:
                     raise
                 partial.drop()  # another content has come meanwhile
-                raise _Damaged(key) from error
+                raise _Damaged from error
             if facts and digest.hexdigest() != facts.sha256:
                 partial.drop()
-                raise _Damaged(key)
+                raise _Damaged
             partial.finish()
 
 
@@ -322,53 +320,87 @@ class _Partial:
         self._lock = threading.Lock()
 
     def __enter__(self) -> _Partial:
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        known = self._list.read_text().splitlines() if self._list.exists() else []
+        with self._errors():
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            known = self._list.read_text().splitlines() if self._list.exists() else []
         self.have = {int(line) for line in known if line.isdecimal()}
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
+    def _errors(self) -> AbstractContextManager[None]:
+        return os_errors(f"cannot write {self._target}")
+
     def write(self, number: int, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file, view, offset)
-            view, offset = view[written:], offset + written
-        with self._lock, self._list.open("a") as file:
-            file.write(f"{number}\n")
+        with self._errors():
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self._file, view, offset)
+                view, offset = view[written:], offset + written
+            with self._lock, self._list.open("a") as file:
+                file.write(f"{number}\n")
 
     def read(self, offset: int, length: int) -> bytes:
-        return os.pread(self._file, length, offset)
+        with self._errors():
+            return os.pread(self._file, length, offset)
 
     def drop(self) -> None:
         self._path.unlink()
         self._list.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        self._path.replace(self._target)
-        self._list.unlink(missing_ok=True)
+        with self._errors():
+            self._path.replace(self._target)
+            self._list.unlink(missing_ok=True)
 
 
-def _again(attempt: Callable[[], T]) -> T:
+def _each(
+    pool: ThreadPoolExecutor, work: Callable[[int], T], count: int, then: Callable[[int], None] = ignore
+) -> list[T]:
+    """Results of all parts; `then` is told of each in order. After an error none is begun, and those under way are
+    waited for: what they work on goes away."""
+    futures = [pool.submit(work, number) for number in range(count)]
+    results = []
+    try:
+        for number, future in enumerate(futures):
+            results.append(future.result())
+            then(number)
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+    return results
+
+
+def _again(attempt: Callable[[], T], turns: int = _TURNS) -> T:
     """Repeat what the network broke in a way that boto3 does not repeat."""
-    for turn in range(_TURNS - 1):
+    for turn in range(turns - 1):
         try:
             return attempt()
         except ClientError as error:
             if code(error) not in _AGAIN:
                 raise
-        except (*_BROKEN, _Damaged):
+        except (ResponseParserError, _Damaged):
             pass
         time.sleep(random.uniform(0, min(5, 0.05 * 2**turn)))
     return attempt()
 
 
-def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
-    """Content and etag of an answer, compared with its SHA-256, or the MD5 that its etag is. Raises _Damaged."""
-    data, etag, facts = answer["Body"].read(), _bare(answer["ETag"]), _Facts.stored(answer["Metadata"])
+def _body(answer: dict[str, Any]) -> bytes:
+    """The content of an answer, as long as it says it is. Raises _Damaged."""
+    try:
+        data = answer["Body"].read()
+    except _CUT as error:
+        raise _Damaged from error
     if len(data) != answer["ContentLength"]:
         raise _Damaged
+    return data
+
+
+def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
+    """Content and etag of an answer, compared with its SHA-256, or the MD5 that its etag is. Raises _Damaged."""
+    data, etag, facts = _body(answer), _bare(answer["ETag"]), _Facts.stored(answer["Metadata"])
     if facts:
         if hashlib.sha256(data).hexdigest() != facts.sha256:
             raise _Damaged
@@ -398,7 +430,10 @@ def encryption() -> dict[str, str]:
 
 
 def s3_client() -> Any:
-    """A boto3 client, as the environment says. Raises UserError when a number there is none."""
+    """A boto3 client, as the environment says. Raises UserError when something there cannot be."""
+    bundle = os.environ.get("AWS_CA_BUNDLE")
+    if bundle and not Path(bundle).exists():
+        raise UserError(f"AWS_CA_BUNDLE is '{bundle}', where there is no file: give the CA's PEM file")
     own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     settings: dict[str, Any] = {
         "connect_timeout": _seconds("AWS_CONNECT_TIMEOUT", 10),

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from botocore import exceptions
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 _SKEW = 15 * 60  # seconds that S3 lets a clock be off
 
@@ -43,6 +44,8 @@ def explain(error: Exception) -> str:
         return "credentials cannot be had: sign in again, or check the role of the service account"
     if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError):
         return "cannot be used: nothing answers there; check endpoint (AWS_ENDPOINT_URL_S3), proxy and network policy"
+    if isinstance(error, ResponseParserError):
+        return "its answers are not those of S3: check AWS_ENDPOINT_URL_S3"
     reason = str(error).splitlines()[0]
     return f"cannot be used: {reason}; check endpoint and keys"
 
