@@ -44,7 +44,7 @@ from components.common.errors import UserError
 from components.common.s3_errors import code, explain
 from components.common.store import AT_ONCE, PART, Conflict, Entry, Moved, ignore, os_errors
 
-_PART = 16 * 2**20  # bytes; AT_ONCE parts are in memory
+_PART = 8 * 2**20  # bytes; AT_ONCE parts are in memory
 _MOST_PARTS = 256  # so that their checksums fit into the 2 KB that S3 gives metadata
 _TURNS = 8
 _ABSENT = {"404", "NoSuchKey"}
