@@ -1,8 +1,7 @@
-"""`clinadapt`: run, compile, submit, schedule, estimate, predict, review."""
+"""`clinadapt`: run, compile, submit, schedule, estimate, predict, review, mirror, registry."""
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from components.common.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
-from pipelines import cluster_cli
+from pipelines import cluster_cli, registry_cli
+from pipelines.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 
 app = typer.Typer(
     help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run classify",
@@ -21,24 +21,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="End with one line of JSON on standard output; all else to standard error."),
-]
+app.add_typer(registry_cli.app, name="registry")
+
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")]
-StoreUri = Annotated[
-    str,
-    typer.Option(
-        "--store", help="Where adapters live: file:///folder or s3://bucket/prefix.", envvar="CLINADAPT_STORE"
-    ),
-]
 AdapterName = Annotated[
     str,
     typer.Option("--adapter", "-a", help="A name (its champion answers), name/version, or the URI of a version."),
 ]
-HOME = Path(".clinadapt")
 COMPILED = Path("pipelines/compiled")  # kept, for the default cluster
-DEFAULT_STORE = str(HOME / "store")
 
 
 def main() -> None:
@@ -50,16 +40,6 @@ def main() -> None:
         if "--json" in sys.argv:
             emit({"error": str(error)})
         raise SystemExit(EXIT_BAD_INPUT) from None
-
-
-def as_uri(place: str) -> str:
-    """A URI as it is; a path as file://."""
-    return place if "://" in place else Path(place).expanduser().resolve().as_uri()
-
-
-def emit(value: dict[str, Any]) -> None:
-    """The one line of JSON that scripts read."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -275,6 +255,28 @@ def review(
     from components.review.page import serve
 
     serve(adapter, as_uri(store), host, port)
+
+
+@app.command()
+def mirror(
+    source: Annotated[str, typer.Argument(help="A base model: hf://org/name[@revision], a folder, file:// or s3://.")],
+    target: Annotated[str, typer.Argument(help="Where to: s3://bucket/models/name, a folder or file://.")],
+    as_json: Json = False,
+) -> None:
+    """Copy a base model into the store, for clusters without internet: safetensors, tokenizer and configuration only.
+
+    The same command goes on where it was cut. Every file is verified; the manifest is written last.
+
+        clinadapt mirror hf://org/name s3://bucket/models/name
+
+        clinadapt run classify notes.csv --base-model s3://bucket/models/name
+    """
+    from components.common.mirror import mirror as copy
+
+    result = copy(as_uri(source), as_uri(target))
+    print(f"mirrored: --base-model {result['uri']}", file=sys.stderr)
+    if as_json:
+        emit(result)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import lzma
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from s3_support import forget, free_ports
 from support import LENIENT, MTSAMPLES, ROOT, SOURCE, Clinadapt, Run, WriteProfile, quiet_environment
 
 
@@ -218,15 +220,38 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3_environment(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment that leads boto3 to moto."""
-    import boto3
-
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would remember the keys that it found first
+    forget(monkeypatch)
     for name, value in {
         "AWS_ENDPOINT_URL_S3": s3_endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that leads boto3 to a fresh RADOS Gateway."""
+    if not shutil.which("radosgw"):
+        pytest.skip("radosgw is not installed: apt-get install ceph-mon ceph-osd radosgw ceph-common")
+    folder = tmp_path_factory.mktemp("rgw")
+    try:
+        with (folder / "environment").open("w") as file:  # a pipe would stay open as long as the daemons live
+            subprocess.run(
+                [ROOT / "tests/store/rgw.sh", "start", folder, str(free_ports())], stdout=file, check=True, timeout=120
+            )
+        lines = (folder / "environment").read_text().splitlines()
+        yield {"AWS_DEFAULT_REGION": "us-east-1"} | dict(line.split("=", 1) for line in lines)
+    finally:
+        subprocess.run([ROOT / "tests/store/rgw.sh", "stop", folder], check=False)
+
+
+@pytest.fixture
+def rgw_environment(rgw: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lead boto3 in this process to the RADOS Gateway."""
+    forget(monkeypatch)
+    for name, value in rgw.items():
         monkeypatch.setenv(name, value)
 
 

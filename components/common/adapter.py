@@ -1,15 +1,10 @@
-"""What an adapter says of itself, and where published adapters live in the store.
-
-adapters/<name>/<version>/...            immutable; exists once its manifest.json is there
-adapters/<name>/champion.json            which version answers; moves by compare-and-swap
-"""
+"""What an adapter says of itself, and how a published one comes out of the store."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,7 +12,8 @@ from components.common.base_model import describe
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, list_files, read_json, write_json
 from components.common.recipe import Pooling, Precision, Quantization, Windows
-from components.common.store import Conflict, Store, download_folder, open_store
+from components.common.registry import champion, names, read_manifest
+from components.common.store import Store, download_folder, open_store
 
 CARD = "clinadapt.json"
 
@@ -61,30 +57,6 @@ class Card(BaseModel):
             )
 
 
-def champion(store: Store, name: str) -> tuple[str, str] | None:
-    """(version, etag of the pointer) of the champion, or None where there is none."""
-    try:
-        data, etag = store.get(f"adapters/{name}/champion.json")
-    except KeyError:
-        return None
-    return json.loads(data)["version"], etag
-
-
-def promote(store: Store, name: str, version: str, seen: str, facts: dict[str, Any]) -> None:
-    """Move the champion pointer to `version` if it still is what the gate saw (its etag; empty: there was none).
-
-    Raises:
-        UserError: another run moved it in between.
-    """
-    data = json.dumps({"version": version, **facts}, indent=2).encode()
-    try:
-        store.put(f"adapters/{name}/champion.json", data, if_absent=not seen, if_match=seen or None)
-    except Conflict as error:
-        raise UserError(
-            f"another run has changed the champion of '{name}' since the gate compared with it: run again"
-        ) from error
-
-
 def locate(adapter: str, store_uri: str) -> tuple[Store, str]:
     """(store, prefix) of an adapter given as a name (its champion), as name/version or as the URI of a version.
 
@@ -103,8 +75,7 @@ def locate(adapter: str, store_uri: str) -> tuple[Store, str]:
     if "/" not in name:
         found = champion(store, name)
         if found is None:
-            known = sorted({key.split("/")[1] for key in store.list("adapters/")})
-            raise UserError(f"no adapter '{name}' in {store.uri}; there are: {', '.join(known) or 'none yet'}")
+            raise UserError(f"no adapter '{name}' in {store.uri}; there are: {', '.join(names(store)) or 'none yet'}")
         name = f"{name}/{found[0]}"
     if not store.exists(f"adapters/{name}/{MANIFEST}"):
         raise UserError(f"no adapter version '{name}' in {store.uri}: list the folder adapters/ to see what there is")
@@ -118,12 +89,13 @@ def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
         (folder, URI of the version).
 
     Raises:
-        UserError: there is none, or a file is not what was published.
+        UserError: there is none, a file is not what was published, or a signature that is asked for does not hold.
     """
     store, prefix = locate(adapter, store_uri)
+    _, name, version = prefix.split("/", 2)
+    wanted = read_manifest(store, name, version)["files"]
     folder = Path(tempfile.mkdtemp(prefix="clinadapt-adapter-"))
     download_folder(store, prefix, folder)
-    wanted = read_json(folder / MANIFEST)["files"]
     found = list_files(folder)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):

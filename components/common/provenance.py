@@ -47,7 +47,12 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to be read by people and diffs: indented, one trailing newline."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(to_json(value), encoding="utf-8")
+
+
+def to_json(value: Any) -> str:
+    """JSON as it stands in a file."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -73,10 +78,11 @@ def run_key(splits: Path, adapter: Path) -> str:
     Args:
         splits, adapter: folders that format and train wrote.
     """
-    parts = {
-        "data": read_json(splits / MANIFEST)["digest"],
-        "base": read_json(adapter / MANIFEST)["base_digest"],
-        "settings": read_json(adapter / "training.json")["settings"],
-        "code": code_version(),
-    }
-    return sha256_json(parts)[7:23]
+    base = read_json(adapter / MANIFEST)["base_digest"]
+    settings = read_json(adapter / "training.json")["settings"]
+    return name_run(read_json(splits / MANIFEST)["digest"], base, settings, code_version())
+
+
+def name_run(data: str, base: str, settings: dict[str, Any], code: str) -> str:
+    """The run key of these digests, settings and code version."""
+    return sha256_json({"data": data, "base": base, "settings": settings, "code": code})[7:23]

@@ -1,4 +1,4 @@
-"""The object store: one small interface over a plain folder (`file://`) and S3 (`s3://`).
+"""The object store: one small interface over a plain folder (`file://`, here) and S3 (`s3://`, in s3.py).
 
 Keys are relative to the store's URI and use `/`. An entity tag (etag) names the content of an object at
 one moment, so that `put(..., if_match=etag)` is a compare-and-swap and `put(..., if_absent=True)` lets
@@ -11,18 +11,41 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
+import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlparse
 
 from components.common.errors import UserError
 
+AT_ONCE = 8  # files of a folder, and parts of a file, that are on their way together
+PART = ".part-"  # begins the names of files that are not whole yet
+
+Moved = Callable[[int], None]  # told how many bytes have arrived since it was told last
+
 
 class Conflict(Exception):
     """A conditional write lost: the object exists already, or has changed since it was read."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a listing says of an object: key, size in bytes, when it was written."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+def ignore(moved: int) -> None:
+    """Nobody watches."""
 
 
 class Store(Protocol):
@@ -48,6 +71,14 @@ class Store(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
+    def unfinished(self, before: datetime, drop: bool = False) -> list[str]:
+        """Keys of uploads that began before a moment and were never finished; `drop` removes what they left."""
+        ...
+
+    def entries(self, prefix: str = "") -> list[Entry]:
+        """All objects whose keys start with `prefix`, sorted by key."""
+        ...
+
     def list(self, prefix: str = "") -> list[str]:
         """All keys that start with `prefix`, sorted."""
         ...
@@ -56,12 +87,16 @@ class Store(Protocol):
         """Remove an object; an absent one is no error."""
         ...
 
-    def upload(self, path: Path, key: str) -> None:
-        """Stream a local file into an object."""
+    def upload(self, path: Path, key: str, moved: Moved = ignore, *, if_absent: bool = False) -> None:
+        """Stream a local file into an object, whole or not at all.
+
+        Raises:
+            Conflict: `if_absent` and the object exists.
+        """
         ...
 
-    def download(self, key: str, path: Path) -> None:
-        """Stream an object into a local file. Raises KeyError when there is no such object."""
+    def download(self, key: str, path: Path, moved: Moved = ignore) -> None:
+        """Stream an object into a local file and verify it. Raises KeyError when there is no such object."""
         ...
 
 
@@ -75,23 +110,60 @@ def open_store(uri: str) -> Store:
     if scheme == "file":
         return FolderStore(uri)
     if scheme == "s3":
+        from components.common.s3 import S3Store  # boto3 takes a second to load
+
         return S3Store(uri)
     raise UserError(f"the store '{uri}' has no scheme I know: use file:///folder or s3://bucket/prefix")
 
 
 def upload_folder(store: Store, folder: Path, prefix: str) -> None:
-    """Upload every file below `folder` to `prefix/<relative path>`."""
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        store.upload(path, f"{prefix}/{path.relative_to(folder).as_posix()}")
+    """Upload every file below `folder` to `prefix/<relative path>`, several at once."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    with progress("uploading", sum(p.stat().st_size for p in paths)) as moved, ThreadPoolExecutor(AT_ONCE) as pool:
+        _all(pool.map(lambda path: store.upload(path, f"{prefix}/{path.relative_to(folder).as_posix()}", moved), paths))
 
 
-def download_folder(store: Store, prefix: str, folder: Path) -> None:
-    """Download every object below `prefix/` into `folder`; of the whole store when it is empty."""
+def download_folder(store: Store, prefix: str, folder: Path, resume: bool = False) -> None:
+    """Download every object below `prefix/` into `folder`, several at once; of the whole store when it is empty.
+
+    Args:
+        store, prefix, folder: from where to where.
+        resume: keep the files that are there already. Only for a folder that nothing but this very download fills.
+
+    Raises:
+        UserError: a key would leave `folder`.
+    """
     start = f"{prefix}/" if prefix else ""
-    for key in store.list(start):
-        target = folder / key.removeprefix(start)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        store.download(key, target)
+    entries = {folder / entry.key.removeprefix(start): entry for entry in store.entries(start)}
+    for path in entries:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"the store {store.uri} holds the key '{entries[path].key}', which leaves the folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    missing = {path: entry for path, entry in entries.items() if not (resume and path.exists())}
+    total = sum(entry.size for entry in missing.values())
+    with progress("downloading", total) as moved, ThreadPoolExecutor(AT_ONCE) as pool:
+        _all(pool.map(lambda path: store.download(missing[path].key, path, moved), missing))
+
+
+def _all(results: Iterator[None]) -> None:
+    """Wait for all; the first error stops what has not begun."""
+    for _ in results:
+        pass
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Moved]:
+    """A bar on the terminal, where standard error is one; `total` in bytes."""
+    if not sys.stderr.isatty():
+        yield ignore
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn(what), *columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda moved: bar.advance(task, moved)
 
 
 def file_path(uri: str) -> Path:
@@ -126,14 +198,17 @@ class FolderStore:
         return path
 
     @contextmanager
-    def _replacing(self, key: str) -> Iterator[Path]:
+    def _replacing(self, key: str, if_absent: bool = False) -> Iterator[Path]:
         target = self._path(key)
         with os_errors(f"cannot write '{key}' to the store {self.uri}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".part-{uuid.uuid4().hex}")
+            part = target.with_name(f"{PART}{uuid.uuid4().hex}")
             try:
                 yield part
-                part.replace(target)
+                with self._lock() if if_absent else nullcontext():
+                    if if_absent and target.exists():
+                        raise Conflict(key)
+                    part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
 
@@ -176,120 +251,53 @@ class FolderStore:
         with self._reading(key):
             return self._path(key).is_file()
 
+    def _files(self, prefix: str) -> Iterator[tuple[str, Path]]:
+        start, root = self._path(prefix.rpartition("/")[0]), self._root.resolve()
+        for path in start.rglob("*"):
+            key = path.relative_to(root).as_posix()
+            if key.startswith(prefix) and path.name != ".lock":
+                yield key, path
+
+    def unfinished(self, before: datetime, drop: bool = False) -> list[str]:
+        parts = {key: path for key, path in self._files("") if path.name.startswith(PART)}
+        old = [key for key, path in parts.items() if path.stat().st_mtime < before.timestamp()]
+        for key in old if drop else []:
+            self.delete(key)
+        return sorted(old)
+
+    def entries(self, prefix: str = "") -> list[Entry]:
+        found = []
+        for key, path in self._files(prefix):
+            if not path.name.startswith(PART):
+                try:
+                    facts = path.stat()
+                except FileNotFoundError:  # deleted since it was listed
+                    continue
+                if stat.S_ISREG(facts.st_mode):
+                    found.append(Entry(key, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)))
+        return sorted(found, key=lambda entry: entry.key)
+
     def list(self, prefix: str = "") -> list[str]:
-        start = self._path(prefix.rpartition("/")[0])
-        files = (p for p in start.rglob("*") if p.is_file() and not p.name.startswith((".part-", ".lock")))
-        keys = (p.relative_to(self._root.resolve()).as_posix() for p in files)
-        return sorted(key for key in keys if key.startswith(prefix))
+        return [entry.key for entry in self.entries(prefix)]
 
     def delete(self, key: str) -> None:
         with os_errors(f"cannot delete '{key}' from the store {self.uri}"):
             self._path(key).unlink(missing_ok=True)
 
-    def upload(self, path: Path, key: str) -> None:
-        with self._replacing(key) as part:
+    def upload(self, path: Path, key: str, moved: Moved = ignore, *, if_absent: bool = False) -> None:
+        with self._replacing(key, if_absent) as part:
             shutil.copyfile(path, part)
+            _to_disk(part)
+        moved(path.stat().st_size)
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, moved: Moved = ignore) -> None:
         if not self.exists(key):
             raise KeyError(key)
         with os_errors(f"cannot write {path}"):
             shutil.copyfile(self._path(key), path)
+            moved(path.stat().st_size)
 
 
-class S3Store:
-    """Objects in a bucket. Endpoint, credentials, region and CA bundle come from the names that boto3 reads:
-    AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_CA_BUNDLE, AWS_PROFILE."""
-
-    def __init__(self, uri: str) -> None:
-        parts = urlparse(uri)
-        if not parts.netloc:
-            raise UserError(f"'{uri}' names no bucket: write s3://bucket/prefix")
-        self.uri = uri.rstrip("/")
-        self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
-        self._client = s3_client()
-
-    @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield
-        except ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            if code in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise Conflict(key) from error
-            if code in ("404", "NoSuchKey"):
-                raise KeyError(key) from error
-            raise UserError(f"the store {self.uri} answered '{code}': check bucket, rights and region") from error
-        except (BotoCoreError, Boto3Error) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"the store {self.uri} cannot be used: {reason}; check endpoint and keys") from error
-
-    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        condition: dict[str, Any] = {}
-        if if_absent:
-            condition["IfNoneMatch"] = "*"
-        if if_match is not None:
-            condition["IfMatch"] = if_match.strip('"')  # Ceph compares it as it is, without the quotes of ETag
-        with self._errors(key):
-            try:
-                answer = self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data, **condition)
-            except self._client.exceptions.NoSuchKey as error:  # If-Match on an object that is gone
-                raise Conflict(key) from error
-        return answer["ETag"]
-
-    def get(self, key: str) -> tuple[bytes, str]:
-        with self._errors(key):
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-            return answer["Body"].read(), answer["ETag"]
-
-    def etag(self, key: str) -> str:
-        with self._errors(key):
-            return self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)["ETag"]
-
-    def exists(self, key: str) -> bool:
-        try:
-            self.etag(key)
-        except KeyError:
-            return False
-        return True
-
-    def list(self, prefix: str = "") -> list[str]:
-        with self._errors(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix + prefix
-            )
-            return sorted(item["Key"].removeprefix(self._prefix) for page in pages for item in page.get("Contents", []))
-
-    def delete(self, key: str) -> None:
-        with self._errors(key):
-            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
-
-    def upload(self, path: Path, key: str) -> None:
-        with self._errors(key):
-            self._client.upload_file(str(path), self._bucket, self._prefix + key)
-
-    def download(self, key: str, path: Path) -> None:
-        with self._errors(key), os_errors(f"cannot write {path}"):
-            self._client.download_file(self._bucket, self._prefix + key, str(path))
-
-
-def s3_client() -> Any:
-    """A boto3 client that retries and, where an endpoint is given, uses path-style addresses (Ceph, SeaweedFS)."""
-    import boto3
-    from botocore.config import Config
-
-    own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    style = "path" if own else "auto"
-    return boto3.client(
-        "s3",
-        config=Config(
-            connect_timeout=10,
-            read_timeout=60,
-            retries={"max_attempts": 5, "mode": "standard"},
-            s3={"addressing_style": style},
-        ),
-    )
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -7,18 +7,19 @@ import re
 import shutil
 import tempfile
 import uuid
+from contextlib import suppress
 from importlib.util import find_spec
 
 from kubernetes.utils.quantity import parse_quantity
 
-from components.common.adapter import champion
 from components.common.base_model import BaseModel, describe
 from components.common.errors import UserError
 from components.common.provenance import code_version
 from components.common.recipe import ADAPTER_NAME, Resources, Train
+from components.common.registry import champion
 from components.common.sources import digest as source_digest
 from components.common.steps import say
-from components.common.store import Store, open_store
+from components.common.store import Conflict, Store, open_store
 from components.common.targets import adapted_layers
 from components.preflight.memory import estimate, method
 
@@ -61,12 +62,25 @@ def run(source: str, store_uri: str, adapter_name: str, train: Train, resources:
 
 
 def check_store(store: Store) -> None:
-    """Write, read and remove a small object. Raises UserError when the store cannot be used."""
+    """Write, read and remove a small object, with and without conditions. Raises UserError when the store cannot be
+    used."""
     key = f"runs/.preflight-{uuid.uuid4().hex}"
-    store.put(key, b"preflight")
-    if store.get(key)[0] != b"preflight":
-        raise UserError(f"the store {store.uri} does not give back what was written: do not use it")
-    store.delete(key)
+    etag = store.put(key, b"preflight")
+    try:
+        if store.get(key)[0] != b"preflight":
+            raise UserError(f"the store {store.uri} does not give back what was written: do not use it")
+        store.put(key, b"matches", if_match=etag)
+        for condition in ({"if_absent": True}, {"if_match": etag}):
+            with suppress(Conflict):
+                store.put(key, b"must not be written", **condition)
+                raise UserError(
+                    f"the store {store.uri} ignores conditional writes (If-None-Match, If-Match), so two runs could "
+                    "both win: update the server or use another one"
+                )
+    except Conflict as error:
+        raise UserError(f"the store {store.uri} refuses a conditional write that holds: update the server") from error
+    finally:
+        store.delete(key)
 
 
 def check_disk() -> None:

@@ -7,25 +7,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-from components.common.adapter import Card, champion, promote
+from components.common.adapter import Card
 from components.common.errors import UserError
 from components.common.provenance import (
     MANIFEST,
     code_version,
     read_json,
+    sha256_file,
     sha256_json,
     write_json,
     write_manifest,
 )
+from components.common.registry import champion, now, promote, who
+from components.common.seal import seal
 from components.common.steps import say
 from components.common.store import Conflict, Store, open_store, upload_folder
 from components.publish.model_card import model_card
 
 _NOT_WEIGHTS = {MANIFEST, "training.json"}
+_PATIENCE = 60  # seconds for another run to finish the very same version
 
 
 def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri: str, name: str) -> dict[str, Any]:
@@ -46,19 +51,26 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
     else:
         with tempfile.TemporaryDirectory() as scratch:
             _assemble(Path(scratch), splits, adapter, evaluation, verdict, name, version)
-            _publish(Path(scratch), store, prefix, splits, evaluation)
+            manifest = (Path(scratch) / MANIFEST).read_bytes()
+            (Path(scratch) / MANIFEST).unlink()
+            _prove(Path(scratch), store, splits, evaluation)
+            if not _put_in_place(Path(scratch), manifest, store, prefix):
+                say("publish", f"another run has published {name} {version} meanwhile")
+                _reload(store, prefix, splits, evaluation)
     scores = facts["evaluation"]
     if (champion(store, name) or ("", ""))[0] != version:
-        accuracy = scores["models"]["after"]["metrics"]["accuracy"]
-        promote(
-            store,
-            name,
-            version,
-            scores["champion_etag"],
-            {"accuracy": accuracy, "code_version": code_version()},
-        )
+        _promote(store, name, version, scores)
     say("publish", f"{name} {version} is the champion")
     return {"uri": f"{store.uri}/{prefix}", "version": version}
+
+
+def _promote(store: Store, name: str, version: str, scores: dict[str, Any]) -> None:
+    accuracy = scores["models"]["after"]["metrics"]["accuracy"]
+    try:
+        promote(store, name, version, scores["champion_etag"], {"accuracy": accuracy, "code_version": code_version()})
+    except UserError:
+        if (champion(store, name) or ("", ""))[0] != version:  # else another run of the same key was faster
+            raise
 
 
 def _assemble(
@@ -84,30 +96,65 @@ def _assemble(
         "settings_digest": sha256_json(read_json(adapter / "training.json")["settings"]),
         "code_version": code_version(),
         "metrics": scores["models"]["after"]["metrics"],
+        "created": now(),
+        "by": who(),
     }
     data = read_json(splits / MANIFEST)
     model_card(facts, card, scores, data).save(folder / "README.md")
-    write_manifest(folder, facts)
+    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
 
 
-def _publish(folder: Path, store: Store, prefix: str, splits: Path, evaluation: Path) -> None:
-    """Prove the files where nobody looks (`staging/`), then put them in their place, the manifest last."""
+def _prove(folder: Path, store: Store, splits: Path, evaluation: Path) -> None:
+    """Reload the files from where nobody looks (`staging/`). Raises UserError when they do not answer as evaluated."""
     staging = f"staging/{uuid.uuid4().hex}"
-    manifest = (folder / MANIFEST).read_bytes()
-    (folder / MANIFEST).unlink()
     try:
         upload_folder(store, folder, staging)
         _reload(store, staging, splits, evaluation)
     finally:
         for key in store.list(f"{staging}/"):
             store.delete(key)
-    if store.exists(f"{prefix}/{MANIFEST}"):
-        raise UserError("another run has published this very version meanwhile: run again to compare with it")
-    upload_folder(store, folder, prefix)
+
+
+def _put_in_place(folder: Path, manifest: bytes, store: Store, prefix: str) -> bool:
+    """Write the version, the manifest last. No file is ever overwritten, so that two publishers cannot mix theirs.
+
+    Returns:
+        False where another run was faster.
+
+    Raises:
+        UserError: other files lie there, and nobody finishes them.
+    """
+    for path in sorted(folder.iterdir()):
+        key = f"{prefix}/{path.name}"
+        try:
+            store.upload(path, key, if_absent=True)
+        except Conflict as error:
+            if not _same(store, key, path):
+                if _appears(store, f"{prefix}/{MANIFEST}"):
+                    return False
+                raise UserError(
+                    f"another run began to publish this very version and did not finish ({key} is its own): "
+                    "publish again later, or first remove what it left with clinadapt registry gc"
+                ) from error
     try:
         store.put(f"{prefix}/{MANIFEST}", manifest, if_absent=True)
-    except Conflict as error:
-        raise UserError("another run was publishing this very version: publish it again from other settings") from error
+    except Conflict:
+        return False
+    return True
+
+
+def _same(store: Store, key: str, path: Path) -> bool:
+    with tempfile.TemporaryDirectory() as scratch:
+        store.download(key, Path(scratch) / "copy")
+        return sha256_file(Path(scratch) / "copy") == sha256_file(path)
+
+
+def _appears(store: Store, key: str) -> bool:
+    for _ in range(_PATIENCE):
+        if store.exists(key):
+            return True
+        time.sleep(1)
+    return False
 
 
 def _reload(store: Store, prefix: str, splits: Path, evaluation: Path) -> None:

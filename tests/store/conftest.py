@@ -1,29 +1,42 @@
-"""The stores that the contract is held against: a folder, an S3 server in this process, and any endpoint that the
-environment names: CLINADAPT_TEST_S3=s3://bucket beside AWS_ENDPOINT_URL_S3 and keys. That bucket has to exist."""
+"""The stores that the contract is held against: a folder, moto's S3 in this process, Ceph's RADOS Gateway where its
+packages are installed, and any endpoint that the environment names: CLINADAPT_TEST_S3=s3://bucket beside
+AWS_ENDPOINT_URL_S3 and keys. That bucket has to exist."""
 
 from __future__ import annotations
 
-import os
-import uuid
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
+from s3_support import KINDS, a_store
 
-from components.common.store import Store, open_store
-
-REAL = os.environ.get("CLINADAPT_TEST_S3")
+from components.common.store import Store
 
 
-@pytest.fixture(params=["folder", "s3", *(["endpoint"] if REAL else [])])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest) -> Store:
     """An empty store of each kind."""
-    place = f"test-{uuid.uuid4().hex}"
-    if request.param == "folder":
-        return open_store((tmp_path / place).as_uri())
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would remember the keys that it found first
-    if request.param == "endpoint":
-        return open_store(f"{REAL}/{place}")
-    request.getfixturevalue("s3_environment")
-    boto3.client("s3").create_bucket(Bucket=place)
-    return open_store(f"s3://{place}/prefix")
+    return a_store(request.param, request)
+
+
+@pytest.fixture(params=KINDS[1:])
+def s3(request: pytest.FixtureRequest) -> Store:
+    """An empty store of each kind of S3."""
+    return a_store(request.param, request)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a tmpfs with the given options, or skip where this process may not."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("this process may not mount a tmpfs")
+        return place
+
+    yield mount
+    subprocess.run(["umount", place], capture_output=True, check=False)

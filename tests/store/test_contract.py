@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -220,22 +220,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         folder.put("key", b"x")
     with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
         folder.upload(tmp_path / "store", "key")
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount a tmpfs with the given options, or skip where this process may not."""
-    place = tmp_path / "mounted"
-    place.mkdir()
-
-    def mount(options: str) -> Path:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip("this process may not mount a tmpfs")
-        return place
-
-    yield mount
-    subprocess.run(["umount", place], capture_output=True, check=False)
 
 
 def test_a_folder_that_is_mounted_read_only(mounted: Callable[[str], Path]) -> None:

@@ -14,12 +14,13 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
-from components.common.adapter import champion, download_adapter, locate, promote
+from components.common.adapter import download_adapter, locate
 from components.common.classifier import Classifier
 from components.common.dataset import SPLITS, read_split
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json, run_key
 from components.common.recipe import Gate, Train, Windows
+from components.common.registry import champion, promote
 from components.common.store import Store, open_store
 from components.evaluate.classify import Champion
 from components.evaluate.classify import run as evaluate

@@ -1,0 +1,272 @@
+"""The registry: published adapters in the store, which of them answers, and how that came about.
+
+adapters/<name>/<version>/...            immutable; exists once its manifest.json is there, which is written last
+adapters/<name>/champion.json            {version, history}; moves by compare-and-swap, so its history has no fork
+
+An entry of the history: id, version, previous, when (UTC), by (run or user), rollback, and the facts that came with it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import tempfile
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from components.common.errors import UserError
+from components.common.provenance import MANIFEST, name_run, sha256_file, sha256_json, to_json
+from components.common.seal import check_seal
+from components.common.steps import RUN
+from components.common.store import Conflict, Entry, Store
+
+
+def who() -> str:
+    """The run, or the user at the keyboard."""
+    try:
+        return os.environ.get(RUN) or getpass.getuser()
+    except (KeyError, OSError):  # a pod's user has no name
+        return f"uid {os.getuid()}"
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _pointer(store: Store, name: str) -> tuple[dict[str, Any], str] | None:
+    try:
+        data, etag = store.get(f"adapters/{name}/champion.json")
+    except KeyError:
+        return None
+    try:
+        pointer = json.loads(data)
+        return {"version": pointer["version"], "history": pointer.get("history", [])}, etag
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"adapters/{name}/champion.json in {store.uri} is broken: remove it and promote a version"
+        ) from error
+
+
+def champion(store: Store, name: str) -> tuple[str, str] | None:
+    """(version, etag of the pointer) of the champion, or None where there is none."""
+    found = _pointer(store, name)
+    return (found[0]["version"], found[1]) if found else None
+
+
+def history(store: Store, name: str) -> list[dict[str, Any]]:
+    """Every champion there was, the oldest first."""
+    found = _pointer(store, name)
+    return found[0]["history"] if found else []
+
+
+def promote(store: Store, name: str, version: str, seen: str, facts: dict[str, Any], rollback: bool = False) -> None:
+    """Move the champion pointer to `version` if it still is what was seen (its etag; empty: there was none).
+
+    Raises:
+        UserError: another run moved it in between.
+    """
+    before = _pointer(store, name)
+    if (before[1] if before else "") == seen:
+        pointer = before[0] if before else {"version": None, "history": []}
+        entry = {"id": uuid.uuid4().hex[:16], "version": version, "previous": pointer["version"], "when": now()}
+        entry |= {"by": who(), "rollback": rollback, **facts}
+        data = to_json({"version": version, "history": [*pointer["history"], entry]}).encode()
+        try:
+            store.put(f"adapters/{name}/champion.json", data, if_absent=not seen, if_match=seen or None)
+            return
+        except Conflict:
+            if any(known["id"] == entry["id"] for known in history(store, name)):
+                return  # it was moved, the answer was lost, and another one has moved it since
+    raise UserError(f"another run has changed the champion of '{name}' since the gate compared with it: run again")
+
+
+def before_champion(store: Store, name: str) -> str | None:
+    """The version that a rollback leads to: what answered before the champion, leaving out what was rolled back."""
+    stack: list[str] = []
+    for entry in history(store, name):
+        if entry["rollback"]:
+            while stack and stack[-1] != entry["version"]:
+                stack.pop()
+        if not stack or stack[-1] != entry["version"]:
+            stack.append(entry["version"])
+    return stack[-2] if len(stack) > 1 else None
+
+
+def move(store: Store, name: str, version: str | None) -> str:
+    """Promote `version` by hand, or roll back where there is none; return the version that answers now.
+
+    Raises:
+        UserError: there is no such version, or nothing to go back to, or another run was faster.
+    """
+    current = champion(store, name)
+    target = version or before_champion(store, name)
+    if target is None:
+        raise UserError(f"no version of '{name}' has answered before: promote one by name")
+    if current and current[0] == target:
+        raise UserError(f"{name}/{target} is the champion already: nothing to do")
+    manifest = read_manifest(store, name, target)
+    facts = {"accuracy": manifest["metrics"]["accuracy"], "code_version": manifest["code_version"]}
+    promote(store, name, target, current[1] if current else "", facts, rollback=version is None)
+    return target
+
+
+def names(store: Store) -> list[str]:
+    """Names under which adapters are published."""
+    return sorted({key.split("/")[1] for key in store.list("adapters/") if key.count("/") > 1})
+
+
+def versions(store: Store, name: str) -> list[str]:
+    """Versions of an adapter that exist."""
+    return [key.split("/")[2] for key in store.list(f"adapters/{name}/") if key.endswith(f"/{MANIFEST}")]
+
+
+def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
+    """The manifest of a version, once its seal and signature hold.
+
+    Raises:
+        UserError: there is none, or it is not what was published there.
+    """
+    key = f"adapters/{name}/{version}/{MANIFEST}"
+    try:
+        manifest = check_seal(store.get(key)[0], key)
+    except KeyError as error:
+        raise UserError(
+            f"no adapter version '{name}/{version}' in {store.uri}: list the folder adapters/ to see what there is"
+        ) from error
+    if (manifest["name"], manifest["version"]) != (name, version):
+        raise UserError(f"{key} belongs to {manifest['name']}/{manifest['version']}: it was moved here, publish again")
+    return manifest
+
+
+def verify(store: Store, name: str, version: str) -> list[str]:
+    """Hash every file again and walk the provenance; return what is wrong, each with the name of its file."""
+    prefix = f"adapters/{name}/{version}"
+    try:
+        manifest = read_manifest(store, name, version)
+    except UserError as error:
+        return [str(error)]
+    stored = {key.removeprefix(f"{prefix}/") for key in store.list(f"{prefix}/")} - {MANIFEST}
+    wrong = [f"{prefix}/{file} was not published" for file in sorted(stored - manifest["files"].keys())]
+    content: dict[str, Any] = {}
+    for file, facts in manifest["files"].items():
+        if file not in stored:
+            wrong.append(f"{prefix}/{file} is missing")
+        elif (found := _file(store, f"{prefix}/{file}", facts)) is None:
+            wrong.append(f"{prefix}/{file} is not what was published (size or sha256 differ)")
+        else:
+            content[file] = found
+    return wrong or [f"{prefix}/{line}" for line in _provenance(manifest, content)]
+
+
+def _file(store: Store, key: str, facts: dict[str, Any]) -> Any:
+    """The content of a JSON file, True for another one, None when it is not what the manifest says."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "copy"
+        try:
+            store.download(key, copy)
+        except KeyError:
+            return None
+        if {"size": copy.stat().st_size, "sha256": sha256_file(copy)} != facts:
+            return None
+        return json.loads(copy.read_bytes()) if key.endswith(".json") else True
+
+
+def _provenance(manifest: dict[str, Any], content: dict[str, Any]) -> Iterator[str]:
+    """What does not follow from what: the version names data, base model, settings and code."""
+    settings = manifest["settings"]
+    chain = name_run(manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"])
+    claims: list[tuple[str, str, Any, Any]] = [
+        (MANIFEST, "settings_digest", manifest["settings_digest"], sha256_json(settings)),
+        (MANIFEST, "version, which data, base model, settings and code make", manifest["version"], chain),
+        ("training.json", "settings", content["training.json"]["settings"], settings),
+        ("clinadapt.json", "base_digest", content["clinadapt.json"]["base_digest"], manifest["base_digest"]),
+        (
+            "evaluation.json",
+            "metrics",
+            content["evaluation.json"]["models"]["after"]["metrics"],
+            manifest["metrics"],
+        ),
+    ]
+    for file, what, one, other in claims:
+        if one != other:
+            yield f"{file}: {what} does not agree with the rest of the version"
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What nobody needs: keys in the order in which they have to go, bytes, and the reason."""
+
+    what: str
+    why: str
+    keys: list[str]
+    size: int
+
+
+def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[Garbage]:
+    """What no champion, no rollback, no history entry younger than `retention` and no running upload needs.
+
+    Args:
+        store: the store.
+        retention: how long a version is kept after it last answered, or since it was published.
+        unfinished: how long an upload may take.
+    """
+    moment = datetime.now(UTC)
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in (*store.entries("adapters/"), *store.entries("staging/"), *store.entries("runs/.preflight-")):
+        if not entry.key.endswith("/champion.json"):
+            groups[_group(entry.key)].append(entry)
+    needed = {name: _needed(store, name, moment - retention) for name in names(store)}
+    found = []
+    for what, entries in groups.items():
+        age = moment - max(entry.modified for entry in entries)
+        keys = sorted((entry.key for entry in entries), key=lambda key: not key.endswith(f"/{MANIFEST}"))
+        size = sum(entry.size for entry in entries)
+        if not keys[0].endswith(f"/{MANIFEST}"):
+            if age > unfinished:
+                found.append(Garbage(what, "an upload that was never finished", keys, size))
+        elif age > retention and what.split("/")[2] not in needed[what.split("/")[1]]:
+            found.append(Garbage(what, "a version that has not answered for long", keys, size))
+    return found
+
+
+def _group(key: str) -> str:
+    """What lives and goes together: a version, an upload in staging/, a left test object."""
+    return "/".join(key.split("/")[: 3 if key.startswith("adapters/") else 2])
+
+
+def _needed(store: Store, name: str, since: datetime) -> set[str]:
+    """Champion, the one before it, and all that answered later than `since`."""
+    found = _pointer(store, name)
+    if not found:
+        return set()
+    entries = found[0]["history"]
+    ends = [*(datetime.fromisoformat(entry["when"]) for entry in entries[1:]), datetime.now(UTC)]
+    recent = {entry["version"] for entry, end in zip(entries, ends, strict=False) if end > since}
+    return recent | {found[0]["version"], before_champion(store, name) or found[0]["version"]}
+
+
+def collect(store: Store, found: list[Garbage], retention: timedelta, say: Callable[[str], None]) -> None:
+    """Delete garbage, the manifest of a version first. A version that is promoted at this very moment is kept."""
+    since = datetime.now(UTC) - retention
+    for item in found:
+        first, *rest = item.keys
+        if first.endswith(f"/{MANIFEST}"):
+            _, name, version = item.what.split("/")
+            manifest = store.get(first)[0]
+            store.delete(first)
+            if version in _needed(store, name, since):
+                store.put(first, manifest, if_absent=True)
+                say(f"kept {item.what}, which has been promoted meanwhile")
+                continue
+        else:
+            rest = item.keys
+        for key in rest:
+            store.delete(key)
+        say(f"removed {item.what}")

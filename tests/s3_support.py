@@ -1,0 +1,53 @@
+"""What the tests of S3 share by name."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+
+import boto3
+import pytest
+
+from components.common.store import Store, open_store
+
+REAL = os.environ.get("CLINADAPT_TEST_S3")
+KINDS = ["folder", "moto", "rgw", *(["endpoint"] if REAL else [])]
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3's own session would remember the settings that it found first."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
+def bucket() -> str:
+    """The name of a new bucket."""
+    name = f"test-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def free_ports() -> int:
+    """The first of three ports in a row that nothing listens on."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                for number in (port + 1, port + 2):
+                    with socket.socket() as other:
+                        other.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            return port
+
+
+def a_store(kind: str, request: pytest.FixtureRequest) -> Store:
+    """An empty store of one kind."""
+    if kind == "folder":
+        return open_store((request.getfixturevalue("tmp_path") / "store").as_uri())
+    if kind == "endpoint":
+        forget(request.getfixturevalue("monkeypatch"))
+        return open_store(f"{REAL}/test-{uuid.uuid4().hex}")
+    request.getfixturevalue("s3_environment" if kind == "moto" else "rgw_environment")
+    return open_store(f"s3://{bucket()}/prefix")

@@ -1,0 +1,39 @@
+"""One request in five is broken: everything succeeds or fails with a clear line, and nothing wrong is accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from faults import work
+from faulty_proxy import FAULTS, FaultyProxy
+from s3_support import bucket, forget
+
+from components.common.s3 import S3Store
+from components.common.store import open_store
+
+
+def test_nothing_wrong_is_accepted(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from components.common import s3
+
+    monkeypatch.setattr(s3, "_PART", 5 * 2**20)
+    uri = f"s3://{bucket()}"
+    server = urlparse(os.environ["AWS_ENDPOINT_URL_S3"])
+    with FaultyProxy((str(server.hostname), int(server.port or 80))).serving() as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{proxy.port}")
+        forget(monkeypatch)
+        store = open_store(uri)
+        assert isinstance(store, S3Store)
+        done = work(store, tmp_path, 200)
+        data = os.urandom(17 * 2**20)  # parts, each of which may be broken
+        (tmp_path / "large").write_bytes(data)
+        store.upload(tmp_path / "large", "large")
+        store.download("large", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+    print(f"\n{dict(done)} in {proxy.requests} requests, of which {dict(proxy.done)}")
+    assert sum(done.values()) == 200
+    assert done["error"] <= 2
+    assert all(proxy.done[fault] for fault in FAULTS)

@@ -1,0 +1,20 @@
+"""Publishers and promoters at once: one champion at any moment, a history without gap or fork, no mixed version."""
+
+from __future__ import annotations
+
+import pytest
+from race import NAME, race
+from s3_support import KINDS, a_store
+
+from components.common.provenance import MANIFEST
+from components.common.registry import read_manifest, versions
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "moto"])
+def test_one_champion(kind: str, request: pytest.FixtureRequest) -> None:
+    store = a_store(kind, request)
+    print(f"\n{kind}: {race(store, publishers=4, promoters=2, rounds=4)}")
+    for version in versions(store, NAME):
+        files = read_manifest(store, NAME, version)["files"]
+        there = {key.rpartition("/")[2] for key in store.list(f"adapters/{NAME}/{version}/")}
+        assert there == files.keys() | {MANIFEST}

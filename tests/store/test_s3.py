@@ -1,0 +1,387 @@
+"""What only S3 has: parts, cuts, damage, lost answers, refusals, encryption, settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.auth
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from s3_support import a_store, bucket, forget
+
+from components.common import s3 as module
+from components.common import s3_errors
+from components.common.errors import UserError
+from components.common.s3 import S3Store
+from components.common.store import PART, Conflict, Store, download_folder, open_store
+from components.preflight.checks import check_store
+
+SMALL = 5 * 2**20  # the smallest part that S3 takes
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PART", SMALL)
+
+
+def a_file(path: Path, size: int) -> bytes:
+    data = os.urandom(size)
+    path.write_bytes(data)
+    return data
+
+
+def hooked(store: Store, event: str, hook: Callable[..., Any]) -> None:
+    """Let `hook` see, or answer, each request of a kind before it is sent."""
+    assert isinstance(store, S3Store)
+    store._client.meta.events.register(event, hook)
+
+
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1, 3 * SMALL + 17])
+def test_parts(s3: Store, tmp_path: Path, small_parts: None, size: int) -> None:
+    data = a_file(tmp_path / "file", size)
+    moved: list[int] = []
+    s3.upload(tmp_path / "file", "a/file", moved.append)
+    s3.download("a/file", tmp_path / "copy", moved.append)
+    assert (tmp_path / "copy").read_bytes() == data == s3.get("a/file")[0]
+    assert sum(moved) == 2 * size
+    assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {"file", "copy"}
+
+
+def test_a_cut_download_goes_on(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    """The network goes away after two parts; the next attempt fetches the others only."""
+    data = a_file(tmp_path / "file", 5 * SMALL)
+    s3.upload(tmp_path / "file", "file")
+    number = count()
+
+    def cut(params: dict[str, Any], **_: Any) -> None:
+        if "Range" in params["headers"] and next(number) >= 2:
+            raise EndpointConnectionError(endpoint_url="cut")
+
+    hooked(s3, "before-call.s3.GetObject", cut)
+    with pytest.raises(UserError, match="nothing answers there"):
+        s3.download("file", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    again = open_store(s3.uri)
+    fetched: list[str] = []
+    hooked(again, "before-call.s3.GetObject", lambda params, **_: fetched.append(params["headers"].get("Range", "")))
+    again.download("file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+    assert len([each for each in fetched if each]) == 3
+    assert not list(tmp_path.glob(f"{PART}*"))
+
+
+def test_a_part_file_of_another_content_is_not_used(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    for _ in range(2):
+        data = a_file(tmp_path / "file", 2 * SMALL)
+        s3.upload(tmp_path / "file", "file")
+        s3.download("file", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == data
+
+
+@pytest.mark.parametrize("size", [100, 3 * SMALL])
+def test_damage_on_the_way_is_fetched_again(s3: Store, tmp_path: Path, small_parts: None, size: int) -> None:
+    data = a_file(tmp_path / "file", size)
+    s3.upload(tmp_path / "file", "file")
+    answers = count()
+
+    def damage(parsed: dict[str, Any], **_: Any) -> None:
+        if next(answers) < 3:
+            body = bytearray(parsed["Body"].read())
+            body[len(body) // 2] ^= 1
+            parsed["Body"] = Body(bytes(body))
+
+    hooked(s3, "after-call.s3.GetObject", damage)
+    s3.download("file", tmp_path / "copy")
+    assert next(answers) > 3
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+class Body:
+    """The body of an answer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        return self._data
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_damage_that_stays_is_refused_by_name(
+    s3: Store, tmp_path: Path, foreign: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of an object that another tool wrote, whose etag is its MD5."""
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    if foreign:
+        boto3.client("s3").put_object(Bucket=s3.uri.split("/")[2], Key="prefix/file", Body=b"content")
+    else:
+        s3.put("file", b"content")
+    assert s3.get("file")[0] == b"content"
+    hooked(s3, "after-call.s3.GetObject", lambda parsed, **_: parsed.update(Body=Body(b"cOntent")))
+    for read in (s3.get, lambda key: s3.download(key, tmp_path / "copy")):
+        with pytest.raises(UserError, match=r"'file' in the store .* does not match its checksum, 8 times: check"):
+            read("file")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_upload_that_arrives_damaged_is_refused_by_the_server(s3: Store) -> None:
+    """The request is signed with its SHA-256; here another body goes out under that signature, every time."""
+    if "rgw" not in os.environ["AWS_ACCESS_KEY_ID"]:
+        pytest.skip("moto checks no signature")
+
+    def swap(request: Any, **_: Any) -> None:
+        request.body = b"cOntent"
+
+    hooked(s3, "before-send.s3.PutObject", swap)
+    with pytest.raises(UserError, match="the store s3://"):
+        s3.put("file", b"content")
+    assert not open_store(s3.uri).exists("file")
+
+
+@pytest.mark.parametrize("condition", ["if_absent", "if_match"])
+def test_a_write_whose_answer_is_lost_has_won(s3: Store, condition: str) -> None:
+    """The server has written, its answer is a 500: boto3 repeats the request, which now meets its own object."""
+    seen = s3.put("other", b"x") if condition == "if_absent" else s3.put("key", b"one")
+    lost: list[int] = []
+
+    original = s3._client._endpoint.http_session.send  # type: ignore[attr-defined]
+
+    def send(request: Any) -> Any:
+        answer = original(request)
+        if request.method == "PUT" and not lost:
+            lost.append(1)
+            answer.status_code = 500
+        return answer
+
+    s3._client._endpoint.http_session.send = send  # type: ignore[attr-defined]
+    etag = s3.put("key", b"two", if_absent=True) if condition == "if_absent" else s3.put("key", b"two", if_match=seen)
+    assert lost
+    assert s3.get("key") == (b"two", etag)
+    with pytest.raises(Conflict):
+        s3.put("key", b"three", if_absent=True)
+
+
+def test_uploads_that_were_never_finished(request: pytest.FixtureRequest) -> None:
+    s3 = a_store("rgw", request)  # moto does not tell when they began
+    client, name = boto3.client("s3"), s3.uri.split("/")[2]
+    client.create_multipart_upload(Bucket=name, Key="prefix/big/file")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert s3.unfinished(datetime.now(UTC) - timedelta(hours=1)) == []
+    assert s3.unfinished(later) == ["big/file"]
+    assert s3.unfinished(later, drop=True) == ["big/file"]
+    assert s3.unfinished(later) == []
+
+
+@pytest.mark.parametrize("size", [400_000, 2 * SMALL])
+def test_a_disk_that_is_full(
+    s3: Store, tmp_path: Path, mounted: Callable[[str], Path], small_parts: None, size: int
+) -> None:
+    a_file(tmp_path / "file", size)
+    s3.upload(tmp_path / "file", "file")
+    place = mounted("size=256k")
+    with pytest.raises(UserError, match=r"cannot write .*copy: No space left on device; free space"):
+        s3.download("file", place / "copy")
+    assert not (place / "copy").exists()
+
+
+def test_a_failed_upload_leaves_no_parts(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    a_file(tmp_path / "file", 3 * SMALL)
+
+    def refuse(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="cut")
+
+    hooked(s3, "before-call.s3.UploadPart", refuse)
+    with pytest.raises(UserError, match="nothing answers"):
+        s3.upload(tmp_path / "file", "file")
+    assert s3.unfinished(datetime.now(UTC) + timedelta(minutes=1)) == []
+    assert s3.list() == []
+
+
+def test_a_key_cannot_leave_the_folder_it_is_downloaded_to(s3: Store, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    s3.put("version/a/../../../out", b"x")
+    with pytest.raises(UserError, match="leaves the folder"):
+        download_folder(s3, "version", tmp_path / "in")
+    assert not (tmp_path / "out").exists()
+
+
+def test_preflight_is_content_with_a_server_that_keeps_conditions(s3: Store) -> None:
+    check_store(s3)
+    assert s3.list() == []
+
+
+def test_preflight_finds_a_server_that_ignores_conditions(s3: Store) -> None:
+    def ignore(params: dict[str, Any], **_: Any) -> None:
+        for name in ("If-None-Match", "If-Match"):
+            params["headers"].pop(name, None)
+
+    hooked(s3, "before-call.s3.PutObject", ignore)
+    with pytest.raises(
+        UserError, match=r"ignores conditional writes .*, so two runs could both win: update the server"
+    ):
+        check_store(s3)
+    assert s3.list() == []
+
+
+REFUSALS = {
+    "bucket missing": ({}, "s3://no-such-bucket", r"no such bucket \(NoSuchBucket\): create it"),
+    "unknown key": ({"AWS_ACCESS_KEY_ID": "nobody"}, "", "does not know the access key: check AWS_ACCESS_KEY_ID"),
+    "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "", "the secret key is wrong: check AWS_SECRET_ACCESS_KEY"),
+    "nothing there": ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "", "nothing answers there; check endpoint"),
+    "no address": ({"AWS_ENDPOINT_URL_S3": "not an address"}, "", "check AWS_ENDPOINT_URL_S3"),
+    "no profile": ({"AWS_PROFILE": "none"}, "", "AWS_PROFILE names no profile"),
+    "no CA file": ({"AWS_ENDPOINT_URL_S3": "https://127.0.0.1:9", "AWS_CA_BUNDLE": "/none.pem"}, "", "AWS_CA_BUNDLE"),
+    "no seconds": ({"AWS_READ_TIMEOUT": "soon"}, "", "AWS_READ_TIMEOUT is 'soon': give seconds"),
+    "unknown encryption": ({"AWS_SERVER_SIDE_ENCRYPTION": "rot13"}, "", "set it to AES256 or aws:kms"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_rgw_refuses_is_one_line(
+    name: str, rgw_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    changes, uri, message = REFUSALS[name]
+    uri = uri or f"s3://{bucket()}"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for variable, value in changes.items():
+        monkeypatch.setenv(variable, value)
+    forget(monkeypatch)
+    with pytest.raises(UserError, match=message) as raised:
+        check_store(open_store(uri))
+    assert "\n" not in str(raised.value)
+    print(f"\n{name:22} {raised.value}", end="")
+
+
+def test_a_clock_that_is_off(rgw_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"s3://{bucket()}")
+
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: Late.now(UTC))
+    monkeypatch.setattr(s3_errors, "datetime", Late)
+    for attempt in (lambda: check_store(store), lambda: store.exists("key"), lambda: store.list()):
+        with pytest.raises(UserError, match="clock is off by more than 15 minutes: set it") as raised:
+            attempt()
+    print(f"\n{'clock off by an hour':22} {raised.value}", end="")
+
+
+def test_a_bucket_that_may_only_be_read(rgw_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ceph lets a stranger read what the bucket's policy opens, and nothing else."""
+    name = bucket()
+    open_store(f"s3://{name}").put("key", b"x")
+    policy = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": ["s3:PutObject"], '
+        f'"Resource": ["arn:aws:s3:::{name}/*"]}}]}}'
+    )
+    boto3.client("s3").put_bucket_policy(Bucket=name, Policy=policy)
+    store = open_store(f"s3://{name}")
+    assert store.get("key")[0] == b"x"
+    with pytest.raises(UserError, match=r"the keys may not do this \(PutObject\): grant them the right") as raised:
+        check_store(store)
+    print(f"\n{'read-only bucket':22} {raised.value}", end="")
+
+
+def answer(code: str, operation: str = "PutObject", status: int = 403, **error: str) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, **error}, "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}}},
+        operation,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (answer("ExpiredToken"), "the credentials have expired: sign in again, or renew AWS_SESSION_TOKEN"),
+        (answer("AuthorizationHeaderMalformed", Region="eu-west-1"), "another region: set AWS_DEFAULT_REGION to eu-w"),
+        (answer("IllegalLocationConstraintException"), "the bucket is in another region: set AWS_DEFAULT_REGION"),
+        (answer("QuotaExceeded"), "its quota is used up"),
+        (
+            answer("SomethingElse", "GetObject"),
+            "answered 'SomethingElse' to GetObject: check bucket, rights and region",
+        ),
+    ],
+)
+def test_answers_that_no_server_here_gives(error: ClientError, message: str) -> None:
+    assert message in module.explain(error)
+
+
+def test_encryption_is_asked_for(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_PART", SMALL)
+    monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms")
+    monkeypatch.setenv("AWS_SSE_KMS_KEY_ID", "a-key")
+    name = bucket()
+    store = open_store(f"s3://{name}")
+    store.put("small", b"x")
+    data = a_file(tmp_path / "file", 2 * SMALL)
+    store.upload(tmp_path / "file", "large")
+    for key in ("small", "large"):
+        head = boto3.client("s3").head_object(Bucket=name, Key=key)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"].rpartition("/")[2]) == ("aws:kms", "a-key")
+    store.download("large", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_settings_of_the_client(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = module.s3_client().meta.config
+    assert (config.connect_timeout, config.read_timeout, config.s3["addressing_style"]) == (10, 60, "path")
+    for name, value in {
+        "AWS_CONNECT_TIMEOUT": "3",
+        "AWS_READ_TIMEOUT": "2.5",
+        "AWS_S3_ADDRESSING_STYLE": "virtual",
+        "AWS_MAX_ATTEMPTS": "9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    forget(monkeypatch)
+    config = module.s3_client().meta.config
+    assert (config.connect_timeout, config.read_timeout, config.s3["addressing_style"]) == (3, 2.5, "virtual")
+    assert config.retries["total_max_attempts"] == 9
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A TLS endpoint before nothing, with a certificate of its own: (address, CA file)."""
+    import http.server
+    import ssl
+
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+         "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = http.server.ThreadingHTTPServer(("localhost", 0), http.server.BaseHTTPRequestHandler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://localhost:{server.server_port}", certificate
+    server.shutdown()
+
+
+def test_a_ca_that_is_not_known(tls: tuple[str, Path], rgw_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, certificate = tls
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(
+        UserError, match="certificate is not trusted: put the CA's PEM file into AWS_CA_BUNDLE"
+    ) as raised:
+        open_store("s3://bucket").get("key")
+    print(f"\n{'wrong CA':22} {raised.value}", end="")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    forget(monkeypatch)
+    with pytest.raises(UserError, match="'501' to GetObject"):  # trusted: the server is no S3, and says so
+        open_store("s3://bucket").get("key")
