@@ -42,7 +42,7 @@ from botocore.parsers import ResponseParserError
 
 from components.common.errors import UserError
 from components.common.s3_errors import code, explain
-from components.common.store import AT_ONCE, PART, Conflict, Entry, Moved, ignore, os_errors
+from components.common.store import AT_ONCE, PART, Conflict, Damaged, Entry, Moved, ignore, os_errors
 
 _PART = 8 * 2**20  # bytes; AT_ONCE parts are in memory
 _MOST_PARTS = 256  # so that their checksums fit into the 2 KB that S3 gives metadata
@@ -130,7 +130,7 @@ class S3Store:
         except (BotoCoreError, Boto3Error, ResponseParserError) as error:
             raise UserError(f"the store {self.uri}: {explain(error)}") from error
         except _Damaged as error:
-            raise UserError(
+            raise Damaged(
                 f"'{key}' in the store {self.uri} does not match its checksum, {_TURNS} times: "
                 "check the network and the disks of the store"
             ) from error

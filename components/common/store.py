@@ -31,6 +31,10 @@ PART = ".part-"  # begins the names of files that are not whole yet
 Moved = Callable[[int], None]  # told how many bytes have arrived since it was told last
 
 
+class Damaged(UserError):
+    """What arrived is not what was stored, however often it was asked for."""
+
+
 class Conflict(Exception):
     """A conditional write lost: the object exists already, or has changed since it was read."""
 

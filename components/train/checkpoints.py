@@ -19,7 +19,7 @@ from typing import Any
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
 from components.common.steps import say
-from components.common.store import Conflict, Store, download_folder, upload_folder
+from components.common.store import Conflict, Damaged, Store, download_folder, upload_folder
 
 _KEPT = 2
 
@@ -87,7 +87,8 @@ class Checkpoints:
         """
         for step in self._complete(self._steps()):
             target = folder / f"step-{step}"
-            download_folder(self._store, f"{self.prefix}/step-{step}", target)
+            with suppress(Damaged, KeyError):
+                download_folder(self._store, f"{self.prefix}/step-{step}", target)
             if manifest := _verified(target):
                 self._refuse_another(manifest)
                 return target
@@ -144,7 +145,7 @@ def _verified(folder: Path) -> dict[str, Any] | None:
     """The manifest of a downloaded checkpoint, or None where a byte of it or of the files differs."""
     try:
         manifest = read_json(folder / MANIFEST)
-    except ValueError:
+    except (OSError, ValueError):
         return None
     digest = manifest.pop("digest", None)
     return manifest if digest == sha256_json(manifest) and manifest["files"] == list_files(folder) else None

@@ -42,7 +42,7 @@ from components.common.dataset import label_counts, read_split
 from components.common.errors import UserError
 from components.common.label_sets import find_sets, label_logits, set_targets
 from components.common.provenance import MANIFEST, code_version, read_json, write_json, write_manifest
-from components.common.recipe import Precision, Train
+from components.common.recipe import Pooling, Precision, Train
 from components.common.steps import say
 from components.common.store import Store
 from components.common.targets import check_targets
@@ -86,16 +86,12 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     )
     model = _adapted(settings, card.set_names(), precision, tokenizer.pad_token_id)
     weights = _class_weights(parts["train"].counts, sets, settings.class_weights)
-    if settings.pooling == "mean":
-        say("train", f"fitting a linear probe on the states of {len(parts['train'])} notes")
-        _probe(model, parts["train"], weights, tokenizer.pad_token_id, precision)
-
     arguments = _arguments(settings, precision, output)
     splits_digest = read_json(splits / MANIFEST)["digest"]
     decides = _decides(splits_digest, base.digest, settings, precision)
     checkpoints = Checkpoints(store, decides, arguments.world_size) if store else None
     trainer = _Trainer(
-        parts["validation"], weights, tokenizer.pad_token_id, precision, settings.patience,
+        settings.pooling, parts["validation"], weights, tokenizer.pad_token_id, precision, settings.patience,
         checkpoints=checkpoints,
         minutes=settings.checkpoint_minutes,
         model=model,
@@ -177,7 +173,8 @@ def _probe(model: Any, part: _Part, weights: torch.Tensor, pad: int, precision: 
     name = head_name(base)
     head = getattr(base, name)
     setattr(base, name, torch.nn.Identity())
-    states, owner, lengths = predict_windows(model, part.prepared, pad, precision)
+    with model.disable_adapter():
+        states, owner, lengths = predict_windows(model, part.prepared, pad, precision)
     setattr(base, name, head)
     whole, first = pool(states, owner, lengths, states.shape[1]), states[first_windows(owner)]
     features = torch.cat([whole, first], dim=1)
@@ -252,15 +249,24 @@ class _Trainer(Resumable):
     loss_is_scaled_for_ga = False  # compute_loss averages over its own batch, whatever the model's forward accepts
 
     def __init__(
-        self, held: _Part, weights: torch.Tensor, pad: int, precision: Precision, patience: int, **kwargs: Any
-    ) -> None:
+        self, pooling: Pooling, held: _Part, weights: torch.Tensor, pad: int, precision: Precision, patience: int,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
+        self._pooling = pooling
         self._held, self._weights, self._pad, self._precision = held, weights, pad, precision
         self._patience, self._worse = patience, 0
         self.tokens = 0
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._average = [p.detach().clone() for p in self._trained]
         self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
+
+    def begin(self) -> None:
+        """Put a linear probe into the head of mean pooling."""
+        if self._pooling == "mean":
+            say("train", f"fitting a linear probe on the states of {len(self.train_dataset)} notes")
+            _probe(self.model, self.train_dataset, self._weights, self._pad, self._precision)
+            _copy(self._trained, self._average)
 
     def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The moving average, the best so far, how often validation was worse since, and the tokens seen."""
@@ -447,5 +453,5 @@ def _facts(
         "precision": precision,
         "quantization": settings.quantization,
         "device": device().type,
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(exclude={"checkpoint_minutes"}),  # it decides nothing
     }

@@ -50,6 +50,10 @@ class Resumable(Trainer):
         if checkpoints:
             self.add_callback(_Saving(self))
 
+    def begin(self) -> None:
+        """What a training that begins afresh does first."""
+        raise NotImplementedError
+
     def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors by name, and JSON."""
         raise NotImplementedError
@@ -71,6 +75,8 @@ class Resumable(Trainer):
         with tempfile.TemporaryDirectory(prefix="clinadapt-resume-") as name:
             found = self._checkpoints.newest(Path(name)) if self._checkpoints else None
             self._started = time.monotonic()
+            if not found:
+                self.begin()
             with self._signals_kept():
                 self.train(resume_from_checkpoint=str(found) if found else None)
         seconds = self._seconds()
