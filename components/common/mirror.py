@@ -43,31 +43,33 @@ def mirror(source: str, target: str) -> dict[str, Any]:
     if not any(file.name.endswith(".safetensors") for file in files):
         raise UserError(f"base model '{source}' has no .safetensors weights: pickled weights are not mirrored")
     there = {entry.key: entry.size for entry in store.entries()}
-    known = _journal(store)
+    known = _journal(store, origin)
     with progress("mirroring", sum(file.size for file in files)) as moved:
         for file in sorted(files, key=lambda file: (file.name == "config.json", file.name)):
-            facts = known.get(file.name)
+            facts = known["files"].get(file.name)
             if facts and there.get(file.name) == file.size == facts["size"] and file.sha256 in (None, facts["sha256"]):
                 moved(file.size)
                 continue
             with file.local() as path:
-                known[file.name] = _copy(store, path, file, moved)
+                known["files"][file.name] = _copy(store, path, file, moved)
             store.put(_JOURNAL, to_json(known).encode())
-    listed = {name: known[name] for name in sorted(file.name for file in files)}
+    listed = {name: known["files"][name] for name in sorted(file.name for file in files)}
     manifest = {"source": origin, "files": listed, "digest": sha256_json(listed)}
     store.put(MANIFEST, to_json(manifest).encode())
     store.delete(_JOURNAL)
     return {"uri": target, **manifest}
 
 
-def _journal(store: Store) -> dict[str, dict[str, Any]]:
+def _journal(store: Store, origin: str) -> dict[str, Any]:
+    """What has been copied already, from this very origin: a hub's small files have no sha256 to compare."""
     for key in (_JOURNAL, MANIFEST):
         try:
             found = json.loads(store.get(key)[0])
         except (KeyError, ValueError):
             continue
-        return found if key == _JOURNAL else found["files"]
-    return {}
+        if found["source"] == origin:
+            return found
+    return {"source": origin, "files": {}}
 
 
 def _copy(store: Store, path: Path, file: _File, moved: Callable[[int], None]) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def _folder_files(source: str) -> tuple[str, list[_File]]:
 
     paths = [path for path in sorted(folder.iterdir()) if path.is_file() and _wanted(path.name)]
     return source, [
-        _File(path.name, path.stat().st_size, None, lambda path=path: local(path))  # type: ignore[misc]
+        _File(path.name, path.stat().st_size, sha256_file(path), lambda path=path: local(path))  # type: ignore[misc]
         for path in paths
     ]
 

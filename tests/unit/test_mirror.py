@@ -86,6 +86,15 @@ def test_a_cut_copy_is_no_base_model_and_goes_on(
     assert again == []
 
 
+def test_new_weights_of_the_same_size_are_mirrored(model: Path, target: FolderStore) -> None:
+    mirror(model.as_uri(), target.uri)
+    weights = next(model.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    manifest = mirror(model.as_uri(), target.uri)
+    assert target.get(weights.name)[0] == weights.read_bytes()
+    assert manifest["files"][weights.name]["sha256"] == sha256_file(weights)
+
+
 def test_pickled_weights_are_not_mirrored(model: Path, target: FolderStore) -> None:
     for path in model.glob("*.safetensors"):
         path.unlink()
