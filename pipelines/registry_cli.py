@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,7 +41,12 @@ def list_adapters(
     rows = []
     for each in [name] if name else registry.names(place):
         champion = (registry.champion(place, each) or ("", ""))[0]
-        manifests = [registry.read_manifest(place, each, version) for version in registry.versions(place, each)]
+        manifests = []
+        for version in registry.versions(place, each):
+            try:
+                manifests.append(registry.read_manifest(place, each, version))
+            except UserError as error:
+                print(error, file=sys.stderr)
         for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
             facts = {key: manifest[key] for key in ("name", "version", "created", "by", "base_model", "code_version")}
             accuracy = manifest["metrics"]["accuracy"]

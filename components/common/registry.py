@@ -219,7 +219,8 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
     """
     moment = datetime.now(UTC)
     groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in (*store.entries("adapters/"), *store.entries("staging/"), *store.entries("runs/.preflight-")):
+    for entry in (*store.entries("adapters/"), *store.entries("staging/"), *store.entries("runs/.preflight-"),
+                  *store.entries("checkpoints/")):  # fmt: skip
         if not entry.key.endswith("/champion.json"):
             groups[_group(entry.key)].append(entry)
     needed = {name: _needed(store, name, moment - retention) for name in names(store)}
@@ -228,16 +229,19 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
         age = moment - max(entry.modified for entry in entries)
         keys = sorted((entry.key for entry in entries), key=lambda key: not key.endswith(f"/{MANIFEST}"))
         size = sum(entry.size for entry in entries)
-        if not keys[0].endswith(f"/{MANIFEST}"):
+        if what.startswith("checkpoints/"):
+            if age > retention:
+                found.append(Garbage(what, "checkpoints of a training that nobody goes on with", keys, size))
+        elif not keys[0].endswith(f"/{MANIFEST}"):
             if age > unfinished:
                 found.append(Garbage(what, "an upload that was never finished", keys, size))
-        elif age > retention and what.split("/")[2] not in needed[what.split("/")[1]]:
+        elif age > retention and what.split("/")[2] not in needed.get(what.split("/")[1], set()):
             found.append(Garbage(what, "a version that has not answered for long", keys, size))
     return found
 
 
 def _group(key: str) -> str:
-    """What lives and goes together: a version, an upload in staging/, a left test object."""
+    """What lives and goes together: a version, an upload in staging/, a training's checkpoints, a left test object."""
     return "/".join(key.split("/")[: 3 if key.startswith("adapters/") else 2])
 
 
@@ -257,9 +261,12 @@ def collect(store: Store, found: list[Garbage], retention: timedelta, say: Calla
     since = datetime.now(UTC) - retention
     for item in found:
         first, *rest = item.keys
-        if first.endswith(f"/{MANIFEST}"):
+        if item.what.startswith("adapters/") and first.endswith(f"/{MANIFEST}"):
             _, name, version = item.what.split("/")
-            manifest = store.get(first)[0]
+            try:
+                manifest = store.get(first)[0]
+            except KeyError:  # another one cleans up too
+                continue
             store.delete(first)
             if version in _needed(store, name, since):
                 store.put(first, manifest, if_absent=True)

@@ -264,7 +264,7 @@ class FolderStore:
 
     def unfinished(self, before: datetime, drop: bool = False) -> list[str]:
         parts = {key: path for key, path in self._files("") if path.name.startswith(PART)}
-        old = [key for key, path in parts.items() if path.stat().st_mtime < before.timestamp()]
+        old = [key for key, path in parts.items() if path.exists() and path.stat().st_mtime < before.timestamp()]
         for key in old if drop else []:
             self.delete(key)
         return sorted(old)

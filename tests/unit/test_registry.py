@@ -300,6 +300,19 @@ def test_gc_removes_uploads_that_never_finished(store: Store, versions: list[str
     assert sorted(registry.versions(store, NAME)) == sorted(versions[1:])
 
 
+def test_gc_removes_checkpoints_that_nobody_goes_on_with(store: Store) -> None:
+    store.put("checkpoints/abc/step-9/tensors.safetensors", b"x")
+    store.put(f"checkpoints/abc/step-9/{MANIFEST}", b"x")
+    age(store, "", 2)
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    age(store, "", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {"checkpoints/abc"}
+    registry.collect(store, found, 90 * DAY, lambda line: None)
+    registry.collect(store, found, 90 * DAY, lambda line: None)  # as when two clean up at once
+    assert store.list("checkpoints/") == []
+
+
 def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[str]) -> None:
     age(store, "adapters/", 100)
     found = garbage(store, 90 * DAY, 24 * HOUR)
