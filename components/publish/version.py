@@ -23,7 +23,7 @@ from components.common.provenance import (
     write_json,
     write_manifest,
 )
-from components.common.registry import champion, now, promote, who
+from components.common.registry import champion, history, now, promote, who
 from components.common.seal import seal
 from components.common.steps import say
 from components.common.store import Conflict, Store, open_store, upload_folder
@@ -58,10 +58,19 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
                 say("publish", f"another run has published {name} {version} meanwhile")
                 _reload(store, prefix, splits, evaluation)
     scores = facts["evaluation"]
-    if (champion(store, name) or ("", ""))[0] != version:
-        _promote(store, name, version, scores)
-    say("publish", f"{name} {version} is the champion")
+    if _rolled_back(store, name, version):
+        say("publish", f"{name} {version} was rolled back: clinadapt registry promote brings it back")
+    else:
+        if (champion(store, name) or ("", ""))[0] != version:
+            _promote(store, name, version, scores)
+        say("publish", f"{name} {version} is the champion")
     return {"uri": f"{store.uri}/{prefix}", "version": version}
+
+
+def _rolled_back(store: Store, name: str, version: str) -> bool:
+    """Whether the last thing that somebody did was to go back from this very version."""
+    last = history(store, name)[-1:]
+    return bool(last) and last[0]["rollback"] and last[0]["previous"] == version
 
 
 def _promote(store: Store, name: str, version: str, scores: dict[str, Any]) -> None:
@@ -134,7 +143,7 @@ def _put_in_place(folder: Path, manifest: bytes, store: Store, prefix: str) -> b
                     return False
                 raise UserError(
                     f"another run began to publish this very version and did not finish ({key} is its own): "
-                    "publish again later, or first remove what it left with clinadapt registry gc"
+                    "if it was killed, run clinadapt registry gc --unfinished-hours 0 --delete, then run again"
                 ) from error
     try:
         store.put(f"{prefix}/{MANIFEST}", manifest, if_absent=True)

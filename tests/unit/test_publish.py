@@ -25,6 +25,7 @@ from components.common.store import Store, open_store
 from components.evaluate.classify import Champion
 from components.evaluate.classify import run as evaluate
 from components.evaluate.verdict import run as judge
+from components.publish.version import _rolled_back
 from components.publish.version import run as publish
 from components.review.answers import Answerer
 from components.train.classify import run as train
@@ -307,3 +308,13 @@ def test_a_champion_is_scored_on_the_same_notes(made: Made, published: Path, tmp
     verdict = judge(made.splits, made.adapter, tmp_path / "e", tmp_path / "v", Gate(), published.as_uri(), NAME)
     (check,) = [check for check in verdict["checks"] if "champion" in check["name"]]
     assert check["passed"]
+
+
+def test_what_was_rolled_back_stays_back(tmp_path: Path) -> None:
+    """Until somebody promotes it by hand: a schedule on unchanged data would bring it back by itself."""
+    store = open_store(tmp_path.as_uri())
+    for version, rollback in (("old", False), ("new", False), ("old", True)):
+        promote(store, NAME, version, (champion(store, NAME) or ("", ""))[1], {}, rollback)
+    assert _rolled_back(store, NAME, "new") and not _rolled_back(store, NAME, "old")
+    promote(store, NAME, "new", champion(store, NAME)[1], {})
+    assert not _rolled_back(store, NAME, "new")
