@@ -44,6 +44,14 @@ def digest(uri: str) -> str:
     raise UserError(f"data source '{uri}' has no scheme I know: use {SCHEMES}")
 
 
+def shown(uri: str) -> str:
+    """A source as messages and manifests may tell it: an http address without user, password and signature."""
+    parts = urlparse(uri)
+    if parts.scheme not in ("http", "https"):
+        return uri
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
     """The file behind a file://, s3:// or https:// URI; a copy of what is remote is removed afterwards."""
@@ -108,11 +116,11 @@ def _http(method: str, uri: str) -> Iterator[httpx.Response]:
     try:
         with httpx.stream(method, uri, follow_redirects=True, timeout=60) as response:
             if response.is_error:
-                raise UserError(f"{uri} answered {response.status_code}: check the address of the data source")
+                raise UserError(f"{shown(uri)} answered {response.status_code}: check the address of the data source")
             yield response
     except httpx.HTTPError as error:
         raise UserError(
-            f"{uri} cannot be reached ({type(error).__name__}): check address, proxy and CA bundle"
+            f"{shown(uri)} cannot be reached ({type(error).__name__}): check address, proxy and CA bundle"
         ) from error
 
 

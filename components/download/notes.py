@@ -15,6 +15,7 @@ from components.common.errors import UserError
 from components.common.provenance import write_manifest
 from components.common.readers import Row, column_names
 from components.common.recipe import Notes
+from components.common.sources import shown
 from components.common.store import os_errors
 from components.download.sources import rows as source_rows
 
@@ -39,7 +40,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
         else:
             kept.append((number, *entry))
     if number == 0:
-        raise UserError(f"{source} has no rows: give a file with notes")
+        raise UserError(f"{shown(source)} has no rows: give a file with notes")
     if not kept:
         reason, count = Counter(reason for _, reason in quarantine).most_common(1)[0]
         raise UserError(
@@ -55,7 +56,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
     write_table(table, output / "notes.parquet")
     _write_quarantine(output / "quarantine.csv", quarantine)
     facts = {
-        "source": source,
+        "source": shown(source),
         "rows_read": number,
         "rows_kept": len(chosen),
         "rows_of_other_labels": len(kept) - len(chosen),

@@ -22,7 +22,7 @@ from components.common.dataset import NOTES, clean
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
 from components.common.recipe import Notes
-from components.common.sources import digest
+from components.common.sources import digest, shown
 from components.download.notes import run
 
 SECRET = "Mr Zyx has xylophobia"  # stands for the text of a note: must not turn up where people read
@@ -272,3 +272,8 @@ def test_a_hub_that_does_not_answer(no_hub: None) -> None:
         UserError, match=r"cannot be had from the hub .*check its name, split, HF_TOKEN and the network"
     ):
         digest("hf://someone/notes")
+
+
+def test_a_source_is_told_without_its_secrets() -> None:
+    assert shown("https://ann:secret@host:8443/notes.csv?X-Amz-Signature=1") == "https://host:8443/notes.csv"
+    assert shown("builtin://cases?rows=9&seed=7") == "builtin://cases?rows=9&seed=7"
