@@ -186,7 +186,7 @@ def _describe_hub(uri: str) -> BaseModel:
     try:
         commit = model_info(name, revision=revision).sha
         metadata = get_safetensors_metadata(name, revision=commit)
-        config = _config(Path(hf_hub_download(name, "config.json", revision=commit)), uri)
+        config = _config(Path(hf_hub_download(name, "config.json", revision=commit, cache_dir=_hub_cache())), uri)
     except NotASafetensorsRepoError as error:
         raise UserError(f"base model '{uri}' has no .safetensors weights: convert it first") from error
     except (HTTPError, HFValidationError, OSError) as error:
@@ -206,9 +206,14 @@ def _download_hub(uri: str) -> Path:
 
     name, revision = hub_name(uri)
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES, cache_dir=_hub_cache()))
     except (HTTPError, HFValidationError, OSError) as error:
         raise hub_error(uri, error) from error
+
+
+def _hub_cache() -> Path | None:
+    """Beside the other base models where CLINADAPT_CACHE says so, else where every program keeps its hub models."""
+    return cache_folder() / "hub" if "CLINADAPT_CACHE" in os.environ else None
 
 
 def hub_error(uri: str, error: Exception) -> UserError:

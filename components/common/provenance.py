@@ -62,12 +62,15 @@ def read_json(path: Path) -> Any:
 
 @cache
 def code_version() -> str:
-    """Package version and a digest of the sources of components and pipelines: `0.1.0+1a2b3c4d5e6f`."""
+    """Package version and a digest of the sources of components and pipelines: `0.1.0+1a2b3c4d5e6f`.
+
+    What pipelines/ says in YAML (profiles, clusters, schedules, compiled) is no code.
+    """
     digest = hashlib.sha256()
     for package in ("components", "pipelines"):
         root = Path(str(files(package)))
         for path in sorted([*root.rglob("*.py"), *root.rglob("*.j2"), *root.rglob("*.yaml")]):
-            if "compiled" not in path.parts:
+            if package == "components" or path.suffix == ".py":
                 digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{version('clinadapt')}+{digest.hexdigest()[:12]}"
 
