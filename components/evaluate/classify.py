@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,7 @@ def _score_champion(
     try:
         folder, _ = download_adapter(f"{champion.name}/{champion.version}", champion.store)
         classifier = Classifier(folder)
+        shutil.rmtree(folder)
     except UserError as error:
         raise UserError(f"the champion cannot be loaded, mend it or choose another --adapter-name: {error}") from error
     if classifier.card.labels == labels:

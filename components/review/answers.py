@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -27,6 +28,7 @@ class Answerer:
         """
         folder, self.uri = download_adapter(adapter, store_uri)
         self._classifier = Classifier(folder)
+        shutil.rmtree(folder)
         self.labels = self._classifier.card.labels
         self.base_model = self._classifier.card.base_model
 
