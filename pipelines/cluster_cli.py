@@ -139,7 +139,7 @@ def status_of_schedules(endpoint: Endpoint = None, namespace: Namespace = None) 
 def mirror_list(cluster: ClusterName = "airgap") -> None:
     """Print every image and model that a site without a way out has to mirror, one a line: kind, name, used by."""
     from pipelines import cluster as clusters
-    from pipelines.mirror import needed
+    from pipelines.mirror_list import needed
 
     for line in needed(clusters.load(cluster)):
         print("\t".join(line))

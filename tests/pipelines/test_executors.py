@@ -21,7 +21,7 @@ from pipelines import cluster as clusters
 from pipelines import profile as profiles
 from pipelines.cluster import Cluster
 from pipelines.compile import compile_profile
-from pipelines.mirror import PYTHON, needed
+from pipelines.mirror_list import PYTHON, needed
 
 STEPS = {"preflight": "preflight", "download": "download", "format-notes": "format", "train-classifier": "train",
          "evaluate-classifier": "evaluate", "gate": "gate", "publish": "publish", "summarise": "summarise"}  # fmt: skip
