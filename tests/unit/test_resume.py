@@ -22,7 +22,7 @@ from support import incomplete, train_in_process
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json
 from components.common.recipe import Lora, Train, Windows
-from components.common.store import FolderStore, open_store
+from components.common.store import FolderStore, Store, open_store, upload_folder
 from components.train.checkpoints import Checkpoints
 from components.train.classify import _decides, _Trainer, run
 
@@ -252,14 +252,14 @@ def test_at_most_one_upload_and_training_goes_on(
 ) -> None:
     """A store that waits until training has done three steps more, or a second has passed."""
     flying, most, steps, meanwhile = 0, 0, 0, []
-    upload, loss = FolderStore.upload, _Trainer.compute_loss
+    loss = _Trainer.compute_loss
 
     def counted(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
         nonlocal steps
         steps += 1
         return loss(trainer, *arguments, **options)
 
-    def slow(store: FolderStore, path: Path, key: str) -> None:
+    def slow(store: Store, folder: Path, prefix: str) -> None:
         nonlocal flying, most
         assert threading.current_thread() is not threading.main_thread()
         flying += 1
@@ -267,12 +267,12 @@ def test_at_most_one_upload_and_training_goes_on(
         while steps < before + 3 and time.monotonic() < end:
             time.sleep(0.005)
         meanwhile.append(steps - before)
-        upload(store, path, key)
+        upload_folder(store, folder, prefix)
         flying -= 1
 
     one = training("plain", checkpoint_minutes=1e-6)
     monkeypatch.setattr(_Trainer, "compute_loss", counted)
-    monkeypatch.setattr(FolderStore, "upload", slow)
+    monkeypatch.setattr("components.train.checkpoints.upload_folder", slow)
     facts = one.finish()
     assert most == 1 and max(meanwhile) >= 3
     assert 1 < facts["checkpoints"] < steps
@@ -281,11 +281,11 @@ def test_at_most_one_upload_and_training_goes_on(
 def test_a_store_that_fails_does_not_stop_the_training(
     training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(store: FolderStore, path: Path, key: str) -> None:
+    def refuse(store: Store, folder: Path, prefix: str) -> None:
         raise UserError("the store is full: free space")
 
     one = training("plain")
-    monkeypatch.setattr(FolderStore, "upload", refuse)
+    monkeypatch.setattr("components.train.checkpoints.upload_folder", refuse)
     one.finish()
     assert "a checkpoint could not be saved, training goes on without it: the store is full" in capsys.readouterr().err
     assert (one.folder / "adapter" / MANIFEST).exists()
