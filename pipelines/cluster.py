@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from importlib.resources import files
-from pathlib import Path
 from typing import Literal
 
-import yaml
 from kubernetes.utils.quantity import parse_quantity
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from components.common.errors import UserError
 from components.common.image import IMAGE
-from components.common.recipe import Profile, Section, first_error
+from components.common.recipe import Profile, Section
+from pipelines import named
 
 Step = Literal["preflight", "download", "synthesize", "format", "train", "evaluate", "gate", "publish", "summarise"]
 WITH_BASE_MODEL: tuple[Step, ...] = (
@@ -233,21 +230,9 @@ def scratch_size(profile: Profile, cluster: Cluster) -> str:
 
 def names() -> list[str]:
     """The clusters that come with Clinadapt."""
-    return sorted(path.name.removesuffix(".yaml") for path in (files("pipelines") / "clusters").iterdir())
+    return named.names("cluster")
 
 
 def load(name: str) -> Cluster:
-    """Read and validate a cluster's settings.
-
-    Raises:
-        UserError: there are none of that name, or a value in them is wrong, named by its path.
-    """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else files("pipelines") / "clusters" / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(f"there is no cluster '{name}': use {', '.join(names())} or the path of a .yaml file")
-    try:
-        return Cluster.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise UserError(f"cluster '{name}' is not YAML: mend its indentation or quotes") from error
-    except ValidationError as error:
-        raise UserError(f"cluster '{name}': {first_error(error)}") from error
+    """Read and validate a cluster's settings. Raises UserError as `named.load`."""
+    return named.load("cluster", Cluster, name)
