@@ -96,6 +96,7 @@ def browser(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def page(browser: Any, url: str) -> Iterator[Page]:
+    browser.get("about:blank")  # the last page complains of the streams that leaving it cuts
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(url)
@@ -345,6 +346,7 @@ def test_what_cannot_be_served_is_told_in_a_line(clinadapt: Any, option: str, va
 
 
 def test_the_report_of_the_run_shows(browser: Any, demo_run: Run, shot: Shot) -> None:
+    browser.get("about:blank")
     browser.get_log("browser")
     browser.get(demo_run.result["report_uri"])
     heading = WebDriverWait(browser, WAIT).until(lambda b: b.find_element(By.TAG_NAME, "h1"))
