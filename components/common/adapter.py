@@ -19,7 +19,15 @@ CARD = "clinadapt.json"
 
 
 class Card(BaseModel):
-    """The facts that prediction needs, kept beside the adapter's weights as clinadapt.json."""
+    """The facts that prediction needs, kept beside the adapter's weights as clinadapt.json.
+
+    Attributes:
+        temperature: of the published adapter's probabilities.
+        temperature_ratio: by how much the temperature that suits the validation notes is too low or too high. They are
+            few, so their temperature is noisy; for the linear probe that training begins with it can be had out of
+            fold from all training notes too, and the two differ in just that noise (a ratio estimator, Cochran 1977,
+            Sampling Techniques, chapter 6).
+    """
 
     recipe: Literal["classify"] = "classify"
     labels: list[str]
@@ -32,6 +40,7 @@ class Card(BaseModel):
     precision: Precision
     seed: int
     temperature: float = 1.0
+    temperature_ratio: float = 1.0
 
     def set_names(self) -> list[str]:
         """What the outputs of the head are called: `Orthopedic + Surgery`."""

@@ -77,7 +77,8 @@ class Train(Section):
         pooling: what the head reads. `model`: of each window what the architecture gives (BERT its first token, a
             decoder its last). `mean`: the mean states of all tokens in the last four layers, of the whole note and of
             its first window, which says what the note is about; the head begins as a linear probe on them (Kumar et al.
-            2022, arXiv:2202.10054).
+            2022, arXiv:2202.10054), and what is published is half-way between that and what training made of it
+            (Wortsman et al. 2022, arXiv:2109.01903).
         train_windows: windows of each note drawn at random for each epoch; all of them where a note has fewer.
         smallest_label_set: notes that have to share a set of labels for it to be a class of its own (see label_sets).
         class_weights: `balanced` weighs a label by the inverse of its share of rows.

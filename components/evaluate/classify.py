@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from components.common.adapter import download_adapter
+from components.common.calibration import temperature
 from components.common.classifier import Classifier
 from components.common.dataset import SPLITS, label_counts, read_split, write_table
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
 from components.common.steps import say
 from components.evaluate.baselines import majority, tfidf
-from components.evaluate.metrics import CONFIDENCE, Held, compare, measure, probabilities, roc, temperature
+from components.evaluate.metrics import CONFIDENCE, Held, compare, measure, probabilities, roc
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     classifier = Classifier(adapter)
     prepared = {name: classifier.prepare(texts[name]) for name in ("validation", "test")}
     logits: dict[str, dict[str, np.ndarray]] = {}
+    ratios = {"after": classifier.card.temperature_ratio, "tfidf": 1.0}
     seconds: dict[str, float] = {}
     say("evaluate", f"scoring {len(texts['test'])} held-out notes after and before training")
     start = time.monotonic()
@@ -69,7 +71,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     logits["tfidf"] = tfidf(texts, counts)
     seconds["tfidf"] = time.monotonic() - start
     if champion.version:
-        _score_champion(champion, labels, texts, logits)
+        _score_champion(champion, labels, texts, logits, ratios)
 
     models: dict[str, dict[str, Any]] = {}
     predicted: dict[str, np.ndarray] = {}
@@ -80,14 +82,14 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
         else:
             raw = probabilities(logits[name]["test"])
         if "validation" in logits.get(name, {}):
-            t = temperature(logits[name]["validation"], counts["validation"])
+            t = ratios[name] * temperature(logits[name]["validation"], counts["validation"])
             scaled = probabilities(logits[name]["test"], t)
         predicted[name] = raw.argmax(axis=1)
         models[name] = {"title": TITLES[name], **measure(raw, scaled, held, seed)}
         for entry, label in zip(models[name]["per_class"], labels, strict=True):
             entry["label"] = label
         if t is not None:
-            models[name]["temperature"] = t
+            models[name] |= {"temperature": t, "temperature_ratio": ratios[name]}
         if name in logits:
             models[name]["roc"] = roc(raw, held, labels)
         if name in seconds:
@@ -140,8 +142,9 @@ def _score_champion(
     labels: list[str],
     texts: dict[str, list[str]],
     logits: dict[str, dict[str, np.ndarray]],
+    ratios: dict[str, float],
 ) -> None:
-    """Add the champion's logits, if it knows the same labels."""
+    """Add the champion's logits and temperature ratio, if it knows the same labels."""
     say("evaluate", f"scoring the champion, version {champion.version}")
     try:
         folder, _ = download_adapter(f"{champion.name}/{champion.version}", champion.store)
@@ -150,6 +153,7 @@ def _score_champion(
     except UserError as error:
         raise UserError(f"the champion cannot be loaded, mend it or choose another --adapter-name: {error}") from error
     if classifier.card.labels == labels:
+        ratios["champion"] = classifier.card.temperature_ratio
         logits["champion"] = {
             part: classifier.logits(classifier.prepare(texts[part])) for part in ("validation", "test")
         }

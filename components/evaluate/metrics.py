@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score, roc_curve
 
 BINS = 15  # of equal width, as in Guo et al. 2017 (arXiv:1706.04599)
@@ -39,15 +38,6 @@ class Held:
     def ceiling(self) -> float:
         """The best accuracy over these very rows that any function of the text can reach."""
         return float(self.counts.max(axis=1).sum() / self.counts.sum())
-
-
-def temperature(logits: np.ndarray, counts: np.ndarray) -> float:
-    """The temperature that minimises log loss over rows (Guo et al. 2017); logits and counts (notes, labels)."""
-
-    def loss(log_t: float) -> float:
-        return float(-(counts * log_softmax(logits / np.exp(log_t), axis=1)).sum() / counts.sum())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
 def measure(probabilities: np.ndarray, scaled: np.ndarray | None, held: Held, seed: int) -> dict[str, Any]:

@@ -24,17 +24,15 @@ from transformers import (
 
 from components.common.adapter import Card
 from components.common.base_model import describe, fetch
+from components.common.calibration import temperature
 from components.common.classifier import (
     Prepared,
     device,
-    first_windows,
-    head_name,
     load_base,
     load_tokenizer,
     pad_batch,
     pool,
     predict_logits,
-    predict_windows,
     prepare,
     resolve_precision,
 )
@@ -47,9 +45,10 @@ from components.common.steps import say
 from components.common.store import Store
 from components.common.targets import check_targets
 from components.train.checkpoints import Checkpoints
+from components.train.probe import Probe, note_states, out_of_fold, soft_cross_entropy
 from components.train.resumable import Resumable
 
-RIDGE = 0.07  # penalty of the linear probe: strong, so that it leaves something to the adapter
+MOVED = 0.5  # of the way from the linear probe to the trained weights is gone (Wortsman et al. 2022, arXiv:2109.01903)
 
 
 def run(splits: Path, output: Path, settings: Train, store: Store | None = None) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     model.save_pretrained(output)
     (output / "README.md").unlink()  # peft's empty model card; publish writes the real one
     tokenizer.save_pretrained(output)
-    card.write(output)
+    card.model_copy(update={"temperature_ratio": trainer.temperature_ratio}).write(output)
     facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
     write_json(output / "training.json", facts)
     write_manifest(output, {"splits_digest": splits_digest, "base_digest": card.base_digest})
@@ -166,44 +165,6 @@ def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int
     return model
 
 
-def _probe(model: Any, part: _Part, weights: torch.Tensor, pad: int, precision: Precision) -> None:
-    """Put a linear probe into the head of mean pooling: ridge-penalised softmax regression over label sets on the base
-    model's standardised states."""
-    base = model.get_base_model()
-    name = head_name(base)
-    head = getattr(base, name)
-    setattr(base, name, torch.nn.Identity())
-    with model.disable_adapter():
-        states, owner, lengths = predict_windows(model, part.prepared, pad, precision)
-    setattr(base, name, head)
-    whole, first = pool(states, owner, lengths, states.shape[1]), states[first_windows(owner)]
-    features = torch.cat([whole, first], dim=1)
-    scale, middle = features.std(dim=0).clamp_min(1e-6), features.mean(dim=0)
-    weight, bias = softmax_regression((features - middle) / scale, part.targets, weights)
-    weight = weight / scale
-    trained = head.modules_to_save["default"]
-    trained.weight.data.copy_(torch.cat(weight.split(states.shape[1], dim=1)))
-    trained.bias.data.copy_(torch.cat([bias - weight @ middle, torch.zeros_like(bias)]))
-
-
-def softmax_regression(
-    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight, shape (sets, features), and bias, shape (sets,), that minimise soft_cross_entropy and a ridge penalty."""
-    weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)
-    bias = torch.zeros(targets.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        value = soft_cross_entropy(features @ weight.T + bias, targets, weights) + RIDGE / 2 * weight.square().sum()
-        value.backward()
-        return value
-
-    optimiser.step(loss)
-    return weight.detach(), bias.detach()
-
-
 class _Part(torch.utils.data.Dataset):
     """Notes of one split. Training reads a note's first window and draws others anew in each epoch; seed, epoch and
     note decide which, so that it does not matter what was drawn before."""
@@ -212,6 +173,7 @@ class _Part(torch.utils.data.Dataset):
         self, table: pa.Table, labels: list[str], sets: list[list[int]], tokenizer: Any, settings: Train
     ) -> None:
         self.counts = label_counts(table, labels)
+        self.clusters = table["cluster"].to_numpy()
         self.sets = sets
         self.targets = torch.tensor(set_targets(self.counts, sets), dtype=torch.float32)
         self.prepared: Prepared = prepare(tokenizer, table["text"].to_pylist(), settings.windows)
@@ -220,6 +182,10 @@ class _Part(torch.utils.data.Dataset):
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def temperature(self, logits: torch.Tensor) -> float:
+        """The best temperature for logits over label sets, shape (notes, sets)."""
+        return temperature(label_logits(logits.double().numpy(), self.sets, self.counts.shape[1]), self.counts)
 
     def __getitem__(self, index: int) -> tuple[list[list[int]], torch.Tensor]:
         windows = self.prepared.windows[index]
@@ -259,30 +225,46 @@ class _Trainer(Resumable):
         self.tokens = 0
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._average = [p.detach().clone() for p in self._trained]
+        self._start = [p.detach().clone() for p in self._trained]
+        self.temperature_ratio = 1.0
         self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
 
     def begin(self) -> None:
-        """Put a linear probe into the head of mean pooling."""
+        """Put a linear probe into the head of mean pooling, and learn from it how far off the temperature of the
+        validation notes is."""
         if self._pooling == "mean":
             say("train", f"fitting a linear probe on the states of {len(self.train_dataset)} notes")
-            _probe(self.model, self.train_dataset, self._weights, self._pad, self._precision)
+            train, held = self.train_dataset, self._held
+            states, of_held = (
+                note_states(self.model, part.prepared, self._pad, self._precision) for part in (train, held)
+            )
+            probe = Probe(states, train.targets, self._weights)
+            probe.put_into_head(self.model)
+            many = out_of_fold(states, train.targets, self._weights, train.clusters)
+            self.temperature_ratio = train.temperature(many) / held.temperature(probe.logits(of_held))
             _copy(self._trained, self._average)
+            _copy(self._trained, self._start)
 
     def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The moving average, the best so far, how often validation was worse since, and the tokens seen."""
+        """Where training began, the moving average, the best so far, how often validation was worse since, the tokens
+        seen and what the probe taught."""
         loss, best = self._best
-        tensors = {f"average.{i}": mean for i, mean in enumerate(self._average)}
+        tensors = {f"start.{i}": first for i, first in enumerate(self._start)}
+        tensors |= {f"average.{i}": mean for i, mean in enumerate(self._average)}
         tensors |= {f"best.{i}": mean for i, mean in enumerate(best)}
-        return tensors, {"best_loss": loss if best else None, "worse": self._worse, "tokens": self.tokens}
+        facts = {"best_loss": loss if best else None, "worse": self._worse, "tokens": self.tokens}
+        return tensors, facts | {"temperature_ratio": self.temperature_ratio}
 
     def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back what own_state gave."""
-        _copy([tensors[f"average.{i}"] for i in range(len(self._average))], self._average)
+        for name, own in (("start", self._start), ("average", self._average)):
+            _copy([tensors[f"{name}.{i}"] for i in range(len(own))], own)
         if facts["best_loss"] is not None:
             best = [torch.empty_like(p) for p in self._trained]
             _copy([tensors[f"best.{i}"] for i in range(len(best))], best)
             self._best = facts["best_loss"], best
         self._worse, self.tokens = facts["worse"], facts["tokens"]
+        self.temperature_ratio = facts["temperature_ratio"]
 
     def average(self, step: int) -> None:
         """Follow the trained weights with an exponential moving average (Polyak averaging; the decay grows to 0.98)."""
@@ -290,8 +272,21 @@ class _Trainer(Resumable):
         for mean, now in zip(self._average, self._trained, strict=True):
             mean.lerp_(now.detach(), 1 - decay)
 
+    def judged(self) -> list[torch.Tensor]:
+        """The weights that are validated and published: the averaged ones; with a linear probe, half-way back to it.
+
+        Of LoRA only B goes back, which began at zero: half of B is half of the update B A.
+        """
+        if self._pooling != "mean":
+            return [mean.clone() for mean in self._average]
+        names = (name for name, _ in self._trained_parameters())
+        return [
+            mean.clone() if "lora_A" in name else torch.lerp(first, mean, MOVED)
+            for name, first, mean in zip(names, self._start, self._average, strict=True)
+        ]
+
     def use_best(self) -> None:
-        """Put the averaged weights of the epoch with the lowest validation loss into the model."""
+        """Put the judged weights of the epoch with the lowest validation loss into the model."""
         _copy(self._best[1], self._trained)
 
     def compute_loss(
@@ -307,15 +302,15 @@ class _Trainer(Resumable):
         return loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        now = [p.detach().clone() for p in self._trained]
-        _copy(self._average, self._trained)
+        now, judged = [p.detach().clone() for p in self._trained], self.judged()
+        _copy(judged, self._trained)
         logits = predict_logits(self.model, self._held.prepared, self._pad, self._precision)
         _copy(now, self._trained)
         counts = self._held.counts
         over_labels = label_logits(logits, self._held.sets, counts.shape[1])
         metrics = {"eval_loss": float(-(counts * over_labels).sum() / counts.sum())}
         if metrics["eval_loss"] < self._best[0]:
-            self._best, self._worse = (metrics["eval_loss"], [mean.clone() for mean in self._average]), 0
+            self._best, self._worse = (metrics["eval_loss"], judged), 0
         else:
             self._worse += 1
         self.log(metrics)
@@ -327,12 +322,6 @@ class _Trainer(Resumable):
 def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
     for new, old in zip(source, target, strict=True):
         old.data.copy_(new)
-
-
-def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Mean over notes of -sum_s w_s p_s log softmax(logits)_s; logits and targets (notes, sets), weights (sets,)."""
-    weighted = targets * weights
-    return -(weighted * logits.log_softmax(dim=1)).sum() / len(logits)
 
 
 class _Averaging(TrainerCallback):

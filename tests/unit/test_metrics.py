@@ -10,10 +10,11 @@ from scipy.special import softmax
 from scipy.stats import kstest
 from sklearn import metrics as sk
 
+from components.common.calibration import temperature
 from components.common.errors import UserError
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.classify import Leakage, refuse_leakage
-from components.evaluate.metrics import BINS, Held, compare, measure, probabilities, roc, temperature
+from components.evaluate.metrics import BINS, Held, compare, measure, probabilities, roc
 
 
 @pytest.fixture
@@ -118,6 +119,23 @@ def test_full_confidence_is_in_the_last_bin() -> None:
 def test_temperature_recovers_a_known_one(known: float) -> None:
     true = 2 * np.random.default_rng(5).normal(size=(300, 5))
     assert temperature(known * true, softmax(true, axis=1)) == pytest.approx(known, rel=1e-3)
+
+
+def test_a_temperature_of_few_notes_is_better_with_the_ratio_of_a_model_that_errs_alike() -> None:
+    """What Card.temperature_ratio is for, by simulation: two models of the same notes that err together."""
+    draw = np.random.default_rng(7)
+    plain, mended = [], []
+    for _ in range(20):
+        truth = 2 * draw.normal(size=(600, 4))
+        counts = np.array([draw.multinomial(1, p) for p in softmax(truth, axis=1)])
+        seen = truth + draw.normal(size=truth.shape)
+        probe, trained = (scale * (seen + 0.5 * draw.normal(size=truth.shape)) for scale in (1, 1.3))
+        few = slice(0, 80)
+        ratio = temperature(probe, counts) / temperature(probe[few], counts[few])
+        found, best = temperature(trained[few], counts[few]), temperature(trained, counts)
+        plain.append(np.log(found / best))
+        mended.append(np.log(ratio * found / best))
+    assert np.std(mended) < 0.75 * np.std(plain)
 
 
 def test_temperature_leaves_the_order_and_mends_the_calibration(held: Held) -> None:

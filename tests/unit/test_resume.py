@@ -19,6 +19,7 @@ import pytest
 import torch
 from support import incomplete, train_in_process
 
+from components.common.adapter import Card
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json
 from components.common.recipe import Lora, Train, Windows
@@ -42,6 +43,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
         {"quantization": "nf4", "lora": Lora(r=4, dropout=0.1, modules_to_save=["pooler"])},
     ),
     "bf16": ("tiny_llama", {"precision": "bf16"}),
+    "linear probe": ("tiny_bert", {"pooling": "mean"}),
 }
 
 
@@ -119,6 +121,7 @@ def test_it_goes_on_to_the_same_bytes(
         one.stop(step, signal.SIGINT if step == epoch else signal.SIGTERM)
     facts = one.finish()
     assert one.bytes() == one.bytes("undisturbed")
+    assert Card.read(one.folder / "adapter") == Card.read(one.folder / "undisturbed")
     assert told(facts) == told(undisturbed)
     errors = capsys.readouterr().err
     assert re.findall(r"resuming at step (\d+) of (\d+)", errors) == [(str(step), str(3 * epoch)) for step in stops]

@@ -22,7 +22,8 @@ from components.common.provenance import MANIFEST, list_files, read_json
 from components.common.recipe import Lora, Notes, Split, Train, Windows
 from components.download.notes import run as download
 from components.format.classify import run as format_notes
-from components.train.classify import RIDGE, _adapted, run, soft_cross_entropy, softmax_regression
+from components.train.classify import MOVED, _adapted, run
+from components.train.probe import RIDGE, Probe, out_of_fold, soft_cross_entropy, softmax_regression
 from pipelines import profile as profiles
 
 SMALL: dict[str, Any] = {
@@ -159,6 +160,36 @@ def test_mean_pooling_begins_with_a_probe(
     untrained = (classifier.base_logits(prepared).argmax(axis=1) == labels).mean()
     assert probed > 0.6 > untrained
     check_it_reloads(tmp_path, splits)
+
+
+def test_what_began_as_a_probe_goes_half_way_back(
+    tiny_bert: Path, splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half the update of each weight of LoRA, and the middle of both heads."""
+    train, saved = settings(tiny_bert, pooling="mean", epochs=1), {}
+    for moved in (0.0, MOVED, 1.0):
+        monkeypatch.setattr("components.train.classify.MOVED", moved)
+        run(splits, tmp_path / f"{moved}", train)
+        saved[moved] = load_file(tmp_path / f"{moved}/adapter_model.safetensors")
+    for name, half in saved[MOVED].items():
+        if "lora_A" in name:
+            assert torch.equal(half, saved[1.0][name]) and half.abs().max() > 0
+        else:
+            torch.testing.assert_close(half, (saved[0.0][name] + saved[1.0][name]) / 2)
+            assert "pooler" in name or not torch.equal(half, saved[1.0][name])  # mean pooling reads no pooler
+            assert "lora_B" not in name or not saved[0.0][name].any()
+
+
+def test_out_of_fold_logits_know_nothing_of_their_own_notes() -> None:
+    """Labels that have nothing to do with the features: a probe learns them by heart, but not out of fold, also where
+    a note stands there twice in one cluster."""
+    draw = np.random.default_rng(0)
+    states = torch.tensor(draw.normal(size=(100, 200)), dtype=torch.float32).repeat(2, 1)
+    targets = torch.nn.functional.one_hot(torch.tensor(draw.integers(0, 2, 100)), 2).float().repeat(2, 1)
+    known = Probe(states, targets, torch.ones(2)).logits(states)
+    fair = out_of_fold(states, targets, torch.ones(2), np.tile(np.arange(100), 2))
+    assert (known.argmax(dim=1) == targets.argmax(dim=1)).float().mean() > 0.95
+    assert (fair.argmax(dim=1) == targets.argmax(dim=1)).float().mean() < 0.65
 
 
 def test_softmax_regression_is_scikit_learns() -> None:
