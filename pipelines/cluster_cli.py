@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.common.errors import EXIT_DONE, EXIT_INTERRUPTED
+from pipelines.options import Json, emit
 
 if TYPE_CHECKING:
     from pipelines.schedule import Plan
@@ -43,7 +44,7 @@ def submit(
     endpoint: Endpoint = None,
     namespace: Namespace = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its steps until it ends.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Bring a pipeline to the cluster, where it is not the newest version there, and start a run of it.
 
@@ -59,7 +60,6 @@ def submit(
     from pipelines import cluster as clusters
     from pipelines import profile as profiles
     from pipelines import submit as submitting
-    from pipelines.cli import emit
     from pipelines.remote import connect
 
     chosen, place = profiles.load(profile), clusters.load(cluster)

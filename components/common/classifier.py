@@ -141,7 +141,7 @@ def _pool_by_mean(model: Any) -> None:
     """Give a sequence classifier a head that reads mean states and has two rows of logits for each window: as a part of
     the note, and as its beginning."""
     name = head_name(model)
-    if not isinstance(getattr(model, name), torch.nn.Linear):
+    if not isinstance(getattr(model, name, None), torch.nn.Linear):
         raise UserError(f"{type(model).__name__} has no linear head: use pooling 'model'")
     layers = min(POOLED_LAYERS, model.config.num_hidden_layers + 1)
     head = torch.nn.Linear(layers * model.config.hidden_size, 2 * model.config.num_labels, device=model.device)
