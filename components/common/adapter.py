@@ -23,10 +23,11 @@ class Card(BaseModel):
 
     Attributes:
         temperature: of the published adapter's probabilities.
-        temperature_ratio: by how much the temperature that suits the validation notes is too low or too high. They are
-            few, so their temperature is noisy; for the linear probe that training begins with it can be had out of
-            fold from all training notes too, and the two differ in just that noise (a ratio estimator, Cochran 1977,
-            Sampling Techniques, chapter 6).
+        temperature_ratio: what the temperature that suits the validation notes is multiplied by. They are few, so their
+            temperature is noisy; for the linear probe that training begins with it can be had out of fold from all
+            training notes too, and most of what those two differ by is that noise (a ratio estimator, Cochran 1977,
+            Sampling Techniques, chapter 6: of use where both models err on the same notes). Between 1/2 and 2; 1
+            where there is no probe.
     """
 
     recipe: Literal["classify"] = "classify"

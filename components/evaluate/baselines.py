@@ -18,8 +18,7 @@ def majority(train_counts: np.ndarray, notes: int) -> np.ndarray:
 def tfidf(texts: dict[str, list[str]], counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Logits (log probabilities) of TF-IDF over words and word pairs with logistic regression.
 
-    It has what the adapter has: it trains on the rows of `train` and chooses its regularisation by the log loss on
-    `validation`.
+    It trains on the rows of `train` and chooses its regularisation by the log loss on `validation`.
 
     Args:
         texts: train, validation and test -> texts of the notes.

@@ -59,7 +59,6 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     classifier = Classifier(adapter)
     prepared = {name: classifier.prepare(texts[name]) for name in ("validation", "test")}
     logits: dict[str, dict[str, np.ndarray]] = {}
-    ratios = {"after": classifier.card.temperature_ratio, "tfidf": 1.0}
     seconds: dict[str, float] = {}
     say("evaluate", f"scoring {len(texts['test'])} held-out notes after and before training")
     start = time.monotonic()
@@ -69,32 +68,34 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     say("evaluate", "fitting TF-IDF + logistic regression")
     start = time.monotonic()
     logits["tfidf"] = tfidf(texts, counts)
+    temperatures = {name: temperature(logits[name]["validation"], counts["validation"]) for name in ("after", "tfidf")}
+    temperatures["after"] *= classifier.card.temperature_ratio
     seconds["tfidf"] = time.monotonic() - start
     if champion.version:
-        _score_champion(champion, labels, texts, logits, ratios)
+        _score_champion(champion, labels, texts["test"], logits, temperatures)
 
     models: dict[str, dict[str, Any]] = {}
     predicted: dict[str, np.ndarray] = {}
     for name in (n for n in TITLES if n == "majority" or n in logits):
-        scaled, t = None, None
+        scaled = None
         if name == "majority":
             raw = majority(counts["train"], len(held.counts))
         else:
             raw = probabilities(logits[name]["test"])
-        if "validation" in logits.get(name, {}):
-            t = ratios[name] * temperature(logits[name]["validation"], counts["validation"])
-            scaled = probabilities(logits[name]["test"], t)
+        if name in temperatures:
+            scaled = probabilities(logits[name]["test"], temperatures[name])
         predicted[name] = raw.argmax(axis=1)
         models[name] = {"title": TITLES[name], **measure(raw, scaled, held, seed)}
         for entry, label in zip(models[name]["per_class"], labels, strict=True):
             entry["label"] = label
-        if t is not None:
-            models[name] |= {"temperature": t, "temperature_ratio": ratios[name]}
+        if name in temperatures:
+            models[name]["temperature"] = temperatures[name]
         if name in logits:
             models[name]["roc"] = roc(raw, held, labels)
         if name in seconds:
             models[name]["seconds"] = seconds[name]
         refuse_leakage(name, models[name]["metrics"]["accuracy"]["value"], held.ceiling())
+    models["after"]["temperature_ratio"] = classifier.card.temperature_ratio
 
     evaluation = {
         "labels": labels,
@@ -140,11 +141,11 @@ def refuse_leakage(name: str, accuracy: float, ceiling: float) -> None:
 def _score_champion(
     champion: Champion,
     labels: list[str],
-    texts: dict[str, list[str]],
+    texts: list[str],
     logits: dict[str, dict[str, np.ndarray]],
-    ratios: dict[str, float],
+    temperatures: dict[str, float],
 ) -> None:
-    """Add the champion's logits and temperature ratio, if it knows the same labels."""
+    """Add the champion's logits and the temperature that it was published with, if it knows the same labels."""
     say("evaluate", f"scoring the champion, version {champion.version}")
     try:
         folder, _ = download_adapter(f"{champion.name}/{champion.version}", champion.store)
@@ -153,10 +154,8 @@ def _score_champion(
     except UserError as error:
         raise UserError(f"the champion cannot be loaded, mend it or choose another --adapter-name: {error}") from error
     if classifier.card.labels == labels:
-        ratios["champion"] = classifier.card.temperature_ratio
-        logits["champion"] = {
-            part: classifier.logits(classifier.prepare(texts[part])) for part in ("validation", "test")
-        }
+        temperatures["champion"] = classifier.card.temperature
+        logits["champion"] = {"test": classifier.logits(classifier.prepare(texts))}
 
 
 def _write(

@@ -103,7 +103,8 @@ def split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, An
     """70 % train, 10 % validation, 20 % test; whole clusters, stratified by each note's most frequent label.
 
     Raises:
-        UserError: a label is the main one of fewer than ten notes, so that a part of the split would lack it.
+        UserError: a label is the main one of fewer than ten notes, so that a part of the split would lack it,
+            or the notes are near duplicates of too few.
     """
     main = [note["labels"][int(np.argmax(note["counts"]))] for note in notes]
     everywhere = Counter(label for note in notes for label in note["labels"])
@@ -114,6 +115,10 @@ def split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, An
                 f"label '{label}' has {counts[label]} different notes of its own, the split needs {FOLDS}: "
                 "add notes or leave the label out with --label"
             )
+    if (found := len({note["cluster"] for note in notes})) < FOLDS:
+        raise UserError(
+            f"the notes are near duplicates of only {found} different ones, the split needs {FOLDS}: add other notes"
+        )
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     parts: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
     for number, (_, held) in enumerate(folds.split(main, main, [note["cluster"] for note in notes])):

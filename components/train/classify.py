@@ -128,7 +128,7 @@ def check_gpu() -> None:
 
 
 def _decides(splits_digest: str, base_digest: str, settings: Train, precision: Precision) -> dict[str, Any]:
-    """All that decides the bytes of the adapter."""
+    """All that decides the bytes of the adapter, on the same processor with as many threads."""
     return {
         "splits": splits_digest,
         "base": base_digest,
@@ -225,7 +225,7 @@ class _Trainer(Resumable):
         self.tokens = 0
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._average = [p.detach().clone() for p in self._trained]
-        self._start = [p.detach().clone() for p in self._trained]
+        self._start = [p.detach().clone() for p in self._trained] if pooling == "mean" else []
         self.temperature_ratio = 1.0
         self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
 
@@ -241,7 +241,8 @@ class _Trainer(Resumable):
             probe = Probe(states, train.targets, self._weights)
             probe.put_into_head(self.model)
             many = out_of_fold(states, train.targets, self._weights, train.clusters)
-            self.temperature_ratio = train.temperature(many) / held.temperature(probe.logits(of_held))
+            ratio = train.temperature(many) / held.temperature(probe.logits(of_held))
+            self.temperature_ratio = float(np.clip(ratio, 0.5, 2))  # further off, they err on other notes
             _copy(self._trained, self._average)
             _copy(self._trained, self._start)
 
@@ -309,6 +310,8 @@ class _Trainer(Resumable):
         counts = self._held.counts
         over_labels = label_logits(logits, self._held.sets, counts.shape[1])
         metrics = {"eval_loss": float(-(counts * over_labels).sum() / counts.sum())}
+        if not math.isfinite(metrics["eval_loss"]):
+            raise UserError("the validation loss is no longer a number: lower the learning rate")
         if metrics["eval_loss"] < self._best[0]:
             self._best, self._worse = (metrics["eval_loss"], judged), 0
         else:

@@ -114,6 +114,7 @@ def without(column: str) -> Rows:
 RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "missing file": (lambda d: [str(d.folder / "none.csv")], "there is no file .*none.csv: check the path"),
     "a folder": (lambda d: [str(d.folder)], "there is no file .*: check the path"),
+    "a learning rate of zero": (lambda d: ["--learning-rate", "0"], "learning_rate: input should be greater than 0"),
     "missing text column": (
         lambda d: d.file("notes.csv", without("transcription")),
         r"240 x no column 'transcription'\): choose .*--text-column .*\(the columns are medical_specialty, keywords\)",

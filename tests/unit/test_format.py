@@ -137,6 +137,12 @@ def test_a_label_in_one_cluster_only() -> None:
         split(notes, seed=0)
 
 
+def test_copies_of_a_few_notes() -> None:
+    notes = [note(f"{label}{i}", label, 3 * (label == "b") + i % 3) for label in "ab" for i in range(24)]
+    with pytest.raises(UserError, match="near duplicates of only 6 different ones, the split needs 10: add other"):
+        split(notes, seed=0)
+
+
 def test_keywords_are_refused(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     download(notes_csv().as_uri(), tmp_path / "in", Notes(text_column="keywords"))
     with pytest.raises(UserError, match="column 'keywords' names the label in 100% of the rows"):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
 from components.common.adapter import Card
+from components.common.calibration import temperature
 from components.common.classifier import Classifier, Prepared, load_base, pad_batch, predict_logits
 from components.common.dataset import label_counts, read_split
 from components.common.errors import UserError
@@ -23,7 +24,7 @@ from components.common.recipe import Lora, Notes, Split, Train, Windows
 from components.download.notes import run as download
 from components.format.classify import run as format_notes
 from components.train.classify import MOVED, _adapted, run
-from components.train.probe import RIDGE, Probe, out_of_fold, soft_cross_entropy, softmax_regression
+from components.train.probe import RIDGE, Probe, note_states, out_of_fold, soft_cross_entropy, softmax_regression
 from pipelines import profile as profiles
 
 SMALL: dict[str, Any] = {
@@ -156,6 +157,15 @@ def test_mean_pooling_begins_with_a_probe(
     classifier, part = Classifier(tmp_path), read_split(splits, "test")
     labels = label_counts(part, classifier.card.labels).argmax(axis=1)
     prepared = classifier.prepare(part["text"].to_pylist())
+    train_part = read_split(splits, "train")
+    counts = label_counts(train_part, classifier.card.labels)
+    states = note_states(classifier.model, classifier.prepare(train_part["text"].to_pylist()), 0, "fp32")
+    fair = out_of_fold(states, torch.tensor(counts / counts.sum(axis=1, keepdims=True)).float(), torch.ones(3),
+                       train_part["cluster"].to_numpy())  # fmt: skip
+    held = read_split(splits, "validation")
+    few = classifier.logits(classifier.prepare(held["text"].to_pylist()))
+    ratio = temperature(fair.double().numpy(), counts) / temperature(few, label_counts(held, classifier.card.labels))
+    assert classifier.card.temperature_ratio == pytest.approx(min(max(ratio, 0.5), 2), rel=0.02)
     probed = (classifier.logits(prepared).argmax(axis=1) == labels).mean()
     untrained = (classifier.base_logits(prepared).argmax(axis=1) == labels).mean()
     assert probed > 0.6 > untrained
