@@ -107,7 +107,6 @@ def run(
         "adapter_name": adapter_name,
         "store": as_uri(store),
     }
-    profiles.check(settings, form)
     from pipelines import local
 
     status, summary = local.run(settings, {k: v for k, v in form.items() if v is not None}, home, verbose)

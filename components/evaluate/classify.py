@@ -68,9 +68,9 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     say("evaluate", "fitting TF-IDF + logistic regression")
     start = time.monotonic()
     logits["tfidf"] = tfidf(texts, counts)
+    seconds["tfidf"] = time.monotonic() - start
     temperatures = {name: temperature(logits[name]["validation"], counts["validation"]) for name in ("after", "tfidf")}
     temperatures["after"] *= classifier.card.temperature_ratio
-    seconds["tfidf"] = time.monotonic() - start
     if champion.version:
         _score_champion(champion, labels, texts["test"], logits, temperatures)
 

@@ -13,6 +13,9 @@ def preflight(
     source: str,
     base_model: str,
     quantization: str,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
     adapter_name: str,
     train: dict,
     resources: dict,
@@ -20,14 +23,21 @@ def preflight(
 ) -> NamedTuple(
     "Found", dataset_digest=str, base_digest=str, champion_version=str, champion_etag=str, code_version=str
 ):
-    """Check store, data, base model and memory; name data, base model and today's champion."""
+    """Check settings, store, data, base model and memory; name data, base model and today's champion."""
     from collections import namedtuple
 
     from components.common.recipe import Resources, Train
     from components.common.steps import step
     from components.preflight.checks import run
 
-    settings = {**train, "base_model": base_model, "quantization": quantization}
+    form = {
+        "base_model": base_model,
+        "quantization": quantization,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
     with step("preflight", store) as facts:
-        facts |= run(source, store, adapter_name, Train.model_validate(settings), Resources.model_validate(resources))
+        settings = Train.model_validate({**train, **form})
+        facts |= run(source, store, adapter_name, settings, Resources.model_validate(resources))
     return namedtuple("Found", facts)(**facts)

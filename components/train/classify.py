@@ -183,9 +183,13 @@ class _Part(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.targets)
 
+    def over_labels(self, logits: np.ndarray) -> np.ndarray:
+        """Log probabilities of the labels, shape (notes, labels), from logits over label sets, shape (notes, sets)."""
+        return label_logits(logits, self.sets, self.counts.shape[1])
+
     def temperature(self, logits: torch.Tensor) -> float:
         """The best temperature for logits over label sets, shape (notes, sets)."""
-        return temperature(label_logits(logits.double().numpy(), self.sets, self.counts.shape[1]), self.counts)
+        return temperature(self.over_labels(logits.double().numpy()), self.counts)
 
     def __getitem__(self, index: int) -> tuple[list[list[int]], torch.Tensor]:
         windows = self.prepared.windows[index]
@@ -308,8 +312,7 @@ class _Trainer(Resumable):
         logits = predict_logits(self.model, self._held.prepared, self._pad, self._precision)
         _copy(now, self._trained)
         counts = self._held.counts
-        over_labels = label_logits(logits, self._held.sets, counts.shape[1])
-        metrics = {"eval_loss": float(-(counts * over_labels).sum() / counts.sum())}
+        metrics = {"eval_loss": float(-(counts * self._held.over_labels(logits)).sum() / counts.sum())}
         if not math.isfinite(metrics["eval_loss"]):
             raise UserError("the validation loss is no longer a number: lower the learning rate")
         if metrics["eval_loss"] < self._best[0]:

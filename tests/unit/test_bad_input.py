@@ -114,7 +114,6 @@ def without(column: str) -> Rows:
 RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "missing file": (lambda d: [str(d.folder / "none.csv")], "there is no file .*none.csv: check the path"),
     "a folder": (lambda d: [str(d.folder)], "there is no file .*: check the path"),
-    "a learning rate of zero": (lambda d: ["--learning-rate", "0"], "learning_rate: input should be greater than 0"),
     "missing text column": (
         lambda d: d.file("notes.csv", without("transcription")),
         r"240 x no column 'transcription'\): choose .*--text-column .*\(the columns are medical_specialty, keywords\)",
@@ -196,6 +195,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ),
     "quantization int3": (lambda d: ["--quantization", "int3"], "quantization: input should be 'none' or 'nf4'"),
     "no epochs": (lambda d: ["--epochs", "0"], "epochs: input should be greater than or equal to 1"),
+    "a learning rate of zero": (lambda d: ["--learning-rate", "0"], "learning_rate: input should be greater than 0"),
     "an adapter name with a slash": (lambda d: ["--adapter-name", "a/b"], "use small letters, digits and hyphens"),
     "store that cannot be written": (
         lambda d: ["--store", d.file("store-is-a-file", "")[0]],
