@@ -1,4 +1,4 @@
-"""The classify pipeline: preflight -> download -> format -> train -> evaluate -> gate -> publish."""
+"""The classify pipeline: preflight -> download -> format -> lookup -> train -> evaluate -> gate -> publish."""
 
 from typing import get_args
 
@@ -7,13 +7,14 @@ from kfp.dsl.graph_component import GraphComponent
 
 from components.common.recipe import Profile, Quantization
 from components.download.component import download
-from components.evaluate.component import evaluate_classifier, gate
+from components.evaluate.component import evaluate_classifier
 from components.format.component import format_notes
 from components.preflight.component import preflight
-from components.publish.component import publish, summarise
+from components.publish.component import summarise
 from components.train.component import train_classifier
 from pipelines.cluster import Cluster
-from pipelines.place import Place, config
+from pipelines.ending import gate_and_publish, something_new
+from pipelines.place import Place, add_choices, config
 
 CHOICES = {"quantization": get_args(Quantization)}  # drop-downs on the run form
 
@@ -80,52 +81,39 @@ def build(profile: Profile, cluster: Cluster | None = None) -> GraphComponent:
                 store=store,
             )
             place(splits, "format")
-            trained = train_classifier(
-                splits=splits.output,
-                base_model=base_model,
-                base_digest=found.outputs["base_digest"],
-                code_version=found.outputs["code_version"],
-                quantization=quantization,
-                epochs=epochs,
-                learning_rate=learning_rate,
-                seed=seed,
-                train=train_section,
-                store=store,
-            )
-            place(trained, "train")
-            scored = evaluate_classifier(
-                splits=splits.output,
-                adapter=trained.outputs["adapter"],
-                adapter_name=adapter_name,
-                code_version=found.outputs["code_version"],
-                champion_version=found.outputs["champion_version"],
-                champion_etag=found.outputs["champion_etag"],
-                seed=seed,
-                store=store,
-            )
-            place(scored, "evaluate")
-            decided = gate(
-                splits=splits.output,
-                adapter=trained.outputs["adapter"],
-                evaluation=scored.outputs["evaluation"],
-                adapter_name=adapter_name,
-                thresholds=profile.gate.model_dump(),
-                store=store,
-            )
-            place(decided, "gate")
-            with dsl.If(decided.outputs["Output"] == "pass"):
-                published = publish(
+            with something_new(place, splits.output, found.outputs, adapter_name, store):
+                trained = train_classifier(
                     splits=splits.output,
-                    adapter=trained.outputs["adapter"],
-                    evaluation=scored.outputs["evaluation"],
-                    verdict=decided.outputs["verdict"],
-                    adapter_name=adapter_name,
+                    base_model=base_model,
+                    base_digest=found.outputs["base_digest"],
+                    code_version=found.outputs["code_version"],
+                    quantization=quantization,
+                    epochs=epochs,
+                    learning_rate=learning_rate,
+                    seed=seed,
+                    train=train_section,
                     store=store,
                 )
-                place(published, "publish")
+                place(trained, "train")
+                scored = evaluate_classifier(
+                    splits=splits.output,
+                    adapter=trained.outputs["adapter"],
+                    adapter_name=adapter_name,
+                    code_version=found.outputs["code_version"],
+                    champion_version=found.outputs["champion_version"],
+                    champion_etag=found.outputs["champion_etag"],
+                    seed=seed,
+                    store=store,
+                )
+                place(scored, "evaluate")
+                gate_and_publish(
+                    place,
+                    splits.output,
+                    trained.outputs["adapter"],
+                    scored.outputs["evaluation"],
+                    adapter_name,
+                    profile.gate.model_dump(),
+                    store,
+                )
 
-    for name, choices in CHOICES.items():  # kfp 2.17 has the field, but refuses Literal in a signature
-        literals = classify.pipeline_spec.root.input_definitions.parameters[name].literals
-        for choice in choices:
-            literals.add(string_value=choice)
-    return classify
+    return add_choices(classify, CHOICES)

@@ -1,11 +1,11 @@
-"""`clinadapt`: run, compile, submit, schedule, estimate, predict, review, mirror, registry."""
+"""`clinadapt`: run, compile, submit, schedule, trainjob, estimate, predict, review, mirror, registry."""
 
 from __future__ import annotations
 
 import sys
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,11 @@ from components.common.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_GATE_SAID_N
 from pipelines import cluster_cli, registry_cli
 from pipelines.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 
+if TYPE_CHECKING:
+    from pipelines.profile import AnyProfile
+
 app = typer.Typer(
-    help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run classify",
+    help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run instruct",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -26,19 +29,29 @@ app.add_typer(registry_cli.app, name="registry")
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")]
 AdapterName = Annotated[
     str,
-    typer.Option("--adapter", "-a", help="A name (its champion answers), name/version, or the URI of a version."),
+    typer.Option(
+        "--adapter",
+        "-a",
+        help="A name (its champion answers), name/version, or the URI of a version.",
+        envvar="CLINADAPT_ADAPTER",
+    ),
 ]
 COMPILED = Path("pipelines/compiled")  # kept, for the default cluster
 
 
 def main() -> None:
-    """Entry point: a user's error is one line on standard error and exit status 2."""
+    """Entry point: a user's error is one line on standard error and exit status 2; with --json also one of JSON.
+
+    Without --json Typer itself shows what is wrong with the options, in a box.
+    """
+    as_json = "--json" in sys.argv
     try:
-        app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if "--json" in sys.argv:
-            emit({"error": str(error)})
+        raise SystemExit(app(standalone_mode=not as_json))
+    except (UserError, typer.TyperException) as error:
+        message = str(error) if isinstance(error, UserError) else error.format_message()
+        print(f"error: {message}", file=sys.stderr)
+        if as_json:
+            emit({"error": message})
         raise SystemExit(EXIT_BAD_INPUT) from None
 
 
@@ -53,15 +66,32 @@ def clinadapt(
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="What to train: classify (note -> specialty).")],
-    source: Annotated[
-        str | None,
+    recipe: Annotated[
+        str,
+        typer.Argument(help="What to train: instruct (note + instruction -> answer) or classify (note -> specialty)."),
+    ],
+    sources: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="Notes: a path, or file://, https://, s3://, hf://org/name, builtin://cases?rows=800&seed=7."
+            metavar="[SOURCE]...",
+            help="Data: a path, or file://, https://, s3://, hf://org/name, builtin://cases?rows=800&seed=7. For "
+            "instruct one or more, each with its kind: cases=, notes= (the default), triples=, chat=, alpaca=, pairs= "
+            "or preferences=.",
         ),
     ] = None,
-    profile: ProfileName = "cpu-demo",
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", "-p", help="A profile's name, or the path of a .yaml file.", show_default="the recipe's demo"
+        ),
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column with the text of the note.")] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="instruct: what to do with each of the pairs; may name columns in {braces}.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="instruct: rules (offline), or llm at CLINADAPT_TEACHER_URL.")
+    ] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Keep only this label; repeat for more.")] = None,
     top_labels: Annotated[int | None, typer.Option(help="Keep only the so many most frequent labels.")] = None,
@@ -78,9 +108,12 @@ def run(
 ) -> None:
     """Run a whole pipeline on this machine: the same components that run on a cluster.
 
-    Exit status: 0 published, 2 bad input, 3 the gate said no, 75 interrupted (the same command goes on).
+    Exit status: 0 published, or nothing new since; 2 bad input, 3 the gate said no, 75 interrupted (the same command
+    goes on).
 
-        clinadapt run classify                                   # built-in notes, a few minutes
+        clinadapt run instruct                                   # built-in cases, a few minutes
+
+        clinadapt run instruct notes=notes.csv --profile t4-phi2
 
         clinadapt run classify notes.csv --profile cpu-minilm --top-labels 5
 
@@ -88,14 +121,15 @@ def run(
     """
     from pipelines import profile as profiles
 
+    profile = profile or profiles.DEMOS.get(recipe, recipe)
     settings = profiles.load(profile)
     if recipe != settings.recipe:
         raise UserError(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
     form = {
-        "source": as_uri(source) if source else None,
-        "text_column": text_column,
+        **_data(recipe, sources or [], text_column, instruction),
+        "teacher": teacher,
         "label_column": label_column,
         "labels": label or None,
         "top_labels": top_labels,
@@ -107,26 +141,49 @@ def run(
         "adapter_name": adapter_name,
         "store": as_uri(store),
     }
+    given = {name: value for name, value in form.items() if value is not None}
     from pipelines import local
 
-    status, summary = local.run(settings, {k: v for k, v in form.items() if v is not None}, home, verbose)
-    _tell(status, summary, adapter_name or settings.adapter_name, store)
+    status, summary = local.run(settings, given, home, verbose)
+    _tell(status, summary, settings, adapter_name or settings.adapter_name, store)
     if as_json:
         emit(_result(summary))
     raise typer.Exit(status)
 
 
 def _result(summary: dict[str, Any]) -> dict[str, Any]:
-    gate = summary["steps"].get("gate", {}).get("facts", {})
+    judged = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
+    facts = judged.get("facts", {})
     keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "log")
     return {
-        "run_key": gate.get("version"),
+        "run_key": facts.get("version"),
         **{key: summary[key] for key in keys},
-        "metrics": gate.get("metrics", {}),
+        "metrics": facts.get("metrics", {}),
     }
 
 
-def _tell(status: int, summary: dict[str, Any], name: str, store: str) -> None:
+def _data(recipe: str, sources: list[str], text_column: str | None, instruction: str | None) -> dict[str, Any]:
+    """What the run form of a recipe calls its data."""
+    if recipe == "classify":
+        if len(sources) > 1:
+            raise UserError("classify reads one source: put the notes into one file")
+        return {"source": as_uri(sources[0]) if sources else None, "text_column": text_column}
+    from components.common.instruct_recipe import COLUMNS
+
+    read = []
+    for source in sources:
+        named, _, place = source.partition("=")
+        kind = next((kind for kind in COLUMNS if kind == named), None)
+        entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(place if kind else source)}
+        if text_column and entry["kind"] in ("cases", "notes"):
+            entry["columns"] = {"text": text_column}
+        if kind == "pairs":
+            entry["instruction"] = instruction or ""
+        read.append(entry)
+    return {"sources": read or None}
+
+
+def _tell(status: int, summary: dict[str, Any], settings: AnyProfile, name: str, store: str) -> None:
     """The outcome and the next step, for a person."""
     from rich.console import Console
 
@@ -137,7 +194,11 @@ def _tell(status: int, summary: dict[str, Any], name: str, store: str) -> None:
         console.print(f"report   {summary['report_uri']}", markup=False)
     if status == EXIT_DONE:
         console.print(f"adapter  {summary['adapter_uri']}", markup=False)
-        console.print(f"next     clinadapt review --adapter {name} --store {store}", markup=False)
+        place = f"--adapter {name} --store {store}"
+        console.print(f"next     clinadapt review {place}", markup=False)
+        if settings.recipe == "instruct":
+            ask = f'clinadapt predict {place} --note FILE --ask "Which drugs does the patient take?"'
+            console.print(f"or       {ask}", markup=False)
     elif status == EXIT_INTERRUPTED:
         console.print("interrupted: run the same command again, finished steps are kept", style="bold yellow")
     elif status == EXIT_BAD_INPUT:
@@ -173,6 +234,7 @@ def compile_pipelines(
 
 app.command("submit")(cluster_cli.submit)
 app.add_typer(cluster_cli.schedule, name="schedule")
+app.command("trainjob")(cluster_cli.trainjob)
 app.command("mirror-list")(cluster_cli.mirror_list)
 
 
@@ -180,27 +242,19 @@ app.command("mirror-list")(cluster_cli.mirror_list)
 def estimate(
     profile: ProfileName = "cpu-demo",
     base_model: Annotated[str | None, typer.Option(help="Another base model than the profile's.")] = None,
-    labels: Annotated[int, typer.Option(help="How many labels the head has.")] = 5,
+    labels: Annotated[int, typer.Option(help="How many labels the head has (classify).")] = 5,
     as_json: Json = False,
 ) -> None:
     """How much memory training needs, by part: full fine-tuning, LoRA and QLoRA side by side.
 
     Reads configuration and safetensors headers only; the weights are not downloaded.
     """
-    from components.common.base_model import describe
-    from components.preflight.checks import machine_memory
-    from components.preflight.memory import estimate as estimate_memory
     from pipelines import profile as profiles
-    from pipelines.table import memory_table
+    from pipelines.estimates import of_profile
 
-    settings = profiles.load(profile)
-    train = settings.train.model_copy(update={"base_model": as_uri(base_model)} if base_model else {})
-    gpu = settings.train_resources.gpu > 0
-    have = settings.train_resources.gpu_memory_gib * 2**30 if gpu else machine_memory()
-    result = estimate_memory(describe(train.base_model), train, labels, "cuda" if gpu else "cpu")
-    memory_table(result, have)
+    result = of_profile(profiles.load(profile), as_uri(base_model) if base_model else None, labels)
     if as_json:
-        emit({"profile": settings.name, "base_model": train.base_model, "available_bytes": have, **result})
+        emit(result)
 
 
 @app.command()
@@ -211,6 +265,8 @@ def predict(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Many notes: .csv, .jsonl or .parquet (also compressed).")] = None,
     text_column: Annotated[str, typer.Option(help="Column of --file with the note.")] = "transcription",
+    ask: Annotated[str | None, typer.Option(help="What an instruct adapter shall do with the note.")] = None,
+    ask_column: Annotated[str | None, typer.Option(help="Column of --file with what to ask, not --ask.")] = None,
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
@@ -219,22 +275,19 @@ def predict(
     clinadapt predict --adapter demo-specialty --note note.txt
 
     clinadapt predict --adapter demo-specialty --file notes.csv > answers.csv
+
+    An instruct adapter writes its answer as it comes:
+
+    clinadapt predict --adapter demo-instruct --note note.txt --ask "Which drugs were given?"
     """
     if (note is None) == (file is None):
         raise UserError("give either --note FILE or --file FILE")
-    place = note or file
-    if str(place) != "-" and not place.is_file():  # type: ignore[union-attr]
-        raise UserError(f"there is no file {place}: check the path")
-    from components.review.answers import Answerer
+    if ask_column is not None and (note or ask is not None):
+        raise UserError("--ask-column belongs to --file and stands in place of --ask: give one of them")
     from pipelines import answers
 
     try:
-        answerer = Answerer(adapter, as_uri(store))
-        print(f"answering: {answerer.uri}", file=sys.stderr)
-        if note:
-            answers.one(answerer, note, as_json)
-        else:
-            answers.many(answerer, file, text_column, as_json)  # type: ignore[arg-type]
+        answers.predict(adapter, as_uri(store), note, file, text_column, ask, ask_column, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
@@ -248,7 +301,9 @@ def review(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
 ) -> None:
-    """Open the page where people try an adapter: paste a note, see the prediction, flag what is wrong.
+    """Open the page where people try an adapter: paste a note, see what it answers, flag what is wrong.
+
+    An instruct adapter is asked in the reader's own words or with an example, and answers as it writes.
 
     On another address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
     """

@@ -14,16 +14,24 @@ from kubernetes.utils.quantity import parse_quantity
 from pydantic import Field, field_validator, model_validator
 
 from components.common.image import IMAGE
-from components.common.recipe import Profile, Section
+from components.common.recipe import Section
 from pipelines import named
+from pipelines.profile import AnyProfile
 
-Step = Literal["preflight", "download", "synthesize", "format", "train", "evaluate", "gate", "publish", "summarise"]
+Step = Literal[
+    "preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate", "gate",
+    "publish", "summarise",
+]  # fmt: skip
 WITH_BASE_MODEL: tuple[Step, ...] = (
+    "pretrain",
     "train",
+    "prefer",
     "evaluate",
     "publish",
 )  # the steps that load it, on a GPU where there is one
-RETRIED: tuple[Step, ...] = ("download", "format", "train", "evaluate", "publish")  # the others take seconds
+RETRIED: tuple[Step, ...] = ("download", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
+SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # where a step has its volumes
+_TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
 DIGEST = r"@sha256:[0-9a-f]{64}$"
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # of a Kubernetes object
 _QUANTITY = r"^[1-9][0-9]*(Mi|Gi|Ti)$"
@@ -139,7 +147,10 @@ class Timeouts(Section):
     download: int = Field(default=4 * 3600, ge=60)
     synthesize: int = Field(default=12 * 3600, ge=60)
     format: int = Field(default=2 * 3600, ge=60)
+    lookup: int = Field(default=900, ge=60)
+    pretrain: int = Field(default=24 * 3600, ge=60)
     train: int = Field(default=24 * 3600, ge=60)
+    prefer: int = Field(default=12 * 3600, ge=60)
     evaluate: int = Field(default=6 * 3600, ge=60)
     gate: int = Field(default=900, ge=60)
     publish: int = Field(default=2 * 3600, ge=60)
@@ -150,8 +161,22 @@ STORE = Secret(
     name="clinadapt-store",
     keys=["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"],
 )
-HUB = Secret(name="clinadapt-hub", keys=["HF_TOKEN"], steps=["preflight", "download", *WITH_BASE_MODEL])
-TEACHER = Secret(name="clinadapt-teacher", keys=["CLINADAPT_TEACHER_KEY"], steps=["preflight", "synthesize"])
+HUB = Secret(name="clinadapt-hub", keys=["HF_TOKEN"], steps=["preflight", "download", "format", *WITH_BASE_MODEL])
+TEACHER = Secret(
+    name="clinadapt-teacher",
+    keys=["CLINADAPT_TEACHER_URL", "CLINADAPT_TEACHER_MODEL", "CLINADAPT_TEACHER_KEY"],
+    steps=["preflight", "synthesize"],
+)
+JUDGE = Secret(
+    name="clinadapt-judge",
+    keys=["CLINADAPT_JUDGE_URL", "CLINADAPT_JUDGE_MODEL", "CLINADAPT_JUDGE_KEY"],
+    steps=["evaluate"],
+)
+MODEL_REGISTRY = Secret(
+    name="clinadapt-model-registry",
+    keys=["CLINADAPT_MODEL_REGISTRY_URL", "CLINADAPT_MODEL_REGISTRY_TOKEN"],
+    steps=["publish"],
+)
 SIGNING = Secret(name="clinadapt-signing", keys=["CLINADAPT_SIGNING_KEY"], steps=["publish"])
 
 
@@ -184,7 +209,7 @@ class Cluster(Section):
     service_account: str = ""
     image_pull_secrets: list[str] = []
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    secrets: list[Secret] = [STORE, HUB, TEACHER, SIGNING]
+    secrets: list[Secret] = [STORE, HUB, TEACHER, JUDGE, MODEL_REGISTRY, SIGNING]
     ca_bundle: ConfigMapKey | None = None
     shared_memory: str = Field(default="1Gi", pattern=_QUANTITY)
     scratch: Scratch = Scratch()
@@ -213,8 +238,25 @@ class Cluster(Section):
                 raise ValueError(f"digests_only: name {nodes.image} by its digest, name@sha256:...")
         return self
 
+    def secrets_of(self, step: Step) -> list[Secret]:
+        """The secrets that a step gets."""
+        return [secret for secret in self.secrets if not secret.steps or step in secret.steps]
 
-def scratch_size(profile: Profile, cluster: Cluster) -> str:
+    def pod_labels(self, component: str) -> dict[str, str]:
+        """On every pod of a component."""
+        return {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": component, **self.labels}
+
+    def environment(self, step: Step) -> dict[str, str]:
+        """Where a step finds scratch, base models and certificates."""
+        found = {}
+        if step in WITH_BASE_MODEL:
+            found = {"TMPDIR": SCRATCH, "CLINADAPT_CACHE": MODELS if self.model_cache else f"{SCRATCH}/models"}
+        if self.ca_bundle:
+            found |= dict.fromkeys(_TRUST, f"{CA}/{self.ca_bundle.key}")
+        return found
+
+
+def scratch_size(profile: AnyProfile, cluster: Cluster) -> str:
     """Size of the scratch volume, from the memory that the estimate is held against.
 
     A base model that fits there in 16 bits or more takes as much on disk at most; one that fits in 4 bits takes four
@@ -224,7 +266,7 @@ def scratch_size(profile: Profile, cluster: Cluster) -> str:
         return cluster.scratch.size
     resources = profile.train_resources
     memory = resources.gpu_memory_gib * 2**30 if resources.gpu else float(parse_quantity(resources.memory))
-    widest = 4 if profile.train.quantization == "nf4" else 1
+    widest = 4 if profile.training.quantization == "nf4" else 1
     return f"{math.ceil((memory * widest + _ROOM) / 2**30)}Gi"
 
 

@@ -1,4 +1,4 @@
-"""The commands that talk to a cluster: submit, schedule plan, apply and status; and what a site has to mirror."""
+"""The commands for a cluster: submit, schedule plan, apply and status, trainjob; and what a site has to mirror."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.common.errors import EXIT_DONE, EXIT_INTERRUPTED
-from pipelines.options import Json, emit
+from components.common.store import os_errors
+from pipelines.options import Json, Stage, StoreUri, emit
 
 if TYPE_CHECKING:
     from pipelines.schedule import Plan
@@ -48,8 +49,8 @@ def submit(
 ) -> None:
     """Bring a pipeline to the cluster, where it is not the newest version there, and start a run of it.
 
-    Exit status: 0 started (with --follow: published), 1 a step failed, 2 bad input or no cluster, 3 the gate said no,
-    75 no longer followed (the run goes on).
+    Exit status: 0 started (with --follow: published, or nothing new), 1 a step failed, 2 bad input or no cluster,
+    3 the gate said no, 75 no longer followed (the run goes on).
 
         clinadapt submit -p cpu-demo --endpoint http://localhost:8080 --follow
 
@@ -134,6 +135,54 @@ def status_of_schedules(endpoint: Endpoint = None, namespace: Namespace = None) 
     for row in schedules.status(connect(endpoint, namespace)):
         table.add_row(*row)
     Console().print(table)
+
+
+def trainjob(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")],
+    splits: Annotated[
+        str, typer.Option(help="What format wrote, s3://...: the URI of its output `splits` in the KFP UI.")
+    ],
+    cluster: ClusterName = "default",
+    nodes: Annotated[int, typer.Option(help="How many; each has what train_resources of the profile says.", min=1)] = 2,
+    stage: Annotated[Stage, typer.Option(help="What is trained.")] = "instruct",
+    base_model: Annotated[
+        str | None, typer.Option(help="Another one than the profile's; after pretrain the one that its log tells.")
+    ] = None,
+    runtime: Annotated[
+        str, typer.Option(help="A ClusterTrainingRuntime with torch policy and a container `node`.")
+    ] = "torch-distributed",
+    store: StoreUri = "s3://clinadapt",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The .yaml file.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Render a TrainJob of Kubeflow Trainer 2.2 or later: training on several nodes, with the settings of a run.
+
+    clinadapt trainjob -p a100x4-llama3-8b --splits s3://clinadapt/... --stage pretrain --nodes 2 | kubectl apply -f -
+
+    The result goes to trained/<name> in the store. The same command renders the same name, and a TrainJob that was
+    stopped goes on from its checkpoint.
+    """
+    import yaml
+
+    from pipelines import cluster as clusters
+    from pipelines import profile as profiles
+    from pipelines import trainjob as rendering
+
+    manifest = rendering.render(
+        profiles.load(profile), clusters.load(cluster), nodes, splits, store, stage, base_model, runtime
+    )
+    text = yaml.safe_dump(manifest, sort_keys=False)
+    if output:
+        with os_errors(f"cannot write {output}"):
+            output.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    print(
+        f"result   {store.rstrip('/')}/trained/{manifest['metadata']['name']}\n"
+        f"a step   {rendering.packs_a_step(manifest)} packs on all nodes together; batch_size counts for each process",
+        file=sys.stderr,
+    )
 
 
 def mirror_list(cluster: ClusterName = "airgap") -> None:

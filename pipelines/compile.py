@@ -1,16 +1,37 @@
-"""Compile a profile's pipeline to the IR that a cluster runs."""
+"""A profile's pipeline, and the IR of it that a cluster runs."""
 
+import re
 from pathlib import Path
 
 from kfp import compiler
+from kfp.dsl.graph_component import GraphComponent
 
+from components.common.instruct_recipe import InstructProfile
 from components.common.recipe import Profile
-from pipelines.classify import build
+from pipelines import classify, instruct
 from pipelines.cluster import Cluster
+from pipelines.profile import AnyProfile
 
 
-def compile_profile(profile: Profile, cluster: Cluster, folder: Path) -> Path:
+def build(profile: AnyProfile, cluster: Cluster | None = None) -> GraphComponent:
+    """The pipeline of the profile's recipe; for this machine when there is no cluster."""
+    if isinstance(profile, Profile):
+        return classify.build(profile, cluster)
+    return instruct.build(profile, cluster)
+
+
+def compile_profile(profile: AnyProfile, cluster: Cluster, folder: Path) -> Path:
     """Write `<recipe>-<profile>.yaml` into `folder` and return its path."""
     path = folder / f"{profile.recipe}-{profile.name}.yaml"
-    compiler.Compiler().compile(build(profile, cluster), str(path))
+    pipeline = build(profile, cluster)
+    compiler.Compiler().compile(pipeline, str(path))
+    if isinstance(profile, InstructProfile):
+        _put_in_order(path, profile)
     return path
+
+
+def _put_in_order(path: Path, profile: InstructProfile) -> None:
+    """The comment on the run form shows the sources; protobuf gives their keys in another order each time."""
+    shown = [dict(sorted(source.model_dump(exclude_defaults=True).items())) for source in profile.sources]
+    text = re.sub(r"(?m)^(#    sources: list ).*$", lambda line: f"{line[1]}[Default: {shown}]", path.read_text())
+    path.write_text(text)

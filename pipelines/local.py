@@ -20,18 +20,18 @@ from kfp import local
 from rich.console import Console
 from rich.status import Status
 
-from components.common.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED
-from components.common.recipe import Profile
+from components.common.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
 from components.common.steps import MARK, RUN
 from components.common.store import open_store, os_errors
 from components.publish.summary import collect
 from components.publish.summary import run as write_summary
-from pipelines.classify import build
+from pipelines.compile import build
+from pipelines.profile import AnyProfile
 
 _GRACE = 30  # seconds to save the state of training, as on a cluster
 
 
-def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) -> tuple[int, dict[str, Any]]:
+def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: bool) -> tuple[int, dict[str, Any]]:
     """Run the pipeline of a profile with `arguments` in place of its defaults.
 
     Every step runs in a process of its own. What a finished step wrote is kept in `home`, so that the same command
@@ -46,6 +46,9 @@ def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) 
     Returns:
         (exit status, summary of the run with `log`).
     """
+    pipeline = build(profile)
+    for argument in arguments.keys() - pipeline.pipeline_func.__annotations__.keys():
+        raise UserError(f"--{argument.replace('_', '-')} is no setting of {profile.recipe}: leave it out")
     name = f"{profile.recipe}-{profile.name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     os.environ[RUN] = name
     log = home / "logs" / f"{name}.txt"
@@ -60,7 +63,7 @@ def run(profile: Profile, arguments: dict[str, Any], home: Path, verbose: bool) 
             cache_root=str(home / "cache"),
         )
         try:
-            build(profile)(**arguments)
+            pipeline(**arguments)
             state, status = "SUCCEEDED", EXIT_DONE
         except KeyboardInterrupt:
             state, status = "CANCELLED", EXIT_INTERRUPTED

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.common.image import IMAGE
+from components.common.recipe import Profile
 from pipelines import profile as profiles
 from pipelines.cluster import Cluster
 
-PYTHON = "python:3.11-slim-bookworm"  # of images/cpu.Containerfile
+PYTHON = "python:3.11-slim-bookworm"  # of images/Containerfile
+VLLM = "vllm/vllm-openai:v0.26.0"  # of manifests/components/serving
 
 
 def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
@@ -19,9 +21,11 @@ def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     yield "image", cluster.cpu.image, "steps without a GPU"
     yield "image", cluster.gpu.image, "train, evaluate and publish on a GPU"
     yield "image", IMAGE.replace("/cpu:", "/review:"), "review page; its digest stands in manifests/overlays/airgap"
+    yield "image", VLLM, "manifests/components/serving, where you use it"
     yield "image", PYTHON, "builds of the images above"
     for name in profiles.names():
-        base_model = profiles.load(name).train.base_model
+        profile = profiles.load(name)
+        base_model = (profile.train if isinstance(profile, Profile) else profile.instruct).base_model
         if base_model.startswith("hf://"):
             yield "model", base_model, f"profile {name}"
         elif base_model.startswith("builtin://"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 HOME = Path(".clinadapt")
 DEFAULT_STORE = str(HOME / "store")
+
+Stage = Literal["pretrain", "instruct"]  # of training, which several nodes can share
 
 Json = Annotated[
     bool,

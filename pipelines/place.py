@@ -1,21 +1,35 @@
 """Put a task where the profile and the cluster's settings say: image, resources, nodes, secrets, volumes, limits."""
 
+import re
+
 from kfp import dsl, kubernetes
+from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.structures import ResourceSpec
 
-from components.common.recipe import Profile
+from components.common.provenance import IMAGE
 from components.common.steps import RUN
-from pipelines.cluster import RETRIED, WITH_BASE_MODEL, Cluster, GpuNodes, Nodes, Step, scratch_size
+from pipelines.cluster import (
+    CA,
+    DIGEST,
+    MODELS,
+    RETRIED,
+    SCRATCH,
+    WITH_BASE_MODEL,
+    Cluster,
+    GpuNodes,
+    Nodes,
+    Step,
+    scratch_size,
+)
+from pipelines.profile import AnyProfile
 
-CACHED: tuple[Step, ...] = ("download", "format", "train", "evaluate")
-SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"
-TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+CACHED: tuple[Step, ...] = ("download", "synthesize", "format", "pretrain", "train", "prefer", "evaluate")
 
 
 class Place:
     """Places the tasks of one pipeline. Without a cluster, as in a local run, only cache and GPU are told."""
 
-    def __init__(self, profile: Profile, cluster: Cluster | None) -> None:
+    def __init__(self, profile: AnyProfile, cluster: Cluster | None) -> None:
         self.profile, self.cluster = profile, cluster
 
     def __call__(self, task: dsl.PipelineTask, step: Step) -> None:
@@ -26,14 +40,16 @@ class Place:
         if self.cluster:
             nodes = self.cluster.gpu if gpu else self.cluster.cpu
             self._container(task, step, nodes)
+            if re.search(DIGEST, nodes.image):
+                environment[IMAGE] = nodes.image
             _nodes(task, nodes)
             _pod(task, step, self.cluster)
             _secrets(task, step, self.cluster)
             if heavy:
-                environment |= _volumes(task, self.cluster, scratch_size(self.profile, self.cluster))
+                _volumes(task, self.cluster, scratch_size(self.profile, self.cluster))
             if ca := self.cluster.ca_bundle:
                 kubernetes.use_config_map_as_volume(task, ca.config_map, CA)
-                environment |= dict.fromkeys(TRUST, f"{CA}/{ca.key}")
+            environment |= self.cluster.environment(step)
         task.container_spec.env = environment or None
 
     def _container(self, task: dsl.PipelineTask, step: Step, nodes: Nodes) -> None:
@@ -55,6 +71,15 @@ def config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
     return dsl.PipelineConfig(
         ttl_seconds_after_finished=cluster.keep_seconds, active_deadline_seconds=cluster.deadline_seconds
     )
+
+
+def add_choices(pipeline: GraphComponent, choices: dict[str, tuple[str, ...]]) -> GraphComponent:
+    """Make these parameters drop-downs on the run form. kfp 2.17 has the field, but refuses Literal in a signature."""
+    for name, values in choices.items():
+        literals = pipeline.pipeline_spec.root.input_definitions.parameters[name].literals
+        for value in values:
+            literals.add(string_value=value)
+    return pipeline
 
 
 def _nodes(task: dsl.PipelineTask, nodes: Nodes) -> None:
@@ -83,21 +108,19 @@ def _pod(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
             # Counted from the step's first start: less than the deadline, and a long training is never retried
             backoff_max_duration=f"{cluster.deadline_seconds}s",
         )
-    labels = {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": step, **cluster.labels}
-    for key, value in labels.items():
+    for key, value in cluster.pod_labels(step).items():
         kubernetes.add_pod_label(task, key, value)
 
 
 def _secrets(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
     """The step's secrets by reference, and its run's name from the pod's workflow label."""
-    for secret in cluster.secrets:
-        if not secret.steps or step in secret.steps:
-            kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, secret.optional)
+    for secret in cluster.secrets_of(step):
+        kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, secret.optional)
     kubernetes.use_field_path_as_env(task, RUN, "metadata.labels['workflows.argoproj.io/workflow']")
 
 
-def _volumes(task: dsl.PipelineTask, cluster: Cluster, size: str) -> dict[str, str]:
-    """Shared memory, scratch and base models; the environment that leads to them."""
+def _volumes(task: dsl.PipelineTask, cluster: Cluster, size: str) -> None:
+    """Shared memory, scratch and base models."""
     kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory)
     if cluster.scratch.storage_class:
         kubernetes.add_ephemeral_volume(
@@ -107,4 +130,3 @@ def _volumes(task: dsl.PipelineTask, cluster: Cluster, size: str) -> dict[str, s
         kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=size)
     if cluster.model_cache:
         kubernetes.mount_pvc(task, cluster.model_cache, MODELS)
-    return {"TMPDIR": SCRATCH, "CLINADAPT_CACHE": MODELS if cluster.model_cache else f"{SCRATCH}/models"}

@@ -20,14 +20,18 @@ from rich.live import Live
 from rich.table import Table
 
 from components.common.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, UserError
-from components.common.recipe import Profile
+from components.common.recipe import ProfileBase
 from pipelines.cluster import Cluster
+from pipelines.profile import AnyProfile
 from pipelines.remote import Refused, Remote
 
 EXPERIMENT = "clinadapt"
-STEPS = ("preflight", "download", "format-notes", "train-classifier", "evaluate-classifier", "gate", "publish",
-         "summarise")  # fmt: skip
+# Of both recipes, in the order of their pipelines
+STEPS = ("preflight", "preflight-instruct", "download", "download-instructions", "synthesize", "format-notes",
+         "format-instructions", "lookup", "pretrain", "train-classifier", "train-instruct", "prefer",
+         "evaluate-classifier", "evaluate-instruct", "gate", "publish", "summarise")  # fmt: skip
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
+PATIENCE = 3600  # seconds without an answer after which a run is no longer followed
 _KINDS = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list}
 
 
@@ -45,7 +49,7 @@ class Compiled:
         return f"{package_version('clinadapt')}-{hashlib.sha256(self.text.encode()).hexdigest()[:10]}"
 
 
-def compiled(profile: Profile, cluster: Cluster) -> Compiled:
+def compiled(profile: AnyProfile, cluster: Cluster) -> Compiled:
     """Compile now; nothing that lies around is trusted to be up to date."""
     from pipelines.compile import compile_profile
 
@@ -190,7 +194,9 @@ def _equals(key: str, value: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
-def start(remote: Remote, profile: Profile, cluster: Cluster, pipeline: Compiled, parameters: dict[str, Any]) -> Any:
+def start(
+    remote: Remote, profile: ProfileBase, cluster: Cluster, pipeline: Compiled, parameters: dict[str, Any]
+) -> Any:
     """Start a run of the newest version.
 
     It is named by what it makes, of what, and when: `specialty, cpu-minilm, 2026-03-01 09:30`.
@@ -212,14 +218,19 @@ def start(remote: Remote, profile: Profile, cluster: Cluster, pipeline: Compiled
 def follow(remote: Remote, run_id: str, every: float = 5.0) -> int:
     """Show the steps of a run until it ends: a live table on a terminal, else a line for each change.
 
+    A network that is down, or a server that fails, is told in a line and asked again.
+
     Returns:
-        0 published, 1 a step failed, 3 the gate said no.
+        0 published or nothing new, 1 a step failed, 3 the gate said no.
+
+    Raises:
+        UserError: no answer for PATIENCE seconds, or one that asking again does not mend.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     told: dict[str, str] = {}
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            run = remote.call(remote.runs.run_service_get_run, run_id)
+            run = _ask(remote, run_id, console, every)
             steps = _steps(run)
             if live:
                 live.update(_table(steps), refresh=True)
@@ -231,6 +242,26 @@ def follow(remote: Remote, run_id: str, every: float = 5.0) -> int:
             if run.state in ENDED:
                 return _outcome(run, steps, console)
             time.sleep(every)
+
+
+def _ask(remote: Remote, run_id: str, console: Console, every: float) -> Any:
+    """The run as it is now, asked for until there is an answer."""
+    since = None
+    while True:
+        try:
+            run = remote.call(remote.runs.run_service_get_run, run_id)
+        except UserError as error:
+            passing = not isinstance(error, Refused) or error.status in (408, 429) or error.status >= 500
+            if not passing or (since and time.monotonic() - since > PATIENCE):
+                raise
+            if since is None:
+                console.print(f"{error}; the run goes on, asking again", style="yellow", markup=False)
+                since = time.monotonic()
+            time.sleep(every)
+            continue
+        if since is not None:
+            console.print("there is an answer again", markup=False)
+        return run
 
 
 def _steps(run: Any) -> dict[str, tuple[str, str]]:
@@ -259,7 +290,13 @@ def _outcome(run: Any, steps: dict[str, tuple[str, str]], console: Console) -> i
         where = f"see the log of {failed[0]} in the UI" if failed else "see the run in the UI"
         console.print(f"{run.display_name}: {run.state.lower()}; {where}", style="bold red", markup=False)
         return EXIT_BUG
-    published = steps.get("publish", ("SKIPPED", ""))[0] == "SUCCEEDED"
-    verdict = "published" if published else "the gate said no; its report says why"
-    console.print(f"{run.display_name}: {verdict}", style="bold green" if published else "bold yellow", markup=False)
-    return EXIT_DONE if published else EXIT_GATE_SAID_NO
+    done = {step for step, (state, _) in steps.items() if state == "SUCCEEDED"}
+    if "publish" in done:
+        verdict, status = "published", EXIT_DONE
+    elif "gate" in done:
+        verdict, status = "the gate said no; its report says why", EXIT_GATE_SAID_NO
+    else:
+        verdict, status = "nothing new: the registry has what this run would make", EXIT_DONE
+    style = "bold green" if status == EXIT_DONE else "bold yellow"
+    console.print(f"{run.display_name}: {verdict}", style=style, markup=False)
+    return status

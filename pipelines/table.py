@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def memory_table(estimate: dict[str, Any], available: float) -> None:
-    """Print parts by method in GiB on standard error, and whether each method fits `available` bytes."""
+    """Print parts by method in GiB on standard error, and whether and by how much each fits `available` bytes."""
     methods = estimate["methods"]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     trained = f"{estimate['adapter_parameters'] / 1e6:,.2f} M of them trained with LoRA"
@@ -22,6 +22,9 @@ def memory_table(estimate: dict[str, Any], available: float) -> None:
         table.add_row(
             part, *(f"{parts[part] / 2**30:.2f}" for parts in methods.values()), end_section=part == "context"
         )
-    fits = ("yes" if parts["total"] <= available else "no" for parts in methods.values())
+    if "checkpointed" in estimate:
+        table.add_row("activations", *("recomputed" if estimate["checkpointed"][name] else "kept" for name in methods))
+    margins = ((available - parts["total"]) / 2**30 for parts in methods.values())
+    fits = (f"yes, {margin:.1f} left" if margin >= 0 else f"no, by {-margin:.1f}" for margin in margins)
     table.add_row(f"fits {available / 2**30:.1f} GiB", *fits, style="bold")
     console.print(table)

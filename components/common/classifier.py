@@ -1,14 +1,12 @@
 """A sequence classifier with a LoRA adapter: load it, cut notes into windows, pool their logits, predict.
 
 The only place that turns text into class probabilities: training validates with it, evaluation scores with it, the
-command line and the review page answer with it. It is the one module of `common` that imports torch.
+command line and the review page answer with it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,12 @@ import numpy as np
 import torch
 from peft import PeftModel
 from scipy.special import softmax
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from components.common.adapter import Card
 from components.common.base_model import fetch
+from components.common.devices import autocast, base_dtype, device, four_bit, ready_for_adapter, resolve_precision
 from components.common.errors import UserError
 from components.common.label_sets import label_logits
 from components.common.recipe import POOLED_LAYERS, Pooling, Precision, Quantization, Windows
@@ -29,7 +28,6 @@ from components.common.recipe import POOLED_LAYERS, Pooling, Precision, Quantiza
 # Kept in full precision when the base is quantised. As patterns: transformers takes a bare name for the beginning or
 # the end of a module's path, and would miss the dense layer in `bert.pooler.dense`.
 _HEADS = [rf"(.*\.)?{name}" for name in ("classifier", "score", "pooler")]
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _TOKENS_A_BATCH = 8192
 
 
@@ -50,27 +48,6 @@ class Prepared:
     def unseen_share(self) -> float:
         """Share of all tokens that the model does not see."""
         return float(1 - self.seen.sum() / max(1, self.tokens.sum()))
-
-
-def device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def resolve_precision(wanted: Precision) -> Precision:
-    """What `auto` means here: bf16 where the hardware multiplies it (Ampere and later; AMX or AVX512-BF16), else
-    fp16 on a GPU and fp32 on a CPU."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
-    flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""  # noqa: PTH110
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
-
-
-def autocast(precision: Precision) -> AbstractContextManager[Any]:
-    """Mixed precision for forward passes; does nothing for fp32."""
-    return torch.autocast(device().type, dtype=_DTYPES[precision], enabled=precision != "fp32")
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -96,14 +73,6 @@ def load_base(
         UserError: the model cannot be found, or its architecture has no sequence classifier that can pool this way.
     """
     torch.manual_seed(seed)
-    compute = _DTYPES[precision] if torch.cuda.is_available() else torch.float32
-    four_bit = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=_DTYPES[precision],
-        llm_int8_skip_modules=_HEADS,
-    )
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             fetch(uri),
@@ -111,22 +80,18 @@ def load_base(
             id2label=dict(enumerate(outputs)),
             label2id={name: i for i, name in enumerate(outputs)},
             pad_token_id=pad,
-            dtype=compute,
+            dtype=base_dtype(precision),
             # on a CPU SDPA trains faster in fp32 and slower in bf16
             attn_implementation="eager" if precision == "bf16" and not torch.cuda.is_available() else "sdpa",
             use_safetensors=True,
             trust_remote_code=False,
-            quantization_config=four_bit if quantization == "nf4" else None,
+            quantization_config=four_bit(quantization, precision, keep=_HEADS),
             device_map={"": device()},
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"base model '{uri}' cannot be loaded as a sequence classifier: {reason}") from error
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if quantization == "nf4" and hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # bitsandbytes would repack weights that then have no gradient
+    ready_for_adapter(model)
     if pooling == "mean":
         _pool_by_mean(model)
     return model
@@ -260,8 +225,12 @@ def _batches(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
 class Classifier:
     """A base model with an adapter, ready to answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, merged: Path | None = None) -> None:
         """Load the adapter in `folder` (adapter_model.safetensors, clinadapt.json, tokenizer) onto its base model.
+
+        Args:
+            folder: of the adapter.
+            merged: a model with the adapter in it already, which predicts instead.
 
         Raises:
             UserError: the base model cannot be had, or is not the one that the adapter was trained on.
@@ -271,15 +240,15 @@ class Classifier:
         self.precision = resolve_precision(self.card.precision)
         self.tokenizer = load_tokenizer(folder)
         base = load_base(
-            self.card.base_model,
+            merged.as_uri() if merged else self.card.base_model,
             self.card.set_names(),
-            self.card.quantization,
+            "none" if merged else self.card.quantization,
             self.precision,
             self.card.pooling,
             self.tokenizer.pad_token_id,
             self.card.seed,
         )
-        self.model = PeftModel.from_pretrained(base, str(folder))
+        self.model: Any = base if merged else PeftModel.from_pretrained(base, str(folder))
 
     def prepare(self, texts: Sequence[str]) -> Prepared:
         """Cut notes into windows, as in training."""

@@ -43,7 +43,15 @@ def mirror(source: str, target: str) -> dict[str, Any]:
     if not any(file.name.endswith(".safetensors") for file in files):
         raise UserError(f"base model '{source}' has no .safetensors weights: pickled weights are not mirrored")
     there = {entry.key: entry.size for entry in store.entries()}
-    known = _journal(store, origin)
+    before = _listed(store, MANIFEST)
+    known = next((found for found in (_listed(store, _JOURNAL), before) if found["source"] == origin), None)
+    known = known or {"source": origin, "files": {}}
+    names = {file.name for file in files}
+    if before["source"] != origin or any(there.get(file.name) != file.size for file in files):
+        store.put(_JOURNAL, to_json(known).encode())
+        for name in (MANIFEST, "config.json", *(before["files"].keys() - names)):
+            store.delete(name)
+            there.pop(name, None)
     with progress("mirroring", sum(file.size for file in files)) as moved:
         for file in sorted(files, key=lambda file: (file.name == "config.json", file.name)):
             facts = known["files"].get(file.name)
@@ -60,16 +68,13 @@ def mirror(source: str, target: str) -> dict[str, Any]:
     return {"uri": target, **manifest}
 
 
-def _journal(store: Store, origin: str) -> dict[str, Any]:
-    """What has been copied already, from this very origin: a hub's small files have no sha256 to compare."""
-    for key in (_JOURNAL, MANIFEST):
-        try:
-            found = json.loads(store.get(key)[0])
-        except (KeyError, ValueError):
-            continue
-        if found["source"] == origin:
-            return found
-    return {"source": origin, "files": {}}
+def _listed(store: Store, key: str) -> dict[str, Any]:
+    """What a manifest or journal at the target lists: of an earlier copy, or one that was cut. Of the very same origin
+    it saves a copy: a hub's small files have no sha256 to compare."""
+    try:
+        return {"source": None, "files": {}, **json.loads(store.get(key)[0])}
+    except (KeyError, ValueError):
+        return {"source": None, "files": {}}
 
 
 def _copy(store: Store, path: Path, file: _File, moved: Callable[[int], None]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+IMAGE = "CLINADAPT_IMAGE"  # the image of this step, set by a cluster that names it by digest
 
 
 def sha256_file(path: Path) -> str:
@@ -37,10 +39,43 @@ def list_files(folder: Path, exclude: Iterable[str] = (MANIFEST,)) -> dict[str, 
     }
 
 
-def write_manifest(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Seal a folder: list its files with size and sha256 beside `facts`. Written last means done."""
+def first_difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """The first file that is missing, is another one or is not listed, of two such lists; None where they agree."""
+    return next((name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)), None)
+
+
+def libraries() -> dict[str, str]:
+    """Versions of those that decide, with our code, the bytes that a training or an answer comes to."""
+    return {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
+
+
+def write_manifest(
+    folder: Path,
+    facts: dict[str, Any],
+    step: str = "",
+    inputs: dict[str, str] | None = None,
+    after: Iterable[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Seal a folder: list its files with size and sha256 beside `facts`. Written last means done.
+
+    `chain` says what came of what: a link for each step, {step, inputs: name -> digest, output: digest}, and the image
+    that it ran in, where the cluster names images by digest.
+
+    Args:
+        folder, facts: see above.
+        step, inputs: the link of this very folder; none without them.
+        after: manifests of what went in, whose links come before.
+    """
     listed = list_files(folder)
-    manifest = {**facts, "files": listed, "digest": sha256_json(listed)}
+    digest = sha256_json(listed)
+    chain: list[dict[str, Any]] = []
+    for link in (link for manifest in after for link in manifest.get("chain", [])):
+        if link not in chain:
+            chain.append(link)
+    if step:
+        image = {"image": os.environ[IMAGE]} if IMAGE in os.environ else {}
+        chain.append({"step": step, "inputs": inputs or {}, "output": digest, **image})
+    manifest = {**facts, "chain": chain, "files": listed, "digest": digest}
     write_json(folder / MANIFEST, manifest)
     return manifest
 

@@ -33,9 +33,9 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
     """
     suffixes = Path(name.lower()).suffixes
     kind = next((s for s in reversed(suffixes) if s in (".csv", ".jsonl", ".ndjson", ".parquet")), None)
-    if path.stat().st_size == 0:
-        raise UserError(f"{name} is empty: give a file with a header and rows")
     try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{name} is empty: give a file with a header and rows")
         if kind == ".parquet":
             yield from _parquet(path, name)
         elif kind in (".jsonl", ".ndjson"):
@@ -54,6 +54,8 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
             "convert it, for example with iconv -f WINDOWS-1252 -t UTF-8"
         ) from error
     except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # gzip and bz2 raise OSError without one
+            raise UserError(f"{name} cannot be read ({error.strerror}): check that you may read it") from error
         raise UserError(f"{name} cannot be decompressed: it is cut off or damaged, fetch it again") from error
 
 

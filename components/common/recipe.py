@@ -5,7 +5,7 @@ No torch here: the command line, preflight and the compiler read it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,11 @@ class Section(BaseModel):
     """An unknown name is an error, so that a typing slip is never a setting that does nothing."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def decisive(stage: Section) -> dict[str, Any]:
+    """The settings of a stage of training that decide what comes of it: all but how often its state is saved."""
+    return stage.model_dump(exclude={"checkpoint_minutes"})
 
 
 class Notes(Section):
@@ -135,20 +140,30 @@ class Resources(Section):
     gpu_memory_gib: float = 0
 
 
-class Profile(Section):
-    """A named, validated run: recipe, data, base model, hyperparameters and cluster resources."""
+class ProfileBase(Section):
+    """What every named, validated run says of itself."""
 
     name: str
-    recipe: Literal["classify"]
     description: str
-    source: str = Field(description="data source, a URI")
     adapter_name: str = Field(pattern=ADAPTER_NAME)
+    resources: Resources = Resources()
+    train_resources: Resources = Resources(memory="8Gi")
+
+
+class Profile(ProfileBase):
+    """A named classify run: data, base model, hyperparameters and cluster resources."""
+
+    recipe: Literal["classify"]
+    source: str = Field(description="data source, a URI")
     notes: Notes = Notes()
     split: Split = Split()
     train: Train
     gate: Gate = Gate()
-    resources: Resources = Resources()
-    train_resources: Resources = Resources(memory="8Gi")
+
+    @property
+    def training(self) -> Train:
+        """The stage whose base model, quantisation and epochs are on the run form."""
+        return self.train
 
 
 def first_error(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 adapters/<name>/<version>/...            immutable; exists once its manifest.json is there, which is written last
 adapters/<name>/champion.json            {version, history}; moves by compare-and-swap, so its history has no fork
+bases/<digest>/...                       base models that pretrain made, by content; manifest.json last
 
 An entry of the history: id, version, previous, when (UTC), by (run or user), rollback, and the facts that came with it.
 """
@@ -15,16 +16,18 @@ import tempfile
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from components.common.errors import UserError
-from components.common.provenance import MANIFEST, name_run, sha256_file, sha256_json, to_json
+from components.common.provenance import MANIFEST, code_version, name_run, sha256_file, sha256_json, to_json
 from components.common.seal import check_seal
+from components.common.statement import broken_link
 from components.common.steps import RUN
-from components.common.store import Conflict, Entry, Store
+from components.common.store import Conflict, Damaged, Entry, Store
 
 
 def who() -> str:
@@ -70,7 +73,7 @@ def promote(store: Store, name: str, version: str, seen: str, facts: dict[str, A
     """Move the champion pointer to `version` if it still is what was seen (its etag; empty: there was none).
 
     Raises:
-        UserError: another run moved it in between.
+        UserError: another run moved it in between, or the version is gone.
     """
     before = _pointer(store, name)
     if (before[1] if before else "") == seen:
@@ -79,12 +82,25 @@ def promote(store: Store, name: str, version: str, seen: str, facts: dict[str, A
         entry |= {"by": who(), "rollback": rollback, **facts}
         data = to_json({"version": version, "history": [*pointer["history"], entry]}).encode()
         try:
-            store.put(f"adapters/{name}/champion.json", data, if_absent=not seen, if_match=seen or None)
+            etag = store.put(f"adapters/{name}/champion.json", data, if_absent=not seen, if_match=seen or None)
+            if not store.exists(f"adapters/{name}/{version}/{MANIFEST}"):
+                _take_back(store, name, before[0] if before else None, etag)
+                raise UserError(f"{name}/{version} is gone, gc removed it meanwhile: promote another one, or run again")
             return
         except Conflict:
             if any(known["id"] == entry["id"] for known in history(store, name)):
                 return  # it was moved, the answer was lost, and another one has moved it since
     raise UserError(f"another run has changed the champion of '{name}' since the gate compared with it: run again")
+
+
+def _take_back(store: Store, name: str, pointer: dict[str, Any] | None, etag: str) -> None:
+    """Let the pointer be what it was before, unless another one has moved it since."""
+    key = f"adapters/{name}/champion.json"
+    with suppress(Conflict, KeyError):
+        if pointer:
+            store.put(key, to_json(pointer).encode(), if_match=etag)
+        elif store.etag(key) == etag:
+            store.delete(key)
 
 
 def before_champion(store: Store, name: str) -> str | None:
@@ -112,9 +128,15 @@ def move(store: Store, name: str, version: str | None) -> str:
     if current and current[0] == target:
         raise UserError(f"{name}/{target} is the champion already: nothing to do")
     manifest = read_manifest(store, name, target)
-    facts = {"accuracy": manifest["metrics"]["accuracy"], "code_version": manifest["code_version"]}
+    metric = headline(manifest["metrics"])
+    facts = {metric: manifest["metrics"][metric], "code_version": manifest["code_version"]}
     promote(store, name, target, current[1] if current else "", facts, rollback=version is None)
     return target
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """The metric that stands for all: accuracy of a classifier, token F1 of what answers instructions."""
+    return next(name for name in ("accuracy", "token_f1") if name in metrics)
 
 
 def names(store: Store) -> list[str]:
@@ -125,6 +147,34 @@ def names(store: Store) -> list[str]:
 def versions(store: Store, name: str) -> list[str]:
     """Versions of an adapter that exist."""
     return [key.split("/")[2] for key in store.list(f"adapters/{name}/") if key.endswith(f"/{MANIFEST}")]
+
+
+def has_answered(store: Store, name: str, version: str) -> bool:
+    """Whether a version exists and has been the champion. One that was published by a run that broke off before it
+    became so has not."""
+    return store.exists(f"adapters/{name}/{version}/{MANIFEST}") and any(
+        entry["version"] == version for entry in history(store, name)
+    )
+
+
+def base_place(digest: str) -> str:
+    """Where a base model that pretrain made lies in the store, by its digest."""
+    return f"bases/{digest.removeprefix('sha256:')[:16]}"
+
+
+def made_base(source: str, splits_digest: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of a base model that pretrain made says of how: the base model that it began with, data,
+    settings, code."""
+    return {"source": source, "splits_digest": splits_digest, "settings": settings, "code_version": code_version()}
+
+
+def bases_made(store: Store, made_from: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(URI, digest) of the base models in the store that were made of this, by `made_base`."""
+    for key in store.list("bases/"):
+        if key.endswith(f"/{MANIFEST}"):
+            manifest = json.loads(store.get(key)[0])
+            if {name: manifest.get(name) for name in made_from} == made_from:
+                yield f"{store.uri}/{key.removesuffix(f'/{MANIFEST}')}", manifest["digest"]
 
 
 def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
@@ -171,7 +221,7 @@ def _file(store: Store, key: str, facts: dict[str, Any]) -> Any:
         copy = Path(scratch) / "copy"
         try:
             store.download(key, copy)
-        except KeyError:
+        except (KeyError, Damaged):
             return None
         if {"size": copy.stat().st_size, "sha256": sha256_file(copy)} != facts:
             return None
@@ -194,6 +244,8 @@ def _provenance(manifest: dict[str, Any], content: dict[str, Any]) -> Iterator[s
             manifest["metrics"],
         ),
     ]
+    if broken := broken_link(manifest.get("chain", [])):
+        yield f"{MANIFEST}: in the chain of steps, {broken} does not agree with what came before"
     for file, what, one, other in claims:
         if one != other:
             yield f"{file}: {what} does not agree with the rest of the version"
@@ -209,40 +261,68 @@ class Garbage:
     size: int
 
 
+_COLLECTED = ("adapters/", "staging/", "runs/.preflight-", "checkpoints/", "evaluations/", "tokens/", "bases/")
+_LEFT = {
+    "checkpoints": "checkpoints of a training that nobody goes on with",
+    "evaluations": "what a model answered in an evaluation long ago",
+    "tokens": "tokens of examples that were made long ago",
+}
+
+
 def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[Garbage]:
-    """What no champion, no rollback, no history entry younger than `retention` and no running upload needs.
+    """What no champion, no rollback, no history entry younger than `retention` and no running upload needs. A base
+    model that pretrain made goes once no version is left that was made on it.
 
     Args:
         store: the store.
-        retention: how long a version is kept after it last answered, or since it was published.
-        unfinished: how long an upload may take.
+        retention: how long a version is kept after it last answered, or since it was published; and all else, since
+            it was written.
+        unfinished: how long an upload may take, and a run between two of its steps.
     """
     moment = datetime.now(UTC)
     groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in (*store.entries("adapters/"), *store.entries("staging/"), *store.entries("runs/.preflight-"),
-                  *store.entries("checkpoints/")):  # fmt: skip
+    for entry in (entry for prefix in _COLLECTED for entry in store.entries(prefix)):
         if not entry.key.endswith("/champion.json"):
             groups[_group(entry.key)].append(entry)
+    bases, old = _bases(store), max(retention, unfinished)
     needed = {name: _needed(store, name, moment - retention) for name in names(store)}
     found = []
     for what, entries in groups.items():
         age = moment - max(entry.modified for entry in entries)
         keys = sorted((entry.key for entry in entries), key=lambda key: not key.endswith(f"/{MANIFEST}"))
         size = sum(entry.size for entry in entries)
-        if what.startswith("checkpoints/"):
-            if age > retention:
-                found.append(Garbage(what, "checkpoints of a training that nobody goes on with", keys, size))
+        if left := _LEFT.get(what.split("/")[0]):
+            if age > old:
+                found.append(Garbage(what, left, keys, size))
         elif not keys[0].endswith(f"/{MANIFEST}"):
             if age > unfinished:
                 found.append(Garbage(what, "an upload that was never finished", keys, size))
-        elif age > retention and what.split("/")[2] not in needed.get(what.split("/")[1], set()):
+        elif what.startswith("bases/"):
+            if age > old and what not in bases:
+                found.append(Garbage(what, "a base model that no version was made on", keys, size))
+        elif age > old and what.split("/")[2] not in needed.get(what.split("/")[1], set()):
             found.append(Garbage(what, "a version that has not answered for long", keys, size))
     return found
 
 
 def _group(key: str) -> str:
-    """What lives and goes together: a version, an upload in staging/, a training's checkpoints, a left test object."""
+    """What lives and goes together: a version, an upload in staging/, a training's checkpoints, a model's answers, a
+    base model, a left test object."""
     return "/".join(key.split("/")[: 3 if key.startswith("adapters/") else 2])
+
+
+def _bases(store: Store) -> set[str]:
+    """Where the base models of all versions would lie, had pretrain made them."""
+    found = set()
+    for name in names(store):
+        for version in versions(store, name):
+            with suppress(KeyError):  # another one cleans up too
+                key = f"adapters/{name}/{version}/{MANIFEST}"
+                try:
+                    found.add(base_place(json.loads(store.get(key)[0])["base_digest"]))
+                except ValueError as error:
+                    raise UserError(f"{key} is no JSON, so nobody knows what it needs: see registry verify") from error
+    return found
 
 
 def _needed(store: Store, name: str, since: datetime) -> set[str]:
@@ -257,9 +337,13 @@ def _needed(store: Store, name: str, since: datetime) -> set[str]:
 
 
 def collect(store: Store, found: list[Garbage], retention: timedelta, say: Callable[[str], None]) -> None:
-    """Delete garbage, the manifest of a version first. A version that is promoted at this very moment is kept."""
+    """Delete garbage, the manifest of a version first. A version that is promoted at this very moment is kept, and so
+    is what somebody goes on with since it was found."""
     since = datetime.now(UTC) - retention
     for item in found:
+        if set(store.list(f"{item.what}/")) - set(item.keys):
+            say(f"kept {item.what}, which somebody goes on with")
+            continue
         first, *rest = item.keys
         if item.what.startswith("adapters/") and first.endswith(f"/{MANIFEST}"):
             _, name, version = item.what.split("/")

@@ -1,7 +1,7 @@
 """`python -m components.common.reload STORE PREFIX SPLITS EVALUATION`: does the adapter in the store answer as it did?
 
 Runs in a process of its own, so that nothing of the training or evaluation is left in memory. Prints one line of JSON:
-notes, how many have other probabilities than in predictions.parquet, and the largest difference.
+answers, how many are not those of predictions.parquet, and of a classifier the largest difference of a logit.
 """
 
 from __future__ import annotations
@@ -14,23 +14,49 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from components.common.adapter import recipe_of
 from components.common.classifier import Classifier
 from components.common.dataset import read_split
+from components.common.generator import Generator
+from components.common.proof import PROVEN, answer_proven, digest
+from components.common.provenance import read_json
 from components.common.store import download_folder, open_store
+from components.common.template import Question
+from components.common.triples import EXAMPLES
 
 
 def compare(store_uri: str, prefix: str, splits: Path, evaluation: Path) -> dict[str, float]:
-    """Count the held-out notes whose logits differ from those of the evaluation, in any bit."""
+    """Count the held-out notes or instructions that are answered otherwise than in the evaluation, in any bit."""
     with tempfile.TemporaryDirectory() as scratch:
         download_folder(open_store(store_uri), prefix, Path(scratch))
-        classifier = Classifier(Path(scratch))
-        test = read_split(splits, "test")
-        now = classifier.logits(classifier.prepare(test["text"].to_pylist()))
+        if recipe_of(Path(scratch)) == "instruct":
+            return _compare_answers(Path(scratch), splits, evaluation)
+        return _compare_logits(Path(scratch), splits, evaluation)
+
+
+def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
+    classifier = Classifier(adapter)
+    test = read_split(splits, "test")
+    now = classifier.logits(classifier.prepare(test["text"].to_pylist()))
     then = pq.read_table(evaluation / "predictions.parquet")
     if then["note"].to_pylist() != test["note"].to_pylist():
         raise SystemExit("the evaluation scored other notes")
     difference = np.abs(now - np.column_stack([then[f"logit_{i}"] for i in range(now.shape[1])])).max(axis=1)
-    return {"notes": len(now), "different": int((difference > 0).sum()), "largest": float(difference.max())}
+    return {"answers": len(now), "different": int((difference > 0).sum()), "largest": float(difference.max())}
+
+
+def _compare_answers(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
+    """The first answers only: each costs as many passes as it has tokens."""
+    then = pq.read_table(evaluation / "predictions.parquet").slice(0, PROVEN)
+    test = pq.read_table(splits / "test.parquet", schema=EXAMPLES).take(then["index"])
+    if then["note"].to_pylist() != test["note"].to_pylist():
+        raise SystemExit("the evaluation asked about other notes")
+    pairs = zip(test["note_text"].to_pylist(), test["instruction"].to_pylist(), strict=True)
+    asked = read_json(evaluation / "evaluation.json")
+    questions = [Question(note, instruction) for note, instruction in pairs]
+    now = answer_proven(Generator(adapter), questions, asked["new_tokens"], asked["batch_size"])
+    different = sum(digest(answer) != wanted for answer, wanted in zip(now, then["digest"].to_pylist(), strict=True))
+    return {"answers": len(now), "different": different}
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ AWS_CONNECT_TIMEOUT, AWS_READ_TIMEOUT     seconds; 10 and 60
 AWS_SERVER_SIDE_ENCRYPTION                AES256 (SSE-S3) or aws:kms
 AWS_SSE_KMS_KEY_ID                        the key of aws:kms, else the bucket's own
 
-Uploads are signed with their SHA-256, which every S3 server checks. Objects carry the SHA-256 of their content, and the
-CRC-32 of each part, as metadata: a download is compared with it, and a part that came damaged is fetched again.
+Uploads are signed with their SHA-256, which every S3 server checks. An object carries the SHA-256 of its content, or
+the CRC-32 of each of its parts where it has several, as metadata: a download is compared with it, and a part that came
+damaged is fetched again. The files of a base model, a checkpoint or a version have their SHA-256 in a manifest besides.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlparse
@@ -51,6 +53,7 @@ _ABSENT = {"404", "NoSuchKey"}
 _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _AGAIN = {  # boto3 repeats what the server or the network broke; these too come of a broken request or answer
     "BadDigest",
+    "ConditionalRequestConflict",
     "IncompleteBody",
     "InvalidDigest",
     "MalformedXML",
@@ -68,38 +71,27 @@ class _Damaged(Exception):
 
 @dataclass(frozen=True)
 class _Facts:
-    """What an object says of its content. `part` is in bytes; `crcs` are of its parts, in order."""
+    """What an object in several parts says of its content: bytes of a part, and the CRC-32 of each, in order."""
 
-    sha256: str
     part: int
     crcs: list[int]
 
     @classmethod
-    def of(cls, path: Path) -> _Facts:
-        """Read a file once."""
-        size = path.stat().st_size
-        part = max(_PART, -(-size // _MOST_PARTS) + 2**20 - 1 >> 20 << 20)
-        digest, crcs = hashlib.sha256(), []
-        with path.open("rb") as file:
-            while block := file.read(part):
-                digest.update(block)
-                crcs.append(zlib.crc32(block))
-        return cls(digest.hexdigest(), part, crcs)
-
-    @classmethod
-    def stored(cls, metadata: dict[str, str]) -> _Facts | None:
-        """Those of an object that this module wrote."""
-        if "sha256" not in metadata:
+    def stored(cls, metadata: dict[str, str], size: int) -> _Facts | None:
+        """Those of an object that this module wrote. Raises _Damaged when they are not those of `size` bytes."""
+        if not metadata.keys() >= {"write", "crc32", "part"}:
             return None
-        packed = base64.b64decode(metadata.get("crc32", ""))
-        crcs = list(struct.unpack(f">{len(packed) // 4}I", packed))
-        return cls(metadata["sha256"], int(metadata.get("part", _PART)), crcs)
+        packed, part = base64.b64decode(metadata["crc32"]), int(metadata["part"])
+        if len(packed) != 4 * -(-size // part):
+            raise _Damaged
+        return cls(part, list(struct.unpack(f">{len(packed) // 4}I", packed)))
+
+    def fits(self, number: int, data: bytes) -> bool:
+        return zlib.crc32(data) == self.crcs[number]
 
     def metadata(self) -> dict[str, str]:
-        if len(self.crcs) < 2:
-            return {"sha256": self.sha256}
         packed = struct.pack(f">{len(self.crcs)}I", *self.crcs)
-        return {"sha256": self.sha256, "part": str(self.part), "crc32": base64.b64encode(packed).decode()}
+        return {"part": str(self.part), "crc32": base64.b64encode(packed).decode()}
 
 
 class S3Store:
@@ -145,7 +137,17 @@ class S3Store:
         if if_match is not None:
             condition["IfMatch"] = _bare(if_match)
         with self._errors(key):
-            return self._put(key, lambda: data, {"sha256": hashlib.sha256(data).hexdigest()}, condition)
+            return self._put(key, lambda: data, self._checks(data), condition)
+
+    def _checks(self, data: bytes) -> dict[str, str]:
+        if len(data) <= _PART:
+            return {"sha256": hashlib.sha256(data).hexdigest()}
+        return self._facts(len(data), lambda at, length: data[at : at + length]).metadata()
+
+    def _facts(self, size: int, read: Callable[[int, int], bytes]) -> _Facts:
+        """Of something that `read` gives from an offset on."""
+        part = max(_PART, -(-size // _MOST_PARTS) + 2**20 - 1 >> 20 << 20)
+        return _Facts(part, _each(self._parts, lambda n: zlib.crc32(read(n * part, part)), -(-size // part)))
 
     def _put(
         self, key: str, body: Callable[[], bytes | BinaryIO], facts: dict[str, str], condition: dict[str, str]
@@ -194,7 +196,10 @@ class S3Store:
             found = _again(lambda: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
             old = [u for page in found for u in page.get("Uploads", []) if u["Initiated"] < before]
             for upload in old if drop else []:
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                with suppress(self._client.exceptions.NoSuchUpload):  # it has ended meanwhile
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
         return sorted(upload["Key"].removeprefix(self._prefix) for upload in old)
 
     def entries(self, prefix: str = "") -> list[Entry]:
@@ -215,15 +220,20 @@ class S3Store:
             _again(lambda: self._client.delete_object(**self._at(key)))
 
     def upload(self, path: Path, key: str, moved: Moved = ignore, *, if_absent: bool = False) -> None:
-        with os_errors(f"cannot read {path}", "check the path and its rights"):
-            facts = _Facts.of(path)
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        with os_errors(f"cannot read {path}", "check the path and its rights"), path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read() if size <= _PART else b""
+            facts = self._facts(size, lambda at, length: os.pread(file.fileno(), length, at)) if size > _PART else None
         with self._errors(key):
-            if len(facts.crcs) > 1 and not if_absent:
+            if facts is None:
+                self._put(key, lambda: data, self._checks(data), condition)
+            elif if_absent:  # Ceph knows no condition for what is uploaded in parts
+                self._put(key, lambda: path.open("rb"), facts.metadata(), condition)
+            else:
                 self._upload_parts(path, key, facts, moved)
-            else:  # Ceph knows no condition for what is uploaded in parts
-                body = path.read_bytes if len(facts.crcs) < 2 else lambda: path.open("rb")
-                self._put(key, body, facts.metadata(), {"IfNoneMatch": "*"} if if_absent else {})
-                moved(path.stat().st_size)
+                return
+        moved(size)
 
     def _upload_parts(self, path: Path, key: str, facts: _Facts, moved: Moved) -> None:
         mark = uuid.uuid4().hex
@@ -237,6 +247,8 @@ class S3Store:
         def send(number: int) -> dict[str, Any]:
             with path.open("rb") as file:
                 data = os.pread(file.fileno(), facts.part, number * facts.part)
+            if not facts.fits(number, data):
+                raise UserError(f"{path} changed while it was uploaded: let nothing write to it, and run again")
             answer = _again(lambda: self._client.upload_part(PartNumber=number + 1, Body=data, **upload))
             moved(len(data))
             return {"PartNumber": number + 1, "ETag": answer["ETag"]}
@@ -277,33 +289,34 @@ class S3Store:
     def _download_parts(self, key: str, path: Path, moved: Moved) -> None:
         """Fetch what a part file beside `path` does not hold yet; give it its name once it is whole and verified."""
         head = _again(lambda: self._client.head_object(**self._at(key)))
-        facts, size, etag = _Facts.stored(head["Metadata"]), head["ContentLength"], _bare(head["ETag"])
+        size, etag = head["ContentLength"], _bare(head["ETag"])
+        facts = _Facts.stored(head["Metadata"], size)
         step = facts.part if facts else _PART
 
         def fetch(number: int) -> bytes:
             end = min(size, (number + 1) * step)
             wanted = {"Range": f"bytes={number * step}-{end - 1}", "IfMatch": etag}
             data = _body(self._client.get_object(**self._at(key), **wanted))
-            if len(data) != end - number * step or (facts and facts.crcs and zlib.crc32(data) != facts.crcs[number]):
+            if len(data) != end - number * step or (facts and not facts.fits(number, data)):
                 raise _Damaged
             return data
 
         with _Partial(path, f"{self.uri}/{key} {etag} {size}") as partial:
-            digest = hashlib.sha256()
 
             def keep(number: int) -> None:
-                if number not in partial.have:
-                    partial.write(number, number * step, _again(lambda: fetch(number)))
-                moved(min(step, size - number * step))
+                at = number * step
+                if number not in partial.have or (facts and not facts.fits(number, partial.read(at, step))):
+                    partial.write(number, at, _again(lambda: fetch(number)))
+                moved(min(step, size - at))
 
             try:
-                _each(self._parts, keep, -(-size // step), lambda n: digest.update(partial.read(n * step, step)))
+                _each(self._parts, keep, -(-size // step))
             except ClientError as error:
                 if code(error) not in _LOST:
                     raise
                 partial.drop()  # another content has come meanwhile
                 raise _Damaged from error
-            if facts and digest.hexdigest() != facts.sha256:
+            if facts is None and _is_md5(head) and partial.md5() != etag:
                 partial.drop()
                 raise _Damaged
             partial.finish()
@@ -321,6 +334,8 @@ class _Partial:
 
     def __enter__(self) -> _Partial:
         with self._errors():
+            if not self._path.exists():  # a list alone is that of a file which has got its name
+                self._list.unlink(missing_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             known = self._list.read_text().splitlines() if self._list.exists() else []
         self.have = {int(line) for line in known if line.isdecimal()}
@@ -345,32 +360,30 @@ class _Partial:
         with self._errors():
             return os.pread(self._file, length, offset)
 
+    def md5(self) -> str:
+        with self._errors(), self._path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
     def drop(self) -> None:
         self._path.unlink()
         self._list.unlink(missing_ok=True)
 
     def finish(self) -> None:
         with self._errors():
-            self._path.replace(self._target)
             self._list.unlink(missing_ok=True)
+            self._path.replace(self._target)
 
 
-def _each(
-    pool: ThreadPoolExecutor, work: Callable[[int], T], count: int, then: Callable[[int], None] = ignore
-) -> list[T]:
-    """Results of all parts; `then` is told of each in order. After an error none is begun, and those under way are
-    waited for: what they work on goes away."""
+def _each(pool: ThreadPoolExecutor, work: Callable[[int], T], count: int) -> list[T]:
+    """Results of all parts, in order. After an error none is begun, and those under way are waited for: what they work
+    on goes away."""
     futures = [pool.submit(work, number) for number in range(count)]
-    results = []
     try:
-        for number, future in enumerate(futures):
-            results.append(future.result())
-            then(number)
+        return [future.result() for future in futures]
     finally:
         for future in futures:
             future.cancel()
         wait(futures)
-    return results
 
 
 def _again(attempt: Callable[[], T], turns: int = _TURNS) -> T:
@@ -399,16 +412,23 @@ def _body(answer: dict[str, Any]) -> bytes:
 
 
 def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
-    """Content and etag of an answer, compared with its SHA-256, or the MD5 that its etag is. Raises _Damaged."""
-    data, etag, facts = _body(answer), _bare(answer["ETag"]), _Facts.stored(answer["Metadata"])
-    if facts:
-        if hashlib.sha256(data).hexdigest() != facts.sha256:
-            raise _Damaged
-        return data, answer["ETag"]
-    plain = len(etag) == 32 and not answer.get("ServerSideEncryption", "").startswith("aws:kms")
-    if plain and hashlib.md5(data, usedforsecurity=False).hexdigest() != etag:
+    """Content and etag of an answer, compared with its checksums, or the MD5 that its etag is. Raises _Damaged."""
+    data, etag, metadata = _body(answer), _bare(answer["ETag"]), answer["Metadata"]
+    if facts := _Facts.stored(metadata, len(data)):
+        parts = (data[at : at + facts.part] for at in range(0, len(data), facts.part))
+        intact = all(facts.fits(number, part) for number, part in enumerate(parts))
+    elif metadata.keys() >= {"write", "sha256"}:
+        intact = hashlib.sha256(data).hexdigest() == metadata["sha256"]
+    else:
+        intact = not _is_md5(answer) or hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
+    if not intact:
         raise _Damaged
     return data, answer["ETag"]
+
+
+def _is_md5(answer: dict[str, Any]) -> bool:
+    """Whether the etag of an object is its MD5: neither sent in parts nor encrypted with a key of KMS."""
+    return len(_bare(answer["ETag"])) == 32 and not answer.get("ServerSideEncryption", "").startswith("aws:kms")
 
 
 def _bare(etag: str) -> str:
@@ -439,6 +459,7 @@ def s3_client() -> Any:
         "connect_timeout": _seconds("AWS_CONNECT_TIMEOUT", 10),
         "read_timeout": _seconds("AWS_READ_TIMEOUT", 60),
         "max_pool_connections": 2 * AT_ONCE,
+        "user_agent": f"clinadapt/{version('clinadapt')}",  # boto3 builds its own anew for each request
         "s3": {
             "addressing_style": os.environ.get("AWS_S3_ADDRESSING_STYLE", "path" if own else "auto"),
             "payload_signing_enabled": True,

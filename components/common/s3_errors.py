@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -19,6 +20,7 @@ _ANSWERS: dict[str, str] = {
     "ExpiredToken": "the credentials have expired: sign in again, or renew AWS_SESSION_TOKEN",
     "ExpiredTokenException": "the credentials have expired: sign in again, or renew AWS_SESSION_TOKEN",
     "InvalidToken": "the session token is not valid: sign in again, or unset AWS_SESSION_TOKEN",
+    "UserSuspended": "its user is suspended: have it enabled, or use other keys",
     "QuotaExceeded": "its quota is used up: free space or ask for more",
     "InsufficientStorage": "it has no space left: free space",
     "507": "it has no space left: free space",
@@ -65,6 +67,11 @@ def _answer(error: ClientError) -> str:
     if name in _REGION or "x-amz-bucket-region" in headers:
         right = error.response["Error"].get("Region") or headers.get("x-amz-bucket-region")
         return f"the bucket is in another region: set AWS_DEFAULT_REGION{f' to {right}' if right else ''}"
+    if name in _DENIED and os.environ.get("AWS_SESSION_TOKEN"):  # Ceph tells no expired token from a right that lacks
+        return (
+            f"the session may not do this ({error.operation_name}): sign in again or renew AWS_SESSION_TOKEN, which "
+            "may have expired; or grant its role the right"
+        )
     if name in _DENIED:
         return f"the keys may not do this ({error.operation_name}): grant them the right, or use other keys"
     return f"answered '{name}' to {error.operation_name}: check bucket, rights and region"

@@ -1,6 +1,6 @@
 """The seal of a version's manifest: any changed byte shows, and with a key also who wrote it.
 
-CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: manifests are signed
+CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: manifests and provenance are signed
 CLINADAPT_VERIFY_KEY    the public key: a manifest without its signature is refused
 
 openssl genpkey -algorithm ed25519 -out private.pem; openssl pkey -in private.pem -pubout -out public.pem
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -19,19 +20,43 @@ from components.common.errors import UserError
 from components.common.provenance import sha256_json, to_json
 
 SIGNING_KEY, VERIFY_KEY = "CLINADAPT_SIGNING_KEY", "CLINADAPT_VERIFY_KEY"
+IN_TOTO = "application/vnd.in-toto+json"
 
 
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with `seal`, its digest, and where a key is given `signature`.
+    """The manifest with `seal`, its digest, and where a key is given `signature`, which the seal covers too.
 
     Raises:
         UserError: the key cannot be read.
     """
-    sealed = {**manifest, "seal": sha256_json(manifest)}
     if pem := _pem(SIGNING_KEY):
-        signature = _private(pem).sign(sealed["seal"].encode())
-        sealed["signature"] = base64.b64encode(signature).decode()
-    return sealed
+        signature = _private(pem).sign(sha256_json(manifest).encode())
+        manifest = {**manifest, "signature": base64.b64encode(signature).decode()}
+    return {**manifest, "seal": sha256_json(manifest)}
+
+
+def envelope(statement: bytes) -> dict[str, Any]:
+    """The statement as `attestation`, in a DSSE envelope (https://github.com/secure-systems-lab/dsse), where a key is
+    given; nothing without one.
+
+    Raises:
+        UserError: the key cannot be read.
+    """
+    pem = _pem(SIGNING_KEY)
+    if not pem:
+        return {}
+    key = _private(pem)
+    signed = b"DSSEv1 %d %s %d %s" % (len(IN_TOTO), IN_TOTO.encode(), len(statement), statement)
+    signature = {"keyid": key_id(key.public_key()), "sig": base64.b64encode(key.sign(signed)).decode()}
+    payload = base64.b64encode(statement).decode()
+    return {"attestation": {"payload": payload, "payloadType": IN_TOTO, "signatures": [signature]}}
+
+
+def key_id(key: Any) -> str:
+    """What names a public key: the sha256 of its DER form, in hex digits."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def check_seal(data: bytes, where: str) -> dict[str, Any]:
@@ -46,25 +71,26 @@ def check_seal(data: bytes, where: str) -> dict[str, Any]:
     """
     try:
         sealed = json.loads(data)
-        body = {name: value for name, value in sealed.items() if name not in ("seal", "signature")}
-        whole = sealed["seal"] == sha256_json(body) and data == to_json(sealed).encode()
+        signed = {name: value for name, value in sealed.items() if name != "seal"}
+        body = {name: value for name, value in signed.items() if name != "signature"}
+        whole = sealed["seal"] == sha256_json(signed) and data == to_json(sealed).encode()
         whole = whole and sealed["digest"] == sha256_json(sealed["files"])
     except (ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{where} is not what was published (it is broken): publish this version again") from error
     if not whole:
         raise UserError(f"{where} is not what was published (its seal does not hold): publish this version again")
     if pem := _pem(VERIFY_KEY):
-        _check_signature(sealed, pem, where)
+        _check_signature(sealed.get("signature"), body, pem, where)
     return body
 
 
-def _check_signature(sealed: dict[str, Any], pem: bytes, where: str) -> None:
+def _check_signature(signature: str | None, body: dict[str, Any], pem: bytes, where: str) -> None:
     from cryptography.exceptions import InvalidSignature
 
-    if "signature" not in sealed:
+    if signature is None:
         raise UserError(f"{where} is not signed and {VERIFY_KEY} asks for it: publish with {SIGNING_KEY} set")
     try:
-        _public(pem).verify(base64.b64decode(sealed["signature"], validate=True), sealed["seal"].encode())
+        _public(pem).verify(base64.b64decode(signature, validate=True), sha256_json(body).encode())
     except (InvalidSignature, binascii.Error) as error:
         raise UserError(
             f"{where} is not signed by the key in {VERIFY_KEY}: do not use this version, find out who wrote it"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +27,14 @@ MARK = "clinadapt |"  # begins every line that is meant for a reader of the log
 def say(step: str, message: str) -> None:
     """Print one line for a person, in a pod's log or a laptop's terminal. Never the text of a note."""
     print(f"{MARK} {step} | {message}", file=sys.stderr, flush=True)
+
+
+def log_metrics(metrics: Any, facts: dict[str, Any]) -> None:
+    """Show the numbers among facts in the run list, through KFP's artifact of metrics."""
+    for name, value in facts.items():
+        if not isinstance(value, str):
+            metrics.log_metric(name, value)
+    Path(metrics.path).touch()  # kfp.local takes an artifact without a file for lost, and would do the step again
 
 
 @contextmanager
@@ -69,7 +78,8 @@ def _keep(store_uri: str, key: str, record: dict[str, Any]) -> None:
     try:
         open_store(store_uri).put(key, json.dumps(record, indent=2).encode())
     except UserError as error:  # the step's own outcome matters more than its record
-        say(record["step"], f"could not keep the record of this step: {error}")
+        if str(error) != record.get("error"):
+            say(record["step"], f"could not keep the record of this step: {error}")
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlparse
 
 from components.common.errors import UserError
@@ -240,12 +240,16 @@ class FolderStore:
                 os.fsync(file.fileno())
         return hashlib.sha256(data).hexdigest()
 
-    def get(self, key: str) -> tuple[bytes, str]:
+    def _open(self, key: str) -> BinaryIO:
         with self._reading(key):
-            path = self._path(key)
-            if not path.is_file():
-                raise KeyError(key)
-            data = path.read_bytes()
+            try:
+                return self._path(key).open("rb")
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                raise KeyError(key) from error
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        with self._open(key) as file, self._reading(key):
+            data = file.read()
         return data, hashlib.sha256(data).hexdigest()
 
     def etag(self, key: str) -> str:
@@ -295,11 +299,15 @@ class FolderStore:
         moved(path.stat().st_size)
 
     def download(self, key: str, path: Path, moved: Moved = ignore) -> None:
-        if not self.exists(key):
-            raise KeyError(key)
-        with os_errors(f"cannot write {path}"):
-            shutil.copyfile(self._path(key), path)
-            moved(path.stat().st_size)
+        part = path.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{path.name}")
+        with self._open(key) as file, os_errors(f"cannot write {path}"):
+            try:
+                with part.open("wb") as copy:
+                    shutil.copyfileobj(file, copy, 1 << 20)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        moved(path.stat().st_size)
 
 
 def _to_disk(path: Path) -> None:

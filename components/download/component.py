@@ -38,3 +38,30 @@ def download(
         dataset.metadata.update(facts)
         say("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def download_instructions(
+    sources: list,
+    source_digest: str,
+    code_version: str,
+    examples: dict,
+    store: str,
+    dataset: dsl.Output[dsl.Dataset],
+) -> None:
+    """Read texts, triples and preference pairs into one validated dataset. Digest and code version make the cache
+    follow them."""
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Examples, Source
+    from components.common.steps import say, step
+    from components.download.instruct import run
+
+    with step("download", store) as facts:
+        listed = [Source.model_validate(source) for source in sources]
+        manifest = run(listed, Path(dataset.path), Examples.model_validate(examples))
+        facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined")}
+        facts["source_digest"] = source_digest
+        dataset.metadata.update(facts)
+        say("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
+            f"{manifest['repeated']} repeated, {sum(manifest['quarantined'].values())} quarantined")  # fmt: skip

@@ -15,7 +15,7 @@ from components.common.errors import UserError
 from components.common.provenance import write_manifest
 from components.common.readers import Row, column_names
 from components.common.recipe import Notes
-from components.common.sources import shown
+from components.common.sources import digest, shown
 from components.common.store import os_errors
 from components.download.sources import rows as source_rows
 
@@ -64,7 +64,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
         "labels": sorted(labels),
         "text_column": settings.text_column,
     }
-    return write_manifest(output, facts)
+    return write_manifest(output, facts, "download", {shown(source): digest(source)})
 
 
 def _usable(row: Row, settings: Notes) -> tuple[str, str] | str:

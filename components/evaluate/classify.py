@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from components.common.adapter import download_adapter
+from components.common.adapter import Card
 from components.common.calibration import temperature
-from components.common.classifier import Classifier
+from components.common.classifier import Classifier, Prepared
 from components.common.dataset import SPLITS, label_counts, read_split, write_table
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
 from components.common.steps import say
+from components.common.store import open_store
 from components.evaluate.baselines import majority, tfidf
+from components.evaluate.champion import Champion
+from components.evaluate.kept import Kept
 from components.evaluate.metrics import CONFIDENCE, Held, compare, measure, probabilities, roc
-
-
-@dataclass(frozen=True)
-class Champion:
-    """What runs today: store, adapter name, version and etag of the pointer (both empty where there is none)."""
-
-    store: str
-    name: str
-    version: str
-    etag: str
-
 
 TITLES = {
     "after": "Adapter (after)",
@@ -43,7 +35,7 @@ TITLES = {
 
 def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int) -> dict[str, Any]:
     """Write evaluation.json, predictions.parquet (note, one column of logits a label) and the manifest; return
-    evaluation.json's content.
+    evaluation.json's content. What a model says of a side is kept in the store, and an evaluation that was cut goes on.
 
     Raises:
         UserError: the champion or the base model cannot be loaded.
@@ -60,11 +52,15 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     prepared = {name: classifier.prepare(texts[name]) for name in ("validation", "test")}
     logits: dict[str, dict[str, np.ndarray]] = {}
     seconds: dict[str, float] = {}
+    store = open_store(champion.store)
     say("evaluate", f"scoring {len(texts['test'])} held-out notes after and before training")
-    start = time.monotonic()
-    logits["after"] = {part: classifier.logits(prepared[part]) for part in prepared}
-    seconds["after"] = time.monotonic() - start
-    logits["before"] = {"test": classifier.base_logits(prepared["test"])}
+    asked = [texts[part] for part in prepared]
+    after, before = (Kept(store, adapter, classifier.card, adapted, asked) for adapted in (True, False))
+    scored = {part: after.piece(part, partial(_scored, classifier.logits, prepared[part])) for part in prepared}
+    logits["after"] = {part: np.array(made["logits"]) for part, made in scored.items()}
+    seconds["after"] = sum(made["seconds"] for made in scored.values())
+    of_base = before.piece("test", partial(_scored, classifier.base_logits, prepared["test"]))
+    logits["before"] = {"test": np.array(of_base["logits"])}
     say("evaluate", "fitting TF-IDF + logistic regression")
     start = time.monotonic()
     logits["tfidf"] = tfidf(texts, counts)
@@ -72,7 +68,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     temperatures = {name: temperature(logits[name]["validation"], counts["validation"]) for name in ("after", "tfidf")}
     temperatures["after"] *= classifier.card.temperature_ratio
     if champion.version:
-        _score_champion(champion, labels, texts["test"], logits, temperatures)
+        _score_champion(champion, labels, asked, logits, temperatures)
 
     models: dict[str, dict[str, Any]] = {}
     predicted: dict[str, np.ndarray] = {}
@@ -141,21 +137,32 @@ def refuse_leakage(name: str, accuracy: float, ceiling: float) -> None:
 def _score_champion(
     champion: Champion,
     labels: list[str],
-    texts: list[str],
+    asked: list[list[str]],
     logits: dict[str, dict[str, np.ndarray]],
     temperatures: dict[str, float],
 ) -> None:
-    """Add the champion's logits and the temperature that it was published with, if it knows the same labels."""
+    """Add the champion's logits of the last of the sides that are asked, and the temperature that it was published
+    with, if it knows the same labels."""
     say("evaluate", f"scoring the champion, version {champion.version}")
-    try:
-        folder, _ = download_adapter(f"{champion.name}/{champion.version}", champion.store)
+
+    def ask(folder: Path) -> dict[str, Any]:
         classifier = Classifier(folder)
-        shutil.rmtree(folder)
-    except UserError as error:
-        raise UserError(f"the champion cannot be loaded, mend it or choose another --adapter-name: {error}") from error
-    if classifier.card.labels == labels:
-        temperatures["champion"] = classifier.card.temperature
-        logits["champion"] = {"test": classifier.logits(classifier.prepare(texts))}
+        return _scored(classifier.logits, classifier.prepare(asked[-1]))
+
+    def score(folder: Path) -> None:
+        card = Card.read(folder)
+        if card.labels == labels:
+            kept = Kept(open_store(champion.store), folder, card, True, asked)
+            temperatures["champion"] = card.temperature
+            logits["champion"] = {"test": np.array(kept.piece("test", partial(ask, folder))["logits"])}
+
+    champion.load(score)
+
+
+def _scored(logits: Callable[[Prepared], np.ndarray], prepared: Prepared) -> dict[str, Any]:
+    start = time.monotonic()
+    found = logits(prepared)
+    return {"logits": found.tolist(), "seconds": time.monotonic() - start}
 
 
 def _write(
@@ -170,8 +177,6 @@ def _write(
     columns = {f"logit_{i}": logits[:, i] for i in range(logits.shape[1])}
     write_table(pa.table({"note": notes, **columns}), output / "predictions.parquet")
     write_json(output / "evaluation.json", evaluation)
-    digests = {
-        f"{name}_digest": read_json(folder / MANIFEST)["digest"]
-        for name, folder in (("splits", splits), ("adapter", adapter))
-    }
-    write_manifest(output, digests)
+    made = read_json(adapter / MANIFEST)
+    inputs = {"splits": read_json(splits / MANIFEST)["digest"], "adapter": made["digest"]}
+    write_manifest(output, {f"{name}_digest": each for name, each in inputs.items()}, "evaluate", inputs, [made])

@@ -22,25 +22,59 @@ def evaluate_classifier(
     """Score base, adapter, champion and baselines on the same held-out notes. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.steps import say, step
-    from components.evaluate.classify import Champion, run
+    from components.common.steps import log_metrics, say, step
+    from components.evaluate.champion import Champion
+    from components.evaluate.classify import run
 
     with step("evaluate", store) as facts:
         champion = Champion(store, adapter_name, champion_version, champion_etag)
         result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, seed)
         after = result["models"]["after"]
         facts |= {name: entry["value"] for name, entry in after["metrics"].items()} | {"ceiling": result["ceiling"]}
-        for name, value in facts.items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, facts)
         classification.log_confusion_matrix(result["labels"], after["confusion"])
         curve = max(after["roc"], key=lambda entry: len(entry["fpr"]))
         classification.log_roc_curve(curve["fpr"], curve["tpr"], curve["thresholds"])
-        for artifact in (metrics, classification):
-            Path(artifact.path).touch()  # kfp.local takes an artifact without a file for lost, and would score again
+        Path(classification.path).touch()  # kfp.local takes an artifact without a file for lost, and would score again
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
             say("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
                 f"within the own label set {model['metrics']['own_set_accuracy']['value']:.3f}")  # fmt: skip
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate_instruct(
+    splits: dsl.Input[dsl.Dataset],
+    adapter: dsl.Input[dsl.Model],
+    code_version: str,
+    adapter_name: str,
+    champion_version: str,
+    champion_etag: str,
+    evaluation_settings: dict,
+    seed: int,
+    store: str,
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Ask base, adapter and champion the same held-out instructions. The cache follows the code version."""
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Evaluation
+    from components.common.steps import log_metrics, say, step
+    from components.evaluate.champion import Champion
+    from components.evaluate.instruct import run
+
+    with step("evaluate", store) as facts:
+        champion = Champion(store, adapter_name, champion_version, champion_etag)
+        settings = Evaluation.model_validate(evaluation_settings)
+        result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, settings, seed)
+        facts |= {name: entry["value"] for name, entry in result["models"]["after"]["metrics"].items()}
+        facts["smallest_difference"] = result["smallest_difference"]
+        log_metrics(metrics, facts)
+        evaluation.metadata.update(facts)
+        for name, model in result["models"].items():
+            say("evaluate", f"{name:9} token F1 {model['metrics']['token_f1']['value']:.3f}, "
+                f"answers with unsupported facts {model['metrics']['unsupported']['value']:.1%}")  # fmt: skip
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -54,11 +88,10 @@ def gate(
     verdict: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
 ) -> str:
-    """Decide whether the adapter may be published, and write the report."""
+    """Decide whether the adapter may be published, by the rules of its recipe, and write the report."""
     import shutil
     from pathlib import Path
 
-    from components.common.recipe import Gate
     from components.common.steps import say, step
     from components.evaluate.verdict import run
 
@@ -68,7 +101,7 @@ def gate(
             Path(adapter.path),
             Path(evaluation.path),
             Path(verdict.path),
-            Gate.model_validate(thresholds),
+            thresholds,
             store,
             adapter_name,
         )

@@ -20,7 +20,7 @@ def decide(evaluation: dict[str, Any], thresholds: Gate) -> dict[str, Any]:
             {
                 "name": f"is not worse than the champion {evaluation['champion_version']}",
                 "passed": c["p_worse"] >= thresholds.worse_than_champion,
-                "detail": f"difference {_points(c)}, p = {c['p_worse']:.3f} that it is worse by chance alone "
+                "detail": f"difference {points(c)}, p = {c['p_worse']:.3f} that it is worse by chance alone "
                 f"(fails below {thresholds.worse_than_champion})",
             }
         )
@@ -44,7 +44,7 @@ def _gain(c: dict[str, Any], name: str, needed: float) -> dict[str, Any]:
     return {
         "name": name,
         "passed": c["low"] > needed,
-        "detail": f"difference {_points(c)}; its lower end has to be above {needed * 100:+.1f}",
+        "detail": f"difference {points(c)}; its lower end has to be above {needed * 100:+.1f}",
     }
 
 
@@ -52,7 +52,8 @@ def _chance(c: dict[str, Any]) -> str:
     return f"p = {c['p']:.2f}" if c["p"] >= 0.01 else "p < 0.01"
 
 
-def _points(c: dict[str, Any]) -> str:
+def points(c: dict[str, Any]) -> str:
+    """A difference of shares with its interval."""
     return f"{c['difference'] * 100:+.1f} points ({c['low'] * 100:+.1f} to {c['high'] * 100:+.1f})"
 
 

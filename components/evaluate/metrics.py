@@ -113,28 +113,70 @@ def compare(a: np.ndarray, b: np.ndarray, held: Held, seed: int) -> dict[str, fl
         one-sided test that a is worse (each cluster's difference keeps or changes its sign; 10,000 draws).
     """
     notes = np.arange(len(a))
-    difference = _by_cluster(held, (held.counts[notes, a] - held.counts[notes, b])[:, None])[:, 0]
-    rows = _by_cluster(held, held.rows[:, None])[:, 0]
+    return paired(held.counts[notes, a] - held.counts[notes, b], held.rows, held.cluster, seed)
+
+
+def paired(difference: np.ndarray, weight: np.ndarray, cluster: np.ndarray, seed: int) -> dict[str, float]:
+    """Paired comparison of two models by the sums of what tells them apart, by cluster.
+
+    Args:
+        difference: a - b of each item, times its weight, shape (items,).
+        weight: of each item, shape (items,).
+        cluster: of each item, shape (items,).
+
+    Returns:
+        as `compare`.
+    """
+    sums = by_cluster(cluster, np.column_stack([difference, weight]))
+    difference, rows = sums[:, 0], sums[:, 1]
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), REPLICATES)
-    spread = (weights @ difference) / (weights @ rows)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = (weights @ difference) / (weights @ rows)
     moved = difference[difference != 0]
     flips = rng.choice([-1, 1], size=(10_000, len(moved))) @ moved
     observed = moved.sum()
     return {
         "difference": float(observed / rows.sum()),
-        "low": float(np.quantile(spread, (1 - CONFIDENCE) / 2)),
-        "high": float(np.quantile(spread, (1 + CONFIDENCE) / 2)),
+        "low": float(np.nanquantile(spread, (1 - CONFIDENCE) / 2)),
+        "high": float(np.nanquantile(spread, (1 + CONFIDENCE) / 2)),
         "p": float((np.sum(np.abs(flips) >= abs(observed)) + 1) / (len(flips) + 1)),
         "p_worse": float((np.sum(flips <= observed) + 1) / (len(flips) + 1)),
     }
 
 
-def _by_cluster(held: Held, values: np.ndarray) -> np.ndarray:
-    _, cluster = np.unique(held.cluster, return_inverse=True)
-    sums = np.zeros((cluster.max() + 1, values.shape[1]))
-    np.add.at(sums, cluster, values)
+def by_cluster(cluster: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sums of the rows of `values`, shape (items, columns), over each cluster, shape (clusters, columns)."""
+    _, place = np.unique(cluster, return_inverse=True)
+    sums = np.zeros((place.max() + 1, values.shape[1]))
+    np.add.at(sums, place, values)
     return sums
+
+
+def ratios(top: np.ndarray, bottom: np.ndarray, cluster: np.ndarray, seed: int) -> list[dict[str, float]]:
+    """Ratios of sums with bootstrap intervals by cluster.
+
+    Args:
+        top, bottom: of each item, shape (items, ratios).
+        cluster: of each item, shape (items,).
+
+    Returns:
+        value, low and high of each ratio; not a number where its bottom is 0.
+    """
+    sums = by_cluster(cluster, np.hstack([top, bottom]))
+    count, k = len(sums), top.shape[1]
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), REPLICATES)
+    edge = (1 - CONFIDENCE) / 2
+    found = []
+    for i in range(k):
+        if not bottom[:, i].any():
+            found.append(dict.fromkeys(("value", "low", "high"), float("nan")))
+            continue
+        above, below = weights @ sums[:, i], weights @ sums[:, k + i]
+        spread = above[below > 0] / below[below > 0]
+        low, high = np.quantile(spread, [edge, 1 - edge])
+        found.append({"value": float(sums[:, i].sum() / sums[:, k + i].sum()), "low": float(low), "high": float(high)})
+    return found
 
 
 def _sums(probabilities: np.ndarray, scaled: np.ndarray, held: Held) -> np.ndarray:
@@ -155,7 +197,7 @@ def _sums(probabilities: np.ndarray, scaled: np.ndarray, held: Held) -> np.ndarr
             bins * (top * held.rows)[:, None],
             bins * hits[:, None],
         ]
-    return _by_cluster(held, np.column_stack(columns))
+    return by_cluster(held.cluster, np.column_stack(columns))
 
 
 def _metrics(sums: np.ndarray, k: int) -> dict[str, np.ndarray]:

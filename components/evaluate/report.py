@@ -1,8 +1,8 @@
 """The report of a classification run: what was decided, on which numbers and data, as one HTML file."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -11,14 +11,7 @@ from matplotlib.patches import Rectangle
 
 from components.common import html
 from components.common.html import COLOURS, SERIES, count, decimal, duration, percent
-
-
-class Metric(NamedTuple):
-    title: str
-    form: Callable[[float], str]
-    lower_is_better: bool
-    meaning: str
-
+from components.evaluate.readings import Metric, comparison, difference, measured, points, training_figure
 
 METRICS = {
     "accuracy": Metric(
@@ -122,16 +115,10 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
     return made
 
 
-def measured(evaluation: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics that at least one model has."""
-    names = {name for model in evaluation["models"].values() for name in model["metrics"]}
-    return {name: metric for name, metric in METRICS.items() if name in names}
-
-
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Head and rows of models x metrics; the best of each column, as far as its digits tell, is bold."""
     models = evaluation["models"].values()
-    shown = measured(evaluation)
+    shown = measured(evaluation, METRICS)
     best = {}
     for name, metric in shown.items():
         values = [model["metrics"][name]["value"] for model in models if name in model["metrics"]]
@@ -156,25 +143,16 @@ def explanations(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
         "chance": percent(1 / labels),
         "blind": decimal(math.log(labels)),
     }
-    return [(metric.title, metric.meaning.format(**numbers)) for metric in measured(evaluation).values()]
+    return [(metric.title, metric.meaning.format(**numbers)) for metric in measured(evaluation, METRICS).values()]
 
 
 def comparisons_table(evaluation: Mapping[str, Any]) -> list[list[Any]]:
     """Rows of pair, metric, difference with its interval, p and what that says."""
     rows = []
     for pair in evaluation["comparisons"]:
-        a, b = (evaluation["models"][pair[side]]["title"] for side in "ab")
         metric = METRICS[pair["metric"]]
-        scale, digits, unit = (100, 1, "\u202fpoints") if metric.form is percent else (1, 3, "")
-        difference, low, high = (decimal(scale * pair[key], digits, "+") for key in ("difference", "low", "high"))
-        if pair["low"] <= 0 <= pair["high"]:
-            reading = Markup('<span class="even">no clear difference</span>')
-        else:
-            better = b if (pair["difference"] > 0) == metric.lower_is_better else a
-            reading = Markup("<b>{}</b> is better").format(better)
-        cell = Markup("{}{}<small>{} to {}</small>").format(difference, unit, low, high)
-        p = "<\u202f0.001" if pair["p"] < 0.001 else decimal(pair["p"])
-        rows.append([f"{a} against {b}", metric.title, cell, p, reading])
+        cell = points(pair) if metric.form is percent else difference(pair, 1, 3, "")
+        rows.append(comparison(evaluation, pair, metric, cell))
     return rows
 
 
@@ -215,17 +193,6 @@ def accuracy_figure(evaluation: Mapping[str, Any]) -> Markup:
         f"Accuracy: {text}; ceiling {percent(evaluation['ceiling'])}.",
         (html.WIDTH, 100 + 46 * len(models)),
         lambda figure: html.draw_intervals(figure, [model["title"] for model in models], panels),
-    )
-
-
-def training_figure(training: Mapping[str, Any]) -> Markup:
-    """Loss and learning rate over the steps."""
-    return html.svg(
-        "training",
-        "Training and validation loss, learning rate",
-        f"{len(training['curve'])} points; the weights of step {training['best_step']} were kept.",
-        (html.WIDTH, 340),
-        lambda figure: html.draw_training(figure, training["curve"], training["best_step"]),
     )
 
 

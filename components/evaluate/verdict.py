@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from components.common.adapter import Card
+from components.common.adapter import AdapterCard, recipe_of
+from components.common.instruct_recipe import InstructGate
 from components.common.provenance import (
     MANIFEST,
     code_version,
@@ -20,21 +22,51 @@ from components.common.provenance import (
 from components.common.recipe import Gate
 from components.common.steps import RUN
 from components.common.store import open_store
-from components.evaluate.gate import decide
-from components.evaluate.report import render
+from components.evaluate import gate, instruct_gate, instruct_report, report
+
+
+class _Recipe(NamedTuple):
+    settings: type[Gate] | type[InstructGate]
+    decide: Callable[[dict[str, Any], Any], dict[str, Any]]
+    render: Callable[[dict[str, Any]], str]
+
+
+RECIPES = {
+    "classify": _Recipe(Gate, gate.decide, report.render),
+    "instruct": _Recipe(InstructGate, instruct_gate.decide, instruct_report.render),
+}
 
 
 def run(
-    splits: Path, adapter: Path, evaluation: Path, output: Path, settings: Gate, store_uri: str, name: str
+    splits: Path,
+    adapter: Path,
+    evaluation: Path,
+    output: Path,
+    settings: Gate | InstructGate | dict[str, Any],
+    store_uri: str,
+    name: str,
 ) -> dict[str, Any]:
-    """Write verdict.json and report.html, the latter also to `runs/<run>/` in the store; return the verdict."""
+    """Write verdict.json and report.html, the latter also to `runs/<run>/` in the store; return the verdict.
+
+    Args:
+        splits, adapter, evaluation: what format, train and evaluate wrote.
+        output: the folder to write to.
+        settings: of the gate, as the adapter's recipe has them.
+        store_uri: of the store.
+        name: of the adapter.
+
+    Raises:
+        ValidationError: the settings are of another recipe.
+    """
+    recipe = recipe_of(adapter)
+    rules = RECIPES[recipe]
     scores = read_json(evaluation / "evaluation.json")
-    verdict = decide(scores, settings)
+    verdict = rules.decide(scores, rules.settings.model_validate(settings))
     data, training = read_json(splits / MANIFEST), read_json(adapter / "training.json")
-    card = Card.read(adapter)
+    card = AdapterCard.read(adapter)
     version = run_key(splits, adapter)
     facts = {
-        "title": f"classify · {name}",
+        "title": f"{recipe} · {name}",
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "verdict": verdict,
         "evaluation": scores,
@@ -43,7 +75,7 @@ def run(
         "provenance": {
             "run key (the version)": version,
             "run": os.environ.get(RUN, "by hand"),
-            "data source": data["source"],
+            "data source": _source(data["source"]),
             "dataset digest": data["dataset_digest"],
             "splits digest": data["digest"],
             "base model": card.base_model,
@@ -55,10 +87,18 @@ def run(
             "champion at the time": scores["champion_version"] or "none",
         },
     }
+    if (evaluation / "examples.json").exists():
+        facts["examples"] = read_json(evaluation / "examples.json")
     output.mkdir(parents=True, exist_ok=True)
-    (output / "report.html").write_text(render(facts), encoding="utf-8")
+    (output / "report.html").write_text(rules.render(facts), encoding="utf-8")
     write_json(output / "verdict.json", {**verdict, "version": version, "evaluation": scores})
-    write_manifest(output, {"evaluation_digest": read_json(evaluation / MANIFEST)["digest"]})
+    scored = read_json(evaluation / MANIFEST)
+    write_manifest(output, {"evaluation_digest": scored["digest"]}, "gate", {"evaluation": scored["digest"]}, [scored])
     if run_name := os.environ.get(RUN):
         open_store(store_uri).upload(output / "report.html", f"runs/{run_name}/report.html")
     return {**verdict, "version": version, "metrics": scores["models"]["after"]["metrics"]}
+
+
+def _source(source: str | list[dict[str, str]]) -> str:
+    """One source, or those of an instruct run: `notes file:///notes.csv; pairs s3://bucket/pairs.csv`."""
+    return source if isinstance(source, str) else "; ".join(f"{entry['kind']} {entry['uri']}" for entry in source)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.model_selection import StratifiedGroupKFold
 
 from components.common.dataset import NOTES, SPLIT, SPLITS, write_table
 from components.common.errors import UserError
@@ -18,7 +18,8 @@ from components.common.provenance import MANIFEST, read_json, write_manifest
 from components.common.recipe import Split
 from components.format.duplicates import clusters, near_duplicates, normal_form
 
-FOLDS = 10  # of which 2 are test, 1 is validation, 7 are train
+HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the notes of a label; the rest is train
+LEAST = 10  # notes of a label: two are test and one is validation
 
 
 def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         },
         "settings": settings.model_dump(),
     }
-    return write_manifest(output, facts)
+    return write_manifest(output, facts, "format", {"dataset": source["digest"]}, [source])
 
 
 def refuse_leak(rows: list[dict[str, Any]], column: str) -> None:
@@ -100,7 +101,11 @@ def merge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, Any]]]:
-    """70 % train, 10 % validation, 20 % test; whole clusters, stratified by each note's most frequent label.
+    """70 % train, 10 % validation, 20 % test; whole clusters, stratified by the label that most of their notes have.
+
+    The place of a cluster in the order of its label follows from the seed and the smallest hash of its notes. Where
+    notes come in, only those near a border change their side, to the next one; validation stands between train and
+    test, so that a champion is not asked about notes that it was trained on.
 
     Raises:
         UserError: a label is the main one of fewer than ten notes, so that a part of the split would lack it,
@@ -110,23 +115,46 @@ def split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, An
     everywhere = Counter(label for note in notes for label in note["labels"])
     counts = Counter(main)
     for label in everywhere:
-        if counts[label] < FOLDS:
+        if counts[label] < LEAST:
             raise UserError(
-                f"label '{label}' has {counts[label]} different notes of its own, the split needs {FOLDS}: "
+                f"label '{label}' has {counts[label]} different notes of its own, the split needs {LEAST}: "
                 "add notes or leave the label out with --label"
             )
-    if (found := len({note["cluster"] for note in notes})) < FOLDS:
+    members: dict[int, list[int]] = defaultdict(list)
+    for number, note in enumerate(notes):
+        members[note["cluster"]].append(number)
+    if len(members) < LEAST:
         raise UserError(
-            f"the notes are near duplicates of only {found} different ones, the split needs {FOLDS}: add other notes"
+            f"the notes are near duplicates of only {len(members)} different ones, the split needs {LEAST}: "
+            "add other notes"
         )
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    parts: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
-    for number, (_, held) in enumerate(folds.split(main, main, [note["cluster"] for note in notes])):
-        parts[("test", "test", "validation")[number] if number < 3 else "train"] += [notes[i] for i in sorted(held)]
+    strata: dict[str, list[tuple[str, int, int]]] = defaultdict(list)  # draw, number of the cluster, its notes
+    for cluster, numbers in members.items():
+        label = Counter(main[i] for i in numbers).most_common(1)[0][0]
+        name = min(notes[i]["note"] for i in numbers)
+        draw = hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+        strata[label].append((draw, cluster, len(numbers)))
+    side = {cluster: name for stratum in strata.values() for cluster, name in _sides(stratum)}
+    parts = {name: [note for note in notes if side[note["cluster"]] == name] for name in SPLITS}
     for name, part in parts.items():
         if missing := set(everywhere) - {label for note in part for label in note["labels"]}:
             raise UserError(f"label '{min(missing)}' has no note in {name}: its notes are near duplicates, add others")
     return parts
+
+
+def _sides(stratum: list[tuple[str, int, int]]) -> Iterator[tuple[int, str]]:
+    """The side of each cluster of a label, given as draw, number and size: in the order of their draws, those too large
+    to be held out last; of three or more each side gets one."""
+    total = sum(size for *_, size in stratum)
+    order = sorted(stratum, key=lambda cluster: (cluster[2] > HELD_OUT["validation"] * total, cluster))
+    sizes = np.array([size for *_, size in order])
+    middle = (np.cumsum(sizes) - sizes / 2) / total
+    test, held = (int((middle < share).sum()) for share in (HELD_OUT["test"], sum(HELD_OUT.values())))
+    if len(order) > 2:
+        held = min(max(held, 2), len(order) - 1)
+        test = min(max(test, 1), held - 1)
+    for place, (_, cluster, _) in enumerate(order):
+        yield cluster, "test" if place < test else "validation" if place < held else "train"
 
 
 def ceiling(notes: list[dict[str, Any]]) -> float:

@@ -36,3 +36,36 @@ def format_notes(
         splits.metadata.update(facts)
         say("format", f"{manifest['notes']} different notes in {manifest['clusters']} clusters, "
             f"{manifest['shared_clusters']} clusters on two sides; ceiling {manifest['ceiling']:.1%}")  # fmt: skip
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def format_instructions(
+    triples: dsl.Input[dsl.Dataset],
+    code_version: str,
+    examples: dict,
+    base_model: str,
+    vocabulary: int,
+    corpus: bool,
+    seed: int,
+    store: str,
+    splits: dsl.Output[dsl.Dataset],
+) -> None:
+    """Split triples by cluster of notes and write them as tokens. The cache follows the code version."""
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Examples
+    from components.common.steps import say, step
+    from components.common.store import open_store
+    from components.format.instruct import run
+
+    with step("format", store) as facts:
+        settings = Examples.model_validate({**examples, "seed": seed})
+        folders = Path(triples.path), Path(splits.path)
+        manifest = run(*folders, settings, base_model, vocabulary, corpus, open_store(store))
+        kept = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped", "tokens")
+        facts |= {key: manifest[key] for key in kept}
+        splits.metadata.update(facts)
+        rows, lost = manifest["rows"], sum(side["lost"] for side in manifest["tokens"].values())
+        say("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
+            f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "
+            f"{manifest['shared_clusters']} clusters on two sides")  # fmt: skip

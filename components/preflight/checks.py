@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,47 +10,63 @@ import tempfile
 import uuid
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from components.common.base_model import BaseModel, describe
+from components.common.base_model import BaseModel, describe, hub_folder
 from components.common.errors import UserError
+from components.common.memory import weights_on_disk
 from components.common.provenance import code_version
-from components.common.recipe import ADAPTER_NAME, Resources, Train
+from components.common.recipe import ADAPTER_NAME, Lora, Quantization, Resources, Train, decisive
 from components.common.registry import champion
 from components.common.sources import digest as source_digest
 from components.common.steps import say
-from components.common.store import Conflict, Store, open_store
+from components.common.store import Conflict, Store, file_path, open_store
 from components.common.targets import adapted_layers
 from components.preflight.memory import estimate, method
 
-_ROOM = 2**30  # bytes of scratch space that a run needs beside the base model
+_ROOM = 2**30  # bytes that a run needs beside the base model, of scratch space and of a store in a folder
 
 
 def run(source: str, store_uri: str, adapter_name: str, train: Train, resources: Resources) -> dict[str, str]:
     """Check everything that can be checked before work begins.
 
     Returns:
-        dataset_digest, base_digest, and version and etag of today's champion (empty where there is none).
+        dataset_digest, base_digest, version and etag of today's champion (empty where there is none), code_version, and
+        the settings of training as JSON.
 
     Raises:
         UserError: the first check that fails.
     """
-    if not re.search(ADAPTER_NAME, adapter_name):
-        raise UserError(f"adapter name '{adapter_name}': use small letters, digits and hyphens, at most 63")
-    store = open_store(store_uri)
-    check_store(store)
-    say("preflight", f"store {store_uri} can be written")
+    store = checked_store(store_uri, adapter_name)
     data = source_digest(source)
     say("preflight", f"data source found, {data[:26]}")
     base = describe(train.base_model)
-    layers = adapted_layers(base, train.lora)
-    say("preflight", f"base model {base.config['model_type']}, {base.parameters() / 1e6:.1f} M parameters, "
-        f"LoRA on {len(layers)} layers")  # fmt: skip
-    if train.quantization == "nf4" and find_spec("bitsandbytes") is None:
-        raise UserError("nf4 needs bitsandbytes, which is not installed: pip install bitsandbytes")
-    check_disk()
+    check_base(base, train.lora, train.quantization)
+    check_disk(base)
     check_memory(base, train, resources)
+    return found(store, adapter_name, data, base, {"train": decisive(train)})
+
+
+def checked_store(store_uri: str, adapter_name: str) -> Store:
+    """The store, which can be used. Raises UserError when it cannot, or the adapter cannot have that name."""
+    if not re.search(ADAPTER_NAME, adapter_name):
+        raise UserError(f"adapter name '{adapter_name}': use small letters, digits and hyphens, at most 63")
+    store = open_store(store_uri)
+    if store_uri.startswith("file://"):
+        check_room(file_path(store_uri), "choose another --store")
+    check_store(store)
+    say("preflight", f"store {store_uri} can be written")
+    return store
+
+
+def found(
+    store: Store, adapter_name: str, data: str, base: BaseModel, stages: dict[str, dict[str, Any]]
+) -> dict[str, str]:
+    """What preflight tells the steps after it: digests, champion, and the settings that decide each stage of training,
+    as JSON."""
     version, etag = champion(store, adapter_name) or ("", "")
     say("preflight", f"the champion to compare with is {version or 'none yet'}")
     return {
@@ -58,17 +75,29 @@ def run(source: str, store_uri: str, adapter_name: str, train: Train, resources:
         "champion_version": version,
         "champion_etag": etag,
         "code_version": code_version(),
+        "settings": json.dumps({name: stage | {"base_model": base.pinned()} for name, stage in stages.items()}),
     }
 
 
+def check_base(base: BaseModel, lora: Lora, quantization: Quantization) -> None:
+    """Raises UserError when a LoRA target matches no layer, or nf4 cannot be had."""
+    layers = adapted_layers(base, lora)
+    say("preflight", f"base model {base.config['model_type']}, {base.parameters() / 1e6:.1f} M parameters, "
+        f"LoRA on {len(layers)} layers")  # fmt: skip
+    if quantization == "nf4" and find_spec("bitsandbytes") is None:
+        raise UserError("nf4 needs bitsandbytes, which is not installed: pip install bitsandbytes")
+
+
 def check_store(store: Store) -> None:
-    """Write, read and remove a small object, with and without conditions. Raises UserError when the store cannot be
-    used."""
+    """Write, read, list and remove a small object, with and without conditions. Raises UserError when the store cannot
+    be used."""
     key = f"runs/.preflight-{uuid.uuid4().hex}"
     etag = store.put(key, b"preflight")
     try:
         if store.get(key)[0] != b"preflight":
             raise UserError(f"the store {store.uri} does not give back what was written: do not use it")
+        if store.list(key) != [key]:
+            raise UserError(f"the store {store.uri} does not list what was written: do not use it")
         store.put(key, b"matches", if_match=etag)
         for condition in ({"if_absent": True}, {"if_match": etag}):
             with suppress(Conflict):
@@ -83,23 +112,39 @@ def check_store(store: Store) -> None:
         store.delete(key)
 
 
-def check_disk() -> None:
-    """Raises UserError when scratch space is short."""
-    free = shutil.disk_usage(tempfile.gettempdir()).free
+def check_disk(base: BaseModel) -> None:
+    """Room for scratch, and for a base model that has yet to be downloaded; on a cluster that goes to a volume of the
+    train step. Raises UserError when it is short."""
+    check_room(Path(tempfile.gettempdir()), "set TMPDIR")
+    if not base.uri.startswith("hf://") or on_cluster():
+        return
+    folder = _existing(hub_folder())
+    need, free = weights_on_disk(base) + _ROOM, shutil.disk_usage(folder).free
+    if need > free:
+        raise UserError(
+            f"base model '{base.uri}' needs {need / 2**30:.1f} GiB of disk and {folder} has {free / 2**30:.1f} free: "
+            "free space, or set CLINADAPT_CACHE to a larger disk"
+        )
+
+
+def check_room(folder: Path, otherwise: str) -> None:
+    """Room for what a run writes beside its base model. Raises UserError when it is short."""
+    free = shutil.disk_usage(_existing(folder)).free
     if free < _ROOM:
         raise UserError(
-            f"{tempfile.gettempdir()} has {free / 2**30:.1f} GiB free, the run needs {_ROOM / 2**30:.1f}: "
-            "free space or set TMPDIR"
+            f"{folder} has {free / 2**30:.1f} GiB free, the run needs {_ROOM / 2**30:.1f}: free space or {otherwise}"
         )
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def check_memory(base: BaseModel, train: Train, resources: Resources) -> None:
     """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
-    gpu = resources.gpu > 0
-    need = estimate(base, train, labels=10, device="cuda" if gpu else "cpu")["methods"][method(train.quantization)][
-        "total"
-    ]
-    have = resources.gpu_memory_gib * 2**30 if gpu else _memory_of_train(resources)
+    device, have = capacity(resources)
+    need = estimate(base, train, labels=10, device=device)["methods"][method(train.quantization)]["total"]
     say("preflight", f"training needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB")
     if need > have:
         raise UserError(
@@ -108,9 +153,17 @@ def check_memory(base: BaseModel, train: Train, resources: Resources) -> None:
         )
 
 
-def _memory_of_train(resources: Resources) -> float:
-    """On a cluster what the train step is given, for this step has less; elsewhere what the machine has."""
-    return float(parse_quantity(resources.memory)) if "KUBERNETES_SERVICE_HOST" in os.environ else machine_memory()
+def capacity(resources: Resources) -> tuple[str, float]:
+    """The device that trains, and its bytes of memory: without a GPU, on a cluster what the train step is given, for
+    this step has less; elsewhere what the machine has."""
+    if resources.gpu:
+        return "cuda", resources.gpu_memory_gib * 2**30
+    return "cpu", float(parse_quantity(resources.memory)) if on_cluster() else machine_memory()
+
+
+def on_cluster() -> bool:
+    """Whether this is a pod."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def machine_memory() -> int:

@@ -12,18 +12,11 @@ import math
 from typing import Any
 
 from components.common.base_model import BaseModel
-from components.common.errors import UserError
-from components.common.recipe import POOLED_LAYERS, Precision, Quantization, Train
+from components.common.memory import CONTEXT, config_size, frozen_width
+from components.common.recipe import POOLED_LAYERS, Quantization, Train
 from components.common.targets import HEADS, adapted_layers
 
 _NF4 = 0.5159
-_CONTEXT = {"cuda": 141 * 2**20, "cpu": 650 * 2**20}
-_ALIASES = {
-    "hidden_size": ("dim", "n_embd", "d_model"),
-    "num_attention_heads": ("n_heads", "n_head"),
-    "num_hidden_layers": ("n_layers", "n_layer"),
-    "intermediate_size": ("hidden_dim", "n_inner"),
-}
 _TRAINED = 16  # bytes of a trained fp32 parameter: weight 4, gradient 4, Adam 8
 
 
@@ -46,7 +39,7 @@ def estimate(base: BaseModel, train: Train, labels: int, device: str) -> dict[st
     saved = _head_inputs(base.config, train) * labels + sum(
         size for name, size in layers.items() if set(train.lora.modules_to_save) & set(name.split("."))
     )
-    wide = _width(device, train.precision)
+    wide = frozen_width(device, train.precision)
     kept = _activations(base.config, train, device)
     trained = (adapter + saved) * _TRAINED
     methods: dict[str, dict[str, float]] = {
@@ -55,7 +48,7 @@ def estimate(base: BaseModel, train: Train, labels: int, device: str) -> dict[st
         "QLoRA": {"weights": quantised * _NF4 + (parameters - quantised) * wide, "trained": trained},
     }
     for parts in methods.values():
-        parts |= {"activations": kept, "context": float(_CONTEXT[device])}
+        parts |= {"activations": kept, "context": float(CONTEXT[device])}
         parts["total"] = sum(parts.values())
     return {"parameters": parameters, "adapter_parameters": adapter + saved, "methods": methods}
 
@@ -65,36 +58,21 @@ def method(quantization: Quantization) -> str:
     return "QLoRA" if quantization == "nf4" else "LoRA"
 
 
-def _size(config: dict[str, Any], name: str) -> int:
-    """A size by its usual name in config.json, or by those of DistilBERT and GPT-2."""
-    for alias in (name, *_ALIASES[name]):
-        if config.get(alias):
-            return config[alias]
-    if name == "intermediate_size":
-        return 4 * _size(config, "hidden_size")
-    raise UserError(f"config.json of the base model names no {name}: this architecture is not known")
-
-
 def _head_inputs(config: dict[str, Any], train: Train) -> int:
     """Weights of the head for each label: mean pooling reads several layers, of the note and of its first window."""
-    layers = 2 * min(POOLED_LAYERS, _size(config, "num_hidden_layers") + 1) if train.pooling == "mean" else 1
-    return layers * _size(config, "hidden_size")
-
-
-def _width(device: str, precision: Precision) -> int:
-    """Bytes of a frozen weight as training keeps it: fp32 on a CPU, 16 bits on a GPU unless fp32 is asked for."""
-    return 4 if device == "cpu" or precision == "fp32" else 2
+    layers = 2 * min(POOLED_LAYERS, config_size(config, "num_hidden_layers") + 1) if train.pooling == "mean" else 1
+    return layers * config_size(config, "hidden_size")
 
 
 def _activations(config: dict[str, Any], train: Train, device: str) -> float:
     """A CPU keeps fp32 activations; where it computes in 16 bits also 16-bit copies and (eager attention) the scores
     and probabilities of every head. A GPU keeps what the base's width is."""
-    wide = _width(device, train.precision) + (2 if device == "cpu" and train.precision != "fp32" else 0)
-    hidden = _size(config, "hidden_size")
-    heads = _size(config, "num_attention_heads")
+    wide = frozen_width(device, train.precision) + (2 if device == "cpu" and train.precision != "fp32" else 0)
+    hidden = config_size(config, "hidden_size")
+    heads = config_size(config, "num_attention_heads")
     key_value = 2 * hidden * config.get("num_key_value_heads", heads) / heads
     gated = 3 if "silu" in str(config.get("hidden_act")) else 2
-    per_token = 12 * hidden + 3 * hidden + key_value + gated * _size(config, "intermediate_size")
+    per_token = 12 * hidden + 3 * hidden + key_value + gated * config_size(config, "intermediate_size")
     tokens = train.batch_size * train.train_windows * train.windows.length
     scores = 2 * heads * train.windows.length if device == "cpu" and train.precision != "fp32" else 0
-    return _size(config, "num_hidden_layers") * tokens * (per_token + scores) * wide
+    return config_size(config, "num_hidden_layers") * tokens * (per_token + scores) * wide

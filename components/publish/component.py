@@ -1,8 +1,22 @@
-"""KFP faces of publish and of the summary that every run leaves."""
+"""KFP faces of the lookup in the registry, of publish and of the summary that every run leaves."""
 
 from kfp import dsl
 
 from components.common.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def lookup(splits: dsl.Input[dsl.Dataset], settings: str, base_digest: str, adapter_name: str, store: str) -> str:
+    """`known` where the registry has what this run would make, else `new`."""
+    from pathlib import Path
+
+    from components.common.steps import say, step
+    from components.publish.lookup import run
+
+    with step("lookup", store) as facts:
+        facts |= run(Path(splits.path), settings, base_digest, store, adapter_name)
+        say("lookup", facts.get("sentence", "the registry has no version of this data, base model, settings and code"))
+    return facts["decision"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from components.common.adapter import Card
+from components.common.adapter import AdapterCard, InstructCard
 
 
-def model_card(facts: dict[str, Any], card: Card, scores: dict[str, Any], data: dict[str, Any]) -> ModelCard:
+def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any], data: dict[str, Any]) -> ModelCard:
     """A Hugging Face model card (https://huggingface.co/docs/hub/model-cards) whose metadata holds the metrics.
 
     Args:
@@ -20,15 +20,17 @@ def model_card(facts: dict[str, Any], card: Card, scores: dict[str, Any], data: 
         data: the manifest of the splits.
     """
     metrics = scores["models"]["after"]["metrics"]
+    instruct = isinstance(card, InstructCard)
+    task = "text-generation" if instruct else "text-classification"
     header = ModelCardData(
         model_name=facts["name"],
         library_name="peft",
-        pipeline_tag="text-classification",
+        pipeline_tag=task,
         language="en",
         tags=["clinical", "lora", "clinadapt"],
         eval_results=[
             EvalResult(
-                task_type="text-classification",
+                task_type=task,
                 dataset_type="held-out notes",
                 dataset_name=f"held-out notes of {facts['dataset_digest']}",
                 metric_type=name,
@@ -37,7 +39,7 @@ def model_card(facts: dict[str, Any], card: Card, scores: dict[str, Any], data: 
             for name, entry in metrics.items()
         ],
     )
-    template = files("components.publish") / "model_card.md.j2"
+    template = files("components.publish") / ("instruct_card.md.j2" if instruct else "model_card.md.j2")
     return ModelCard.from_template(
         header,
         template_str=template.read_text(encoding="utf-8"),

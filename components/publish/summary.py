@@ -9,7 +9,10 @@ from typing import Any
 from components.common.steps import RUN
 from components.common.store import Store, open_store
 
-STEPS = ("preflight", "download", "format", "train", "evaluate", "gate", "publish")
+STEPS = (
+    "preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate", "gate",
+    "publish",
+)  # fmt: skip
 
 
 def run(store_uri: str, state: str) -> str:
@@ -26,21 +29,21 @@ def run(store_uri: str, state: str) -> str:
 
 
 def collect(store: Store, name: str, state: str) -> dict[str, Any]:
-    """state, error of the step that failed, gate's sentence, adapter URI, and the record of each step. A step that
-    the cache answered for leaves no record."""
+    """state, error of the step that failed, sentence of the gate (or of lookup, where nothing is new), URIs of adapter
+    and report, and the record of each step. A step that the cache answered for leaves no record."""
     records = {}
     for step in STEPS:
         if store.exists(f"runs/{name}/{step}.json"):
             records[step] = json.loads(store.get(f"runs/{name}/{step}.json")[0])
-    gate = records.get("gate", {}).get("facts", {})
+    known, gate, published = (records.get(step, {}).get("facts", {}) for step in ("lookup", "gate", "publish"))
     return {
         "run": name,
         "state": state,
         "error": next((f"{step}: {r['error']}" for step, r in records.items() if "error" in r), None),
         "verdict": gate.get("decision"),
-        "sentence": gate.get("sentence"),
-        "adapter_uri": records.get("publish", {}).get("facts", {}).get("uri"),
-        "report_uri": f"{store.uri}/runs/{name}/report.html" if gate else None,
+        "sentence": gate.get("sentence") or known.get("sentence"),
+        "adapter_uri": published.get("uri") or known.get("uri"),
+        "report_uri": f"{store.uri}/runs/{name}/report.html" if gate else known.get("report_uri"),
         "steps": records,
     }
 

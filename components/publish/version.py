@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.common.adapter import Card
+from components.common.adapter import AdapterCard, Card, InstructCard, recipe_of
 from components.common.errors import UserError
+from components.common.model_registry import tell
 from components.common.provenance import (
     MANIFEST,
     code_version,
     read_json,
     sha256_file,
     sha256_json,
+    to_json,
     write_json,
     write_manifest,
 )
-from components.common.registry import champion, history, now, promote, who
-from components.common.seal import seal
-from components.common.steps import say
+from components.common.registry import champion, headline, history, now, promote, who
+from components.common.seal import envelope, seal
+from components.common.statement import statement
+from components.common.steps import RUN, say
 from components.common.store import Conflict, Store, open_store, upload_folder
 from components.publish.model_card import model_card
 
@@ -36,7 +41,8 @@ _PATIENCE = 60  # seconds for another run to finish the very same version
 def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri: str, name: str) -> dict[str, Any]:
     """Write `adapters/<name>/<version>/` (manifest last) and move the champion pointer; return `uri` and `version`.
 
-    The version is the run key, so the same run publishes the same version once.
+    The version is the run key, so the same run publishes the same version once. Then a model registry is told, where
+    its address is given; what came of that is returned as `model_registry`.
 
     Raises:
         UserError: the reloaded adapter does not answer as in the evaluation, or the champion has moved meanwhile.
@@ -50,7 +56,7 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
         _reload(store, prefix, splits, evaluation)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            _assemble(Path(scratch), splits, adapter, evaluation, verdict, name, version)
+            _assemble(Path(scratch), splits, adapter, evaluation, verdict, name, version, store)
             manifest = (Path(scratch) / MANIFEST).read_bytes()
             (Path(scratch) / MANIFEST).unlink()
             _prove(Path(scratch), store, splits, evaluation)
@@ -64,7 +70,7 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
         if (champion(store, name) or ("", ""))[0] != version:
             _promote(store, name, version, scores)
         say("publish", f"{name} {version} is the champion")
-    return {"uri": f"{store.uri}/{prefix}", "version": version}
+    return {"uri": f"{store.uri}/{prefix}", "version": version, **tell(store, name, version, partial(say, "publish"))}
 
 
 def _rolled_back(store: Store, name: str, version: str) -> bool:
@@ -74,16 +80,17 @@ def _rolled_back(store: Store, name: str, version: str) -> bool:
 
 
 def _promote(store: Store, name: str, version: str, scores: dict[str, Any]) -> None:
-    accuracy = scores["models"]["after"]["metrics"]["accuracy"]
+    metrics = scores["models"]["after"]["metrics"]
+    facts = {headline(metrics): metrics[headline(metrics)], "code_version": code_version()}
     try:
-        promote(store, name, version, scores["champion_etag"], {"accuracy": accuracy, "code_version": code_version()})
+        promote(store, name, version, scores["champion_etag"], facts)
     except UserError:
         if (champion(store, name) or ("", ""))[0] != version:  # else another run of the same key was faster
             raise
 
 
 def _assemble(
-    folder: Path, splits: Path, adapter: Path, evaluation: Path, verdict: Path, name: str, version: str
+    folder: Path, splits: Path, adapter: Path, evaluation: Path, verdict: Path, name: str, version: str, store: Store
 ) -> None:
     """Gather all files of a version in `folder`; seal them with the manifest."""
     for path in (p for p in adapter.iterdir() if p.name not in _NOT_WEIGHTS):
@@ -92,11 +99,12 @@ def _assemble(
     shutil.copyfile(adapter / "training.json", folder / "training.json")
     scores = read_json(evaluation / "evaluation.json")
     write_json(folder / "evaluation.json", scores)
-    card = Card.read(adapter).model_copy(update={"temperature": scores["models"]["after"]["temperature"]})
+    card = _card(adapter, scores)
     card.write(folder)
     facts = {
         "name": name,
         "version": version,
+        "recipe": recipe_of(adapter),
         "dataset_digest": read_json(splits / MANIFEST)["dataset_digest"],
         "splits_digest": read_json(splits / MANIFEST)["digest"],
         "base_model": card.base_model,
@@ -107,10 +115,36 @@ def _assemble(
         "metrics": scores["models"]["after"]["metrics"],
         "created": now(),
         "by": who(),
+        **_started(store),
     }
     data = read_json(splits / MANIFEST)
     model_card(facts, card, scores, data).save(folder / "README.md")
-    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    before = [_manifest_of_base(card.base_model), read_json(verdict / MANIFEST)]
+    manifest = write_manifest(folder, facts, after=before)
+    write_json(folder / MANIFEST, seal({**manifest, **envelope(to_json(statement(manifest)).encode())}))
+
+
+def _started(store: Store) -> dict[str, str]:
+    """When the run began, by the record of its first step."""
+    try:
+        return {"started": json.loads(store.get(f"runs/{os.environ[RUN]}/preflight.json")[0])["started"]}
+    except KeyError:  # published by hand
+        return {}
+
+
+def _manifest_of_base(uri: str) -> dict[str, Any]:
+    """What pretrain wrote beside a base model; empty for another one."""
+    try:
+        return dict(json.loads(open_store(uri).get(MANIFEST)[0])) if uri.startswith(("file://", "s3://")) else {}
+    except KeyError:
+        return {}
+
+
+def _card(adapter: Path, scores: dict[str, Any]) -> AdapterCard:
+    """The adapter's own facts; of a classifier with the temperature that the evaluation found."""
+    if recipe_of(adapter) == "instruct":
+        return InstructCard.read(adapter)
+    return Card.read(adapter).model_copy(update={"temperature": scores["models"]["after"]["temperature"]})
 
 
 def _prove(folder: Path, store: Store, splits: Path, evaluation: Path) -> None:
@@ -138,7 +172,12 @@ def _put_in_place(folder: Path, manifest: bytes, store: Store, prefix: str) -> b
         try:
             store.upload(path, key, if_absent=True)
         except Conflict as error:
-            if not _same(store, key, path):
+            try:
+                same = _same(store, key, path)
+            except KeyError:  # gc has taken it meanwhile
+                store.upload(path, key)
+                same = True
+            if not same:
                 if _appears(store, f"{prefix}/{MANIFEST}"):
                     return False
                 raise UserError(
@@ -149,6 +188,9 @@ def _put_in_place(folder: Path, manifest: bytes, store: Store, prefix: str) -> b
         store.put(f"{prefix}/{MANIFEST}", manifest, if_absent=True)
     except Conflict:
         return False
+    if {f"{prefix}/{path.name}" for path in folder.iterdir()} - set(store.list(f"{prefix}/")):
+        store.delete(f"{prefix}/{MANIFEST}")
+        raise UserError(f"files of {prefix} were removed while it was published: run again, and let gc wait")
     return True
 
 
@@ -167,10 +209,10 @@ def _appears(store: Store, key: str) -> bool:
 
 
 def _reload(store: Store, prefix: str, splits: Path, evaluation: Path) -> None:
-    """Predict the held-out notes in a fresh process with the files in the store; compare with the evaluation.
+    """Answer held-out notes in a fresh process with the files in the store; compare with the evaluation.
 
     Raises:
-        UserError: the predictions differ, or the adapter does not load.
+        UserError: the answers differ, or the adapter does not load.
     """
     say("publish", "reloading the adapter from the store in a fresh process")
     command = [
@@ -188,9 +230,9 @@ def _reload(store: Store, prefix: str, splits: Path, evaluation: Path) -> None:
         raise UserError(f"the adapter in the store cannot be reloaded, so it is not published: {reason[0]}")
     result = json.loads(answer.stdout)
     if result["different"]:
+        how = f" (logits differ by up to {result['largest']:.2g})" if "largest" in result else ""
         raise UserError(
-            f"{result['different']} of {result['notes']} held-out notes get other probabilities from the reloaded "
-            f"adapter (by up to {result['largest']:.2g}), so it is not published: "
-            "evaluate and publish on the same kind of processor"
+            f"the reloaded adapter gives {result['different']} of {result['answers']} held-out answers otherwise{how}, "
+            "so it is not published: evaluate and publish on the same kind of processor"
         )
-    say("publish", f"{result['notes']} held-out notes: the same predictions as in the evaluation")
+    say("publish", f"{result['answers']} held-out answers: the same as in the evaluation")

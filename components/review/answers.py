@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
-from components.common.adapter import download_adapter
 from components.common.classifier import Classifier
-from components.common.dataset import clean
-from components.common.errors import UserError
-from components.common.readers import Row, column_names
+from components.common.dataset import batched, clean
+from components.common.readers import Row
+from components.review.notes import cell, unusable, usable
+from components.review.published import published
 
 _AT_ONCE = 16  # notes
-LONGEST_NOTE = 200_000  # characters
 
 
 class Answerer:
@@ -26,9 +23,8 @@ class Answerer:
         Raises:
             UserError: it cannot be found or loaded, or is not what was published.
         """
-        folder, self.uri = download_adapter(adapter, store_uri)
-        self._classifier = Classifier(folder)
-        shutil.rmtree(folder)
+        with published(adapter, store_uri, "classify") as (folder, self.uri):
+            self._classifier = Classifier(folder)
         self.labels = self._classifier.card.labels
         self.base_model = self._classifier.card.base_model
 
@@ -38,10 +34,7 @@ class Answerer:
         Raises:
             UserError: the note is empty or too long.
         """
-        reason = _unusable(text)
-        if reason:
-            raise UserError(f"the note has {reason}: give another one")
-        return self._answers([clean(text)])[0]
+        return self._answers([usable(text)])[0]
 
     def stream(self, rows: Iterable[Row], column: str) -> Iterator[dict[str, Any]]:
         """An answer for each row with its number, a batch at a time; `error` instead where a row cannot be used.
@@ -49,13 +42,13 @@ class Answerer:
         Raises:
             UserError: the first row has no such column.
         """
-        numbered = enumerate(rows, start=1)
-        while batch := list(islice(numbered, _AT_ONCE)):
-            texts = {number: _text(row, column, number) for number, row in batch}
-            usable = {number: clean(text) for number, text in texts.items() if not _unusable(text)}
-            answers = dict(zip(usable, self._answers(list(usable.values())), strict=True)) if usable else {}
-            for number, text in texts.items():
-                yield {"row": number, **answers.get(number, {"error": _unusable(text)})}
+        for batch in batched(enumerate(rows, start=1), _AT_ONCE):
+            texts = {number: cell(row, column, number) for number, row in batch}
+            taken = {number: clean(text) for number, text in texts.items() if not unusable(text)}
+            answers = dict(zip(taken, self._answers(list(taken.values())), strict=True)) if taken else {}
+            for number, row in batch:
+                broken = row if isinstance(row, str) else unusable(texts[number])
+                yield {"row": number, **answers.get(number, {"error": broken})}
 
     def _answers(self, texts: list[str]) -> list[dict[str, Any]]:
         prepared = self._classifier.prepare(texts)
@@ -70,20 +63,3 @@ class Answerer:
             }
             for row, share in zip(self._classifier.probabilities(prepared), unseen, strict=True)
         ]
-
-
-def _unusable(text: str) -> str | None:
-    if not clean(text):
-        return "no text"
-    if len(text) > LONGEST_NOTE:
-        return f"more than {LONGEST_NOTE:,} characters"
-    return None
-
-
-def _text(row: Row, column: str, number: int) -> str:
-    if isinstance(row, str):
-        return ""
-    if column not in row and number == 1:
-        raise UserError(f"there is no column '{column}': {column_names(list(row))}; choose with --text-column")
-    text = row.get(column)
-    return text if isinstance(text, str) else ""

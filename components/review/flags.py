@@ -12,6 +12,18 @@ from components.common.store import open_store
 
 NONE_OF_THESE = "none of these"
 
+# What can be wrong with an answer to an instruction -> as a reviewer reads it
+FAULTS = {
+    "invented": "It says what the note does not say",
+    "wrong": "It misreads the note",
+    "incomplete": "It leaves out what matters",
+    "should have refused": "It answers what the note cannot answer",
+    "should not have refused": "It says that the note does not tell, but the note does",
+    "not followed": "It does not do what was asked",
+    "unreadable": "It cannot be read or was cut off",
+    "other": "Something else",
+}
+
 Asked = tuple[str, dict[str, Any]]  # a note and its answer
 
 
@@ -29,19 +41,44 @@ def flag(asked: Asked | None, correction: str | None, comment: str, reviewer: st
     Raises:
         UserError: there is no answer or no correction, or the store cannot be written to.
     """
-    if asked is None:
-        raise UserError("there is no answer to flag: submit a note first")
+    note, answer = _given(asked)
     if not correction:
         raise UserError("choose what it should be")
-    note, answer = asked
+    right = None if correction == NONE_OF_THESE else correction
+    return _store(note, answer, reviewer, {"correction": right, "comment": comment.strip() or None})
+
+
+def flag_instructed(asked: Asked | None, fault: str | None, correction: str, comment: str, reviewer: str | None) -> str:
+    """The same of an answer to an instruction.
+
+    Args:
+        fault: one of FAULTS.
+        correction: what the answer should have been; empty (stored as null) where the reviewer does not say.
+
+    Raises:
+        UserError: there is no answer or no fault, or the store cannot be written to.
+    """
+    note, answer = _given(asked)
+    if not fault:
+        raise UserError("choose what is wrong")
+    said = {"correction": correction.strip() or None, "comment": comment.strip() or None}
+    return _store(note, answer, reviewer, {"fault": fault, **said})
+
+
+def _given(asked: Asked | None) -> Asked:
+    if asked is None:
+        raise UserError("there is no answer to flag: submit a note first")
+    return asked
+
+
+def _store(note: str, answer: dict[str, Any], reviewer: str | None, verdict: dict[str, Any]) -> str:
     now = datetime.now(UTC)
     record = {
         "time": now.isoformat(timespec="seconds"),
         "reviewer": reviewer,
         "note": note,
         "answer": answer,
-        "correction": None if correction == NONE_OF_THESE else correction,
-        "comment": comment.strip() or None,
+        **verdict,
     }
     root, _, version = answer["adapter"].rpartition("/adapters/")
     key = f"flagged/{version}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"

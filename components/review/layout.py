@@ -12,40 +12,14 @@ import gradio as gr
 
 from components.common.errors import UserError
 from components.review.answers import Answerer
+from components.review.asking import Asker
 from components.review.files import COLUMNS, SHOWN, answer_file, columns
 from components.review.flags import NONE_OF_THESE, Asked, flag
+from components.review.instruct_layout import ask_about_a_note
+from components.review.parts import PLAIN, offer_examples, tell
 
 TEXT_COLUMN = "transcription"
 KEPT = 3600  # seconds that an uploaded file and its answers stay on disk
-
-# Invented; none of it is advice.
-EXAMPLES = {
-    "Chest pain on exertion": (
-        "REASON FOR CONSULTATION: Chest pain.\n\n"
-        "HISTORY: 63-year-old man with hypertension and hyperlipidaemia. For three weeks he has had a pressure behind "
-        "the sternum on climbing stairs, relieved by rest within five minutes. No syncope, no palpitations.\n\n"
-        "EXAMINATION: BP 148/86, pulse 78 and regular. No murmur, lungs clear, no oedema.\n\n"
-        "ECG: Sinus rhythm, flat T waves in V5 and V6. Troponin negative twice.\n\n"
-        "PLAN: Aspirin, beta blocker and statin. Stress echocardiogram, coronary angiography if positive."
-    ),
-    "Knee replacement": (
-        "PREOPERATIVE DIAGNOSIS: Osteoarthritis of the right knee.\n"
-        "PROCEDURE: Total knee arthroplasty, cemented.\n\n"
-        "DESCRIPTION: Under spinal anaesthesia a midline incision with a medial parapatellar approach was made. The "
-        "distal femur and the proximal tibia were cut with guides, trial components gave full extension and 125 "
-        "degrees of flexion. The definitive components were cemented, the patella tracked centrally. Layered closure. "
-        "Blood loss 150 mL, no complications.\n\n"
-        "PLAN: Weight bearing as tolerated with a walker, enoxaparin, physiotherapy from today."
-    ),
-    "Colonoscopy": (
-        "INDICATION: Iron deficiency anaemia in a 58-year-old woman, stool positive for occult blood.\n\n"
-        "PROCEDURE: Colonoscopy with polypectomy under conscious sedation. The scope was passed to the caecum, the "
-        "appendiceal orifice and the ileocaecal valve were seen. Preparation good.\n\n"
-        "FINDINGS: An 8 mm pedunculated polyp of the sigmoid colon, removed with a hot snare and retrieved. A few "
-        "diverticula of the left colon. Small internal haemorrhoids.\n\n"
-        "PLAN: Await histology. High-fibre diet. Repeat colonoscopy in five years."
-    ),
-}
 
 CSS = """
 .gradio-container { width: 100%; max-width: 1200px !important; margin: 0 auto !important; }
@@ -53,7 +27,8 @@ CSS = """
 .masthead h1 { margin: 8px 0 6px; font-size: 28px; line-height: 1.25; font-weight: 650; overflow-wrap: anywhere; }
 .masthead p { margin: 0 0 2px; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
 .masthead p.caution { color: var(--body-text-color); font-weight: 600; }
-.told { margin: 0; padding: 8px 14px; border-left: 4px solid #0072b2; background: #0072b214; overflow-wrap: anywhere; }
+.told { margin: 0; padding: 8px 14px; border-left: 4px solid #0072b2; background: #0072b214; overflow-wrap: anywhere;
+  white-space: pre-line; }
 .told.wrong { border-color: #c04f00; background: #c04f0014; }
 .told.done { border-color: #00805e; background: #00805e14; }
 .share { margin-top: 8px; background: var(--border-color-primary); }
@@ -78,7 +53,7 @@ THEME = gr.themes.Default(
 )
 
 
-def build(answerer: Answerer, folder: Path) -> gr.Blocks:
+def build(answerer: Answerer | Asker, folder: Path) -> gr.Blocks:
     """The page of an adapter; files with answers are written below `folder`."""
     name = answerer.uri.split("/")[-2]
     masthead = (
@@ -88,37 +63,34 @@ def build(answerer: Answerer, folder: Path) -> gr.Blocks:
     )
     with gr.Blocks(title=f"{name} · review", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
         gr.HTML(masthead, elem_classes="masthead")
-        with gr.Tab("One note"):
-            _one_note(answerer)
-        with gr.Tab("Many notes"):
-            _many_notes(answerer, folder)
+        if isinstance(answerer, Asker):
+            with gr.Tab("Instruct"):
+                ask_about_a_note(answerer)
+        else:
+            with gr.Tab("One note"):
+                _one_note(answerer)
+            with gr.Tab("Many notes"):
+                _many_notes(answerer, folder)
     return page
 
 
 def _one_note(answerer: Answerer) -> None:
-    plain = gr.InputHTMLAttributes(spellcheck=False, autocomplete="off", autocorrect="off")
     asked = gr.State()
     with gr.Row():
         with gr.Column(scale=3):
-            note = gr.Textbox(label="Clinical note", lines=16, max_lines=16, autofocus=True, html_attributes=plain)
+            note = gr.Textbox(label="Clinical note", lines=16, max_lines=16, autofocus=True, html_attributes=PLAIN)
             output = gr.Radio(["Text", "JSON"], value="Text", label="Output")
             with gr.Row():
                 clear = gr.Button("Clear", size="md")
                 submit = gr.Button("Submit", variant="primary", size="md")
-            gr.Examples(
-                [[text] for text in EXAMPLES.values()],
-                note,
-                label="Examples (invented)",
-                example_labels=list(EXAMPLES),
-                api_visibility="private",
-            )
+            offer_examples(note)
         with gr.Column(scale=2):
             text = gr.Label(label="Answer and calibrated probabilities")
             data = gr.JSON(label="Answer", open=True, visible=False)
             told = tell()
             with gr.Group():
                 correction = gr.Dropdown([*answerer.labels, NONE_OF_THESE], value=None, label="What should it be?")
-                comment = gr.Textbox(label="Comment (optional)", lines=2, html_attributes=plain)
+                comment = gr.Textbox(label="Comment (optional)", lines=2, html_attributes=PLAIN)
             flag_it = gr.Button("Flag", size="md")
             flagged = tell()
 
@@ -202,15 +174,3 @@ def _many_notes(answerer: Answerer, folder: Path) -> None:
         [told, stop],
         api_visibility="private",
     )
-
-
-def tell(text: str = "", tone: str = "", share: float | None = None) -> gr.HTML:
-    """A line for the reader, also for screen readers; nothing for an empty text.
-
-    Args:
-        tone: empty, `wrong` or `done`.
-        share: how much is done, drawn as a bar.
-    """
-    bar = "" if share is None else f'<div class="share"><div style="width: {share:.0%}"></div></div>'
-    line = f'<p role="status" class="told {tone}">{escape(text)}</p>{bar}'
-    return gr.HTML(line, visible=bool(text))

@@ -58,11 +58,14 @@ def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
 
 
 def _load(adapter: str, store_uri: str, folder: Path) -> Any:
+    from components.common.adapter import published_recipe
     from components.review.answers import Answerer
+    from components.review.asking import Asker
     from components.review.layout import build
 
     tempfile.tempdir = str(folder)  # for the copy of the adapter
-    answerer = Answerer(adapter, store_uri)
+    kind = Asker if published_recipe(adapter, store_uri) == "instruct" else Answerer
+    answerer = kind(adapter, store_uri)
     tempfile.tempdir = None
     return build(answerer, folder)
 

@@ -16,12 +16,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from components.common.devices import device
 from components.common.errors import UserError
-from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
+from components.common.instruct_recipe import Optimisation
+from components.common.provenance import MANIFEST, code_version, libraries, list_files, read_json, sha256_json
+from components.common.recipe import Precision, Train, decisive
 from components.common.steps import say
 from components.common.store import Conflict, Damaged, Store, download_folder, upload_folder
 
 _KEPT = 2
+
+
+def decides(
+    step: str, splits_digest: str, base_digest: str, settings: Train | Optimisation, precision: Precision
+) -> dict[str, Any]:
+    """All that decides the bytes that a training ends with, on the same processor with as many threads."""
+    return {
+        "step": step,
+        "splits": splits_digest,
+        "base": base_digest,
+        "settings": decisive(settings),
+        "precision": precision,
+        "device": device().type,
+        "code": code_version(),
+        "libraries": libraries(),
+    }
 
 
 class Checkpoints:
@@ -67,13 +88,17 @@ class Checkpoints:
                 write(Path(name))
                 upload_folder(self._store, Path(name), place)
                 manifest = {"step": step, "decided_by": self._digest, "processes": self._processes}
-                manifest["files"] = list_files(Path(name))
+                manifest["files"] = files = list_files(Path(name))
             manifest["digest"] = sha256_json(manifest)
+            if files.keys() - set(self._steps().get(step, [])):
+                raise UserError("another process of this training has removed its files")
             with suppress(Conflict):
                 self._store.put(f"{place}/{MANIFEST}", json.dumps(manifest, indent=2).encode(), if_absent=True)
-            self._remove_old()
-        except UserError as error:
+            self._remove_old(step)
+        except (UserError, OSError, SafetensorError) as error:
             say("train", f"a checkpoint could not be saved, training goes on without it: {error}")
+            with suppress(UserError):
+                self._remove_old(step)
             return False
         return True
 
@@ -127,11 +152,14 @@ class Checkpoints:
         """Those with a manifest, newest first."""
         return sorted((step for step, names in steps.items() if MANIFEST in names), reverse=True)
 
-    def _remove_old(self) -> None:
-        """Keep the newest complete ones. What has no manifest is left over from a killed process."""
+    def _remove_old(self, reached: int) -> None:
+        """Keep the newest complete ones. What has no manifest is left over from a killed process, or from a save that
+        failed; what lies beyond the step that was reached, another process may be writing."""
         steps = self._steps()
-        for step in steps.keys() - set(self._complete(steps)[:_KEPT]):
-            self._delete(step)
+        complete = self._complete(steps)
+        for step in steps.keys() - set(complete[:_KEPT]):
+            if step in complete or step <= reached:
+                self._delete(step)
 
     def _delete(self, step: int) -> None:
         """The manifest first, so that a checkpoint is never seen with a part of it gone."""

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import os
-import resource
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
-from transformers import (
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from peft import TaskType
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from components.common.adapter import Card
 from components.common.base_model import describe, fetch
 from components.common.calibration import temperature
 from components.common.classifier import (
     Prepared,
-    device,
     load_base,
     load_tokenizer,
     pad_batch,
     pool,
     predict_logits,
     prepare,
-    resolve_precision,
 )
 from components.common.dataset import label_counts, read_split
-from components.common.errors import UserError
+from components.common.devices import device, resolve_precision
 from components.common.label_sets import find_sets, label_logits, set_targets
-from components.common.provenance import MANIFEST, code_version, read_json, write_json, write_manifest
-from components.common.recipe import Pooling, Precision, Train
+from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
+from components.common.recipe import Pooling, Precision, Train, decisive
 from components.common.steps import say
 from components.common.store import Store
-from components.common.targets import check_targets
-from components.train.checkpoints import Checkpoints
+from components.train.arguments import VALIDATED, arguments
+from components.train.checkpoints import Checkpoints, decides
+from components.train.lora import put_on, save_adapter, train_in_fp32
+from components.train.patient import Patient, check_finite
 from components.train.probe import Probe, note_states, out_of_fold, soft_cross_entropy
-from components.train.resumable import Resumable
+from components.train.progress import Progress, costs
 
 MOVED = 0.5  # of the way from the linear probe to the trained weights is gone (Wortsman et al. 2022, arXiv:2109.01903)
 
@@ -85,20 +74,22 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     )
     model = _adapted(settings, card.set_names(), precision, tokenizer.pad_token_id)
     weights = _class_weights(parts["train"].counts, sets, settings.class_weights)
-    arguments = _arguments(settings, precision, output)
-    splits_digest = read_json(splits / MANIFEST)["digest"]
-    decides = _decides(splits_digest, base.digest, settings, precision)
-    checkpoints = Checkpoints(store, decides, arguments.world_size) if store else None
+    args = TrainingArguments(**arguments(settings, precision, output), **VALIDATED)
+    data = read_json(splits / MANIFEST)
+    splits_digest = data["digest"]
+    decided = decides("classify", splits_digest, base.digest, settings, precision)
+    checkpoints = Checkpoints(store, decided, args.world_size) if store else None
     trainer = _Trainer(
-        settings.pooling, parts["validation"], weights, tokenizer.pad_token_id, precision, settings.patience,
+        settings.pooling, parts["validation"], weights, tokenizer.pad_token_id, precision,
         checkpoints=checkpoints,
         minutes=settings.checkpoint_minutes,
+        patience=settings.patience,
         model=model,
-        args=arguments,
+        args=args,
         train_dataset=parts["train"],
         eval_dataset=parts["validation"],
         data_collator=_Collator(tokenizer.pad_token_id),
-        callbacks=[_Progress()],
+        callbacks=[Progress("train")],
     )  # fmt: skip
     trainer.add_callback(_Averaging(trainer))
     trainer.remove_callback(PrinterCallback)
@@ -107,61 +98,24 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
 
     output.mkdir(parents=True, exist_ok=True)
     model.peft_config["default"].base_model_name_or_path = card.base_model  # not the folder it was loaded from
-    model.save_pretrained(output)
-    (output / "README.md").unlink()  # peft's empty model card; publish writes the real one
+    save_adapter(model, output)
     tokenizer.save_pretrained(output)
     card.model_copy(update={"temperature_ratio": trainer.temperature_ratio}).write(output)
     facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
     write_json(output / "training.json", facts)
-    write_manifest(output, {"splits_digest": splits_digest, "base_digest": card.base_digest})
+    digests = {"splits": splits_digest, "base_model": card.base_digest}
+    write_manifest(output, {"splits_digest": splits_digest, "base_digest": card.base_digest}, "train", digests, [data])
     if checkpoints:
         checkpoints.remove()
     return facts
-
-
-def check_gpu() -> None:
-    """Raises UserError when this step was given a GPU (CLINADAPT_GPU, set by the pipeline) that torch cannot use."""
-    if os.environ.get("CLINADAPT_GPU") and not torch.cuda.is_available():
-        raise UserError(
-            "this profile trains on a GPU and torch finds none: build the image with the CUDA build of torch"
-        )
-
-
-def _decides(splits_digest: str, base_digest: str, settings: Train, precision: Precision) -> dict[str, Any]:
-    """All that decides the bytes of the adapter, on the same processor with as many threads."""
-    return {
-        "splits": splits_digest,
-        "base": base_digest,
-        "settings": settings.model_dump(exclude={"checkpoint_minutes"}),
-        "precision": precision,
-        "device": device().type,
-        "code": code_version(),
-        "libraries": {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")},
-    }
 
 
 def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int) -> Any:
     base = load_base(
         settings.base_model, outputs, settings.quantization, precision, settings.pooling, pad, settings.seed
     )
-    lora = settings.lora
-    linear = [name for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)]
-    if lora.target_modules != "all-linear":
-        check_targets(linear, lora.target_modules)
-    check_targets([name for name, _ in base.named_modules()], lora.modules_to_save)
-    config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        bias="none",
-        target_modules=lora.target_modules,
-        modules_to_save=[*lora.modules_to_save] or None,  # peft adds the head to the list that it is given
-    )
-    model = get_peft_model(base, config)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    model = put_on(base, settings.lora, TaskType.SEQ_CLS)
+    train_in_fp32(model)
     return model
 
 
@@ -213,25 +167,22 @@ class _Collator:
         }
 
 
-class _Trainer(Resumable):
+class _Trainer(Patient):
     """Cross-entropy of the pooled logits over label sets; validation is the log loss of single labels over rows."""
 
     loss_is_scaled_for_ga = False  # compute_loss averages over its own batch, whatever the model's forward accepts
 
     def __init__(
-        self, pooling: Pooling, held: _Part, weights: torch.Tensor, pad: int, precision: Precision, patience: int,
-        **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self, pooling: Pooling, held: _Part, weights: torch.Tensor, pad: int, precision: Precision, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._pooling = pooling
         self._held, self._weights, self._pad, self._precision = held, weights, pad, precision
-        self._patience, self._worse = patience, 0
         self.tokens = 0
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._average = [p.detach().clone() for p in self._trained]
         self._start = [p.detach().clone() for p in self._trained] if pooling == "mean" else []
         self.temperature_ratio = 1.0
-        self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
 
     def begin(self) -> None:
         """Put a linear probe into the head of mean pooling, and learn from it how far off the temperature of the
@@ -253,23 +204,17 @@ class _Trainer(Resumable):
     def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Where training began, the moving average, the best so far, how often validation was worse since, the tokens
         seen and what the probe taught."""
-        loss, best = self._best
-        tensors = {f"start.{i}": first for i, first in enumerate(self._start)}
+        tensors, facts = super().own_state()
+        tensors |= {f"start.{i}": first for i, first in enumerate(self._start)}
         tensors |= {f"average.{i}": mean for i, mean in enumerate(self._average)}
-        tensors |= {f"best.{i}": mean for i, mean in enumerate(best)}
-        facts = {"best_loss": loss if best else None, "worse": self._worse, "tokens": self.tokens}
-        return tensors, facts | {"temperature_ratio": self.temperature_ratio}
+        return tensors, facts | {"tokens": self.tokens, "temperature_ratio": self.temperature_ratio}
 
     def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back what own_state gave."""
+        super().load_own_state(tensors, facts)
         for name, own in (("start", self._start), ("average", self._average)):
             _copy([tensors[f"{name}.{i}"] for i in range(len(own))], own)
-        if facts["best_loss"] is not None:
-            best = [torch.empty_like(p) for p in self._trained]
-            _copy([tensors[f"best.{i}"] for i in range(len(best))], best)
-            self._best = facts["best_loss"], best
-        self._worse, self.tokens = facts["worse"], facts["tokens"]
-        self.temperature_ratio = facts["temperature_ratio"]
+        self.tokens, self.temperature_ratio = facts["tokens"], facts["temperature_ratio"]
 
     def average(self, step: int) -> None:
         """Follow the trained weights with an exponential moving average (Polyak averaging; the decay grows to 0.98)."""
@@ -290,10 +235,6 @@ class _Trainer(Resumable):
             for name, first, mean in zip(names, self._start, self._average, strict=True)
         ]
 
-    def use_best(self) -> None:
-        """Put the judged weights of the epoch with the lowest validation loss into the model."""
-        _copy(self._best[1], self._trained)
-
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -302,27 +243,17 @@ class _Trainer(Resumable):
         self.tokens += int(lengths.sum())
         logits = pool(model(**inputs).logits, owner, lengths, labels.shape[1])
         loss = soft_cross_entropy(logits, labels, self._weights.to(labels.device))
-        if not torch.isfinite(loss):
-            raise UserError("the training loss is no longer a number: lower the learning rate")
+        check_finite("training", torch.isfinite(loss))
         return loss
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        now, judged = [p.detach().clone() for p in self._trained], self.judged()
-        _copy(judged, self._trained)
+    def held_out_loss(self) -> float:
+        """Log loss of single labels over the held-out rows."""
+        now = [p.detach().clone() for p in self._trained]
+        _copy(self.judged(), self._trained)
         logits = predict_logits(self.model, self._held.prepared, self._pad, self._precision)
         _copy(now, self._trained)
         counts = self._held.counts
-        metrics = {"eval_loss": float(-(counts * self._held.over_labels(logits)).sum() / counts.sum())}
-        if not math.isfinite(metrics["eval_loss"]):
-            raise UserError("the validation loss is no longer a number: lower the learning rate")
-        if metrics["eval_loss"] < self._best[0]:
-            self._best, self._worse = (metrics["eval_loss"], judged), 0
-        else:
-            self._worse += 1
-        self.log(metrics)
-        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.control.should_training_stop |= self._worse >= self._patience
-        return metrics
+        return float(-(counts * self._held.over_labels(logits)).sum() / counts.sum())
 
 
 def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
@@ -343,68 +274,6 @@ class _Averaging(TrainerCallback):
         self._trainer.average(state.global_step)
 
 
-class _Progress(TrainerCallback):
-    """A line with loss and time left, at most every five seconds."""
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._start = self._last = time.monotonic()
-        self._first = state.global_step
-        if self._first:
-            say("train", f"resuming at step {self._first} of {state.max_steps}")
-
-    def on_log(
-        self,
-        args: Any,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        logs = logs or {}
-        now = time.monotonic()
-        if "eval_loss" in logs:
-            say(
-                "train",
-                f"epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  validation loss {logs['eval_loss']:.4f}",
-            )
-        elif "loss" in logs and now - self._last > 5:
-            self._last = now
-            a_step = (now - self._start) / (state.global_step - self._first)
-            left = a_step * (state.max_steps - state.global_step)
-            say(
-                "train",
-                f"step {state.global_step}/{state.max_steps}  epoch {state.epoch:.1f}  loss {logs['loss']:.4f}"
-                f"  {left // 60:.0f} min {left % 60:02.0f} s left",
-            )
-
-
-def _arguments(settings: Train, precision: Precision, scratch: Path) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(scratch),
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=settings.warmup,
-        lr_scheduler_type="cosine",
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
-        use_cpu=not torch.cuda.is_available(),
-        seed=settings.seed,
-        data_seed=settings.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        eval_strategy="epoch",
-        save_strategy="no",
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=True,
-        report_to="none",
-    )
-
-
 def _class_weights(counts: np.ndarray, sets: list[list[int]], how: str) -> torch.Tensor:
     """Weight of each set, the mean of those of its labels; shape (sets,)."""
     share = counts.sum(axis=0) / counts.sum()
@@ -415,38 +284,15 @@ def _class_weights(counts: np.ndarray, sets: list[list[int]], how: str) -> torch
 def _facts(
     trainer: _Trainer, parts: dict[str, _Part], seconds: float, settings: Train, precision: Precision
 ) -> dict[str, Any]:
-    """What the report and the manifest tell about training: curves, costs, tokens not seen. An interrupted training
-    counts as one; only the peak of memory is that of its last process."""
-    curve = [
-        {"step": e["step"], "epoch": e["epoch"], "loss": e["loss"], "learning_rate": e["learning_rate"]}
-        if "loss" in e
-        else {"step": e["step"], "epoch": e["epoch"], "validation_loss": e["eval_loss"]}
-        for e in trainer.state.log_history
-        if "loss" in e or "eval_loss" in e
-    ]
+    """What the report and the manifest tell about training: curves, costs, tokens not seen."""
     train = parts["train"].prepared
     drawn = sum(sum(map(len, cut)) * min(1.0, settings.train_windows / len(cut)) for cut in train.windows)
-    peak = (
-        torch.cuda.max_memory_allocated()
-        if torch.cuda.is_available()
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
-    parameters = list(trainer.model.parameters())
-    best = min((e for e in curve if "validation_loss" in e), key=lambda e: e["validation_loss"])
     return {
-        "curve": curve,
-        "best_step": best["step"],
-        "stopped_early": trainer.state.global_step < math.ceil(trainer.state.max_steps),
-        "seconds": seconds,
-        "peak_memory_bytes": peak,
+        **costs(trainer, seconds),
         "tokens_per_second": trainer.tokens / seconds,
-        "checkpoints": len(trainer.blocked_ms),
-        "checkpoint_blocked_ms": float(np.mean(trainer.blocked_ms or [0.0])),
         "tokens_per_epoch_share": drawn / sum(sum(map(len, cut)) for cut in train.windows),
         "unseen_token_share": train.unseen_share(),
-        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         "precision": precision,
         "quantization": settings.quantization,
-        "device": device().type,
-        "settings": settings.model_dump(exclude={"checkpoint_minutes"}),  # it decides nothing
+        "settings": decisive(settings),
     }

@@ -1,4 +1,7 @@
-"""KFP face of train."""
+# mypy: disable-error-code="valid-type"
+"""KFP faces of train, pretrain and prefer."""
+
+from typing import NamedTuple
 
 from kfp import dsl
 
@@ -24,9 +27,10 @@ def train_classifier(
     from pathlib import Path
 
     from components.common.recipe import Train
-    from components.common.steps import say, step
+    from components.common.steps import log_metrics, say, step
     from components.common.store import open_store
-    from components.train.classify import check_gpu, run
+    from components.train.classify import run
+    from components.train.progress import check_gpu, told
 
     form = {
         "base_model": base_model,
@@ -39,17 +43,129 @@ def train_classifier(
         check_gpu()
         settings = Train.model_validate({**train, **form})
         result = run(Path(splits.path), Path(adapter.path), settings, open_store(store))
-        best = min(entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry)
-        facts |= {"best_validation_loss": best, "base_digest": base_digest}
-        facts |= {
-            key: result[key]
-            for key in ("seconds", "peak_memory_bytes", "tokens_per_second", "trainable_parameters", "checkpoints",
-                        "checkpoint_blocked_ms")
-        }  # fmt: skip
-        for name, value in facts.items():
-            if not isinstance(value, str):
-                metrics.log_metric(name, value)
-        Path(metrics.path).touch()  # kfp.local takes an artifact without a file for lost, and would train again
+        facts |= told(result) | {"base_digest": base_digest}
+        log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         say("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
-            f"validation loss {best:.4f}, {result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
+            f"validation loss {facts['best_validation_loss']:.4f}, "
+            f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def pretrain(
+    splits: dsl.Input[dsl.Dataset],
+    base_model: str,
+    base_digest: str,
+    code_version: str,
+    pretrain: dict,
+    seed: int,
+    store: str,
+    curve: dsl.Output[dsl.Artifact],
+) -> NamedTuple("Base", uri=str, digest=str):
+    """Next-token training on the notes. The base model goes to the store, from where later steps stream it."""
+    from collections import namedtuple
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Pretrain
+    from components.common.steps import say, step
+    from components.common.store import open_store
+    from components.train.pretrain import run
+    from components.train.progress import check_gpu, gpus, told
+    from components.train.together import train_together
+
+    with step("pretrain", store) as facts:
+        check_gpu()
+        settings = Pretrain.model_validate({**pretrain, "seed": seed})
+        places = Path(splits.path), Path(curve.path)
+        if (processes := gpus()) > 1:
+            result = train_together(processes, "pretrain", *places, settings, store, base_model)
+        else:
+            result = run(*places, settings, base_model, open_store(store))
+        base = {name: result[name] for name in ("uri", "digest")}
+        facts |= told(result) | base | {"base_digest": base_digest}
+        curve.metadata.update(facts)
+        say("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
+            f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
+    return namedtuple("Base", base)(**base)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train_instruct(
+    splits: dsl.Input[dsl.Dataset],
+    base_model: str,
+    base_digest: str,
+    code_version: str,
+    quantization: str,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    instruct: dict,
+    store: str,
+    adapter: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Train a LoRA adapter on the answers to instructions. Digest and code version make the cache follow them."""
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Instruct
+    from components.common.steps import log_metrics, say, step
+    from components.common.store import open_store
+    from components.train.instruct import run
+    from components.train.progress import check_gpu, gpus, told
+    from components.train.together import train_together
+
+    form = {
+        "base_model": base_model,
+        "quantization": quantization,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    with step("train", store) as facts:
+        check_gpu()
+        settings = Instruct.model_validate({**instruct, **form})
+        places = Path(splits.path), Path(adapter.path)
+        if (processes := gpus()) > 1:
+            result = train_together(processes, "instruct", *places, settings, store)
+        else:
+            result = run(*places, settings, open_store(store))
+        facts |= told(result) | {"base_digest": base_digest}
+        log_metrics(metrics, facts)
+        adapter.metadata.update(facts)
+        say("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
+            f"validation loss {facts['best_validation_loss']:.4f}, {result['tokens_per_second']:,.0f} tokens a second, "
+            f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def prefer(
+    splits: dsl.Input[dsl.Dataset],
+    before: dsl.Input[dsl.Model],
+    code_version: str,
+    preference: dict,
+    seed: int,
+    store: str,
+    adapter: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Train an adapter on from preference pairs. The cache follows the code version."""
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Preference
+    from components.common.steps import log_metrics, say, step
+    from components.common.store import open_store
+    from components.train.prefer import run
+    from components.train.progress import check_gpu
+
+    with step("prefer", store) as facts:
+        check_gpu()
+        settings = Preference.model_validate({**preference, "seed": seed})
+        result = run(Path(splits.path), Path(before.path), Path(adapter.path), settings, open_store(store))[
+            "preference"
+        ]
+        last = result["curve"][-1]
+        facts |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],
+                  "margin": last["margin"]}  # fmt: skip
+        log_metrics(metrics, facts)
+        adapter.metadata.update(facts)
+        say("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")

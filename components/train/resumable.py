@@ -30,20 +30,22 @@ _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
 class Resumable(Trainer):
-    """Saves its state every few minutes and at the end of each epoch; on SIGTERM and SIGINT too, and then stops.
+    """Saves its state every few minutes and at the end of each epoch; on SIGTERM and SIGINT too, and then stops. Of
+    several processes the first saves; random numbers, which only a dropout needs, are its own.
 
-    A subclass says by own_state and load_own_state what it keeps besides.
+    A subclass that keeps something besides says so by own_state and load_own_state.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, minutes: float, **kwargs: Any) -> None:
+    def __init__(self, checkpoints: Checkpoints | None, minutes: float, step: str = "train", **kwargs: Any) -> None:
         """
         Args:
             checkpoints: where the state is kept; nowhere when None.
             minutes: between two checkpoints.
+            step: begins the lines of progress.
             kwargs: of the Trainer.
         """
         super().__init__(**kwargs)
-        self._checkpoints, self._interval = checkpoints, minutes * 60
+        self._checkpoints, self._interval, self._step = checkpoints, minutes * 60, step
         self._asked_to_stop = False
         self._started, self._seconds_before = time.monotonic(), 0.0
         self.blocked_ms: list[float] = []
@@ -51,16 +53,14 @@ class Resumable(Trainer):
             self.add_callback(_Saving(self))
 
     def begin(self) -> None:
-        """What a training that begins afresh does first."""
-        raise NotImplementedError
+        """What a training that begins afresh does first: nothing, unless a subclass says."""
 
     def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors by name, and JSON."""
-        raise NotImplementedError
+        return {}, {}
 
     def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back what own_state gave; there are other tensors besides."""
-        raise NotImplementedError
 
     def train_or_resume(self) -> float:
         """Train, from the newest checkpoint on where there is one.
@@ -107,14 +107,27 @@ class Resumable(Trainer):
                 signal.signal(number, handler)
 
     def _due(self, seconds: float) -> bool:
-        """Whether to save now, `seconds` after the last time."""
+        """Whether to save now, `seconds` after the last time. Several processes stop at the same step when one of them
+        is asked to."""
         assert self._checkpoints
+        if self.args.world_size > 1:
+            asked = torch.tensor(int(self._asked_to_stop), device=self.args.device)
+            self._asked_to_stop = bool(self.accelerator.reduce(asked, reduction="sum"))
         return self._asked_to_stop or (seconds >= self._interval and not self._checkpoints.busy())
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         assert self._checkpoints
         if self.control.should_training_stop:  # nothing is left to resume
             return
+        if self.is_world_process_zero():
+            self._save_state()
+        if self._asked_to_stop:
+            if self._checkpoints.wait():
+                say(self._step, f"saved at step {self.state.global_step} of {self.state.max_steps}: run again to go on")
+            raise KeyboardInterrupt
+
+    def _save_state(self) -> None:
+        assert self._checkpoints
         start = time.monotonic()
         tensors, state = self._state()
         progress = dataclasses.replace(self.state, log_history=list(self.state.log_history))
@@ -127,10 +140,6 @@ class Resumable(Trainer):
             progress.save_to_json(str(folder / TRAINER_STATE_NAME))
 
         self._checkpoints.save(self.state.global_step, write)
-        if self._asked_to_stop:
-            if self._checkpoints.wait():
-                say("train", f"saved at step {self.state.global_step} of {self.state.max_steps}: run again to go on")
-            raise KeyboardInterrupt
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """A copy of all that decides the next steps; tensors in main memory."""
@@ -138,7 +147,7 @@ class Resumable(Trainer):
         tensors, own = self.own_state()
         tensors |= {f"trained.{name}": p for name, p in self._trained_parameters()}
         for number, entry in optimizer["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in entry.items()}
+            tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in entry.items()}
         tensors["rng.torch"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()

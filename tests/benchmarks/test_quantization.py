@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import yaml
 
-from components.common.classifier import resolve_precision
+from components.common.devices import resolve_precision
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 WAYS = {"fp32": ("fp32", "none"), "nf4": ("auto", "nf4")}

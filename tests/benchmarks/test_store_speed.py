@@ -2,24 +2,27 @@
 
 Each contender is a process of its own, so that its peak memory is its own. The AWS CLI takes part where `aws` is on the
 PATH, s3fs where the variable S3FS_PYTHON names a Python that has it (it pins another botocore than ours).
-STORE_SPEED_MB is the size of the large file, 1,000 by default.
+STORE_SPEED_MB is the size of the large file, 1,000 by default; CLINADAPT_ROUNDS (3) rounds begin with another each.
 """
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3_support import bucket
+from s3_support import bucket, forget, rados_gateway
 
 MB = int(os.environ.get("STORE_SPEED_MB", "1000"))
 FILES = 2000
+ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 
 MEASURE = """
 import json, resource, sys, time
@@ -61,7 +64,6 @@ system.{call}("{source}/", "{target}/", recursive=True)
 
 def contenders(name: str, folder: Path, copy: Path) -> Iterator[tuple[str, str, str, str]]:
     """(name, python, code that uploads, code that downloads) of each contender that is here."""
-    from components.common.store import Store  # noqa: F401  (the first import compiles)
 
     def ours(call: str, *arguments: str) -> str:
         listed = [f"Path({a!r})" if "/" in a else repr(a) for a in arguments]
@@ -89,31 +91,49 @@ def contenders(name: str, folder: Path, copy: Path) -> Iterator[tuple[str, str, 
 
 
 @pytest.mark.parametrize("what", ["one large file", "many small files"])
-def test_speed(what: str, rgw_environment: None, tmp_path: Path) -> None:
-    folder, copy = tmp_path / "in", tmp_path / "out"
+def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "in"
     folder.mkdir()
-    if what == "one large file":
-        with (folder / "large").open("wb") as file:
-            for _ in range(MB):
-                file.write(os.urandom(10**6))
-    else:
-        for number in range(FILES):
-            (folder / f"{number:04}").write_bytes(os.urandom(100_000))
+    for number in range(1 if what == "one large file" else FILES):
+        with (folder / f"{number:04}").open("wb") as file:
+            for _ in range(10 * MB if what == "one large file" else 1):
+                file.write(os.urandom(100_000))
     total = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"\n{what}, {total:,.0f} MB      up MB/s  peak MiB   down MB/s  peak MiB")
-    speeds: dict[str, list[float]] = {}
-    name = bucket()
-    for contender, python, up, down in contenders(name, folder, copy):
-        for each in ("ours", "boto3", "aws", "s3fs"):
-            (copy / each).mkdir(parents=True, exist_ok=True)
-        results = []
-        for code in (up, down):
-            done = subprocess.run([python, "-c", MEASURE.format(code=code)], capture_output=True, text=True, check=True)
-            results.append(json.loads(done.stdout))
-        (up_seconds, up_peak), (down_seconds, down_peak) = results
-        speeds[contender] = [total / up_seconds, total / down_seconds]
-        print(f"{contender:28}{total / up_seconds:9.0f}{up_peak:10.0f}{total / down_seconds:12.0f}{down_peak:10.0f}")
-        for path in copy.rglob("*"):
-            if path.is_file():
-                path.unlink()
-    assert speeds["clinadapt"]
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for number in range(ROUNDS):
+        home = tmp_path / f"rgw-{number}"
+        home.mkdir()
+        with rados_gateway(home) as environment:  # a fresh one: Ceph keeps what is overwritten for hours
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            forget(monkeypatch)
+            those = list(contenders(bucket(), folder, tmp_path / "out"))
+            for contender, python, *ways in those[number % len(those) :] + those[: number % len(those)]:
+                for each in ("ours", "boto3", "aws", "s3fs"):
+                    (tmp_path / "out" / each).mkdir(parents=True)
+                found.setdefault(contender, []).append(tuple(value for code in ways for value in measure(python, code)))
+                copies = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+                assert sorted(path.name for path in copies) == sorted(path.name for path in folder.iterdir())
+                assert all(filecmp.cmp(path, folder / path.name, shallow=False) for path in copies)
+                shutil.rmtree(tmp_path / "out")
+    print(f"\n{what}, {total:,.0f} MB, {ROUNDS} rounds: median (least to most); ours: how many times as fast we are")
+    print(f"{'':18}{'up MB/s':>18}{'ours':>20}{'peak MiB':>10}{'down MB/s':>20}{'ours':>20}{'peak MiB':>10}")
+    ours = found["clinadapt"]
+    for contender, rounds in found.items():
+        print(f"{contender:18}", end="")
+        for way in (0, 2):
+            speeds, peaks = [total / each[way] for each in rounds], [each[way + 1] for each in rounds]
+            ratios = [theirs[way] / mine[way] for mine, theirs in zip(ours, rounds, strict=True)]
+            print(f"{_spread(speeds, 0):>18}{_spread(ratios, 2):>20}{max(peaks):10.0f}", end="")
+        print()
+
+
+def measure(python: str, code: str) -> tuple[float, float]:
+    """Seconds and peak memory in MiB of some code, in a process of its own."""
+    done = subprocess.run([python, "-c", MEASURE.format(code=code)], capture_output=True, text=True, check=True)
+    seconds, peak = json.loads(done.stdout)
+    return seconds, peak
+
+
+def _spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"

@@ -1,180 +1,36 @@
-"""The review page and a run's report in a real browser: headless Chromium, a real adapter, a real server."""
+"""A classifier's review page and a run's report in a real browser: headless Chromium, a real adapter and server."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from support import Run, quiet_environment
+from browsing import MARKS, WAIT, Page, Shot, serving, visiting
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+from support import Run
 
-webdriver = pytest.importorskip("selenium.webdriver")
-pytest.importorskip("gradio")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium or chromium-driver is not installed"),
-]
+pytestmark = MARKS
 
 NOTE = "INDICATION: Gross haematuria. PROCEDURE: Cystoscopy. A papillary tumour of the bladder beside the left ureter."
-WAIT = 60  # seconds; a busy machine is slow
-
-Shot = Callable[[str], None]
-
-
-@contextmanager
-def serving(run: Run, folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
-    """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and told no note."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    temporary, log = folder / "tmp", folder / "log.txt"
-    temporary.mkdir()
-    command = [Path(sys.executable).with_name("clinadapt"), "review", "--adapter", "specialty", *arguments]
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [*command, "--store", run.store, "--port", str(port)],
-            env={**quiet_environment(), "TMPDIR": str(temporary), "HTTP_PROXY": "http://127.0.0.1:9", **environment},
-            cwd=folder,
-            stdout=file,
-            stderr=file,
-        )
-    try:
-        WebDriverWait(log, 4 * WAIT).until(lambda _: server.poll() is not None or f":{port} (stop" in log.read_text())
-        assert server.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(WAIT)
-    assert server.returncode == 0, log.read_text()
-    assert {path.name for path in folder.iterdir()} <= {"log.txt", "tmp"}
-    assert not [path for path in temporary.rglob("*") if path.is_file()]
-    assert "haematuria" not in log.read_text() and "Traceback" not in log.read_text()
 
 
 @pytest.fixture(scope="module")
 def url(demo_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(demo_run, tmp_path_factory.mktemp("review")) as address:
+    with serving(demo_run.store, "specialty", tmp_path_factory.mktemp("review")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "disable-dev-shm-usage"):
-        options.add_argument(f"--{flag}")
-    for flag in ("disable-background-networking", "disable-component-update", "disable-sync", "no-first-run"):
-        options.add_argument(f"--{flag}")
-    options.add_argument("--window-size=1280,1100")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
 def page(browser: Any, url: str) -> Iterator[Page]:
-    browser.get("about:blank")  # the last page complains of the streams that leaving it cuts
-    browser.get_log("performance")
-    browser.get_log("browser")
-    browser.get(url)
-    yield Page(browser)
-    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
-    assert any(address.startswith(url) for address in asked)
-    assert [a for a in asked if not a.startswith((url, "data:", "blob:", "chrome:"))] == [], "asked another machine"
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-
-
-@pytest.fixture
-def shot(browser: Any, tmp_path: Path) -> Shot:
-    folder = Path(os.environ.get("CLINADAPT_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda name: browser.save_screenshot(str(folder / f"{name}.png"))
-
-
-class Page:
-    """What a reader sees and does on the page."""
-
-    def __init__(self, browser: Any) -> None:
-        self.browser = browser
-        self.see("//h1[text()='specialty']")
-
-    def see(self, path: str) -> Any:
-        """Wait until an element is shown."""
-        return WebDriverWait(self.browser, WAIT).until(
-            lambda b: next((e for e in b.find_elements(By.XPATH, path) if e.is_displayed()), None), path
-        )
-
-    def told(self, words: str) -> str:
-        """Wait for a line that holds the words."""
-        return self.see(f"//p[@role='status'][contains(., '{words}')]").text
-
-    def press(self, name: str) -> None:
-        self.see(f"//button[normalize-space()='{name}' and not(@disabled)]").click()
-
-    def tab(self, name: str) -> None:
-        self.see(f"//button[@role='tab' and normalize-space()='{name}']").click()
-
-    def output(self, kind: str) -> None:
-        self.see(f"//label[normalize-space()='{kind}']").click()
-
-    def field(self, label: str) -> Any:
-        return self.see(f"//label[contains(., '{label}')]//textarea")
-
-    def write(self, label: str, text: str) -> None:
-        """Put a text into a field as pasting does, at once."""
-        script = (
-            "const [field, text] = arguments;"
-            "Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(field, text);"
-            "field.dispatchEvent(new Event('input', {bubbles: true}));"
-        )
-        self.browser.execute_script(script, self.field(label), text)
-
-    def choose(self, label: str, option: str) -> None:
-        self.see(f"//input[@aria-label='{label}']").click()
-        self.see(f"//ul[@role='listbox']/li[@aria-label='{option}']").click()
-
-    def upload(self, path: Path) -> None:
-        self.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
-        self.see("//table[contains(@class, 'file-preview')]")
-
-    def shares(self) -> dict[str, int]:
-        """Label -> per cent, as the page shows them."""
-        self.see("//*[@data-testid='label-output-value']")
-        rows = self.browser.find_elements(By.CSS_SELECTOR, "dl.label")
-        return {row.find_element(By.TAG_NAME, "dt").text: int(row.text.split()[-1].rstrip("%")) for row in rows}
-
-    def json(self) -> dict[str, Any]:
-        """The answer as JSON, through the button that copies it."""
-        self.see("//*[contains(@class, 'json-holder')]")
-        text = self.browser.execute_script(
-            "let copied; navigator.clipboard.writeText = text => { copied = text; return Promise.resolve() };"
-            "document.querySelector('button[title=Copy], button[aria-label=Copy]').click(); return copied"
-        )
-        return json.loads(text)
+    with visiting(browser, url, "specialty") as shown:
+        yield shown
 
 
 def test_the_page_says_who_answers(page: Page, shot: Shot) -> None:
@@ -317,7 +173,7 @@ def test_others_have_to_log_in_and_are_named_in_the_flag(
     login = {"CLINADAPT_REVIEW_USER": "rita", "CLINADAPT_REVIEW_PASSWORD": "correct horse"}
     folder = tmp_path / "server"  # apart from the screenshots
     folder.mkdir()
-    with serving(demo_run, folder, "--host", "0.0.0.0", **login) as url:
+    with serving(demo_run.store, "specialty", folder, "--host", "0.0.0.0", **login) as url:
         with urlopen(url) as answer:
             assert answer.status == 200, "what probes ask"
         with pytest.raises(HTTPError, match="401"):
@@ -327,7 +183,7 @@ def test_others_have_to_log_in_and_are_named_in_the_flag(
         WebDriverWait(browser, WAIT).until(lambda b: "Incorrect" in b.page_source)
         shot("login")
         log_in(browser, "rita", "correct horse")
-        page = Page(browser)
+        page = Page(browser, "specialty")
         page.write("Clinical note", NOTE)
         page.press("Submit")
         page.shares()

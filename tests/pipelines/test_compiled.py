@@ -11,12 +11,15 @@ import yaml
 
 from pipelines import cluster as clusters
 from pipelines import profile as profiles
-from pipelines.classify import build
-from pipelines.compile import compile_profile
+from pipelines.compile import build, compile_profile
 
 KEPT = Path(__file__).parents[2] / "pipelines/compiled"
-FORM = ["source", "text_column", "label_column", "labels", "top_labels", "base_model", "quantization", "epochs",
-        "learning_rate", "seed", "adapter_name", "store"]  # fmt: skip
+FORM = {
+    "classify": ["source", "text_column", "label_column", "labels", "top_labels", "base_model", "quantization",
+                 "epochs", "learning_rate", "seed", "adapter_name", "store"],
+    "instruct": ["sources", "teacher", "base_model", "quantization", "epochs", "learning_rate", "seed", "adapter_name",
+                 "store"],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=profiles.names())
@@ -57,15 +60,17 @@ def test_the_run_form_is_short(name: str, compiled: dict[str, Any]) -> None:
     parameters = compiled["root"]["inputDefinitions"]["parameters"]
     assert len(parameters) <= 15
     profile = profiles.load(name)
-    assert parameters["base_model"]["defaultValue"] == profile.train.base_model
-    assert parameters["epochs"]["defaultValue"] == profile.train.epochs
+    assert parameters["base_model"]["defaultValue"] == profile.training.base_model
+    assert parameters["epochs"]["defaultValue"] == profile.training.epochs
     assert all("defaultValue" in parameter for parameter in parameters.values())
     assert parameters["quantization"]["literals"] == ["none", "nf4"]
 
 
 def test_the_run_form_is_in_the_order_of_the_steps(name: str) -> None:
     """As the pipeline's function has it; the file itself is sorted by name."""
-    assert list(inspect.signature(build(profiles.load(name)).pipeline_func).parameters) == FORM
+    assert (
+        list(inspect.signature(build(profiles.load(name)).pipeline_func).parameters) == FORM[profiles.load(name).recipe]
+    )
 
 
 def test_there_are_profiles_with_and_without_a_gpu() -> None:
@@ -77,10 +82,39 @@ def test_a_summary_whatever_happens(compiled: dict[str, Any]) -> None:
     assert root["summarise"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
-def test_publish_waits_for_the_gate(compiled: dict[str, Any]) -> None:
-    conditions = [task["triggerPolicy"]["condition"] for task in tasks(compiled).values()
-                  if "condition" in task.get("triggerPolicy", {})]  # fmt: skip
-    assert conditions == ["inputs.parameter_values['pipelinechannel--gate-Output'] == 'pass'"]
+def conditions(pipeline: dict[str, Any], graph: dict[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every step's conditions, from the outermost in."""
+    found: dict[str, Any] = {}
+    for name, task in graph["dag"]["tasks"].items():
+        own = task.get("triggerPolicy", {}).get("condition")
+        inner, all_of = pipeline["components"][task["componentRef"]["name"]], (*above, *([own] if own else []))
+        found |= conditions(pipeline, inner, all_of) if "dag" in inner else {name: all_of}
+    return found
+
+
+def test_publish_waits_for_the_gate_and_all_that_may_take_a_gpu_for_the_lookup(compiled: dict[str, Any]) -> None:
+    new = "inputs.parameter_values['pipelinechannel--lookup-Output'] == 'new'"
+    fit = "inputs.parameter_values['pipelinechannel--gate-Output'] == 'pass'"
+    found = conditions(compiled, compiled["root"])
+    always = {"preflight", "preflight-instruct", "download", "download-instructions", "synthesize", "format-notes",
+              "format-instructions", "lookup", "summarise"}  # fmt: skip
+    assert {name for name, all_of in found.items() if not all_of} == always & found.keys()
+    assert found.pop("publish") == (new, fit)
+    waiting = {name: all_of for name, all_of in found.items() if all_of}
+    assert {"gate"} < waiting.keys() and set(waiting.values()) == {(new,)}
+    takes_gpu = {
+        name
+        for name, task in tasks(compiled).items()
+        if "accelerator" in container(compiled, task).get("resources", {})
+    }
+    assert takes_gpu <= {*waiting, "publish"}
+
+
+def container(pipeline: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    """What a task runs; empty for a graph."""
+    component = pipeline["components"][task["componentRef"]["name"]]
+    executors = pipeline["deploymentSpec"]["executors"]
+    return executors[component["executorLabel"]]["container"] if "executorLabel" in component else {}
 
 
 def test_the_same_twice(name: str, file: Path, tmp_path: Path) -> None:

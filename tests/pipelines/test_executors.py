@@ -16,18 +16,27 @@ from support import ROOT, Clinadapt
 
 from components.common.errors import UserError
 from components.common.image import IMAGE
-from components.common.recipe import Profile
+from components.common.instruct_recipe import InstructProfile
 from pipelines import cluster as clusters
 from pipelines import profile as profiles
+from pipelines import submit
 from pipelines.cluster import Cluster
 from pipelines.compile import compile_profile
 from pipelines.mirror_list import PYTHON, needed
+from pipelines.profile import AnyProfile
 
-STEPS = {"preflight": "preflight", "download": "download", "format-notes": "format", "train-classifier": "train",
-         "evaluate-classifier": "evaluate", "gate": "gate", "publish": "publish", "summarise": "summarise"}  # fmt: skip
-HEAVY = {"train", "evaluate", "publish"}  # which load the base model
-NEVER_CACHED = {"preflight", "gate", "publish", "summarise"}
-NEVER_RETRIED = {"preflight", "gate", "summarise"}
+STEPS = {
+    "classify": {"preflight": "preflight", "download": "download", "format-notes": "format",
+                 "lookup": "lookup", "train-classifier": "train", "evaluate-classifier": "evaluate", "gate": "gate",
+                 "publish": "publish", "summarise": "summarise"},
+    "instruct": {"preflight-instruct": "preflight", "download-instructions": "download", "synthesize": "synthesize",
+                 "format-instructions": "format", "lookup": "lookup", "pretrain": "pretrain", "train-instruct": "train",
+                 "prefer": "prefer", "evaluate-instruct": "evaluate", "gate": "gate", "publish": "publish",
+                 "summarise": "summarise"},
+}  # fmt: skip
+HEAVY = {"pretrain", "train", "prefer", "evaluate", "publish"}  # which load the base model
+NEVER_CACHED = {"preflight", "lookup", "gate", "publish", "summarise"}
+NEVER_RETRIED = {"preflight", "lookup", "gate", "summarise"}
 SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"AKIA[0-9A-Z]{16}|hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9]{20,}|-----BEGIN")
 INSTALLS = re.compile(r"\bpip3?\b|ensurepip|\buv\b|conda|apt-get|\bapk\b|\bdnf\b|curl|wget|git clone")
@@ -70,10 +79,19 @@ Document = dict[str, Any]
 class Compiled:
     """A compiled pipeline, by executor."""
 
-    def __init__(self, profile: Profile, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, profile: AnyProfile, cluster: Cluster, folder: Path) -> None:
         self.profile, self.cluster = profile, cluster
         self.pipeline, platform = yaml.safe_load_all(compile_profile(profile, cluster, folder).read_text())
         self.platform: Document = platform["platforms"]["kubernetes"]
+
+    def steps(self) -> dict[str, str]:
+        """Executor -> step, of those that the profile has."""
+        profile, steps = self.profile, dict(STEPS[self.profile.recipe])
+        if isinstance(profile, InstructProfile):
+            for step, section in (("pretrain", profile.pretrain), ("prefer", profile.preference)):
+                if section is None:
+                    del steps[step]
+        return steps
 
     def container(self, name: str) -> Document:
         return self.pipeline["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
@@ -122,7 +140,8 @@ def environment_wanted(step: str, gpu: bool, cluster: Cluster) -> dict[str, str]
     if cluster.ca_bundle:
         path = f"/etc/clinadapt/ca/{cluster.ca_bundle.key}"
         wanted |= {"SSL_CERT_FILE": path, "REQUESTS_CA_BUNDLE": path, "AWS_CA_BUNDLE": path}
-    return wanted
+    image = cluster.gpu.image if gpu else cluster.cpu.image
+    return wanted | ({"CLINADAPT_IMAGE": image} if "@sha256:" in image else {})
 
 
 def pod_findings(pod: Document, step: str, compiled: Compiled) -> Iterator[str]:
@@ -217,14 +236,15 @@ def findings(compiled: Compiled) -> list[str]:
     """Everything wrong, as `executor: what`."""
     found = []
     names = {key.removeprefix("exec-") for key in compiled.pipeline["deploymentSpec"]["executors"]}
-    if names != set(STEPS) or len(compiled.platform["deploymentSpec"]["executors"]) != len(STEPS):
+    steps = compiled.steps()
+    if names != set(steps) or len(compiled.platform["deploymentSpec"]["executors"]) != len(steps):
         found.append("pipeline: executors")
     if compiled.platform.get("pipelineConfig") != {
         "resourceTtlOnCompletion": compiled.cluster.keep_seconds,
         "activeDeadlineSeconds": compiled.cluster.deadline_seconds,
     }:
         found.append("pipeline: time to live or deadline")
-    for name, step in STEPS.items():
+    for name, step in steps.items():
         found += [f"{name}: {what}" for what in container_findings(compiled.container(name), step, compiled)]
         found += [f"{name}: {what}" for what in pod_findings(compiled.pod(name), step, compiled)]
         found += [f"{name}: {what}" for what in task_findings(compiled.task(name), step, compiled)]
@@ -238,6 +258,11 @@ def settings(name: str) -> Cluster:
 @pytest.mark.parametrize(("cluster", "profile"), list(product([*clusters.names(), "full"], profiles.names())))
 def test_every_executor_of_every_compiled_file(cluster: str, profile: str, tmp_path: Path) -> None:
     assert findings(Compiled(profiles.load(profile), settings(cluster), tmp_path)) == []
+
+
+@pytest.mark.parametrize("recipe", STEPS)
+def test_a_follower_of_a_run_sees_every_step_in_its_order(recipe: str) -> None:
+    assert [step for step in submit.STEPS if step in STEPS[recipe]] == list(STEPS[recipe])
 
 
 @pytest.fixture(scope="module")
@@ -345,6 +370,6 @@ def test_the_mirror_list(tmp_path: Path) -> None:
     listed = {name for _, name, _ in needed(cluster)}
     for name in profiles.names():
         compiled = Compiled(profiles.load(name), cluster, tmp_path)
-        assert {compiled.container(executor)["image"] for executor in STEPS} <= listed
-        assert compiled.profile.train.base_model in listed
-    assert PYTHON in listed and f"BASE_IMAGE={PYTHON}\n" in (ROOT / "images/cpu.Containerfile").read_text()
+        assert {compiled.container(executor)["image"] for executor in compiled.steps()} <= listed
+        assert compiled.profile.training.base_model in listed | {"builtin://llama"}
+    assert PYTHON in listed and f"BASE_IMAGE={PYTHON}\n" in (ROOT / "images/Containerfile").read_text()

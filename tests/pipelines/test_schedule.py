@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_kfp import Error, FakeKfp, serve
+from fake_kfp import FakeKfp
+from fake_server import Error, serve
 from support import ROOT, Clinadapt
 
 from components.common.errors import UserError

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_kfp import FakeKfp, serve
+from fake_kfp import FakeKfp
+from fake_server import serve
 from support import Clinadapt
 
 from components.common.errors import UserError
@@ -118,6 +119,7 @@ def task(name: str, state: str) -> dict[str, str]:
         ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SUCCEEDED"}, 0, "published"),
         ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SKIPPED"}, 3, "the gate said no; its report says why"),
         ("SUCCEEDED", {"gate": "SUCCEEDED"}, 3, "the gate said no; its report says why"),
+        ("SUCCEEDED", {"lookup": "SUCCEEDED"}, 0, "nothing new: the registry has what this run would make"),
         ("FAILED", {"train-classifier": "FAILED"}, 1, "failed; see the log of train-classifier in the UI"),
         ("CANCELED", {"train-classifier": "CANCELED"}, 1, "canceled; see the run in the UI"),
     ],

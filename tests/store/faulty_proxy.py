@@ -116,6 +116,36 @@ class FaultyProxy:
         return data[:spot] + bytes([data[spot] ^ 1 << self._random.randrange(8)]) + data[spot + 1 :]
 
 
+_WRONG_REGION = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; the region is wrong
+</Message>{}</Error>"""
+
+
+@dataclass
+class RegionalProxy(FaultyProxy):
+    """Refuses what is not signed for one region as AWS does, in place of servers that take any. `told`: it names the
+    right one, as AWS does, and others do not."""
+
+    region: str = ""
+    told: bool = True
+
+    async def _exchange(self, client: _Streams, upstream: _Streams) -> bool:
+        request = await _request(*client)
+        if request is None:
+            return False
+        if f"/{self.region}/s3/aws4_request" in request.headers.get("authorization", ""):
+            upstream[1].write(request.head() + request.body)
+            await upstream[1].drain()
+            return await _give(client[1], await _answer(upstream[0], request.start), "")
+        self.done["another region"] += 1
+        body = _WRONG_REGION.format(f"<Region>{self.region}</Region>" if self.told else "").encode()
+        headers = {"content-type": "application/xml", "content-length": str(len(body))}
+        if self.told:
+            headers["x-amz-bucket-region"] = self.region
+        answer = Message("HTTP/1.1 400 Bad Request", headers, b"" if request.start.startswith("HEAD") else body)
+        return await _give(client[1], answer, "")
+
+
 async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     pairs = (line.split(":", 1) for line in lines[1:] if line)

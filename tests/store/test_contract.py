@@ -256,7 +256,8 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(mounted: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = open_store(mounted("size=256k").as_uri())
+    place = mounted("size=256k")
+    folder = open_store(place.as_uri())
     etag = folder.put("key", b"before")
     (tmp_path / "file").write_bytes(b"x" * 400_000)
     with pytest.raises(UserError, match=r"No space left.*free space"):
@@ -266,7 +267,8 @@ def test_a_full_disk(mounted: Callable[[str], Path], tmp_path: Path) -> None:
     assert folder.get("key") == (b"before", etag)
     assert folder.list() == ["key"]
     with pytest.raises(UserError, match="free space"):
-        open_store(tmp_path.as_uri()).download("file", Path("/dev/full"))
+        open_store(tmp_path.as_uri()).download("file", place / "copy")
+    assert folder.list() == ["key"] and not list(place.glob(".part-*"))
 
 
 def test_a_bucket_that_is_not_there(s3_environment: None) -> None:

@@ -22,8 +22,8 @@ from components.common.classifier import (
     pool,
     predict_logits,
     prepare,
-    resolve_precision,
 )
+from components.common.devices import resolve_precision
 from components.common.errors import UserError
 from components.common.recipe import Lora, Windows
 from components.common.targets import adapted_layers

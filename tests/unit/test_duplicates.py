@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from support import jaccard, shingles
 
-from components.format.duplicates import clusters, jaccard, near_duplicates, normal_form, shingles
+from components.format.duplicates import clusters, near_duplicates, normal_form
 
 
 def all_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import jaccard, shingles
 
 from components.common.dataset import NOTES, SPLITS, label_counts, read_split
 from components.common.errors import UserError
@@ -19,7 +21,7 @@ from components.common.provenance import read_json
 from components.common.recipe import Notes, Split
 from components.download.notes import run as download
 from components.format.classify import ceiling, merge, refuse_leak, run, shared_clusters, split
-from components.format.duplicates import jaccard, normal_form, shingles
+from components.format.duplicates import normal_form
 
 
 def test_no_near_duplicate_on_two_sides(splits: Path) -> None:
@@ -107,7 +109,8 @@ def test_shared_clusters_are_counted() -> None:
 
 
 def note(text: str, label: str, cluster: int) -> dict[str, Any]:
-    return {"text": text, "labels": [label], "counts": [1], "cluster": cluster}
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return {"note": name, "text": text, "labels": [label], "counts": [1], "cluster": cluster}
 
 
 def test_whole_clusters_are_held_out() -> None:
@@ -115,6 +118,37 @@ def test_whole_clusters_are_held_out() -> None:
     parts = split(notes, seed=0)
     assert shared_clusters(parts) == 0
     assert sorted(n["text"] for part in parts.values() for n in part) == sorted(n["text"] for n in notes)
+
+
+def test_notes_that_come_in_leave_the_others_where_they_are() -> None:
+    """But for a few near a border. None that was trained on is held out afterwards."""
+    notes = [note(f"{label}{i}", label, 1000 * "abc".index(label) + i // 2) for label in "abc" for i in range(400)]
+    few, many = (
+        {n["text"]: name for name, part in split(given, seed=0).items() for n in part}
+        for given in ([n for n in notes if int(n["text"][1:]) < 360], notes)
+    )
+    moved = Counter((few[text], many[text]) for text in few if few[text] != many[text])
+    assert sum(moved.values()) < 0.05 * len(few)
+    assert not moved["train", "test"] and not moved["test", "train"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "sizes", [[1] * 10, [1] * 57, [8, 1, 1], [4, 4, 4], [1] * 5 + [20], [3, 2, 2, 2, 1, 1], [2] * 31]
+)
+def test_every_side_has_every_label(sizes: list[int], seed: int) -> None:
+    """In its share, as far as whole clusters allow."""
+    owners = [number for number, size in enumerate(sizes) for _ in range(size)]
+    notes = [note(f"a{i}", "a", owner) for i, owner in enumerate(owners)] + [
+        note(f"b{i}", "b", 99 + i) for i in range(10)
+    ]
+    parts = split(notes, seed)
+    assert shared_clusters(parts) == 0
+    found = {name: sum(n["labels"] == ["a"] for n in part) for name, part in parts.items()}
+    assert all(found.values())
+    if max(sizes) <= 2:
+        shares = [found[name] / len(owners) for name in SPLITS]
+        assert shares == pytest.approx([0.7, 0.1, 0.2], abs=1 / len(owners))
 
 
 def test_a_label_with_too_few_notes() -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from itertools import chain
@@ -23,11 +24,17 @@ from components.common.image import IMAGE
 from pipelines import cluster as clusters
 from pipelines.cli import app
 from pipelines.cluster import STORE
+from pipelines.mirror_list import VLLM
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 KUBERNETES = ("1.30", "1.32", "1.34", kubernetes_validate.latest_version())  # the oldest that is supported, and newer
 FOLDERS = ["base", *(f"overlays/{path.name}" for path in sorted((ROOT / "manifests/overlays").iterdir()))]
+SERVING = "+serving"
+SERVED = [folder + SERVING for folder in FOLDERS]
+# What KServe's predictor has beside a pod's own fields, of those that are used
+# (https://kserve.github.io/website/docs/reference/crd-api, PredictorSpec and ComponentExtensionSpec)
+PREDICTOR = {"minReplicas", "maxReplicas", "deploymentStrategy"}
 
 # Exactly these, and so nothing that the restricted standard forbids: no user id, privilege, added capability.
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
@@ -47,11 +54,17 @@ Document = dict[str, Any]
 
 @functools.cache
 def render(folder: str) -> list[Document]:
+    """A folder below manifests/; with `+serving` a copy of it that names the component, as README.md says."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl, which renders the manifests, is not installed")
-    done = subprocess.run(
-        ["kubectl", "kustomize", ROOT / "manifests" / folder], capture_output=True, text=True, check=True
-    )
+    folder, serving, _ = folder.partition(SERVING)
+    with tempfile.TemporaryDirectory() as scratch:
+        copied = shutil.copytree(ROOT / "manifests", Path(scratch) / "manifests") / folder
+        if serving:
+            up = "/".join(".." for _ in Path(folder).parts)
+            with (copied / "kustomization.yaml").open("a") as file:
+                file.write(f"components: [{up}/components/serving]\n")
+        done = subprocess.run(["kubectl", "kustomize", copied], capture_output=True, text=True, check=True)
     return list(yaml.safe_load_all(done.stdout))
 
 
@@ -73,8 +86,16 @@ def schema_error(document: str, version: str) -> str | None:
 def schema_findings(document: Document) -> Iterator[str]:
     if document["apiVersion"] == "route.openshift.io/v1":
         return  # OpenShift's own; test_openshift looks at it
+    if document["kind"] == "InferenceService":
+        document = predictor_pod(document)
     found = (schema_error(json.dumps(document, sort_keys=True), version) for version in KUBERNETES)
     yield from filter(None, found)
+
+
+def predictor_pod(service: Document) -> Document:
+    """The pod of KServe's raw deployment; what KServe alone knows is left out. Its CRD comes with no light package."""
+    spec = {key: value for key, value in service["spec"]["predictor"].items() if key not in PREDICTOR}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "predictor"}, "spec": spec}
 
 
 def container_findings(container: Document) -> Iterator[str]:
@@ -82,8 +103,9 @@ def container_findings(container: Document) -> Iterator[str]:
         yield "container securityContext"
     if any("hostPort" in port for port in container.get("ports", [])):
         yield "host port"
-    ours = rf"clinadapt/[a-z-]+:{re.escape(VERSION)}|registry\.example\.org/clinadapt/[a-z-]+@sha256:[0-9a-f]{{64}}"
-    if not re.fullmatch(ours, container["image"]):
+    ours = rf"clinadapt/[a-z-]+:{re.escape(VERSION)}|{re.escape(VLLM)}"
+    mirrored = r"registry\.example\.org/(clinadapt|vllm)/[a-z-]+@sha256:[0-9a-f]{64}"
+    if not re.fullmatch(f"{ours}|{mirrored}", container["image"]):
         yield f"image {container['image']}"
     for bound in ("requests", "limits"):
         if not {"cpu", "memory"} <= container.get("resources", {}).get(bound, {}).keys():
@@ -93,8 +115,8 @@ def container_findings(container: Document) -> Iterator[str]:
             yield f"literal secret {variable['name']}"
 
 
-def pod_findings(pod: Document) -> Iterator[str]:
-    if pod.get("securityContext") != POD_SECURITY:
+def pod_findings(pod: Document, security: Document = POD_SECURITY) -> Iterator[str]:
+    if pod.get("securityContext") != security:
         yield "pod securityContext"
     if pod.get("automountServiceAccountToken") is not False:
         yield "service account token mounted"
@@ -109,6 +131,54 @@ def pod_findings(pod: Document) -> Iterator[str]:
 def probe_findings(pod: Document) -> Iterator[str]:
     for container in pod["containers"]:
         yield from (f"no {probe}" for probe in PROBES if probe not in container)
+
+
+def inference_findings(document: Document) -> Iterator[str]:
+    predictor = document["spec"]["predictor"]
+    user = {"runAsUser": 2000} if "runAsUser" in predictor.get("securityContext", {}) else {}  # vLLM's own, not root
+    yield from pod_findings(predictor, POD_SECURITY | user)
+    yield from probe_findings(predictor)
+    if document["spec"].keys() != {"predictor"}:
+        yield "schema: an InferenceService has a predictor alone"
+    if [container["name"] for container in predictor["containers"]] != ["kserve-container"]:
+        yield "no container of KServe's name"
+    if document["metadata"].get("annotations") != {"serving.kserve.io/deploymentMode": "RawDeployment"}:
+        yield "not a raw deployment"
+    if predictor.get("deploymentStrategy") != {"type": "Recreate"}:
+        yield "a second GPU is waited for"
+    (container,) = predictor["containers"]
+    gpu = {bound: container["resources"].get(bound, {}).get("nvidia.com/gpu") for bound in ("requests", "limits")}
+    if gpu != {"requests": "1", "limits": "1"}:
+        yield "no GPU"
+
+
+def serving_findings(documents: list[Document]) -> Iterator[str]:
+    """As wiring_findings, of components/serving."""
+    service = next(d for d in documents if d["kind"] == "InferenceService")
+    predictor = service["spec"]["predictor"]
+    (fetch,), (server,) = predictor["initContainers"], predictor["containers"]
+    policy = find(documents, "NetworkPolicy/serving")["spec"]
+    if policy["podSelector"]["matchLabels"] != {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}:
+        yield "the network policy of serving misses the pods"
+    opened = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
+    if opened != [port["containerPort"] for port in server["ports"]] or f"--port={opened[0]}" not in server["args"]:
+        yield "the network policy of serving misses the port"
+    if policy["egress"]:
+        yield "serving has a way out"
+    names = {f"{d['kind']}/{d['metadata']['name']}" for d in documents}
+    wanted = {
+        f"ServiceAccount/{predictor.get('serviceAccountName')}",
+        f"PriorityClass/{predictor['priorityClassName']}",
+    }
+    references = [reference for container in (fetch, server) for reference in container["envFrom"]]
+    maps = [reference["configMapRef"] for reference in references if "configMapRef" in reference]
+    wanted |= {f"ConfigMap/{reference['name']}" for reference in maps if not reference.get("optional")}
+    yield from (f"no {name}" for name in sorted(wanted - names))
+    folder = next(a.removeprefix("--to=") for a in fetch["args"] if a.startswith("--to="))
+    if server["args"][:2] != ["--config", f"{folder}/vllm.yaml"]:
+        yield "what is fetched is not what is served"
+    if not any(reference.get("secretRef") == {"name": "clinadapt-serving"} for reference in server["envFrom"]):
+        yield "anybody may ask"
 
 
 def network_findings(spec: Document) -> Iterator[str]:
@@ -128,6 +198,8 @@ def document_findings(document: Document) -> Iterator[str]:
             yield from probe_findings(document["spec"]["template"]["spec"])
         case "Job":
             yield from pod_findings(document["spec"]["template"]["spec"])
+        case "InferenceService":
+            yield from inference_findings(document)
         case "NetworkPolicy":
             yield from network_findings(document["spec"])
         case "ServiceAccount" if document.get("automountServiceAccountToken") is not False:
@@ -174,7 +246,9 @@ def wiring_findings(documents: list[Document]) -> Iterator[str]:
 
 
 def findings(documents: list[Document]) -> list[str]:
-    return [*chain.from_iterable(map(document_findings, documents)), *wiring_findings(documents)]
+    served = any(document["kind"] == "InferenceService" for document in documents)
+    serving = serving_findings(documents) if served else ()
+    return [*chain.from_iterable(map(document_findings, documents)), *wiring_findings(documents), *serving]
 
 
 def find(documents: list[Document], target: str) -> Document:
@@ -183,7 +257,7 @@ def find(documents: list[Document], target: str) -> Document:
     return next(d for d in documents if name.fullmatch(f"{d['kind']}/{d['metadata']['name']}"))
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", FOLDERS + SERVED)
 def test_no_findings(folder: str) -> None:
     assert findings(render(folder)) == []
 
@@ -192,10 +266,15 @@ def test_the_overlays() -> None:
     assert FOLDERS == ["base", "overlays/airgap", "overlays/kind", "overlays/openshift"]
 
 
-def test_airgap() -> None:
+@pytest.mark.parametrize("folder", ["overlays/airgap", f"overlays/airgap{SERVING}"])
+def test_airgap(folder: str) -> None:
     """Every image by digest, and no way to another network than the private ones."""
-    documents = render("overlays/airgap")
+    documents = render(folder)
     assert "@sha256:" in review_container(documents)["image"]
+    if folder.endswith(SERVING):
+        predictor = find(documents, "InferenceService/instruct")["spec"]["predictor"]
+        assert all("@sha256:" in c["image"] for c in predictor["initContainers"] + predictor["containers"])
+        assert find(documents, "ServiceAccount/serving")["imagePullSecrets"] == [{"name": "clinadapt-registry"}]
     ways = [
         peer["ipBlock"]["cidr"]
         for document in documents
@@ -210,7 +289,7 @@ def test_airgap() -> None:
 
 def test_openshift() -> None:
     """No user of our own, and the Route leads to the port of the Service."""
-    documents = render("overlays/openshift")
+    documents = render(f"overlays/openshift{SERVING}")
     assert "runAsUser" not in str(documents)
     route = find(documents, "Route/review")["spec"]
     ports = {port["name"] for port in find(documents, "Service/review")["spec"]["ports"]}
@@ -255,16 +334,28 @@ def test_the_review_page_is_started_as_the_command_line_allows(rendered: list[Do
 
 
 def test_the_documented_builds_make_the_images_that_run(rendered: list[Document]) -> None:
-    built = re.findall(r"-t (\S+)", (ROOT / "manifests/README.md").read_text())
+    containerfile = (ROOT / "images/Containerfile").read_text()
+    built = re.findall(r"-t (\S+)", containerfile)
     assert built == [IMAGE, clusters.load("default").gpu.image, review_container(rendered)["image"]]
     assert IMAGE.endswith(f":{VERSION}")
-    assert f"ARG VERSION={VERSION}\n" in (ROOT / "images/cpu.Containerfile").read_text()
+    assert f"ARG VERSION={VERSION}\n" in containerfile
+
+
+def test_the_adapter_is_fetched_as_the_command_line_allows() -> None:
+    (container,) = find(render(f"base{SERVING}"), "InferenceService/instruct")["spec"]["predictor"]["initContainers"]
+    _, group, command = container["command"]
+    known = typer.main.get_group(app).commands[group].commands[command].params  # type: ignore[attr-defined]
+    options = {argument.split("=")[0] for argument in container["args"] if argument.startswith("--")}
+    assert options <= {o for p in known for o in p.opts} and container["image"] == IMAGE
 
 
 POD = "spec.template.spec"
 APP = f"{POD}.containers.0"
 APP_SECURITY = f"{APP}.securityContext"
 REMOVED = object()
+INSTRUCT, PREDICTOR_POD = "InferenceService/instruct", "spec.predictor"
+SERVER, FETCH = f"{PREDICTOR_POD}.containers.0", f"{PREDICTOR_POD}.initContainers.0"
+OUT = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]
 
 
 @pytest.mark.parametrize(
@@ -302,12 +393,38 @@ REMOVED = object()
         ("PriorityClass/clinadapt-training", "preemptionPolicy", REMOVED, "a class that evicts others"),
         ("ResourceQuota/clinadapt", "spec.hard", ["4"], "schema"),
         ("PersistentVolumeClaim/clinadapt-models", "spec.accessMode", "x", "schema"),
+        ("NetworkPolicy/trainjobs", "spec.ingress.0.ports", REMOVED, "ingress without a peer or a port"),
         ("NetworkPolicy/names-and-store", "spec.egress.1.to", REMOVED, "egress without a peer or a port"),
         ("Namespace/clinadapt", "metadata.labels", {}, "namespace is not restricted"),
+        (INSTRUCT, f"{PREDICTOR_POD}.securityContext.runAsUser", 0, "pod securityContext"),
+        (INSTRUCT, f"{PREDICTOR_POD}.securityContext.runAsNonRoot", False, "pod securityContext"),
+        (INSTRUCT, f"{PREDICTOR_POD}.automountServiceAccountToken", REMOVED, "service account token mounted"),
+        (INSTRUCT, f"{PREDICTOR_POD}.hostIPC", True, "host namespace hostIPC"),
+        (INSTRUCT, f"{PREDICTOR_POD}.volumes.0", {"name": "models", "hostPath": {"path": "/"}}, "volume models"),
+        (INSTRUCT, f"{PREDICTOR_POD}.storageUri", "s3://clinadapt", "schema"),
+        (INSTRUCT, f"{PREDICTOR_POD}.deploymentStrategy", REMOVED, "a second GPU is waited for"),
+        (INSTRUCT, "metadata.annotations", REMOVED, "not a raw deployment"),
+        (INSTRUCT, "spec.transformer", {}, "schema"),
+        (INSTRUCT, f"{SERVER}.name", "vllm", "no container of KServe's name"),
+        (INSTRUCT, f"{SERVER}.image", "vllm/vllm-openai:latest", "image vllm/vllm-openai:latest"),
+        (INSTRUCT, f"{SERVER}.securityContext", REMOVED, "container securityContext"),
+        (INSTRUCT, f"{SERVER}.livenessProbe", REMOVED, "no livenessProbe"),
+        (INSTRUCT, f"{SERVER}.resources.limits", {"cpu": "1", "memory": "1Gi"}, "no GPU"),
+        (INSTRUCT, f"{SERVER}.env.0", {"name": "VLLM_API_KEY", "value": "x"}, "literal secret VLLM_API_KEY"),
+        (INSTRUCT, f"{SERVER}.envFrom.0.secretRef.name", "other", "anybody may ask"),
+        (INSTRUCT, f"{SERVER}.args.1", "/models/vllm.yaml", "what is fetched is not what is served"),
+        (INSTRUCT, f"{SERVER}.ports.0.containerPort", 8000, "the network policy of serving misses the port"),
+        (INSTRUCT, f"{FETCH}.image", "clinadapt/cpu:latest", "image clinadapt/cpu:latest"),
+        (INSTRUCT, f"{FETCH}.securityContext.privileged", True, "container securityContext"),
+        (INSTRUCT, f"{FETCH}.resources.limits", REMOVED, "resources without limits"),
+        (INSTRUCT, "metadata.name", "other", "the network policy of serving misses the pods"),
+        ("NetworkPolicy/serving", "spec.egress", OUT, "serving has a way out"),
+        ("ServiceAccount/serving", "metadata.name", "other", "no ServiceAccount/serving"),
+        ("ConfigMap/serving", "metadata.name", "other", "no ConfigMap/serving"),
     ],
 )
-def test_a_planted_defect_is_found(rendered: list[Document], target: str, path: str, value: Any, finding: str) -> None:
-    documents = copy.deepcopy(rendered)
+def test_a_planted_defect_is_found(target: str, path: str, value: Any, finding: str) -> None:
+    documents = copy.deepcopy(render(f"base{SERVING}"))
     node: Any = find(documents, target)
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     for key in parents:

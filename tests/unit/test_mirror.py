@@ -86,6 +86,19 @@ def test_a_cut_copy_is_no_base_model_and_goes_on(
     assert again == []
 
 
+def test_another_model_leaves_nothing_of_the_one_before(model: Path, target: FolderStore, tmp_path: Path) -> None:
+    """transformers would load the old model.safetensors before the shards of the new one."""
+    mirror(model.as_uri(), target.uri)
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    for path in list(other.glob("*.safetensors")):
+        path.rename(other / f"new-{path.name}")
+    mirror(other.as_uri(), target.uri)
+    weights = [key for key in target.list() if key.endswith(".safetensors")]
+    assert weights and all(key.startswith("new-") for key in weights)
+    assert describe(target.uri)
+
+
 def test_new_weights_of_the_same_size_are_mirrored(model: Path, target: FolderStore) -> None:
     mirror(model.as_uri(), target.uri)
     weights = next(model.glob("*.safetensors"))

@@ -238,8 +238,9 @@ def test_a_signature(store: Store, tmp_path: Path, keys: tuple[str, str, str], m
     with pytest.raises(UserError, match="is not signed"):
         download_adapter(f"{NAME}/{signed}", store.uri)
     key = f"adapters/{NAME}/{unsigned}/{MANIFEST}"
-    stolen = {**json.loads(store.get(key)[0]), "signature": "AAAA"}
-    write_json(place(store) / key, stolen)
+    stolen = {name: value for name, value in json.loads(store.get(key)[0]).items() if name != "seal"}
+    stolen["signature"] = "AAAA"
+    write_json(place(store) / key, {**stolen, "seal": sha256_json(stolen)})
     with pytest.raises(UserError, match="is not signed by the key in CLINADAPT_VERIFY_KEY: do not use this version"):
         download_adapter(f"{NAME}/{unsigned}", store.uri)
     monkeypatch.setenv("CLINADAPT_SIGNING_KEY", private)
@@ -313,6 +314,26 @@ def test_gc_removes_checkpoints_that_nobody_goes_on_with(store: Store) -> None:
     assert store.list("checkpoints/") == []
 
 
+def test_gc_removes_old_answers_and_bases_that_no_version_was_made_on(store: Store, versions: list[str]) -> None:
+    """`versions` were made on sha256:base."""
+    used, unused, half = (registry.base_place(digest) for digest in ("sha256:base", "sha256:other", "sha256:half"))
+    for base in (used, unused, half):
+        store.put(f"{base}/model.safetensors", b"x")
+    for base in (used, unused):
+        store.put(f"{base}/{MANIFEST}", b"{}")
+    store.put("evaluations/abc/answers-0.json", b"{}")
+    age(store, "bases/", 2)
+    age(store, "evaluations/", 2)
+    assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {half}
+    age(store, "bases/", 100)
+    age(store, "evaluations/", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {half, unused, "evaluations/abc"}
+    registry.collect(store, found, 90 * DAY, lambda line: None)
+    assert store.list("bases/") == [f"{used}/{MANIFEST}", f"{used}/model.safetensors"]
+    assert store.list("evaluations/") == []
+
+
 def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[str]) -> None:
     age(store, "adapters/", 100)
     found = garbage(store, 90 * DAY, 24 * HOUR)
@@ -369,7 +390,7 @@ def test_the_commands(
     garbage = json.loads(capsys.readouterr().out)["garbage"]  # two was rolled back, three never answered
     assert {item["what"] for item in garbage} == {f"adapters/{NAME}/{version}" for version in versions[1:]}
     assert len(registry.versions(store, NAME)) == 3
-    assert command(store, monkeypatch, "gc", "--keep-days", "0", "--delete") == 0
+    assert command(store, monkeypatch, "gc", "--keep-days", "0", "--unfinished-hours", "0", "--delete") == 0
     assert registry.versions(store, NAME) == [one]
 
 

@@ -24,8 +24,8 @@ from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json
 from components.common.recipe import Lora, Train, Windows
 from components.common.store import FolderStore, Store, open_store, upload_folder
-from components.train.checkpoints import Checkpoints
-from components.train.classify import _decides, _Trainer, run
+from components.train.checkpoints import Checkpoints, decides
+from components.train.classify import _Trainer, run
 
 SMALL: dict[str, Any] = {
     "windows": Windows(length=64, most=4),
@@ -210,12 +210,12 @@ def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monke
 
     def key(splits: str = "a", base: str = "b", precision: Any = "fp32", **changes: Any) -> str:
         changed = settings.model_copy(update=changes)
-        return Checkpoints(FolderStore("file:///none"), _decides(splits, base, changed, precision), 1).prefix
+        return Checkpoints(FolderStore("file:///none"), decides("classify", splits, base, changed, precision), 1).prefix
 
     assert key() == key(checkpoint_minutes=1) and re.fullmatch("checkpoints/[0-9a-f]{16}", key())
     others = [key(splits="c"), key(base="c"), key(precision="bf16"), key(learning_rate=0.02), key(seed=1),
               key(epochs=2), key(lora=Lora(r=2)), key(quantization="nf4"), key(pooling="mean")]  # fmt: skip
-    monkeypatch.setattr("components.train.classify.code_version", lambda: "another")
+    monkeypatch.setattr("components.train.checkpoints.code_version", lambda: "another")
     assert len({*others, key()}) == len(others) + 1
 
 

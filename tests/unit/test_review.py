@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from components.common.errors import UserError
+from components.common.triples import TASKS
 from components.review import files, flags, page
 
 NOTE = "62-year-old woman with chest pain."
@@ -111,6 +113,47 @@ def test_a_flag_needs_an_answer_and_a_correction(tmp_path: Path, answer: dict[st
     with pytest.raises(UserError, match="choose what it should be"):
         flags.flag((NOTE, answer), None, "", None)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def instructed(answer: dict[str, Any]) -> dict[str, Any]:
+    told = {"ended": True, "lost_tokens": 0, "unsupported": ["40 mg"]}
+    return {"instruction": "Which dose?", "answer": "40 mg.", **told, "adapter": answer["adapter"]}
+
+
+def test_a_flag_of_an_instruction_says_what_is_wrong(tmp_path: Path, instructed: dict[str, Any]) -> None:
+    uri = flags.flag_instructed((NOTE, instructed), "invented", " The note gives no dose. ", " ", "rita")
+    (path,) = (tmp_path / "flagged/specialty/0123456789abcdef").iterdir()
+    record = json.loads(path.read_text())
+    assert uri == path.as_uri() and record.pop("time").endswith("+00:00")
+    assert record == {
+        "reviewer": "rita",
+        "note": NOTE,
+        "answer": instructed,
+        "fault": "invented",
+        "correction": "The note gives no dose.",
+        "comment": None,
+    }
+
+
+def test_a_flag_of_an_instruction_needs_an_answer_and_a_fault(tmp_path: Path, instructed: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="submit a note first"):
+        flags.flag_instructed(None, "invented", "", "", None)
+    with pytest.raises(UserError, match="choose what is wrong"):
+        flags.flag_instructed((NOTE, instructed), None, "It says nothing.", "", None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_there_is_an_example_instruction_of_each_task_for_the_first_note() -> None:
+    pytest.importorskip("gradio")
+    from components.review.instruct_layout import INSTRUCTIONS
+    from components.review.parts import EXAMPLES
+
+    assert tuple(INSTRUCTIONS) == TASKS
+    note = next(iter(EXAMPLES.values()))
+    quoted = [text for instruction in INSTRUCTIONS.values() for text in re.findall('"(.+?)"', instruction)]
+    assert len(quoted) == 3 and all(text in note for text in quoted)
+    assert all(short in note for short in ("BP", "ECG"))
 
 
 def test_a_file_is_answered_row_by_row(tmp_path: Path) -> None:

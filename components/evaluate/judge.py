@@ -1,0 +1,82 @@
+"""Let an OpenAI-compatible model score answers from 1 to 4, as Asclepius was (Kweon et al. 2023, arXiv:2309.00237)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from components.common.chat_client import ChatClient, OutOfTokens, Refused
+from components.evaluate.metrics import ratios
+
+_SYSTEM = """You judge answers to an instruction about a clinical note. Score each answer by itself:
+4: right and complete, and nothing in it that the note does not say
+3: right, but a small thing is missing or not needed
+2: partly wrong, or something important is missing
+1: wrong, not an answer, or it names what the note does not say
+If the note cannot answer the instruction, an answer that says so is right.
+Reply with one line an answer and nothing else, as in: A: 3"""
+_LETTERS = "ABCDEFGH"
+_MAX_TOKENS = 64
+
+
+def judge(
+    client: ChatClient, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, Sequence[str]], threads: int, seed: int
+) -> dict[str, Any]:
+    """Score every model's answers; the order of the models is drawn anew for each question.
+
+    Args:
+        client: of the judge.
+        rows: with note_text, instruction and cluster.
+        texts: model -> its answers, in the order of the rows.
+        threads: questions asked at once.
+        seed: of the orders and the bootstrap.
+
+    Returns:
+        judge (its name), scored (questions), parse_failures and refused (questions without a score, which count as
+        nothing, not as zero), scores: model -> mean with its interval.
+    """
+    rng = np.random.default_rng(seed)
+    orders = [list(map(str, rng.permutation(list(texts)))) for _ in rows]
+    with ThreadPoolExecutor(threads) as pool:
+        replies = list(
+            pool.map(lambda i: _ask(client, rows[i], [texts[name][i] for name in orders[i]]), range(len(rows)))
+        )
+    found = [parse(reply, len(texts)) if reply is not None else None for reply in replies]
+    scored = [i for i, scores in enumerate(found) if scores]
+    table = np.array([[(found[i] or [])[orders[i].index(name)] for name in texts] for i in scored], dtype=float)
+    result: dict[str, Any] = {
+        "judge": client.model,
+        "scored": len(scored),
+        "refused": replies.count(None),
+        "parse_failures": len(rows) - len(scored) - replies.count(None),
+        "scores": {},
+    }
+    if scored:
+        cluster = np.array([rows[i]["cluster"] for i in scored])
+        result["scores"] = dict(zip(texts, ratios(table, np.ones_like(table), cluster, seed), strict=True))
+    return result
+
+
+def parse(reply: str, answers: int) -> list[int] | None:
+    """The scores of answers A, B, ...; None where one is missing, given twice or not from 1 to 4."""
+    lines = re.findall(r"^\W*(?:Answer\s+)?([A-H])\W*[:=]\W*(\d+)", reply, re.MULTILINE)
+    given = {letter: int(score) for letter, score in lines}
+    wanted = _LETTERS[:answers]
+    if len(lines) != answers or set(given) != set(wanted) or not all(1 <= score <= 4 for score in given.values()):
+        return None
+    return [given[letter] for letter in wanted]
+
+
+def _ask(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str]) -> str | None:
+    shown = "\n\n".join(f"### Answer {letter}\n{text}" for letter, text in zip(_LETTERS, answers, strict=False))
+    question = f"### Note\n{row['note_text']}\n\n### Instruction\n{row['instruction']}\n\n{shown}"
+    try:
+        return client.ask(
+            [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}], _MAX_TOKENS
+        ).text
+    except (Refused, OutOfTokens):
+        return None

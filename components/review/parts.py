@@ -1,0 +1,62 @@
+"""What every review page has: notes to try it with, and lines for the reader."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+# Keeps the browser from looking at what is typed
+PLAIN = gr.InputHTMLAttributes(spellcheck=False, autocomplete="off", autocorrect="off")
+
+# Invented; none of it is advice.
+EXAMPLES = {
+    "Chest pain on exertion": (
+        "REASON FOR CONSULTATION: Chest pain.\n\n"
+        "HISTORY: 63-year-old man with hypertension and hyperlipidaemia. For three weeks he has had a pressure behind "
+        "the sternum on climbing stairs, relieved by rest within five minutes. No syncope, no palpitations.\n\n"
+        "EXAMINATION: BP 148/86, pulse 78 and regular. No murmur, lungs clear, no oedema.\n\n"
+        "ECG: Sinus rhythm, flat T waves in V5 and V6. Troponin negative twice.\n\n"
+        "PLAN: Aspirin, beta blocker and statin. Stress echocardiogram, coronary angiography if positive."
+    ),
+    "Knee replacement": (
+        "PREOPERATIVE DIAGNOSIS: Osteoarthritis of the right knee.\n"
+        "PROCEDURE: Total knee arthroplasty, cemented.\n\n"
+        "DESCRIPTION: Under spinal anaesthesia a midline incision with a medial parapatellar approach was made. The "
+        "distal femur and the proximal tibia were cut with guides, trial components gave full extension and 125 "
+        "degrees of flexion. The definitive components were cemented, the patella tracked centrally. Layered closure. "
+        "Blood loss 150 mL, no complications.\n\n"
+        "PLAN: Weight bearing as tolerated with a walker, enoxaparin, physiotherapy from today."
+    ),
+    "Colonoscopy": (
+        "INDICATION: Iron deficiency anaemia in a 58-year-old woman, stool positive for occult blood.\n\n"
+        "PROCEDURE: Colonoscopy with polypectomy under conscious sedation. The scope was passed to the caecum, the "
+        "appendiceal orifice and the ileocaecal valve were seen. Preparation good.\n\n"
+        "FINDINGS: An 8 mm pedunculated polyp of the sigmoid colon, removed with a hot snare and retrieved. A few "
+        "diverticula of the left colon. Small internal haemorrhoids.\n\n"
+        "PLAN: Await histology. High-fibre diet. Repeat colonoscopy in five years."
+    ),
+}
+
+
+def offer_examples(note: gr.Textbox) -> None:
+    """Buttons that put an example into the box of the note."""
+    gr.Examples(
+        [[text] for text in EXAMPLES.values()],
+        note,
+        label="Examples (invented)",
+        example_labels=list(EXAMPLES),
+        api_visibility="private",
+    )
+
+
+def tell(text: str = "", tone: str = "", share: float | None = None) -> gr.HTML:
+    """A line or several for the reader, also for screen readers; nothing for an empty text.
+
+    Args:
+        tone: empty, `wrong` or `done`.
+        share: how much is done, drawn as a bar.
+    """
+    bar = "" if share is None else f'<div class="share"><div style="width: {share:.0%}"></div></div>'
+    line = f'<p role="status" class="told {tone}">{escape(text)}</p>{bar}'
+    return gr.HTML(line, visible=bool(text))

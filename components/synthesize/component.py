@@ -1,0 +1,38 @@
+"""KFP face of synthesize."""
+
+from kfp import dsl
+
+from components.common.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def synthesize(
+    dataset: dsl.Input[dsl.Dataset],
+    code_version: str,
+    synthesis: dict,
+    teacher: str,
+    seed: int,
+    store: str,
+    triples: dsl.Output[dsl.Dataset],
+) -> None:
+    """Make notes of case reports and instructions of notes. The cache follows the code version."""
+    from pathlib import Path
+
+    from components.common.instruct_recipe import Synthesis
+    from components.common.steps import say, step
+    from components.common.store import open_store
+    from components.synthesize.make import run
+
+    with step("synthesize", store) as facts:
+        settings = Synthesis.model_validate({**synthesis, "teacher": teacher, "seed": seed})
+        manifest = run(Path(dataset.path), Path(triples.path), settings, open_store(store))
+        kept = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_ended")
+        facts |= {key: manifest[key] for key in kept}
+        facts["tokens"] = manifest["teacher"]["tokens"]
+        triples.metadata.update(facts)
+        missing, lost = manifest["not_answerable"], sum(manifest["dropped"].values())
+        say("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
+            f"{missing} that the note cannot answer; {lost} dropped")  # fmt: skip
+        if manifest["budget_ended"]:
+            say("synthesize", f"the token budget ended before {manifest['rows_not_asked']} rows: raise token_budget "
+                "and run again; what was answered is kept")  # fmt: skip

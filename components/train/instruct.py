@@ -1,0 +1,106 @@
+"""Train a LoRA adapter on the answers to instructions, on a base model in 4 bits or as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.common.adapter import InstructCard
+from components.common.base_model import describe
+from components.common.causal import load_causal
+from components.common.devices import device, resolve_precision
+from components.common.instruct_recipe import Instruct
+from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
+from components.common.recipe import Precision, decisive
+from components.common.steps import say
+from components.common.store import Store
+from components.common.template import load_tokenizer
+from components.train.causal import (
+    TOKENIZER,
+    CausalTrainer,
+    add_lora,
+    check_precision,
+    check_vocabulary,
+    first_process,
+    processes,
+    read_table,
+)
+from components.train.checkpoints import Checkpoints, decides
+from components.train.lora import save_adapter
+from components.train.packing import pack_examples
+
+
+def run(splits: Path, output: Path, settings: Instruct, store: Store | None = None) -> dict[str, Any]:
+    """Train and write adapter_model.safetensors, adapter_config.json, the tokenizer, clinadapt.json, training.json
+    (loss curves and costs) and the manifest; return training.json's content.
+
+    With a store, the state of training is kept there until the adapter is written, and an interrupted training of the
+    same data, settings and code goes on where it stopped, to the same bytes on a CPU.
+
+    Raises:
+        UserError: the base model or a LoRA target cannot be found, an example is longer than a pack, the loss is no
+            longer a number, or the checkpoint found is of a training by another number of processes.
+        KeyboardInterrupt: a signal asked to stop; the state is saved.
+    """
+    precision = resolve_precision(settings.precision)
+    check_precision(precision)
+    base = describe(settings.base_model)
+    settings = settings.model_copy(update={"base_model": base.pinned()})
+    data = read_json(splits / MANIFEST)
+    splits_digest = data["digest"]
+    tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
+    packs = {side: pack_examples(table, settings.length) for side, table in tables.items()}
+    if first_process():
+        train = packs["train"]
+        say(
+            "train",
+            f"{len(tables['train']):,} examples of {train.useful_tokens:,} tokens as {len(train):,} packs of "
+            f"{train.computed_tokens:,}, {precision}, quantisation {settings.quantization}, on {device().type}",
+        )
+    model = load_causal(settings.base_model, settings.quantization, precision)
+    check_vocabulary(model, packs)
+    model = add_lora(model, settings.lora, settings.seed)
+    decided = decides("instruct", splits_digest, base.digest, settings, precision)
+    checkpoints = Checkpoints(store, decided, processes()) if store else None
+    trainer = CausalTrainer("train", model, packs, settings, precision, settings.patience, output, checkpoints, base)
+    seconds = trainer.train_or_resume()
+    trainer.use_best()
+    facts = trainer.facts(seconds, precision) | {
+        "quantization": settings.quantization,
+        "total_parameters": base.parameters(),
+        "settings": decisive(settings),
+    }
+    if first_process():
+        card = _card(settings, base.digest, precision, tables["train"])
+        _write(output, model, load_tokenizer(splits / TOKENIZER), card, facts)
+        digests = {"splits": splits_digest, "base_model": base.digest}
+        write_manifest(output, {"splits_digest": splits_digest, "base_digest": base.digest}, "train", digests, [data])
+        if checkpoints:
+            checkpoints.remove()
+    return facts
+
+
+def _card(settings: Instruct, base_digest: str, precision: Precision, train: pa.Table) -> InstructCard:
+    answers = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
+    return InstructCard(
+        base_model=settings.base_model,
+        base_digest=base_digest,
+        quantization=settings.quantization,
+        precision=precision,
+        seed=settings.seed,
+        length=settings.length,
+        new_tokens=pc.max(answers).as_py(),
+        tasks=sorted(train["task"].unique().to_pylist()),
+    )
+
+
+def _write(output: Path, model: Any, tokenizer: Any, card: InstructCard, facts: dict[str, Any]) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    model.peft_config["default"].base_model_name_or_path = card.base_model  # not the folder it was loaded from
+    save_adapter(model, output, save_embedding_layers=False)  # they are frozen
+    tokenizer.save_pretrained(output)
+    card.write(output)
+    write_json(output / "training.json", facts)

@@ -1,0 +1,108 @@
+"""Preference pairs after instruction tuning: DPO (Rafailov et al. 2023, arXiv:2305.18290) by trl's DPOTrainer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PrinterCallback
+from trl.trainer import DPOConfig, DPOTrainer
+
+from components.common.adapter import InstructCard
+from components.common.causal import load_causal
+from components.common.errors import UserError
+from components.common.instruct_recipe import Preference
+from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
+from components.common.recipe import decisive
+from components.common.steps import say
+from components.common.store import Store
+from components.common.template import load_tokenizer
+from components.train.arguments import arguments, optimiser
+from components.train.causal import checkpoint_activations, processes, read_table
+from components.train.checkpoints import Checkpoints, decides
+from components.train.lora import save_adapter, train_in_fp32
+from components.train.progress import Progress
+from components.train.resumable import Resumable
+
+COLUMNS = ["prompt_ids", "chosen_ids", "rejected_ids"]
+
+
+def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: Store | None = None) -> dict[str, Any]:
+    """Train an adapter on from preferences.parquet; write the same files as instruct, with what became of the
+    preferences under `preference` in training.json; return its content.
+
+    The adapter as it came is the reference. With a store, an interrupted training goes on where it stopped, as that of
+    instruct does.
+
+    Args:
+        splits: the folder that format wrote.
+        adapter: the folder that instruct wrote.
+        output: where the new one goes.
+        settings: how it is trained; a batch is `batch_size` pairs.
+
+    Raises:
+        UserError: there are no pairs, the base model is another one now, or the loss is no longer a number.
+        KeyboardInterrupt: a signal asked to stop; the state is saved.
+    """
+    card = InstructCard.read(adapter)
+    card.check_base()
+    rows = read_table(splits, "preferences.parquet").select(COLUMNS)
+    if not len(rows):
+        raise UserError("there is no preference pair to train on: look at what format dropped, and why")
+    base = load_causal(card.base_model, card.quantization, card.precision)
+    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    tokenizer = load_tokenizer(adapter)
+    before = read_json(adapter / MANIFEST)
+    decided = decides("prefer", before["splits_digest"], before["digest"], settings, card.precision)
+    checkpoints = Checkpoints(store, decided, processes()) if store else None
+    trainer = _Trainer(
+        checkpoints,
+        settings.checkpoint_minutes,
+        step="prefer",
+        model=model,
+        args=DPOConfig(
+            **arguments(settings, card.precision, output),
+            beta=settings.beta,
+            max_length=settings.length,
+            optim=optimiser(),
+            gradient_checkpointing=checkpoint_activations(settings, None),
+        ),
+        train_dataset=Dataset.from_dict(rows.to_pydict()),
+        processing_class=tokenizer,
+        callbacks=[Progress("prefer")],
+    )
+    trainer.remove_callback(PrinterCallback)
+    train_in_fp32(model)  # trl has made those of a quantised model bf16, which a scaler of fp16 refuses
+    say("prefer", f"{len(rows):,} pairs, {card.precision}, quantisation {card.quantization}")
+    seconds = trainer.train_or_resume()
+    curve = [
+        {"step": e["step"], "loss": e["loss"], "accuracy": e["rewards/accuracies"], "margin": e["rewards/margins"]}
+        for e in trainer.state.log_history
+        if "loss" in e
+    ]
+    if not all(torch.isfinite(p).all() for p in model.parameters() if p.requires_grad):
+        raise UserError("the weights are no longer numbers: lower the learning rate of preference")
+    preference = {"pairs": len(rows), "curve": curve, "seconds": seconds}
+
+    shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
+    save_adapter(model, output, selected_adapters=["default"], save_embedding_layers=False)
+    facts = read_json(adapter / "training.json") | {"preference": preference}
+    facts["settings"] |= {"preference": decisive(settings)}
+    write_json(output / "training.json", facts)
+    inputs = {"splits": before["splits_digest"], "adapter": before["digest"], "base_model": before["base_digest"]}
+    digests = {name: before[name] for name in ("splits_digest", "base_digest")}
+    write_manifest(output, digests, "prefer", inputs, [before])
+    if checkpoints:
+        checkpoints.remove()
+    return facts
+
+
+class _Trainer(Resumable, DPOTrainer):
+    """For pairs that are tokens already. The reference is made anew of the adapter as it came."""
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
+        return dataset

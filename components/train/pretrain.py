@@ -1,0 +1,159 @@
+"""Next-token training on notes: a base model adapted to the domain, or a small Llama from nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import torch
+from peft import PeftModel
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+
+from components.common.base_model import BaseModel, describe, fetch
+from components.common.causal import load_causal
+from components.common.devices import device, resolve_precision
+from components.common.errors import UserError
+from components.common.instruct_recipe import BUILTIN_LLAMA, Llama, Pretrain
+from components.common.merged import merge_causal
+from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
+from components.common.recipe import decisive
+from components.common.registry import base_place, made_base
+from components.common.steps import say
+from components.common.store import Conflict, Store
+from components.common.template import load_tokenizer
+from components.train.causal import (
+    TOKENIZER,
+    CausalTrainer,
+    add_lora,
+    check_precision,
+    check_vocabulary,
+    first_process,
+    processes,
+    read_table,
+)
+from components.train.checkpoints import Checkpoints, decides
+from components.train.packing import pack_documents
+
+
+def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any]:
+    """Train on the notes of the side `train`; put the base model that comes of it, a Hugging Face folder in
+    safetensors, into the store at `bases/<digest>/` (manifest last). Write training.json (loss curves, costs, uri and
+    digest) and the manifest to `output`; return training.json's content.
+
+    An interrupted training goes on where it stopped, from its state in the store.
+
+    Raises:
+        UserError: the base model or a LoRA target cannot be found, there are no notes, the loss is no longer a number,
+            or the checkpoint found is of a training by another number of processes.
+        KeyboardInterrupt: a signal asked to stop; the state is saved.
+    """
+    precision = resolve_precision(settings.precision)
+    check_precision(precision)
+    splits_digest = read_json(splits / MANIFEST)["digest"]
+    tokenizer = load_tokenizer(splits / TOKENIZER)
+    base: BaseModel | None = None
+    if base_model == BUILTIN_LLAMA:
+        settings = settings.model_copy(update={"method": "full"})
+        source, model = BUILTIN_LLAMA, _new_llama(settings.llama, tokenizer, settings)
+    else:
+        base = describe(base_model)
+        base_model, source = base.pinned(), base.digest
+        model = _existing(base_model, settings, precision)
+    corpus = read_table(splits, "corpus.parquet")
+    packs = {
+        side: pack_documents(corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.length, settings.seed)
+        for side in ("train", "validation")
+    }
+    check_vocabulary(model, packs)
+    if first_process():
+        say(
+            "pretrain",
+            f"{packs['train'].computed_tokens:,} tokens in {len(packs['train']):,} packs, "
+            f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters trained, {precision}, "
+            f"on {device().type}",
+        )
+    decided = decides("pretrain", splits_digest, source, settings, precision)
+    checkpoints = Checkpoints(store, decided, processes())
+    trainer = CausalTrainer("pretrain", model, packs, settings, precision, settings.epochs, output, checkpoints, base)
+    seconds = trainer.train_or_resume()
+    trainer.use_best()
+    made_from = made_base(source, splits_digest, decisive(settings) | {"base_model": base_model})
+    facts = trainer.facts(seconds, precision) | {
+        "quantization": settings.quantization,
+        "settings": made_from["settings"],
+    }
+    if first_process():
+        digest = _publish(model, tokenizer, base_model, store, made_from, read_json(splits / MANIFEST))
+        facts |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "training.json", facts)
+        write_manifest(output, {"splits_digest": splits_digest, "base_digest": source})
+        checkpoints.remove()
+    return facts
+
+
+def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
+    """A Llama with random weights for a tokenizer. Raises UserError when its shape is none."""
+    torch.manual_seed(settings.seed)
+    try:
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=shape.hidden,
+            intermediate_size=shape.intermediate,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.key_value_heads,
+            max_position_embeddings=max(2048, settings.length),
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            attn_implementation="sdpa",
+        )
+        return LlamaForCausalLM(config).to(device())
+    except ValueError as error:
+        raise UserError(f"the section llama is no Llama: {str(error).splitlines()[0]}") from error
+
+
+def _existing(base_model: str, settings: Pretrain, precision: Any) -> Any:
+    if settings.method == "full":
+        if settings.quantization != "none":
+            raise UserError("a model in 4 bits cannot be trained in full: set method to lora, or quantization to none")
+        return load_causal(base_model, "none", precision).requires_grad_(True)
+    return add_lora(load_causal(base_model, settings.quantization, precision), settings.lora, settings.seed)
+
+
+def _save(model: Any, base_model: str, folder: Path) -> None:
+    """Save a base model as safetensors, in the precision that it came in; an adapter is merged into it first."""
+    if isinstance(model, PeftModel):
+        with tempfile.TemporaryDirectory(prefix="clinadapt-merge-") as name:
+            model.save_pretrained(name, save_embedding_layers=False)
+            model = merge_causal(base_model, Path(name))
+    elif base_model != BUILTIN_LLAMA:
+        model.to(AutoConfig.from_pretrained(fetch(base_model), trust_remote_code=False).dtype or torch.float32)
+    model.save_pretrained(folder)
+
+
+def _publish(
+    model: Any, tokenizer: Any, base_model: str, store: Store, made_from: dict[str, Any], data: dict[str, Any]
+) -> str:
+    """Put a base model into the store by its content; return its digest, which base_model.describe finds too.
+
+    Args:
+        model, tokenizer, base_model, store: what goes where, and what it was made of.
+        made_from: as made_base says it.
+        data: manifest of the splits.
+    """
+    with tempfile.TemporaryDirectory(prefix="clinadapt-base-") as name:
+        folder = Path(name)
+        _save(model, base_model, folder)
+        tokenizer.save_pretrained(folder)
+        inputs = {"splits": data["digest"], "base_model": made_from["source"]}
+        digest = str(write_manifest(folder, made_from, "pretrain", inputs, [data])["digest"])
+        if not store.exists(f"{base_place(digest)}/{MANIFEST}"):
+            for path in sorted(folder.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
+                with suppress(Conflict):  # the same training elsewhere was faster, with the same bytes
+                    store.upload(path, f"{base_place(digest)}/{path.name}", if_absent=True)
+    return digest

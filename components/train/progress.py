@@ -1,0 +1,107 @@
+"""What every training tells while it runs and when it is done."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from components.common.devices import device
+from components.common.errors import UserError
+from components.common.steps import say
+from components.train.resumable import Resumable
+
+
+def check_gpu() -> None:
+    """Raises UserError when this step was given a GPU (CLINADAPT_GPU, set by the pipeline) that torch cannot use."""
+    if os.environ.get("CLINADAPT_GPU") and not torch.cuda.is_available():
+        raise UserError(
+            "this profile trains on a GPU and torch finds none: build the image with the CUDA build of torch"
+        )
+
+
+def gpus() -> int:
+    """How many GPUs this step was given and torch sees."""
+    return torch.cuda.device_count()
+
+
+class Progress(TrainerCallback):
+    """A line with loss and time left, at most every five seconds."""
+
+    def __init__(self, step: str) -> None:
+        """`step` begins each line."""
+        self._step = step
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._start = self._last = time.monotonic()
+        self._first = state.global_step
+        if self._first and state.is_world_process_zero:
+            say(self._step, f"resuming at step {self._first} of {state.max_steps}")
+
+    def on_log(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs if logs and state.is_world_process_zero else {}
+        now = time.monotonic()
+        if "eval_loss" in logs:
+            say(
+                self._step,
+                f"epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  validation loss {logs['eval_loss']:.4f}",
+            )
+        elif "loss" in logs and now - self._last > 5:
+            self._last = now
+            a_step = (now - self._start) / (state.global_step - self._first)
+            left = a_step * (state.max_steps - state.global_step)
+            say(
+                self._step,
+                f"step {state.global_step}/{state.max_steps}  epoch {state.epoch:.1f}  loss {logs['loss']:.4f}"
+                f"  {left // 60:.0f} min {left % 60:02.0f} s left",
+            )
+
+
+def costs(trainer: Resumable, seconds: float) -> dict[str, Any]:
+    """Curve, best step and costs of a training, for training.json. An interrupted training counts as one; only the peak
+    of memory is that of its last process."""
+    curve = [
+        {"step": e["step"], "epoch": e["epoch"], "loss": e["loss"], "learning_rate": e["learning_rate"]}
+        if "loss" in e
+        else {"step": e["step"], "epoch": e["epoch"], "validation_loss": e["eval_loss"]}
+        for e in trainer.state.log_history
+        if "loss" in e or "eval_loss" in e
+    ]
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    best = min((e for e in curve if "validation_loss" in e), key=lambda e: e["validation_loss"])
+    return {
+        "curve": curve,
+        "best_step": best["step"],
+        "stopped_early": trainer.state.global_step < math.ceil(trainer.state.max_steps),
+        "seconds": seconds,
+        "peak_memory_bytes": peak,
+        "checkpoints": len(trainer.blocked_ms),
+        "checkpoint_blocked_ms": float(np.mean(trainer.blocked_ms or [0.0])),
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "device": device().type,
+    }
+
+
+def told(facts: dict[str, Any]) -> dict[str, Any]:
+    """What the record of a step tells of training.json."""
+    best = min(entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry)
+    names = ("seconds", "peak_memory_bytes", "tokens_per_second", "trainable_parameters", "checkpoints",
+             "checkpoint_blocked_ms")  # fmt: skip
+    return {"best_validation_loss": best} | {name: facts[name] for name in names}

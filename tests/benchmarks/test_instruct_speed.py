@@ -1,0 +1,70 @@
+"""Useful tokens per second of the instruct stage against the hands-on notebook's way and trl's SFTTrainer.
+
+make bench, or: python -m pytest tests/benchmarks/test_instruct_speed.py --benchmarks -s
+CLINADAPT_ROUNDS=5 and CLINADAPT_NOTES_READ=8 are the defaults. The same model, data and processor for all; each
+training in its own process, alternating, so that a busy machine slows all alike. nf4 + LoRA r=16, fp32, 512 tokens.
+Useful tokens are those of the examples as if each stood alone, without padding.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import support
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "5"))
+NOTES = int(os.environ.get("CLINADAPT_NOTES_READ", "8"))
+ASKS = ["List the drugs.", "What is the diagnosis?", "Summarise the note.", "Which section comes first?",
+        "How old is the patient?", "Expand the abbreviations.", "What was done?", "When was it?"]  # fmt: skip
+FLOORS = {"notebook": 3.0, "trl": 1.0}
+
+
+@pytest.fixture(scope="module")
+def base(tiny_llama, tmp_path_factory):
+    """A Llama of 4.6 million weights with the tokenizer of the tiny one."""
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=600, hidden_size=256, intermediate_size=704, num_hidden_layers=6,
+                         num_attention_heads=8, num_key_value_heads=8, max_position_embeddings=2048)  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for path in tiny_llama.iterdir():
+        if "token" in path.name:
+            (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(("triples", "floors"), [(8, FLOORS), (1, {"notebook": 1.0, "trl": 0.9})])
+def test_instruct_speed(base, tmp_path, triples, floors):
+    """Eight instructions about each note, as the recipe makes them; and one, where nothing but the head is shared."""
+    splits = support.instruct_splits(tmp_path / "splits", base, NOTES * 8 // triples, ASKS[:triples], 512, 450)
+    runs = {way: [] for way in ("ours", "trl", "notebook")}
+    for _ in range(ROUNDS):
+        for way, found in runs.items():
+            script = Path(__file__).with_name("instruct_speed.py")
+            command = [sys.executable, str(script), way, str(splits), base.as_uri()]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=support.ROOT,
+                                  env=os.environ | {"PYTHONPATH": str(support.ROOT)})  # fmt: skip
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    print(f"\n{triples} triples a note, {runs['ours'][0]['tokens']:,} useful tokens")
+    print("way       tokens/s                tokens/processor second  peak MiB                ours / way, by the clock"
+          "  ours / way, by processor")  # fmt: skip
+    ratios = {}
+    for way, found in runs.items():
+        columns = [[run["tokens"] / run[key] for run in found] for key in ("seconds", "processor_seconds")]
+        columns.append([run["mib"] for run in found])
+        for key in ("seconds", "processor_seconds"):
+            columns.append([other[key] / own[key] for other, own in zip(found, runs["ours"], strict=True)])
+        ratios[way] = statistics.median(columns[-1])
+        print(f"{way:9}", *(f"{_spread(column):24}" for column in columns))
+    for way, floor in floors.items():
+        assert ratios[way] >= floor
+
+
+def _spread(values):
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"

@@ -1,0 +1,298 @@
+"""Full and forbidden: what preflight and the commands print, each one line and exit status 2, and nothing left behind.
+
+`pytest tests/store/test_forbidden.py -s` prints the table: case, found by preflight, line. Against Ceph's gateway. The
+clock: botocore's own, an hour late. The expired token: one of Ceph's STS, which gives none for less than 15 minutes,
+opened with the key of its gateway and dated back. The region: Ceph takes any, so a proxy before it answers like AWS.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import boto3
+import botocore.auth
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from faulty_proxy import RegionalProxy
+from s3_support import bucket, forget
+
+from components.common import s3_errors
+from components.common.steps import RUN
+from components.common.store import Store, open_store
+from components.preflight.component import preflight
+from pipelines.cli import main
+
+Capture = pytest.CaptureFixture[str]
+RECORD = "runs/a-run/preflight.json"
+
+
+class Place:
+    """A test's own bucket of the gateway, with one object in it, and what it changes in the environment."""
+
+    def __init__(
+        self, environment: dict[str, str], patch: pytest.MonkeyPatch, mounted: Callable[[str], Path], cleanup: ExitStack
+    ) -> None:
+        self.environment, self.patch, self.mounted, self.cleanup = environment, patch, mounted, cleanup
+        self.bucket = bucket()
+        self.client = boto3.client("s3")  # keeps its rights, whatever the environment becomes
+        self.client.put_object(Bucket=self.bucket, Key="before", Body=b"x")
+        self.uri = f"s3://{self.bucket}"
+        self.store: Store | None = None  # a folder in place of the bucket
+        self.before = self.content()
+
+    def set(self, **variables: str) -> None:
+        for name, value in variables.items():
+            self.patch.setenv(name, value)
+        forget(self.patch)
+
+    def admin(self, *arguments: str) -> None:
+        subprocess.run(["radosgw-admin", *arguments], check=True, capture_output=True)
+
+    def policy(self, uri: str, action: str) -> str:
+        statement = {"Effect": "Deny", "Principal": "*", "Action": [action], "Resource": [uri]}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.client.put_bucket_policy(Bucket=self.bucket, Policy=policy)
+        return self.uri
+
+    def content(self) -> Any:
+        """Everything that is there, finished or not, but the record of the step itself."""
+        if self.store:
+            return [key for key in self.store.list() if key != RECORD]
+        self.client.delete_bucket_policy(Bucket=self.bucket)
+        listed = self.client.list_objects_v2(Bucket=self.bucket)["Contents"]
+        begun = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
+        return [(each["Key"], each["ETag"]) for each in listed if each["Key"] != RECORD], begun
+
+
+def full_disk(place: Place) -> str:
+    folder = place.mounted("size=256k")
+    place.store = open_store(folder.as_uri())
+    place.store.put("before", b"x" * 50_000)
+    place.before = place.content()
+    return folder.as_uri()
+
+
+def quota_used_up(place: Place) -> str:
+    place.admin("quota", "set", "--quota-scope=bucket", f"--bucket={place.bucket}", "--max-objects=1")
+    place.admin("quota", "enable", "--quota-scope=bucket", f"--bucket={place.bucket}")
+    return place.uri
+
+
+def read_only_bucket(place: Place) -> str:
+    return place.policy(f"arn:aws:s3:::{place.bucket}/*", "s3:PutObject")
+
+
+def bucket_not_listed(place: Place) -> str:
+    return place.policy(f"arn:aws:s3:::{place.bucket}", "s3:ListBucket")
+
+
+def expired_token(place: Place) -> str:
+    endpoint = {"endpoint_url": place.environment["RGW_STS"]}
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["sts:*", "s3:*"], "Resource": "*"}]}
+    boto3.client("iam", **endpoint).put_user_policy(UserName="test", PolicyName="p", PolicyDocument=json.dumps(policy))
+    given = boto3.client("sts", **endpoint).get_session_token()["Credentials"]
+    cipher = Cipher(algorithms.AES(place.environment["RGW_STS_KEY"].encode()), modes.CBC(b"cephsageyudagreg"))
+    text = cipher.decryptor().update(base64.b64decode(given["SessionToken"]))
+    place.set(
+        AWS_ENDPOINT_URL_S3=place.environment["RGW_STS"],
+        AWS_ACCESS_KEY_ID=given["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=given["SecretAccessKey"],
+        AWS_SESSION_TOKEN=given["SessionToken"],
+    )
+    open_store(place.uri).put("before", b"x")  # until it expires it is good
+    dated_back = re.sub(rb"\d{4}(-\d\d-\d\dT)", rb"2020\1", text)
+    place.set(AWS_SESSION_TOKEN=base64.b64encode(cipher.encryptor().update(dated_back)).decode())
+    return place.uri
+
+
+def another_user(place: Place) -> None:
+    key = f"key-{place.bucket}"
+    place.admin("user", "create", f"--uid={key}", "--display-name=x", f"--access-key={key}", "--secret-key=secret")
+    place.set(AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY="secret")
+
+
+def suspended_user(place: Place) -> str:
+    another_user(place)
+    place.admin("user", "suspend", f"--uid=key-{place.bucket}")
+    return place.uri
+
+
+def bucket_of_another(place: Place) -> str:
+    another_user(place)
+    return place.uri
+
+
+def key_withdrawn(place: Place) -> str:
+    another_user(place)
+    place.admin("user", "rm", f"--uid=key-{place.bucket}")
+    return place.uri
+
+
+def wrong_ca(place: Place) -> str:
+    place.set(AWS_ENDPOINT_URL_S3=place.environment["RGW_TLS"], AWS_CA_BUNDLE=place.environment["RGW_CA"])
+    assert open_store(place.uri).list() == ["before"]  # with the right one it works
+    other = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=other"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file = Path(place.environment["RGW_CA"]).with_name("other.pem")
+    file.write_bytes(other.stdout)
+    place.set(AWS_CA_BUNDLE=str(file))
+    return place.uri
+
+
+def wrong_region(place: Place) -> str:
+    server = urlparse(place.environment["AWS_ENDPOINT_URL_S3"])
+    proxy = RegionalProxy((str(server.hostname), int(server.port or 80)), region="eu-central-1", told=False)
+    place.cleanup.enter_context(proxy.serving())
+    place.set(AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{proxy.port}", AWS_DEFAULT_REGION="eu-central-1")
+    assert open_store(place.uri).list() == ["before"]  # with the right one it works
+    place.set(AWS_DEFAULT_REGION="us-east-1")
+    return place.uri
+
+
+def clock_off_by_an_hour(place: Place) -> str:
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=1)
+
+    place.patch.setattr(botocore.auth, "get_current_datetime", lambda: Late.now(UTC))
+    place.patch.setattr(s3_errors, "datetime", Late)
+    return place.uri
+
+
+def bucket_missing(place: Place) -> str:
+    return f"{place.uri}-no"
+
+
+WRITING = "only what writes"  # reading goes on, as it should
+CASES: dict[Callable[[Place], str], tuple[str, str]] = {
+    full_disk: (r" has 0\.0 GiB free, the run needs 1\.0: free space or choose another --store$", WRITING),
+    quota_used_up: (r": its quota is used up: free space or ask for more$", WRITING),
+    read_only_bucket: (r": the keys may not do this \(PutObject\): grant them the right, or use other keys$", WRITING),
+    bucket_not_listed: (r": the keys may not do this \(ListObjectsV2\): grant them the right, or use other keys$", ""),
+    expired_token: (r": the session may not do this \(.*\): sign in again or renew AWS_SESSION_TOKEN, which", ""),
+    suspended_user: (r": its user is suspended: have it enabled, or use other keys$", ""),
+    bucket_of_another: (r": the keys may not do this \(.*\): grant them the right, or use other keys$", ""),
+    key_withdrawn: (r": it does not know the access key: check AWS_ACCESS_KEY_ID$", ""),
+    wrong_ca: (r": its certificate is not trusted: put the CA's PEM file into AWS_CA_BUNDLE$", ""),
+    wrong_region: (r": the bucket is in another region: set AWS_DEFAULT_REGION", ""),
+    clock_off_by_an_hour: (r": this machine's clock is off by more than 15 minutes: set it, for example with c", ""),
+    bucket_missing: (r": there is no such bucket \(NoSuchBucket\): create it, or check bucket and AWS_ENDPOI", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[tuple[str, str, str]]]:
+    """Case, whether preflight finds it, its line."""
+    rows: list[tuple[str, str, str]] = []
+    yield rows
+    print("\n")
+    for name, found, line in rows:
+        print(f"{name:22} {found:10} {line}")
+
+
+@pytest.fixture
+def place(
+    rgw: dict[str, str], rgw_environment: None, monkeypatch: pytest.MonkeyPatch, mounted: Callable[[str], Path]
+) -> Iterator[Place]:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with ExitStack() as cleanup:
+        yield Place(rgw, monkeypatch, mounted, cleanup)
+
+
+def preflight_line(uri: str, base: Path, capsys: Capture) -> str:
+    """The line that the step prints, which ends with status 2."""
+    with pytest.raises(SystemExit) as stopped:
+        preflight.python_func(
+            source="builtin://cases?rows=100",
+            base_model=base.as_uri(),
+            quantization="none",
+            epochs=1,
+            learning_rate=1e-4,
+            seed=0,
+            adapter_name="specialty",
+            train={"base_model": base.as_uri()},
+            resources={},
+            store=uri,
+        )
+    assert stopped.value.code == 2
+    started, line = capsys.readouterr().err.splitlines()
+    assert started == "clinadapt | preflight | started"
+    return line.removeprefix("clinadapt | preflight | error: ")
+
+
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: Capture, *arguments: str) -> tuple[int, str]:
+    """Exit status of a command, and what it prints."""
+    monkeypatch.setattr("sys.argv", ["clinadapt", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_one_line(
+    case: Callable[[Place], str],
+    place: Place,
+    table: list[tuple[str, str, str]],
+    tiny_bert: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    uri, (line, what) = case(place), CASES[case]
+    monkeypatch.setenv(RUN, "a-run")  # its record cannot be kept either, which nobody needs to be told
+    found = preflight_line(uri, tiny_bert, capsys)
+    assert re.search(line, found)
+    status, said = command_line(monkeypatch, capsys, "registry", "list", "--store", uri)
+    if what == WRITING:
+        assert status == 0
+    else:
+        assert status == 2 and said.startswith(f"error: the store {uri}: ") and said.count("\n") == 1
+        assert re.search(line, said.rstrip())
+    if what == WRITING and place.store is None:  # a small model still fits on the full disk
+        status, said = command_line(monkeypatch, capsys, "mirror", str(tiny_bert), f"{uri}/models/tiny")
+        assert status == 2 and said.count("\n") == 1 and re.search(line, said.rstrip())
+    monkeypatch.undo()
+    assert place.content() == place.before
+    table.append((case.__name__.replace("_", " "), "preflight", found))
+
+
+def test_a_disk_that_fills_up_on_the_way(
+    mounted: Callable[[str], Path],
+    table: list[tuple[str, str, str]],
+    tiny_bert: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    """Preflight cannot know: the model that is copied is larger than what is free. It exists only with its manifest."""
+    uri = mounted("size=64k").as_uri()
+    status, said = command_line(monkeypatch, capsys, "mirror", str(tiny_bert), f"{uri}/tiny")
+    assert status == 2 and said.count("\n") == 1
+    assert re.search(r"^error: cannot write '.*' to the store .*: No space left on device; free space or choose", said)
+    assert not [path for path in Path(uri.removeprefix("file://")).rglob("*") if path.name == "manifest.json"]
+    assert not list(Path(uri.removeprefix("file://")).rglob(".part-*"))
+    table.append(("disk fills up later", "cannot", said.rstrip().removeprefix("error: ")))
+
+
+def test_a_region_that_the_server_tells_is_followed(
+    rgw: dict[str, str], rgw_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS names the bucket's region where it refuses another; boto3 then asks there, and nobody needs a line."""
+    uri, server = f"s3://{bucket()}", urlparse(rgw["AWS_ENDPOINT_URL_S3"])
+    proxy = RegionalProxy((str(server.hostname), int(server.port or 80)), region="eu-central-1", told=True)
+    with proxy.serving():
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{proxy.port}")
+        forget(monkeypatch)
+        open_store(uri).put("key", b"x")
+        assert open_store(uri).get("key")[0] == b"x"
+    assert proxy.done["another region"]
