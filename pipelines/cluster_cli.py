@@ -160,8 +160,8 @@ def trainjob(
 
     clinadapt trainjob -p a100x4-llama3-8b --splits s3://clinadapt/... --stage pretrain --nodes 2 | kubectl apply -f -
 
-    The result goes to trained/<name> in the store. The same command renders the same name, and a TrainJob that was
-    stopped goes on from its checkpoint.
+    A run of the pipeline with the same profile, data and store then takes what was trained, judges and publishes it.
+    The same command renders the same name, and a TrainJob that was stopped goes on from its checkpoint.
     """
     import yaml
 
@@ -179,8 +179,8 @@ def trainjob(
     else:
         print(text, end="")
     print(
-        f"result   {store.rstrip('/')}/trained/{manifest['metadata']['name']}\n"
-        f"a step   {rendering.packs_a_step(manifest)} packs on all nodes together; batch_size counts for each process",
+        f"a step   {rendering.packs_a_step(manifest)} packs on all nodes together; batch_size counts for each process\n"
+        f"next     kubectl apply; once it is complete, clinadapt submit -p {profile}: the run takes what was trained",
         file=sys.stderr,
     )
 

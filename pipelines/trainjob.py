@@ -33,7 +33,7 @@ def task_of(profile: AnyProfile, stage: Stage, splits: str, store: str, base_mod
     for name, uri in (("--splits", splits), ("--store", store)):
         if not uri.startswith("s3://"):
             raise UserError(f"{name} {uri}: the nodes share no folder: name it as s3://bucket/prefix")
-    places = {"splits": splits.rstrip("/"), "store": store.rstrip("/"), "output": ""}
+    places = {"splits": splits.rstrip("/"), "store": store.rstrip("/")}
     if stage == "pretrain":
         if profile.pretrain is None:
             raise UserError(f"profile '{profile.name}' has no section pretrain: leave --stage out")
@@ -59,13 +59,13 @@ def render(
     base_model: str | None = None,
     runtime: str = RUNTIME,
 ) -> dict[str, Any]:
-    """The TrainJob. Its name, and so where its result lies, follows from what is trained, where and on how many nodes.
+    """The TrainJob. Its name follows from what is trained, where and on how many nodes.
 
     Args:
         profile, cluster: as elsewhere.
         nodes: how many; each has what `train_resources` of the profile says.
         splits: the folder that format wrote, by its URI.
-        store: where the state of training goes, and the result to `trained/<name>`.
+        store: where the state of training goes, and what it comes to; that of the pipeline's runs.
         stage: what is trained.
         base_model: another one than the profile's; of instruct after pretrain the one it made.
         runtime: a ClusterTrainingRuntime.
@@ -78,7 +78,6 @@ def render(
     decided = [task.model_dump(), nodes, profile.train_resources.model_dump(), place.image]
     stem = re.sub("[^a-z0-9]+", "-", profile.name.lower()).strip("-")[:30]
     name = f"train-{stem}-{sha256_json(decided)[7:15]}"
-    task.output = f"{task.store}/trained/{name}"
     step: Step = "pretrain" if stage == "pretrain" else "train"
     labels = cluster.pod_labels(COMPONENT)
     pod = {"metadata": {"labels": labels}, "spec": _pod(profile, cluster, place)}

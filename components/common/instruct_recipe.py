@@ -166,19 +166,16 @@ class Instruct(Optimisation):
 
 
 class NodesTask(Section):
-    """A stage of training that several nodes run together, with splits and result by URI: a TrainJob hands it to its
-    pods.
+    """A stage of training that several nodes run together, with splits by URI: a TrainJob hands it to its pods.
 
     Attributes:
         splits: the folder that format wrote, file:// or s3://.
-        output: where the folder goes that the stage writes; it is there once its manifest is.
-        store: where the state of training is kept, and what pretrain makes.
+        store: where the state of training is kept, and what it comes to.
         base_model: that pretrain begins from; of instruct it is among the settings.
         settings: the stage.
     """
 
     splits: str
-    output: str
     store: str
     base_model: str = ""
     settings: Instruct | Pretrain

@@ -261,9 +261,12 @@ class Garbage:
     size: int
 
 
-_COLLECTED = ("adapters/", "staging/", "runs/.preflight-", "checkpoints/", "evaluations/", "tokens/", "bases/")
+_COLLECTED = (
+    "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "evaluations/", "tokens/", "bases/"
+)  # fmt: skip
 _LEFT = {
     "checkpoints": "checkpoints of a training that nobody goes on with",
+    "trained": "what a training came to long ago",
     "evaluations": "what a model answered in an evaluation long ago",
     "tokens": "tokens of examples that were made long ago",
 }

@@ -24,6 +24,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlparse
 
 from components.common.errors import UserError
+from components.common.provenance import MANIFEST
 
 AT_ONCE = 8  # files of a folder, and parts of a file, that are on their way together
 PART = ".part-"  # begins the names of files that are not whole yet
@@ -121,10 +122,19 @@ def open_store(uri: str) -> Store:
 
 
 def upload_folder(store: Store, folder: Path, prefix: str) -> None:
-    """Upload every file below `folder` to `prefix/<relative path>`, several at once."""
+    """Upload every file below `folder` to `prefix/<relative path>`, several at once; its manifest last."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    seal = [folder / MANIFEST] if folder / MANIFEST in paths else []
     with progress("uploading", sum(p.stat().st_size for p in paths)) as moved, ThreadPoolExecutor(AT_ONCE) as pool:
-        _all(pool.map(lambda path: store.upload(path, f"{prefix}/{path.relative_to(folder).as_posix()}", moved), paths))
+        for part in ([path for path in paths if path not in seal], seal):
+            _all(pool.map(lambda p: store.upload(p, f"{prefix}/{p.relative_to(folder).as_posix()}", moved), part))
+
+
+def delete_folder(store: Store, prefix: str) -> None:
+    """Remove every object below `prefix/`; its manifest first, so that it is never seen with a part of it gone."""
+    store.delete(f"{prefix}/{MANIFEST}")
+    for key in store.list(f"{prefix}/"):
+        store.delete(key)
 
 
 def download_folder(store: Store, prefix: str, folder: Path, resume: bool = False) -> None:

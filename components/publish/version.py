@@ -31,7 +31,7 @@ from components.common.registry import champion, headline, history, now, promote
 from components.common.seal import envelope, seal
 from components.common.statement import statement
 from components.common.steps import RUN, say
-from components.common.store import Conflict, Store, open_store, upload_folder
+from components.common.store import Conflict, Store, delete_folder, open_store, upload_folder
 from components.publish.model_card import model_card
 
 _NOT_WEIGHTS = {MANIFEST, "training.json"}
@@ -154,8 +154,7 @@ def _prove(folder: Path, store: Store, splits: Path, evaluation: Path) -> None:
         upload_folder(store, folder, staging)
         _reload(store, staging, splits, evaluation)
     finally:
-        for key in store.list(f"{staging}/"):
-            store.delete(key)
+        delete_folder(store, staging)
 
 
 def _put_in_place(folder: Path, manifest: bytes, store: Store, prefix: str) -> bool:

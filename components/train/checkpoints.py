@@ -1,8 +1,11 @@
-"""Training state in the store: saved while training goes on, found again, removed when the adapter is there.
+"""A training in the store: its state, saved while it goes on and found again, and what it came to.
 
-checkpoints/<key>/step-N/...    a checkpoint; it exists once its manifest.json is there, which is written last
+checkpoints/<key>/step-N/...    a checkpoint
+trained/<key>/...               the folder that the training wrote; its checkpoints go when it is there
 
-The key is a digest of what decides the training: the same training finds its checkpoints, another one never does.
+Each exists once its manifest.json is there, which is written last. The key is a digest of what decides the training:
+the same training finds its own, another one never does. So a pod that is lost before its outputs are uploaded loses
+nothing, what a TrainJob has trained is there for the pipeline, and nothing is trained twice.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from components.common.instruct_recipe import Optimisation
 from components.common.provenance import MANIFEST, code_version, libraries, list_files, read_json, sha256_json
 from components.common.recipe import Precision, Train, decisive
 from components.common.steps import say
-from components.common.store import Conflict, Damaged, Store, download_folder, upload_folder
+from components.common.store import Conflict, Damaged, Store, delete_folder, download_folder, upload_folder
 
 _KEPT = 2
 
@@ -57,7 +60,8 @@ class Checkpoints:
         """
         self._store, self._processes = store, processes
         self._digest = sha256_json(decides)
-        self.prefix = f"checkpoints/{self._digest[7:23]}"
+        key = self._digest[7:23]
+        self.prefix, self._trained = f"checkpoints/{key}", f"trained/{key}"
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._upload: Future[bool] | None = None
 
@@ -131,13 +135,35 @@ class Checkpoints:
                 f"train with {manifest['processes']}, or remove {self.prefix} to start afresh"
             )
 
-    def remove(self) -> None:
-        """Remove all of them."""
+    def result(self, output: Path) -> dict[str, Any] | None:
+        """What this very training came to before, downloaded to `output`: the content of its training.json; None where
+        it has not been done.
+
+        Raises:
+            UserError: it is not what was trained; then it is removed.
+        """
+        if not self._store.exists(f"{self._trained}/{MANIFEST}"):
+            return None
+        with suppress(Damaged, KeyError):
+            output.mkdir(parents=True, exist_ok=True)
+            download_folder(self._store, self._trained, output)
+            found, sealed = list_files(output), read_json(output / MANIFEST)["files"]
+            if {name: found.get(name) for name in sealed} == sealed:
+                say("train", f"this very training is done already: taken from {self._store.uri}/{self._trained}")
+                return dict(read_json(output / "training.json"))
+        delete_folder(self._store, self._trained)
+        raise UserError(f"{self._store.uri}/{self._trained} was not what was trained; it is removed, run again")
+
+    def finish(self, output: Path) -> None:
+        """Keep the sealed folder that was trained, and remove the checkpoints. Where the store refuses, it is told:
+        `output` is there, which matters more."""
         try:
+            if not self._store.exists(f"{self._trained}/{MANIFEST}"):
+                upload_folder(self._store, output, self._trained)
             for step in self._steps():
                 self._delete(step)
-        except UserError as error:  # the adapter is there, which matters more
-            say("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
+        except UserError as error:
+            say("train", f"what was trained could not be kept in {self._trained}: {error}")
 
     def _steps(self) -> dict[int, list[str]]:
         """Step -> names of the files that are there."""
@@ -162,11 +188,7 @@ class Checkpoints:
                 self._delete(step)
 
     def _delete(self, step: int) -> None:
-        """The manifest first, so that a checkpoint is never seen with a part of it gone."""
-        place = f"{self.prefix}/step-{step}"
-        self._store.delete(f"{place}/{MANIFEST}")
-        for key in self._store.list(f"{place}/"):
-            self._store.delete(key)
+        delete_folder(self._store, f"{self.prefix}/step-{step}")
 
 
 def _verified(folder: Path) -> dict[str, Any] | None:

@@ -44,20 +44,25 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     """Train and write adapter_model.safetensors, adapter_config.json, the tokenizer, clinadapt.json, training.json
     (loss curves and costs) and the manifest; return training.json's content.
 
-    With a store, the state of training is kept there until the adapter is written, and an interrupted training of the
-    same data, settings and code goes on where it stopped, to the same bytes on a CPU.
+    With a store, the state of training is kept there, and an interrupted training of the same data, settings and code
+    goes on where it stopped, to the same bytes on a CPU. One that is done is not done again: its result is kept too.
 
     Raises:
         UserError: the base model or a LoRA target cannot be found, the loss is no longer a number, or the checkpoint
             found is of a training by another number of processes.
         KeyboardInterrupt: a signal asked to stop; the state is saved.
     """
-    labels = read_json(splits / MANIFEST)["labels"]
     precision = resolve_precision(settings.precision)
     base = describe(settings.base_model)
     settings = settings.model_copy(update={"base_model": base.pinned()})
+    data = read_json(splits / MANIFEST)
+    decided = decides("classify", data["digest"], base.digest, settings, precision)
+    checkpoints = Checkpoints(store, decided, processes=1) if store else None
+    if checkpoints and (done := checkpoints.result(output)):
+        return done
     tokenizer = load_tokenizer(fetch(settings.base_model))
     say("train", f"tokenising, {precision}, quantisation {settings.quantization}, on {device().type}")
+    labels = data["labels"]
     tables = {name: read_split(splits, name) for name in ("train", "validation")}
     sets = find_sets(label_counts(tables["train"], labels), settings.smallest_label_set)
     parts = {name: _Part(table, labels, sets, tokenizer, settings) for name, table in tables.items()}
@@ -74,18 +79,13 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     )
     model = _adapted(settings, card.set_names(), precision, tokenizer.pad_token_id)
     weights = _class_weights(parts["train"].counts, sets, settings.class_weights)
-    args = TrainingArguments(**arguments(settings, precision, output), **VALIDATED)
-    data = read_json(splits / MANIFEST)
-    splits_digest = data["digest"]
-    decided = decides("classify", splits_digest, base.digest, settings, precision)
-    checkpoints = Checkpoints(store, decided, args.world_size) if store else None
     trainer = _Trainer(
         settings.pooling, parts["validation"], weights, tokenizer.pad_token_id, precision,
         checkpoints=checkpoints,
         minutes=settings.checkpoint_minutes,
         patience=settings.patience,
         model=model,
-        args=args,
+        args=TrainingArguments(**arguments(settings, precision, output), **VALIDATED),
         train_dataset=parts["train"],
         eval_dataset=parts["validation"],
         data_collator=_Collator(tokenizer.pad_token_id),
@@ -103,10 +103,10 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     card.model_copy(update={"temperature_ratio": trainer.temperature_ratio}).write(output)
     facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
     write_json(output / "training.json", facts)
-    digests = {"splits": splits_digest, "base_model": card.base_digest}
-    write_manifest(output, {"splits_digest": splits_digest, "base_digest": card.base_digest}, "train", digests, [data])
+    digests = {"splits": data["digest"], "base_model": base.digest}
+    write_manifest(output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data])
     if checkpoints:
-        checkpoints.remove()
+        checkpoints.finish(output)
     return facts
 
 

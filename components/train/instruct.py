@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.common.adapter import InstructCard
-from components.common.base_model import describe
+from components.common.base_model import BaseModel, describe
 from components.common.causal import load_causal
 from components.common.devices import device, resolve_precision
 from components.common.instruct_recipe import Instruct
@@ -37,8 +37,8 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     """Train and write adapter_model.safetensors, adapter_config.json, the tokenizer, clinadapt.json, training.json
     (loss curves and costs) and the manifest; return training.json's content.
 
-    With a store, the state of training is kept there until the adapter is written, and an interrupted training of the
-    same data, settings and code goes on where it stopped, to the same bytes on a CPU.
+    With a store, the state of training is kept there, and an interrupted training of the same data, settings and code
+    goes on where it stopped, to the same bytes on a CPU. One that is done is not done again: its result is kept too.
 
     Raises:
         UserError: the base model or a LoRA target cannot be found, an example is longer than a pack, the loss is no
@@ -49,8 +49,9 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     check_precision(precision)
     base = describe(settings.base_model)
     settings = settings.model_copy(update={"base_model": base.pinned()})
-    data = read_json(splits / MANIFEST)
-    splits_digest = data["digest"]
+    checkpoints = _checkpoints(splits, settings, base, store) if store else None
+    if checkpoints and processes() == 1 and (done := checkpoints.result(output)):
+        return done
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
     packs = {side: pack_examples(table, settings.length) for side, table in tables.items()}
     if first_process():
@@ -63,8 +64,6 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     model = load_causal(settings.base_model, settings.quantization, precision)
     check_vocabulary(model, packs)
     model = add_lora(model, settings.lora, settings.seed)
-    decided = decides("instruct", splits_digest, base.digest, settings, precision)
-    checkpoints = Checkpoints(store, decided, processes()) if store else None
     trainer = CausalTrainer("train", model, packs, settings, precision, settings.patience, output, checkpoints, base)
     seconds = trainer.train_or_resume()
     trainer.use_best()
@@ -76,11 +75,25 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     if first_process():
         card = _card(settings, base.digest, precision, tables["train"])
         _write(output, model, load_tokenizer(splits / TOKENIZER), card, facts)
-        digests = {"splits": splits_digest, "base_model": base.digest}
-        write_manifest(output, {"splits_digest": splits_digest, "base_digest": base.digest}, "train", digests, [data])
+        data = read_json(splits / MANIFEST)
+        digests = {"splits": data["digest"], "base_model": base.digest}
+        write_manifest(output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data])
         if checkpoints:
-            checkpoints.remove()
+            checkpoints.finish(output)
     return facts
+
+
+def trained(splits: Path, output: Path, settings: Instruct, store: Store) -> dict[str, Any] | None:
+    """What `run` has come to before, from the store; None where it has not been. For whoever starts several processes:
+    these do not look for themselves."""
+    return _checkpoints(splits, settings, describe(settings.base_model), store).result(output)
+
+
+def _checkpoints(splits: Path, settings: Instruct, base: BaseModel, store: Store) -> Checkpoints:
+    settings = settings.model_copy(update={"base_model": base.pinned()})
+    data = read_json(splits / MANIFEST)["digest"]
+    decided = decides("instruct", data, base.digest, settings, resolve_precision(settings.precision))
+    return Checkpoints(store, decided, processes())
 
 
 def _card(settings: Instruct, base_digest: str, precision: Precision, train: pa.Table) -> InstructCard:

@@ -1,7 +1,8 @@
 """`python -m components.train.nodes TASK` (a NodesTask, as JSON): what each pod of a TrainJob runs.
 
 Each node fetches the splits and joins the others by torchrun, to which Kubeflow Trainer's torch runtime says in the
-environment where they meet. The node of the first process puts what was trained into the store.
+environment where they meet. What was trained goes to trained/ in the store, where the same training of the pipeline
+finds it (components/train/checkpoints.py).
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from components.common.instruct_recipe import NodesTask, Pretrain
 from components.common.provenance import MANIFEST, first_difference, list_files, read_json
 from components.common.recipe import first_error
 from components.common.steps import say, step
-from components.common.store import download_folder, open_store, upload_folder
+from components.common.store import download_folder, open_store
 from components.train.progress import check_gpu, told
 from components.train.together import train_together
 
 
 def run(task: NodesTask) -> None:
-    """Train on this node with the others, unless the result is there already.
+    """Train on this node with the others, unless that very training is done.
 
     Raises:
         UserError: the splits are not what format wrote, or as the stage's run does.
@@ -33,17 +34,13 @@ def run(task: NodesTask) -> None:
     stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretrain) else "instruct"
     with step("pretrain" if stage == "pretrain" else "train", task.store) as facts:
         check_gpu()
-        if open_store(task.output).exists(MANIFEST):
-            say(stage, f"{task.output} is there already")
-            return
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as name:
             splits, output = Path(name) / "splits", Path(name) / "output"
             fetch_splits(task.splits, splits)
             result = train_together(None, stage, splits, output, task.settings, task.store, task.base_model)
             if result:
-                put(output, task.output)
                 facts |= told(result)
-                say(stage, f"{task.output}, validation loss {facts['best_validation_loss']:.4f}, "
+                say(stage, f"validation loss {facts['best_validation_loss']:.4f}, "
                     f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
                 if stage == "pretrain":
                     say(stage, f"go on with --base-model {result['uri']}")
@@ -59,16 +56,6 @@ def fetch_splits(uri: str, folder: Path) -> None:
         raise UserError(f"{uri} is no folder that format wrote: its {MANIFEST} is missing or broken") from error
     if name := first_difference(wanted, list_files(folder)):
         raise UserError(f"{uri}/{name} is not what format wrote (size or sha256 differ): run format again")
-
-
-def put(folder: Path, uri: str) -> None:
-    """Upload a sealed folder, its manifest last."""
-    root, _, prefix = uri.rstrip("/").rpartition("/")
-    store = open_store(root)
-    manifest = (folder / MANIFEST).read_bytes()
-    (folder / MANIFEST).unlink()
-    upload_folder(store, folder, prefix)
-    store.put(f"{prefix}/{MANIFEST}", manifest)
 
 
 def main() -> None:

@@ -50,15 +50,16 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     """
     card = InstructCard.read(adapter)
     card.check_base()
+    before = read_json(adapter / MANIFEST)
+    decided = decides("prefer", before["splits_digest"], before["digest"], settings, card.precision)
+    checkpoints = Checkpoints(store, decided, processes()) if store else None
+    if checkpoints and (done := checkpoints.result(output)):
+        return done
     rows = read_table(splits, "preferences.parquet").select(COLUMNS)
     if not len(rows):
         raise UserError("there is no preference pair to train on: look at what format dropped, and why")
     base = load_causal(card.base_model, card.quantization, card.precision)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
-    tokenizer = load_tokenizer(adapter)
-    before = read_json(adapter / MANIFEST)
-    decided = decides("prefer", before["splits_digest"], before["digest"], settings, card.precision)
-    checkpoints = Checkpoints(store, decided, processes()) if store else None
     trainer = _Trainer(
         checkpoints,
         settings.checkpoint_minutes,
@@ -72,7 +73,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
             gradient_checkpointing=checkpoint_activations(settings, None),
         ),
         train_dataset=Dataset.from_dict(rows.to_pydict()),
-        processing_class=tokenizer,
+        processing_class=load_tokenizer(adapter),
         callbacks=[Progress("prefer")],
     )
     trainer.remove_callback(PrinterCallback)
@@ -97,7 +98,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     digests = {name: before[name] for name in ("splits_digest", "base_digest")}
     write_manifest(output, digests, "prefer", inputs, [before])
     if checkpoints:
-        checkpoints.remove()
+        checkpoints.finish(output)
     return facts
 
 

@@ -43,7 +43,7 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     safetensors, into the store at `bases/<digest>/` (manifest last). Write training.json (loss curves, costs, uri and
     digest) and the manifest to `output`; return training.json's content.
 
-    An interrupted training goes on where it stopped, from its state in the store.
+    An interrupted training goes on where it stopped, from its state in the store; one that is done is not done again.
 
     Raises:
         UserError: the base model or a LoRA target cannot be found, there are no notes, the loss is no longer a number,
@@ -52,14 +52,15 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     """
     precision = resolve_precision(settings.precision)
     check_precision(precision)
-    splits_digest = read_json(splits / MANIFEST)["digest"]
+    base = None if base_model == BUILTIN_LLAMA else describe(base_model)
+    checkpoints = _checkpoints(splits, settings, base, store)
+    if processes() == 1 and (done := _result(checkpoints, output, store)):
+        return done
     tokenizer = load_tokenizer(splits / TOKENIZER)
-    base: BaseModel | None = None
-    if base_model == BUILTIN_LLAMA:
+    if base is None:
         settings = settings.model_copy(update={"method": "full"})
         source, model = BUILTIN_LLAMA, _new_llama(settings.llama, tokenizer, settings)
     else:
-        base = describe(base_model)
         base_model, source = base.pinned(), base.digest
         model = _existing(base_model, settings, precision)
     corpus = read_table(splits, "corpus.parquet")
@@ -75,24 +76,43 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
             f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters trained, {precision}, "
             f"on {device().type}",
         )
-    decided = decides("pretrain", splits_digest, source, settings, precision)
-    checkpoints = Checkpoints(store, decided, processes())
     trainer = CausalTrainer("pretrain", model, packs, settings, precision, settings.epochs, output, checkpoints, base)
     seconds = trainer.train_or_resume()
     trainer.use_best()
-    made_from = made_base(source, splits_digest, decisive(settings) | {"base_model": base_model})
+    data = read_json(splits / MANIFEST)
+    made_from = made_base(source, data["digest"], decisive(settings) | {"base_model": base_model})
     facts = trainer.facts(seconds, precision) | {
         "quantization": settings.quantization,
         "settings": made_from["settings"],
     }
     if first_process():
-        digest = _publish(model, tokenizer, base_model, store, made_from, read_json(splits / MANIFEST))
+        digest = _publish(model, tokenizer, base_model, store, made_from, data)
         facts |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / "training.json", facts)
-        write_manifest(output, {"splits_digest": splits_digest, "base_digest": source})
-        checkpoints.remove()
+        write_manifest(output, {"splits_digest": data["digest"], "base_digest": source})
+        checkpoints.finish(output)
     return facts
+
+
+def trained(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any] | None:
+    """What `run` has come to before, from the store; None where it has not been. For whoever starts several processes:
+    these do not look for themselves."""
+    base = None if base_model == BUILTIN_LLAMA else describe(base_model)
+    return _result(_checkpoints(splits, settings, base, store), output, store)
+
+
+def _checkpoints(splits: Path, settings: Pretrain, base: BaseModel | None, store: Store) -> Checkpoints:
+    source = base.digest if base else BUILTIN_LLAMA
+    data = read_json(splits / MANIFEST)["digest"]
+    decided = decides("pretrain", data, source, settings, resolve_precision(settings.precision))
+    return Checkpoints(store, decided, processes())
+
+
+def _result(checkpoints: Checkpoints, output: Path, store: Store) -> dict[str, Any] | None:
+    """What was trained before, where its base model is still in the store."""
+    done = checkpoints.result(output)
+    return done if done and store.exists(f"{base_place(done['digest'])}/{MANIFEST}") else None
 
 
 def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:

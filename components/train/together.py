@@ -34,8 +34,8 @@ def train_together(
     store_uri: str,
     base_model: str = "",
 ) -> dict[str, Any]:
-    """Run pretrain or instruct in several processes; return what the stage's run returns, and nothing ({}) on a node
-    that the first process is not on.
+    """Run pretrain or instruct in several processes, unless that very training is done; return what the stage's run
+    returns, and nothing ({}) on a node that the first process is not on.
 
     Args:
         processes: one for each GPU; None joins the other nodes, where torchrun's environment says (PET_NNODES,
@@ -47,6 +47,13 @@ def train_together(
         UserError: as the stage's run does.
         KeyboardInterrupt: a signal asked to stop; the state is saved.
     """
+    store = open_store(store_uri)
+    if isinstance(settings, Pretrain):
+        done = pretrain.trained(splits, output, settings, base_model, store)
+    else:
+        done = instruct.trained(splits, output, settings, store)
+    if done:
+        return done
     with tempfile.TemporaryDirectory(prefix="clinadapt-together-") as name:
         task, answer = Path(name) / "task.json", Path(name) / "answer.json"
         what = {"stage": stage, "settings": settings.model_dump(), "base_model": base_model, "store": store_uri}

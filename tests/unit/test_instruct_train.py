@@ -218,15 +218,18 @@ def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_split
     assert {path.name for path in (tmp_path / "curve").iterdir()} == {"training.json", MANIFEST}
     losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
     assert losses[-1] < losses[0] < math.log(600)
-    assert [key for key in store.list() if not key.startswith("bases/")] == []
+    assert {key.split("/")[0] for key in store.list()} == {"bases", "trained"}
     folder = fetch(facts["uri"])
     model = AutoModelForCausalLM.from_pretrained(folder)
     column = pq.read_table(instruct_splits / "corpus.parquet").to_pylist()
     held = [torch.tensor(row["input_ids"])[None, :256] for row in column if row["side"] == "validation"]
     with torch.no_grad():
         assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in held) / len(held) < losses[0]
+    assert pretrain.run(instruct_splits, tmp_path / "taken", how, BUILTIN_LLAMA, store) == facts
+    for key in store.list("bases/"):
+        store.delete(key)
     again = pretrain.run(instruct_splits, tmp_path / "again", how, BUILTIN_LLAMA, store)
-    assert again["digest"] == facts["digest"]
+    assert again["digest"] == facts["digest"] and describe(facts["uri"]).digest == facts["digest"]
 
 
 @pytest.mark.parametrize(

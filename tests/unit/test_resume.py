@@ -21,7 +21,7 @@ from support import incomplete, train_in_process
 
 from components.common.adapter import Card
 from components.common.errors import UserError
-from components.common.provenance import MANIFEST, read_json
+from components.common.provenance import MANIFEST, list_files, read_json
 from components.common.recipe import Lora, Train, Windows
 from components.common.store import FolderStore, Store, open_store, upload_folder
 from components.train.checkpoints import Checkpoints, decides
@@ -264,6 +264,8 @@ def test_at_most_one_upload_and_training_goes_on(
 
     def slow(store: Store, folder: Path, prefix: str) -> None:
         nonlocal flying, most
+        if prefix.startswith("trained/"):
+            return
         assert threading.current_thread() is not threading.main_thread()
         flying += 1
         most, before, end = max(most, flying), steps, time.monotonic() + 1
@@ -290,8 +292,41 @@ def test_a_store_that_fails_does_not_stop_the_training(
     one = training("plain")
     monkeypatch.setattr("components.train.checkpoints.upload_folder", refuse)
     one.finish()
-    assert "a checkpoint could not be saved, training goes on without it: the store is full" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "a checkpoint could not be saved, training goes on without it: the store is full" in errors
+    assert "what was trained could not be kept in trained/" in errors
     assert (one.folder / "adapter" / MANIFEST).exists()
+
+
+def test_what_is_trained_is_not_trained_again(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a retry does, whose pod was lost before the adapter was uploaded. Other settings are another training."""
+    one = training("plain", epochs=1)
+    facts = one.finish()
+    with monkeypatch.context() as patched:
+        patched.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
+        assert one.finish("again") == facts
+        with pytest.raises(pytest.fail.Exception, match="it trains"):
+            one.finish("other", seed=7)
+    assert list_files(one.folder / "again") == list_files(one.folder / "adapter")
+    assert read_json(one.folder / "again" / MANIFEST) == read_json(one.folder / "adapter" / MANIFEST)
+    assert f"this very training is done already: taken from {one.store.uri}/trained/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
+    training: Callable[..., Training], how: str
+) -> None:
+    one = training("plain", epochs=1)
+    one.finish()
+    (key,) = [key for key in one.store.list("trained/") if key.endswith("adapter_model.safetensors")]
+    damage(one.folder / "store" / key, how)
+    with pytest.raises(UserError, match="was not what was trained; it is removed, run again"):
+        one.finish("refused")
+    assert one.store.list("trained/") == []
+    one.finish("again")
+    assert one.bytes("again") == one.bytes() and one.store.exists(key)
 
 
 def test_only_safetensors_and_json(training: Callable[..., Training]) -> None:
@@ -357,7 +392,8 @@ def test_killed_at_any_moment(training: Callable[..., Training], processes: Any)
     seconds = time.monotonic() - start
     draw = random.Random(0)
     for name in ("first", "second"):
-        arguments = (one.splits, one.folder / name, one.settings, one.store.uri, one.folder / "log.txt")
+        store = FolderStore((one.folder / f"store-{name}").as_uri())
+        arguments = (one.splits, one.folder / name, one.settings, store.uri, one.folder / "log.txt")
         for kill in (True, True, True, False):
             process = processes.Process(target=train_in_process, args=arguments)
             process.start()
@@ -365,10 +401,10 @@ def test_killed_at_any_moment(training: Callable[..., Training], processes: Any)
                 time.sleep(draw.uniform(0.3, 0.9) * seconds)
                 process.kill()
             process.join(120)
-            assert incomplete(one.store) == []
+            assert incomplete(store) == []
             assert process.exitcode in ((0, -signal.SIGKILL) if kill else (0,))
         assert one.bytes(name) == one.bytes("undisturbed")
-        assert one.store.list("checkpoints/") == []
+        assert store.list("checkpoints/") == []
 
 
 def log(one: Training) -> str:

@@ -36,7 +36,7 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
     store = open_store((tmp_path / "store").as_uri())
     settings = Instruct(base_model=tiny_llama.as_uri(), **HOW)
     two = train_together(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)
-    one = instruct.run(instruct_splits, tmp_path / "one", settings.model_copy(update={"batch_size": 2}), store)
+    one = instruct.run(instruct_splits, tmp_path / "one", settings.model_copy(update={"batch_size": 2}))
     assert len(one["curve"]) == len(two["curve"])
     for ours, theirs in zip(one["curve"], two["curve"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
@@ -78,7 +78,8 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
         assert process.exitcode == status
         assert bool(store.list("checkpoints/")) == bool(status)
     assert "resuming at step" in log.read_text()
-    train_together(2, "instruct", instruct_splits, tmp_path / "undisturbed", settings, store.uri)
+    elsewhere = (tmp_path / "elsewhere").as_uri()
+    train_together(2, "instruct", instruct_splits, tmp_path / "undisturbed", settings, elsewhere)
     stopped, undisturbed = (
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("stopped", "undisturbed")
     )
