@@ -133,9 +133,10 @@ def instruct_splits(
 
 
 def incomplete(store: Any) -> list[str]:
-    """Files of checkpoints that are not what a manifest in the store says they are. What is removed while this
-    looks is none."""
-    keys = [key for key in store.list("checkpoints/") if key.endswith("/manifest.json")]
+    """Files of checkpoints and results that are not what a manifest in the store says they are. What is removed while
+    this looks is none."""
+    kept = [*store.list("checkpoints/"), *store.list("trained/")]
+    keys = [key for key in kept if key.endswith("/manifest.json")]
     return [name for key in keys for name in _differing(store, key)]
 
 

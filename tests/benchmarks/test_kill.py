@@ -93,7 +93,8 @@ class Watcher(threading.Thread):
 
     def run(self):
         while not self._done.is_set():
-            self.seen += sum(key.endswith(MANIFEST) for key in self._store.list("checkpoints/"))
+            kept = [*self._store.list("checkpoints/"), *self._store.list("trained/")]
+            self.seen += sum(key.endswith(MANIFEST) for key in kept)
             self.wrong += incomplete(self._store)
             self.looks += 1
             time.sleep(0.05)
