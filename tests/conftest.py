@@ -303,3 +303,19 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in (huggingface_hub.constants, huggingface_hub.hf_api, huggingface_hub.file_download):
         monkeypatch.setattr(module, "ENDPOINT", "http://127.0.0.1:9", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a tmpfs with the given options, or skip where this process may not."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("this process may not mount a tmpfs")
+        return place
+
+    yield mount
+    subprocess.run(["umount", place], capture_output=True, check=False)

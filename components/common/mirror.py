@@ -46,16 +46,15 @@ def mirror(source: str, target: str) -> dict[str, Any]:
     before = _listed(store, MANIFEST)
     known = next((found for found in (_listed(store, _JOURNAL), before) if found["source"] == origin), None)
     known = known or {"source": origin, "files": {}}
-    names = {file.name for file in files}
-    if before["source"] != origin or any(there.get(file.name) != file.size for file in files):
+    left = before["files"].keys() - {file.name for file in files}
+    if before["source"] != origin or left or not all(_lies_there(file, known, there) for file in files):
         store.put(_JOURNAL, to_json(known).encode())
-        for name in (MANIFEST, "config.json", *(before["files"].keys() - names)):
+        for name in (MANIFEST, "config.json", *left):
             store.delete(name)
             there.pop(name, None)
     with progress("mirroring", sum(file.size for file in files)) as moved:
         for file in sorted(files, key=lambda file: (file.name == "config.json", file.name)):
-            facts = known["files"].get(file.name)
-            if facts and there.get(file.name) == file.size == facts["size"] and file.sha256 in (None, facts["sha256"]):
+            if _lies_there(file, known, there):
                 moved(file.size)
                 continue
             with file.local() as path:
@@ -66,6 +65,11 @@ def mirror(source: str, target: str) -> dict[str, Any]:
     store.put(MANIFEST, to_json(manifest).encode())
     store.delete(_JOURNAL)
     return {"uri": target, **manifest}
+
+
+def _lies_there(file: _File, known: dict[str, Any], there: dict[str, int]) -> bool:
+    facts = known["files"].get(file.name)
+    return bool(facts and there.get(file.name) == file.size == facts["size"] and file.sha256 in (None, facts["sha256"]))
 
 
 def _listed(store: Store, key: str) -> dict[str, Any]:

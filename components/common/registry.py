@@ -50,7 +50,10 @@ def _pointer(store: Store, name: str) -> tuple[dict[str, Any], str] | None:
         return None
     try:
         pointer = json.loads(data)
-        return {"version": pointer["version"], "history": pointer.get("history", [])}, etag
+        for entry in pointer["history"]:
+            datetime.fromisoformat(entry["when"])
+            _ = [entry[name] for name in ("id", "version", "previous", "by", "rollback")]
+        return {"version": str(pointer["version"]), "history": list(pointer["history"])}, etag
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"adapters/{name}/champion.json in {store.uri} is broken: remove it and promote a version"
@@ -146,7 +149,8 @@ def names(store: Store) -> list[str]:
 
 def versions(store: Store, name: str) -> list[str]:
     """Versions of an adapter that exist."""
-    return [key.split("/")[2] for key in store.list(f"adapters/{name}/") if key.endswith(f"/{MANIFEST}")]
+    parts = (key.split("/") for key in store.list(f"adapters/{name}/"))
+    return [part[2] for part in parts if len(part) == 4 and part[3] == MANIFEST]
 
 
 def has_answered(store: Store, name: str, version: str) -> bool:
@@ -177,6 +181,13 @@ def bases_made(store: Store, made_from: dict[str, Any]) -> Iterator[tuple[str, s
                 yield f"{store.uri}/{key.removesuffix(f'/{MANIFEST}')}", manifest["digest"]
 
 
+_SAID = {
+    "name", "version", "base_model", "base_digest", "splits_digest", "settings", "settings_digest", "code_version",
+    "metrics", "created", "by",
+}  # fmt: skip
+_FILES = {"training.json", "clinadapt.json", "evaluation.json"}
+
+
 def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
     """The manifest of a version, once its seal and signature hold.
 
@@ -190,6 +201,8 @@ def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
         raise UserError(
             f"no adapter version '{name}/{version}' in {store.uri}: list the folder adapters/ to see what there is"
         ) from error
+    if lacking := sorted(_SAID - manifest.keys()):
+        raise UserError(f"{key} does not say {lacking[0]}, so nobody published it: remove it, and publish again")
     if (manifest["name"], manifest["version"]) != (name, version):
         raise UserError(f"{key} belongs to {manifest['name']}/{manifest['version']}: it was moved here, publish again")
     return manifest
@@ -203,7 +216,7 @@ def verify(store: Store, name: str, version: str) -> list[str]:
     except UserError as error:
         return [str(error)]
     stored = {key.removeprefix(f"{prefix}/") for key in store.list(f"{prefix}/")} - {MANIFEST}
-    wrong = [f"{prefix}/{file} was not published" for file in sorted(stored - manifest["files"].keys())]
+    wrong = [f"{prefix}/{file} was not published" for file in sorted((stored | _FILES) - manifest["files"].keys())]
     content: dict[str, Any] = {}
     for file, facts in manifest["files"].items():
         if file not in stored:
@@ -285,7 +298,7 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
     moment = datetime.now(UTC)
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in (entry for prefix in _COLLECTED for entry in store.entries(prefix)):
-        if not entry.key.endswith("/champion.json"):
+        if not entry.key.startswith("adapters/") or entry.key.count("/") > 2:  # else a pointer, or no version's
             groups[_group(entry.key)].append(entry)
     bases, old = _bases(store), max(retention, unfinished)
     needed = {name: _needed(store, name, moment - retention) for name in names(store)}

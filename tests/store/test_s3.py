@@ -57,6 +57,20 @@ def test_parts(s3: Store, tmp_path: Path, small_parts: None, size: int) -> None:
     assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {"file", "copy"}
 
 
+def test_a_file_that_changes_while_it_is_uploaded_is_refused(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    a_file(tmp_path / "file", 12 * SMALL)
+
+    def change(params: dict[str, Any], **_: Any) -> None:
+        with (tmp_path / "file").open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"?")
+
+    hooked(s3, "before-call.s3.CreateMultipartUpload", change)
+    with pytest.raises(UserError, match=r"file changed while it was uploaded: let nothing write to it, and run again"):
+        s3.upload(tmp_path / "file", "file")
+    assert not s3.exists("file") and s3.unfinished(datetime.now(UTC) + timedelta(days=1)) == []
+
+
 def test_a_cut_download_goes_on(s3: Store, tmp_path: Path, small_parts: None) -> None:
     """The network goes away after two parts, a crash tears one of them; the next attempt fetches the others only."""
     data = a_file(tmp_path / "file", 5 * SMALL)

@@ -40,7 +40,15 @@ def publish(store: Store, folder: Path, settings: dict[str, Any], base: str = BA
     version = name_run(DATA, base, settings, code or code_version())
     folder = folder / version
     folder.mkdir()
-    facts = {"name": NAME, "version": version, "metrics": METRICS, "base_digest": base}
+    facts = {
+        "name": NAME,
+        "version": version,
+        "metrics": METRICS,
+        "base_model": "builtin://minilm",
+        "base_digest": base,
+    }
+    facts |= {"splits_digest": DATA, "settings": settings, "settings_digest": sha256_json(settings)}
+    facts |= {"code_version": code or code_version(), "created": "2026-01-01T00:00:00Z", "by": "a test"}
     write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
     upload_folder(store, folder, f"adapters/{NAME}/{version}")
     return version

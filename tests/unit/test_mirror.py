@@ -108,6 +108,33 @@ def test_new_weights_of_the_same_size_are_mirrored(model: Path, target: FolderSt
     assert manifest["files"][weights.name]["sha256"] == sha256_file(weights)
 
 
+def test_a_file_that_is_gone_from_the_source_goes_from_the_target(model: Path, target: FolderStore) -> None:
+    (model / "extra.txt").write_text("x")
+    assert "extra.txt" in mirror(model.as_uri(), target.uri)["files"]
+    (model / "extra.txt").unlink()
+    manifest = mirror(model.as_uri(), target.uri)
+    assert manifest["files"].keys() | {MANIFEST} == set(target.list())
+    assert "extra.txt" not in target.list()
+
+
+def test_the_manifest_goes_before_a_changed_file_comes(
+    model: Path, target: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror(model.as_uri(), target.uri)
+    weights = next(model.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    there: list[set[str]] = []
+    upload = FolderStore.upload
+
+    def watched(self: FolderStore, path: Path, key: str, *rest: Any, **options: Any) -> None:
+        there.append(set(target.list()))
+        upload(self, path, key, *rest, **options)
+
+    monkeypatch.setattr(FolderStore, "upload", watched)
+    mirror(model.as_uri(), target.uri)
+    assert there and not any({MANIFEST, "config.json"} & keys for keys in there)
+
+
 def test_pickled_weights_are_not_mirrored(model: Path, target: FolderStore) -> None:
     for path in model.glob("*.safetensors"):
         path.unlink()

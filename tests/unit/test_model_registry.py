@@ -36,7 +36,7 @@ def publish(store: Store, folder: Path, version: str) -> None:
     facts: dict[str, Any] = {"name": name, "version": number, "base_model": "hf://org/base", "base_digest": "hf:1"}
     facts |= {f"{what}_digest": f"sha256:{what}" for what in ("dataset", "splits", "settings")}
     f1, perplexity = {"value": 0.5, "low": 0.25, "high": 0.75}, {"value": 2, "low": 1, "high": float("inf")}
-    facts |= {"code_version": "0.1.0+code", "created": "2026-01-01T00:00:00Z", "by": "run-1"}
+    facts |= {"settings": {}, "code_version": "0.1.0+code", "created": "2026-01-01T00:00:00Z", "by": "run-1"}
     facts["metrics"] = {"token_f1": f1, "perplexity": perplexity}
     write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
     upload_folder(store, folder, f"adapters/{version}")

@@ -26,7 +26,8 @@ HOW: dict[str, Any] = {"length": 400, "epochs": 2, "learning_rate": 2e-3, "preci
 
 
 def start(task: NodesTask, folder: Path, ranks: tuple[int, ...] = (0, 1)) -> list[subprocess.Popen[bytes]]:
-    """Both nodes, or one of them, with the environment that Kubeflow Trainer's torch runtime gives their pods; logs are appended."""
+    """Both nodes, or one of them, with the environment that Kubeflow Trainer's torch runtime gives their pods. Logs are
+    appended."""
     folder.mkdir(exist_ok=True)
     meeting = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
     meeting["PET_MASTER_PORT"] = str(free_ports())

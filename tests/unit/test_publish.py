@@ -21,7 +21,7 @@ from components.common.errors import UserError
 from components.common.provenance import MANIFEST, read_json, run_key
 from components.common.recipe import Gate, Train, Windows
 from components.common.registry import champion, promote
-from components.common.store import Store, open_store
+from components.common.store import FolderStore, Store, open_store
 from components.evaluate.champion import Champion
 from components.evaluate.classify import run as evaluate
 from components.evaluate.verdict import run as judge
@@ -154,9 +154,59 @@ def test_the_same_run_publishes_once(made: Made, copy: Store) -> None:
     assert {p: p.stat().st_mtime_ns for p in times} == times
 
 
+def test_what_gc_takes_while_it_is_published_is_no_version(
+    made: Made, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file goes just before the manifest comes."""
+    put, prefix = FolderStore.put, f"adapters/{NAME}/{version_of(made)}"
+
+    def raced(self: FolderStore, key: str, data: bytes, **how: Any) -> str:
+        if key == f"{prefix}/{MANIFEST}":
+            self.delete(f"{prefix}/report.html")
+        return put(self, key, data, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "put", raced)
+        with pytest.raises(UserError, match="were removed while it was published: run again, and let gc wait"):
+            made.publish(store)
+    assert not store.exists(f"{prefix}/{MANIFEST}") and champion(store, NAME) is None
+    assert made.publish(store)["version"] == version_of(made)
+
+
+def test_a_file_that_gc_takes_from_a_cut_publication_is_written_again(
+    made: Made, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, download = f"adapters/{NAME}/{version_of(made)}/README.md", FolderStore.download
+
+    def raced(self: FolderStore, wanted: str, *rest: Any) -> None:
+        if wanted == key and not taken:
+            taken.append(wanted)
+            self.delete(key)
+        download(self, wanted, *rest)
+
+    taken: list[str] = []
+    store.put(key, b"of a publication that was cut")
+    monkeypatch.setattr(FolderStore, "download", raced)
+    made.publish(store)
+    assert taken and b"specialty" in store.get(key)[0]
+
+
+def test_a_version_that_goes_while_it_is_loaded(copy: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gc takes the manifest first, then the files."""
+    download = FolderStore.download
+
+    def raced(self: FolderStore, key: str, *rest: Any) -> None:
+        self.delete(key)
+        download(self, key, *rest)
+
+    monkeypatch.setattr(FolderStore, "download", raced)
+    with pytest.raises(UserError, match="was removed while it was downloaded: choose another version"):
+        download_adapter(NAME, copy.uri)
+
+
 def test_a_champion_that_moved_meanwhile(made: Made, copy: Store) -> None:
     """The gate compared with no champion; since then another run has published one."""
-    other = json.dumps({"version": "other"}).encode()
+    other = json.dumps({"version": "other", "history": []}).encode()
     copy.put(f"adapters/{NAME}/champion.json", other)
     with pytest.raises(UserError, match="another run has changed the champion of 'specialty' since the gate compared"):
         made.publish(copy)

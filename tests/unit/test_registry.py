@@ -18,7 +18,7 @@ from components.common.errors import UserError
 from components.common.provenance import MANIFEST, list_files, name_run, sha256_json, write_json, write_manifest
 from components.common.registry import Garbage, champion, garbage, history, move, promote, verify
 from components.common.seal import check_seal, seal
-from components.common.store import Store, open_store, upload_folder
+from components.common.store import FolderStore, Store, open_store, upload_folder
 from pipelines.cli import main
 
 NAME = "specialty"
@@ -137,8 +137,24 @@ def test_a_promotion_whose_answer_was_lost_has_happened(
     assert [entry["version"] for entry in history(store, NAME)] == versions[:2]
 
 
-def test_a_broken_pointer(store: Store) -> None:
-    store.put(f"adapters/{NAME}/champion.json", b"{")
+ENTRY = {"id": "1", "version": "a", "previous": None, "when": "2026-01-01T00:00:00Z", "by": "x", "rollback": False}
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        "{",
+        "[]",
+        '"abc"',
+        '{"version": "a"}',
+        '{"version": "a", "history": null}',
+        '{"version": "a", "history": ["a"]}',
+        *(json.dumps({"version": "a", "history": [ENTRY | change]}) for change in ({"when": "soon"}, {"when": None})),
+        *(json.dumps({"version": "a", "history": [{n: v for n, v in ENTRY.items() if n != lost}]}) for lost in ENTRY),
+    ],
+)
+def test_a_broken_pointer(store: Store, pointer: str) -> None:
+    store.put(f"adapters/{NAME}/champion.json", pointer.encode())
     with pytest.raises(UserError, match=r"champion.json in .* is broken"):
         champion(store, NAME)
 
@@ -201,6 +217,37 @@ def reseal(store: Store, version: str, **facts: Any) -> None:
 def test_facts_that_do_not_follow(store: Store, versions: list[str], facts: dict[str, Any], message: str) -> None:
     reseal(store, versions[0], **facts)
     assert any(message in line for line in verify(store, NAME, versions[0]))
+
+
+@pytest.mark.parametrize("lost", ["settings", "metrics", "code_version"])
+def test_a_sealed_manifest_that_lacks_something(store: Store, versions: list[str], lost: str) -> None:
+    path = place(store) / f"adapters/{NAME}/{versions[0]}/{MANIFEST}"
+    manifest = json.loads(path.read_bytes())
+    write_json(path, seal({name: value for name, value in manifest.items() if name not in (lost, "seal")}))
+    (line,) = verify(store, NAME, versions[0])
+    assert f"does not say {lost}, so nobody published it" in line
+
+
+@pytest.mark.parametrize("lost", ["training.json", "evaluation.json"])
+def test_a_sealed_manifest_that_lists_too_little(store: Store, versions: list[str], lost: str) -> None:
+    prefix = f"adapters/{NAME}/{versions[0]}"
+    manifest = json.loads(store.get(f"{prefix}/{MANIFEST}")[0])
+    files = {name: facts for name, facts in manifest["files"].items() if name != lost}
+    reseal(store, versions[0], files=files, digest=sha256_json(files))
+    assert verify(store, NAME, versions[0]) == [f"{prefix}/{lost} was not published"]
+    store.delete(f"{prefix}/{lost}")
+    assert verify(store, NAME, versions[0]) == [f"{prefix}/{lost} was not published"]
+
+
+def test_files_that_are_no_versions_are_left_alone(store: Store, versions: list[str]) -> None:
+    strange = [f"adapters/{MANIFEST}", f"adapters/{NAME}/{MANIFEST}", f"adapters/{NAME}/notes.txt"]
+    for key in strange:
+        store.put(key, b"{}")
+    age(store, "adapters/", 100)
+    assert registry.names(store) == [NAME]
+    assert sorted(registry.versions(store, NAME)) == sorted(versions)
+    registry.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, lambda line: None)
+    assert sorted(store.list("adapters/")) == sorted(strange)
 
 
 def test_a_version_that_was_moved(store: Store, versions: list[str]) -> None:
@@ -344,6 +391,43 @@ def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[s
     assert registry.versions(store, NAME) == [versions[1]]
     assert verify(store, NAME, versions[1]) == []
     assert f"kept adapters/{NAME}/{versions[1]}, which has been promoted meanwhile" in said
+
+
+def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
+    store.put("staging/abc/adapter_model.safetensors", b"x")
+    age(store, "staging/", 3)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {"staging/abc"}
+    store.put("staging/abc/README.md", b"x")
+    said: list[str] = []
+    registry.collect(store, found, 90 * DAY, said.append)
+    assert said == ["kept staging/abc, which somebody goes on with"]
+    assert len(store.list("staging/abc/")) == 2
+
+
+def test_what_gc_removes_while_it_is_promoted_is_no_champion(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest goes between the moment at which somebody looked and the one at which the pointer moves."""
+    one, two, _ = versions
+    put = FolderStore.put
+
+    def raced(self: FolderStore, key: str, data: bytes, **how: Any) -> str:
+        if key.endswith("/champion.json"):
+            self.delete(f"adapters/{NAME}/{two}/{MANIFEST}")
+        return put(self, key, data, **how)
+
+    for before in ("", one):
+        if before:
+            store = open_store(store.uri)
+            move(store, NAME, one)
+        with monkeypatch.context() as patched:
+            patched.setattr(FolderStore, "put", raced)
+            manifest = store.get(f"adapters/{NAME}/{two}/{MANIFEST}")[0]
+            with pytest.raises(UserError, match=f"{NAME}/{two} is gone, gc removed it meanwhile"):
+                move(store, NAME, two)
+        assert answered(store) == before
+        store.put(f"adapters/{NAME}/{two}/{MANIFEST}", manifest)
 
 
 def test_gc_removes_parts(store: Store) -> None:

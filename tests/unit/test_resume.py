@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from support import incomplete, train_in_process
 
 from components.common.adapter import Card
@@ -203,6 +204,42 @@ def kept(folder: Path, processes: int, steps: list[int]) -> Checkpoints:
         checkpoints.save(step, write)
         assert checkpoints.wait()
     return checkpoints
+
+
+def test_what_lies_beyond_the_step_that_was_reached_stays(tmp_path: Path) -> None:
+    """Of a pod that was given up for lost and trains on, a checkpoint that is not whole yet."""
+    checkpoints, store = kept(tmp_path, 1, [3]), open_store((tmp_path / "store").as_uri())
+    store.put(f"{checkpoints.prefix}/step-9/state.json", b"{}")
+    store.put(f"{checkpoints.prefix}/step-2/state.json", b"{}")
+    kept(tmp_path, 1, [5])
+    left = {key.split("/")[2] for key in store.list(f"{checkpoints.prefix}/")}
+    assert left == {"step-3", "step-5", "step-9"}
+
+
+def test_a_checkpoint_whose_files_another_process_removes_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raced(store: Store, folder: Path, prefix: str) -> None:
+        upload_folder(store, folder, prefix)
+        store.delete(f"{prefix}/state.json")
+
+    checkpoints = kept(tmp_path, 1, [3])
+    monkeypatch.setattr("components.train.checkpoints.upload_folder", raced)
+    checkpoints.save(5, lambda place: (place / "state.json").write_text("{}") and None)
+    assert not checkpoints.wait()
+    assert "another process of this training has removed its files" in capsys.readouterr().err
+    assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
+
+
+def test_a_checkpoint_that_scratch_cannot_hold_is_left_out(
+    tmp_path: Path, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(mounted("size=64k")))
+    checkpoints = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
+    checkpoints.save(5, lambda place: save_file({"weights": torch.zeros(100_000)}, place / "big.safetensors"))
+    assert not checkpoints.wait()
+    assert "a checkpoint could not be saved, training goes on without it" in capsys.readouterr().err
+    assert open_store((tmp_path / "store").as_uri()).list() == []
 
 
 def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
