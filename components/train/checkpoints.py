@@ -150,6 +150,7 @@ class Checkpoints:
             found, sealed = list_files(output), read_json(output / MANIFEST)["files"]
             if {name: found.get(name) for name in sealed} == sealed:
                 say("train", f"this very training is done already: taken from {self._store.uri}/{self._trained}")
+                self._delete_all()  # of one that was killed between its result and this
                 return dict(read_json(output / "training.json"))
         delete_folder(self._store, self._trained)
         raise UserError(f"{self._store.uri}/{self._trained} was not what was trained; it is removed, run again")
@@ -160,8 +161,7 @@ class Checkpoints:
         try:
             if not self._store.exists(f"{self._trained}/{MANIFEST}"):
                 upload_folder(self._store, output, self._trained)
-            for step in self._steps():
-                self._delete(step)
+            self._delete_all()
         except UserError as error:
             say("train", f"what was trained could not be kept in {self._trained}: {error}")
 
@@ -186,6 +186,10 @@ class Checkpoints:
         for step in steps.keys() - set(complete[:_KEPT]):
             if step in complete or step <= reached:
                 self._delete(step)
+
+    def _delete_all(self) -> None:
+        for step in self._steps():
+            self._delete(step)
 
     def _delete(self, step: int) -> None:
         delete_folder(self._store, f"{self.prefix}/step-{step}")

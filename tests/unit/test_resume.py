@@ -341,9 +341,12 @@ def test_what_is_trained_is_not_trained_again(
     """As a retry does, whose pod was lost before the adapter was uploaded. Other settings are another training."""
     one = training("plain", epochs=1)
     facts = one.finish()
+    (trained,) = (key.split("/")[1] for key in one.store.list("trained/") if key.endswith(MANIFEST))
+    one.store.put(f"checkpoints/{trained}/step-3/state.json", b"{}")  # it was killed before it had removed all
     with monkeypatch.context() as patched:
         patched.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
         assert one.finish("again") == facts
+        assert one.store.list("checkpoints/") == []
         with pytest.raises(pytest.fail.Exception, match="it trains"):
             one.finish("other", seed=7)
     assert list_files(one.folder / "again") == list_files(one.folder / "adapter")
