@@ -166,7 +166,7 @@ def _data(recipe: str, sources: list[str], text_column: str | None, instruction:
     """What the run form of a recipe calls its data."""
     if recipe == "classify":
         if len(sources) > 1:
-            raise UserError("classify reads one source: put the notes into one file")
+            raise UserError("classify reads one source: put the notes into one file or folder")
         return {"source": as_uri(sources[0]) if sources else None, "text_column": text_column}
     from components.common.instruct_recipe import COLUMNS
 

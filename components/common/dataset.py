@@ -102,6 +102,13 @@ class TableWriter:
         if len(self._waiting) == self.ROWS:
             self.flush()
 
+    def add_table(self, table: pa.Table) -> None:
+        """Rows that are a table of the schema already. Raises UserError when there is no space."""
+        self.flush()
+        self.rows += len(table)
+        with os_errors("cannot write a table"):
+            self._file.write_table(table)
+
     def flush(self) -> None:
         if self._waiting:
             table = as_table(self._waiting, self._schema)
@@ -112,6 +119,13 @@ class TableWriter:
     def close(self) -> None:
         with os_errors("cannot write a table"):
             self._file.close()
+
+
+def read_batches(path: Path) -> Iterator[pa.Table]:
+    """A Parquet file, a batch of rows in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=TableWriter.ROWS):
+            yield pa.Table.from_batches([batch])
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

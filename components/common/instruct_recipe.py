@@ -31,7 +31,7 @@ class Source(Section):
         kind: what a row is. `cases`: a case report, of which synthesize makes a note. `notes`: a real note. `triples`:
             the Asclepius layout. `chat`: `messages` of role and content. `alpaca`: instruction, input, output. `pairs`:
             two columns and an `instruction`. `preferences`: a chosen and a rejected answer, for DPO.
-        uri: file://, s3://, https://, hf:// or builtin://cases.
+        uri: file://, s3://, https://, hf:// or builtin://cases; of a folder of files file:///folder or s3://bucket/folder/.
         columns: our name -> the source's column, where it differs from COLUMNS[kind].
         instruction: of `pairs`; `{section_header}` stands for the row's value in that column.
         task: what the report counts the rows of `pairs`, `chat` and `alpaca` under.

@@ -1,15 +1,19 @@
 """What a step keeps in the store for a later run; nothing fails where it is damaged or cannot be kept.
 
-A kept object is the SHA-256 of what follows, and that.
+A kept object is the SHA-256 of what follows, and that; a kept folder is sealed by its manifest, which is written last.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from components.common.errors import UserError
+from components.common.provenance import MANIFEST, list_files, read_json
 from components.common.steps import say
-from components.common.store import Damaged, Store
+from components.common.store import Damaged, Store, delete_folder, download_folder, upload_folder
 
 
 def find(store: Store, key: str) -> bytes | None:
@@ -28,3 +32,26 @@ def keep(store: Store, key: str, data: bytes, step: str) -> None:
         store.put(key, hashlib.sha256(data).digest() + data)
     except UserError as error:
         say(step, f"{key.partition('/')[0]} could not be kept, the step goes on without that: {error}")
+
+
+def find_folder(store: Store, prefix: str, folder: Path) -> bool:
+    """Download what was kept to `folder`; False where there is none. A damaged one is removed."""
+    if not store.exists(f"{prefix}/{MANIFEST}"):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(Damaged, KeyError):
+        download_folder(store, prefix, folder)
+        found, sealed = list_files(folder), read_json(folder / MANIFEST)["files"]
+        if {name: found.get(name) for name in sealed} == sealed:
+            return True
+    shutil.rmtree(folder)
+    delete_folder(store, prefix)
+    return False
+
+
+def keep_folder(store: Store, prefix: str, folder: Path, step: str) -> None:
+    """Upload a sealed folder; a store that refuses is said in the log of the step."""
+    try:
+        upload_folder(store, folder, prefix)
+    except UserError as error:
+        say(step, f"{prefix.partition('/')[0]} could not be kept, the step goes on without that: {error}")

@@ -275,11 +275,13 @@ class Garbage:
 
 
 _COLLECTED = (
-    "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "evaluations/", "tokens/", "bases/"
+    "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "sources/", "tokens/", "evaluations/",
+    "bases/"
 )  # fmt: skip
 _LEFT = {
     "checkpoints": "checkpoints of a training that nobody goes on with",
     "trained": "what a training came to long ago",
+    "sources": "rows of a source that were read long ago",
     "evaluations": "what a model answered in an evaluation long ago",
     "tokens": "tokens of examples that were made long ago",
 }

@@ -12,15 +12,17 @@ from urllib.parse import parse_qs, urlparse
 import httpx
 
 from components.common.errors import UserError
-from components.common.provenance import sha256_file
+from components.common.provenance import sha256_file, sha256_json
 from components.common.store import file_path, open_store, os_errors
 
+_UNKNOWN = "unknown since"
 SCHEMES = "file:///path, https://host/file, s3://bucket/key, hf://org/name or builtin://cases"
 
 
 def digest(uri: str) -> str:
     """What names the content of a source now, so that unchanged data is not read twice: the sha256 of a file, the
-    etag of an object or page, the commit of a hub dataset, the URI itself of the built-in generator.
+    etag of an object or page, the commit of a hub dataset, the URI itself of the built-in generator; of a folder the
+    names of its files and what names theirs.
 
     Raises:
         UserError: as `rows`.
@@ -29,6 +31,8 @@ def digest(uri: str) -> str:
     if scheme == "builtin":
         builtin_arguments(uri)
         return uri
+    if (found := files(uri)) != [uri]:
+        return sha256_json({each: digest(each) for each in found})
     if scheme == "file":
         return sha256_file(_existing(uri))
     if scheme == "s3":
@@ -42,6 +46,33 @@ def digest(uri: str) -> str:
         with hub_errors(uri):
             return f"hf:{dataset_info(name, revision=revision).sha}"
     raise UserError(f"data source '{uri}' has no scheme I know: use {SCHEMES}")
+
+
+def names_content(name: str) -> bool:
+    """Whether what `digest` gave names a content: a page without an etag has none."""
+    return not name.startswith(_UNKNOWN)
+
+
+def files(uri: str) -> list[str]:
+    """The files of a source, by name: of a folder, file:// or s3:// with a slash at its end, those that lie in it but
+    for hidden ones; else the source itself.
+
+    Raises:
+        UserError: a folder without files, or a store that cannot be read.
+    """
+    scheme = urlparse(uri).scheme
+    if scheme == "file" and file_path(uri).is_dir():
+        with os_errors(f"cannot read {uri}", "check the rights of the folder"):
+            found = sorted(path.as_uri() for path in file_path(uri).iterdir() if path.is_file())
+    elif scheme == "s3" and uri.endswith("/"):
+        store = open_store(uri)
+        found = [f"{store.uri}/{key}" for key in store.list() if "/" not in key]
+    else:
+        return [uri]
+    found = [each for each in found if not each.rpartition("/")[2].startswith(".")]
+    if not found:
+        raise UserError(f"the folder {uri} holds no file: give one with files of notes")
+    return found
 
 
 def shown(uri: str) -> str:
@@ -127,7 +158,7 @@ def _http(method: str, uri: str) -> Iterator[httpx.Response]:
 def _http_etag(uri: str) -> str:
     with _http("HEAD", uri) as response:
         stamp = response.headers.get("etag") or response.headers.get("last-modified")
-    return f"etag:{stamp}" if stamp else f"unknown since {datetime.now(UTC).isoformat()}"
+    return f"etag:{stamp}" if stamp else f"{_UNKNOWN} {datetime.now(UTC).isoformat()}"
 
 
 def _copy_http(uri: str, target: Path) -> None:

@@ -55,11 +55,12 @@ def download_instructions(
 
     from components.common.instruct_recipe import Examples, Source
     from components.common.steps import say, step
+    from components.common.store import open_store
     from components.download.instruct import run
 
     with step("download", store) as facts:
         listed = [Source.model_validate(source) for source in sources]
-        manifest = run(listed, Path(dataset.path), Examples.model_validate(examples))
+        manifest = run(listed, Path(dataset.path), Examples.model_validate(examples), open_store(store))
         facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined")}
         facts["source_digest"] = source_digest
         dataset.metadata.update(facts)

@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from components.common.readers import Row, read_rows
-from components.common.sources import builtin_arguments, hub_errors, hub_name, local_copy
+from components.common.sources import builtin_arguments, files, hub_errors, hub_name, local_copy
 from components.download.builtin import generate
 
 
 def rows(uri: str) -> Iterator[Row]:
-    """All rows of a source, in order.
+    """All rows of a source, in order; of a folder those of its files, by name.
 
     Raises:
         UserError: no such scheme or source, or one that cannot be read.
@@ -23,8 +23,9 @@ def rows(uri: str) -> Iterator[Row]:
     elif scheme == "hf":
         yield from _hub(uri)
     else:
-        with local_copy(uri) as path:
-            yield from read_rows(path, Path(urlparse(uri).path).name)
+        for each in files(uri):
+            with local_copy(each) as path:
+                yield from read_rows(path, Path(urlparse(each).path).name)
 
 
 def _hub(uri: str) -> Iterator[Row]:

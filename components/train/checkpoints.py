@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from components.common.devices import device
 from components.common.errors import UserError
 from components.common.instruct_recipe import Optimisation
+from components.common.kept import find_folder
 from components.common.provenance import MANIFEST, code_version, libraries, list_files, read_json, sha256_json
 from components.common.recipe import Precision, Train, decisive
 from components.common.steps import say
@@ -137,23 +138,13 @@ class Checkpoints:
 
     def result(self, output: Path) -> dict[str, Any] | None:
         """What this very training came to before, downloaded to `output`: the content of its training.json; None where
-        it has not been done.
-
-        Raises:
-            UserError: it is not what was trained; then it is removed.
+        it has not been done, or what is there is damaged.
         """
-        if not self._store.exists(f"{self._trained}/{MANIFEST}"):
+        if not find_folder(self._store, self._trained, output):
             return None
-        with suppress(Damaged, KeyError):
-            output.mkdir(parents=True, exist_ok=True)
-            download_folder(self._store, self._trained, output)
-            found, sealed = list_files(output), read_json(output / MANIFEST)["files"]
-            if {name: found.get(name) for name in sealed} == sealed:
-                say("train", f"this very training is done already: taken from {self._store.uri}/{self._trained}")
-                self._delete_all()  # of one that was killed between its result and this
-                return dict(read_json(output / "training.json"))
-        delete_folder(self._store, self._trained)
-        raise UserError(f"{self._store.uri}/{self._trained} was not what was trained; it is removed, run again")
+        say("train", f"this very training is done already: taken from {self._store.uri}/{self._trained}")
+        self._delete_all()  # of one that was killed between its result and this
+        return dict(read_json(output / "training.json"))
 
     def finish(self, output: Path) -> None:
         """Keep the sealed folder that was trained, and remove the checkpoints. Where the store refuses, it is told:

@@ -10,12 +10,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from s3_support import a_store
 from support import ROOT
 
 from components.common.errors import UserError
 from components.common.instruct_recipe import Examples, Kind, Source
-from components.common.provenance import MANIFEST, read_json
+from components.common.provenance import MANIFEST, list_files, read_json
+from components.common.store import open_store
 from components.common.triples import PREFERENCES, TASKS, TEXTS, TRIPLES
+from components.download import parts
 from components.download.instruct import run
 
 MTS_DIALOG = ROOT.parent / "shared/data/mts_dialog/MTS-Dialog-ValidationSet.csv"
@@ -152,6 +155,86 @@ def test_a_source_without_a_usable_row_leaves_nothing(source: Write, tmp_path: P
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no file"):
         run([Source(kind="notes", uri=(tmp_path / "none.csv").as_uri())], tmp_path / "out", Examples())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(params=["folder", "moto"])
+def days(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int, list[dict[str, Any]]], str]:
+    """Write the notes of a day as a file, into a folder or a bucket; return the folder's URI."""
+    store = a_store(request.param, request)
+
+    def write(day: int, rows: list[dict[str, Any]]) -> str:
+        store.put(f"notes/day-{day}.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+        return f"{store.uri}/notes/"
+
+    return write
+
+
+def notes_of(day: int, count: int = 3) -> list[dict[str, Any]]:
+    return [{"transcription": f"Note {number} of day {day}."} for number in range(count)]
+
+
+def test_a_folder_that_grew_is_read_where_it_grew(
+    days: Callable[[int, list[dict[str, Any]]], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a row set aside and a note repeated across files. The dataset is that of a run that has read everything."""
+    read_files: list[str] = []
+    rows = parts.source_rows
+
+    def counted(uri: str) -> Any:
+        read_files.append(uri.rpartition("/")[2])
+        return rows(uri)
+
+    monkeypatch.setattr(parts, "source_rows", counted)
+    store = open_store((tmp_path / "kept").as_uri())
+    days(1, [*notes_of(1), {"transcription": ""}])
+    source = Source(kind="notes", uri=days(2, notes_of(2)))
+    first = run([source], tmp_path / "first", Examples(), store)
+    days(3, [*notes_of(3), *notes_of(1), {"transcription": 7}])
+    grown = run([source], tmp_path / "grown", Examples(), store)
+    assert read_files == ["day-1.jsonl", "day-2.jsonl", "day-3.jsonl"]
+    assert (first["rows_read"], grown["rows_read"], grown["repeated"]) == (7, 14, 3)
+    fresh = run([source], tmp_path / "fresh", Examples())
+    assert fresh == grown and list_files(tmp_path / "fresh") == list_files(tmp_path / "grown")
+    texts = read(tmp_path / "grown", "texts", TEXTS)
+    assert [row["row"] for row in texts] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert texts[-1]["text"] == "Note 2 of day 3."
+    with (tmp_path / "grown/quarantine.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [["0", "4", "empty text"], ["0", "14", "text is not a string"]]
+
+
+def test_what_was_kept_of_a_source_follows_how_it_is_read(source: Write, tmp_path: Path) -> None:
+    store = open_store((tmp_path / "kept").as_uri())
+
+    def kept(source: Source, **settings: Any) -> int:
+        run([source], tmp_path / "out", Examples(**settings), store)
+        return len({key.split("/")[1] for key in store.list("sources/")})
+
+    notes = source("notes", notes_of(1))
+    assert [kept(notes), kept(notes)] == [1, 1]
+    assert kept(notes.model_copy(update={"private": True})) == 2
+    assert kept(notes, longest_note=100) == 3
+    assert kept(source("notes", notes_of(1, count=4))) == 4
+
+
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_what_was_kept_and_is_damaged_is_read_again(source: Write, tmp_path: Path, how: str) -> None:
+    store, notes = open_store((tmp_path / "kept").as_uri()), source("notes", notes_of(1))
+    wanted = run([notes], tmp_path / "out", Examples(), store)
+    (path,) = (tmp_path / "kept").rglob("rows.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + b"?" + whole[-8:])
+    if how == "gone":
+        path.unlink()
+    assert run([notes], tmp_path / "again", Examples(), store) == wanted
+    assert path.read_bytes() == whole
+
+
+def test_a_folder_without_files(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/.hidden.csv").write_text("transcription\na\n")
+    with pytest.raises(UserError, match="holds no file: give one with files of notes"):
+        run([Source(kind="notes", uri=(tmp_path / "notes").as_uri())], tmp_path / "out", Examples())
     assert not (tmp_path / "out").exists()
 
 

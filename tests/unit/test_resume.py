@@ -362,9 +362,6 @@ def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
     one.finish()
     (key,) = [key for key in one.store.list("trained/") if key.endswith("adapter_model.safetensors")]
     damage(one.folder / "store" / key, how)
-    with pytest.raises(UserError, match="was not what was trained; it is removed, run again"):
-        one.finish("refused")
-    assert one.store.list("trained/") == []
     one.finish("again")
     assert one.bytes("again") == one.bytes() and one.store.exists(key)
 
