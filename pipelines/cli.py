@@ -74,7 +74,7 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="[SOURCE]...",
-            help="Data: a path, or file://, https://, s3://, hf://org/name, builtin://cases?rows=800&seed=7. For "
+            help="Data: a file or folder, by path or file://, https://, s3://, hf://org/name, builtin://cases. For "
             "instruct one or more, each with its kind: cases=, notes= (the default), triples=, chat=, alpaca=, pairs= "
             "or preferences=.",
         ),

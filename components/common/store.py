@@ -149,8 +149,9 @@ def download_folder(store: Store, prefix: str, folder: Path, resume: bool = Fals
     """
     start = f"{prefix}/" if prefix else ""
     entries = {folder / entry.key.removeprefix(start): entry for entry in store.entries(start)}
+    root = folder.resolve()
     for path in entries:
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not path.resolve().is_relative_to(root):
             raise UserError(f"the store {store.uri} holds the key '{entries[path].key}', which leaves the folder")
         path.parent.mkdir(parents=True, exist_ok=True)
     missing = {path: entry for path, entry in entries.items() if not (resume and path.exists())}
