@@ -45,7 +45,7 @@ def list_adapters(
         manifests = []
         for version in registry.versions(place, each):
             try:
-                manifests.append(registry.read_manifest(place, each, version))
+                manifests.append(registry.read_facts(place, each, version))
             except UserError as error:
                 print(error, file=sys.stderr)
         for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
@@ -79,7 +79,7 @@ def show(adapter: Version, store: StoreUri = DEFAULT_STORE, as_json: Json = Fals
 
     place = _open(store)
     name, version = _version(place, adapter)
-    manifest = registry.read_manifest(place, name, version)
+    manifest = registry.read_facts(place, name, version)
     past = registry.history(place, name)
     facts = _table("", f"{name}/{version}")
     for key, value in manifest.items():
@@ -108,7 +108,7 @@ def diff(
     from components.common import registry
 
     place = _open(store)
-    manifests = [registry.read_manifest(place, *_version(place, adapter)) for adapter in (one, other)]
+    manifests = [registry.read_facts(place, *_version(place, adapter)) for adapter in (one, other)]
     pair = [dict(_flat({k: v for k, v in each.items() if k != "attestation"})) for each in manifests]
     keys = sorted(pair[0].keys() | pair[1].keys())
     changes = {key: [side.get(key) for side in pair] for key in keys if pair[0].get(key) != pair[1].get(key)}
@@ -219,7 +219,7 @@ def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     from components.common.statement import statement
 
     place = _open(store)
-    manifest = registry.read_manifest(place, *_version(place, adapter))
+    manifest = registry.read_facts(place, *_version(place, adapter))
     if "chain" not in manifest:
         raise UserError(
             f"{manifest['name']}/{manifest['version']} was published before chains were kept: publish again"

@@ -21,7 +21,7 @@ import httpx
 
 from components.common.adapter import published_recipe
 from components.common.errors import UserError
-from components.common.registry import champion, read_manifest
+from components.common.registry import champion, read_facts
 from components.common.store import Store
 
 URL, TOKEN = "CLINADAPT_MODEL_REGISTRY_URL", "CLINADAPT_MODEL_REGISTRY_TOKEN"
@@ -55,7 +55,7 @@ def register(store: Store, name: str, version: str) -> None:
     Raises:
         UserError: there is no such version, no address, nobody answers there, or not as a model registry does.
     """
-    manifest, uri = read_manifest(store, name, version), f"{store.uri}/adapters/{name}/{version}"
+    manifest, uri = read_facts(store, name, version), f"{store.uri}/adapters/{name}/{version}"
     recipe = published_recipe(f"{name}/{version}", store.uri)
     facts: dict[str, str | float] = {fact: manifest[fact] for fact in _FACTS}
     facts |= {"recipe": recipe, "run_key": version, **_metrics(manifest["metrics"])}

@@ -130,7 +130,7 @@ def move(store: Store, name: str, version: str | None) -> str:
         raise UserError(f"no version of '{name}' has answered before: promote one by name")
     if current and current[0] == target:
         raise UserError(f"{name}/{target} is the champion already: nothing to do")
-    manifest = read_manifest(store, name, target)
+    manifest = read_facts(store, name, target)
     metric = headline(manifest["metrics"])
     facts = {metric: manifest["metrics"][metric], "code_version": manifest["code_version"]}
     promote(store, name, target, current[1] if current else "", facts, rollback=version is None)
@@ -181,13 +181,6 @@ def bases_made(store: Store, made_from: dict[str, Any]) -> Iterator[tuple[str, s
                 yield f"{store.uri}/{key.removesuffix(f'/{MANIFEST}')}", manifest["digest"]
 
 
-_SAID = {
-    "name", "version", "base_model", "base_digest", "splits_digest", "settings", "settings_digest", "code_version",
-    "metrics", "created", "by",
-}  # fmt: skip
-_FILES = {"training.json", "clinadapt.json", "evaluation.json"}
-
-
 def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
     """The manifest of a version, once its seal and signature hold.
 
@@ -201,10 +194,29 @@ def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
         raise UserError(
             f"no adapter version '{name}/{version}' in {store.uri}: list the folder adapters/ to see what there is"
         ) from error
-    if lacking := sorted(_SAID - manifest.keys()):
-        raise UserError(f"{key} does not say {lacking[0]}, so nobody published it: remove it, and publish again")
-    if (manifest["name"], manifest["version"]) != (name, version):
-        raise UserError(f"{key} belongs to {manifest['name']}/{manifest['version']}: it was moved here, publish again")
+    if (manifest.get("name"), manifest.get("version")) != (name, version):
+        belongs = f"{manifest.get('name')}/{manifest.get('version')}"
+        raise UserError(f"{key} belongs to {belongs}: it was moved here, publish again")
+    return manifest
+
+
+_FACTS = {
+    "base_model", "base_digest", "splits_digest", "settings", "settings_digest", "code_version", "metrics", "created",
+    "by",
+}  # fmt: skip
+_FILES = {"training.json", "clinadapt.json", "evaluation.json"}
+
+
+def read_facts(store: Store, name: str, version: str) -> dict[str, Any]:
+    """The same, with all that publish says of a version.
+
+    Raises:
+        UserError: as read_manifest, or something is not said.
+    """
+    manifest = read_manifest(store, name, version)
+    if lacking := sorted(_FACTS - manifest.keys()):
+        place = f"adapters/{name}/{version}/{MANIFEST}"
+        raise UserError(f"{place} does not say {lacking[0]}, so publish did not write it: remove it, and publish again")
     return manifest
 
 
@@ -212,7 +224,7 @@ def verify(store: Store, name: str, version: str) -> list[str]:
     """Hash every file again and walk the provenance; return what is wrong, each with the name of its file."""
     prefix = f"adapters/{name}/{version}"
     try:
-        manifest = read_manifest(store, name, version)
+        manifest = read_facts(store, name, version)
     except UserError as error:
         return [str(error)]
     stored = {key.removeprefix(f"{prefix}/") for key in store.list(f"{prefix}/")} - {MANIFEST}

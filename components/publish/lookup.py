@@ -9,7 +9,7 @@ from typing import Any
 
 from components.common.instruct_recipe import BUILTIN_LLAMA
 from components.common.provenance import MANIFEST, code_version, name_run, read_json
-from components.common.registry import bases_made, champion, has_answered, made_base, read_manifest
+from components.common.registry import bases_made, champion, has_answered, made_base, read_facts
 from components.common.store import Store, open_store
 
 
@@ -33,7 +33,7 @@ def run(splits: Path, settings: str, base_digest: str, store_uri: str, name: str
     data = read_json(splits / MANIFEST)["digest"]
     for key in run_keys(store, data, json.loads(settings), base_digest):
         if has_answered(store, name, key):
-            manifest = read_manifest(store, name, key)
+            manifest = read_facts(store, name, key)
             uri = f"{store.uri}/adapters/{name}/{key}"
             return {
                 "decision": "known",

@@ -46,7 +46,8 @@ class Resumable(Trainer):
         """
         super().__init__(**kwargs)
         self._checkpoints, self._interval, self._step = checkpoints, minutes * 60, step
-        self._asked_to_stop = False
+        self._signalled = False  # here, at any moment
+        self._asked_to_stop = False  # what all processes know, since the end of the last step
         self._started, self._seconds_before = time.monotonic(), 0.0
         self.blocked_ms: list[float] = []
         if checkpoints:
@@ -82,7 +83,7 @@ class Resumable(Trainer):
         seconds = self._seconds()
         if self._checkpoints:
             self._checkpoints.wait()
-        if self._asked_to_stop:  # in the last step of all
+        if self._signalled:  # in the last step of all
             raise KeyboardInterrupt
         return seconds
 
@@ -97,7 +98,7 @@ class Resumable(Trainer):
             return
 
         def ask(signum: int, frame: object) -> None:
-            self._asked_to_stop = True
+            self._signalled = True
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -110,6 +111,7 @@ class Resumable(Trainer):
         """Whether to save now, `seconds` after the last time. Several processes stop at the same step when one of them
         is asked to."""
         assert self._checkpoints
+        self._asked_to_stop = self._signalled
         if self.args.world_size > 1:
             asked = torch.tensor(int(self._asked_to_stop), device=self.args.device)
             self._asked_to_stop = bool(self.accelerator.reduce(asked, reduction="sum"))

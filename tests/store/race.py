@@ -87,7 +87,11 @@ def _publish(store: Store, version: str) -> None:
         folder = Path(scratch)
         (folder / "adapter_model.safetensors").write_bytes(version.encode() * 1000)
         (folder / "README.md").write_text(version)
-        facts = {"name": NAME, "version": version, "metrics": {"accuracy": ACCURACY}, "code_version": "race"}
+        facts: dict[str, Any] = dict.fromkeys(
+            ("base_model", "base_digest", "splits_digest", "settings_digest", "created", "by"), "race"
+        )
+        facts |= {"name": NAME, "version": version, "code_version": "race"}
+        facts |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
         write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
         manifest = (folder / MANIFEST).read_bytes()
         (folder / MANIFEST).unlink()

@@ -113,7 +113,7 @@ def without(column: str) -> Rows:
 # What is wrong, how to lay it out, what the line has to say.
 RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "missing file": (lambda d: [str(d.folder / "none.csv")], "there is no file .*none.csv: check the path"),
-    "a folder": (lambda d: [str(d.folder)], "there is no file .*: check the path"),
+    "an empty folder": (lambda d: [str(d.folder)], "the folder .* holds no file: give one with files of notes"),
     "missing text column": (
         lambda d: d.file("notes.csv", without("transcription")),
         r"240 x no column 'transcription'\): choose .*--text-column .*\(the columns are medical_specialty, keywords\)",

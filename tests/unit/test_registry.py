@@ -225,7 +225,7 @@ def test_a_sealed_manifest_that_lacks_something(store: Store, versions: list[str
     manifest = json.loads(path.read_bytes())
     write_json(path, seal({name: value for name, value in manifest.items() if name not in (lost, "seal")}))
     (line,) = verify(store, NAME, versions[0])
-    assert f"does not say {lost}, so nobody published it" in line
+    assert f"does not say {lost}, so publish did not write it" in line
 
 
 @pytest.mark.parametrize("lost", ["training.json", "evaluation.json"])

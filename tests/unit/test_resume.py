@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from components.common.recipe import Lora, Train, Windows
 from components.common.store import FolderStore, Store, open_store, upload_folder
 from components.train.checkpoints import Checkpoints, decides
 from components.train.classify import _Trainer, run
+from components.train.resumable import Resumable
 
 SMALL: dict[str, Any] = {
     "windows": Windows(length=64, most=4),
@@ -419,6 +421,22 @@ def test_sigterm_ends_with_status_75_and_the_retry_with_the_same_bytes(
     assert again.exitcode == 0 and "resuming at step" in log(one)
     run(one.splits, one.folder / "undisturbed", one.settings)
     assert one.bytes() == one.bytes("undisturbed")
+
+
+def test_a_signal_that_comes_while_processes_agree_is_not_forgotten(tmp_path: Path) -> None:
+    """All of them have to stop at the same step, so that this one goes on once more."""
+
+    class Agreeing:
+        """The other process has no signal; one comes here while its answer is on its way."""
+
+        def reduce(self, asked: torch.Tensor, reduction: str) -> torch.Tensor:
+            trainer._signalled = True
+            return asked
+
+    trainer: Any = object.__new__(Resumable)
+    trainer._checkpoints, trainer._interval, trainer._signalled = kept(tmp_path, 2, []), 60.0, False
+    trainer.args, trainer.accelerator = SimpleNamespace(world_size=2, device="cpu"), Agreeing()
+    assert [trainer._due(0.0), trainer._due(0.0)] == [False, True]
 
 
 def test_killed_at_any_moment(training: Callable[..., Training], processes: Any) -> None:
