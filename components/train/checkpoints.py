@@ -142,9 +142,11 @@ class Checkpoints:
         """
         if not find_folder(self._store, self._trained, output):
             return None
-        say("train", f"this very training is done already: taken from {self._store.uri}/{self._trained}")
         self._delete_all()  # of one that was killed between its result and this
-        return dict(read_json(output / "training.json"))
+        facts: dict[str, Any] = read_json(output / "training.json")
+        by = f"by {facts['processes']} process{'es'[: 2 * (facts['processes'] > 1)]}"
+        say("train", f"this very training is done already, {by}: taken from {self._store.uri}/{self._trained}")
+        return facts
 
     def finish(self, output: Path) -> None:
         """Keep the sealed folder that was trained, and remove the checkpoints. Where the store refuses, it is told:

@@ -96,6 +96,7 @@ def costs(trainer: Resumable, seconds: float) -> dict[str, Any]:
         "checkpoint_blocked_ms": float(np.mean(trainer.blocked_ms or [0.0])),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "device": device().type,
+        "processes": trainer.args.world_size,
     }
 
 

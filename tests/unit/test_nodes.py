@@ -89,7 +89,7 @@ def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_tak
     assert manifest["files"] == list_files(two)
     assert manifest["splits_digest"] == read_json(instruct_splits / MANIFEST)["digest"]
     assert open_store(task.store).list("checkpoints/") == []
-    done = f"this very training is done already: taken from {task.store}/trained/"
+    done = f"this very training is done already, by 2 processes: taken from {task.store}/trained/"
     assert finish(start(task, tmp_path / "logs", ranks=(1,))) == [0]  # a pod that is retried alone finds nobody to meet
     assert logs(tmp_path / "logs").count(done) == 1
     assert instruct.run(instruct_splits, tmp_path / "pipeline", task.settings, open_store(task.store)) == together

@@ -353,7 +353,10 @@ def test_what_is_trained_is_not_trained_again(
             one.finish("other", seed=7)
     assert list_files(one.folder / "again") == list_files(one.folder / "adapter")
     assert read_json(one.folder / "again" / MANIFEST) == read_json(one.folder / "adapter" / MANIFEST)
-    assert f"this very training is done already: taken from {one.store.uri}/trained/" in capsys.readouterr().err
+    assert (
+        f"this very training is done already, by 1 process: taken from {one.store.uri}/trained/"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("how", ["flipped", "gone"])
