@@ -33,6 +33,7 @@ def task_of(profile: AnyProfile, stage: Stage, splits: str, store: str, base_mod
     for name, uri in (("--splits", splits), ("--store", store)):
         if not uri.startswith("s3://"):
             raise UserError(f"{name} {uri}: the nodes share no folder: name it as s3://bucket/prefix")
+    base_model = base_model and base_model.rstrip("/")
     places = {"splits": splits.rstrip("/"), "store": store.rstrip("/")}
     if stage == "pretrain":
         if profile.pretrain is None:

@@ -34,18 +34,20 @@ def keep(store: Store, key: str, data: bytes, step: str) -> None:
         say(step, f"{key.partition('/')[0]} could not be kept, the step goes on without that: {error}")
 
 
-def find_folder(store: Store, prefix: str, folder: Path) -> bool:
-    """Download what was kept to `folder`; False where there is none. A damaged one is removed."""
+def find_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
+    """Download what was kept to `folder`; False where there is none. A damaged one is removed, which is said."""
     if not store.exists(f"{prefix}/{MANIFEST}"):
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    with suppress(Damaged, KeyError):
+    with suppress(Damaged, KeyError, OSError, ValueError, TypeError):  # gone meanwhile, or a manifest that is none
         download_folder(store, prefix, folder)
         found, sealed = list_files(folder), read_json(folder / MANIFEST)["files"]
         if {name: found.get(name) for name in sealed} == sealed:
             return True
-    shutil.rmtree(folder)
-    delete_folder(store, prefix)
+    shutil.rmtree(folder, ignore_errors=True)
+    say(step, f"{prefix} is damaged: it is removed, and made again")
+    with suppress(UserError):
+        delete_folder(store, prefix)
     return False
 
 

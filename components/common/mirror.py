@@ -76,8 +76,10 @@ def _listed(store: Store, key: str) -> dict[str, Any]:
     """What a manifest or journal at the target lists: of an earlier copy, or one that was cut. Of the very same origin
     it saves a copy: a hub's small files have no sha256 to compare."""
     try:
-        return {"source": None, "files": {}, **json.loads(store.get(key)[0])}
-    except (KeyError, ValueError):
+        listed = json.loads(store.get(key)[0])
+        files = {name: {"size": facts["size"], "sha256": facts["sha256"]} for name, facts in listed["files"].items()}
+        return {"source": listed["source"], "files": files}
+    except (KeyError, ValueError, TypeError, AttributeError):
         return {"source": None, "files": {}}
 
 

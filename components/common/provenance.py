@@ -46,7 +46,8 @@ def first_difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | Non
 
 def libraries() -> dict[str, str]:
     """Versions of those that decide, with our code, the bytes that a training or an answer comes to."""
-    return {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
+    names = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "trl", "tokenizers", "scikit-learn")
+    return {name: version(name) for name in names}
 
 
 def write_manifest(

@@ -51,9 +51,12 @@ def _pointer(store: Store, name: str) -> tuple[dict[str, Any], str] | None:
     try:
         pointer = json.loads(data)
         for entry in pointer["history"]:
-            datetime.fromisoformat(entry["when"])
-            _ = [entry[name] for name in ("id", "version", "previous", "by", "rollback")]
-        return {"version": str(pointer["version"]), "history": list(pointer["history"])}, etag
+            _ = [entry[name] for name in ("id", "previous", "by", "rollback")]
+            if datetime.fromisoformat(entry["when"]).tzinfo is None:
+                raise ValueError("a time without a zone")
+        if not all(isinstance(each["version"], str) for each in (pointer, *pointer["history"])):
+            raise ValueError("a version that is no name")
+        return {"version": pointer["version"], "history": pointer["history"]}, etag
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"adapters/{name}/champion.json in {store.uri} is broken: remove it and promote a version"
@@ -176,9 +179,10 @@ def bases_made(store: Store, made_from: dict[str, Any]) -> Iterator[tuple[str, s
     """(URI, digest) of the base models in the store that were made of this, by `made_base`."""
     for key in store.list("bases/"):
         if key.endswith(f"/{MANIFEST}"):
-            manifest = json.loads(store.get(key)[0])
-            if {name: manifest.get(name) for name in made_from} == made_from:
-                yield f"{store.uri}/{key.removesuffix(f'/{MANIFEST}')}", manifest["digest"]
+            with suppress(ValueError, KeyError, AttributeError):  # one that is broken was made of nothing
+                manifest = json.loads(store.get(key)[0])
+                if {name: manifest.get(name) for name in made_from} == made_from:
+                    yield f"{store.uri}/{key.removesuffix(f'/{MANIFEST}')}", manifest["digest"]
 
 
 def read_manifest(store: Store, name: str, version: str) -> dict[str, Any]:
@@ -346,12 +350,13 @@ def _bases(store: Store) -> set[str]:
     found = set()
     for name in names(store):
         for version in versions(store, name):
+            key = f"adapters/{name}/{version}/{MANIFEST}"
             with suppress(KeyError):  # another one cleans up too
-                key = f"adapters/{name}/{version}/{MANIFEST}"
+                data = store.get(key)[0]
                 try:
-                    found.add(base_place(json.loads(store.get(key)[0])["base_digest"]))
-                except ValueError as error:
-                    raise UserError(f"{key} is no JSON, so nobody knows what it needs: see registry verify") from error
+                    found.add(base_place(json.loads(data).get("base_digest")))
+                except (ValueError, AttributeError) as error:
+                    raise UserError(f"{key} is broken, so nobody knows what it needs: see registry verify") from error
     return found
 
 

@@ -32,7 +32,7 @@ def digest(uri: str) -> str:
         builtin_arguments(uri)
         return uri
     if (found := files(uri)) != [uri]:
-        return sha256_json({each: digest(each) for each in found})
+        return together(uri, {each: digest(each) for each in found})
     if scheme == "file":
         return sha256_file(_existing(uri))
     if scheme == "s3":
@@ -48,6 +48,11 @@ def digest(uri: str) -> str:
     raise UserError(f"data source '{uri}' has no scheme I know: use {SCHEMES}")
 
 
+def together(uri: str, contents: dict[str, str]) -> str:
+    """What names the content of a source by what names that of its files."""
+    return contents[uri] if uri in contents else sha256_json(contents)
+
+
 def names_content(name: str) -> bool:
     """Whether what `digest` gave names a content: a page without an etag has none."""
     return not name.startswith(_UNKNOWN)
@@ -55,7 +60,7 @@ def names_content(name: str) -> bool:
 
 def files(uri: str) -> list[str]:
     """The files of a source, by name: of a folder, file:// or s3:// with a slash at its end, those that lie in it but
-    for hidden ones; else the source itself.
+    for hidden ones, which begin with a dot or, as Spark's marks do, with an underscore; else the source itself.
 
     Raises:
         UserError: a folder without files, or a store that cannot be read.
@@ -66,10 +71,10 @@ def files(uri: str) -> list[str]:
             found = sorted(path.as_uri() for path in file_path(uri).iterdir() if path.is_file())
     elif scheme == "s3" and uri.endswith("/"):
         store = open_store(uri)
-        found = [f"{store.uri}/{key}" for key in store.list() if "/" not in key]
+        found = [f"{store.uri}/{key}" for key in store.list() if key and "/" not in key]
     else:
         return [uri]
-    found = [each for each in found if not each.rpartition("/")[2].startswith(".")]
+    found = [each for each in found if each.rpartition("/")[2][0] not in "._"]
     if not found:
         raise UserError(f"the folder {uri} holds no file: give one with files of notes")
     return found

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote_to_bytes, urlparse
 
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST
@@ -148,7 +148,8 @@ def download_folder(store: Store, prefix: str, folder: Path, resume: bool = Fals
         UserError: a key would leave `folder`.
     """
     start = f"{prefix}/" if prefix else ""
-    entries = {folder / entry.key.removeprefix(start): entry for entry in store.entries(start)}
+    objects = (entry for entry in store.entries(start) if not entry.key.endswith("/"))  # as consoles mark a folder
+    entries = {folder / entry.key.removeprefix(start): entry for entry in objects}
     root = folder.resolve()
     for path in entries:
         if not path.resolve().is_relative_to(root):
@@ -186,7 +187,7 @@ def file_path(uri: str) -> Path:
     parts = urlparse(uri)
     if parts.netloc or not parts.path.startswith("/"):
         raise UserError(f"'{uri}' is not absolute: write file:///absolute/path (three slashes)")
-    return Path(unquote(parts.path))
+    return Path(os.fsdecode(unquote_to_bytes(parts.path)))  # names that are not UTF-8 among them
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from components.common.errors import UserError
 from components.common.instruct_recipe import Examples, Source
 from components.common.provenance import MANIFEST, read_json, write_manifest
 from components.common.readers import column_names
-from components.common.sources import digest, files, shown
+from components.common.sources import files, shown, together
 from components.common.store import Store
 from components.download.layouts import SCHEMAS, table_of
 from components.download.parts import QUARANTINE, ROWS, part
@@ -35,7 +35,7 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
     Raises:
         UserError: a source cannot be read, or none of its rows can be used.
     """
-    listed = []
+    listed, contents = [], list[dict[str, str]]()
     seen: set[bytes] = set()
     with new_folder(output):
         with (
@@ -46,7 +46,8 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
             quarantine.writerow(("source", "row", "reason"))
             for number, source in enumerate(sources):
                 table = tables[table_of(source.kind)]
-                listed.append(_read(number, source, settings, table, quarantine.writerow, seen, store))
+                contents.append({})
+                listed.append(_read(number, source, settings, table, quarantine.writerow, seen, store, contents[-1]))
         facts = {
             "source": [{"kind": source.kind, "uri": shown(source.uri)} for source in sources],
             "sources": listed,
@@ -54,7 +55,8 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
             "quarantined": dict(sum((Counter(found["quarantined"]) for found in listed), Counter()).most_common()),
             "rows": {name: table.rows for name, table in tables.items()},
         }
-        return write_manifest(output, facts, "download", {shown(s.uri): digest(s.uri) for s in sources})
+        read = {shown(s.uri): together(s.uri, content) for s, content in zip(sources, contents, strict=True)}
+        return write_manifest(output, facts, "download", read)
 
 
 def _read(
@@ -65,8 +67,10 @@ def _read(
     set_aside: Callable[[tuple[int, int, str]], Any],
     seen: set[bytes],
     store: Store | None,
+    contents: dict[str, str],
 ) -> dict[str, Any]:
-    """Add the usable rows of a source to their table; what became of all of them."""
+    """Add the usable rows of a source to their table, and what names the content of each file that was read to
+    `contents`; what became of all rows."""
     reasons: Counter[str] = Counter()
     kept = repeated = rows = 0
     columns: list[str] = []
@@ -82,6 +86,7 @@ def _read(
                     set_aside((number, rows + row, reason))
             facts = read_json(folder / MANIFEST)
         rows, columns = rows + facts["rows_read"], columns or facts["columns"]
+        contents[uri] = facts["content"]
     _refuse_useless(source, rows, reasons, columns)
     return {"rows_read": rows, "rows_kept": kept, "repeated": repeated, "quarantined": dict(reasons.most_common())}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.common.dataset import open_tables
+from components.common.dataset import clean, open_tables
 from components.common.instruct_recipe import Examples, Source
 from components.common.kept import find_folder, keep_folder
 from components.common.provenance import code_version, sha256_json, write_manifest
@@ -31,7 +31,7 @@ _REASONS = pa.schema([("row", pa.int64()), ("reason", pa.string())])
 @contextmanager
 def part(source: Source, settings: Examples, store: Store | None) -> Iterator[Path]:
     """A folder with the rows of one file (the schema of its kind, source 0), those set aside, and a manifest with
-    rows_read and columns; it goes at the end.
+    rows_read, columns and what named the file's content; it goes at the end.
 
     Args:
         source: whose URI names one file.
@@ -42,24 +42,24 @@ def part(source: Source, settings: Examples, store: Store | None) -> Iterator[Pa
         UserError: the file cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-source-") as name:
-        folder, before = Path(name) / "part", digest(source.uri) if store else ""
+        folder, before = Path(name) / "part", digest(source.uri)
         decided = [source.model_dump(), settings.model_dump(), before, code_version()]
         place = f"sources/{sha256_json(decided)[7:39]}"
-        if store is None or not find_folder(store, place, folder):
-            _read(source, settings, folder)
+        if store is None or not find_folder(store, place, folder, "download"):
+            _read(source, settings, folder, before)
             if store and names_content(before) and digest(source.uri) == before:  # nobody wrote to it meanwhile
                 keep_folder(store, place, folder, "download")
         yield folder
 
 
-def _read(source: Source, settings: Examples, folder: Path) -> None:
+def _read(source: Source, settings: Examples, folder: Path, content: str) -> None:
     folder.mkdir()
     number, columns = 0, list[str]()
     with open_tables(folder, **{ROWS: SCHEMAS[table_of(source.kind)], QUARANTINE: _REASONS}) as tables:
         for number, row in enumerate(source_rows(source.uri), start=1):
-            columns = columns or ([column for column in row if column] if isinstance(row, dict) else [])
+            columns = columns or ([clean(column) for column in row if column] if isinstance(row, dict) else [])
             try:
                 tables[ROWS].add((0, number, *values(row, source, settings)))
             except Unusable as error:
                 tables[QUARANTINE].add((number, str(error)))
-    write_manifest(folder, {"rows_read": number, "columns": columns})
+    write_manifest(folder, {"rows_read": number, "columns": columns, "content": content})

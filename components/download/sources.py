@@ -25,7 +25,9 @@ def rows(uri: str) -> Iterator[Row]:
     else:
         for each in files(uri):
             with local_copy(each) as path:
-                yield from read_rows(path, Path(urlparse(each).path).name)
+                yield from read_rows(
+                    path, each.rpartition("/")[2] if scheme == "s3" else Path(urlparse(each).path).name
+                )
 
 
 def _hub(uri: str) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +37,8 @@ _KEPT = 2
 def decides(
     step: str, splits_digest: str, base_digest: str, settings: Train | Optimisation, precision: Precision
 ) -> dict[str, Any]:
-    """All that decides the bytes that a training ends with, on the same processor with as many threads."""
+    """All that decides the bytes that a training ends with, on the same processor with as many threads and processes:
+    how many processes there were, a result says of itself."""
     return {
         "step": step,
         "splits": splits_digest,
@@ -136,14 +138,20 @@ class Checkpoints:
                 f"train with {manifest['processes']}, or remove {self.prefix} to start afresh"
             )
 
-    def result(self, output: Path) -> dict[str, Any] | None:
+    def result(
+        self, output: Path, usable: Callable[[dict[str, Any]], bool] = lambda facts: True
+    ) -> dict[str, Any] | None:
         """What this very training came to before, downloaded to `output`: the content of its training.json; None where
-        it has not been done, or what is there is damaged.
+        it has not been done, or what is there is damaged or no longer usable. Then that is removed.
         """
-        if not find_folder(self._store, self._trained, output):
+        if not find_folder(self._store, self._trained, output, "train"):
+            return None
+        facts: dict[str, Any] = read_json(output / "training.json")
+        if not usable(facts):
+            shutil.rmtree(output, ignore_errors=True)
+            delete_folder(self._store, self._trained)
             return None
         self._delete_all()  # of one that was killed between its result and this
-        facts: dict[str, Any] = read_json(output / "training.json")
         by = f"by {facts['processes']} process{'es'[: 2 * (facts['processes'] > 1)]}"
         say("train", f"this very training is done already, {by}: taken from {self._store.uri}/{self._trained}")
         return facts
@@ -154,9 +162,10 @@ class Checkpoints:
         try:
             if not self._store.exists(f"{self._trained}/{MANIFEST}"):
                 upload_folder(self._store, output, self._trained)
-            self._delete_all()
         except UserError as error:
             say("train", f"what was trained could not be kept in {self._trained}: {error}")
+        else:
+            self._delete_all()
 
     def _steps(self) -> dict[int, list[str]]:
         """Step -> names of the files that are there."""
@@ -181,8 +190,11 @@ class Checkpoints:
                 self._delete(step)
 
     def _delete_all(self) -> None:
-        for step in self._steps():
-            self._delete(step)
+        try:
+            for step in self._steps():
+                self._delete(step)
+        except UserError as error:  # what was trained is there, which matters more
+            say("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
 
     def _delete(self, step: int) -> None:
         delete_folder(self._store, f"{self.prefix}/step-{step}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,12 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     data = read_json(splits / MANIFEST)
     decided = decides("classify", data["digest"], base.digest, settings, precision)
     checkpoints = Checkpoints(store, decided, processes=1) if store else None
+    digests = {"splits": data["digest"], "base_model": base.digest}
+    sealed = partial(
+        write_manifest, output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data]
+    )
     if checkpoints and (done := checkpoints.result(output)):
+        sealed()  # it came of these very splits
         return done
     tokenizer = load_tokenizer(fetch(settings.base_model))
     say("train", f"tokenising, {precision}, quantisation {settings.quantization}, on {device().type}")
@@ -103,8 +109,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     card.model_copy(update={"temperature_ratio": trainer.temperature_ratio}).write(output)
     facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
     write_json(output / "training.json", facts)
-    digests = {"splits": data["digest"], "base_model": base.digest}
-    write_manifest(output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data])
+    sealed()
     if checkpoints:
         checkpoints.finish(output)
     return facts

@@ -51,6 +51,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     settings = settings.model_copy(update={"base_model": base.pinned()})
     checkpoints = _checkpoints(splits, settings, base, store) if store else None
     if checkpoints and processes() == 1 and (done := checkpoints.result(output)):
+        _seal(splits, output, base)
         return done
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
     packs = {side: pack_examples(table, settings.length) for side, table in tables.items()}
@@ -75,9 +76,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     if first_process():
         card = _card(settings, base.digest, precision, tables["train"])
         _write(output, model, load_tokenizer(splits / TOKENIZER), card, facts)
-        data = read_json(splits / MANIFEST)
-        digests = {"splits": data["digest"], "base_model": base.digest}
-        write_manifest(output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data])
+        _seal(splits, output, base)
         if checkpoints:
             checkpoints.finish(output)
     return facts
@@ -86,7 +85,17 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
 def trained(splits: Path, output: Path, settings: Instruct, store: Store) -> dict[str, Any] | None:
     """What `run` has come to before, from the store; None where it has not been. For whoever starts several processes:
     these do not look for themselves."""
-    return _checkpoints(splits, settings, describe(settings.base_model), store).result(output)
+    base = describe(settings.base_model)
+    if done := _checkpoints(splits, settings, base, store).result(output):
+        _seal(splits, output, base)
+    return done
+
+
+def _seal(splits: Path, output: Path, base: BaseModel) -> None:
+    """Write the manifest: what came of these very splits."""
+    data = read_json(splits / MANIFEST)
+    digests = {"splits": data["digest"], "base_model": base.digest}
+    write_manifest(output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data])
 
 
 def _checkpoints(splits: Path, settings: Instruct, base: BaseModel, store: Store) -> Checkpoints:

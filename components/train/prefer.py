@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,14 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     """
     card = InstructCard.read(adapter)
     card.check_base()
-    before = read_json(adapter / MANIFEST)
-    decided = decides("prefer", before["splits_digest"], before["digest"], settings, card.precision)
+    before, data = read_json(adapter / MANIFEST), read_json(splits / MANIFEST)["digest"]
+    decided = decides("prefer", data, before["digest"], settings, card.precision)
     checkpoints = Checkpoints(store, decided, processes()) if store else None
+    inputs = {"splits": data, "adapter": before["digest"], "base_model": before["base_digest"]}
+    digests = {name: before[name] for name in ("splits_digest", "base_digest")}
+    sealed = partial(write_manifest, output, digests, "prefer", inputs, [before])
     if checkpoints and (done := checkpoints.result(output)):
+        sealed()  # it came of this very adapter
         return done
     rows = read_table(splits, "preferences.parquet").select(COLUMNS)
     if not len(rows):
@@ -91,12 +96,10 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
 
     shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
     save_adapter(model, output, selected_adapters=["default"], save_embedding_layers=False)
-    facts = read_json(adapter / "training.json") | {"preference": preference}
+    facts = read_json(adapter / "training.json") | {"preference": preference, "processes": processes()}
     facts["settings"] |= {"preference": decisive(settings)}
     write_json(output / "training.json", facts)
-    inputs = {"splits": before["splits_digest"], "adapter": before["digest"], "base_model": before["base_digest"]}
-    digests = {name: before[name] for name in ("splits_digest", "base_digest")}
-    write_manifest(output, digests, "prefer", inputs, [before])
+    sealed()
     if checkpoints:
         checkpoints.finish(output)
     return facts

@@ -106,13 +106,17 @@ def _checkpoints(splits: Path, settings: Pretrain, base: BaseModel | None, store
     source = base.digest if base else BUILTIN_LLAMA
     data = read_json(splits / MANIFEST)["digest"]
     decided = decides("pretrain", data, source, settings, resolve_precision(settings.precision))
-    return Checkpoints(store, decided, processes())
+    return Checkpoints(store, decided | {"base_model": base.pinned() if base else source}, processes())
 
 
 def _result(checkpoints: Checkpoints, output: Path, store: Store) -> dict[str, Any] | None:
-    """What was trained before, where its base model is still in the store."""
-    done = checkpoints.result(output)
-    return done if done and store.exists(f"{base_place(done['digest'])}/{MANIFEST}") else None
+    """What was trained before, where its base model is still in the store; at the address that it has there now."""
+    done = checkpoints.result(output, lambda facts: store.exists(f"{base_place(facts['digest'])}/{MANIFEST}"))
+    if done:
+        done["uri"] = f"{store.uri}/{base_place(done['digest'])}"
+        write_json(output / "training.json", done)
+        write_manifest(output, {name: read_json(output / MANIFEST)[name] for name in ("splits_digest", "base_digest")})
+    return done
 
 
 def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from s3_support import a_store
+from s3_support import a_store, bucket
 from support import ROOT
 
 from components.common.errors import UserError
@@ -187,7 +188,7 @@ def test_a_folder_that_grew_is_read_where_it_grew(
 
     monkeypatch.setattr(parts, "source_rows", counted)
     store = open_store((tmp_path / "kept").as_uri())
-    days(1, [*notes_of(1), {"transcription": ""}])
+    days(1, [*notes_of(1), {"transcription": "", "\ud800": 1}])
     source = Source(kind="notes", uri=days(2, notes_of(2)))
     first = run([source], tmp_path / "first", Examples(), store)
     days(3, [*notes_of(3), *notes_of(1), {"transcription": 7}])
@@ -228,6 +229,19 @@ def test_what_was_kept_and_is_damaged_is_read_again(source: Write, tmp_path: Pat
         path.unlink()
     assert run([notes], tmp_path / "again", Examples(), store) == wanted
     assert path.read_bytes() == whole
+
+
+def test_names_of_files(tmp_path: Path, s3_environment: None) -> None:
+    """What S3 consoles and Spark leave in a folder is no data; a number sign and letters of another time are no end."""
+    bucket_of = open_store(f"s3://{bucket()}")
+    for key in ("", "notes #1.jsonl", "_SUCCESS", ".crc"):
+        bucket_of.put(f"notes/{key}", json.dumps(notes_of(1)[0]).encode() if key.startswith("notes") else b"")
+    manifest = run([Source(kind="notes", uri=f"{bucket_of.uri}/notes/")], tmp_path / "out", Examples())
+    assert manifest["rows_read"] == 1
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / os.fsdecode(b"n\xe9 #2?.jsonl")).write_text(json.dumps(notes_of(2)[0]))
+    assert run([Source(kind="notes", uri=folder.as_uri())], tmp_path / "other", Examples())["rows_read"] == 1
 
 
 def test_a_folder_without_files(tmp_path: Path) -> None:

@@ -226,6 +226,8 @@ def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_split
     with torch.no_grad():
         assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in held) / len(held) < losses[0]
     assert pretrain.run(instruct_splits, tmp_path / "taken", how, BUILTIN_LLAMA, store) == facts
+    moved = open_store(Path(shutil.copytree(tmp_path / "store", tmp_path / "moved")).as_uri())
+    assert pretrain.run(instruct_splits, tmp_path / "there", how, BUILTIN_LLAMA, moved)["uri"].startswith(moved.uri)
     for key in store.list("bases/"):
         store.delete(key)
     again = pretrain.run(instruct_splits, tmp_path / "again", how, BUILTIN_LLAMA, store)

@@ -19,7 +19,7 @@ from components.common.adapter import InstructCard
 from components.common.causal import load_causal
 from components.common.errors import UserError
 from components.common.instruct_recipe import Instruct, Preference
-from components.common.provenance import MANIFEST, read_json, run_key
+from components.common.provenance import MANIFEST, read_json, run_key, write_manifest
 from components.common.recipe import Lora
 from components.common.store import FolderStore
 from components.train import instruct, prefer
@@ -123,5 +123,6 @@ def test_no_pairs_is_one_line(splits: Path, adapter: Path, tmp_path: Path) -> No
     empty = tmp_path / "empty"
     empty.mkdir()
     pq.write_table(pairs.slice(0, 0), empty / "preferences.parquet")
+    write_manifest(empty, {})
     with pytest.raises(UserError, match="no preference pair"):
         prefer.run(empty, adapter, tmp_path / "out", Preference())

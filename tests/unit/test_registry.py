@@ -149,7 +149,11 @@ ENTRY = {"id": "1", "version": "a", "previous": None, "when": "2026-01-01T00:00:
         '{"version": "a"}',
         '{"version": "a", "history": null}',
         '{"version": "a", "history": ["a"]}',
-        *(json.dumps({"version": "a", "history": [ENTRY | change]}) for change in ({"when": "soon"}, {"when": None})),
+        *(
+            json.dumps({"version": "a", "history": [ENTRY | change]})
+            for change in ({"when": "soon"}, {"when": None}, {"when": "2026-01-01T00:00:00"}, {"version": ["a"]})
+        ),
+        '{"version": null, "history": []}',
         *(json.dumps({"version": "a", "history": [{n: v for n, v in ENTRY.items() if n != lost}]}) for lost in ENTRY),
     ],
 )

@@ -359,13 +359,17 @@ def test_what_is_trained_is_not_trained_again(
     )
 
 
-@pytest.mark.parametrize("how", ["flipped", "gone"])
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [("adapter_model.safetensors", "flipped"), ("adapter_model.safetensors", "gone"), (MANIFEST, "cut"),
+     (MANIFEST, "empty")],
+)  # fmt: skip
 def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
-    training: Callable[..., Training], how: str
+    training: Callable[..., Training], file: str, how: str
 ) -> None:
     one = training("plain", epochs=1)
     one.finish()
-    (key,) = [key for key in one.store.list("trained/") if key.endswith("adapter_model.safetensors")]
+    (key,) = [key for key in one.store.list("trained/") if key.endswith(f"/{file}")]
     damage(one.folder / "store" / key, how)
     one.finish("again")
     assert one.bytes("again") == one.bytes() and one.store.exists(key)
