@@ -110,14 +110,21 @@ def _train_tokenizer(texts: list[str], ends: bool) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
+def _save(folder: Path, model: Any, config: Any, texts: list[str]) -> Path:
+    """A causal language model with random weights and a tokenizer made of the texts."""
+    import torch
+
+    torch.manual_seed(0)
+    model(config).save_pretrained(folder)
+    _train_tokenizer(texts, ends=False).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str]) -> Path:
     """A Llama of two layers with random weights, as a causal language model in safetensors."""
-    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = tmp_path_factory.mktemp("tiny-llama")
-    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=600,
         hidden_size=64,
@@ -129,9 +136,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[st
         bos_token_id=0,
         eos_token_id=1,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    _train_tokenizer(built_in_texts, ends=False).save_pretrained(folder)
-    return folder
+    return _save(tmp_path_factory.mktemp("tiny-llama"), LlamaForCausalLM, config, built_in_texts)
 
 
 @pytest.fixture(scope="session")
@@ -143,11 +148,8 @@ def instruct_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path)
 @pytest.fixture(scope="session")
 def tiny_phi(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str]) -> Path:
     """A phi of two layers with random weights: its modules, biases and partial rotation are phi-2's."""
-    import torch
     from transformers import PhiConfig, PhiForCausalLM
 
-    folder = tmp_path_factory.mktemp("tiny-phi")
-    torch.manual_seed(0)
     config = PhiConfig(
         vocab_size=600,
         hidden_size=64,
@@ -160,9 +162,7 @@ def tiny_phi(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str]
         bos_token_id=0,
         eos_token_id=1,
     )
-    PhiForCausalLM(config).save_pretrained(folder)
-    _train_tokenizer(built_in_texts, ends=False).save_pretrained(folder)
-    return folder
+    return _save(tmp_path_factory.mktemp("tiny-phi"), PhiForCausalLM, config, built_in_texts)
 
 
 @pytest.fixture(scope="session")

@@ -162,11 +162,10 @@ def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
     try:
         download_folder(store, prefix, folder)
         _check_files(wanted, list_files(folder), prefix)
-    except KeyError as error:
+    except BaseException as error:
         shutil.rmtree(folder)
-        raise UserError(f"{prefix} was removed while it was downloaded: choose another version") from error
-    except BaseException:
-        shutil.rmtree(folder)
+        if isinstance(error, KeyError):
+            raise UserError(f"{prefix} was removed while it was downloaded: choose another version") from error
         raise
     return folder, f"{store.uri}/{prefix}"
 

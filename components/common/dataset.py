@@ -121,18 +121,17 @@ class TableWriter:
             self._file.close()
 
 
-def read_batches(path: Path) -> Iterator[pa.Table]:
-    """A Parquet file, a batch of rows in memory at a time."""
+def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """A Parquet file, or some of its columns, a batch of rows in memory at a time."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=TableWriter.ROWS):
+        for batch in file.iter_batches(batch_size=TableWriter.ROWS, columns=columns and list(columns)):
             yield pa.Table.from_batches([batch])
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a Parquet file, a batch of them in memory at a time."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=TableWriter.ROWS, columns=list(columns)):
-            yield from batch.to_pylist()
+    """The same, row by row."""
+    for batch in read_batches(path, columns):
+        yield from batch.to_pylist()
 
 
 def batched(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.common.errors import UserError
@@ -28,10 +29,8 @@ def find(store: Store, key: str) -> bytes | None:
 
 def keep(store: Store, key: str, data: bytes, step: str) -> None:
     """Write it; a store that refuses is said in the log of the step."""
-    try:
+    with _said(key, step):
         store.put(key, hashlib.sha256(data).digest() + data)
-    except UserError as error:
-        say(step, f"{key.partition('/')[0]} could not be kept, the step goes on without that: {error}")
 
 
 def find_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
@@ -53,7 +52,13 @@ def find_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
 
 def keep_folder(store: Store, prefix: str, folder: Path, step: str) -> None:
     """Upload a sealed folder; a store that refuses is said in the log of the step."""
-    try:
+    with _said(prefix, step):
         upload_folder(store, folder, prefix)
+
+
+@contextmanager
+def _said(key: str, step: str) -> Iterator[None]:
+    try:
+        yield
     except UserError as error:
-        say(step, f"{prefix.partition('/')[0]} could not be kept, the step goes on without that: {error}")
+        say(step, f"{key.partition('/')[0]} could not be kept, the step goes on without that: {error}")

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.common.dataset import TableWriter, new_folder, open_tables, read_batches
+from components.common.dataset import TableWriter, new_folder, open_tables, read_batches, read_rows
 from components.common.errors import UserError
 from components.common.instruct_recipe import Examples, Source
 from components.common.provenance import MANIFEST, read_json, write_manifest
@@ -80,10 +80,9 @@ def _read(
                 new = batch.filter(_first(batch, seen)) if table_of(source.kind) == "texts" else batch
                 table.add_table(_numbered(new, number, rows))
                 kept, repeated = kept + len(new), repeated + len(batch) - len(new)
-            for batch in read_batches(folder / f"{QUARANTINE}.parquet"):
-                for row, reason in zip(batch["row"].to_pylist(), batch["reason"].to_pylist(), strict=True):
-                    reasons[reason] += 1
-                    set_aside((number, rows + row, reason))
+            for entry in read_rows(folder / f"{QUARANTINE}.parquet", ("row", "reason")):
+                reasons[entry["reason"]] += 1
+                set_aside((number, rows + entry["row"], entry["reason"]))
             facts = read_json(folder / MANIFEST)
         rows, columns = rows + facts["rows_read"], columns or facts["columns"]
         contents[uri] = facts["content"]

@@ -8,18 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.common.dataset import clean
 from components.common.instruct_recipe import Examples, Kind, Source
 from components.common.readers import Row
 from components.common.triples import PREFERENCES, TASKS, TEXTS, TRIPLES
+from components.download.usable import Unusable, usable_text
 
 SCHEMAS: dict[str, pa.Schema] = {"texts": TEXTS, "triples": TRIPLES, "preferences": PREFERENCES}
 Values = tuple[Any, ...]  # of a row of a table, after its origin
 _TASKS = {task.lower(): task for task in TASKS}
-
-
-class Unusable(Exception):
-    """A row that is quarantined; says why, without its text."""
 
 
 def table_of(kind: Kind) -> str:
@@ -48,14 +44,7 @@ class _Reader:
         return self.checked(self.row.get(column), field, may_be_empty)
 
     def checked(self, text: Any, field: str, may_be_empty: bool = False) -> str:
-        if text is not None and not isinstance(text, str):
-            raise Unusable(f"{field} is not a string")
-        if len(text or "") > self.settings.longest_note:
-            raise Unusable(f"{field} longer than {self.settings.longest_note:,} characters")
-        text = clean(text or "")
-        if not text and not may_be_empty:
-            raise Unusable(f"empty {field}")
-        return text
+        return usable_text(text, field, self.settings.longest_note, may_be_empty)
 
     def triple(self, note: str, instruction: str, answer: str, task: str) -> Values:
         return note, instruction, answer, task, True, "none", [], self.source.private

@@ -18,6 +18,7 @@ from components.common.recipe import Notes
 from components.common.sources import digest, shown
 from components.common.store import os_errors
 from components.download.sources import rows as source_rows
+from components.download.usable import Unusable, usable_text
 
 LONGEST_LABEL = 100  # characters; what is longer is text, and is named nowhere
 
@@ -74,16 +75,11 @@ def _usable(row: Row, settings: Notes) -> tuple[str, str] | str:
     for column in (settings.text_column, settings.label_column):
         if column not in row:
             return f"no column '{column}'"
-    text, label = row[settings.text_column], row[settings.label_column]
-    if text is None:
-        return "empty text"
-    if not isinstance(text, str):
-        return "text is not a string"
-    if len(text) > settings.longest_note:
-        return f"text longer than {settings.longest_note:,} characters"
-    text = clean(text)
-    if not text:
-        return "empty text"
+    try:
+        text = usable_text(row[settings.text_column], "text", settings.longest_note)
+    except Unusable as error:
+        return str(error)
+    label = row[settings.label_column]
     if label is None or not str(label).strip():
         return "empty label"
     if not isinstance(label, str):

@@ -21,8 +21,9 @@ from components.common.kept import find_folder, keep_folder
 from components.common.provenance import code_version, sha256_json, write_manifest
 from components.common.sources import digest, names_content
 from components.common.store import Store
-from components.download.layouts import SCHEMAS, Unusable, table_of, values
+from components.download.layouts import SCHEMAS, table_of, values
 from components.download.sources import rows as source_rows
+from components.download.usable import Unusable
 
 ROWS, QUARANTINE = "rows", "quarantine"  # names of the two tables
 _REASONS = pa.schema([("row", pa.int64()), ("reason", pa.string())])
