@@ -17,6 +17,7 @@ damaged is fetched again. The files of a base model, a checkpoint or a version h
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 import random
@@ -46,7 +47,9 @@ from components.common.errors import UserError
 from components.common.s3_errors import code, explain
 from components.common.store import AT_ONCE, PART, Conflict, Damaged, Entry, Moved, ignore, os_errors
 
-_PART = 8 * 2**20  # bytes; AT_ONCE parts are in memory
+_PART = 8 * 2**20  # bytes
+_PIECE = 2**20  # bytes that a part is read in
+_IN_MEMORY = 256 * 2**20  # bytes of parts that are uploaded at once; a part at least
 _MOST_PARTS = 256  # so that their checksums fit into the 2 KB that S3 gives metadata
 _TURNS = 8
 _ABSENT = {"404", "NoSuchKey"}
@@ -107,7 +110,8 @@ class S3Store:
         with self._errors(""):
             self._client = s3_client()
         self._encryption = encryption()
-        self._parts = ThreadPoolExecutor(AT_ONCE)  # of all transfers together, which bounds the memory
+        self._parts = ThreadPoolExecutor(AT_ONCE)  # of all transfers together
+        self._room = _Room(_IN_MEMORY)
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -147,7 +151,7 @@ class S3Store:
     def _facts(self, size: int, read: Callable[[int, int], bytes]) -> _Facts:
         """Of something that `read` gives from an offset on."""
         part = max(_PART, -(-size // _MOST_PARTS) + 2**20 - 1 >> 20 << 20)
-        return _Facts(part, _each(self._parts, lambda n: zlib.crc32(read(n * part, part)), -(-size // part)))
+        return _Facts(part, _each(self._parts, lambda n: _crc(read, n * part, part), -(-size // part)))
 
     def _put(
         self, key: str, body: Callable[[], bytes | BinaryIO], facts: dict[str, str], condition: dict[str, str]
@@ -245,11 +249,12 @@ class S3Store:
         }
 
         def send(number: int) -> dict[str, Any]:
-            with path.open("rb") as file:
-                data = os.pread(file.fileno(), facts.part, number * facts.part)
-            if not facts.fits(number, data):
-                raise UserError(f"{path} changed while it was uploaded: let nothing write to it, and run again")
-            answer = _again(lambda: self._client.upload_part(PartNumber=number + 1, Body=data, **upload))
+            with self._room.hold(facts.part):
+                with path.open("rb") as file:
+                    data = os.pread(file.fileno(), facts.part, number * facts.part)
+                if not facts.fits(number, data):
+                    raise UserError(f"{path} changed while it was uploaded: let nothing write to it, and run again")
+                answer = _again(lambda: self._client.upload_part(PartNumber=number + 1, Body=data, **upload))
             moved(len(data))
             return {"PartNumber": number + 1, "ETag": answer["ETag"]}
 
@@ -293,20 +298,22 @@ class S3Store:
         facts = _Facts.stored(head["Metadata"], size)
         step = facts.part if facts else _PART
 
-        def fetch(number: int) -> bytes:
-            end = min(size, (number + 1) * step)
-            wanted = {"Range": f"bytes={number * step}-{end - 1}", "IfMatch": etag}
-            data = _body(self._client.get_object(**self._at(key), **wanted))
-            if len(data) != end - number * step or (facts and not facts.fits(number, data)):
+        def fetch(number: int) -> None:
+            at, end, crc = number * step, min(size, (number + 1) * step), 0
+            wanted = {"Range": f"bytes={at}-{end - 1}", "IfMatch": etag}
+            for data in _pieces(self._client.get_object(**self._at(key), **wanted)):
+                partial.write(at, data)
+                at, crc = at + len(data), zlib.crc32(data, crc)
+            if at != end or (facts and crc != facts.crcs[number]):
                 raise _Damaged
-            return data
 
         with _Partial(path, f"{self.uri}/{key} {etag} {size}") as partial:
 
             def keep(number: int) -> None:
                 at = number * step
-                if number not in partial.have or (facts and not facts.fits(number, partial.read(at, step))):
-                    partial.write(number, at, _again(lambda: fetch(number)))
+                if number not in partial.have or (facts and _crc(partial.read, at, step) != facts.crcs[number]):
+                    _again(lambda: fetch(number))
+                    partial.keep(number)
                 moved(min(step, size - at))
 
             try:
@@ -322,9 +329,30 @@ class S3Store:
             partial.finish()
 
 
+class _Room:
+    """Bytes that may be in memory at once. One that needs more than all of it gets all."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._free = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        size = min(size, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
 class _Partial:
     """A file that is not whole yet, and beside it a list of the parts that have arrived. Both stay when the download is
-    cut, and are found again by what names the content."""
+    cut, and are found again by what names the content. Another that wants the same waits."""
 
     def __init__(self, path: Path, content: str) -> None:
         name = hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -334,12 +362,21 @@ class _Partial:
 
     def __enter__(self) -> _Partial:
         with self._errors():
-            if not self._path.exists():  # a list alone is that of a file which has got its name
+            self._file = self._opened()
+            if os.fstat(self._file).st_size == 0:  # a list alone is that of a file which has got its name
                 self._list.unlink(missing_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             known = self._list.read_text().splitlines() if self._list.exists() else []
         self.have = {int(line) for line in known if line.isdecimal()}
         return self
+
+    def _opened(self) -> int:
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), self._path.stat()):
+                    return file
+            os.close(file)  # who held it has given it its name
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
@@ -347,14 +384,17 @@ class _Partial:
     def _errors(self) -> AbstractContextManager[None]:
         return os_errors(f"cannot write {self._target}")
 
-    def write(self, number: int, offset: int, data: bytes) -> None:
-        with self._errors():
+    def write(self, offset: int, data: bytes) -> None:
+        with self._errors(), self._lock:  # threads that write to one file at once spin in the kernel
             view = memoryview(data)
             while view:
                 written = os.pwrite(self._file, view, offset)
                 view, offset = view[written:], offset + written
-            with self._lock, self._list.open("a") as file:
-                file.write(f"{number}\n")
+
+    def keep(self, number: int) -> None:
+        """Note that a part is there, whole."""
+        with self._errors(), self._lock, self._list.open("a") as file:
+            file.write(f"{number}\n")
 
     def read(self, offset: int, length: int) -> bytes:
         with self._errors():
@@ -409,6 +449,23 @@ def _body(answer: dict[str, Any]) -> bytes:
     if len(data) != answer["ContentLength"]:
         raise _Damaged
     return data
+
+
+def _pieces(answer: dict[str, Any]) -> Iterator[bytes]:
+    """The content of an answer, as it comes. Raises _Damaged where it is cut."""
+    try:
+        while data := answer["Body"].read(_PIECE):
+            yield data
+    except _CUT as error:
+        raise _Damaged from error
+
+
+def _crc(read: Callable[[int, int], bytes], offset: int, length: int) -> int:
+    """CRC-32 of what `read` gives, from an offset on; to the end where that comes before."""
+    crc = 0
+    for at in range(offset, offset + length, _PIECE):
+        crc = zlib.crc32(read(at, min(_PIECE, offset + length - at)), crc)
+    return crc
 
 
 def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from io import BytesIO
 from itertools import count
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.response import StreamingBody
 from s3_support import a_store, bucket, forget
 
 from components.common import s3 as module
@@ -33,6 +37,11 @@ def a_file(path: Path, size: int) -> bytes:
     data = os.urandom(size)
     path.write_bytes(data)
     return data
+
+
+def body(data: bytes) -> StreamingBody:
+    """That of an answer."""
+    return StreamingBody(BytesIO(data), len(data))
 
 
 def hooked(store: Store, event: str, hook: Callable[..., Any]) -> None:
@@ -107,6 +116,67 @@ def test_a_part_file_of_another_content_is_not_used(s3: Store, tmp_path: Path, s
         assert (tmp_path / "copy").read_bytes() == data
 
 
+def test_two_downloads_of_the_same_to_one_place(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    """What one has verified, the other does not write to."""
+    data = a_file(tmp_path / "file", 6 * SMALL)
+    s3.upload(tmp_path / "file", "file")
+    stores = [open_store(s3.uri) for _ in range(4)]
+    answers = count()
+
+    def damage(parsed: dict[str, Any], **_: Any) -> None:
+        if next(answers) % 3 == 0:
+            parsed["Body"] = body(bytes(len(parsed["Body"].read())))
+
+    def fetch(store: Store) -> bool:
+        hooked(store, "after-call.s3.GetObject", damage)
+        store.download("file", tmp_path / "copy")
+        return (tmp_path / "copy").read_bytes() == data
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(fetch, stores))
+    assert not list(tmp_path.glob(f"{PART}*"))
+
+
+def test_parts_in_memory_are_bounded(
+    s3: Store, tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_IN_MEMORY", 2 * SMALL)
+    store = open_store(s3.uri)
+    under_way, most, lock = 0, 0, Lock()
+
+    def begin(**_: Any) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+
+    def end(**_: Any) -> None:
+        nonlocal under_way
+        with lock:
+            under_way -= 1
+
+    hooked(store, "before-call.s3.UploadPart", begin)
+    hooked(store, "after-call.s3.UploadPart", end)
+    data = a_file(tmp_path / "file", 8 * SMALL)
+    store.upload(tmp_path / "file", "file")
+    assert store.get("file")[0] == data and most == 2
+
+
+def test_a_part_larger_than_all_memory_goes_alone() -> None:
+    room, inside = module._Room(10), Event()
+    with ThreadPoolExecutor(1) as pool:
+        with room.hold(25):
+
+            def follow() -> None:
+                with room.hold(1):
+                    inside.set()
+
+            follower = pool.submit(follow)
+            assert not inside.wait(0.2)
+        follower.result(5)
+    assert inside.is_set()
+
+
 @pytest.mark.parametrize("size", [100, 3 * SMALL])
 @pytest.mark.parametrize("read", ["download", "get"])
 def test_damage_on_the_way_is_fetched_again(s3: Store, tmp_path: Path, small_parts: None, size: int, read: str) -> None:
@@ -116,9 +186,9 @@ def test_damage_on_the_way_is_fetched_again(s3: Store, tmp_path: Path, small_par
 
     def damage(parsed: dict[str, Any], **_: Any) -> None:
         if next(answers) < 3:
-            body = bytearray(parsed["Body"].read())
-            body[len(body) // 2] ^= 1
-            parsed["Body"] = Body(bytes(body))
+            data = bytearray(parsed["Body"].read())
+            data[len(data) // 2] ^= 1
+            parsed["Body"] = body(bytes(data))
 
     hooked(s3, "after-call.s3.GetObject", damage)
     if read == "get":
@@ -160,27 +230,14 @@ def test_damage_of_a_large_object_of_another_tool_is_refused(
     s3.download("file", tmp_path / "copy")
 
     def damage(parsed: dict[str, Any], **_: Any) -> None:
-        body = bytearray(parsed["Body"].read())
-        body[7] ^= 1
-        parsed["Body"] = Body(bytes(body))
+        data = bytearray(parsed["Body"].read())
+        data[7] ^= 1
+        parsed["Body"] = body(bytes(data))
 
     hooked(s3, "after-call.s3.GetObject", damage)
     with pytest.raises(UserError, match="does not match its checksum"):
         s3.download("file", tmp_path / "other")
     assert not (tmp_path / "other").exists()
-
-
-class Body:
-    """The body of an answer."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self) -> bytes:
-        return self._data
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("foreign", [False, True])
@@ -194,7 +251,7 @@ def test_damage_that_stays_is_refused_by_name(
     else:
         s3.put("file", b"content")
     assert s3.get("file")[0] == b"content"
-    hooked(s3, "after-call.s3.GetObject", lambda parsed, **_: parsed.update(Body=Body(b"cOntent")))
+    hooked(s3, "after-call.s3.GetObject", lambda parsed, **_: parsed.update(Body=body(b"cOntent")))
     for read in (s3.get, lambda key: s3.download(key, tmp_path / "copy")):
         with pytest.raises(UserError, match=r"'file' in the store .* does not match its checksum, 8 times: check"):
             read("file")
