@@ -45,9 +45,11 @@ from botocore.parsers import ResponseParserError
 
 from components.common.errors import UserError
 from components.common.s3_errors import code, explain
+from components.common.s3_runtime import Runtime
 from components.common.store import AT_ONCE, PART, Conflict, Damaged, Entry, Moved, ignore, os_errors
 
 _PART = 8 * 2**20  # bytes
+_PARTS_AT_ONCE = 8
 _PIECE = 2**20  # bytes that a part is read in
 _IN_MEMORY = 256 * 2**20  # bytes of parts that are uploaded at once; a part at least
 _MOST_PARTS = 256  # so that their checksums fit into the 2 KB that S3 gives metadata
@@ -110,8 +112,9 @@ class S3Store:
         with self._errors(""):
             self._client = s3_client()
         self._encryption = encryption()
-        self._parts = ThreadPoolExecutor(AT_ONCE)  # of all transfers together
+        self._parts = ThreadPoolExecutor(_PARTS_AT_ONCE)  # of all transfers together
         self._room = _Room(_IN_MEMORY)
+        self._runtime = Runtime(self._client, self._bucket, self._prefix)
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -157,14 +160,14 @@ class S3Store:
         self, key: str, body: Callable[[], bytes | BinaryIO], facts: dict[str, str], condition: dict[str, str]
     ) -> str:
         """A write whose answer was lost is repeated and may meet itself: then it has won, which its mark tells."""
-        mark = uuid.uuid4().hex
-        request = {**self._at(key), "Metadata": {**facts, "write": mark}, **condition, **self._encryption}
+        metadata = _with_mark(facts)
+        request = {**self._at(key), "Metadata": metadata, **condition, **self._encryption}
         try:
             return _again(lambda: self._client.put_object(Body=body(), **request))["ETag"]
         except ClientError as error:
             if not condition or code(error) not in _LOST | _ABSENT:  # absent: If-Match on an object that is gone
                 raise
-            found = self._marked(key, mark)
+            found = self._marked(key, metadata["write"])
             if not found:
                 raise Conflict(key) from error
             return found
@@ -231,7 +234,9 @@ class S3Store:
             facts = self._facts(size, lambda at, length: os.pread(file.fileno(), length, at)) if size > _PART else None
         with self._errors(key):
             if facts is None:
-                self._put(key, lambda: data, self._checks(data), condition)
+                checks = self._checks(data)
+                if if_absent or not self._runtime.put(key, data, _with_mark(checks), self._encryption):
+                    self._put(key, lambda: data, checks, condition)
             elif if_absent:  # Ceph knows no condition for what is uploaded in parts
                 self._put(key, lambda: path.open("rb"), facts.metadata(), condition)
             else:
@@ -240,8 +245,7 @@ class S3Store:
         moved(size)
 
     def _upload_parts(self, path: Path, key: str, facts: _Facts, moved: Moved) -> None:
-        mark = uuid.uuid4().hex
-        metadata = {**facts.metadata(), "write": mark}
+        metadata = _with_mark(facts.metadata())
         begin = {**self._at(key), "Metadata": metadata, **self._encryption}
         upload = {
             **self._at(key),
@@ -262,7 +266,11 @@ class S3Store:
             sent = _each(self._parts, send, len(facts.crcs))
             _again(lambda: self._client.complete_multipart_upload(MultipartUpload={"Parts": sent}, **upload))
         except BaseException as error:
-            if isinstance(error, ClientError) and code(error) == "NoSuchUpload" and self._marked(key, mark):
+            if (
+                isinstance(error, ClientError)
+                and code(error) == "NoSuchUpload"
+                and self._marked(key, metadata["write"])
+            ):
                 return  # it was completed, and the answer was lost
             with suppress(ClientError, BotoCoreError):
                 self._client.abort_multipart_upload(**upload)
@@ -285,7 +293,7 @@ class S3Store:
 
     def _small(self, key: str) -> bytes | None:
         """The content of an object, None where it is larger than a part."""
-        answer = self._client.get_object(**self._at(key))
+        answer = self._runtime.get(key, _PART) or self._client.get_object(**self._at(key))
         if answer["ContentLength"] > _PART:
             answer["Body"].close()
             return None
@@ -483,6 +491,11 @@ def _whole(answer: dict[str, Any]) -> tuple[bytes, str]:
     return data, answer["ETag"]
 
 
+def _with_mark(metadata: dict[str, str]) -> dict[str, str]:
+    """By which this very write is known again."""
+    return {**metadata, "write": uuid.uuid4().hex}
+
+
 def _is_md5(answer: dict[str, Any]) -> bool:
     """Whether the etag of an object is its MD5: neither sent in parts nor encrypted with a key of KMS."""
     return len(_bare(answer["ETag"])) == 32 and not answer.get("ServerSideEncryption", "").startswith("aws:kms")
@@ -515,7 +528,7 @@ def s3_client() -> Any:
     settings: dict[str, Any] = {
         "connect_timeout": _seconds("AWS_CONNECT_TIMEOUT", 10),
         "read_timeout": _seconds("AWS_READ_TIMEOUT", 60),
-        "max_pool_connections": 2 * AT_ONCE,
+        "max_pool_connections": AT_ONCE + _PARTS_AT_ONCE,
         "user_agent": f"clinadapt/{version('clinadapt')}",  # boto3 builds its own anew for each request
         "s3": {
             "addressing_style": os.environ.get("AWS_S3_ADDRESSING_STYLE", "path" if own else "auto"),

@@ -26,7 +26,7 @@ from urllib.parse import unquote_to_bytes, urlparse
 from components.common.errors import UserError
 from components.common.provenance import MANIFEST
 
-AT_ONCE = 8  # files of a folder, and parts of a file, that are on their way together
+AT_ONCE = 32  # files of a folder that are on their way together
 PART = ".part-"  # begins the names of files that are not whole yet
 
 Moved = Callable[[int], None]  # told how many bytes have arrived since it was told last

@@ -1,7 +1,9 @@
 """Up and down against a RADOS Gateway on this machine: the store beside boto3 in a loop, the AWS CLI and s3fs.
 
-Each contender is a process of its own, so that its peak memory is its own. The AWS CLI takes part where `aws` is on the
-PATH, s3fs where the variable S3FS_PYTHON names a Python that has it (it pins another botocore than ours).
+Each contender is a process of its own, so that its peak memory is its own, and begins with as much memory at hand: a
+virtual machine may have to ask its host for what was freed before. Nothing is deleted between them: ext4 is slow to
+reuse what was just freed. The AWS CLI takes part where `aws` is on the PATH, s3fs where the variable S3FS_PYTHON names
+a Python that has it (it pins another botocore than ours).
 STORE_SPEED_MB is the size of the large file, 1,000 by default; CLINADAPT_ROUNDS (3) rounds begin with another each.
 """
 

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import boto3
-import botocore.auth
+import botocore.crt.auth
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from faulty_proxy import RegionalProxy
@@ -166,7 +166,7 @@ def clock_off_by_an_hour(place: Place) -> str:
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + timedelta(hours=1)
 
-    place.patch.setattr(botocore.auth, "get_current_datetime", lambda: Late.now(UTC))
+    place.patch.setattr(botocore.crt.auth, "get_current_datetime", lambda **_: Late.now(UTC))
     place.patch.setattr(s3_errors, "datetime", Late)
     return place.uri
 

@@ -45,8 +45,9 @@ def body(data: bytes) -> StreamingBody:
 
 
 def hooked(store: Store, event: str, hook: Callable[..., Any]) -> None:
-    """Let `hook` see, or answer, each request of a kind before it is sent."""
+    """Let `hook` see, or answer, each request of a kind before it is sent; boto3 sends them all."""
     assert isinstance(store, S3Store)
+    store._runtime._client = None
     store._client.meta.events.register(event, hook)
 
 

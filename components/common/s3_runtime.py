@@ -1,0 +1,153 @@
+"""Small objects through the AWS Common Runtime (awscrt), whose threads are none of Python's: many requests at once take
+a third of the processor time that boto3 needs. What it cannot do boto3 does, which repeats and explains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+from urllib.parse import SplitResult, quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import boto3
+import botocore.session
+from awscrt.auth import (
+    AwsCredentials,
+    AwsCredentialsProvider,
+    AwsSignedBodyHeaderType,
+    AwsSignedBodyValue,
+    AwsSigningConfig,
+)
+from awscrt.exceptions import AwsCrtError
+from awscrt.http import HttpHeaders, HttpRequest
+from awscrt.io import ClientTlsContext, TlsContextOptions
+from awscrt.s3 import S3Client, S3RequestTlsMode, S3RequestType, S3RetryConfig
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import get_cert_path
+
+_FIRST = 5  # seconds for its first answer: only after half a minute it says that a certificate is not trusted
+_TRUST = 4  # times that it may fail more often than it works before only boto3 is asked
+_META = "x-amz-meta-"
+_ENCRYPTION = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
+
+
+class _Large(Exception):
+    """More than was asked for."""
+
+
+class Runtime:
+    """Objects in a bucket, below a prefix, with the settings of a boto3 client."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self._boto3, self._place = client, {"Bucket": bucket, "Key": prefix + "x"}
+        self._region, self._config = client.meta.region_name, client.meta.config
+        self._worked = self._failed = 0
+
+    @cached_property
+    def _url(self) -> SplitResult:
+        url = urlsplit(self._boto3.generate_presigned_url("get_object", self._place))
+        return url._replace(path=url.path.removesuffix("x"))
+
+    @cached_property
+    def _credentials(self) -> AwsCredentialsProvider:
+        known = boto3.DEFAULT_SESSION.get_credentials()
+
+        def current() -> AwsCredentials:
+            now = known.get_frozen_credentials()
+            return AwsCredentials(now.access_key, now.secret_key, now.token)
+
+        return AwsCredentialsProvider.new_delegate(current)
+
+    @cached_property
+    def _client(self) -> S3Client | None:
+        """None where there are no credentials, a proxy, which it does not know, or certificates that it cannot read."""
+        try:
+            scheme, host = self._url.scheme, self._url.hostname or ""
+            if scheme in getproxies() and not proxy_bypass(host):
+                return None
+            trusted = TlsContextOptions()
+            bundle = botocore.session.get_session().get_config_variable("ca_bundle") or get_cert_path(True)
+            trusted.override_default_trust_store_from_path(None, bundle)
+            tls = ClientTlsContext(trusted).new_connection_options()
+            tls.set_server_name(host)
+            return S3Client(
+                region=self._region,
+                tls_mode=S3RequestTlsMode.ENABLED if scheme == "https" else S3RequestTlsMode.DISABLED,
+                tls_connection_options=tls,
+                signing_config=self._signing(AwsSignedBodyValue.EMPTY_SHA256),
+                retry_config=S3RetryConfig(max_retries=1, backoff_scale_factor_ms=50),
+                connect_timeout_ms=int(1000 * self._config.connect_timeout),
+            )
+        except (AwsCrtError, BotoCoreError, RuntimeError):
+            return None
+
+    def _signing(self, sha256: str) -> AwsSigningConfig:
+        return AwsSigningConfig(
+            service="s3",
+            region=self._region,
+            credentials_provider=self._credentials,
+            signed_body_value=sha256,
+            signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
+            use_double_uri_encode=False,
+            should_normalize_uri_path=False,
+        )
+
+    def get(self, key: str, most: int) -> dict[str, Any] | None:
+        """An object, as boto3 gives it; without its content where that has more than `most` bytes. None: ask boto3."""
+        found: dict[str, str] = {}
+        content = BytesIO()
+
+        def begin(status_code: int, headers: list[tuple[str, str]]) -> None:
+            found.update((name.lower(), value) for name, value in headers)
+            if int(found["content-length"]) > most:
+                raise _Large
+
+        def receive(chunk: bytes, offset: int) -> None:
+            content.seek(offset)
+            content.write(chunk)
+
+        with suppress(_Large):
+            if not self._done("GET", key, {}, on_headers=begin, on_body=receive):
+                return None
+        content.seek(0)
+        return {
+            "Body": content,
+            "ContentLength": int(found["content-length"]),
+            "ETag": found["etag"],
+            "Metadata": {name.removeprefix(_META): found[name] for name in found if name.startswith(_META)},
+            "ServerSideEncryption": found.get(_ENCRYPTION["ServerSideEncryption"], ""),
+        }
+
+    def put(self, key: str, data: bytes, metadata: dict[str, str], encryption: dict[str, str]) -> bool:
+        """Write an object. False: it may not be there, ask boto3."""
+        headers = {"Content-Length": str(len(data))}
+        headers |= {_META + name: value for name, value in metadata.items()}
+        headers |= {_ENCRYPTION[name]: value for name, value in encryption.items()}
+        return self._done("PUT", key, headers, data)
+
+    def _done(self, method: str, key: str, headers: dict[str, str], data: bytes | None = None, **watch: Any) -> bool:
+        if self._client is None or self._failed > self._worked + _TRUST:
+            return False
+        named = [("Host", self._url.netloc), ("User-Agent", self._config.user_agent), *headers.items()]
+        body = None if data is None else BytesIO(data)
+        request = self._client.make_request(
+            type=S3RequestType.DEFAULT,
+            operation_name=f"{method.capitalize()}Object",
+            request=HttpRequest(method, self._url.path + quote(key), HttpHeaders(named), body),
+            signing_config=self._signing(hashlib.sha256(data or b"").hexdigest()),
+            **watch,
+        )
+        try:
+            request.finished_future.result(self._config.read_timeout if self._worked else _FIRST)
+        except (AwsCrtError, TimeoutError):
+            request.cancel()
+            self._failed += 1
+            return False
+        self._worked += 1
+        return True

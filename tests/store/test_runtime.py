@@ -1,0 +1,130 @@
+"""Small objects through the AWS Common Runtime: what is stored is what boto3 stores, and boto3 does what it cannot."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlparse
+
+import boto3
+import pytest
+from s3_support import bucket, forget
+
+from components.common import s3_runtime
+from components.common.errors import UserError
+from components.common.s3 import S3Store
+from components.common.s3_runtime import Runtime
+from components.common.store import Store, download_folder, open_store, upload_folder
+
+NAMES = ["plain", "two words", "a+b=c&d?e#f%20", "Ärzte/人.txt", "deep/er/x~y", "empty"]
+
+
+def the_runtime(store: Store) -> Runtime:
+    assert isinstance(store, S3Store)
+    return store._runtime
+
+
+def worked(store: Store) -> tuple[int, int]:
+    return the_runtime(store)._worked, the_runtime(store)._failed
+
+
+def a_folder(folder: Path) -> Path:
+    for name in NAMES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"" if name == "empty" else os.urandom(1000))
+    return folder
+
+
+def test_names_of_every_kind(s3: Store, tmp_path: Path) -> None:
+    upload_folder(s3, a_folder(tmp_path / "in"), "a b/c")
+    assert s3.list() == sorted(f"a b/c/{name}" for name in NAMES)
+    download_folder(s3, "a b/c", tmp_path / "out")
+    for name in NAMES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
+        assert s3.get(f"a b/c/{name}")[0] == (tmp_path / "in" / name).read_bytes()
+    assert worked(s3) == (2 * len(NAMES), 0)
+
+
+def test_what_is_stored_is_what_boto3_stores(s3: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    s3.upload(tmp_path / "file", "upload")
+    s3.put("put", b"content")
+    heads = []
+    for key in ("upload", "put"):
+        head = boto3.client("s3").head_object(Bucket=s3.uri.split("/")[2], Key=f"prefix/{key}")
+        assert head["Metadata"].pop("write")
+        heads.append([head[name] for name in ("ETag", "ContentLength", "ContentType", "Metadata")])
+    assert heads[0] == heads[1] and worked(s3) == (1, 0)
+
+
+def test_over_tls_with_the_ca_of_the_house(
+    rgw: dict[str, str], rgw_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = f"s3://{bucket()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw["RGW_TLS"])
+    monkeypatch.setenv("AWS_CA_BUNDLE", rgw["RGW_CA"])
+    forget(monkeypatch)
+    store = open_store(uri)
+    upload_folder(store, a_folder(tmp_path / "in"), "x")
+    assert worked(store) == (len(NAMES), 0)
+
+
+def test_a_certificate_that_is_not_trusted(
+    rgw: dict[str, str], rgw_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = f"s3://{bucket()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw["RGW_TLS"])
+    forget(monkeypatch)
+    store = open_store(uri)
+    with pytest.raises(UserError, match="its certificate is not trusted"):
+        store.upload(a_folder(tmp_path / "in") / "plain", "x")
+    assert worked(store)[0] == 0
+
+
+def test_encryption_is_asked_for(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms")
+    monkeypatch.setenv("AWS_SSE_KMS_KEY_ID", "a-key")
+    name = bucket()
+    store = open_store(f"s3://{name}")
+    store.upload(a_folder(tmp_path / "in") / "plain", "small")
+    head = boto3.client("s3").head_object(Bucket=name, Key="small")
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"].rpartition("/")[2]) == ("aws:kms", "a-key")
+    store.download("small", tmp_path / "copy")
+    assert worked(store) == (2, 0)
+
+
+def test_what_is_absent_is_a_key_error(s3: Store, tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        s3.download("nothing", tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["refuses", "is silent"])
+def test_where_it_cannot_reach_the_server_boto3_does_and_soon_alone(
+    s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(s3_runtime, "_FIRST", 0.2)
+    runtime = the_runtime(s3)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if how == "is silent":
+            listener.listen()
+        runtime._url = runtime._url._replace(netloc=f"127.0.0.1:{listener.getsockname()[1]}")
+        for number in range(12):
+            s3.upload(a_folder(tmp_path / "in") / "plain", f"x{number}")
+    assert len(s3.list()) == 12 and worked(s3) == (0, 5)
+
+
+def test_certificates_that_cannot_be_read(s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    assert the_runtime(open_store(s3.uri))._client is None
+
+
+def test_a_proxy_is_left_to_boto3(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = urlparse(os.environ["AWS_ENDPOINT_URL_S3"])
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert the_runtime(open_store(s3.uri))._client is None
+    monkeypatch.setenv("no_proxy", str(server.hostname))
+    assert the_runtime(open_store(s3.uri))._client is not None
