@@ -293,7 +293,9 @@ class S3Store:
 
     def _small(self, key: str) -> bytes | None:
         """The content of an object, None where it is larger than a part."""
-        answer = self._runtime.get(key, _PART) or self._client.get_object(**self._at(key))
+        answer = self._runtime.get(key, _PIECE)
+        if answer is None or _PIECE < answer["ContentLength"] <= _PART:
+            answer = self._client.get_object(**self._at(key))
         if answer["ContentLength"] > _PART:
             answer["Body"].close()
             return None

@@ -4,7 +4,7 @@ Each contender is a process of its own, so that its peak memory is its own, and 
 virtual machine may have to ask its host for what was freed before. Nothing is deleted between them: ext4 is slow to
 reuse what was just freed. The AWS CLI takes part where `aws` is on the PATH, s3fs where the variable S3FS_PYTHON names
 a Python that has it (it pins another botocore than ours).
-STORE_SPEED_MB is the size of the large file, 1,000 by default; CLINADAPT_ROUNDS (3) rounds begin with another each.
+STORE_SPEED_MB is the size of the large file, 1,000 by default; CLINADAPT_ROUNDS (4) rounds begin with another each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from s3_support import bucket, forget, rados_gateway
 
 MB = int(os.environ.get("STORE_SPEED_MB", "1000"))
 FILES = 2000
-ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "4"))
 
 MEASURE = """
 import json, resource, sys, time
@@ -109,15 +109,17 @@ def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
             forget(monkeypatch)
-            those = list(contenders(bucket(), folder, tmp_path / "out"))
+            out = tmp_path / f"out-{number}"
+            for each in ("ours", "boto3", "aws", "s3fs"):
+                (out / each).mkdir(parents=True)
+            those = list(contenders(bucket(), folder, out))
             for contender, python, *ways in those[number % len(those) :] + those[: number % len(those)]:
-                for each in ("ours", "boto3", "aws", "s3fs"):
-                    (tmp_path / "out" / each).mkdir(parents=True)
                 found.setdefault(contender, []).append(tuple(value for code in ways for value in measure(python, code)))
-                copies = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-                assert sorted(path.name for path in copies) == sorted(path.name for path in folder.iterdir())
-                assert all(filecmp.cmp(path, folder / path.name, shallow=False) for path in copies)
-                shutil.rmtree(tmp_path / "out")
+            copies = [path for path in out.rglob("*") if path.is_file()]
+            assert sorted(path.name for path in copies) == sorted(p.name for p in folder.iterdir() for _ in those)
+            assert all(filecmp.cmp(path, folder / path.name, shallow=False) for path in copies)
+    for number in range(ROUNDS):
+        shutil.rmtree(tmp_path / f"out-{number}")
     print(f"\n{what}, {total:,.0f} MB, {ROUNDS} rounds: median (least to most); ours: how many times as fast we are")
     print(f"{'':18}{'up MB/s':>18}{'ours':>20}{'peak MiB':>10}{'down MB/s':>20}{'ours':>20}{'peak MiB':>10}")
     ours = found["clinadapt"]
@@ -132,6 +134,7 @@ def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def measure(python: str, code: str) -> tuple[float, float]:
     """Seconds and peak memory in MiB of some code, in a process of its own."""
+    subprocess.run([python, "-c", "b'1' * (3 << 30)"], check=True)  # memory at hand for whoever comes
     done = subprocess.run([python, "-c", MEASURE.format(code=code)], capture_output=True, text=True, check=True)
     seconds, peak = json.loads(done.stdout)
     return seconds, peak
