@@ -28,7 +28,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -51,7 +51,7 @@ from components.common.store import AT_ONCE, PART, Conflict, Damaged, Entry, Mov
 _PART = 8 * 2**20  # bytes
 _PARTS_AT_ONCE = 8
 _PIECE = 2**20  # bytes that a part is read in
-_IN_MEMORY = 256 * 2**20  # bytes of parts that are uploaded at once; a part at least
+_IN_MEMORY = 256 * 2**20  # bytes of parts that are uploaded at once, a part at least
 _MOST_PARTS = 256  # so that their checksums fit into the 2 KB that S3 gives metadata
 _TURNS = 8
 _ABSENT = {"404", "NoSuchKey"}
@@ -234,8 +234,8 @@ class S3Store:
             facts = self._facts(size, lambda at, length: os.pread(file.fileno(), length, at)) if size > _PART else None
         with self._errors(key):
             if facts is None:
-                checks = self._checks(data)
-                if if_absent or not self._runtime.put(key, data, _with_mark(checks), self._encryption):
+                checks, small = self._checks(data), size <= _PIECE and not if_absent
+                if not (small and self._runtime.put(key, data, _with_mark(checks), self._encryption)):
                     self._put(key, lambda: data, checks, condition)
             elif if_absent:  # Ceph knows no condition for what is uploaded in parts
                 self._put(key, lambda: path.open("rb"), facts.metadata(), condition)
@@ -302,7 +302,8 @@ class S3Store:
         return _whole(answer)[0]
 
     def _download_parts(self, key: str, path: Path, moved: Moved) -> None:
-        """Fetch what a part file beside `path` does not hold yet; give it its name once it is whole and verified."""
+        """Fetch what a part file beside `path` does not hold yet; give it its name once it is whole, and verified where
+        the object says what it holds."""
         head = _again(lambda: self._client.head_object(**self._at(key)))
         size, etag = head["ContentLength"], _bare(head["ETag"])
         facts = _Facts.stored(head["Metadata"], size)
@@ -311,7 +312,12 @@ class S3Store:
         def fetch(number: int) -> None:
             at, end, crc = number * step, min(size, (number + 1) * step), 0
             wanted = {"Range": f"bytes={at}-{end - 1}", "IfMatch": etag}
-            for data in _pieces(self._client.get_object(**self._at(key), **wanted)):
+            answer = self._client.get_object(**self._at(key), **wanted)
+            if answer["ContentLength"] != end - at:
+                raise _Damaged
+            for data in _pieces(answer):
+                if at + len(data) > end:  # the next part may be there already, verified
+                    raise _Damaged
                 partial.write(at, data)
                 at, crc = at + len(data), zlib.crc32(data, crc)
             if at != end or (facts and crc != facts.crcs[number]):
@@ -362,34 +368,45 @@ class _Room:
 
 class _Partial:
     """A file that is not whole yet, and beside it a list of the parts that have arrived. Both stay when the download is
-    cut, and are found again by what names the content. Another that wants the same waits."""
+    cut, and are found again by what names the content. Another that wants the same at once
+    has a file of its own."""
 
     def __init__(self, path: Path, content: str) -> None:
         name = hashlib.sha256(content.encode()).hexdigest()[:16]
         self._path, self._target = path.with_name(f"{PART}{name}-{path.name}"), path
         self._list = path.with_name(f"{PART}{name}-{path.name}.list")
         self._lock = threading.Lock()
+        self._alone = ""  # its name where it shares none
 
     def __enter__(self) -> _Partial:
-        with self._errors():
+        with self._errors(), ExitStack() as undo:
             self._file = self._opened()
+            undo.callback(os.close, self._file)
             if os.fstat(self._file).st_size == 0:  # a list alone is that of a file which has got its name
                 self._list.unlink(missing_ok=True)
-            known = self._list.read_text().splitlines() if self._list.exists() else []
+            known = self._list.read_text(errors="replace").splitlines() if self._list.exists() else []
+            undo.pop_all()
         self.have = {int(line) for line in known if line.isdecimal()}
         return self
 
     def _opened(self) -> int:
-        while True:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file), self._path.stat()):
-                    return file
-            os.close(file)  # who held it has given it its name
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), self._path.stat()):
+                return file
+        except OSError:  # another downloads the same, or this file system knows no locks
+            pass
+        os.close(file)
+        self._alone = f"{PART}{uuid.uuid4().hex[:8]}-{self._target.name}"
+        self._path, self._list = self._path.with_name(self._alone), self._path.with_name(f"{self._alone}.list")
+        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
+        if self._alone:  # nobody would find it again
+            self._path.unlink(missing_ok=True)
+            self._list.unlink(missing_ok=True)
 
     def _errors(self) -> AbstractContextManager[None]:
         return os_errors(f"cannot write {self._target}")
@@ -415,8 +432,9 @@ class _Partial:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
     def drop(self) -> None:
-        self._path.unlink()
-        self._list.unlink(missing_ok=True)
+        with self._errors():
+            self._list.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
 
     def finish(self) -> None:
         with self._errors():

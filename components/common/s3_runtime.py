@@ -14,21 +14,20 @@ from urllib.request import getproxies, proxy_bypass
 import boto3
 import botocore.session
 from awscrt.auth import (
-    AwsCredentials,
     AwsCredentialsProvider,
     AwsSignedBodyHeaderType,
-    AwsSignedBodyValue,
     AwsSigningConfig,
 )
 from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.io import ClientTlsContext, TlsContextOptions
-from awscrt.s3 import S3Client, S3RequestTlsMode, S3RequestType, S3RetryConfig
+from awscrt.s3 import S3Client, S3RequestTlsMode, S3RequestType, S3ResponseError, S3RetryConfig
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
-_FIRST = 5  # seconds for its first answer: only after half a minute it says that a certificate is not trusted
-_TRUST = 4  # times that it may fail more often than it works before only boto3 is asked
+_FIRST_ANSWER = 5  # seconds: it waits half a minute before it says that a certificate is not trusted
+_FAILURES = 5  # in a row, after which only boto3 is asked
+_EXPECTED = {404, 416}  # there is no such object, or it is empty
 _META = "x-amz-meta-"
 _ENCRYPTION = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -40,28 +39,23 @@ class Runtime:
     """Objects in a bucket, below a prefix, with the settings of a boto3 client."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
-        self._boto3, self._place = client, {"Bucket": bucket, "Key": prefix + "x"}
+        self._boto3, self._bucket, self._prefix = client, bucket, prefix
         self._region, self._config = client.meta.region_name, client.meta.config
-        self._worked = self._failed = 0
+        self._session = boto3.DEFAULT_SESSION
+        self._worked, self._failed = False, 0
 
     @cached_property
     def _url(self) -> SplitResult:
-        url = urlsplit(self._boto3.generate_presigned_url("get_object", self._place))
-        return url._replace(path=url.path.removesuffix("x"))
+        if self._config.s3["addressing_style"] == "virtual":
+            place = {"Bucket": self._bucket, "Key": self._prefix + "x"}
+            url = urlsplit(self._boto3.generate_presigned_url("get_object", place))
+            return url._replace(path=url.path.removesuffix("x"), query="")
+        url = urlsplit(self._boto3.meta.endpoint_url)  # a signed one may name a host of no region
+        return url._replace(path=f"{url.path.rstrip('/')}/{quote(f'{self._bucket}/{self._prefix}')}")
 
     @cached_property
-    def _credentials(self) -> AwsCredentialsProvider:
-        known = boto3.DEFAULT_SESSION.get_credentials()
-
-        def current() -> AwsCredentials:
-            now = known.get_frozen_credentials()
-            return AwsCredentials(now.access_key, now.secret_key, now.token)
-
-        return AwsCredentialsProvider.new_delegate(current)
-
-    @cached_property
-    def _client(self) -> S3Client | None:
-        """None where there are no credentials, a proxy, which it does not know, or certificates that it cannot read."""
+    def _crt(self) -> S3Client | None:
+        """None where there is a proxy, which it does not know, or certificates that it cannot read."""
         try:
             scheme, host = self._url.scheme, self._url.hostname or ""
             if scheme in getproxies() and not proxy_bypass(host):
@@ -75,7 +69,6 @@ class Runtime:
                 region=self._region,
                 tls_mode=S3RequestTlsMode.ENABLED if scheme == "https" else S3RequestTlsMode.DISABLED,
                 tls_connection_options=tls,
-                signing_config=self._signing(AwsSignedBodyValue.EMPTY_SHA256),
                 retry_config=S3RetryConfig(max_retries=1, backoff_scale_factor_ms=50),
                 connect_timeout_ms=int(1000 * self._config.connect_timeout),
             )
@@ -83,10 +76,12 @@ class Runtime:
             return None
 
     def _signing(self, sha256: str) -> AwsSigningConfig:
+        known = self._session.get_credentials().get_frozen_credentials()
+        provider = AwsCredentialsProvider.new_static(known.access_key, known.secret_key, known.token)
         return AwsSigningConfig(
             service="s3",
             region=self._region,
-            credentials_provider=self._credentials,
+            credentials_provider=provider,
             signed_body_value=sha256,
             signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
             use_double_uri_encode=False,
@@ -100,19 +95,22 @@ class Runtime:
 
         def begin(status_code: int, headers: list[tuple[str, str]]) -> None:
             found.update((name.lower(), value) for name, value in headers)
+            if status_code == 200:
+                raise ValueError("the server ignores ranges")  # before the whole object comes
 
         def receive(chunk: bytes, offset: int) -> None:
             content.seek(offset)
             content.write(chunk)
 
-        done = self._done("GET", key, {"Range": f"bytes=0-{most - 1}"}, on_headers=begin, on_body=receive)
-        if not done or "content-range" not in found:
-            return None  # an empty object has no such range
+        sent = self._sent("GET", key, {"Range": f"bytes=0-{most - 1}"}, on_headers=begin, on_body=receive)
+        size = found.get("content-range", "").partition("/")[2]
+        if not sent or not size.isdecimal():
+            return None
         content.seek(0)
         return {
             "Body": content,
-            "ContentLength": int(found["content-range"].partition("/")[2]),
-            "ETag": found["etag"],
+            "ContentLength": int(size),
+            "ETag": found.get("etag", ""),
             "Metadata": {name.removeprefix(_META): found[name] for name in found if name.startswith(_META)},
             "ServerSideEncryption": found.get(_ENCRYPTION["ServerSideEncryption"], ""),
         }
@@ -122,25 +120,30 @@ class Runtime:
         headers = {"Content-Length": str(len(data))}
         headers |= {_META + name: value for name, value in metadata.items()}
         headers |= {_ENCRYPTION[name]: value for name, value in encryption.items()}
-        return self._done("PUT", key, headers, data)
+        return self._sent("PUT", key, headers, data)
 
-    def _done(self, method: str, key: str, headers: dict[str, str], data: bytes | None = None, **watch: Any) -> bool:
-        if self._client is None or self._failed > self._worked + _TRUST:
+    def _sent(self, method: str, key: str, headers: dict[str, str], data: bytes | None = None, **watch: Any) -> bool:
+        if self._failed >= _FAILURES or self._crt is None:
             return False
         named = [("Host", self._url.netloc), ("User-Agent", self._config.user_agent), *headers.items()]
         body = None if data is None else BytesIO(data)
-        request = self._client.make_request(
-            type=S3RequestType.DEFAULT,
-            operation_name=f"{method.capitalize()}Object",
-            request=HttpRequest(method, self._url.path + quote(key), HttpHeaders(named), body),
-            signing_config=self._signing(hashlib.sha256(data or b"").hexdigest()),
-            **watch,
-        )
         try:
-            request.finished_future.result(self._config.read_timeout if self._worked else _FIRST)
-        except (AwsCrtError, TimeoutError):
-            request.cancel()
+            request = self._crt.make_request(
+                type=S3RequestType.DEFAULT,
+                operation_name=f"{method.capitalize()}Object",
+                request=HttpRequest(method, self._url.path + quote(key), HttpHeaders(named), body),
+                signing_config=self._signing(hashlib.sha256(data or b"").hexdigest()),
+                **watch,
+            )
+            try:
+                request.finished_future.result(self._config.read_timeout if self._worked else _FIRST_ANSWER)
+            finally:
+                request.cancel()  # without effect on one that is done
+        except S3ResponseError as error:
+            self._failed += error.status_code not in _EXPECTED
+            return False
+        except Exception:  # awscrt has one of Python's own for many of its errors; boto3 meets the same and explains it
             self._failed += 1
             return False
-        self._worked += 1
+        self._worked, self._failed = True, 0
         return True

@@ -47,7 +47,7 @@ def body(data: bytes) -> StreamingBody:
 def hooked(store: Store, event: str, hook: Callable[..., Any]) -> None:
     """Let `hook` see, or answer, each request of a kind before it is sent; boto3 sends them all."""
     assert isinstance(store, S3Store)
-    store._runtime._client = None
+    store._runtime._crt = None
     store._client.meta.events.register(event, hook)
 
 
@@ -136,6 +136,20 @@ def test_two_downloads_of_the_same_to_one_place(s3: Store, tmp_path: Path, small
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(fetch, stores))
     assert not list(tmp_path.glob(f"{PART}*"))
+
+
+def test_an_answer_that_is_too_long_touches_no_other_part(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    data = a_file(tmp_path / "file", 3 * SMALL)
+    s3.upload(tmp_path / "file", "file")
+    answers = count()
+
+    def lengthen(parsed: dict[str, Any], **_: Any) -> None:
+        if "ContentRange" in parsed and next(answers) < 6:
+            parsed["Body"] = body(bytes(2 * SMALL))
+
+    hooked(s3, "after-call.s3.GetObject", lengthen)
+    s3.download("file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
 
 
 def test_parts_in_memory_are_bounded(
