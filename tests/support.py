@@ -182,6 +182,7 @@ TRAINING = {
     "total_parameters": 190_000,
     "precision": "fp32",
     "quantization": "none",
+    "pretraining": None,
     "settings": {"lora": {"r": 4, "alpha": 8}, "length": 512, "seed": 1},
 }
 

@@ -175,6 +175,14 @@ def made_base(source: str, splits_digest: str, settings: dict[str, Any]) -> dict
     return {"source": source, "splits_digest": splits_digest, "settings": settings, "code_version": code_version()}
 
 
+def pretraining(store: Store, base_digest: str) -> dict[str, Any] | None:
+    """The curve and the costs of pretraining, of a base model in the store; None where pretrain did not make it."""
+    with suppress(KeyError, ValueError):
+        found: dict[str, Any] = json.loads(store.get(f"{base_place(base_digest)}/{MANIFEST}")[0])["pretraining"]
+        return found
+    return None
+
+
 def bases_made(store: Store, made_from: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(URI, digest) of the base models in the store that were made of this, by `made_base`."""
     for key in store.list("bases/"):

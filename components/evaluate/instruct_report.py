@@ -91,7 +91,7 @@ def render(facts: Mapping[str, Any]) -> str:
     return template.render(
         facts,
         models=evaluation["models"],
-        figures={"tasks": tasks_figure(evaluation), "training": training_figure(training)},
+        figures=figures(evaluation, training),
         metrics=metrics_table(evaluation),
         explanations=[(metric.title, metric.meaning) for metric in measured(evaluation, METRICS).values()],
         by_task=tasks_table(evaluation),
@@ -103,6 +103,14 @@ def render(facts: Mapping[str, Any]) -> str:
         timings={name: duration(time) for name, time in seconds.items()},
         of_100=of_100,
     )
+
+
+def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
+    """The charts by name; that of pretraining where the run began with it."""
+    made = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
+    if training["pretraining"]:
+        made["pretraining"] = training_figure(training["pretraining"], "pretraining")
+    return made
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:

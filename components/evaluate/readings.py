@@ -47,11 +47,11 @@ def comparison(evaluation: Mapping[str, Any], pair: Mapping[str, Any], metric: M
     return [f"{a} against {b}", metric.title, cell, p, reading]
 
 
-def training_figure(training: Mapping[str, Any]) -> Markup:
+def training_figure(training: Mapping[str, Any], name: str = "training") -> Markup:
     """Loss and learning rate over the steps."""
     return html.svg(
-        "training",
-        "Training and validation loss, learning rate",
+        name,
+        f"{name.capitalize()} and validation loss, learning rate",
         f"{len(training['curve'])} points; the weights of step {training['best_step']} were kept.",
         (html.WIDTH, 340),
         lambda figure: html.draw_training(figure, training["curve"], training["best_step"]),

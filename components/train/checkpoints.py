@@ -1,7 +1,8 @@
 """A training in the store: its state, saved while it goes on and found again, and what it came to.
 
 checkpoints/<key>/step-N/...    a checkpoint
-trained/<key>/...               the folder that the training wrote; its checkpoints go when it is there
+trained/<key>/<digest>/...      the folder that the training wrote; its checkpoints go when it is there. Two that end at
+                                the same moment have one each
 
 Each exists once its manifest.json is there, which is written last. The key is a digest of what decides the training:
 the same training finds its own, another one never does. So a pod that is lost before its outputs are uploaded loses
@@ -144,28 +145,34 @@ class Checkpoints:
         """What this very training came to before, downloaded to `output`: the content of its training.json; None where
         it has not been done, or what is there is damaged or no longer usable. Then that is removed.
         """
-        if not find_folder(self._store, self._trained, output, "train"):
-            return None
-        facts: dict[str, Any] = read_json(output / "training.json")
-        if not usable(facts):
+        for place in self._results():
+            if not find_folder(self._store, place, output, "train"):
+                continue
+            facts: dict[str, Any] = read_json(output / "training.json")
+            if usable(facts):
+                self._delete_all()  # of one that was killed between its result and this
+                by = f"by {facts['processes']} process{'es'[: 2 * (facts['processes'] > 1)]}"
+                say("train", f"this very training is done already, {by}: taken from {self._store.uri}/{place}")
+                return facts
             shutil.rmtree(output, ignore_errors=True)
-            delete_folder(self._store, self._trained)
-            return None
-        self._delete_all()  # of one that was killed between its result and this
-        by = f"by {facts['processes']} process{'es'[: 2 * (facts['processes'] > 1)]}"
-        say("train", f"this very training is done already, {by}: taken from {self._store.uri}/{self._trained}")
-        return facts
+            delete_folder(self._store, place)
+        return None
 
     def finish(self, output: Path) -> None:
         """Keep the sealed folder that was trained, and remove the checkpoints. Where the store refuses, it is told:
         `output` is there, which matters more."""
         try:
-            if not self._store.exists(f"{self._trained}/{MANIFEST}"):
-                upload_folder(self._store, output, self._trained)
+            if not self._results():
+                upload_folder(self._store, output, f"{self._trained}/{read_json(output / MANIFEST)['digest'][7:23]}")
         except UserError as error:
             say("train", f"what was trained could not be kept in {self._trained}: {error}")
         else:
             self._delete_all()
+
+    def _results(self) -> list[str]:
+        """Where the whole folders are that this training came to."""
+        keys = self._store.list(f"{self._trained}/")
+        return [key.removesuffix(f"/{MANIFEST}") for key in keys if key.endswith(f"/{MANIFEST}")]
 
     def _steps(self) -> dict[int, list[str]]:
         """Step -> names of the files that are there."""

@@ -15,6 +15,7 @@ from components.common.devices import device, resolve_precision
 from components.common.instruct_recipe import Instruct
 from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
 from components.common.recipe import Precision, decisive
+from components.common.registry import pretraining
 from components.common.steps import say
 from components.common.store import Store
 from components.common.template import load_tokenizer
@@ -72,6 +73,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
         "quantization": settings.quantization,
         "total_parameters": base.parameters(),
         "settings": decisive(settings),
+        "pretraining": pretraining(store, base.digest) if store else None,
     }
     if first_process():
         card = _card(settings, base.digest, precision, tables["train"])

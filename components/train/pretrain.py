@@ -37,6 +37,8 @@ from components.train.causal import (
 from components.train.checkpoints import Checkpoints, decides
 from components.train.packing import pack_documents
 
+_TOLD = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
+
 
 def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any]:
     """Train on the notes of the side `train`; put the base model that comes of it, a Hugging Face folder in
@@ -86,7 +88,8 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
         "settings": made_from["settings"],
     }
     if first_process():
-        digest = _publish(model, tokenizer, base_model, store, made_from, data)
+        told = made_from | {"pretraining": {name: facts[name] for name in _TOLD}}
+        digest = _publish(model, tokenizer, base_model, store, told, data)
         facts |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / "training.json", facts)
@@ -161,21 +164,21 @@ def _save(model: Any, base_model: str, folder: Path) -> None:
 
 
 def _publish(
-    model: Any, tokenizer: Any, base_model: str, store: Store, made_from: dict[str, Any], data: dict[str, Any]
+    model: Any, tokenizer: Any, base_model: str, store: Store, told: dict[str, Any], data: dict[str, Any]
 ) -> str:
     """Put a base model into the store by its content; return its digest, which base_model.describe finds too.
 
     Args:
         model, tokenizer, base_model, store: what goes where, and what it was made of.
-        made_from: as made_base says it.
+        told: what the manifest says of how it was made: what made_base does, and its pretraining.
         data: manifest of the splits.
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-base-") as name:
         folder = Path(name)
         _save(model, base_model, folder)
         tokenizer.save_pretrained(folder)
-        inputs = {"splits": data["digest"], "base_model": made_from["source"]}
-        digest = str(write_manifest(folder, made_from, "pretrain", inputs, [data])["digest"])
+        inputs = {"splits": data["digest"], "base_model": told["source"]}
+        digest = str(write_manifest(folder, told, "pretrain", inputs, [data])["digest"])
         if not store.exists(f"{base_place(digest)}/{MANIFEST}"):
             for path in sorted(folder.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
                 with suppress(Conflict):  # the same training elsewhere was faster, with the same bytes

@@ -154,6 +154,16 @@ def test_it_says_what_a_clinician_asks() -> None:
     assert "3 dropped: the answer is empty; 1 dropped: the note is too long." in words
 
 
+def test_it_shows_how_the_base_model_was_pretrained() -> None:
+    given = facts()
+    plain = render(given)
+    before = {name: TRAINING[name] for name in ("curve", "best_step", "seconds")}
+    given["training"] = TRAINING | {"pretraining": before | {"useful_tokens": 54_321, "trainable_parameters": 190_000}}
+    page = render(given)
+    assert "Pretraining and validation loss" in page and "190,000 parameters, 54,321 tokens an" in page
+    assert "Pretraining" not in plain and "How was its base model trained?" not in plain
+
+
 def test_without_unanswerable_instructions_or_examples_it_says_so() -> None:
     given = facts()
     for entry in given["evaluation"]["models"].values():

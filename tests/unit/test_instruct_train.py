@@ -205,6 +205,7 @@ def test_recomputed_activations_give_the_same_adapter(
     trained: Path, instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
     facts = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, checkpoint_activations="always"))
+    assert facts["pretraining"] is None
     assert adapter_bytes(tmp_path) == adapter_bytes(trained)
     assert facts["curve"] == read_json(trained / "training.json")["curve"]
 
@@ -225,6 +226,9 @@ def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_split
     held = [torch.tensor(row["input_ids"])[None, :256] for row in column if row["side"] == "validation"]
     with torch.no_grad():
         assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in held) / len(held) < losses[0]
+    adapted = instruct.run(instruct_splits, tmp_path / "adapter", settings(fetch(facts["uri"]), epochs=1), store)
+    told = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
+    assert adapted["pretraining"] == {name: facts[name] for name in told}
     assert pretrain.run(instruct_splits, tmp_path / "taken", how, BUILTIN_LLAMA, store) == facts
     moved = open_store(Path(shutil.copytree(tmp_path / "store", tmp_path / "moved")).as_uri())
     assert pretrain.run(instruct_splits, tmp_path / "there", how, BUILTIN_LLAMA, moved)["uri"].startswith(moved.uri)

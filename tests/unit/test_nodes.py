@@ -59,7 +59,7 @@ def folder_of(uri: str) -> Path:
 
 def trained(task: NodesTask) -> Path:
     """Where the one result is."""
-    (path,) = folder_of(task.store).glob(f"trained/*/{MANIFEST}")
+    (path,) = folder_of(task.store).glob(f"trained/*/*/{MANIFEST}")
     return path.parent
 
 

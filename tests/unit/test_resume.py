@@ -372,7 +372,24 @@ def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
     (key,) = [key for key in one.store.list("trained/") if key.endswith(f"/{file}")]
     damage(one.folder / "store" / key, how)
     one.finish("again")
-    assert one.bytes("again") == one.bytes() and one.store.exists(key)
+    assert one.bytes("again") == one.bytes() and not one.store.exists(key)
+    assert sum(key.endswith(f"/{MANIFEST}") for key in one.store.list("trained/")) == 1
+
+
+def test_two_that_end_at_the_same_moment_have_a_folder_each(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = training("plain", epochs=1)
+    one.finish()
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "_results", lambda checkpoints: [])  # as each saw it before the other was done
+        one.finish("again")
+    first, second = (key for key in one.store.list("trained/") if key.endswith(f"/{MANIFEST}"))
+    assert incomplete(one.store) == []
+    damage(one.folder / "store" / first, "cut")
+    monkeypatch.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
+    one.finish("third")
+    assert one.bytes("third") == one.bytes() and one.store.exists(second) and not one.store.exists(first)
 
 
 def test_only_safetensors_and_json(training: Callable[..., Training]) -> None:
