@@ -35,14 +35,14 @@ SPLITS = ("train", "validation", "test")
 
 Item = TypeVar("Item")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
+_BLANK = re.compile(r"[^\S\n ]")  # but the one of which most of a text's are
 
 
 def clean(text: str) -> str:
     """Unicode NFC, no control characters, no blanks at line ends, at most one empty line in a row."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _CONTROL.sub(" ", text)
-    text = re.sub(r"[^\S\n]+", " ", text)
-    return re.sub(r" ?\n ?", "\n", re.sub(r"(\s*\n){3,}", "\n\n", text)).strip()
+    text = re.sub("  +", " ", _BLANK.sub(" ", _CONTROL.sub(" ", text)))
+    return re.sub("\n\n\n+", "\n\n", text.replace(" \n", "\n").replace("\n ", "\n")).strip()
 
 
 def write_table(table: pa.Table, path: Path) -> None:
