@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,11 @@ WriteProfile = Callable[..., Path]
 def quiet_environment() -> dict[str, str]:
     """This process's environment without the settings of a user of Clinadapt."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CLINADAPT_")}
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """What a benchmark has measured several times: median (least-most)."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
 def shingles(normal: str) -> set[bytes]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from support import SYNTHESIS
+from support import SYNTHESIS, spread
 
 from components.common.dataset import open_tables, read_rows
 from components.common.provenance import write_manifest
@@ -109,7 +109,7 @@ def test_against_the_notebook(tmp_path: Path, base: str) -> None:
         ratios.append(speeds[0] / speeds[1])
         print(f"\nours {speeds[0]:.0f} rows/s, {ours['gib']:.2f} GiB; notebook {speeds[1]:.0f} rows/s, "
               f"{theirs['gib']:.2f} GiB; {ratios[-1]:.2f}x", end="")  # fmt: skip
-    print(f"\nratio: median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+    print(f"\nratio: {spread(ratios, '.2f')}")
     assert statistics.median(ratios) > 1
 
 
@@ -128,7 +128,7 @@ def test_data_that_grew(tmp_path: Path, base: str) -> None:
         assert again["digest"] == fresh["digest"]
         ratios.append(fresh["seconds"] / again["seconds"])
         print(f"\nfrom nothing {fresh['seconds']:.1f} s, with what was there {again['seconds']:.1f} s", end="")
-    print(f"\nratio: median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+    print(f"\nratio: {spread(ratios, '.2f')}")
     assert statistics.median(ratios) > 1
 
 

@@ -61,10 +61,6 @@ def test_instruct_speed(base, tmp_path, triples, floors):
         for key in ("seconds", "processor_seconds"):
             columns.append([other[key] / own[key] for other, own in zip(found, runs["ours"], strict=True)])
         ratios[way] = statistics.median(columns[-1])
-        print(f"{way:9}", *(f"{_spread(column):24}" for column in columns))
+        print(f"{way:9}", *(f"{support.spread(column, '.4g'):24}" for column in columns))
     for way, floor in floors.items():
         assert ratios[way] >= floor
-
-
-def _spread(values):
-    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"

@@ -6,12 +6,12 @@ CLINADAPT_NOTES=notes.csv runs it on your notes (profile cpu-minilm) instead of 
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from importlib.resources import files
 
 import yaml
+from support import spread
 
 from components.common.devices import resolve_precision
 
@@ -34,12 +34,13 @@ def test_quantization(tmp_path):
             path.write_text(yaml.safe_dump(profile))
             results[way].append(_run(path, notes, tmp_path / f"{way}-{round_number}"))
     print(
-        "\nway    accuracy          own label set     validation loss   peak GiB          train seconds     time / fp32"
+        "\nway    accuracy              own label set         validation loss       peak GiB              train seconds"
+        "         time / fp32"
     )
     for way, runs in results.items():
         columns = [[run[key] for run in runs] for key in ("accuracy", "own", "loss", "gib", "seconds")]
         ratios = [run["seconds"] / base["seconds"] for run, base in zip(runs, results["fp32"], strict=True)]
-        print(f"{way:6}", *(f"{_spread(column):17}" for column in [*columns, ratios]))
+        print(f"{way:6}", *(f"{spread(column, '.3g'):21}" for column in [*columns, ratios]))
     assert all(run["accuracy"] > 0 for runs in results.values() for run in runs)
 
 
@@ -62,8 +63,3 @@ def _run(profile, notes, folder):
         "gib": record["peak_memory_bytes"] / 2**30,
         "seconds": record["seconds"],
     }
-
-
-def _spread(values):
-    middle = f"{statistics.mean(values):.3f}"
-    return middle if len(values) == 1 else f"{middle} +- {statistics.stdev(values):.3f}"

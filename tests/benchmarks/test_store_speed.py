@@ -13,7 +13,6 @@ import filecmp
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from s3_support import bucket, forget, rados_gateway
+from support import spread
 
 MB = int(os.environ.get("STORE_SPEED_MB", "1000"))
 FILES = 2000
@@ -128,7 +128,7 @@ def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for way in (0, 2):
             speeds, peaks = [total / each[way] for each in rounds], [each[way + 1] for each in rounds]
             ratios = [theirs[way] / mine[way] for mine, theirs in zip(ours, rounds, strict=True)]
-            print(f"{_spread(speeds, 0):>18}{_spread(ratios, 2):>20}{max(peaks):10.0f}", end="")
+            print(f"{spread(speeds, '.0f'):>18}{spread(ratios, '.2f'):>20}{max(peaks):10.0f}", end="")
         print()
 
 
@@ -138,7 +138,3 @@ def measure(python: str, code: str) -> tuple[float, float]:
     done = subprocess.run([python, "-c", MEASURE.format(code=code)], capture_output=True, text=True, check=True)
     seconds, peak = json.loads(done.stdout)
     return seconds, peak
-
-
-def _spread(values: list[float], digits: int) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
