@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.common.errors import UserError
-from components.common.provenance import MANIFEST, list_files, read_json
+from components.common.provenance import MANIFEST, list_files, read_json, sha256_json
 from components.common.steps import say
 from components.common.store import Damaged, Store, delete_folder, download_folder, upload_folder
 
@@ -40,8 +40,9 @@ def find_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(Damaged, KeyError, OSError, ValueError, TypeError):  # gone meanwhile, or a manifest that is none
         download_folder(store, prefix, folder)
-        found, sealed = list_files(folder), read_json(folder / MANIFEST)["files"]
-        if {name: found.get(name) for name in sealed} == sealed:
+        found, manifest = list_files(folder), read_json(folder / MANIFEST)
+        sealed = manifest["files"]
+        if {name: found.get(name) for name in sealed} == sealed and manifest["digest"] == sha256_json(sealed):
             return True
     shutil.rmtree(folder, ignore_errors=True)
     say(step, f"{prefix} is damaged: it is removed, and made again")

@@ -175,11 +175,14 @@ def made_base(source: str, splits_digest: str, settings: dict[str, Any]) -> dict
     return {"source": source, "splits_digest": splits_digest, "settings": settings, "code_version": code_version()}
 
 
+PRETRAINING = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
+
+
 def pretraining(store: Store, base_digest: str) -> dict[str, Any] | None:
     """The curve and the costs of pretraining, of a base model in the store; None where pretrain did not make it."""
-    with suppress(KeyError, ValueError):
-        found: dict[str, Any] = json.loads(store.get(f"{base_place(base_digest)}/{MANIFEST}")[0])["pretraining"]
-        return found
+    with suppress(KeyError, ValueError, TypeError):  # nothing there, or no manifest of ours
+        told = json.loads(store.get(f"{base_place(base_digest)}/{MANIFEST}")[0])["pretraining"]
+        return {name: told[name] for name in PRETRAINING}
     return None
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import math
 import os
 import random
 import struct
@@ -86,8 +87,11 @@ class _Facts:
         """Those of an object that this module wrote. Raises _Damaged when they are not those of `size` bytes."""
         if not metadata.keys() >= {"write", "crc32", "part"}:
             return None
-        packed, part = base64.b64decode(metadata["crc32"]), int(metadata["part"])
-        if len(packed) != 4 * -(-size // part):
+        try:
+            packed, part = base64.b64decode(metadata["crc32"]), int(metadata["part"])
+        except ValueError as error:
+            raise _Damaged from error
+        if part < 1 or len(packed) != 4 * -(-size // part):
             raise _Damaged
         return cls(part, list(struct.unpack(f">{len(packed) // 4}I", packed)))
 
@@ -312,10 +316,7 @@ class S3Store:
         def fetch(number: int) -> None:
             at, end, crc = number * step, min(size, (number + 1) * step), 0
             wanted = {"Range": f"bytes={at}-{end - 1}", "IfMatch": etag}
-            answer = self._client.get_object(**self._at(key), **wanted)
-            if answer["ContentLength"] != end - at:
-                raise _Damaged
-            for data in _pieces(answer):
+            for data in _pieces(self._client.get_object(**self._at(key), **wanted)):
                 if at + len(data) > end:  # the next part may be there already, verified
                     raise _Damaged
                 partial.write(at, data)
@@ -335,9 +336,10 @@ class S3Store:
             try:
                 _each(self._parts, keep, -(-size // step))
             except ClientError as error:
+                if code(error) in _LOST | _ABSENT:  # another content has come meanwhile, or none is there any more
+                    partial.drop()
                 if code(error) not in _LOST:
                     raise
-                partial.drop()  # another content has come meanwhile
                 raise _Damaged from error
             if facts is None and _is_md5(head) and partial.md5() != etag:
                 partial.drop()
@@ -368,15 +370,13 @@ class _Room:
 
 class _Partial:
     """A file that is not whole yet, and beside it a list of the parts that have arrived. Both stay when the download is
-    cut, and are found again by what names the content. Another that wants the same at once
-    has a file of its own."""
+    cut, and are found again by what names the content. Another that wants the same waits."""
 
     def __init__(self, path: Path, content: str) -> None:
         name = hashlib.sha256(content.encode()).hexdigest()[:16]
         self._path, self._target = path.with_name(f"{PART}{name}-{path.name}"), path
         self._list = path.with_name(f"{PART}{name}-{path.name}.list")
         self._lock = threading.Lock()
-        self._alone = ""  # its name where it shares none
 
     def __enter__(self) -> _Partial:
         with self._errors(), ExitStack() as undo:
@@ -390,23 +390,18 @@ class _Partial:
         return self
 
     def _opened(self) -> int:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file), self._path.stat()):
-                return file
-        except OSError:  # another downloads the same, or this file system knows no locks
-            pass
-        os.close(file)
-        self._alone = f"{PART}{uuid.uuid4().hex[:8]}-{self._target.name}"
-        self._path, self._list = self._path.with_name(self._alone), self._path.with_name(f"{self._alone}.list")
-        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        while True:
+            with ExitStack() as undo:
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+                undo.callback(os.close, file)
+                fcntl.flock(file, fcntl.LOCK_EX)
+                with suppress(FileNotFoundError):  # who held it has given it its name
+                    if os.path.samestat(os.fstat(file), self._path.stat()):
+                        undo.pop_all()
+                        return file
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
-        if self._alone:  # nobody would find it again
-            self._path.unlink(missing_ok=True)
-            self._list.unlink(missing_ok=True)
 
     def _errors(self) -> AbstractContextManager[None]:
         return os_errors(f"cannot write {self._target}")
@@ -566,7 +561,7 @@ def s3_client() -> Any:
 
 
 def _seconds(name: str, default: float) -> float:
-    try:
-        return float(os.environ.get(name, default))
-    except ValueError as error:
-        raise UserError(f"{name} is '{os.environ[name]}': give seconds") from error
+    with suppress(ValueError):
+        if 0 < (seconds := float(os.environ.get(name, default))) < math.inf:
+            return seconds
+    raise UserError(f"{name} is '{os.environ[name]}': give seconds")

@@ -162,8 +162,9 @@ class Checkpoints:
         """Keep the sealed folder that was trained, and remove the checkpoints. Where the store refuses, it is told:
         `output` is there, which matters more."""
         try:
-            if not self._results():
-                upload_folder(self._store, output, f"{self._trained}/{read_json(output / MANIFEST)['digest'][7:23]}")
+            place = f"{self._trained}/{read_json(output / MANIFEST)['digest'][7:23]}"
+            if not self._store.exists(f"{place}/{MANIFEST}"):
+                upload_folder(self._store, output, place)
         except UserError as error:
             say("train", f"what was trained could not be kept in {self._trained}: {error}")
         else:

@@ -54,6 +54,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     if checkpoints and processes() == 1 and (done := checkpoints.result(output)):
         _seal(splits, output, base)
         return done
+    before = pretraining(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
     packs = {side: pack_examples(table, settings.length) for side, table in tables.items()}
     if first_process():
@@ -73,7 +74,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
         "quantization": settings.quantization,
         "total_parameters": base.parameters(),
         "settings": decisive(settings),
-        "pretraining": pretraining(store, base.digest) if store else None,
+        "pretraining": before,
     }
     if first_process():
         card = _card(settings, base.digest, precision, tables["train"])

@@ -20,7 +20,7 @@ from components.common.instruct_recipe import BUILTIN_LLAMA, Llama, Pretrain
 from components.common.merged import merge_causal
 from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
 from components.common.recipe import decisive
-from components.common.registry import base_place, made_base
+from components.common.registry import PRETRAINING, base_place, made_base
 from components.common.steps import say
 from components.common.store import Conflict, Store
 from components.common.template import load_tokenizer
@@ -36,8 +36,6 @@ from components.train.causal import (
 )
 from components.train.checkpoints import Checkpoints, decides
 from components.train.packing import pack_documents
-
-_TOLD = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
 
 
 def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
         "settings": made_from["settings"],
     }
     if first_process():
-        told = made_from | {"pretraining": {name: facts[name] for name in _TOLD}}
+        told = made_from | {"pretraining": {name: facts[name] for name in PRETRAINING}}
         digest = _publish(model, tokenizer, base_model, store, told, data)
         facts |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
         output.mkdir(parents=True, exist_ok=True)

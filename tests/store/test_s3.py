@@ -22,7 +22,7 @@ from s3_support import a_store, bucket, forget
 from components.common import s3 as module
 from components.common.errors import UserError
 from components.common.s3 import S3Store
-from components.common.store import PART, Conflict, Store, download_folder, open_store
+from components.common.store import PART, Conflict, Damaged, Store, download_folder, open_store
 from components.preflight.checks import check_store
 
 SMALL = 5 * 2**20  # the smallest part that S3 takes
@@ -150,6 +150,39 @@ def test_an_answer_that_is_too_long_touches_no_other_part(s3: Store, tmp_path: P
     hooked(s3, "after-call.s3.GetObject", lengthen)
     s3.download("file", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_answers_that_do_not_say_how_long_they_are(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    data = a_file(tmp_path / "file", 3 * SMALL)
+    s3.upload(tmp_path / "file", "file")
+
+    def forget_length(parsed: dict[str, Any], **_: Any) -> None:
+        if "ContentRange" in parsed:
+            del parsed["ContentLength"]
+
+    hooked(s3, "after-call.s3.GetObject", forget_length)
+    s3.download("file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_a_download_of_what_goes_meanwhile_leaves_nothing(s3: Store, tmp_path: Path, small_parts: None) -> None:
+    a_file(tmp_path / "file", 3 * SMALL)
+    s3.upload(tmp_path / "file", "file")
+    (tmp_path / "to").mkdir()
+    hooked(s3, "after-call.s3.HeadObject", lambda **_: s3.delete("file"))
+    with pytest.raises(KeyError):
+        s3.download("file", tmp_path / "to" / "copy")
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "told", [{"crc32": "abc", "part": "1"}, {"crc32": "", "part": "0"}, {"crc32": "", "part": "x"}]
+)
+def test_what_an_object_says_of_itself_and_cannot_be_is_damage(s3: Store, told: dict[str, str]) -> None:
+    place = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/x"}
+    boto3.client("s3").put_object(**place, Body=b"x", Metadata={"write": "x", **told})
+    with pytest.raises(Damaged):
+        s3.get("x")
 
 
 def test_parts_in_memory_are_bounded(
@@ -380,6 +413,7 @@ REFUSALS = {
     "no profile": ({"AWS_PROFILE": "none"}, "", "AWS_PROFILE names no profile"),
     "no CA file": ({"AWS_ENDPOINT_URL_S3": "https://127.0.0.1:9", "AWS_CA_BUNDLE": "/none.pem"}, "", "AWS_CA_BUNDLE"),
     "no seconds": ({"AWS_READ_TIMEOUT": "soon"}, "", "AWS_READ_TIMEOUT is 'soon': give seconds"),
+    "no end": ({"AWS_CONNECT_TIMEOUT": "inf"}, "", "AWS_CONNECT_TIMEOUT is 'inf': give seconds"),
     "unknown encryption": ({"AWS_SERVER_SIDE_ENCRYPTION": "rot13"}, "", "set it to AES256 or aws:kms"),
 }
 

@@ -12,7 +12,7 @@ from components.common import registry
 from components.common.errors import UserError
 from components.common.instruct_recipe import BUILTIN_LLAMA
 from components.common.provenance import MANIFEST, code_version, name_run, sha256_json, write_json, write_manifest
-from components.common.registry import base_place, champion, made_base, promote
+from components.common.registry import base_place, champion, made_base, pretraining, promote
 from components.common.seal import seal
 from components.common.store import Store, open_store, upload_folder
 from components.publish.lookup import run, run_keys
@@ -149,3 +149,11 @@ def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, s
     assert looked_up(store, splits, **stages)["decision"] == "known"
     longer = stages | {"pretrain": pretrain | {"epochs": 2}}
     assert looked_up(store, splits, **longer)["decision"] == "new"
+
+
+@pytest.mark.parametrize("told", ["", "[]", "{}", '{"pretraining": 5}', '{"pretraining": {"curve": []}}'])
+def test_a_base_model_that_does_not_tell_how_it_was_pretrained(tmp_path: Path, told: str) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    assert pretraining(store, sha256_json(0)) is None
+    store.put(f"{base_place(sha256_json(0))}/{MANIFEST}", told.encode())
+    assert pretraining(store, sha256_json(0)) is None

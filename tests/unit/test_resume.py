@@ -179,7 +179,8 @@ def test_a_broken_checkpoint_falls_back(
 def damage(path: Path, how: str) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "empty": b"", "gone": b""}[how])
+    bare = b'{"files": {}, "digest": "sha256:0"}'
+    path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "empty": b"", "gone": b"", "bare": bare}[how])
     if how == "gone":
         path.unlink()
 
@@ -362,7 +363,7 @@ def test_what_is_trained_is_not_trained_again(
 @pytest.mark.parametrize(
     ("file", "how"),
     [("adapter_model.safetensors", "flipped"), ("adapter_model.safetensors", "gone"), (MANIFEST, "cut"),
-     (MANIFEST, "empty")],
+     (MANIFEST, "empty"), (MANIFEST, "bare")],
 )  # fmt: skip
 def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
     training: Callable[..., Training], file: str, how: str
