@@ -379,29 +379,17 @@ class _Partial:
         self._lock = threading.Lock()
 
     def __enter__(self) -> _Partial:
-        with self._errors(), ExitStack() as undo:
-            self._file = self._opened()
-            undo.callback(os.close, self._file)
+        with self._errors(), ExitStack() as stack:
+            self._file = stack.enter_context(_held(self._path))
             if os.fstat(self._file).st_size == 0:  # a list alone is that of a file which has got its name
                 self._list.unlink(missing_ok=True)
             known = self._list.read_text(errors="replace").splitlines() if self._list.exists() else []
-            undo.pop_all()
+            self._stack = stack.pop_all()
         self.have = {int(line) for line in known if line.isdecimal()}
         return self
 
-    def _opened(self) -> int:
-        while True:
-            with ExitStack() as undo:
-                file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-                undo.callback(os.close, file)
-                fcntl.flock(file, fcntl.LOCK_EX)
-                with suppress(FileNotFoundError):  # who held it has given it its name
-                    if os.path.samestat(os.fstat(file), self._path.stat()):
-                        undo.pop_all()
-                        return file
-
     def __exit__(self, *_: object) -> None:
-        os.close(self._file)
+        self._stack.close()
 
     def _errors(self) -> AbstractContextManager[None]:
         return os_errors(f"cannot write {self._target}")
@@ -435,6 +423,23 @@ class _Partial:
         with self._errors():
             self._list.unlink(missing_ok=True)
             self._path.replace(self._target)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[int]:
+    """The descriptor of a file, made where there is none, that nobody else has meanwhile: who finds it held waits."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            there = False
+            with suppress(FileNotFoundError):  # who held it has given it its name
+                there = os.path.samestat(os.fstat(file), path.stat())
+            if there:
+                yield file
+                return
+        finally:
+            os.close(file)
 
 
 def _each(pool: ThreadPoolExecutor, work: Callable[[int], T], count: int) -> list[T]:
