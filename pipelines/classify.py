@@ -5,16 +5,17 @@ from typing import get_args
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
-from components.common.recipe import Profile, Quantization
+from clinadapt.config.base import Quantization
+from clinadapt.config.classify import Profile
+from clinadapt.kubernetes.cluster import Cluster
 from components.download.component import download
 from components.evaluate.component import evaluate_classifier
 from components.format.component import format_notes
 from components.preflight.component import preflight
 from components.publish.component import summarise
 from components.train.component import train_classifier
-from pipelines.cluster import Cluster
-from pipelines.ending import gate_and_publish, something_new
-from pipelines.place import Place, add_choices, config
+from pipelines.placement import Place, add_choices, config
+from pipelines.shared_steps import gate_and_publish, something_new
 
 CHOICES = {"quantization": get_args(Quantization)}  # drop-downs on the run form
 

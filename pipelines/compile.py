@@ -6,11 +6,11 @@ from pathlib import Path
 from kfp import compiler
 from kfp.dsl.graph_component import GraphComponent
 
-from components.common.instruct_recipe import InstructProfile
-from components.common.recipe import Profile
+from clinadapt.config.classify import Profile
+from clinadapt.config.instruct import InstructProfile
+from clinadapt.config.profile import AnyProfile
+from clinadapt.kubernetes.cluster import Cluster
 from pipelines import classify, instruct
-from pipelines.cluster import Cluster
-from pipelines.profile import AnyProfile
 
 
 def build(profile: AnyProfile, cluster: Cluster | None = None) -> GraphComponent:

@@ -6,8 +6,9 @@ from typing import get_args
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
-from components.common.instruct_recipe import InstructProfile, Teacher
-from components.common.recipe import Quantization
+from clinadapt.config.base import Quantization
+from clinadapt.config.instruct import InstructProfile, Teacher
+from clinadapt.kubernetes.cluster import Cluster
 from components.download.component import download_instructions
 from components.evaluate.component import evaluate_instruct
 from components.format.component import format_instructions
@@ -15,9 +16,8 @@ from components.preflight.component import preflight_instruct
 from components.publish.component import summarise
 from components.synthesize.component import synthesize
 from components.train.component import prefer, pretrain, train_instruct
-from pipelines.cluster import Cluster
-from pipelines.ending import gate_and_publish, something_new
-from pipelines.place import Place, add_choices, config
+from pipelines.placement import Place, add_choices, config
+from pipelines.shared_steps import gate_and_publish, something_new
 
 CHOICES = {"teacher": get_args(Teacher), "quantization": get_args(Quantization)}  # drop-downs on the run form
 

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from components.common.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, UserError
-from components.common.recipe import ProfileBase
-from pipelines.cluster import Cluster
-from pipelines.profile import AnyProfile
-from pipelines.remote import Refused, Remote
+from clinadapt.config.base import ProfileBase
+from clinadapt.config.profile import AnyProfile
+from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, UserError
+from clinadapt.kubernetes.cluster import Cluster
+from pipelines.kfp_api import Refused, Remote
 
 EXPERIMENT = "clinadapt"
 # Of both recipes, in the order of their pipelines

@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def notes_csv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write `rows` built-in notes as a CSV in the layout of MTSamples."""
-    from components.download.builtin import generate
+    from clinadapt.data.builtin_cases import generate
 
     folder, number = tmp_path_factory.mktemp("notes"), count()
 
@@ -62,7 +62,7 @@ def notes_csv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def built_in_texts() -> list[str]:
     """The texts of 600 built-in rows."""
-    from components.download.builtin import generate
+    from clinadapt.data.builtin_cases import generate
 
     return [row["transcription"] for row in generate(600, 7)]
 
@@ -79,8 +79,8 @@ def mtsamples() -> list[dict[str, str]]:
 @pytest.fixture(scope="session")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 built-in rows as download and format leave them."""
-    from components.common.recipe import Notes, Split
-    from components.download.notes import run as download
+    from clinadapt.config.classify import Notes, Split
+    from components.download.classify import run as download
     from components.format.classify import run as format_notes
 
     folder = tmp_path_factory.mktemp("splits")

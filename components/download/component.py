@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -21,9 +21,9 @@ def download(
     """Read a source into one validated Parquet dataset. Digest and code version make the cache follow them."""
     from pathlib import Path
 
-    from components.common.recipe import Notes
-    from components.common.steps import say, step
-    from components.download.notes import run
+    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.config.classify import Notes
+    from components.download.classify import run
 
     form = {
         "text_column": text_column,
@@ -53,9 +53,9 @@ def download_instructions(
     follow them."""
     from pathlib import Path
 
-    from components.common.instruct_recipe import Examples, Source
-    from components.common.steps import say, step
-    from components.common.store import open_store
+    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.config.instruct import Examples, Source
+    from clinadapt.storage import open_store
     from components.download.instruct import run
 
     with step("download", store) as facts:

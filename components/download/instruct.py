@@ -13,15 +13,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.common.dataset import TableWriter, new_folder, open_tables, read_batches, read_rows
-from components.common.errors import UserError
-from components.common.instruct_recipe import Examples, Source
-from components.common.provenance import MANIFEST, read_json, write_manifest
-from components.common.readers import column_names
-from components.common.sources import files, shown, together
-from components.common.store import Store
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.config.instruct import Examples, Source
+from clinadapt.data.readers import column_names
+from clinadapt.data.sources import files, shown, together
+from clinadapt.data.tables import TableWriter, new_folder, open_tables, read_batches, read_rows
+from clinadapt.errors import UserError
+from clinadapt.storage.object_store import Store
 from components.download.layouts import SCHEMAS, table_of
-from components.download.parts import QUARANTINE, ROWS, part
+from components.download.source_cache import QUARANTINE, ROWS, part
 
 
 def run(sources: list[Source], output: Path, settings: Examples, store: Store | None = None) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.common.instruct_recipe import Examples, Kind, Source
-from components.common.readers import Row
-from components.common.triples import PREFERENCES, TASKS, TEXTS, TRIPLES
-from components.download.usable import Unusable, usable_text
+from clinadapt.config.instruct import Examples, Kind, Source
+from clinadapt.data.readers import Row
+from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
+from components.download.validation import Unusable, usable_text
 
 SCHEMAS: dict[str, pa.Schema] = {"texts": TEXTS, "triples": TRIPLES, "preferences": PREFERENCES}
 Values = tuple[Any, ...]  # of a row of a table, after its origin

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from components.common.adapter import downloaded
-from components.common.errors import UserError
+from clinadapt.errors import UserError
+from clinadapt.registry.adapters import downloaded
 
 Loaded = TypeVar("Loaded")
 

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.common.adapter import Card
-from components.common.calibration import temperature
-from components.common.classifier import Classifier, Prepared
-from components.common.dataset import SPLITS, label_counts, read_split, write_table
-from components.common.errors import UserError
-from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
-from components.common.steps import say
-from components.common.store import open_store
+from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import say
+from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
+from clinadapt.errors import UserError
+from clinadapt.models.adapter_card import Card
+from clinadapt.models.calibration import temperature
+from clinadapt.models.classifier import Classifier, Prepared
+from clinadapt.storage import open_store
+from components.evaluate.answer_cache import Kept
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.champion import Champion
-from components.evaluate.kept import Kept
 from components.evaluate.metrics import CONFIDENCE, Held, compare, measure, probabilities, roc
 
 TITLES = {

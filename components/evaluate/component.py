@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -22,7 +22,7 @@ def evaluate_classifier(
     """Score base, adapter, champion and baselines on the same held-out notes. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.steps import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log_metrics, say, step
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
 
@@ -59,8 +59,8 @@ def evaluate_instruct(
     """Ask base, adapter and champion the same held-out instructions. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.instruct_recipe import Evaluation
-    from components.common.steps import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.config.instruct import Evaluation
     from components.evaluate.champion import Champion
     from components.evaluate.instruct import run
 
@@ -92,7 +92,7 @@ def gate(
     import shutil
     from pathlib import Path
 
-    from components.common.steps import say, step
+    from clinadapt.artifacts.step_record import say, step
     from components.evaluate.verdict import run
 
     with step("gate", store) as facts:

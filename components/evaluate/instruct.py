@@ -16,25 +16,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.common.adapter import InstructCard
-from components.common.chat_client import ChatClient
-from components.common.dataset import write_table
-from components.common.devices import forget
-from components.common.errors import UserError
-from components.common.facts import unsupported
-from components.common.generator import Answer, Generator
-from components.common.instruct_recipe import Evaluation
-from components.common.proof import PROVEN, digest
-from components.common.provenance import MANIFEST, read_json, sha256_json, write_json, write_manifest
-from components.common.steps import say
-from components.common.store import Store, open_store
-from components.common.template import Question
-from components.common.triples import EXAMPLES
+from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import say
+from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.config.instruct import Evaluation
+from clinadapt.data.schemas.instruct import EXAMPLES
+from clinadapt.data.tables import write_table
+from clinadapt.errors import UserError
+from clinadapt.llm_client import ChatClient
+from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.chat_template import Question
+from clinadapt.models.devices import forget
+from clinadapt.models.generator import Answer, Generator
+from clinadapt.models.reproducibility import PROVEN, digest
+from clinadapt.storage import open_store
+from clinadapt.storage.object_store import Store
+from components.evaluate.answer_cache import Kept
 from components.evaluate.champion import Champion
 from components.evaluate.judge import judge
-from components.evaluate.kept import Kept
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
-from components.evaluate.texts import matches, refuses, rouge_l, token_f1
+from components.evaluate.text_metrics import matches, refuses, rouge_l, token_f1
 
 TITLES = {"after": "Adapter", "before": "Base model", "champion": "Champion"}
 METRICS = (

@@ -8,21 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.common.adapter import AdapterCard, recipe_of
-from components.common.instruct_recipe import InstructGate
-from components.common.provenance import (
-    MANIFEST,
-    code_version,
-    read_json,
-    run_key,
-    sha256_json,
-    write_json,
-    write_manifest,
-)
-from components.common.recipe import Gate
-from components.common.steps import RUN
-from components.common.store import open_store
-from components.evaluate import gate, instruct_gate, instruct_report, report
+from clinadapt.artifacts.code_version import code_version, run_key
+from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import RUN
+from clinadapt.config.classify import Gate
+from clinadapt.config.instruct import InstructGate
+from clinadapt.models.adapter_card import AdapterCard, recipe_of
+from clinadapt.storage import open_store
+from components.evaluate.gate import classify as gate
+from components.evaluate.gate import instruct as instruct_gate
+from components.evaluate.report import classify as report
+from components.evaluate.report import instruct as instruct_report
 
 
 class _Recipe(NamedTuple):

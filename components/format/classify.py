@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.common.dataset import NOTES, SPLIT, SPLITS, write_table
-from components.common.errors import UserError
-from components.common.provenance import MANIFEST, read_json, write_manifest
-from components.common.recipe import Split
-from components.format.duplicates import clusters, near_duplicates, normal_form
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.config.classify import Split
+from clinadapt.data.duplicates import clusters, near_duplicates, normal_form
+from clinadapt.data.schemas.classify import NOTES, SPLIT
+from clinadapt.data.tables import SPLITS, write_table
+from clinadapt.errors import UserError
 
 HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the notes of a label; the rest is train
 LEAST = 10  # notes of a label: two are test and one is validation

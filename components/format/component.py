@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -17,8 +17,8 @@ def format_notes(
     """Deduplicate, cluster and split labelled notes. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.recipe import Split
-    from components.common.steps import say, step
+    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.config.classify import Split
     from components.format.classify import run
 
     with step("format", store) as facts:
@@ -53,9 +53,9 @@ def format_instructions(
     """Split triples by cluster of notes and write them as tokens. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.instruct_recipe import Examples
-    from components.common.steps import say, step
-    from components.common.store import open_store
+    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.config.instruct import Examples
+    from clinadapt.storage import open_store
     from components.format.instruct import run
 
     with step("format", store) as facts:

@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from components.common.base_model import fetch_tokenizer
-from components.common.dataset import SPLITS, TableWriter, batched, new_folder, open_tables, read_rows
-from components.common.errors import UserError
-from components.common.instruct_recipe import BUILTIN_LLAMA, Examples
-from components.common.provenance import MANIFEST, read_json, write_manifest
-from components.common.steps import say
-from components.common.store import Store
-from components.common.template import Question, Template, load_tokenizer
-from components.common.triples import CORPUS, EXAMPLES, PREFERENCES, PREFERRED, TRIPLES
-from components.format.sides import Sides, assign, shared_clusters
-from components.format.tokens import KeptTokens, pieces
-from components.format.vocabulary import train_tokenizer
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.instruct import BUILTIN_LLAMA, Examples
+from clinadapt.data.schemas.instruct import CORPUS, EXAMPLES, PREFERENCES, PREFERRED, TRIPLES
+from clinadapt.data.splits import Sides, assign, shared_clusters
+from clinadapt.data.tables import SPLITS, TableWriter, batched, new_folder, open_tables, read_rows
+from clinadapt.errors import UserError
+from clinadapt.models.base_model import fetch_tokenizer
+from clinadapt.models.chat_template import Question, Template, load_tokenizer
+from clinadapt.storage.object_store import Store
+from components.format.token_cache import KeptTokens, pieces
+from components.format.tokenizer_training import train_tokenizer
 
 BATCH = 512  # rows that are tokenised together
 PROMPT_SHARE = 0.25  # of the length, at least, is left for note and instruction

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -13,41 +12,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
-from components.common.base_model import BaseModel, describe, hub_folder
-from components.common.errors import UserError
-from components.common.memory import weights_on_disk
-from components.common.provenance import code_version
-from components.common.recipe import ADAPTER_NAME, Lora, Quantization, Resources, Train, decisive
-from components.common.registry import champion
-from components.common.sources import digest as source_digest
-from components.common.steps import say
-from components.common.store import Conflict, Store, file_path, open_store
-from components.common.targets import adapted_layers
-from components.preflight.memory import estimate, method
+from clinadapt.artifacts.code_version import code_version
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.base import ADAPTER_NAME, Lora, Quantization
+from clinadapt.errors import UserError
+from clinadapt.models.base_model import BaseModel, hub_folder
+from clinadapt.models.lora_targets import adapted_layers
+from clinadapt.models.memory.available import on_cluster
+from clinadapt.models.memory.instruct import weights_on_disk
+from clinadapt.registry.champion import champion
+from clinadapt.storage import open_store
+from clinadapt.storage.local_files import file_path
+from clinadapt.storage.object_store import Conflict, Store
 
 _ROOM = 2**30  # bytes that a run needs beside the base model, of scratch space and of a store in a folder
-
-
-def run(source: str, store_uri: str, adapter_name: str, train: Train, resources: Resources) -> dict[str, str]:
-    """Check everything that can be checked before work begins.
-
-    Returns:
-        dataset_digest, base_digest, version and etag of today's champion (empty where there is none), code_version, and
-        the settings of training as JSON.
-
-    Raises:
-        UserError: the first check that fails.
-    """
-    store = checked_store(store_uri, adapter_name)
-    data = source_digest(source)
-    say("preflight", f"data source found, {data[:26]}")
-    base = describe(train.base_model)
-    check_base(base, train.lora, train.quantization)
-    check_disk(base)
-    check_memory(base, train, resources)
-    return found(store, adapter_name, data, base, {"train": decisive(train)})
 
 
 def checked_store(store_uri: str, adapter_name: str) -> Store:
@@ -139,33 +117,3 @@ def check_room(folder: Path, otherwise: str) -> None:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def check_memory(base: BaseModel, train: Train, resources: Resources) -> None:
-    """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
-    device, have = capacity(resources)
-    need = estimate(base, train, labels=10, device=device)["methods"][method(train.quantization)]["total"]
-    say("preflight", f"training needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB")
-    if need > have:
-        raise UserError(
-            f"training needs about {need / 2**30:.1f} GiB and there are {have / 2**30:.1f}: "
-            "lower batch_size, train_windows or windows.length, or use nf4"
-        )
-
-
-def capacity(resources: Resources) -> tuple[str, float]:
-    """The device that trains, and its bytes of memory: without a GPU, on a cluster what the train step is given, for
-    this step has less; elsewhere what the machine has."""
-    if resources.gpu:
-        return "cuda", resources.gpu_memory_gib * 2**30
-    return "cpu", float(parse_quantity(resources.memory)) if on_cluster() else machine_memory()
-
-
-def on_cluster() -> bool:
-    """Whether this is a pod."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ
-
-
-def machine_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

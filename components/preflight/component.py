@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -32,9 +32,10 @@ def preflight(
     """Check settings, store, data, base model and memory; name data, base model and today's champion."""
     from collections import namedtuple
 
-    from components.common.recipe import Resources, Train
-    from components.common.steps import step
-    from components.preflight.checks import run
+    from clinadapt.artifacts.step_record import step
+    from clinadapt.config.base import Resources
+    from clinadapt.config.classify import Train
+    from components.preflight.classify import run
 
     form = {
         "base_model": base_model,
@@ -77,9 +78,9 @@ def preflight_instruct(
     """The same for the instruct recipe, which may ask a teacher; `pretrain` and `preference` may be empty."""
     from collections import namedtuple
 
-    from components.common.instruct_recipe import Instruct, Preference, Pretrain, Source, Synthesis
-    from components.common.recipe import Resources
-    from components.common.steps import step
+    from clinadapt.artifacts.step_record import step
+    from clinadapt.config.base import Resources
+    from clinadapt.config.instruct import Instruct, Preference, Pretrain, Source, Synthesis
     from components.preflight.instruct import run
 
     form = {

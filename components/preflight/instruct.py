@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from components.common import memory
-from components.common.base_model import BaseModel
-from components.common.chat_client import ChatClient
-from components.common.errors import UserError
-from components.common.instruct_recipe import Instruct, Preference, Pretrain, Source, Synthesis
-from components.common.provenance import sha256_json
-from components.common.recipe import Resources, decisive
-from components.common.sources import digest as source_digest
-from components.common.steps import say
-from components.preflight.checks import capacity, check_base, check_disk, checked_store, found
+from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.base import Resources, decisive
+from clinadapt.config.instruct import Instruct, Preference, Pretrain, Source, Synthesis
+from clinadapt.data.sources import digest as source_digest
+from clinadapt.errors import UserError
+from clinadapt.llm_client import ChatClient
+from clinadapt.models.base_model import BaseModel
+from clinadapt.models.memory import instruct as memory
+from clinadapt.models.memory.available import capacity
+from components.preflight.checks import check_base, check_disk, checked_store, found
 
 
 def run(

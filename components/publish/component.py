@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -10,7 +10,7 @@ def lookup(splits: dsl.Input[dsl.Dataset], settings: str, base_digest: str, adap
     """`known` where the registry has what this run would make, else `new`."""
     from pathlib import Path
 
-    from components.common.steps import say, step
+    from clinadapt.artifacts.step_record import say, step
     from components.publish.lookup import run
 
     with step("lookup", store) as facts:
@@ -31,8 +31,8 @@ def publish(
     """Publish the adapter as an immutable version and make it the champion; return its URI."""
     from pathlib import Path
 
-    from components.common.steps import step
-    from components.publish.version import run
+    from clinadapt.artifacts.step_record import step
+    from components.publish.publish_version import run
 
     with step("publish", store) as facts:
         facts |= run(
@@ -46,8 +46,8 @@ def summarise(store: str, status: dsl.PipelineTaskFinalStatus, summary: dsl.Outp
     """Write one summary of the run, whatever happened: runs/<run>/summary.json and Markdown for the UI."""
     from pathlib import Path
 
-    from components.common.steps import step
-    from components.publish.summary import run
+    from clinadapt.artifacts.run_summary import run
+    from clinadapt.artifacts.step_record import step
 
     with step("summarise", store):
         Path(summary.path).write_text(run(store, status.state), encoding="utf-8")

@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.common.instruct_recipe import BUILTIN_LLAMA
-from components.common.provenance import MANIFEST, code_version, name_run, read_json
-from components.common.registry import bases_made, champion, has_answered, made_base, read_facts
-from components.common.store import Store, open_store
+from clinadapt.artifacts.code_version import code_version, name_run
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.config.instruct import BUILTIN_LLAMA
+from clinadapt.registry.champion import champion, has_answered
+from clinadapt.registry.pretrained_bases import bases_made, made_base
+from clinadapt.registry.versions import read_facts
+from clinadapt.storage import open_store
+from clinadapt.storage.object_store import Store
 
 
 def run(splits: Path, settings: str, base_digest: str, store_uri: str, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from components.common.adapter import AdapterCard, InstructCard
+from clinadapt.models.adapter_card import AdapterCard, InstructCard
 
 
 def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any], data: dict[str, Any]) -> ModelCard:
@@ -39,7 +39,7 @@ def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any],
             for name, entry in metrics.items()
         ],
     )
-    template = files("components.publish") / ("instruct_card.md.j2" if instruct else "model_card.md.j2")
+    template = files("components.publish") / ("instruct_card.md.j2" if instruct else "classify_card.md.j2")
     return ModelCard.from_template(
         header,
         template_str=template.read_text(encoding="utf-8"),

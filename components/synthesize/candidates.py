@@ -9,10 +9,13 @@ from functools import cache, cached_property
 from itertools import pairwise
 from random import Random
 
-from components.common.facts import Mention, date_mentions, drug_mentions, unsupported
-from components.synthesize import abbreviations
-from components.synthesize.abbreviations import Use
-from components.synthesize.sections import Section, flat, known, parse, sentences, words
+from clinadapt.clinical import abbreviations
+from clinadapt.clinical.abbreviations import Use
+from clinadapt.clinical.dates import date_mentions
+from clinadapt.clinical.drugs import drug_mentions
+from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.sections import Section, flat, known, parse, sentences, words
 from components.synthesize.teacher import Triple
 
 NER, ABBREVIATION, RELATION, TEMPORAL, COREFERENCE, PARAPHRASING, SUMMARIZATION, ANSWERING = (

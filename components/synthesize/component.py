@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -18,10 +18,10 @@ def synthesize(
     """Make notes of case reports and instructions of notes. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.instruct_recipe import Synthesis
-    from components.common.steps import say, step
-    from components.common.store import open_store
-    from components.synthesize.make import run
+    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.config.instruct import Synthesis
+    from clinadapt.storage import open_store
+    from components.synthesize.instruct import run
 
     with step("synthesize", store) as facts:
         settings = Synthesis.model_validate({**synthesis, "teacher": teacher, "seed": seed})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from components.common.chat_client import Reply
-from components.common.facts import unsupported
+from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.llm_client import Reply
 
 # AI alone is aortic insufficiency or an aromatase inhibitor in a note
 _AI = re.compile(

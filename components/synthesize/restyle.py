@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from random import Random
 
-from components.common.facts import drug_mentions
-from components.synthesize import abbreviations
-from components.synthesize.sections import known, parse, sentences
+from clinadapt.clinical import abbreviations
+from clinadapt.clinical.drugs import drug_mentions
+from clinadapt.clinical.sections import known, parse, sentences
 
 LAYOUTS = (("\n\n", ": "), ("\n", ": "), ("\n\n", ":\n"), ("\n", ":\n"), (" ", ": "))  # between sections, after headers
 # Where the sentences of a report without headers belong, by their first words or what they speak of, in this order

@@ -7,10 +7,10 @@ from collections import defaultdict
 from pathlib import Path
 from random import Random
 
-from components.common.instruct_recipe import COLUMNS, Synthesis
-from components.common.readers import read_rows
-from components.common.triples import TASKS
-from components.synthesize.rules import Rules
+from clinadapt.config.instruct import COLUMNS, Synthesis
+from clinadapt.data.readers import read_rows
+from clinadapt.data.schemas.instruct import TASKS
+from components.synthesize.rules_teacher import Rules
 from components.synthesize.teacher import Text, Triple
 
 

@@ -23,14 +23,18 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from components.common.devices import device
-from components.common.errors import UserError
-from components.common.instruct_recipe import Optimisation
-from components.common.kept import find_folder
-from components.common.provenance import MANIFEST, code_version, libraries, list_files, read_json, sha256_json
-from components.common.recipe import Precision, Train, decisive
-from components.common.steps import say
-from components.common.store import Conflict, Damaged, Store, delete_folder, download_folder, upload_folder
+from clinadapt.artifacts.artifact_cache import find_folder
+from clinadapt.artifacts.code_version import code_version, libraries
+from clinadapt.artifacts.hashing import read_json, sha256_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.base import Precision, decisive
+from clinadapt.config.classify import Train
+from clinadapt.config.instruct import Optimisation
+from clinadapt.errors import UserError
+from clinadapt.models.devices import device
+from clinadapt.storage.object_store import Conflict, Damaged, Store
+from clinadapt.storage.transfer import delete_folder, download_folder, upload_folder
 
 _KEPT = 2
 

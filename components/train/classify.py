@@ -12,31 +12,25 @@ import torch
 from peft import TaskType
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from components.common.adapter import Card
-from components.common.base_model import describe, fetch
-from components.common.calibration import temperature
-from components.common.classifier import (
-    Prepared,
-    load_base,
-    load_tokenizer,
-    pad_batch,
-    pool,
-    predict_logits,
-    prepare,
-)
-from components.common.dataset import label_counts, read_split
-from components.common.devices import device, resolve_precision
-from components.common.label_sets import find_sets, label_logits, set_targets
-from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
-from components.common.recipe import Pooling, Precision, Train, decisive
-from components.common.steps import say
-from components.common.store import Store
-from components.train.arguments import VALIDATED, arguments
+from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.base import Precision, decisive
+from clinadapt.config.classify import Pooling, Train
+from clinadapt.data.tables import label_counts, read_split
+from clinadapt.models.adapter_card import Card
+from clinadapt.models.base_model import describe, fetch
+from clinadapt.models.calibration import temperature
+from clinadapt.models.classifier import Prepared, load_base, load_tokenizer, pad_batch, pool, predict_logits, prepare
+from clinadapt.models.devices import device, resolve_precision
+from clinadapt.models.label_sets import find_sets, label_logits, set_targets
+from clinadapt.storage.object_store import Store
 from components.train.checkpoints import Checkpoints, decides
+from components.train.early_stopping import Patient, check_finite
+from components.train.linear_probe import Probe, note_states, out_of_fold, soft_cross_entropy
 from components.train.lora import put_on, save_adapter, train_in_fp32
-from components.train.patient import Patient, check_finite
-from components.train.probe import Probe, note_states, out_of_fold, soft_cross_entropy
 from components.train.progress import Progress, costs
+from components.train.training_arguments import VALIDATED, arguments
 
 MOVED = 0.5  # of the way from the linear probe to the trained weights is gone (Wortsman et al. 2022, arXiv:2109.01903)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.common.image import IMAGE
+from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -26,9 +26,9 @@ def train_classifier(
     """Train a LoRA adapter with a classification head. Digest and code version make the cache follow them."""
     from pathlib import Path
 
-    from components.common.recipe import Train
-    from components.common.steps import log_metrics, say, step
-    from components.common.store import open_store
+    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.config.classify import Train
+    from clinadapt.storage import open_store
     from components.train.classify import run
     from components.train.progress import check_gpu, told
 
@@ -66,12 +66,12 @@ def pretrain(
     from collections import namedtuple
     from pathlib import Path
 
-    from components.common.instruct_recipe import Pretrain
-    from components.common.steps import say, step
-    from components.common.store import open_store
+    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.config.instruct import Pretrain
+    from clinadapt.storage import open_store
+    from components.train.distributed import train_together
     from components.train.pretrain import run
     from components.train.progress import check_gpu, gpus, told
-    from components.train.together import train_together
 
     with step("pretrain", store) as facts:
         check_gpu()
@@ -107,12 +107,12 @@ def train_instruct(
     """Train a LoRA adapter on the answers to instructions. Digest and code version make the cache follow them."""
     from pathlib import Path
 
-    from components.common.instruct_recipe import Instruct
-    from components.common.steps import log_metrics, say, step
-    from components.common.store import open_store
+    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.config.instruct import Instruct
+    from clinadapt.storage import open_store
+    from components.train.distributed import train_together
     from components.train.instruct import run
     from components.train.progress import check_gpu, gpus, told
-    from components.train.together import train_together
 
     form = {
         "base_model": base_model,
@@ -151,10 +151,10 @@ def prefer(
     """Train an adapter on from preference pairs. The cache follows the code version."""
     from pathlib import Path
 
-    from components.common.instruct_recipe import Preference
-    from components.common.steps import log_metrics, say, step
-    from components.common.store import open_store
-    from components.train.prefer import run
+    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.config.instruct import Preference
+    from clinadapt.storage import open_store
+    from components.train.dpo import run
     from components.train.progress import check_gpu
 
     with step("prefer", store) as facts:

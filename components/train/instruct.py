@@ -8,18 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.common.adapter import InstructCard
-from components.common.base_model import BaseModel, describe
-from components.common.causal import load_causal
-from components.common.devices import device, resolve_precision
-from components.common.instruct_recipe import Instruct
-from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
-from components.common.recipe import Precision, decisive
-from components.common.registry import pretraining
-from components.common.steps import say
-from components.common.store import Store
-from components.common.template import load_tokenizer
-from components.train.causal import (
+from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.base import Precision, decisive
+from clinadapt.config.instruct import Instruct
+from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.base_model import BaseModel, describe
+from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.chat_template import load_tokenizer
+from clinadapt.models.devices import device, resolve_precision
+from clinadapt.registry.pretrained_bases import pretraining
+from clinadapt.storage.object_store import Store
+from components.train.causal_trainer import (
     TOKENIZER,
     CausalTrainer,
     add_lora,

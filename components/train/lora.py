@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 
-from components.common.recipe import Lora
-from components.common.targets import check_targets
+from clinadapt.config.base import Lora
+from clinadapt.models.lora_targets import check_targets
 
 
 def put_on(model: Any, lora: Lora, task: TaskType) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from components.common.errors import UserError
+from clinadapt.errors import UserError
 
 Batch = dict[str, torch.Tensor]
 

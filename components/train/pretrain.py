@@ -12,19 +12,20 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
-from components.common.base_model import BaseModel, describe, fetch
-from components.common.causal import load_causal
-from components.common.devices import device, resolve_precision
-from components.common.errors import UserError
-from components.common.instruct_recipe import BUILTIN_LLAMA, Llama, Pretrain
-from components.common.merged import merge_causal
-from components.common.provenance import MANIFEST, read_json, write_json, write_manifest
-from components.common.recipe import decisive
-from components.common.registry import PRETRAINING, base_place, made_base
-from components.common.steps import say
-from components.common.store import Conflict, Store
-from components.common.template import load_tokenizer
-from components.train.causal import (
+from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import say
+from clinadapt.config.base import decisive
+from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretrain
+from clinadapt.errors import UserError
+from clinadapt.models.base_model import BaseModel, describe, fetch
+from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.chat_template import load_tokenizer
+from clinadapt.models.devices import device, resolve_precision
+from clinadapt.models.merging import merge_causal
+from clinadapt.registry.pretrained_bases import PRETRAINING, base_place, made_base
+from clinadapt.storage.object_store import Conflict, Store
+from components.train.causal_trainer import (
     TOKENIZER,
     CausalTrainer,
     add_lora,

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from components.common.devices import device
-from components.common.errors import UserError
-from components.common.steps import say
-from components.train.resumable import Resumable
+from clinadapt.artifacts.step_record import say
+from clinadapt.errors import UserError
+from clinadapt.models.devices import device
+from components.train.resumable_trainer import Resumable
 
 
 def check_gpu() -> None:

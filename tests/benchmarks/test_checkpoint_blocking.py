@@ -11,11 +11,12 @@ import uuid
 
 import numpy as np
 
-from components.common.recipe import Lora, Train, Windows
-from components.common.store import open_store
+from clinadapt.config.base import Lora
+from clinadapt.config.classify import Train, Windows
+from clinadapt.storage import open_store
 from components.train.checkpoints import Checkpoints
 from components.train.classify import run
-from components.train.resumable import Resumable
+from components.train.resumable_trainer import Resumable
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 

@@ -16,11 +16,11 @@ import pytest
 from safetensors.numpy import save_file
 from support import SYNTHESIS, spread
 
-from components.common.dataset import open_tables, read_rows
-from components.common.provenance import write_manifest
-from components.common.triples import PREFERENCES, TASKS, TEXTS, TRIPLES
-from components.download.builtin import generate
-from components.format.vocabulary import train_tokenizer
+from clinadapt.artifacts.manifest import write_manifest
+from clinadapt.data.builtin_cases import generate
+from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
+from clinadapt.data.tables import open_tables, read_rows
+from components.format.tokenizer_training import train_tokenizer
 
 ROWS = int(os.environ.get("CLINADAPT_BENCH_ROWS", 158_114))
 SUBSET, TIMES = 4000, 5
@@ -28,8 +28,8 @@ NOTE, ANSWER = 320, 40  # words: about 400 MB in all
 LENGTH = 1024
 
 OURS = """
-from components.common.instruct_recipe import Examples
-from components.common.store import open_store
+from clinadapt.config.instruct import Examples
+from clinadapt.storage import open_store
 from components.format.instruct import run
 manifest = run(triples, output, Examples(length=LENGTH), base, 0, False, open_store(store))
 rows = sum(manifest["task_mix"][name].get(task, 0) for name in manifest["task_mix"] for task in manifest["tasks"])
@@ -37,8 +37,8 @@ report |= {key: manifest[key] for key in ("clusters", "largest_cluster", "droppe
 """
 NOTEBOOK = """
 from datasets import Dataset
-from components.common.template import Question, Template, load_tokenizer
-from components.common.base_model import fetch
+from clinadapt.models.chat_template import Question, Template, load_tokenizer
+from clinadapt.models.base_model import fetch
 tokenizer = load_tokenizer(fetch(base))
 tokenizer.pad_token = tokenizer.eos_token
 template = Template(tokenizer)

@@ -11,11 +11,11 @@ import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import support
 import torch
+from support import ROOT
 from transformers import LlamaConfig, LlamaForCausalLM
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "5"))
@@ -46,7 +46,7 @@ def test_instruct_speed(base, tmp_path, triples, floors):
     runs = {way: [] for way in ("ours", "trl", "notebook")}
     for _ in range(ROUNDS):
         for way, found in runs.items():
-            script = Path(__file__).with_name("instruct_speed.py")
+            script = ROOT / "tests/helpers/instruct_speed.py"
             command = [sys.executable, str(script), way, str(splits), base.as_uri()]
             done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=support.ROOT,
                                   env=os.environ | {"PYTHONPATH": str(support.ROOT)})  # fmt: skip

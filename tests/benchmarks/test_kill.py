@@ -16,9 +16,10 @@ from collections import Counter
 
 from support import incomplete, train_in_process
 
-from components.common.provenance import MANIFEST, list_files
-from components.common.recipe import Lora, Train, Windows
-from components.common.store import open_store
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.config.base import Lora
+from clinadapt.config.classify import Train, Windows
+from clinadapt.storage import open_store
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "50"))
 KILLS = 3

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.common.adapter import download_adapter
-from components.common.classifier import Classifier, Prepared
-from components.common.dataset import label_counts, read_split
+from clinadapt.data.tables import label_counts, read_split
+from clinadapt.models.classifier import Classifier, Prepared
+from clinadapt.registry.adapters import download_adapter
 from components.evaluate.metrics import Held, compare
 
 POLICIES = {

@@ -16,13 +16,13 @@ import torch
 from bitsandbytes.optim import AdamW32bit
 from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig
 
-from components.common.base_model import describe
-from components.common.causal import load_causal
-from components.common.devices import autocast, resolve_precision
-from components.common.instruct_recipe import Instruct
-from components.common.memory import CONTEXT, estimate, method
-from components.common.recipe import Lora
-from components.train.causal import Loss, add_lora
+from clinadapt.config.base import Lora
+from clinadapt.config.instruct import Instruct
+from clinadapt.models.base_model import describe
+from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.devices import autocast, resolve_precision
+from clinadapt.models.memory.instruct import CONTEXT, estimate, method
+from components.train.causal_trainer import Loss, add_lora
 from components.train.packing import Piece, collate, lay_out
 
 MODELS = {

@@ -13,7 +13,7 @@ from importlib.resources import files
 import yaml
 from support import spread
 
-from components.common.devices import resolve_precision
+from clinadapt.models.devices import resolve_precision
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 WAYS = {"fp32": ("fp32", "none"), "nf4": ("auto", "nf4")}
@@ -48,7 +48,7 @@ def _run(profile, notes, folder):
     command = [
         sys.executable,
         "-m",
-        "pipelines.cli",
+        "pipelines.cli.main",
         "run",
         "classify",
         *([notes, "--top-labels", "5"] if notes else []),

@@ -11,7 +11,7 @@ from faults import work
 from faulty_proxy import FaultyProxy
 from s3_support import bucket, forget
 
-from components.common.store import open_store
+from clinadapt.storage import open_store
 
 
 def test_faults(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

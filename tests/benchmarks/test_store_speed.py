@@ -36,7 +36,8 @@ usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, 
 print(json.dumps([seconds, usage / 1024]))
 """
 OURS = """
-from components.common.store import download_folder, open_store, upload_folder
+from clinadapt.storage import open_store
+from clinadapt.storage.transfer import download_folder, upload_folder
 store = open_store("s3://{bucket}")
 {call}(store, *{arguments})
 """

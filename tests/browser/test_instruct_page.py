@@ -13,9 +13,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from support import make_adapter
 
-from components.review.flags import FAULTS
-from components.review.instruct_layout import INSTRUCTIONS
-from components.review.parts import EXAMPLES
+from clinadapt.review.flags import FAULTS
+from clinadapt.review.instruct_tab import INSTRUCTIONS
+from clinadapt.review.widgets import EXAMPLES
 
 pytestmark = MARKS
 
@@ -26,10 +26,12 @@ VERSION = "0123456789abcdef"
 
 def publish(folder: Path, base: Path, name: str, new_tokens: int) -> Path:
     """A store with a random instruct adapter that writes so many tokens, as champion of its name."""
-    from components.common.provenance import MANIFEST, write_json, write_manifest
-    from components.common.registry import promote
-    from components.common.seal import seal
-    from components.common.store import open_store, upload_folder
+    from clinadapt.artifacts.hashing import write_json
+    from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+    from clinadapt.artifacts.signing import seal
+    from clinadapt.registry.champion import promote
+    from clinadapt.storage import open_store
+    from clinadapt.storage.transfer import upload_folder
 
     adapter = make_adapter(folder / "adapter", base, seed=1)
     card = adapter / "clinadapt.json"
@@ -87,7 +89,7 @@ def wait_for(page: Page, label: str, text: str) -> None:
 
 
 def test_an_answer_is_what_the_adapter_answers_with_its_remarks(page: Page, store: Path, shot: Shot) -> None:
-    from components.review.asking import Asker, remarks
+    from clinadapt.review.instruct import Asker, remarks
 
     page.see("//button[@role='tab' and normalize-space()='Instruct']")
     page.see(f"//p[contains(., '/adapters/assistant/{VERSION}')]")

@@ -44,7 +44,7 @@ def test_the_page_says_who_answers(page: Page, shot: Shot) -> None:
 
 
 def test_an_answer_as_text_and_as_json_is_what_the_adapter_answers(page: Page, demo_run: Run, shot: Shot) -> None:
-    from components.review.answers import Answerer
+    from clinadapt.review.classify import Answerer
 
     wanted = Answerer("specialty", demo_run.store.as_uri()).answer(NOTE)
     page.write("Clinical note", NOTE)

@@ -12,8 +12,8 @@ from containers import Engine, Site
 from kfp.local import docker_task_handler
 from s3_support import bucket, forget, rados_gateway
 
-from components.common.image import IMAGE
-from components.common.store import open_store
+from clinadapt.config.image import IMAGE
+from clinadapt.storage import open_store
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,11 @@ from containers import LOCKED, Site
 from docker.models.containers import Container
 from support import WriteProfile, instruct_profile
 
-from components.common.image import IMAGE
-from components.common.mirror import mirror
-from components.common.provenance import MANIFEST, code_version, read_json
+from clinadapt.artifacts.code_version import code_version
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.config.image import IMAGE
+from clinadapt.models.mirror import mirror
 
 pytestmark = pytest.mark.slow
 CLASSIFY = ["preflight", "download", "format", "lookup", "train", "evaluate", "gate", "publish", "summarise"]
@@ -33,7 +35,7 @@ def run_in(client: docker.DockerClient, *command: str, **options: Any) -> str:
 
 def test_the_image_holds_this_code_and_nothing_that_builds(client: docker.DockerClient) -> None:
     """An image of yesterday would prove yesterday's code."""
-    code = "from components.common.provenance import code_version; print(code_version())"
+    code = "from clinadapt.artifacts.code_version import code_version; print(code_version())"
     assert run_in(client, "python", "-c", code, network_mode="none").strip() == code_version()
     tools = "command -v gcc cc c++ make pip git || echo none"
     assert run_in(client, "sh", "-c", tools, network_mode="none").strip() == "none"

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import cluster as clusters
-from pipelines import profile as profiles
 from pipelines.compile import build, compile_profile
+from pipelines.named_settings import load_cluster, load_profile, profile_names
 
 KEPT = Path(__file__).parents[2] / "pipelines/compiled"
 FORM = {
@@ -22,7 +21,7 @@ FORM = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=profiles.names())
+@pytest.fixture(scope="module", params=profile_names())
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -30,7 +29,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def file(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The profile's pipeline, compiled now."""
-    return compile_profile(profiles.load(name), clusters.load("default"), tmp_path_factory.mktemp("compiled"))
+    return compile_profile(load_profile(name), load_cluster("default"), tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +51,14 @@ def test_it_is_the_file_that_is_kept(file: Path) -> None:
 
 
 def test_nothing_else_is_kept() -> None:
-    wanted = {f"{profiles.load(name).recipe}-{name}.yaml" for name in profiles.names()}
+    wanted = {f"{load_profile(name).recipe}-{name}.yaml" for name in profile_names()}
     assert {path.name for path in KEPT.glob("*.yaml")} <= wanted, "a profile is gone: remove its file"
 
 
 def test_the_run_form_is_short(name: str, compiled: dict[str, Any]) -> None:
     parameters = compiled["root"]["inputDefinitions"]["parameters"]
     assert len(parameters) <= 15
-    profile = profiles.load(name)
+    profile = load_profile(name)
     assert parameters["base_model"]["defaultValue"] == profile.training.base_model
     assert parameters["epochs"]["defaultValue"] == profile.training.epochs
     assert all("defaultValue" in parameter for parameter in parameters.values())
@@ -69,12 +68,12 @@ def test_the_run_form_is_short(name: str, compiled: dict[str, Any]) -> None:
 def test_the_run_form_is_in_the_order_of_the_steps(name: str) -> None:
     """As the pipeline's function has it; the file itself is sorted by name."""
     assert (
-        list(inspect.signature(build(profiles.load(name)).pipeline_func).parameters) == FORM[profiles.load(name).recipe]
+        list(inspect.signature(build(load_profile(name)).pipeline_func).parameters) == FORM[load_profile(name).recipe]
     )
 
 
 def test_there_are_profiles_with_and_without_a_gpu() -> None:
-    assert {profiles.load(name).train_resources.gpu > 0 for name in profiles.names()} == {True, False}
+    assert {load_profile(name).train_resources.gpu > 0 for name in profile_names()} == {True, False}
 
 
 def test_a_summary_whatever_happens(compiled: dict[str, Any]) -> None:
@@ -118,7 +117,7 @@ def container(pipeline: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_same_twice(name: str, file: Path, tmp_path: Path) -> None:
-    assert compile_profile(profiles.load(name), clusters.load("default"), tmp_path).read_bytes() == file.read_bytes()
+    assert compile_profile(load_profile(name), load_cluster("default"), tmp_path).read_bytes() == file.read_bytes()
 
 
 def test_no_path_of_this_machine(compiled: dict[str, Any]) -> None:
@@ -128,7 +127,7 @@ def test_no_path_of_this_machine(compiled: dict[str, Any]) -> None:
 
 def test_a_local_run_knows_no_cluster(name: str) -> None:
     """Neither retries, which would hide an error from the person who waits, nor paths that are a pod's."""
-    local = build(profiles.load(name))
+    local = build(load_profile(name))
     text = str(local.pipeline_spec)
     assert "retry_policy" not in text and "/scratch" not in text and "resources" not in str(local.platform_spec)
     assert not local.platform_spec.platforms

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from support import Clinadapt, Run, instruct_profile
 
-from components.common.provenance import MANIFEST, list_files, read_json
-from components.common.triples import TASKS
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.data.schemas.instruct import TASKS
 
 STEPS = ["preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "evaluate", "gate",
          "publish"]  # fmt: skip

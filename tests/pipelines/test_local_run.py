@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from support import SOURCE, Clinadapt, Run, WriteProfile, quiet_environment
 
-from components.common.dataset import read_split
-from components.common.provenance import MANIFEST, list_files, read_json
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.data.tables import read_split
 
 STEPS = ["preflight", "download", "format", "lookup", "train", "evaluate", "gate", "publish"]
 METRICS = {"accuracy", "own_set_accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "log_loss_scaled",

@@ -11,13 +11,12 @@ from fake_kfp import FakeKfp
 from fake_server import serve
 from support import Clinadapt
 
-from components.common.errors import UserError
-from pipelines import cluster as clusters
-from pipelines import profile as profiles
+from clinadapt.errors import UserError
 from pipelines import submit
-from pipelines.remote import Remote, connect
+from pipelines.kfp_api import Remote, connect
+from pipelines.named_settings import load_cluster, load_profile
 
-PROFILE, CLUSTER = profiles.load("cpu-demo"), clusters.load("default")
+PROFILE, CLUSTER = load_profile("cpu-demo"), load_cluster("default")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_a_new_version_where_the_pipeline_changed_and_none_where_it_is_equal(
 
 
 def test_the_placeholder_of_a_digest_is_not_uploaded(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
-    text = pipeline.text.replace(CLUSTER.cpu.image, clusters.load("airgap").cpu.image)
+    text = pipeline.text.replace(CLUSTER.cpu.image, load_cluster("airgap").cpu.image)
     with pytest.raises(UserError, match="have 0000... for a digest"):
         submit.upload(remote, submit.Compiled(pipeline.name, "", text, pipeline.form))
     assert fake.changed() == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from s3_support import KINDS, a_store
 
-from components.common.store import Store
+from clinadapt.storage.object_store import Store
 
 
 @pytest.fixture(params=KINDS)

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from components.common.errors import UserError
-from components.common.store import Conflict, FolderStore, Store, download_folder, open_store, upload_folder
+from clinadapt.errors import UserError
+from clinadapt.storage import open_store
+from clinadapt.storage.folder_store import FolderStore
+from clinadapt.storage.object_store import Conflict, Store
+from clinadapt.storage.transfer import download_folder, upload_folder
 
 THREADS = 16
 

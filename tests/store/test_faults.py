@@ -10,14 +10,14 @@ from faults import work
 from faulty_proxy import FAULTS, FaultyProxy
 from s3_support import bucket, forget
 
-from components.common.s3 import S3Store
-from components.common.store import open_store
+from clinadapt.storage import open_store
+from clinadapt.storage.s3_store import S3Store
 
 
 def test_nothing_wrong_is_accepted(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    from components.common import s3
+    from clinadapt.storage import s3_store as s3
 
     monkeypatch.setattr(s3, "_PART", 5 * 2**20)
     uri = f"s3://{bucket()}"

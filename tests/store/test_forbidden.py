@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from faulty_proxy import RegionalProxy
 from s3_support import bucket, forget
 
-from components.common import s3_errors
-from components.common.steps import RUN
-from components.common.store import Store, open_store
+from clinadapt.artifacts.step_record import RUN
+from clinadapt.storage import open_store, s3_errors
+from clinadapt.storage.object_store import Store
 from components.preflight.component import preflight
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 Capture = pytest.CaptureFixture[str]
 RECORD = "runs/a-run/preflight.json"

@@ -6,8 +6,8 @@ import pytest
 from race import NAME, race
 from s3_support import KINDS, a_store
 
-from components.common.provenance import MANIFEST
-from components.common.registry import read_manifest, versions
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.registry.versions import read_manifest, versions
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "moto"])

@@ -13,11 +13,12 @@ import pytest
 from awscrt.http import HttpRequest
 from s3_support import bucket, forget
 
-from components.common import s3_runtime
-from components.common.errors import UserError
-from components.common.s3 import S3Store
-from components.common.s3_runtime import Runtime
-from components.common.store import Store, download_folder, open_store, upload_folder
+from clinadapt.errors import UserError
+from clinadapt.storage import open_store, s3_runtime
+from clinadapt.storage.object_store import Store
+from clinadapt.storage.s3_runtime import Runtime
+from clinadapt.storage.s3_store import S3Store
+from clinadapt.storage.transfer import download_folder, upload_folder
 
 NAMES = ["plain", "two words", "a+b=c&d?e#f%20", "Ärzte/人.txt", "deep/er/x~y", "empty"]
 

@@ -19,10 +19,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.response import StreamingBody
 from s3_support import a_store, bucket, forget
 
-from components.common import s3 as module
-from components.common.errors import UserError
-from components.common.s3 import S3Store
-from components.common.store import PART, Conflict, Damaged, Store, download_folder, open_store
+from clinadapt.errors import UserError
+from clinadapt.storage import open_store
+from clinadapt.storage import s3_store as module
+from clinadapt.storage.object_store import PART, Conflict, Damaged, Store
+from clinadapt.storage.s3_store import S3Store
+from clinadapt.storage.transfer import download_folder
 from components.preflight.checks import check_store
 
 SMALL = 5 * 2**20  # the smallest part that S3 takes

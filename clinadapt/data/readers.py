@@ -1,0 +1,129 @@
+"""Rows out of a file: CSV and JSON lines (also compressed), Parquet. Broken rows are marked."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinadapt.errors import UserError
+
+Row = dict[str, Any] | str  # a row's fields, or the reason why it cannot be read
+
+_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+def read_rows(path: Path, name: str) -> Iterator[Row]:
+    """Rows of the file at `path`; `name` (the source's own file name) tells the format.
+
+    Raises:
+        UserError: an unknown format, or a file that cannot be decoded, decompressed or parsed to its end.
+    """
+    suffixes = Path(name.lower()).suffixes
+    kind = next((s for s in reversed(suffixes) if s in (".csv", ".jsonl", ".ndjson", ".parquet")), None)
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{name} is empty: give a file with a header and rows")
+        if kind == ".parquet":
+            yield from _parquet(path, name)
+        elif kind in (".jsonl", ".ndjson"):
+            with _text(path, suffixes[-1], name) as file:
+                yield from _json_lines(file)
+        elif kind == ".csv" or suffixes[-1:] == [".zip"]:
+            with _text(path, suffixes[-1], name) as file:
+                yield from _csv(file, name)
+        else:
+            raise UserError(
+                f"{name}: unknown format; use .csv, .jsonl or .parquet (also .gz, .bz2, .xz; .csv also .zip)"
+            )
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name} is not UTF-8 (byte 0x{error.object[error.start]:02x}): "
+            "convert it, for example with iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # gzip and bz2 raise OSError without one
+            raise UserError(f"{name} cannot be read ({error.strerror}): check that you may read it") from error
+        raise UserError(f"{name} cannot be decompressed: it is cut off or damaged, fetch it again") from error
+
+
+def column_names(columns: list[str]) -> str:
+    """Column names for a message; of a file without a header, whose first line is data, none."""
+    if any(len(column) > 40 or " " in column.strip() for column in columns):
+        return "the first line does not look like a header"
+    return "the columns are " + ", ".join(columns)
+
+
+@contextmanager
+def _text(path: Path, suffix: str, name: str) -> Iterator[IO[str]]:
+    if suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.namelist() if m.lower().endswith(".csv") and not m.startswith("__MACOSX/")]
+            if len(members) != 1:
+                raise UserError(f"{name} holds {len(members)} CSV files: give a .zip with exactly one")
+            if archive.getinfo(members[0]).flag_bits & 1:
+                raise UserError(f"{name} is encrypted: unpack it with its password first")
+            with archive.open(members[0]) as raw:
+                yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    else:
+        with _OPENERS.get(suffix, open)(path, "rb") as raw:  # type: ignore[operator]
+            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+
+
+def _csv(file: IO[str], name: str) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(_whole_lines(file, name), strict=True)
+    try:
+        header = next(reader, None)
+        if not header:
+            raise UserError(f"{name} is empty: give a file with a header and rows")
+        start = reader.line_num
+        for fields in reader:
+            start = reader.line_num
+            if fields:
+                same = len(fields) == len(header)
+                yield (
+                    dict(zip(header, fields, strict=True)) if same else f"{len(fields)} fields instead of {len(header)}"
+                )
+    except csv.Error as error:
+        if "end of data" in str(error):
+            raise UserError(f"{name}: a quote opened after line {start} is never closed: mend that row") from error
+        raise UserError(f"{name}: line {reader.line_num} is not valid CSV: mend its quotes") from error
+
+
+def _whole_lines(file: IO[str], name: str) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        if "\0" in line:
+            raise UserError(f"{name}: line {number} holds a NUL byte: export it again as plain text")
+        yield line
+
+
+def _json_lines(file: IO[str]) -> Iterator[Row]:
+    for line in file:
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            yield row if isinstance(row, dict) else "not a JSON object"
+
+
+def _parquet(path: Path, name: str) -> Iterator[Row]:
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise UserError(f"{name} is not a readable Parquet file: write it again") from error

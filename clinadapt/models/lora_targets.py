@@ -1,0 +1,35 @@
+"""Which layers of a base model LoRA adapts, read from its safetensors header."""
+
+from __future__ import annotations
+
+from clinadapt.config.base import Lora
+from clinadapt.errors import UserError
+from clinadapt.models.base_model import BaseModel
+
+HEADS = {"classifier", "score", "lm_head", "pooler"}
+
+
+def adapted_layers(base: BaseModel, lora: Lora) -> dict[str, list[int]]:
+    """Name -> (out features, in features) of the layers that LoRA adapts.
+
+    Raises:
+        UserError: by name, when a target matches no layer.
+    """
+    layers = base.linear_layers()
+    if lora.target_modules == "all-linear":
+        return {name: shape for name, shape in layers.items() if not HEADS & set(name.split("."))}
+    check_targets(list(layers), lora.target_modules)
+    return {n: s for n, s in layers.items() if any(matches(n, target) for target in lora.target_modules)}
+
+
+def check_targets(modules: list[str], targets: list[str]) -> None:
+    """Raises UserError, by name, when a LoRA target matches none of the modules."""
+    for target in targets:
+        if not any(matches(name, target) for name in modules):
+            leaves = sorted({name.rpartition(".")[2] for name in modules})
+            raise UserError(f"LoRA target '{target}' matches no module of the base model: it has {', '.join(leaves)}")
+
+
+def matches(module: str, target: str) -> bool:
+    """peft's rule for a target: the module's whole name, or its end after a dot."""
+    return module == target or module.endswith(f".{target}")

@@ -1,0 +1,23 @@
+"""What publish proves an instruct adapter by: its first held-out answers, compared token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.models.chat_template import Question
+from clinadapt.models.generator import Answer, Generator
+
+PROVEN = 32  # answers that are given again
+
+
+def answer_proven(
+    generator: Generator, questions: Sequence[Question], new_tokens: int, batch_size: int
+) -> list[Answer]:
+    """The first answers, in batches of their own: the same questions in the same batches give the same bits."""
+    return generator.answers(questions[:PROVEN], new_tokens, batch_size)
+
+
+def digest(answer: Answer) -> str:
+    """Names the tokens of an answer; tells nothing of a private note."""
+    return sha256_json([answer.tokens, answer.ended])

@@ -1,0 +1,138 @@
+"""The server of the review page, where people try an adapter and flag what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from clinadapt.errors import UserError
+
+USER, PASSWORD = "CLINADAPT_REVIEW_USER", "CLINADAPT_REVIEW_PASSWORD"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
+)
+
+
+def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
+    """Serve the page until Ctrl-C or SIGTERM, then exit with status 0.
+
+    What is uploaded and answered lies in a temporary folder that only this user can read and that goes when the page
+    stops.
+
+    Raises:
+        UserError: others could connect without a password, the address cannot be listened on, Gradio is not
+            installed, or the adapter cannot be loaded.
+    """
+    login = credentials(host)
+    check_address(host, port)
+    if find_spec("gradio") is None:
+        raise UserError("the review page needs Gradio: pip install 'clinadapt[review]'")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit)
+    with tempfile.TemporaryDirectory(prefix="clinadapt-review-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # read when Gradio is imported
+        # Gradio asks itself whether it has started; that must not go through a proxy
+        direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+        os.environ["no_proxy"] = f"{direct},localhost,{host}"
+        page = _load(adapter, store_uri, Path(folder))
+        address = f"[{host}]" if ":" in host else host
+        try:
+            _launch(page, address, port, login)
+            print(f"the review page is at http://{address}:{port} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
+            signal.pause()
+        except OSError as error:
+            raise UserError(f"cannot listen on {host}, port {port}: choose another --port") from error
+        finally:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # answers that stopping cuts off
+            page.close(verbose=False)
+
+
+def _load(adapter: str, store_uri: str, folder: Path) -> Any:
+    from clinadapt.registry.adapters import published_recipe
+    from clinadapt.review.classify import Answerer
+    from clinadapt.review.instruct import Asker
+    from clinadapt.review.page import build
+
+    tempfile.tempdir = str(folder)  # for the copy of the adapter
+    kind = Asker if published_recipe(adapter, store_uri) == "instruct" else Answerer
+    answerer = kind(adapter, store_uri)
+    tempfile.tempdir = None
+    return build(answerer, folder)
+
+
+def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None) -> None:
+    from starlette.middleware import Middleware
+
+    from clinadapt.review.page import CSS, THEME
+
+    page.launch(
+        server_name=address,
+        server_port=port,
+        auth=login,
+        auth_message=escape(page.title),
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        run_history=False,  # it would keep the notes in the browser
+        enable_monitoring=False,
+        footer_links=[],
+        max_file_size="1gb",
+        theme=THEME,
+        css=CSS,
+        app_kwargs={"middleware": [Middleware(SelfOnly)]},
+    )
+    page.server.config.timeout_graceful_shutdown = 2  # seconds; else an open page could hold the server up
+
+
+def _exit(*_: Any) -> None:
+    raise SystemExit(0)
+
+
+class SelfOnly:
+    """ASGI middleware that lets the page load from and send to nowhere but here, by its Content-Security-Policy."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def guarded(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
+            await send(message)
+
+        await self.app(scope, receive, guarded)
+
+
+def credentials(host: str) -> tuple[str, str] | None:
+    """User name and password that the environment gives, or None where it gives none and only this machine can connect.
+
+    Raises:
+        UserError: others can connect and there are none.
+    """
+    user, password = os.environ.get(USER), os.environ.get(PASSWORD)
+    if user and password:
+        return user, password
+    if host in ("localhost", "127.0.0.1", "::1"):
+        return None
+    raise UserError(f"others can reach {host}: set {USER} and {PASSWORD}, or leave --host away")
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises UserError when `host` and `port` cannot be listened on."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen on {host}, port {port} ({error}): choose another --port or --host") from error

@@ -1,0 +1,25 @@
+"""Object stores by URI: a folder (`file://`) or an S3 bucket (`s3://`)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlparse
+
+from clinadapt.errors import UserError
+from clinadapt.storage.folder_store import FolderStore
+from clinadapt.storage.object_store import Store
+
+
+def open_store(uri: str) -> Store:
+    """The store at a `file://` or `s3://` URI.
+
+    Raises:
+        UserError: the scheme is another one, or a `file://` URI has no absolute path.
+    """
+    scheme = urlparse(uri).scheme
+    if scheme == "file":
+        return FolderStore(uri)
+    if scheme == "s3":
+        from clinadapt.storage.s3_store import S3Store  # boto3 takes a second to load
+
+        return S3Store(uri)
+    raise UserError(f"the store '{uri}' has no scheme I know: use file:///folder or s3://bucket/prefix")

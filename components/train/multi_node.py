@@ -1,0 +1,74 @@
+"""`python -m components.train.multi_node TASK` (a NodesTask, as JSON): what each pod of a TrainJob runs.
+
+Each node fetches the splits and joins the others by torchrun, to which Kubeflow Trainer's torch runtime says in the
+environment where they meet. What was trained goes to trained/ in the store, where the same training of the pipeline
+finds it (components/train/checkpoints.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, first_difference, list_files
+from clinadapt.artifacts.step_record import say, step
+from clinadapt.config.base import first_error
+from clinadapt.config.instruct import NodesTask, Pretrain
+from clinadapt.errors import EXIT_BAD_INPUT, UserError
+from clinadapt.storage import open_store
+from clinadapt.storage.transfer import download_folder
+from components.train.distributed import train_together
+from components.train.progress import check_gpu, told
+
+
+def run(task: NodesTask) -> None:
+    """Train on this node with the others, unless that very training is done.
+
+    Raises:
+        UserError: the splits are not what format wrote, or as the stage's run does.
+        KeyboardInterrupt: a signal asked to stop; the state is saved.
+    """
+    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretrain) else "instruct"
+    with step("pretrain" if stage == "pretrain" else "train", task.store) as facts:
+        check_gpu()
+        with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as name:
+            splits, output = Path(name) / "splits", Path(name) / "output"
+            fetch_splits(task.splits, splits)
+            result = train_together(None, stage, splits, output, task.settings, task.store, task.base_model)
+            if result:
+                facts |= told(result)
+                say(stage, f"validation loss {facts['best_validation_loss']:.4f}, "
+                    f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
+                if stage == "pretrain":
+                    say(stage, f"go on with --base-model {result['uri']}")
+
+
+def fetch_splits(uri: str, folder: Path) -> None:
+    """Download the folder that format wrote. Raises UserError when a file of it is missing or another one."""
+    root, _, prefix = uri.rstrip("/").rpartition("/")
+    download_folder(open_store(root), prefix, folder)
+    try:
+        wanted = read_json(folder / MANIFEST)["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{uri} is no folder that format wrote: its {MANIFEST} is missing or broken") from error
+    if name := first_difference(wanted, list_files(folder)):
+        raise UserError(f"{uri}/{name} is not what format wrote (size or sha256 differ): run format again")
+
+
+def main() -> None:
+    """Entry point: the task is the one argument."""
+    try:
+        task = NodesTask.model_validate_json(sys.argv[1])
+    except ValidationError as error:
+        say("train", f"error: the task is none ({first_error(error)}): render it again with clinadapt trainjob")
+        raise SystemExit(EXIT_BAD_INPUT) from None
+    run(task)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What the settings of a stage of training mean to transformers' Trainer and to trl's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clinadapt.config.base import Precision
+from clinadapt.config.classify import Train
+from clinadapt.config.instruct import Optimisation
+
+# Of a training that validates its own way, and is given batches as they are
+VALIDATED: dict[str, Any] = {
+    "eval_strategy": "epoch",
+    "label_names": ["labels"],
+    "logging_nan_inf_filter": False,
+    "remove_unused_columns": False,
+}
+
+
+def arguments(settings: Train | Optimisation, precision: Precision, scratch: Path) -> dict[str, Any]:
+    """Of TrainingArguments: batches, schedule, precision and seed; nothing is saved or sent by the Trainer itself."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(scratch),
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "warmup_steps": settings.warmup,
+        "lr_scheduler_type": "cosine",
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
+        "use_cpu": not on_gpu,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "dataloader_pin_memory": on_gpu,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+
+
+def optimiser() -> str:
+    """AdamW: on a GPU in memory that can be paged out, elsewhere in one pass."""
+    return "paged_adamw_32bit" if torch.cuda.is_available() else "adamw_torch_fused"

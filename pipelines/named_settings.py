@@ -1,0 +1,65 @@
+"""Profiles and clusters by name, from the folders that come with Clinadapt, or by the path of a YAML file."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from clinadapt.config.base import Section, first_error
+from clinadapt.config.profile import RECIPES, AnyProfile
+from clinadapt.errors import UserError
+from clinadapt.kubernetes.cluster import Cluster
+
+DEMO_PROFILES = {"classify": "cpu-demo", "instruct": "cpu-instruct"}  # of `clinadapt run <recipe>` without --profile
+S = TypeVar("S", bound=Section)
+
+
+def profile_names(recipe: str = "") -> list[str]:
+    """The profiles that come with Clinadapt; with a recipe, those of it."""
+    return [name for name in _names("profile") if not recipe or load_profile(name).recipe == recipe]
+
+
+def load_profile(name: str) -> AnyProfile:
+    """Read a profile and validate it by its recipe.
+
+    Raises:
+        UserError: there is none of that name, it is not YAML, its recipe is unknown, or a value is wrong.
+    """
+    values = _read("profile", name)
+    recipe = str(values.get("recipe")) if isinstance(values, dict) else ""
+    if recipe not in RECIPES:
+        raise UserError(f"profile '{name}': recipe: use {' or '.join(RECIPES)}")
+    return _validated("profile", RECIPES[recipe], name, values)
+
+
+def cluster_names() -> list[str]:
+    """The clusters that come with Clinadapt."""
+    return _names("cluster")
+
+
+def load_cluster(name: str) -> Cluster:
+    """Read and validate a cluster's settings. Raises UserError as `load_profile`."""
+    return _validated("cluster", Cluster, name, _read("cluster", name))
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(path.name.removesuffix(".yaml") for path in (files("pipelines") / f"{kind}s").iterdir())
+
+
+def _read(kind: str, name: str) -> Any:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else files("pipelines") / f"{kind}s" / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"there is no {kind} '{name}': use {', '.join(_names(kind))} or the path of a .yaml file")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{kind} '{name}' is not YAML: mend its indentation or quotes") from error
+
+
+def _validated(kind: str, section: type[S], name: str, values: Any) -> S:
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{kind} '{name}': {first_error(error)}") from error

@@ -1,0 +1,132 @@
+"""Put a task where the profile and the cluster's settings say: image, resources, nodes, secrets, volumes, limits."""
+
+import re
+
+from kfp import dsl, kubernetes
+from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.structures import ResourceSpec
+
+from clinadapt.artifacts.manifest import IMAGE
+from clinadapt.artifacts.step_record import RUN
+from clinadapt.config.profile import AnyProfile
+from clinadapt.kubernetes.cluster import (
+    CA,
+    DIGEST,
+    MODELS,
+    RETRIED,
+    SCRATCH,
+    WITH_BASE_MODEL,
+    Cluster,
+    GpuNodes,
+    Nodes,
+    Step,
+    scratch_size,
+)
+
+CACHED: tuple[Step, ...] = ("download", "synthesize", "format", "pretrain", "train", "prefer", "evaluate")
+
+
+class Place:
+    """Places the tasks of one pipeline. Without a cluster, as in a local run, only cache and GPU are told."""
+
+    def __init__(self, profile: AnyProfile, cluster: Cluster | None) -> None:
+        self.profile, self.cluster = profile, cluster
+
+    def __call__(self, task: dsl.PipelineTask, step: Step) -> None:
+        heavy = step in WITH_BASE_MODEL
+        gpu = heavy and self.profile.train_resources.gpu > 0
+        task.set_caching_options(step in CACHED)
+        environment = {"CLINADAPT_GPU": "1"} if gpu else {}
+        if self.cluster:
+            nodes = self.cluster.gpu if gpu else self.cluster.cpu
+            self._container(task, step, nodes)
+            if re.search(DIGEST, nodes.image):
+                environment[IMAGE] = nodes.image
+            _nodes(task, nodes)
+            _pod(task, step, self.cluster)
+            _secrets(task, step, self.cluster)
+            if heavy:
+                _volumes(task, self.cluster, scratch_size(self.profile, self.cluster))
+            if ca := self.cluster.ca_bundle:
+                kubernetes.use_config_map_as_volume(task, ca.config_map, CA)
+            environment |= self.cluster.environment(step)
+        task.container_spec.env = environment or None
+
+    def _container(self, task: dsl.PipelineTask, step: Step, nodes: Nodes) -> None:
+        """Image and resources. Set on the spec itself: each of kfp's own setters reads the whole stack of callers with
+        its sources, 10 ms a call."""
+        heavy = step in WITH_BASE_MODEL
+        wanted = self.profile.train_resources if heavy else self.profile.resources
+        task.container_spec.image = nodes.image
+        task.container_spec.resources = ResourceSpec(cpu_limit=wanted.cpu, memory_limit=wanted.memory)
+        if isinstance(nodes, GpuNodes):
+            task.container_spec.resources.accelerator_type = nodes.resource or wanted.gpu_type
+            task.container_spec.resources.accelerator_count = str(wanted.gpu)
+
+
+def config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
+    """When a run is stopped, and how long its workflow stays."""
+    if cluster is None:
+        return None
+    return dsl.PipelineConfig(
+        ttl_seconds_after_finished=cluster.keep_seconds, active_deadline_seconds=cluster.deadline_seconds
+    )
+
+
+def add_choices(pipeline: GraphComponent, choices: dict[str, tuple[str, ...]]) -> GraphComponent:
+    """Make these parameters drop-downs on the run form. kfp 2.17 has the field, but refuses Literal in a signature."""
+    for name, values in choices.items():
+        literals = pipeline.pipeline_spec.root.input_definitions.parameters[name].literals
+        for value in values:
+            literals.add(string_value=value)
+    return pipeline
+
+
+def _nodes(task: dsl.PipelineTask, nodes: Nodes) -> None:
+    for key, value in sorted(nodes.node_selector.items()):
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in nodes.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump())
+    for affinity in nodes.affinity:
+        expressions = [expression.model_dump() for expression in affinity.expressions]
+        kubernetes.add_node_affinity(task, match_expressions=expressions, weight=affinity.weight)
+
+
+def _pod(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
+    """Security, limits and labels. What else the restricted standard asks for (no privilege escalation, no
+    capability, the runtime's seccomp profile) kfp's backend sets on every container itself."""
+    kubernetes.set_security_context(task, run_as_user=cluster.user, run_as_group=cluster.group, run_as_non_root=True)
+    kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, cluster.image_pull_secrets)
+    kubernetes.set_timeout(task, cluster.timeouts.model_dump()[step])
+    if step in RETRIED and cluster.retry.times:
+        task.set_retry(
+            cluster.retry.times,
+            backoff_duration=f"{cluster.retry.wait_seconds}s",
+            backoff_factor=cluster.retry.factor,
+            # Counted from the step's first start: less than the deadline, and a long training is never retried
+            backoff_max_duration=f"{cluster.deadline_seconds}s",
+        )
+    for key, value in cluster.pod_labels(step).items():
+        kubernetes.add_pod_label(task, key, value)
+
+
+def _secrets(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
+    """The step's secrets by reference, and its run's name from the pod's workflow label."""
+    for secret in cluster.secrets_of(step):
+        kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, secret.optional)
+    kubernetes.use_field_path_as_env(task, RUN, "metadata.labels['workflows.argoproj.io/workflow']")
+
+
+def _volumes(task: dsl.PipelineTask, cluster: Cluster, size: str) -> None:
+    """Shared memory, scratch and base models."""
+    kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory)
+    if cluster.scratch.storage_class:
+        kubernetes.add_ephemeral_volume(
+            task, "scratch", SCRATCH, ["ReadWriteOnce"], size, storage_class_name=cluster.scratch.storage_class
+        )
+    else:
+        kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=size)
+    if cluster.model_cache:
+        kubernetes.mount_pvc(task, cluster.model_cache, MODELS)

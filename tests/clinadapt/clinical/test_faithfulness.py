@@ -1,0 +1,60 @@
+"""Facts of a text: what is one, what is the same one, and what a note does not hold."""
+
+import pytest
+
+from clinadapt.clinical.dates import dates
+from clinadapt.clinical.doses import numbers
+from clinadapt.clinical.drugs import drugs
+from clinadapt.clinical.faithfulness import facts, unsupported
+
+NOTE = (
+    "A 55-year-old man seen 03/14/2009 on Lasix 20 mg b.i.d. and Norco; took two tablets for L5-S1 pain. BP 120/80. "
+    "Valium 5-10 mg q.8h., 1,000 mL of fluid, temperature 98.60."
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "furosemide 20mg",
+        "FUROSEMIDE 20.0 milligrams twice daily",
+        "2 tablets",
+        "the 55 year old man",
+        "seen on March 14, 2009",
+        "in March 2009",
+        "14-Mar-2009 and 2009-03-14",
+        "hydrocodone with acetaminophen",
+        "diazepam 5 mg",
+        "1000 cc, 98.6 F",
+        "every 8 hours",
+        "No one knows.",
+    ],
+)
+def test_what_a_note_says_in_other_words_is_supported(answer: str) -> None:
+    assert unsupported(answer, NOTE) == set()
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing"),
+    [
+        ("furosemide 40 mg", {"40 mg"}),
+        ("furosemide 20 mcg", {"20 mcg"}),
+        ("three tablets", {"3"}),
+        ("warfarin", {"warfarin"}),
+        ("Coumadin", {"warfarin"}),
+        ("on March 15, 2009", {"2009-03-15"}),
+        ("a newgliptin", {"newgliptin"}),
+    ],
+)
+def test_what_a_note_does_not_say_is_named(answer: str, missing: set[str]) -> None:
+    assert unsupported(answer, NOTE) == missing
+
+
+def test_names_and_dates_are_no_numbers_and_words_like_drugs_no_drugs() -> None:
+    assert numbers("T4 and L5-S1 on 03/14/2009, one of them") == set()
+    assert drugs("In April cocaine was denied.") == set()
+    assert dates("BP 120/80, 13/45/2009") == set()
+
+
+def test_facts_are_numbers_dates_and_drugs() -> None:
+    assert facts("Toprol XL 50 mg since May 2, 2008") == {"50 mg", "metoprolol", "2008-05-02"}

@@ -1,0 +1,85 @@
+"""Near duplicates found through MinHash, held against the exact similarity of all pairs."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from support import jaccard, shingles
+
+from clinadapt.data.duplicates import clusters, near_duplicates, normal_form
+
+
+def all_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
+    """Pairs (i, j), i > j, by exact Jaccard similarity: one product of the notes-by-shingles matrix with itself."""
+    number: dict[bytes, int] = {}
+    columns = [[number.setdefault(gram, len(number)) for gram in shingles(text)] for text in texts]
+    sizes = np.array([len(c) for c in columns])
+    rows = np.repeat(np.arange(len(texts)), sizes)
+    grid = csr_array((np.ones(sizes.sum(), dtype=np.int32), (rows, np.concatenate(columns))))
+    shared = (grid @ grid.T).tocoo()
+    similarity = shared.data / (sizes[shared.row] + sizes[shared.col] - shared.data)
+    keep = (shared.row > shared.col) & (similarity >= threshold)
+    return set(zip(shared.row[keep].tolist(), shared.col[keep].tolist(), strict=True))
+
+
+def check(texts: list[str], threshold: float, name: str) -> None:
+    different = sorted({normal_form(text) for text in texts})
+    found, exact = set(near_duplicates(different, threshold)), all_pairs(different, threshold)
+    recall = len(found & exact) / len(exact)
+    print(f"{name}, threshold {threshold}: {len(different)} notes, {len(exact)} pairs, recall {recall:.3f}")
+    assert found <= exact
+    assert recall >= 0.95
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_builtin_notes(built_in_texts: list[str], threshold: float) -> None:
+    check(built_in_texts, threshold, "built-in")
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_mtsamples(mtsamples: list[dict[str, str]], threshold: float) -> None:
+    check([row["transcription"] for row in mtsamples], threshold, "MTSamples")
+
+
+def test_edited_notes(built_in_texts: list[str]) -> None:
+    """Notes with words replaced at random, from hardly any to half of them: similarities on both sides of 0.3."""
+    draw = random.Random(0)
+    texts = []
+    for text in sorted(set(built_in_texts))[:150]:
+        share = draw.uniform(0.0, 0.2)
+        texts += [text, " ".join("changed" if draw.random() < share else word for word in text.split())]
+    check(texts, 0.3, "edited")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("Knee pain, since 3 days.", "KNEE PAIN since 3\n\ndays", True),
+        ("37,5 °C", "37 5 C", True),
+        ("knee pain", "kneepain", False),
+        ("no pain", "pain", False),
+    ],
+)
+def test_normal_form(a: str, b: str, same: bool) -> None:
+    assert (normal_form(a) == normal_form(b)) is same
+
+
+def test_shingles() -> None:
+    assert shingles("a b c") == {b"a b c"}
+    assert shingles("1 2 3 4 5 6 7 8 9") == {b"1 2 3 4 5 6 7 8", b"2 3 4 5 6 7 8 9"}
+    assert len(shingles("x " * 50)) == 1
+
+
+def test_jaccard() -> None:
+    assert jaccard({b"a", b"b"}, {b"b", b"c"}) == pytest.approx(1 / 3)
+    assert jaccard({b"a"}, {b"a"}) == 1
+    assert jaccard({b"a"}, {b"b"}) == 0
+
+
+def test_clusters_are_connected_components() -> None:
+    found = clusters(6, [(1, 0), (2, 1), (5, 4)])
+    assert [set(np.flatnonzero(found == c)) for c in sorted(set(found))] == [{0, 1, 2}, {3}, {4, 5}]
+    assert len(set(clusters(4, []))) == 4

@@ -1,0 +1,160 @@
+"""Rows out of files: every format and compression, and every way in which a file can be broken."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clinadapt.data.readers import read_rows
+from clinadapt.errors import UserError
+
+ROWS = [
+    {"transcription": "Knee pain,\nsince 3 days.", "medical_specialty": "Orthopedic"},
+    {"transcription": 'He said "fine". 37,5 °C', "medical_specialty": "Général"},
+]
+CSV = (
+    'transcription,medical_specialty\n"Knee pain,\nsince 3 days.",Orthopedic\n"He said ""fine"". 37,5 °C",Général\n'
+).encode()
+JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
+
+
+MANY = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(5000))
+
+
+def zip_bytes(data: bytes, *names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def parquet_bytes(rows: list[dict[str, str]]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+def damaged(data: bytes) -> bytes:
+    """The same with eight bytes in its middle overwritten."""
+    middle = len(data) // 2
+    return data[:middle] + b"\xff" * 8 + data[middle + 8 :]
+
+
+def encrypted(data: bytes) -> bytes:
+    """A .zip of one file marked as encrypted (bit 0 of the flags, in the local header and in the directory)."""
+    changed = bytearray(data)
+    changed[6] |= 1
+    changed[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(changed)
+
+
+def rows_of(tmp_path: Path, name: str, data: bytes) -> list[Any]:
+    """Rows of a file with that content; its own name tells nothing, as after a download."""
+    path = tmp_path / "source"
+    path.write_bytes(data)
+    return list(read_rows(path, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("notes.csv", CSV),
+        ("NOTES.CSV", CSV),
+        ("notes.v2.csv", CSV),
+        ("bom.csv", b"\xef\xbb\xbf" + CSV),
+        ("windows.csv", CSV.replace(b"Orthopedic\n", b"Orthopedic\r\n")),
+        ("no-end-of-line.csv", CSV.rstrip()),
+        ("blank-lines.csv", CSV.replace(b"Orthopedic\n", b"Orthopedic\n\n\n")),
+        ("notes.csv.gz", gzip.compress(CSV)),
+        ("notes.csv.bz2", bz2.compress(CSV)),
+        ("notes.csv.xz", lzma.compress(CSV)),
+        ("notes.csv.zip", zip_bytes(CSV, "notes.csv")),
+        ("archive.zip", zip_bytes(CSV, "folder/Notes.CSV", "readme.txt")),
+        ("notes.jsonl", JSONL),
+        ("notes.ndjson", JSONL.replace(b"\n", b"\n\n")),
+        ("notes.jsonl.gz", gzip.compress(JSONL)),
+        ("notes.parquet", parquet_bytes(ROWS)),
+    ],
+)
+def test_a_format_gives_the_same_rows(tmp_path: Path, name: str, data: bytes) -> None:
+    assert rows_of(tmp_path, name, data) == ROWS
+
+
+def test_a_row_of_another_width_is_marked(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, "notes.csv", b"a,b\n1,2\n1\n1,2,3\n3,4\n") == [
+        {"a": "1", "b": "2"},
+        "1 fields instead of 2",
+        "3 fields instead of 2",
+        {"a": "3", "b": "4"},
+    ]
+
+
+def test_a_line_that_is_no_json_object_is_marked(tmp_path: Path) -> None:
+    data = b'{"a": 1}\n{"a": \n[1]\n"text"\n{"a": "\0"}\n{"a": 2}\n'
+    assert rows_of(tmp_path, "notes.jsonl", data) == [{"a": 1}, *["not a JSON object"] * 4, {"a": 2}]
+
+
+def test_a_field_of_megabytes_is_read(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, "notes.csv", b"a,b\n" + b"x" * 5_000_000 + b",label\n")
+    assert len(row["a"]) == 5_000_000
+
+
+def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, "notes.csv", b"a,b\n") == []
+
+
+def test_rows_come_one_by_one(tmp_path: Path) -> None:
+    """What stands before a broken place is read."""
+    path = tmp_path / "notes.csv"
+    path.write_bytes(b"a,b\n1,2\n" + b"3,4\n" * 100_000 + b'"open')
+    assert next(read_rows(path, "notes.csv")) == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("notes.csv", b"", "notes.csv is empty: give a file"),
+        ("notes.csv", b"\n\n", "notes.csv is empty: give a file"),
+        ("notes.csv.gz", gzip.compress(b""), "notes.csv.gz is empty: give a file"),
+        ("notes.csv", CSV.decode().encode("latin-1"), r"not UTF-8 \(byte 0xb0\): convert it, .*iconv"),
+        ("notes.csv", CSV.decode().encode("utf-16"), r"not UTF-8 \(byte 0xff\)"),
+        ("notes.jsonl", b'{"a": "\xff"}', r"not UTF-8 \(byte 0xff\)"),
+        ("notes.csv", b"a,b\n1,2\n3,\x004\n", "line 3 holds a NUL byte: export"),
+        ("notes.csv", b'a,b\n1,2\n"open,4\n5,6\n', "a quote opened after line 2 is never closed: mend"),
+        ("notes.csv", b'a,b\n1,2\n"3"x,4\n', "line 3 is not valid CSV: mend its quotes"),
+        ("notes.csv.gz", gzip.compress(CSV * 100)[:-20], "cannot be decompressed: .*fetch it again"),
+        ("notes.csv.gz", CSV, "cannot be decompressed"),
+        ("notes.csv.gz", damaged(gzip.compress(MANY)), "cannot be decompressed"),
+        ("notes.csv.bz2", bz2.compress(CSV)[:-9], "cannot be decompressed"),
+        ("notes.csv.xz", lzma.compress(CSV)[:-9], "cannot be decompressed"),
+        ("notes.csv.bz2", damaged(bz2.compress(MANY)), "cannot be decompressed"),
+        ("notes.csv.xz", CSV, "cannot be decompressed"),
+        ("notes.csv.xz", damaged(lzma.compress(MANY)), "cannot be decompressed"),
+        ("notes.zip", CSV, "cannot be decompressed"),
+        ("notes.zip", damaged(zip_bytes(MANY, "a.csv")), "cannot be decompressed"),
+        ("notes.zip", encrypted(zip_bytes(CSV, "a.csv")), "is encrypted: .*password"),
+        ("notes.zip", zip_bytes(CSV, "a.csv", "b.csv"), "holds 2 CSV files: give a .zip with exactly one"),
+        ("notes.zip", zip_bytes(CSV, "a.txt"), "holds 0 CSV files"),
+        ("notes.parquet", b"PAR1 and then nothing", "not a readable Parquet file: write it again"),
+        ("notes.parquet", parquet_bytes(ROWS * 1000)[:-50], "not a readable Parquet file: write it again"),
+        ("notes.parquet", parquet_bytes([{"a": str(i) * 50} for i in range(5000)]).replace(b"1", b"\xff"), "again"),
+        ("notes.xlsx", CSV, "unknown format; use .csv, .jsonl or .parquet"),
+        ("notes", CSV, "unknown format"),
+    ],
+)
+def test_a_broken_file(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        rows_of(tmp_path, name, data)
+    assert "\n" not in str(raised.value)
+    assert not any(word in str(raised.value) for word in ("Knee", "fine", "open,"))

@@ -1,0 +1,289 @@
+"""The memory estimate of causal language models, held against what torch allocates."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PhiConfig, Qwen2Config, Qwen3Config
+
+from clinadapt.config.base import Lora
+from clinadapt.config.instruct import Instruct, Pretrain
+from clinadapt.config.instruct import Llama as Small
+from clinadapt.models.base_model import BaseModel, _config, _header, describe
+from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.memory.instruct import (
+    METHODS,
+    checkpointing_needed,
+    estimate,
+    llama,
+    method,
+    rule_of_thumb,
+    smaller,
+    stages,
+    weights_on_disk,
+)
+from components.train.causal_trainer import Loss, add_lora
+from pipelines.named_settings import load_profile
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 600, "hidden_size": 64, "intermediate_size": 144, "num_hidden_layers": 2, "num_attention_heads": 4,
+}  # fmt: skip
+CONFIGS = {
+    "phi": PhiConfig(**SMALL),
+    "llama": LlamaConfig(**SMALL, num_key_value_heads=2),
+    "mistral": MistralConfig(**SMALL, num_key_value_heads=2),
+    "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=32),
+}
+# As their config.json on the hub have it
+PHI_2 = PhiConfig(
+    vocab_size=51200, hidden_size=2560, intermediate_size=10240, num_hidden_layers=32, num_attention_heads=32,
+)  # fmt: skip
+LLAMA_3_8B = LlamaConfig(
+    vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
+    num_key_value_heads=8,
+)  # fmt: skip
+T4, A100 = 15 * 2**30, 80 * 2**30
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with random weights."""
+    path = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(CONFIGS[request.param]).save_pretrained(path)
+    return path
+
+
+def without_weights(config: Any, folder: Path) -> str:
+    """The URI of a model whose safetensors file has a true header and nothing but a hole behind it."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    header, end = {}, 0
+    for name, parameter in model.named_parameters():
+        begin, end = end, end + 2 * parameter.numel()
+        header[name] = {"dtype": "F16", "shape": list(parameter.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(path, 8 + len(text) + end)
+    config.save_pretrained(folder)
+    return folder.as_uri()
+
+
+def of_full_size(config: Any, folder: Path) -> BaseModel:
+    """The same as `describe` has it, without the digest of a hole of gigabytes."""
+    uri = without_weights(config, folder)
+    return BaseModel(uri, "", _config(folder / "config.json", uri), _header(folder / "model.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def phi_2(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return of_full_size(PHI_2, tmp_path_factory.mktemp("phi-2"))
+
+
+@pytest.fixture(scope="module")
+def llama_3(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return of_full_size(LLAMA_3_8B, tmp_path_factory.mktemp("llama-3"))
+
+
+def size(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of tensors, each counted once."""
+    return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
+
+
+def quantisation(model: torch.nn.Module) -> list[torch.Tensor]:
+    """What bitsandbytes keeps beside the 4-bit weights."""
+    states = [p.quant_state for p in model.parameters() if getattr(p, "quant_state", None) is not None]
+    return [t for s in states for t in (s.absmax, s.code, s.offset, s.state2.absmax, s.state2.code)]
+
+
+def after_one_step(model: torch.nn.Module) -> dict[str, int]:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.data = parameter.data.float()
+    optimiser = torch.optim.AdamW(trained)
+    model(input_ids=torch.ones(1, 8, dtype=torch.long)).logits.sum().backward()
+    optimiser.step()
+    lora = [p for name, p in model.named_parameters() if "lora_" in name]
+    rest = [p for name, p in model.named_parameters() if "lora_" not in name]
+    moments = [t for state in optimiser.state.values() for name, t in state.items() if name != "step"]
+    return {
+        "weights": size([*rest, *quantisation(model)]),
+        "LoRA": size(lora),
+        "gradients": size(p.grad for p in trained if p.grad is not None),
+        "optimiser": size(moments),
+    }
+
+
+COUNTED = ("weights", "LoRA", "gradients", "optimiser")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: str) -> None:
+    uri = folder.as_uri()
+    settings = Instruct(base_model=uri, lora=Lora(r=8), precision="fp32", length=64)
+    model = load_causal(uri, "nf4" if name == "QLoRA" else "none", "fp32")
+    model = model.requires_grad_(True) if name == "full" else add_lora(model, settings.lora, 0)
+    found = estimate(describe(uri), settings, 2**40, "cpu")["methods"][name]
+    assert {part: found[part] for part in COUNTED} == after_one_step(model)
+
+
+def test_lora_on_some_layers(folder: Path) -> None:
+    settings = Instruct(base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), length=64)
+    model = add_lora(load_causal(settings.base_model, "nf4", "fp32"), settings.lora, 0)
+    found = estimate(describe(settings.base_model), settings, 2**40, "cpu")
+    assert found["adapter_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert {part: found["methods"]["QLoRA"][part] for part in COUNTED} == after_one_step(model)
+
+
+def kept_by_autograd(model: torch.nn.Module, tokens: int) -> int:
+    """Bytes that autograd keeps for the backward pass of the decoder, without parameters."""
+    parameters = {p.data_ptr() for p in model.parameters()} | {t.data_ptr() for t in quantisation(model)}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if (storage := tensor.untyped_storage()).data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ends = torch.full((1, tokens), tokens)
+    batch = {"input_ids": torch.ones(1, tokens, dtype=torch.long), "position_ids": torch.arange(tokens)[None]}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = Loss(model)(**batch, ends=ends, sources=torch.tensor([0]), labels=torch.tensor([1]))
+    loss.backward()
+    return sum(kept.values())
+
+
+def test_activations_are_what_autograd_keeps(folder: Path) -> None:
+    """And room for the gradients that pass through one layer."""
+    settings = Instruct(
+        base_model=folder.as_uri(), lora=Lora(r=1), precision="fp32", length=256, checkpoint_activations="never"
+    )
+    model = add_lora(load_causal(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
+    found = kept_by_autograd(model, settings.length)
+    parts = estimate(describe(settings.base_model), settings, 2**40, "cpu")["methods"]["QLoRA"]
+    assert found <= parts["activations"] <= 1.15 * found
+
+
+def test_phi_2_of_full_size(phi_2: BaseModel) -> None:
+    """Its 2.78 billion parameters on a T4: 4-bit weights and adapter counted by hand, activations recomputed."""
+    settings = load_profile("t4-phi2").instruct
+    found = estimate(phi_2, settings, T4, "cuda")
+    assert found["parameters"] == 2_779_683_840
+    assert found["adapter_parameters"] == 32 * 16 * (4 * 2 * 2560 + 2 * (2560 + 10240))
+    layers = 32 * [*4 * [2560 * 2560], *2 * [2560 * 10240]]
+    constants = sum(n // 64 + 4 * (n // 64 // 256) + 1092 for n in layers)
+    assert found["methods"]["QLoRA"]["weights"] == sum(layers) / 2 + constants + 2 * (2_779_683_840 - sum(layers))
+    totals = {name: parts["total"] / 2**30 for name, parts in found["methods"].items()}
+    assert totals["QLoRA"] < totals["LoRA"] < 15 < totals["full"]
+    assert found["checkpointed"]["QLoRA"]
+    assert checkpointing_needed(phi_2, settings, T4, "cuda")
+    assert not checkpointing_needed(phi_2, settings, A100, "cuda")
+
+
+def test_llama_3_8b_of_full_size(llama_3: BaseModel) -> None:
+    profile = load_profile("a100x4-llama3-8b")
+    assert llama_3.parameters() == 8_030_261_248
+    for settings in (profile.pretrain, profile.instruct):
+        found = estimate(llama_3, settings, A100, "cuda", 4)["methods"]
+        assert found[method(settings)]["total"] < 0.9 * A100 < found["full"]["total"]
+    assert found["LoRA"]["gradients"] == 2 * 4 * 16 * 32 * (2 * 8192 + 2 * 5120 + 3 * 18432)
+
+
+def test_parts_are_the_whole(llama_3: BaseModel) -> None:
+    methods = estimate(llama_3, load_profile("a100x4-llama3-8b").instruct, A100, "cuda")["methods"]
+    assert set(methods) == set(METHODS)
+    for parts in methods.values():
+        assert parts["total"] == sum(value for name, value in parts.items() if name != "total")
+
+
+@pytest.mark.parametrize("name", ["batch_size", "length", "rank"])
+def test_what_is_advised_fits_and_the_next_larger_does_not(phi_2: BaseModel, name: str) -> None:
+    settings = load_profile("t4-phi2").instruct.model_copy(
+        update={"batch_size": 32, "length": 2048, "lora": Lora(r=256), "checkpoint_activations": "always"}
+    )
+    have = 12 * 2**30
+
+    def total(value: int) -> float:
+        change = {"lora": Lora(r=value)} if name == "rank" else {name: value}
+        return estimate(phi_2, settings.model_copy(update=change), have, "cuda")["methods"]["QLoRA"]["total"]
+
+    advice = smaller(phi_2, settings, have, "cuda")
+    assert advice.startswith("fits with batch_size ")
+    values = dict(way.removeprefix("or ").rsplit(" ", 1) for way in advice.removeprefix("fits with ").split(", "))
+    if name == "rank":
+        assert "rank" not in values and total(1) > have
+    else:
+        value = int(values[name])
+        assert total(value) <= have < total(value + (64 if name == "length" else 1))
+
+
+def test_a_rank_is_advised_where_it_helps(phi_2: BaseModel) -> None:
+    settings = load_profile("t4-phi2").instruct.model_copy(update={"batch_size": 1, "length": 64, "lora": Lora(r=4096)})
+    advice = smaller(phi_2, settings, T4, "cuda")
+    rank = int(advice.removeprefix("fits with rank "))
+    fitting, larger = (
+        estimate(phi_2, settings.model_copy(update={"lora": Lora(r=r)}), T4, "cuda")["methods"]["QLoRA"]["total"]
+        for r in (rank, rank + 1)
+    )
+    assert fitting <= T4 < larger
+
+
+@pytest.mark.parametrize(
+    ("change", "gib", "message"),
+    [
+        ({"batch_size": 64, "length": 8192}, 4, "fits with batch_size 1, rank 1 and length "),
+        ({}, 1, "fits in no batch, length or rank: use a smaller base model or a larger GPU"),
+        ({"quantization": "none"}, 1, "fits in no batch, length or rank: use nf4"),
+    ],
+)
+def test_where_one_change_is_not_enough(phi_2: BaseModel, change: dict[str, Any], gib: int, message: str) -> None:
+    settings = load_profile("t4-phi2").instruct.model_copy(update=change)
+    assert smaller(phi_2, settings, gib * 2**30, "cuda").startswith(message)
+
+
+def test_the_rule_of_thumb_of_the_slides() -> None:
+    assert rule_of_thumb(10**9) == (6e9, 16e9)
+
+
+def test_the_llama_that_pretrain_makes() -> None:
+    shape = Small(vocabulary=600, hidden=64, intermediate=144, layers=2, heads=4, key_value_heads=2)
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**SMALL, num_key_value_heads=2, tie_word_embeddings=True))
+    tensors = {name: list(p.shape) for name, p in model.named_parameters()}
+    assert {name: size for name, (_, size) in llama(shape).tensors.items()} == tensors
+    instruct = Instruct(base_model="builtin://llama")
+    assert {name: method(stage) for name, stage in stages(instruct, Pretrain(llama=shape)).items()} == {
+        "pretrain": "full", "instruct": "QLoRA",
+    }  # fmt: skip
+    assert llama(shape).digest != llama(shape.model_copy(update={"heads": 2})).digest
+
+
+def test_weights_on_disk(phi_2: BaseModel, tiny_llama: Path) -> None:
+    assert weights_on_disk(phi_2) == 2 * phi_2.parameters()
+    assert weights_on_disk(describe(tiny_llama.as_uri())) == 4 * describe(tiny_llama.as_uri()).parameters()
+
+
+def test_the_command_says_whether_it_fits(clinadapt: Any, folder: Path) -> None:
+    done = clinadapt("estimate", "-p", "t4-phi2", "--base-model", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["stages"]["instruct"]["fits"] and told["available_bytes"] == T4
+    assert "rule of thumb" in done.stderr and "QLoRA, batch 2 x 1024 tokens, rank 16" in done.stderr
+
+
+def test_the_command_says_what_would_fit(clinadapt: Any, folder: Path, tmp_path: Path) -> None:
+    profile = load_profile("t4-phi2").model_dump()
+    profile["instruct"] |= {"base_model": folder.as_uri(), "length": 2**16}
+    path = tmp_path / "long.yaml"
+    path.write_text(json.dumps(profile))
+    done = clinadapt("estimate", "-p", str(path), "--json")
+    told = json.loads(done.stdout)["stages"]["instruct"]
+    assert not told["fits"] and "length" in told["advice"] and told["advice"] in done.stderr

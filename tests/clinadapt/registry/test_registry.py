@@ -1,0 +1,524 @@
+"""The registry: a linear history, rollback, what verify finds and what gc leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinadapt.artifacts.code_version import name_run
+from clinadapt.artifacts.hashing import sha256_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
+from clinadapt.artifacts.signing import check_seal, seal
+from clinadapt.errors import UserError
+from clinadapt.registry import garbage_collection, pretrained_bases
+from clinadapt.registry import versions as versions_
+from clinadapt.registry.adapters import download_adapter
+from clinadapt.registry.champion import champion, history, move, promote
+from clinadapt.registry.garbage_collection import Garbage, garbage
+from clinadapt.registry.versions import verify
+from clinadapt.storage import open_store
+from clinadapt.storage.folder_store import FolderStore
+from clinadapt.storage.object_store import Conflict, Store
+from clinadapt.storage.transfer import upload_folder
+from pipelines.cli.main import main
+
+NAME = "specialty"
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+METRICS = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}
+
+
+def place(store: Store) -> Path:
+    return Path(store.uri.removeprefix("file://"))
+
+
+def make(store: Store, folder: Path, number: int, name: str = NAME) -> str:
+    """A version as publish writes it, without a model; number tells it from others."""
+    folder = folder / f"{name}-{number}"
+    folder.mkdir()
+    settings = {"seed": number}
+    version = name_run("sha256:splits", "sha256:base", settings, "0.1.0+code")
+    (folder / "adapter_model.safetensors").write_bytes(os.urandom(2000))
+    (folder / "README.md").write_text(f"# {name}\n")
+    write_json(folder / "training.json", {"settings": settings})
+    write_json(folder / "clinadapt.json", {"base_digest": "sha256:base", "temperature": 1.5})
+    write_json(folder / "evaluation.json", {"models": {"after": {"metrics": METRICS}}})
+    facts = {
+        "name": name,
+        "version": version,
+        "dataset_digest": "sha256:data",
+        "splits_digest": "sha256:splits",
+        "base_model": "builtin://minilm",
+        "base_digest": "sha256:base",
+        "settings": settings,
+        "settings_digest": sha256_json(settings),
+        "code_version": "0.1.0+code",
+        "metrics": METRICS,
+        "created": f"2026-01-{number:02}T00:00:00Z",
+        "by": "a test",
+    }
+    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    upload_folder(store, folder, f"adapters/{name}/{version}")
+    return version
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "store").as_uri())
+
+
+@pytest.fixture
+def versions(store: Store, tmp_path: Path) -> list[str]:
+    """Three versions, none of them champion."""
+    return [make(store, tmp_path, number) for number in (1, 2, 3)]
+
+
+def age(store: Store, prefix: str, days: float) -> None:
+    """Let everything below a prefix be older."""
+    then = time.time() - days * 86400
+    for key in store.list(prefix):
+        os.utime(place(store) / key, (then, then))
+
+
+def answered(store: Store) -> str:
+    return (champion(store, NAME) or ("", ""))[0]
+
+
+def test_the_history_is_linear(store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLINADAPT_RUN", "run-7")
+    for version in versions:
+        promote(store, NAME, version, (champion(store, NAME) or ("", ""))[1], {"accuracy": METRICS["accuracy"]})
+    past = history(store, NAME)
+    assert [entry["version"] for entry in past] == versions
+    assert [entry["previous"] for entry in past] == [None, *versions[:-1]]
+    assert {entry["by"] for entry in past} == {"run-7"}
+    assert len({entry["id"] for entry in past}) == 3
+    assert past[0]["accuracy"] == METRICS["accuracy"]
+    assert answered(store) == versions[-1]
+
+
+def test_rollback_goes_back_and_further_back(store: Store, versions: list[str]) -> None:
+    one, two, three = versions
+    for version in versions:
+        move(store, NAME, version)
+    assert move(store, NAME, None) == two
+    assert move(store, NAME, None) == one
+    with pytest.raises(UserError, match="no version of 'specialty' has answered before: promote one by name"):
+        move(store, NAME, None)
+    assert move(store, NAME, three) == three
+    assert move(store, NAME, None) == one
+    assert [entry["rollback"] for entry in history(store, NAME)] == [False] * 3 + [True, True, False, True]
+    previous = [entry["previous"] for entry in history(store, NAME)]
+    assert previous == [None, one, two, three, two, one, three]
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [("0000000000000000", "no adapter version"), ("", "no version of 'specialty' has answered before")],
+)
+def test_what_cannot_be_promoted(store: Store, versions: list[str], version: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        move(store, NAME, version or None)
+    assert champion(store, NAME) is None
+
+
+def test_a_promotion_whose_answer_was_lost_has_happened(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pointer was written, a rival moved it on, and only then the write was repeated and refused."""
+    put = store.put
+
+    def lose(key: str, data: bytes, **condition: Any) -> str:
+        monkeypatch.undo()
+        etag = put(key, data, **condition)
+        promote(store, NAME, versions[1], etag, {})
+        raise Conflict(key)
+
+    monkeypatch.setattr(store, "put", lose)
+    promote(store, NAME, versions[0], "", {})
+    assert [entry["version"] for entry in history(store, NAME)] == versions[:2]
+
+
+ENTRY = {"id": "1", "version": "a", "previous": None, "when": "2026-01-01T00:00:00Z", "by": "x", "rollback": False}
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        "{",
+        "[]",
+        '"abc"',
+        '{"version": "a"}',
+        '{"version": "a", "history": null}',
+        '{"version": "a", "history": ["a"]}',
+        *(
+            json.dumps({"version": "a", "history": [ENTRY | change]})
+            for change in ({"when": "soon"}, {"when": None}, {"when": "2026-01-01T00:00:00"}, {"version": ["a"]})
+        ),
+        '{"version": null, "history": []}',
+        *(json.dumps({"version": "a", "history": [{n: v for n, v in ENTRY.items() if n != lost}]}) for lost in ENTRY),
+    ],
+)
+def test_a_broken_pointer(store: Store, pointer: str) -> None:
+    store.put(f"adapters/{NAME}/champion.json", pointer.encode())
+    with pytest.raises(UserError, match=r"champion.json in .* is broken"):
+        champion(store, NAME)
+
+
+def test_verify_finds_nothing_wrong(store: Store, versions: list[str]) -> None:
+    assert [verify(store, NAME, version) for version in versions] == [[], [], []]
+
+
+def flipped(data: bytes, spot: int) -> bytes:
+    """With one bit of one byte the other way round."""
+    return data[:spot] + bytes([data[spot] ^ 1]) + data[spot + 1 :]
+
+
+def test_a_changed_byte_in_any_file_is_found_by_name(store: Store, versions: list[str]) -> None:
+    for key in store.list(f"adapters/{NAME}/{versions[0]}/"):
+        data = store.get(key)[0]
+        (place(store) / key).write_bytes(flipped(data, len(data) // 2))
+        found = verify(store, NAME, versions[0])
+        assert found and all(line.startswith(key) for line in found)
+        with pytest.raises(UserError, match=key):
+            download_adapter(f"{NAME}/{versions[0]}", store.uri)
+        (place(store) / key).write_bytes(data)
+    assert verify(store, NAME, versions[0]) == []
+
+
+def test_every_byte_of_a_manifest_counts(store: Store, versions: list[str]) -> None:
+    data = store.get(f"adapters/{NAME}/{versions[0]}/{MANIFEST}")[0]
+    check_seal(data, MANIFEST)
+    for spot in range(len(data)):
+        with pytest.raises(UserError, match="manifest.json is not what was published"):
+            check_seal(flipped(data, spot), MANIFEST)
+
+
+def test_what_was_added_or_is_missing(store: Store, versions: list[str]) -> None:
+    prefix = f"adapters/{NAME}/{versions[0]}"
+    store.put(f"{prefix}/adapter_model.bin", b"pickle")
+    store.delete(f"{prefix}/README.md")
+    assert verify(store, NAME, versions[0]) == [
+        f"{prefix}/adapter_model.bin was not published",
+        f"{prefix}/README.md is missing",
+    ]
+
+
+def reseal(store: Store, version: str, **facts: Any) -> None:
+    """Change facts of a manifest and give it a seal that holds."""
+    key = f"adapters/{NAME}/{version}/{MANIFEST}"
+    manifest = {k: v for k, v in json.loads(store.get(key)[0]).items() if k not in ("seal", "signature")}
+    write_json(place(store) / key, seal(manifest | facts))
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"splits_digest": "sha256:other"}, "manifest.json: version, which data, base model, settings and code make"),
+        ({"code_version": "0.2.0"}, "manifest.json: version, which data, base model, settings and code make"),
+        ({"settings_digest": "sha256:other"}, "manifest.json: settings_digest"),
+        ({"metrics": {"accuracy": {"value": 1, "low": 1, "high": 1}}}, "evaluation.json: metrics"),
+    ],
+)
+def test_facts_that_do_not_follow(store: Store, versions: list[str], facts: dict[str, Any], message: str) -> None:
+    reseal(store, versions[0], **facts)
+    assert any(message in line for line in verify(store, NAME, versions[0]))
+
+
+@pytest.mark.parametrize("lost", ["settings", "metrics", "code_version"])
+def test_a_sealed_manifest_that_lacks_something(store: Store, versions: list[str], lost: str) -> None:
+    path = place(store) / f"adapters/{NAME}/{versions[0]}/{MANIFEST}"
+    manifest = json.loads(path.read_bytes())
+    write_json(path, seal({name: value for name, value in manifest.items() if name not in (lost, "seal")}))
+    (line,) = verify(store, NAME, versions[0])
+    assert f"does not say {lost}, so publish did not write it" in line
+
+
+@pytest.mark.parametrize("lost", ["training.json", "evaluation.json"])
+def test_a_sealed_manifest_that_lists_too_little(store: Store, versions: list[str], lost: str) -> None:
+    prefix = f"adapters/{NAME}/{versions[0]}"
+    manifest = json.loads(store.get(f"{prefix}/{MANIFEST}")[0])
+    files = {name: facts for name, facts in manifest["files"].items() if name != lost}
+    reseal(store, versions[0], files=files, digest=sha256_json(files))
+    assert verify(store, NAME, versions[0]) == [f"{prefix}/{lost} was not published"]
+    store.delete(f"{prefix}/{lost}")
+    assert verify(store, NAME, versions[0]) == [f"{prefix}/{lost} was not published"]
+
+
+def test_files_that_are_no_versions_are_left_alone(store: Store, versions: list[str]) -> None:
+    strange = [f"adapters/{MANIFEST}", f"adapters/{NAME}/{MANIFEST}", f"adapters/{NAME}/notes.txt"]
+    for key in strange:
+        store.put(key, b"{}")
+    age(store, "adapters/", 100)
+    assert versions_.names(store) == [NAME]
+    assert sorted(versions_.versions(store, NAME)) == sorted(versions)
+    garbage_collection.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, lambda line: None)
+    assert sorted(store.list("adapters/")) == sorted(strange)
+
+
+def test_a_version_that_was_moved(store: Store, versions: list[str]) -> None:
+    one, two, _ = (place(store) / f"adapters/{NAME}/{version}/{MANIFEST}" for version in versions)
+    two.write_bytes(one.read_bytes())
+    assert f"belongs to {NAME}/{versions[0]}" in verify(store, NAME, versions[1])[0]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[str, str, str]:
+    """A private key, its public key and another public key, as PEM text."""
+    from cryptography.hazmat.primitives import serialization as s
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    one, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    private = one.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode()
+    public = [k.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo) for k in (one, other)]
+    return private, public[0].decode(), public[1].decode()
+
+
+def test_a_signature(store: Store, tmp_path: Path, keys: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    private, public, other = keys
+    (tmp_path / "public.pem").write_text(public)
+    unsigned = make(store, tmp_path, 1)
+    monkeypatch.setenv("CLINADAPT_SIGNING_KEY", private)
+    signed = make(store, tmp_path, 2)
+    download_adapter(f"{NAME}/{signed}", store.uri)
+    monkeypatch.setenv("CLINADAPT_VERIFY_KEY", str(tmp_path / "public.pem"))
+    download_adapter(f"{NAME}/{signed}", store.uri)
+    assert verify(store, NAME, signed) == []
+    with pytest.raises(UserError, match=rf"{unsigned}/manifest.json is not signed and CLINADAPT_VERIFY_KEY asks"):
+        download_adapter(f"{NAME}/{unsigned}", store.uri)
+    monkeypatch.delenv("CLINADAPT_SIGNING_KEY")
+    reseal(store, signed, by="somebody else")
+    with pytest.raises(UserError, match="is not signed"):
+        download_adapter(f"{NAME}/{signed}", store.uri)
+    key = f"adapters/{NAME}/{unsigned}/{MANIFEST}"
+    stolen = {name: value for name, value in json.loads(store.get(key)[0]).items() if name != "seal"}
+    stolen["signature"] = "AAAA"
+    write_json(place(store) / key, {**stolen, "seal": sha256_json(stolen)})
+    with pytest.raises(UserError, match="is not signed by the key in CLINADAPT_VERIFY_KEY: do not use this version"):
+        download_adapter(f"{NAME}/{unsigned}", store.uri)
+    monkeypatch.setenv("CLINADAPT_SIGNING_KEY", private)
+    reseal(store, signed)
+    monkeypatch.setenv("CLINADAPT_VERIFY_KEY", other)
+    assert "is not signed by the key" in verify(store, NAME, signed)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CLINADAPT_SIGNING_KEY", "/none.pem", "is neither PEM text nor a file"),
+        ("CLINADAPT_SIGNING_KEY", "-----BEGIN NOTHING-----", "holds no ed25519 private key"),
+    ],
+)
+def test_a_key_that_is_none(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        seal({})
+
+
+def whats(found: list[Garbage]) -> set[str]:
+    return {item.what.removeprefix(f"adapters/{NAME}/") for item in found}
+
+
+def test_gc_keeps_what_is_young_or_needed(store: Store, versions: list[str], tmp_path: Path) -> None:
+    one, two, three = versions
+    four = make(store, tmp_path, 4)
+    for version in (one, two, three):
+        move(store, NAME, version)
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    age(store, "adapters/", 100)
+    assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {four}  # the others answered within 90 days
+    pointer = json.loads(store.get(f"adapters/{NAME}/champion.json")[0])
+    for number, entry in enumerate(pointer["history"]):
+        entry["when"] = f"2020-01-0{number + 1}T00:00:00Z"
+    write_json(place(store) / f"adapters/{NAME}/champion.json", pointer)
+    assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {one, four}  # three answers, two is its rollback
+    said: list[str] = []
+    garbage_collection.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, said.append)
+    assert sorted(versions_.versions(store, NAME)) == sorted([two, three])
+    assert store.list(f"adapters/{NAME}/{one}/") == []
+    assert sorted(said) == sorted(f"removed adapters/{NAME}/{version}" for version in (one, four))
+
+
+def test_gc_removes_uploads_that_never_finished(store: Store, versions: list[str]) -> None:
+    store.delete(f"adapters/{NAME}/{versions[0]}/{MANIFEST}")
+    store.put("staging/abc/file", b"x")
+    store.put("runs/.preflight-abc", b"x")
+    store.put("runs/a-run/train.json", b"x")
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    age(store, "", 2)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {versions[0], "staging/abc", "runs/.preflight-abc"}
+    garbage_collection.collect(store, found, 90 * DAY, lambda line: None)
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    assert store.exists("runs/a-run/train.json")
+    assert sorted(versions_.versions(store, NAME)) == sorted(versions[1:])
+
+
+def test_gc_removes_checkpoints_that_nobody_goes_on_with(store: Store) -> None:
+    store.put("checkpoints/abc/step-9/tensors.safetensors", b"x")
+    store.put(f"checkpoints/abc/step-9/{MANIFEST}", b"x")
+    age(store, "", 2)
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    age(store, "", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {"checkpoints/abc"}
+    garbage_collection.collect(store, found, 90 * DAY, lambda line: None)
+    garbage_collection.collect(store, found, 90 * DAY, lambda line: None)  # as when two clean up at once
+    assert store.list("checkpoints/") == []
+
+
+def test_gc_removes_old_answers_and_bases_that_no_version_was_made_on(store: Store, versions: list[str]) -> None:
+    """`versions` were made on sha256:base."""
+    used, unused, half = (
+        pretrained_bases.base_place(digest) for digest in ("sha256:base", "sha256:other", "sha256:half")
+    )
+    for base in (used, unused, half):
+        store.put(f"{base}/model.safetensors", b"x")
+    for base in (used, unused):
+        store.put(f"{base}/{MANIFEST}", b"{}")
+    store.put("evaluations/abc/answers-0.json", b"{}")
+    age(store, "bases/", 2)
+    age(store, "evaluations/", 2)
+    assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {half}
+    age(store, "bases/", 100)
+    age(store, "evaluations/", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {half, unused, "evaluations/abc"}
+    garbage_collection.collect(store, found, 90 * DAY, lambda line: None)
+    assert store.list("bases/") == [f"{used}/{MANIFEST}", f"{used}/model.safetensors"]
+    assert store.list("evaluations/") == []
+
+
+def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[str]) -> None:
+    age(store, "adapters/", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert len(found) == 3
+    move(store, NAME, versions[1])
+    said: list[str] = []
+    garbage_collection.collect(store, found, 90 * DAY, said.append)
+    assert versions_.versions(store, NAME) == [versions[1]]
+    assert verify(store, NAME, versions[1]) == []
+    assert f"kept adapters/{NAME}/{versions[1]}, which has been promoted meanwhile" in said
+
+
+def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
+    store.put("staging/abc/adapter_model.safetensors", b"x")
+    age(store, "staging/", 3)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {"staging/abc"}
+    store.put("staging/abc/README.md", b"x")
+    said: list[str] = []
+    garbage_collection.collect(store, found, 90 * DAY, said.append)
+    assert said == ["kept staging/abc, which somebody goes on with"]
+    assert len(store.list("staging/abc/")) == 2
+
+
+def test_what_gc_removes_while_it_is_promoted_is_no_champion(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest goes between the moment at which somebody looked and the one at which the pointer moves."""
+    one, two, _ = versions
+    put = FolderStore.put
+
+    def raced(self: FolderStore, key: str, data: bytes, **how: Any) -> str:
+        if key.endswith("/champion.json"):
+            self.delete(f"adapters/{NAME}/{two}/{MANIFEST}")
+        return put(self, key, data, **how)
+
+    for before in ("", one):
+        if before:
+            store = open_store(store.uri)
+            move(store, NAME, one)
+        with monkeypatch.context() as patched:
+            patched.setattr(FolderStore, "put", raced)
+            manifest = store.get(f"adapters/{NAME}/{two}/{MANIFEST}")[0]
+            with pytest.raises(UserError, match=f"{NAME}/{two} is gone, gc removed it meanwhile"):
+                move(store, NAME, two)
+        assert answered(store) == before
+        store.put(f"adapters/{NAME}/{two}/{MANIFEST}", manifest)
+
+
+def test_gc_removes_parts(store: Store) -> None:
+    from datetime import UTC, datetime
+
+    store.put("a/key", b"x")
+    (place(store) / "a/.part-cut").write_bytes(b"half")
+    assert store.unfinished(datetime.now(UTC) - DAY) == []
+    os.utime(place(store) / "a/.part-cut", (0, 0))
+    assert store.unfinished(datetime.now(UTC) - DAY) == ["a/.part-cut"]
+    assert store.unfinished(datetime.now(UTC) - DAY, drop=True) == ["a/.part-cut"]
+    assert list_files(place(store)).keys() - {".lock"} == {"a/key"}
+
+
+def command(store: Store, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["clinadapt", "registry", *arguments, "--store", store.uri])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_the_commands(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, _ = versions
+    assert command(store, monkeypatch, "promote", f"{NAME}/{one}") == 0
+    assert command(store, monkeypatch, "promote", f"{NAME}/{two}") == 0
+    assert command(store, monkeypatch, "list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["versions"]
+    assert {entry["version"]: entry["champion"] for entry in listed} == {v: v == two for v in versions}
+    assert command(store, monkeypatch, "rollback", NAME) == 0
+    assert answered(store) == one
+    assert command(store, monkeypatch, "show", NAME, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["manifest"]["version"] == one
+    assert [entry["version"] for entry in shown["history"]] == [one, two, one]
+    assert command(store, monkeypatch, "diff", NAME, f"{NAME}/{two}", "--json") == 0
+    differences = json.loads(capsys.readouterr().out)["differences"]
+    assert differences["settings.seed"] == [1, 2]
+    assert "base_digest" not in differences
+    assert command(store, monkeypatch, "verify", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["versions"] == {f"{NAME}/{v}": [] for v in sorted(versions)}
+    assert command(store, monkeypatch, "gc", "--keep-days", "0", "--unfinished-hours", "0", "--json") == 0
+    garbage = json.loads(capsys.readouterr().out)["garbage"]  # two was rolled back, three never answered
+    assert {item["what"] for item in garbage} == {f"adapters/{NAME}/{version}" for version in versions[1:]}
+    assert len(versions_.versions(store, NAME)) == 3
+    assert command(store, monkeypatch, "gc", "--keep-days", "0", "--unfinished-hours", "0", "--delete") == 0
+    assert versions_.versions(store, NAME) == [one]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", NAME], "'specialty' names no version: write name/version"),
+        (["promote", f"{NAME}/none"], "no adapter version 'specialty/none'"),
+        (["rollback", "none"], "no version of 'none' has answered before"),
+        (["show", "none"], "no adapter 'none' in .*; there are: specialty"),
+        (["list", "none"], "no adapter 'none'"),
+        (["verify", "none"], "no adapter 'none' in .*; there are: specialty"),
+    ],
+)
+def test_the_commands_say_what_is_wrong(
+    store: Store,
+    versions: list[str],
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(store, monkeypatch, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
+
+
+def test_verify_tells_by_its_status(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.put(f"adapters/{NAME}/{versions[0]}/README.md", b"# other")
+    assert command(store, monkeypatch, "verify", NAME) == 2
+    assert f"{versions[0]}/README.md is not what was published" in capsys.readouterr().err.replace("\n", "")

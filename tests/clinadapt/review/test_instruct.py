@@ -1,0 +1,168 @@
+"""Asking a published instruct adapter: one note whole and as a stream, the rows of a file, and the command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinadapt.artifacts.hashing import write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.signing import seal
+from clinadapt.data.readers import read_rows
+from clinadapt.errors import UserError
+from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.base_model import describe
+from clinadapt.models.chat_template import load_tokenizer
+from clinadapt.registry.champion import promote
+from clinadapt.review.classify import Answerer
+from clinadapt.review.inputs import read_note
+from clinadapt.review.instruct import Asker, remarks
+from clinadapt.storage import open_store
+from clinadapt.storage.transfer import upload_folder
+
+NOTE = "62-year-old woman with chest pain. Aspirin 100 mg was given."
+ASK = "Which drugs were given?"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
+    """The URI of a store with an untrained instruct adapter `assistant` as champion."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder, place = tmp_path_factory.mktemp("adapter"), tmp_path_factory.mktemp("store")
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(folder)
+    load_tokenizer(tiny_llama).save_pretrained(folder)
+    uri = tiny_llama.as_uri()
+    InstructCard(
+        base_model=uri,
+        base_digest=describe(uri).digest,
+        quantization="none",
+        precision="fp32",
+        seed=0,
+        length=256,
+        new_tokens=12,
+        tasks=["Question Answering"],
+    ).write(folder)
+    facts = {"name": "assistant", "version": "0123456789abcdef"}
+    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    opened = open_store(place.as_uri())
+    upload_folder(opened, folder, "adapters/assistant/0123456789abcdef")
+    promote(opened, "assistant", "0123456789abcdef", "", {})
+    return place.as_uri()
+
+
+@pytest.fixture(scope="module")
+def asker(store: str) -> Asker:
+    return Asker("assistant", store)
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Nobody may read the file meanwhile, not even root."""
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_stream_ends_with_what_the_whole_answer_is(asker: Asker) -> None:
+    *pieces, last = asker.stream(NOTE, ASK)
+    whole = asker.answer(NOTE, ASK)
+    assert last == whole and "".join(map(str, pieces)).strip() == whole["answer"]
+    assert whole["adapter"] == asker.uri and asker.uri.endswith("/adapters/assistant/0123456789abcdef")
+    assert whole["lost_tokens"] == 0 and asker.answer(NOTE * 100, ASK)["lost_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("note", "instruction", "message"),
+    [
+        (" \n", ASK, "^the note has no text: give"),
+        ("x" * 200_001, ASK, "^the note has more than 200,000 characters: give"),
+        (NOTE, "", "^the instruction has no text: give"),
+        (NOTE, "x" * 4_001, "^the instruction has more than 4,000 characters: give"),
+        (NOTE, "word " * 700, "^an instruction leaves no room"),
+    ],
+)
+def test_what_cannot_be_asked(asker: Asker, note: str, instruction: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        asker.answer(note, instruction)
+    with pytest.raises(UserError, match=message):
+        next(asker.stream(note, instruction))
+
+
+def test_bad_rows_are_told_by_number_and_the_others_answered(asker: Asker) -> None:
+    good, long = {"text": NOTE, "ask": ASK}, {"text": NOTE, "ask": "word " * 700}
+    rows: list[Any] = [good, good | {"text": ""}, "3 fields instead of 2", good | {"ask": " "}, long, good]
+    answers = list(asker.answer_rows(rows, "text", instruction_column="ask"))
+    assert [answer["row"] for answer in answers] == [1, 2, 3, 4, 5, 6]
+    errors = [answer.get("error") for answer in answers]
+    assert errors[:4] == [None, "no text", "3 fields instead of 2", "no text in the instruction"] and not errors[5]
+    assert "no room" in str(errors[4])
+    assert answers[0]["answer"] == answers[5]["answer"]
+    with pytest.raises(UserError, match="no column 'what'.*--ask-column"):
+        list(asker.answer_rows(rows, "text", instruction_column="what"))
+
+
+def test_the_remarks_say_what_a_reader_has_to_know() -> None:
+    answer = {"lost_tokens": 0, "ended": True, "unsupported": []}
+    assert remarks(answer) == []
+    told = remarks({"lost_tokens": 1200, "ended": False, "unsupported": ["40 mg", "heparin"]})
+    assert told[0] == "Not found in the note: 40 mg, heparin." and "1,200 tokens" in told[2] and len(told) == 3
+
+
+def test_the_command_streams_and_writes_files(store: str, clinadapt: Any, tmp_path: Path) -> None:
+    note, file = tmp_path / "note.txt", tmp_path / "notes.csv"
+    note.write_text(NOTE)
+    file.write_text(f"transcription\n{NOTE}\n")
+    where = ["predict", "--adapter", "assistant", "--store", store]
+    shown = clinadapt(*where, "--note", note, "--ask", ASK)
+    asked = clinadapt(*where, "--note", note, "--ask", ASK, "--json")
+    assert (shown.returncode, asked.returncode) == (0, 0), shown.stderr + asked.stderr
+    answer = json.loads(asked.stdout)
+    assert shown.stdout.strip() == answer["answer"]
+    assert all(remark in shown.stderr for remark in remarks(answer))
+    rows = clinadapt(*where, "--file", file, "--ask", ASK)
+    (row,) = csv.DictReader(io.StringIO(rows.stdout))
+    assert (row["row"], row["instruction"], row["error"]) == ("1", ASK, "")
+    wrong = clinadapt(*where, "--note", note)
+    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1
+    assert "ask it with clinadapt predict --ask" in wrong.stderr
+
+
+def test_an_instruct_adapter_is_no_classifier(store: str) -> None:
+    with pytest.raises(UserError, match="answers instructions: ask it with clinadapt predict --ask"):
+        Answerer("assistant", store)
+
+
+def test_an_unreadable_file_is_told_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("a\n1\n")
+    with unreadable(path):
+        with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+            read_note(path)
+        with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+            list(read_rows(path, "notes.csv"))
+    path.chmod(0o600)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_note(path)
+
+
+def test_wrong_options_give_a_line_of_json_too(clinadapt: Any) -> None:
+    done = clinadapt("predict", "--bogus", "--json")
+    assert done.returncode == 2 and "--bogus" in json.loads(done.stdout)["error"]
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

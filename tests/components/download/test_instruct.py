@@ -1,0 +1,269 @@
+"""Texts, triples, chats, pairs and preferences of any layout become three tables; what cannot be used is set aside."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from s3_support import a_store, bucket
+from support import ROOT
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.config.instruct import Examples, Kind, Source
+from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
+from clinadapt.errors import UserError
+from clinadapt.storage import open_store
+from components.download import source_cache as parts
+from components.download.instruct import run
+
+MTS_DIALOG = ROOT.parent / "shared/data/mts_dialog/MTS-Dialog-ValidationSet.csv"
+SECRET = "Mr Zyx has xylophobia"
+Write = Callable[..., Source]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Write:
+    """Write rows as JSON lines and return them as a source."""
+
+    def write(kind: Kind, rows: list[dict[str, Any]], **fields: Any) -> Source:
+        path = tmp_path / f"{kind}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return Source(kind=kind, uri=path.as_uri(), **fields)
+
+    return write
+
+
+def read(folder: Path, name: str, schema: Any) -> list[dict[str, Any]]:
+    return pq.read_table(folder / f"{name}.parquet", schema=schema).to_pylist()
+
+
+def triple(**fields: Any) -> dict[str, Any]:
+    return {"note": "Knee pain.", "question": "What hurts?", "answer": "The knee.", "task": "Summarization", **fields}
+
+
+def chat(*turns: tuple[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
+    sources = [
+        Source(kind="cases", uri="builtin://cases?rows=20"),
+        source("notes", [{"transcription": "A note.", "description": "Short."}], private=True),
+        source("triples", [triple(task="question ANSWERING")]),
+        source("chat", [chat(("system", "Be kind."), ("user", "### Note\nx"), ("assistant", "y"))], task="Chat"),
+        source("alpaca", [{"instruction": "Say a.", "input": "", "output": "a"}, {"instruction": "b", "output": "c"}]),
+        source(
+            "pairs", [{"dialogue": "d", "section_text": "s", "h": "PLAN"}], instruction="Write {h}.", task="Section"
+        ),
+        source("preferences", [{"note": "n", "question": "q", "chosen": "good", "rejected": "bad"}]),
+    ]
+    manifest = run(sources, tmp_path / "out", Examples())
+    texts = read(tmp_path / "out", "texts", TEXTS)
+    assert {row["kind"] for row in texts if row["source"] == 0} == {"cases"}
+    assert texts[-1] == {"source": 1, "row": 1, "kind": "notes", "text": "A note.", "description": "Short.",
+                         "private": True}  # fmt: skip
+    rows = read(tmp_path / "out", "triples", TRIPLES)
+    assert [(row["source"], row["note"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
+        (2, "Knee pain.", "What hurts?", "The knee.", "Question Answering"),
+        (3, "", "### Note\nx", "y", "Chat"),
+        (4, "", "Say a.", "a", "Other"),
+        (4, "", "b", "c", "Other"),
+        (5, "d", "Write PLAN.", "s", "Section"),
+    ]
+    assert all(row["answerable"] and row["check"] == "none" and row["spans"] == [] for row in rows)
+    assert [row["chosen"] for row in read(tmp_path / "out", "preferences", PREFERENCES)] == ["good"]
+    assert read_json(tmp_path / "out" / MANIFEST) == manifest
+    assert [given["kind"] for given in manifest["source"]] == [given.kind for given in sources]
+    assert manifest["rows_kept"] + manifest["repeated"] == manifest["rows_read"] == 27
+    assert sum(manifest["rows"].values()) == manifest["rows_kept"]
+
+
+def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
+    rows = [{"transcription": text} for text in ("One.", "Two.", "One. ", "One.")]
+    manifest = run([source("notes", rows), source("cases", rows[:1])], tmp_path / "out", Examples())
+    kept = [(row["kind"], row["row"]) for row in read(tmp_path / "out", "texts", TEXTS)]
+    assert kept == [("notes", 1), ("notes", 2), ("cases", 1)]
+    assert (manifest["repeated"], manifest["sources"][0]["repeated"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "reason"),
+    [
+        ("triples", triple(answer=""), "empty answer"),
+        ("triples", triple(answer="\x00\ufeff \n"), "empty answer"),
+        ("triples", triple(question=None), "empty instruction"),
+        ("triples", triple(note=" "), "empty note"),
+        ("triples", triple(task="Poetry"), "unknown task"),
+        ("triples", triple(note="x" * 1_000_000), "note longer than 200,000 characters"),
+        ("triples", triple(note=17), "note is not a string"),
+        ("triples", {"note": SECRET}, "no column 'task'"),
+        ("chat", chat(("user", SECRET)), "not user messages and then one of the assistant"),
+        ("chat", chat(("assistant", "a")), "not user messages and then one of the assistant"),
+        ("chat", chat(("user", "a"), ("doctor", "b")), "not user messages and then one of the assistant"),
+        ("chat", chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")),
+         "not user messages and then one of the assistant"),
+        ("chat", chat(("user", "a"), ("assistant", "")), "empty answer"),
+        ("chat", {"messages": []}, "not user messages and then one of the assistant"),
+        ("chat", {"messages": SECRET}, "messages is not a list of role and content"),
+        ("alpaca", {"instruction": "", "input": "a", "output": "b"}, "empty instruction"),
+        ("notes", {"transcription": None}, "empty text"),
+        ("preferences", {"question": "q", "chosen": "same ", "rejected": "same"}, "two equal answers"),
+        ("preferences", {"question": "q", "chosen": "", "rejected": "b"}, "empty chosen"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_set_aside(source: Write, tmp_path: Path, kind: Kind, row: dict[str, Any], reason: str) -> None:
+    good = {
+        "triples": triple(),
+        "chat": chat(("user", "a"), ("assistant", "b")),
+        "alpaca": {"instruction": "a", "output": "b"},
+        "notes": {"transcription": "a"},
+        "preferences": {"question": "q", "chosen": "a", "rejected": "b"},
+    }[kind]
+    manifest = run([source(kind, [good, row])], tmp_path / "out", Examples())
+    assert (manifest["rows_kept"], manifest["quarantined"]) == (1, {reason: 1})
+    with (tmp_path / "out/quarantine.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["source", "row", "reason"], ["0", "2", reason]]
+    for name in ("quarantine.csv", MANIFEST):
+        assert "Zyx" not in (tmp_path / "out" / name).read_text()
+
+
+def test_a_pair_without_the_column_of_its_instruction(source: Write, tmp_path: Path) -> None:
+    rows = [{"dialogue": "d", "section_text": "s", "h": "PLAN"}, {"dialogue": "d", "section_text": "s"}]
+    manifest = run([source("pairs", rows, instruction="Write {h}.")], tmp_path / "out", Examples())
+    assert manifest["quarantined"] == {"no column 'h'": 1}
+
+
+def test_control_characters_go_and_right_to_left_text_stays(source: Write, tmp_path: Path) -> None:
+    run([source("triples", [triple(note="ألم\x07 في الركبة\x00", answer="הברך")])], tmp_path / "out", Examples())
+    (row,) = read(tmp_path / "out", "triples", TRIPLES)
+    assert (row["note"], row["answer"]) == ("ألم في الركبة", "הברך")
+
+
+def test_a_source_without_a_usable_row_leaves_nothing(source: Write, tmp_path: Path) -> None:
+    sources = [source("notes", [{"transcription": "a"}]), source("triples", [{"context": SECRET}] * 3)]
+    with pytest.raises(UserError, match=r"none of the 3 rows of .*triples.jsonl can be used as triples .*context") as e:
+        run(sources, tmp_path / "out", Examples())
+    assert "Zyx" not in str(e.value) and "\n" not in str(e.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no file"):
+        run([Source(kind="notes", uri=(tmp_path / "none.csv").as_uri())], tmp_path / "out", Examples())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(params=["folder", "moto"])
+def days(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int, list[dict[str, Any]]], str]:
+    """Write the notes of a day as a file, into a folder or a bucket; return the folder's URI."""
+    store = a_store(request.param, request)
+
+    def write(day: int, rows: list[dict[str, Any]]) -> str:
+        store.put(f"notes/day-{day}.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+        return f"{store.uri}/notes/"
+
+    return write
+
+
+def notes_of(day: int, count: int = 3) -> list[dict[str, Any]]:
+    return [{"transcription": f"Note {number} of day {day}."} for number in range(count)]
+
+
+def test_a_folder_that_grew_is_read_where_it_grew(
+    days: Callable[[int, list[dict[str, Any]]], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a row set aside and a note repeated across files. The dataset is that of a run that has read everything."""
+    read_files: list[str] = []
+    rows = parts.source_rows
+
+    def counted(uri: str) -> Any:
+        read_files.append(uri.rpartition("/")[2])
+        return rows(uri)
+
+    monkeypatch.setattr(parts, "source_rows", counted)
+    store = open_store((tmp_path / "kept").as_uri())
+    days(1, [*notes_of(1), {"transcription": "", "\ud800": 1}])
+    source = Source(kind="notes", uri=days(2, notes_of(2)))
+    first = run([source], tmp_path / "first", Examples(), store)
+    days(3, [*notes_of(3), *notes_of(1), {"transcription": 7}])
+    grown = run([source], tmp_path / "grown", Examples(), store)
+    assert read_files == ["day-1.jsonl", "day-2.jsonl", "day-3.jsonl"]
+    assert (first["rows_read"], grown["rows_read"], grown["repeated"]) == (7, 14, 3)
+    fresh = run([source], tmp_path / "fresh", Examples())
+    assert fresh == grown and list_files(tmp_path / "fresh") == list_files(tmp_path / "grown")
+    texts = read(tmp_path / "grown", "texts", TEXTS)
+    assert [row["row"] for row in texts] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert texts[-1]["text"] == "Note 2 of day 3."
+    with (tmp_path / "grown/quarantine.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [["0", "4", "empty text"], ["0", "14", "text is not a string"]]
+
+
+def test_what_was_kept_of_a_source_follows_how_it_is_read(source: Write, tmp_path: Path) -> None:
+    store = open_store((tmp_path / "kept").as_uri())
+
+    def kept(source: Source, **settings: Any) -> int:
+        run([source], tmp_path / "out", Examples(**settings), store)
+        return len({key.split("/")[1] for key in store.list("sources/")})
+
+    notes = source("notes", notes_of(1))
+    assert [kept(notes), kept(notes)] == [1, 1]
+    assert kept(notes.model_copy(update={"private": True})) == 2
+    assert kept(notes, longest_note=100) == 3
+    assert kept(source("notes", notes_of(1, count=4))) == 4
+
+
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_what_was_kept_and_is_damaged_is_read_again(source: Write, tmp_path: Path, how: str) -> None:
+    store, notes = open_store((tmp_path / "kept").as_uri()), source("notes", notes_of(1))
+    wanted = run([notes], tmp_path / "out", Examples(), store)
+    (path,) = (tmp_path / "kept").rglob("rows.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + b"?" + whole[-8:])
+    if how == "gone":
+        path.unlink()
+    assert run([notes], tmp_path / "again", Examples(), store) == wanted
+    assert path.read_bytes() == whole
+
+
+def test_names_of_files(tmp_path: Path, s3_environment: None) -> None:
+    """What S3 consoles and Spark leave in a folder is no data; a number sign and letters of another time are no end."""
+    bucket_of = open_store(f"s3://{bucket()}")
+    for key in ("", "notes #1.jsonl", "_SUCCESS", ".crc"):
+        bucket_of.put(f"notes/{key}", json.dumps(notes_of(1)[0]).encode() if key.startswith("notes") else b"")
+    manifest = run([Source(kind="notes", uri=f"{bucket_of.uri}/notes/")], tmp_path / "out", Examples())
+    assert manifest["rows_read"] == 1
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / os.fsdecode(b"n\xe9 #2?.jsonl")).write_text(json.dumps(notes_of(2)[0]))
+    assert run([Source(kind="notes", uri=folder.as_uri())], tmp_path / "other", Examples())["rows_read"] == 1
+
+
+def test_a_folder_without_files(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/.hidden.csv").write_text("transcription\na\n")
+    with pytest.raises(UserError, match="holds no file: give one with files of notes"):
+        run([Source(kind="notes", uri=(tmp_path / "notes").as_uri())], tmp_path / "out", Examples())
+    assert not (tmp_path / "out").exists()
+
+
+def test_mts_dialog(tmp_path: Path) -> None:
+    if not MTS_DIALOG.is_file():
+        pytest.skip("MTS-Dialog is not beside the repository")
+    pairs = Source(kind="pairs", uri=MTS_DIALOG.as_uri(), instruction="Write the section {section_header}.")
+    manifest = run([pairs], tmp_path / "out", Examples())
+    assert (manifest["rows_read"], manifest["rows_kept"], manifest["quarantined"]) == (100, 100, {})
+    rows = read(tmp_path / "out", "triples", TRIPLES)
+    assert {row["instruction"] for row in rows} >= {"Write the section GENHX.", "Write the section ALLERGY."}
+
+
+def test_the_tasks_are_those_of_asclepius(source: Write, tmp_path: Path) -> None:
+    rows = [triple(task=task.upper(), question=task) for task in TASKS]
+    run([source("triples", rows)], tmp_path / "out", Examples())
+    assert tuple(row["task"] for row in read(tmp_path / "out", "triples", TRIPLES)) == TASKS

@@ -1,0 +1,280 @@
+"""Evaluation, gate, report and publication of an instruct adapter, on a tiny model that answers nonsense."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import ModelCard
+from safetensors.numpy import load_file, save_file
+from support import HELD_OUT, make_adapter, make_instruct_splits
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.config.instruct import Evaluation, InstructGate
+from clinadapt.errors import UserError
+from clinadapt.models.chat_template import Question
+from clinadapt.models.generator import Answer, Generator
+from clinadapt.registry.adapters import download_adapter
+from clinadapt.registry.champion import champion
+from clinadapt.storage import open_store
+from components.evaluate.champion import Champion
+from components.evaluate.instruct import METRICS, examples, run, sample, score, smallest_difference
+from components.evaluate.metrics import paired, ratios
+from components.evaluate.text_metrics import matches, refuses, rouge_l, token_f1
+from components.evaluate.verdict import run as judge
+from components.publish.publish_version import run as publish
+
+NAME = "answers"
+LENIENT = InstructGate(gain_over_base=-1, unsupported=1)
+SETTINGS = Evaluation(rows_per_task=3, new_tokens=12, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_instruct_splits(tmp_path_factory.mktemp("instruct") / "splits")
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory, splits: Path, instruct_adapter: Path) -> Path:
+    output = tmp_path_factory.mktemp("evaluated") / "evaluation"
+    store = (output.parent / "store").as_uri()
+    settings = Evaluation(new_tokens=12, batch_size=4)
+    run(splits, instruct_adapter, output, Champion(store, NAME, "", ""), settings, seed=0)
+    return output
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ("The note does not say.", True),
+        ("The note does not mention warfarin.", True),
+        ("It doesn't specify a dose.", True),
+        ("The dose is not explicitly stated in the note.", True),
+        ("This cannot be determined from the note.", True),
+        ("There is no information about allergies.", True),
+        ("The patient does not report any pain.", False),
+        ("Aspirin 81 mg daily.", False),
+        ("Pain for two days. The cause was not stated.", False),
+        ("", False),
+    ],
+)
+def test_what_counts_as_a_refusal(answer: str, refused: bool) -> None:
+    assert refuses(answer) is refused
+
+
+def test_scores_of_an_answer() -> None:
+    assert token_f1("The aspirin, daily.", "aspirin daily") == 1
+    assert token_f1("aspirin and insulin", "aspirin daily") == pytest.approx(0.4)
+    assert (token_f1("", ""), token_f1("x", "")) == (1, 0)
+    assert rouge_l("daily aspirin", "aspirin daily") == pytest.approx(0.5)
+    assert token_f1("daily aspirin", "aspirin daily") == 1
+    assert matches("Lisinopril ;aspirin", "aspirin; lisinopril", "set")
+    assert not matches("aspirin", "aspirin; lisinopril", "set")
+    assert matches("Chronic  obstructive pulmonary disease.", "chronic obstructive pulmonary disease", "exact")
+    assert not matches("25 mg", "2.5 mg", "exact")
+
+
+def test_every_error_is_counted_on_its_side() -> None:
+    row = {"note_text": "Aspirin 81 mg.", "instruction": "Is warfarin given?", "check": "none", "answer": "x"}
+    rows = [
+        {**row, "answerable": False},
+        {**row, "answerable": False},
+        {**row, "answerable": True},
+        {**row, "answerable": True, "check": "exact", "answer": "aspirin 81 mg"},
+    ]
+    texts = ["The note does not mention warfarin.", "Warfarin 5 mg.", "The note does not say.", "Aspirin 81 mg"]
+    answers = [Answer(text, [], True, 0) for text in texts]
+    tops, bottoms = score(rows, answers, np.ones(4), np.full(4, 2))
+    rate = dict(zip(METRICS, tops.sum(axis=0) / bottoms.sum(axis=0), strict=True))
+    assert (rate["refused_rightly"], rate["refused_wrongly"]) == (0.5, 0.5)
+    assert rate["unsupported"] == 0.25  # warfarin stands in the instruction, 5 mg nowhere
+    assert (rate["match"], rate["loss"], rate["ended"]) == (1, 0.5, 1)
+
+
+def test_a_sample_takes_whole_notes_and_no_more_of_a_task_than_asked() -> None:
+    notes = [f"n{i}" for i in range(20) for _ in range(3)]
+    tasks = ["a", "b", "c"] * 20
+    chosen = sample(tasks, notes, 5, seed=1)
+    assert len(chosen) == 15
+    assert len({notes[i] for i in chosen}) == 5
+    assert chosen == sample(tasks, notes, 5, seed=1) != sample(tasks, notes, 5, seed=2)
+    assert sorted(sample(tasks, notes, 100, seed=1)) == list(range(60))
+
+
+def test_an_interval_holds_the_truth_and_power_is_what_it_says() -> None:
+    """300 draws of 60 notes with a true difference as large as the smallest that is seen in 80 %: found in about so
+    many, and one of 0 in about 2.5 % (one side)."""
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(60), 3)
+    found = {0.0: 0, 1.0: 0}
+    once = paired(rng.normal(0, 1, 180), np.ones(180), cluster, 0)
+    smallest = smallest_difference(once)
+    for share in found:
+        for seed in range(100):
+            difference = rng.normal(share * smallest, 1, 180)
+            found[share] += paired(difference, np.ones(180), cluster, seed)["low"] > 0
+    assert found[0.0] <= 9
+    assert 65 <= found[1.0] <= 95
+
+
+def test_ratios_are_of_sums() -> None:
+    (entry,) = ratios(np.array([[1.0], [0.0], [3.0]]), np.array([[1.0], [1.0], [4.0]]), np.arange(3), 0)
+    assert entry["value"] == pytest.approx(4 / 6)
+    assert entry["low"] <= entry["value"] <= entry["high"]
+    (none,) = ratios(np.zeros((3, 1)), np.zeros((3, 1)), np.arange(3), 0)
+    assert np.isnan(none["value"])
+
+
+def test_what_the_evaluation_holds(evaluation: Path) -> None:
+    scores = read_json(evaluation / "evaluation.json")
+    assert (scores["rows"], scores["notes"], scores["unanswerable"], scores["checkable"]) == (16, 4, 4, 8)
+    assert set(scores["models"]) == {"after", "before"}
+    for model in scores["models"].values():
+        assert set(model["metrics"]) == {*METRICS, "perplexity"} - {"loss"}
+        assert set(model["per_task"]) == set(scores["tasks"])
+        assert model["tokens_per_second"] > 0 and model["first_token_seconds"] > 0
+        for entry in model["metrics"].values():
+            assert entry["low"] <= entry["value"] <= entry["high"]
+        assert "match" not in model["per_task"]["Summarization"]
+        assert "refused_rightly" not in model["per_task"]["Summarization"]
+    assert scores["comparisons"][0]["metric"] == "token_f1" and scores["comparisons"][0]["task"] is None
+
+
+def test_no_text_of_a_private_row_is_left(evaluation: Path, splits: Path, instruct_adapter: Path) -> None:
+    predictions = pq.read_table(evaluation / "predictions.parquet").to_pylist()
+    test = pq.read_table(splits / "test.parquet").to_pylist()
+    for line in predictions:
+        private = test[line["index"]]["private"]
+        assert (line["answer_after"] is None, line["answer_before"] is None) == (private, private)
+    shown = [value for line in predictions for value in line.values() if isinstance(value, str)]
+    files = [path.read_text() for path in evaluation.glob("*.json")]
+    assert not [
+        text for text in [*shown, *files] if "secretword" in text or (HELD_OUT[3][0][:20] in text and "40 mg" in text)
+    ]
+    instructions = [example["note"] for example in read_json(evaluation / "examples.json")]
+    assert instructions and not [note for note in instructions if "secretword" in note]
+
+
+def test_examples_are_the_first_that_may_be_shown() -> None:
+    rows = [
+        {
+            "note_text": "x" * 900,
+            "instruction": str(i),
+            "answer": "a",
+            "task": task,
+            "answerable": ok,
+            "private": private,
+        }
+        for i, (task, ok, private) in enumerate(
+            [("a", True, True), ("a", True, False), ("a", True, False), ("b", False, False), ("b", True, False)]
+        )
+    ]
+    shown = examples(rows, {"after": [Answer(str(i), [], True, 0) for i in range(5)]})
+    assert [example["instruction"] for example in shown] == ["1", "4", "3"]
+    assert len(shown[0]["note"]) < 720 and shown[0]["note"].endswith("…")
+
+
+def test_an_adapter_that_answers_as_its_base_fails_the_gate(splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path / "adapter", tiny_llama, seed=1, scale=0)
+    result = run(splits, adapter, tmp_path / "e", Champion(tmp_path.as_uri(), NAME, "", ""), SETTINGS, seed=0)
+    assert result["models"]["after"]["metrics"] == result["models"]["before"]["metrics"]
+    assert (result["comparisons"][0]["difference"], result["comparisons"][0]["p"]) == (0, 1)
+    verdict = judge(splits, adapter, tmp_path / "e", tmp_path / "v", InstructGate(), tmp_path.as_uri(), NAME)
+    assert [check["passed"] for check in verdict["checks"]] == [False, True]
+    assert verdict["decision"] == "fail"
+
+
+def test_a_version_is_published_and_then_compared_with(
+    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
+) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    judge(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT.model_dump(), store.uri, NAME)
+    version = publish(splits, instruct_adapter, evaluation, tmp_path / "v", store.uri, NAME)["version"]
+    folder, _ = download_adapter(NAME, store.uri)
+    files = {path.name for path in folder.iterdir()}
+    assert files >= {"README.md", "adapter_model.safetensors", "clinadapt.json", "report.html", "tokenizer.json"}
+    tokenizer = Generator(folder).tokenizer
+    assert tokenizer.chat_template == Generator(instruct_adapter).tokenizer.chat_template
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.pipeline_tag == "text-generation"
+    scores = read_json(evaluation / "evaluation.json")["models"]["after"]["metrics"]
+    assert {r.metric_type: r.metric_value for r in card.data.eval_results}["token_f1"] == round(
+        scores["token_f1"]["value"], 4
+    )
+    for path in folder.iterdir():
+        if path.suffix in (".json", ".md", ".html") and path.name != "tokenizer.json":
+            assert "secretword" not in path.read_text(encoding="utf-8"), path.name
+
+    found = champion(store, NAME)
+    assert found and found[0] == version
+    again = run(splits, instruct_adapter, tmp_path / "e", Champion(store.uri, NAME, *found), SETTINGS, 0)
+    assert again["models"]["champion"]["metrics"] == again["models"]["after"]["metrics"]
+    verdict = judge(splits, instruct_adapter, tmp_path / "e", tmp_path / "w", LENIENT, store.uri, NAME)
+    assert [check["passed"] for check in verdict["checks"]] == [True, True, True]
+
+
+def test_an_evaluation_that_was_cut_goes_on(
+    splits: Path, instruct_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same answers; what is answered is not asked again, nor is any model loaded for it."""
+    monkeypatch.setattr("components.evaluate.instruct.PROVEN", 4)
+    settings = Evaluation(rows_per_task=3, new_tokens=12, batch_size=4)  # of 12 rows: those proven, and two batches
+
+    def evaluate(name: str, store: str) -> Path:
+        run(splits, instruct_adapter, tmp_path / name, Champion((tmp_path / store).as_uri(), NAME, "", ""), settings, 0)
+        return tmp_path / name / "predictions.parquet"
+
+    answers, asked = Generator.answers, 0
+
+    def cut(self: Generator, questions: list[Question], *arguments: int) -> list[Answer]:
+        nonlocal asked
+        asked += len(questions)
+        if asked > 8:
+            raise KeyboardInterrupt
+        return answers(self, questions, *arguments)
+
+    monkeypatch.setattr(Generator, "answers", cut)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate("cut", "store")
+    kept = open_store((tmp_path / "store").as_uri()).list("evaluations/")
+    assert [key.rpartition("/")[2] for key in kept] == ["answers-0", "answers-1"]
+    asked = -1000
+    went_on = pq.read_table(evaluate("went on", "store"))
+    assert asked + 1000 == (12 - 8) + 5 + (12 + 5)  # the rest and the first tokens of the adapter, all of the base
+    monkeypatch.setattr(Generator, "answers", answers)
+    assert went_on == pq.read_table(evaluate("whole", "another store"))
+    store = open_store((tmp_path / "store").as_uri())
+    store.put(kept[0], store.get(kept[0])[0].replace(b"1", b"2"))
+    assert went_on == pq.read_table(evaluate("one is damaged", "store"))
+    monkeypatch.setattr(Generator, "__init__", lambda self, folder: pytest.fail("a model is loaded"))
+    assert went_on == pq.read_table(evaluate("again", "store"))
+    with pytest.raises(pytest.fail.Exception):
+        evaluate("elsewhere", "third store")
+
+
+def test_an_adapter_that_answers_otherwise_is_not_published(
+    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
+) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    judge(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT, store.uri, NAME)
+    adapter = Path(shutil.copytree(instruct_adapter, tmp_path / "adapter"))
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    save_file(
+        {name: -value if "lora_A" in name else value for name, value in tensors.items()},
+        adapter / "adapter_model.safetensors",
+    )
+    with pytest.raises(
+        UserError, match=r"the reloaded adapter gives \d+ of 16 held-out answers otherwise, so it is not"
+    ):
+        publish(splits, adapter, evaluation, tmp_path / "v", store.uri, NAME)
+    assert store.list() == []
+
+
+def test_thresholds_of_another_recipe_are_refused(
+    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="gain_over_majority"):
+        judge(splits, instruct_adapter, evaluation, tmp_path / "v", {"gain_over_majority": 0}, tmp_path.as_uri(), NAME)

@@ -1,0 +1,381 @@
+"""The report of a classification run: complete, self-contained, escaped, the same bytes every time."""
+
+import copy
+import math
+import random
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from components.evaluate.report import html
+from components.evaluate.report.classify import render
+
+LABELS = ["Cardiovascular / Pulmonary", "Consult - History and Phy.", "Orthopedic", "Radiology", "Surgery"]
+CONFUSION = [[58, 5, 1, 7, 4], [4, 94, 3, 1, 1], [2, 6, 52, 5, 6], [8, 3, 9, 31, 4], [24, 4, 32, 7, 154]]
+FIGURES = ("accuracy", "confusion", "classes", "reliability", "roc", "training")
+VOID = {"meta", "br", "hr", "img", "link"}
+
+
+def estimate(value: float, half: float) -> dict[str, float]:
+    return {
+        "value": value,
+        "low": max(0.0, value - half),
+        "high": value + half if value > 1 else min(1.0, value + half),
+    }
+
+
+def metrics(*shares: float, loss: float, ece: float) -> dict[str, dict[str, float]]:
+    named = zip(("accuracy", "own_set_accuracy", "balanced_accuracy", "macro_f1"), shares, strict=True)
+    return {name: estimate(share, 0.034) for name, share in named} | {
+        "log_loss": estimate(loss, 0.06),
+        "ece": estimate(ece, 0.02),
+        "ece_scaled": estimate(ece / 3, 0.009),
+    }
+
+
+def model(title: str, numbers: dict[str, Any]) -> dict[str, Any]:
+    draw = random.Random(title)
+    bins = [0.25 + 0.1 * step for step in range(8)]
+    grid = [x / 60 for x in range(61)]
+    scores = {"precision": 0.9, "recall": 0.8, "f1": 0.84}
+    return {
+        "title": title,
+        "metrics": numbers,
+        "per_class": [
+            {"label": label, "support": sum(CONFUSION[i])} | {name: s - 0.06 * i for name, s in scores.items()}
+            for i, label in enumerate(LABELS)
+        ],
+        "confusion": CONFUSION,
+        "reliability": [{"confidence": c, "accuracy": c**1.5, "weight": c**4} for c in bins],
+        "reliability_scaled": [
+            {"confidence": c, "accuracy": c + draw.uniform(-0.04, 0.04), "weight": c**4} for c in bins
+        ],
+        "temperature": 1.37,
+        "temperature_ratio": 1.1,
+        "roc": [
+            {"label": label, "fpr": grid, "tpr": [x**power for x in grid], "auc": 1 / (1 + power)}
+            for label, power in zip(LABELS, (0.08, 0.13, 0.18, 0.23, 0.28), strict=True)
+        ],
+        "seconds": 12.3,
+    }
+
+
+def evaluation() -> dict[str, Any]:
+    majority = {"accuracy": 0.421, "own_set_accuracy": 0.554, "balanced_accuracy": 0.2, "macro_f1": 0.118}
+    pairs = [
+        ("before", "accuracy", 0.558, 0.51, 0.604, 0.0001),
+        ("tfidf", "accuracy", 0.012, -0.011, 0.034, 0.21),
+        ("tfidf", "own_set_accuracy", -0.002, -0.015, 0.011, 0.79),
+        ("champion", "log_loss", -0.047, -0.081, -0.013, 0.006),
+    ]
+    return {
+        "labels": LABELS,
+        "rows": 525,
+        "notes": 398,
+        "clusters": 390,
+        "ceiling": 0.7598,
+        "confidence": 0.95,
+        "models": {
+            "after": model("Adapter", metrics(0.741, 0.967, 0.702, 0.676, loss=0.684, ece=0.061)),
+            "before": model("Untrained base", metrics(0.183, 0.294, 0.214, 0.121, loss=1.604, ece=0.092)),
+            "majority": {
+                "title": "Majority class",
+                "metrics": {name: estimate(value, 0.03) for name, value in majority.items()},
+            },
+            "tfidf": model("TF-IDF + logistic regression", metrics(0.729, 0.969, 0.694, 0.644, loss=0.702, ece=0.049)),
+            "champion": model("Champion 2025-11-02", metrics(0.722, 0.951, 0.68, 0.651, loss=0.731, ece=0.071)),
+        },
+        "comparisons": [
+            {
+                "a": "after",
+                "b": b,
+                "metric": metric,
+                "difference": difference,
+                "low": low,
+                "high": high,
+                "p": p,
+            }
+            for b, metric, difference, low, high, p in pairs
+        ],
+        "unseen_token_share": 0.021,
+        "tokens_mean": 712.0,
+        "windows_mean": 3.1,
+    }
+
+
+def training() -> dict[str, Any]:
+    curve: list[dict[str, float]] = []
+    for step in range(5, 421, 5):
+        point = {"step": step, "epoch": step / 105}
+        loss = 0.62 + math.exp(-step / 60) + 0.06 * math.sin(step * 12.9)
+        curve.append(point | {"loss": loss, "learning_rate": 4e-4 * min(step / 25, (420 - step) / 395)})
+        if step % 60 == 0:
+            loss = 0.7 + 0.8 * math.exp(-step / 70) + max(0, step - 360) * 5e-4
+            curve.append(point | {"validation_loss": loss})
+    return {
+        "curve": curve,
+        "best_step": 360,
+        "seconds": 700.0,
+        "peak_memory_bytes": 1.9e9,
+        "trainable_parameters": 500_000,
+        "total_parameters": 22_700_000,
+        "precision": "bf16",
+        "quantization": "none",
+        "tokens_per_second": 4400.0,
+        "unseen_token_share": 0.1,
+        "stopped_early": True,
+        "settings": {
+            "learning_rate": 4e-4,
+            "lora_rank": 16,
+            "lora_targets": ["query", "value"],
+            "pooling": "mean",
+            "seed": 13,
+        },
+    }
+
+
+def data() -> dict[str, Any]:
+    sizes = {"train": (1833, 1393, 1372), "validation": (261, 199, 198), "test": (525, 398, 390)}
+    return {
+        "source": "s3://notes/mtsamples-five/2026-01-01.parquet",
+        "rows_read": 2622,
+        "rows_kept": 2619,
+        "quarantined": {"empty text": 3},
+        "notes": 1990,
+        "exact_duplicate_rows": 629,
+        "near_duplicate_pairs": 40,
+        "clusters": 1960,
+        "cross_listed_notes": 620,
+        "ceiling": 0.7598,
+        "shared_clusters": 0,
+        "splits": {
+            name: dict(zip(("rows", "notes", "clusters"), counts, strict=True))
+            | {"per_label": dict.fromkeys(LABELS, counts[0] // 5)}
+            for name, counts in sizes.items()
+        },
+        "words": {"median": 425.0, "p90": 919.0, "max": 4738.0},
+    }
+
+
+@pytest.fixture
+def facts() -> dict[str, Any]:
+    """The facts of a run on five labels, with a champion, that passed and was published."""
+    checks = {
+        "beats the untrained base": "accuracy 0.741 against 0.183 (needs +0.05)",
+        "no worse than the champion": "difference +0.019, lower bound -0.006 (allowed -0.01)",
+        "finds every class": "lowest recall 0.56, Radiology (needs 0.30)",
+        "no worse than TF-IDF": "difference +0.012, lower bound -0.011 (allowed -0.02)",
+        "no leak": "0 clusters shared between splits; accuracy below the ceiling of 0.760",
+    }
+    digest = "sha256:" + "0123456789abcdef" * 4
+    return {
+        "title": "classify · mtsamples-five",
+        "created": "2026-01-01T12:00:00Z",
+        "verdict": {
+            "decision": "pass",
+            "sentence": "The adapter is published: it names the right specialty for 74.1\u202f% of the "
+            "held-out rows, 97.5\u202f% of what is possible, and is no worse than TF-IDF or the champion.",
+            "checks": [{"name": name, "passed": True, "detail": detail} for name, detail in checks.items()],
+        },
+        "evaluation": evaluation(),
+        "training": training(),
+        "data": data(),
+        "provenance": {
+            "version": "mtsamples-five/2026-01-01-3f9c2ab1",
+            "run key": digest,
+            "dataset digest": digest,
+            "base model": "MiniLM-L6",
+            "base model digest": digest,
+            "settings digest": digest,
+            "code version": "0.1.0+3f9c2ab",
+            "seed": "13",
+            "adapter": "s3://registry/classify/mtsamples-five/2026-01-01-3f9c2ab1/",
+        },
+    }
+
+
+class Page(HTMLParser):
+    """Every start tag with its attributes, all ids and the text; an unbalanced tag is an error."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def ids(self) -> list[str]:
+        return [attrs["id"] or "" for _, attrs in self.tags if "id" in attrs]
+
+
+def test_page_is_whole_and_loads_nothing(facts: dict[str, Any]) -> None:
+    text = render(facts)
+    assert len(text.encode()) < 1_500_000
+    page = Page(text)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe", "object", "image", "a"}
+    assert not re.search(r"https?://|@import|javascript:", text)
+    assert all(re.fullmatch(r"url\(#[\w-]+\)", url) for url in re.findall(r"url\([^)]*\)", text))
+
+
+def test_every_figure_is_there_with_its_own_ids(facts: dict[str, Any]) -> None:
+    text = render(facts)
+    page = Page(text)
+    drawn = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert {(attrs["aria-labelledby"] or "").split("-")[0] for attrs in drawn} == set(FIGURES)
+    assert [name for name, times in Counter(page.ids()).items() if times > 1] == []
+    used = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text)
+    used += [(name, "") for attrs in drawn for name in (attrs["aria-labelledby"] or "").split()]
+    assert {a or b for a, b in used} <= set(page.ids())
+
+
+def test_charts_follow_the_colours_of_the_page(facts: dict[str, Any]) -> None:
+    text = render(facts)
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+    assert re.findall(r"#[0-9a-f]{6}\b", drawn) == []
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+): #", text)) | {"--tone"}
+
+
+def test_numbers_are_on_the_page(facts: dict[str, Any]) -> None:
+    text = " ".join("".join(Page(render(facts)).text).split())
+    for words in (
+        facts["verdict"]["sentence"],
+        "✓ Passed the gate",
+        "74.1 %70.7 – 77.5 %",
+        "No worse than TF-IDF ✓ passed",
+        "Surgery taken for Orthopedic (32); Surgery taken for Cardiovascular / Pulmonary (24)",
+        "1 January 2026, 12:00 UTC",
+        "Adapter against TF-IDF + logistic regression",
+        "no clear difference",
+        "3 quarantined: empty text",
+        "✓ No cluster lies in two splits",
+        facts["provenance"]["dataset digest"],
+        "11 min 40 s",
+    ):
+        assert " ".join(words.split()) in text
+
+
+def test_best_of_each_column_is_bold(facts: dict[str, Any]) -> None:
+    table = render(facts).split("<table")[1]
+    adapter, _, _, tfidf, _ = table.split("<tbody>")[1].split("</tr>")[:5]
+    bold = [re.findall(r"<td><b>([^<\u202f]+)", row) for row in (adapter, tfidf)]
+    assert bold == [["74.1", "70.2", "0.676", "0.684"], ["96.9", "4.9", "1.6"]]
+    assert table.count("<b>") == 7
+
+
+def test_number_formats() -> None:
+    assert html.count(2619.0) == "2,619"
+    assert [html.decimal(x) for x in (-0.0214, -0.0001, math.nan)] == ["−0.021", "0.000", "–"]
+    assert html.decimal(0.5, 1, "+") == "+0.5"
+    assert [html.duration(s).replace("\u202f", " ") for s in (9.87, 61, 3599.8)] == [
+        "9.9 s",
+        "1 min 1 s",
+        "1 h 0 min",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "reading"),
+    [
+        ("accuracy", 0.1, "<b>Adapter</b> is better"),
+        ("accuracy", -0.1, "<b>Majority class</b> is better"),
+        ("log_loss", -0.1, "<b>Adapter</b> is better"),
+        ("ece", 0.1, "<b>Majority class</b> is better"),
+    ],
+)
+def test_reading_of_a_comparison(facts: dict[str, Any], metric: str, difference: float, reading: str) -> None:
+    low, high = difference - 0.05, difference + 0.05
+    pair = {
+        "a": "after",
+        "b": "majority",
+        "metric": metric,
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "p": 0.01,
+    }
+    facts["evaluation"]["comparisons"] = [pair]
+    assert reading in render(facts)
+
+
+def test_same_facts_same_bytes(facts: dict[str, Any]) -> None:
+    assert render(copy.deepcopy(facts)) == render(facts)
+
+
+def test_text_is_escaped(facts: dict[str, Any]) -> None:
+    wild = "<b>x</b> & y $1 $2"
+    plain = facts["evaluation"]["labels"][2]
+
+    def rename(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {rename(key): rename(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [rename(item) for item in value]
+        return wild if value == plain else value
+
+    facts = rename(facts)
+    facts["title"] = facts["verdict"]["sentence"] = facts["evaluation"]["models"]["tfidf"]["title"] = wild
+    facts["provenance"][wild] = wild
+    text = render(facts)
+    assert "<b>x" not in text
+    shown = "".join(Page(text).text)
+    assert shown.count(wild) > 15
+    assert "amp;" not in shown
+
+
+def test_optional_parts_are_left_out(facts: dict[str, Any]) -> None:
+    models = facts["evaluation"]["models"]
+    del models["champion"], facts["provenance"]["adapter"]
+    for name in ("per_class", "confusion", "reliability", "reliability_scaled", "roc"):
+        del models["after"][name]
+    for name in ("log_loss", "ece", "ece_scaled"):
+        for numbers in models.values():
+            numbers["metrics"].pop(name, None)
+    facts["evaluation"]["comparisons"] = []
+    facts["data"]["quarantined"] = {}
+    text = render(facts)
+    page = Page(text)
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2
+    assert "Is the difference real?" not in text and "s3://registry" not in text and "none quarantined" in text
+
+
+def test_a_failed_run_says_so(facts: dict[str, Any]) -> None:
+    facts["verdict"]["decision"] = "fail"
+    facts["verdict"]["checks"][1]["passed"] = False
+    facts["data"]["shared_clusters"] = 4
+    text = render(facts)
+    assert '<div class="verdict fail">' in text and "✗ Did not pass the gate" in text and "Passed" not in text
+    assert text.count("✗ failed") == 1
+    assert "4 clusters lie in more than one split" in text
+
+
+def test_many_classes_still_fit(facts: dict[str, Any]) -> None:
+    labels = [f"Specialty number {i} with a very long name indeed" for i in range(40)]
+    evaluation = facts["evaluation"]
+    evaluation["labels"] = labels
+    adapter = evaluation["models"]["after"]
+    adapter["confusion"] = [[10 if i == j else 0 for j in range(40)] for i in range(40)]
+    adapter["per_class"] = [adapter["per_class"][i % 5] | {"label": label} for i, label in enumerate(labels)]
+    adapter["roc"] = [adapter["roc"][i % 5] | {"label": label} for i, label in enumerate(labels)]
+    text = render(facts)
+    assert len(text.encode()) < 1_500_000
+    Page(text)

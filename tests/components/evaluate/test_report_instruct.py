@@ -1,0 +1,217 @@
+"""The instruct report: one file that loads nothing and says what was measured."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from support import SYNTHESIS, TRAINING
+
+from clinadapt.data.schemas.instruct import TASKS
+from components.evaluate.report.instruct import (
+    METRICS,
+    comparisons_table,
+    metrics_table,
+    render,
+    synthesis_rows,
+    tasks_table,
+)
+
+
+def around(value: float) -> dict[str, float]:
+    return {"value": value, "low": max(0.0, value - 0.04), "high": value + 0.04}
+
+
+def model(title: str, f1: float, invented: float) -> dict[str, Any]:
+    values = {
+        "token_f1": f1, "rouge_l": f1 - 0.05, "match": f1 - 0.1, "unsupported": invented, "refused_rightly": f1,
+        "refused_wrongly": 0.04, "ended": 0.97, "perplexity": 1 + invented * 40,
+    }  # fmt: skip
+    per_task = {task: {"token_f1": around(max(0.05, f1 + 0.05 * (i % 3 - 1)))} for i, task in enumerate(TASKS)}
+    return {
+        "title": title, "metrics": {name: around(value) for name, value in values.items()}, "per_task": per_task,
+        "seconds": 71.0, "tokens": 30_000, "tokens_per_second": 422.5, "first_token_seconds": 0.21,
+    }  # fmt: skip
+
+
+def compared(other: str, metric: str, difference: float, task: str | None = None) -> dict[str, Any]:
+    return {
+        "a": "after", "b": other, "metric": metric, "task": task, "difference": difference,
+        "low": difference - 0.05, "high": difference + 0.05, "p": 0.0001, "p_worse": 0.9,
+    }  # fmt: skip
+
+
+def facts(champion: bool = True) -> dict[str, Any]:
+    models = {"after": model("Adapter", 0.62, 0.06), "before": model("Base model", 0.11, 0.31)}
+    comparisons = [compared("before", "token_f1", 0.51), compared("before", "unsupported", -0.25)]
+    comparisons += [compared("before", "token_f1", 0.5, task) for task in TASKS]
+    if champion:
+        models["champion"] = model("Champion", 0.6, 0.08)
+        comparisons += [compared("champion", "token_f1", 0.02), compared("champion", "unsupported", -0.02)]
+    sides = ("train", "validation", "test")
+    tokens = {"total": 812_345, "median": 410.0, "p90": 700.0, "max": 1024, "answers": 90_000}
+    tokens |= {"trimmed_rows": 31, "lost": 4210}
+    note = (
+        "CHIEF COMPLAINT: Chest pain for two days.\n\nMEDICATIONS: Aspirin 81 mg daily, lisinopril 10 mg daily.\n\n"
+        "HISTORY OF PRESENT ILLNESS: The patient is a 61-year-old man with <b>COPD</b> who comes in with chest pain."
+    )
+    example = {
+        "task": "Named Entity Recognition",
+        "answerable": True,
+        "instruction": "List the drugs that the patient takes.",
+        "note": note,
+        "reference": "aspirin; lisinopril",
+        "answers": {"after": "aspirin; lisinopril", "before": "the the the pain of the patient was"}
+        | ({"champion": "aspirin"} if champion else {}),
+    }
+    silent = {
+        "task": "Question Answering",
+        "answerable": False,
+        "instruction": "When was the last colonoscopy?",
+        "note": note,
+        "reference": "The note does not say.",
+        "answers": {"after": "The note does not say.", "before": ""},
+    }
+    return {
+        "title": "instruct · answers",
+        "created": "2026-03-01T09:30:00Z",
+        "verdict": {
+            "decision": "pass",
+            "sentence": "On 712 held-out instructions the adapter answers better than its base model: 62.0 of 100 in "
+            "token F1 against 11.0, and 6.0% of its answers name a fact that the note does not hold (base model "
+            "31.0%); it is fit to be published.",
+            "checks": [
+                {"name": "answers better than its base model", "passed": True, "detail": "token F1 differs by +51.0"},
+                {"name": "invents no more than the base model", "passed": False, "detail": "differs by −25.0 points"},
+            ],
+        },
+        "evaluation": {
+            "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
+            "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "new_tokens": 256, "batch_size": 16,
+            "lost_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
+            "smallest_difference": 0.031, "champion_version": "v1" if champion else "",
+        },
+        "training": TRAINING,
+        "data": {
+            "notes": 2310, "clusters": 2250, "shared_clusters": 0, "tasks": list(TASKS),
+            "task_mix": {side: dict.fromkeys(TASKS, 1000) for side in sides},
+            "answerable": dict.fromkeys(sides, 0.88), "dropped": {"the answer is empty": 3, "the note is too long": 1},
+            "tokens": dict.fromkeys(sides, tokens),
+            "synthesis": SYNTHESIS,
+        },
+        "provenance": {"run key (the version)": "0123456789abcdef", "run": "by hand", "data source": "cases"},
+        "examples": [example, silent],
+    }  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Tags that load or run something, and whether every opened tag is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag in ("script", "iframe", "link", "img", "object") or given.keys() & {"src", "onclick", "onload"}:
+            self.loads.append(tag)
+        if tag not in ("meta", "br", "img", "link", "path", "use", "rect", "circle", "line"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "use", "rect", "circle", "line"):
+            assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("champion", [True, False])
+def test_it_is_one_whole_file_that_loads_nothing(champion: bool) -> None:
+    page = render(facts(champion))
+    assert page == render(facts(champion))
+    reader = Reader()
+    reader.feed(page)
+    assert (reader.loads, reader.open) == ([], [])
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org)", page)
+
+
+def test_a_note_is_no_markup() -> None:
+    page = render(facts())
+    assert "&lt;b&gt;COPD&lt;/b&gt;" in page and "<b>COPD</b>" not in page
+
+
+def test_it_says_what_a_clinician_asks() -> None:
+    words = " ".join(re.sub(r"<[^>]+>", " ", render(facts())).split())
+    assert "Of 100 answers of the adapter, 6 name at least one number, dose, date or drug" in words
+    assert "of the base model, 31" in words
+    assert "90 of the instructions ask for what the note does not hold" in words
+    assert "sees a true difference in token F1 of 3.1 points or more four times in five" in words
+    assert "712 of 1,904 held-out instructions were asked" in words
+    assert "3 dropped: the answer is empty; 1 dropped: the note is too long." in words
+
+
+def test_it_shows_how_the_base_model_was_pretrained() -> None:
+    given = facts()
+    plain = render(given)
+    before = {name: TRAINING[name] for name in ("curve", "best_step", "seconds")}
+    given["training"] = TRAINING | {"pretraining": before | {"useful_tokens": 54_321, "trainable_parameters": 190_000}}
+    page = render(given)
+    assert "Pretraining and validation loss" in page and "190,000 parameters, 54,321 tokens an" in page
+    assert "Pretraining" not in plain and "How was its base model trained?" not in plain
+
+
+def test_without_unanswerable_instructions_or_examples_it_says_so() -> None:
+    given = facts()
+    for entry in given["evaluation"]["models"].values():
+        del entry["metrics"]["refused_rightly"]
+    given["examples"] = []
+    page = render(given)
+    assert "whether the adapter admits that is not known" in page
+    assert "What does it answer?" not in page
+
+
+def test_the_best_is_bold_and_lower_is_better_where_it_is() -> None:
+    table = metrics_table(facts()["evaluation"])
+    assert table["head"] == ["", "Adapter", "Base model", "Champion"]
+    rows = {row[0]: row[1:] for row in table["rows"]}
+    assert list(rows) == [metric.title for metric in METRICS.values()]
+    for title in ("Token F1", "Invented facts", "Perplexity"):
+        assert ["<b>" in cell for cell in rows[title]] == [True, False, False]
+
+
+def test_a_difference_is_read_the_right_way_round() -> None:
+    rows = {(pair, metric): reading for pair, metric, _, _, reading in comparisons_table(facts()["evaluation"])}
+    assert "Adapter" in rows["Adapter against Base model", "Token F1"]
+    assert "Adapter" in rows["Adapter against Base model", "Invented facts"]
+    assert "no clear difference" in rows["Adapter against Champion", "Invented facts"]
+
+
+def test_every_task_has_its_row() -> None:
+    table = tasks_table(facts()["evaluation"])
+    assert [row[0] for row in table["rows"]] == list(TASKS)
+    assert all("+50.0" in row[-1] for row in table["rows"])
+
+
+def test_a_judge_has_its_say() -> None:
+    given = facts(champion=False)
+    scores = {"after": {"value": 3.2, "low": 3.1, "high": 3.3}, "before": {"value": 1.4, "low": 1.3, "high": 1.5}}
+    given["evaluation"]["judge"] = {
+        "judge": "llama", "scored": 700, "parse_failures": 10, "refused": 2, "scores": scores,
+    }  # fmt: skip
+    words = " ".join(re.sub(r"<[^>]+>", " ", render(given)).split())
+    assert "Adapter 3.20 (3.10 to 3.30); Base model 1.40 (1.30 to 1.50)." in words
+    assert "could not be read for 10 instructions, and it refused 2" in words
+
+
+def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:
+    assert synthesis_rows(SYNTHESIS) == {
+        "Teacher": "rules",
+        "Instructions made": "7,800",
+        "Instructions that came ready-made": "1,200",
+        "Quarantined: empty text": "2",
+        "Dropped: no answer that can be checked": "4,321",
+    }

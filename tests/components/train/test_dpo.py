@@ -1,0 +1,131 @@
+"""DPO moves an adapter towards the chosen answers, and the adapter before is what it is measured against."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch.nn.functional import logsigmoid
+
+from clinadapt.artifacts.code_version import run_key
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.config.base import Lora
+from clinadapt.config.instruct import Instruct, Preference
+from clinadapt.errors import UserError
+from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.causal_lm import load_causal
+from clinadapt.storage.folder_store import FolderStore
+from components.train import dpo as prefer
+from components.train import instruct
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path) -> Path:
+    """Pairs of the right answer and the same in reverse."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("preferences") / "splits"
+    shutil.copytree(instruct_splits, folder)
+    rows = pq.read_table(folder / "train.parquet").to_pylist()[:16]
+    pairs: list[dict[str, Any]] = []
+    for row in rows:
+        answer = row["input_ids"][row["prompt_tokens"] :]
+        prompt = row["input_ids"][: row["prompt_tokens"]]
+        pairs.append({"prompt_ids": prompt, "chosen_ids": answer, "rejected_ids": [*answer[-2::-1], answer[-1]]})
+    pq.write_table(pa.Table.from_pylist(pairs), folder / "preferences.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, splits: Path, tiny_llama: Path) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    how = {"length": 320, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
+    instruct.run(splits, folder, Instruct(base_model=tiny_llama.as_uri(), **how))
+    return folder
+
+
+def log_probabilities(adapter: Path, rows: list[dict[str, Any]], key: str) -> torch.Tensor:
+    card = InstructCard.read(adapter)
+    model = PeftModel.from_pretrained(load_causal(card.base_model, card.quantization, card.precision), adapter).eval()
+    found = []
+    for row in rows:
+        ids = torch.tensor([row["prompt_ids"] + row[key]])
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, len(row["prompt_ids"]) - 1 : -1].log_softmax(-1)
+        found.append(logits.gather(1, ids[0, len(row["prompt_ids"]) :, None]).sum())
+    return torch.stack(found)
+
+
+def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path, adapter: Path, tmp_path: Path) -> None:
+    settings = Preference(length=320, epochs=4, batch_size=4, learning_rate=5e-3, precision="fp32")
+    facts = prefer.run(splits, adapter, tmp_path, settings)
+    rows = pq.read_table(splits / "preferences.parquet").to_pylist()
+    gain = {
+        key: log_probabilities(tmp_path, rows, key) - log_probabilities(adapter, rows, key)
+        for key in ("chosen_ids", "rejected_ids")
+    }
+    margin = settings.beta * (gain["chosen_ids"] - gain["rejected_ids"])
+    assert (margin > 0).float().mean() > 0.9
+    curve = facts["preference"]["curve"]
+    assert curve[0]["loss"] == pytest.approx(-logsigmoid(torch.zeros(1)).item(), rel=1e-3)  # nothing has moved yet
+    assert curve[-1]["loss"] < 0.9 * curve[0]["loss"] and curve[-1]["accuracy"] > 0.9
+
+
+def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
+    settings = Preference(length=320, learning_rate=5e-3, precision="fp32", batch_size=8)
+    prefer.run(splits, adapter, tmp_path / "one", settings)
+    prefer.run(splits, adapter, tmp_path / "two", settings)
+    before, one, two = (
+        load_file(f / "adapter_model.safetensors") for f in (adapter, tmp_path / "one", tmp_path / "two")
+    )
+    assert before.keys() == one.keys() and {t.dtype for t in one.values()} == {torch.float32}
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any(not torch.equal(one[name], before[name]) for name in one)
+    assert {p.name for p in adapter.iterdir()} == {p.name for p in (tmp_path / "one").iterdir()}
+    assert read_json(tmp_path / "one" / MANIFEST)["base_digest"] == InstructCard.read(adapter).base_digest
+    assert run_key(splits, tmp_path / "one") != run_key(splits, adapter)
+
+
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped in the middle of an epoch and at the end of one."""
+    settings = Preference(length=320, epochs=3, batch_size=4, learning_rate=5e-3, precision="fp32")
+    undisturbed = prefer.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
+    store = FolderStore((tmp_path / "store").as_uri())
+    loss = prefer._Trainer.compute_loss
+    for step in (2, 8):
+
+        def signalled(trainer: Any, *arguments: Any, stop: int = step, **options: Any) -> Any:
+            if trainer.state.global_step == stop - 1:
+                signal.raise_signal(signal.SIGTERM)
+            return loss(trainer, *arguments, **options)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(prefer._Trainer, "compute_loss", signalled)
+            prefer.run(splits, adapter, tmp_path / "stopped", settings, store)
+    resumed = prefer.run(splits, adapter, tmp_path / "resumed", settings, store)["preference"]
+    weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("undisturbed", "resumed")]
+    assert weights[0] == weights[1]
+    assert resumed["curve"] == undisturbed["curve"] and len(resumed["curve"]) == 12
+    assert re.findall(r"resuming at step (\d+) of (\d+)", capsys.readouterr().err) == [("2", "12"), ("8", "12")]
+    assert store.list("checkpoints/") == []
+
+
+def test_no_pairs_is_one_line(splits: Path, adapter: Path, tmp_path: Path) -> None:
+    pairs = pq.read_table(splits / "preferences.parquet")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    pq.write_table(pairs.slice(0, 0), empty / "preferences.parquet")
+    write_manifest(empty, {})
+    with pytest.raises(UserError, match="no preference pair"):
+        prefer.run(empty, adapter, tmp_path / "out", Preference())

@@ -1,0 +1,149 @@
+"""Two nodes that meet as the pods of a TrainJob do train as one process does, from URI to URI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from s3_support import free_ports
+from safetensors.torch import load_file
+from support import quiet_environment
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.config.base import Lora
+from clinadapt.config.instruct import Instruct, Llama, NodesTask, Pretrain
+from clinadapt.storage import open_store
+from components.train import instruct, pretrain
+
+HOW: dict[str, Any] = {"length": 400, "epochs": 2, "learning_rate": 2e-3, "precision": "fp32"}
+
+
+def start(task: NodesTask, folder: Path, ranks: tuple[int, ...] = (0, 1)) -> list[subprocess.Popen[bytes]]:
+    """Both nodes, or one of them, with the environment that Kubeflow Trainer's torch runtime gives their pods. Logs are
+    appended."""
+    folder.mkdir(exist_ok=True)
+    meeting = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
+    meeting["PET_MASTER_PORT"] = str(free_ports())
+    command = [sys.executable, "-m", "components.train.multi_node", task.model_dump_json()]
+    nodes = []
+    for rank in ranks:
+        environment = quiet_environment() | meeting | {"PET_NODE_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        with (folder / f"node-{rank}.txt").open("a") as log:
+            nodes.append(subprocess.Popen(command, stderr=log, env=environment))
+    return nodes
+
+
+def finish(nodes: list[subprocess.Popen[bytes]]) -> list[int]:
+    """Exit statuses."""
+    try:
+        return [node.wait(900) for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+
+
+def logs(folder: Path) -> str:
+    return "".join(path.read_text() for path in sorted(folder.iterdir()))
+
+
+def folder_of(uri: str) -> Path:
+    return Path(uri.removeprefix("file://"))
+
+
+def trained(task: NodesTask) -> Path:
+    """Where the one result is."""
+    (path,) = folder_of(task.store).glob(f"trained/*/*/{MANIFEST}")
+    return path.parent
+
+
+@pytest.fixture
+def task(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> NodesTask:
+    settings = Instruct(base_model=tiny_llama.as_uri(), lora=Lora(r=4), **HOW)
+    store = (tmp_path / "store").as_uri()
+    return NodesTask(splits=instruct_splits.as_uri(), store=store, settings=settings)
+
+
+def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_takes(
+    task: NodesTask, instruct_splits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
+    one = tmp_path / "one"
+    alone = instruct.run(instruct_splits, one, task.settings.model_copy(update={"batch_size": 2}))
+    two = trained(task)
+    together = read_json(two / "training.json")
+    assert len(alone["curve"]) == len(together["curve"])
+    for ours, theirs in zip(alone["curve"], together["curve"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (one, two))
+    assert weights.keys() == others.keys()
+    for name, weight in weights.items():
+        assert (others[name] - weight).norm() <= 1e-2 * weight.norm().clamp_min(1e-3), name
+    manifest = read_json(two / MANIFEST)
+    assert manifest["files"] == list_files(two)
+    assert manifest["splits_digest"] == read_json(instruct_splits / MANIFEST)["digest"]
+    assert open_store(task.store).list("checkpoints/") == []
+    done = f"this very training is done already, by 2 processes: taken from {task.store}/trained/"
+    assert finish(start(task, tmp_path / "logs", ranks=(1,))) == [0]  # a pod that is retried alone finds nobody to meet
+    assert logs(tmp_path / "logs").count(done) == 1
+    assert instruct.run(instruct_splits, tmp_path / "pipeline", task.settings, open_store(task.store)) == together
+    assert done in capsys.readouterr().err and list_files(tmp_path / "pipeline") == list_files(two)
+
+
+@pytest.mark.slow
+def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTask, tmp_path: Path) -> None:
+    shape = Llama(hidden=32, intermediate=64, layers=1, heads=2, key_value_heads=2)
+    settings = Pretrain(llama=shape, **HOW)
+    task = task.model_copy(update={"settings": settings, "base_model": "builtin://llama"})
+    assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
+    together = read_json(trained(task) / "training.json")
+    store = open_store((tmp_path / "alone").as_uri())
+    halved = settings.model_copy(update={"batch_size": 2})
+    alone = pretrain.run(instruct_splits, tmp_path / "one", halved, "builtin://llama", store)
+    for ours, theirs in zip(alone["curve"], together["curve"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    assert together["uri"].startswith(f"{task.store}/bases/") and (folder_of(together["uri"]) / MANIFEST).is_file()
+    assert f"--base-model {together['uri']}" in logs(tmp_path / "logs")
+
+
+@pytest.mark.slow
+def test_a_node_that_is_drained_stops_both_and_they_go_on(task: NodesTask, tmp_path: Path) -> None:
+    task = task.model_copy(update={"settings": task.settings.model_copy(update={"epochs": 40, "patience": 40})})
+    folder = tmp_path / "logs"
+    nodes = start(task, folder)
+    while "epoch 1/40" not in logs(folder):
+        assert all(node.poll() is None for node in nodes), logs(folder)
+        time.sleep(0.05)
+    os.kill(nodes[1].pid, signal.SIGTERM)
+    assert finish(nodes) == [75, 75], logs(folder)
+    assert open_store(task.store).list("checkpoints/") and not open_store(task.store).list("trained/")
+    assert finish(start(task, folder)) == [0, 0], logs(folder)
+    assert "resuming at step" in logs(folder) and (trained(task) / MANIFEST).exists()
+
+
+def test_splits_that_are_not_what_format_wrote_are_refused(
+    task: NodesTask, instruct_splits: Path, tmp_path: Path
+) -> None:
+    changed = shutil.copytree(instruct_splits, tmp_path / "changed")
+    with (changed / "validation.parquet").open("ab") as file:
+        file.write(b"0")
+    refused = task.model_copy(update={"splits": changed.as_uri()})
+    assert finish(start(refused, tmp_path / "logs")) == [2, 2]
+    assert "validation.parquet is not what format wrote" in logs(tmp_path / "logs")
+    assert finish(start(task.model_copy(update={"splits": tmp_path.as_uri()}), tmp_path / "other")) == [2, 2]
+    assert "is no folder that format wrote" in logs(tmp_path / "other")
+    assert not open_store(task.store).list("trained/")
+
+
+def test_a_task_that_is_none_is_one_line() -> None:
+    command = [sys.executable, "-m", "components.train.multi_node", '{"splits": "s3://a/b"}']
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "error: the task is none (store: field required)" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,504 @@
+"""An interrupted training goes on where it stopped and ends with the bytes of one that was never stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support import incomplete, train_in_process
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.config.base import Lora
+from clinadapt.config.classify import Train, Windows
+from clinadapt.errors import UserError
+from clinadapt.models.adapter_card import Card
+from clinadapt.storage import open_store
+from clinadapt.storage.folder_store import FolderStore
+from clinadapt.storage.object_store import Store
+from clinadapt.storage.transfer import upload_folder
+from components.train.checkpoints import Checkpoints, decides
+from components.train.classify import _Trainer, run
+from components.train.resumable_trainer import Resumable
+
+SMALL: dict[str, Any] = {
+    "windows": Windows(length=64, most=4),
+    "train_windows": 1,
+    "precision": "fp32",
+    "epochs": 3,
+    "learning_rate": 0.01,
+}
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("tiny_llama", {}),
+    "dropout": ("tiny_llama", {"lora": Lora(dropout=0.1)}),
+    "accumulation": ("tiny_llama", {"batch_size": 4, "gradient_accumulation_steps": 3}),
+    "nf4 and dropout": (
+        "tiny_bert",
+        {"quantization": "nf4", "lora": Lora(r=4, dropout=0.1, modules_to_save=["pooler"])},
+    ),
+    "bf16": ("tiny_llama", {"precision": "bf16"}),
+    "linear probe": ("tiny_bert", {"pooling": "mean"}),
+}
+
+
+@dataclass
+class Training:
+    """One training, to be stopped and begun again."""
+
+    splits: Path
+    folder: Path
+    settings: Train
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def store(self) -> FolderStore:
+        return FolderStore((self.folder / "store").as_uri())
+
+    def places(self) -> list[str]:
+        """The checkpoints with a manifest."""
+        return [key.removesuffix(f"/{MANIFEST}") for key in self.store.list("checkpoints/") if key.endswith(MANIFEST)]
+
+    def steps(self) -> list[int]:
+        return sorted(int(place.rpartition("-")[2]) for place in self.places())
+
+    def finish(self, name: str = "adapter", **changes: Any) -> dict[str, Any]:
+        return run(self.splits, self.folder / name, self.settings.model_copy(update=changes), self.store)
+
+    def stop(self, step: int, number: signal.Signals = signal.SIGTERM, saved: int = 0) -> None:
+        """Train until a signal comes in the middle of this step, which saves it, or else the step `saved`."""
+        loss = _Trainer.compute_loss
+
+        def signalled(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
+            if trainer.state.global_step == step - 1:
+                signal.raise_signal(number)
+            return loss(trainer, *arguments, **options)
+
+        with self.monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(_Trainer, "compute_loss", signalled)
+            self.finish("stopped")
+        assert not (self.folder / "stopped" / MANIFEST).exists()
+        assert self.steps()[-1] == (saved or step)
+
+    def bytes(self, name: str = "adapter") -> bytes:
+        return (self.folder / name / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def training(
+    request: pytest.FixtureRequest, splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Training]:
+    def make(way: str, **changes: Any) -> Training:
+        base, own = WAYS[way]
+        uri = request.getfixturevalue(base).as_uri()
+        return Training(splits, tmp_path, Train(base_model=uri, **{**SMALL, **own, **changes}), monkeypatch)
+
+    return make
+
+
+def told(facts: dict[str, Any]) -> dict[str, Any]:
+    """What a stop must not change of what training.json tells."""
+    kept = {key: facts[key] for key in ("curve", "best_step", "stopped_early", "tokens_per_epoch_share")}
+    return kept | {"tokens": round(facts["seconds"] * facts["tokens_per_second"])}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_goes_on_to_the_same_bytes(
+    training: Callable[..., Training], way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped after the first step, within an epoch, at an epoch's end, after the first step of one and before the
+    last step of all."""
+    one = training(way)
+    undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
+    epoch = next(entry["step"] for entry in undisturbed["curve"] if "validation_loss" in entry)
+    stops = [1, epoch // 2, epoch, epoch + 1, 3 * epoch - 1]
+    for step in stops:
+        one.stop(step, signal.SIGINT if step == epoch else signal.SIGTERM)
+    facts = one.finish()
+    assert one.bytes() == one.bytes("undisturbed")
+    assert Card.read(one.folder / "adapter") == Card.read(one.folder / "undisturbed")
+    assert told(facts) == told(undisturbed)
+    errors = capsys.readouterr().err
+    assert re.findall(r"resuming at step (\d+) of (\d+)", errors) == [(str(step), str(3 * epoch)) for step in stops]
+    assert all(f"saved at step {step} of {3 * epoch}: run again to go on" in errors for step in stops)
+    assert one.store.list("checkpoints/") == []
+
+
+def test_a_stopped_early_training_stops_where_it_would_have(training: Callable[..., Training]) -> None:
+    one = training("plain", epochs=30, learning_rate=0.3, patience=2)
+    undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
+    ends = [entry["step"] for entry in undisturbed["curve"] if "validation_loss" in entry]
+    assert undisturbed["stopped_early"] and len(ends) >= 3
+    for step in (ends[-3], ends[-2]):
+        one.stop(step)
+    assert told(one.finish()) == told(undisturbed)
+    assert one.bytes() == one.bytes("undisturbed")
+
+
+def test_a_signal_in_the_last_step_keeps_what_is_there(training: Callable[..., Training]) -> None:
+    """Training is over, and no later checkpoint is worth its time; the retry ends it again."""
+    one = training("plain", epochs=2)
+    undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
+    last = undisturbed["curve"][-1]["step"]
+    one.stop(last, saved=last // 2)
+    assert told(one.finish()) == told(undisturbed)
+    assert one.bytes() == one.bytes("undisturbed")
+
+
+@pytest.mark.parametrize(("file", "said"), [("tensors.safetensors", True), (MANIFEST, False)])
+def test_a_broken_checkpoint_falls_back(
+    training: Callable[..., Training], capsys: pytest.CaptureFixture[str], file: str, said: bool
+) -> None:
+    """A flipped bit, and an upload that never ended."""
+    one = training("plain", epochs=1)
+    run(one.splits, one.folder / "undisturbed", one.settings)
+    one.stop(3)
+    one.stop(5)
+    assert one.steps() == [3, 5]
+    path = one.folder / "store" / max(one.places()) / file
+    if file == MANIFEST:
+        path.unlink()
+    else:
+        damage(path, "flipped")
+    capsys.readouterr()
+    one.finish()
+    errors = capsys.readouterr().err
+    assert "resuming at step 3 of" in errors
+    assert ("step 5 is broken and is not used" in errors) is said
+    assert one.bytes() == one.bytes("undisturbed")
+
+
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    bare = b'{"files": {}, "digest": "sha256:0"}'
+    path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "empty": b"", "gone": b"", "bare": bare}[how])
+    if how == "gone":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
+@pytest.mark.parametrize("file", ["state.json", "big.safetensors", MANIFEST])
+def test_what_is_not_whole_is_not_taken(tmp_path: Path, file: str, how: str) -> None:
+    checkpoints = kept(tmp_path, 1, [3, 5])
+    damage(tmp_path / "store" / checkpoints.prefix / "step-5" / file, how)
+    assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
+    damage(tmp_path / "store" / checkpoints.prefix / "step-3" / file, how)
+    assert checkpoints.newest(tmp_path / "again") is None
+
+
+def kept(folder: Path, processes: int, steps: list[int]) -> Checkpoints:
+    """Two small files at each of some steps."""
+    checkpoints = Checkpoints(open_store((folder / "store").as_uri()), {"seed": 0}, processes)
+
+    def write(place: Path) -> None:
+        (place / "state.json").write_text('{"seconds": 1.5}')
+        (place / "big.safetensors").write_bytes(bytes(range(256)) * 100)
+
+    for step in steps:
+        checkpoints.save(step, write)
+        assert checkpoints.wait()
+    return checkpoints
+
+
+def test_what_lies_beyond_the_step_that_was_reached_stays(tmp_path: Path) -> None:
+    """Of a pod that was given up for lost and trains on, a checkpoint that is not whole yet."""
+    checkpoints, store = kept(tmp_path, 1, [3]), open_store((tmp_path / "store").as_uri())
+    store.put(f"{checkpoints.prefix}/step-9/state.json", b"{}")
+    store.put(f"{checkpoints.prefix}/step-2/state.json", b"{}")
+    kept(tmp_path, 1, [5])
+    left = {key.split("/")[2] for key in store.list(f"{checkpoints.prefix}/")}
+    assert left == {"step-3", "step-5", "step-9"}
+
+
+def test_a_checkpoint_whose_files_another_process_removes_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raced(store: Store, folder: Path, prefix: str) -> None:
+        upload_folder(store, folder, prefix)
+        store.delete(f"{prefix}/state.json")
+
+    checkpoints = kept(tmp_path, 1, [3])
+    monkeypatch.setattr("components.train.checkpoints.upload_folder", raced)
+    checkpoints.save(5, lambda place: (place / "state.json").write_text("{}") and None)
+    assert not checkpoints.wait()
+    assert "another process of this training has removed its files" in capsys.readouterr().err
+    assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
+
+
+def test_a_checkpoint_that_scratch_cannot_hold_is_left_out(
+    tmp_path: Path, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(mounted("size=64k")))
+    checkpoints = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
+    checkpoints.save(5, lambda place: save_file({"weights": torch.zeros(100_000)}, place / "big.safetensors"))
+    assert not checkpoints.wait()
+    assert "a checkpoint could not be saved, training goes on without it" in capsys.readouterr().err
+    assert open_store((tmp_path / "store").as_uri()).list() == []
+
+
+def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Train(base_model=tiny_llama.as_uri())
+
+    def key(splits: str = "a", base: str = "b", precision: Any = "fp32", **changes: Any) -> str:
+        changed = settings.model_copy(update=changes)
+        return Checkpoints(FolderStore("file:///none"), decides("classify", splits, base, changed, precision), 1).prefix
+
+    assert key() == key(checkpoint_minutes=1) and re.fullmatch("checkpoints/[0-9a-f]{16}", key())
+    others = [key(splits="c"), key(base="c"), key(precision="bf16"), key(learning_rate=0.02), key(seed=1),
+              key(epochs=2), key(lora=Lora(r=2)), key(quantization="nf4"), key(pooling="mean")]  # fmt: skip
+    monkeypatch.setattr("components.train.checkpoints.code_version", lambda: "another")
+    assert len({*others, key()}) == len(others) + 1
+
+
+def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
+    ours = kept(tmp_path, 1, [3])
+    other = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 1}, 1)
+    shutil.copytree(tmp_path / "store" / ours.prefix, tmp_path / "store" / other.prefix)
+    with pytest.raises(UserError, match=rf"{other.prefix}/step-3 is of other settings, data or code: remove"):
+        other.newest(tmp_path / "found")
+
+
+def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    two = kept(tmp_path, 2, [7])
+    assert two.newest(tmp_path / "two") == tmp_path / "two/step-7"
+    one = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
+    with pytest.raises(UserError, match="written by 2 processes and 1 train now: train with 2, or remove checkpoints/"):
+        one.newest(tmp_path / "one")
+
+
+def test_the_newest_two_are_kept(training: Callable[..., Training]) -> None:
+    """With a checkpoint at every step that can take one; what a killed process has left is removed too."""
+    one = training("plain", checkpoint_minutes=1e-6)
+    one.stop(2)
+    left_over = f"{one.places()[0].rpartition('/')[0]}/step-0/state.json"
+    one.store.put(left_over, b"{}")
+    one.stop(9)
+    assert len(one.steps()) == 2 and one.steps()[1] == 9
+    assert not one.store.exists(left_over)
+    assert incomplete(one.store) == []
+    facts = one.finish()
+    assert facts["checkpoints"] >= 4 and facts["checkpoint_blocked_ms"] > 0
+    assert one.store.list("checkpoints/") == []
+
+
+def test_at_most_one_upload_and_training_goes_on(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that waits until training has done three steps more, or a second has passed."""
+    flying, most, steps, meanwhile = 0, 0, 0, []
+    loss = _Trainer.compute_loss
+
+    def counted(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return loss(trainer, *arguments, **options)
+
+    def slow(store: Store, folder: Path, prefix: str) -> None:
+        nonlocal flying, most
+        if prefix.startswith("trained/"):
+            return
+        assert threading.current_thread() is not threading.main_thread()
+        flying += 1
+        most, before, end = max(most, flying), steps, time.monotonic() + 1
+        while steps < before + 3 and time.monotonic() < end:
+            time.sleep(0.005)
+        meanwhile.append(steps - before)
+        upload_folder(store, folder, prefix)
+        flying -= 1
+
+    one = training("plain", checkpoint_minutes=1e-6)
+    monkeypatch.setattr(_Trainer, "compute_loss", counted)
+    monkeypatch.setattr("components.train.checkpoints.upload_folder", slow)
+    facts = one.finish()
+    assert most == 1 and max(meanwhile) >= 3
+    assert 1 < facts["checkpoints"] < steps
+
+
+def test_a_store_that_fails_does_not_stop_the_training(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(store: Store, folder: Path, prefix: str) -> None:
+        raise UserError("the store is full: free space")
+
+    one = training("plain")
+    monkeypatch.setattr("components.train.checkpoints.upload_folder", refuse)
+    one.finish()
+    errors = capsys.readouterr().err
+    assert "a checkpoint could not be saved, training goes on without it: the store is full" in errors
+    assert "what was trained could not be kept in trained/" in errors
+    assert (one.folder / "adapter" / MANIFEST).exists()
+
+
+def test_what_is_trained_is_not_trained_again(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a retry does, whose pod was lost before the adapter was uploaded. Other settings are another training."""
+    one = training("plain", epochs=1)
+    facts = one.finish()
+    (trained,) = (key.split("/")[1] for key in one.store.list("trained/") if key.endswith(MANIFEST))
+    one.store.put(f"checkpoints/{trained}/step-3/state.json", b"{}")  # it was killed before it had removed all
+    with monkeypatch.context() as patched:
+        patched.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
+        assert one.finish("again") == facts
+        assert one.store.list("checkpoints/") == []
+        with pytest.raises(pytest.fail.Exception, match="it trains"):
+            one.finish("other", seed=7)
+    assert list_files(one.folder / "again") == list_files(one.folder / "adapter")
+    assert read_json(one.folder / "again" / MANIFEST) == read_json(one.folder / "adapter" / MANIFEST)
+    assert (
+        f"this very training is done already, by 1 process: taken from {one.store.uri}/trained/"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [("adapter_model.safetensors", "flipped"), ("adapter_model.safetensors", "gone"), (MANIFEST, "cut"),
+     (MANIFEST, "empty"), (MANIFEST, "bare")],
+)  # fmt: skip
+def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
+    training: Callable[..., Training], file: str, how: str
+) -> None:
+    one = training("plain", epochs=1)
+    one.finish()
+    (key,) = [key for key in one.store.list("trained/") if key.endswith(f"/{file}")]
+    damage(one.folder / "store" / key, how)
+    one.finish("again")
+    assert one.bytes("again") == one.bytes() and not one.store.exists(key)
+    assert sum(key.endswith(f"/{MANIFEST}") for key in one.store.list("trained/")) == 1
+
+
+def test_two_that_end_at_the_same_moment_have_a_folder_each(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = training("plain", epochs=1)
+    one.finish()
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "_results", lambda checkpoints: [])  # as each saw it before the other was done
+        one.finish("again")
+    first, second = (key for key in one.store.list("trained/") if key.endswith(f"/{MANIFEST}"))
+    assert incomplete(one.store) == []
+    damage(one.folder / "store" / first, "cut")
+    monkeypatch.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
+    one.finish("third")
+    assert one.bytes("third") == one.bytes() and one.store.exists(second) and not one.store.exists(first)
+
+
+def test_only_safetensors_and_json(training: Callable[..., Training]) -> None:
+    from safetensors.torch import load_file
+
+    one = training("plain", epochs=2)
+    one.stop(12)
+    folder = one.folder / "store" / one.places()[-1]
+    assert {path.name for path in folder.iterdir()} == {
+        MANIFEST,
+        "state.json",
+        "tensors.safetensors",
+        "trainer_state.json",
+    }
+    tensors = load_file(folder / "tensors.safetensors")
+    assert {name.split(".")[0] for name in tensors} == {"trained", "average", "best", "optimizer", "rng"}
+    assert {name.rpartition(".")[2] for name in tensors if name.startswith("optimizer")} == {
+        "exp_avg",
+        "exp_avg_sq",
+        "step",
+    }
+    assert tensors["optimizer.0.step"] == 12
+    assert torch.equal(tensors["rng.torch"], torch.get_rng_state())
+    assert set(read_json(folder / MANIFEST)) == {"step", "decided_by", "processes", "files", "digest"}
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Starts processes that have loaded torch and transformers already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.train.classify", "support"])
+    return context
+
+
+def test_sigterm_ends_with_status_75_and_the_retry_with_the_same_bytes(
+    training: Callable[..., Training], processes: Any
+) -> None:
+    one = training("dropout", epochs=20, patience=20)
+    arguments = (one.splits, one.folder / "adapter", one.settings, one.store.uri, one.folder / "log.txt")
+    first = processes.Process(target=train_in_process, args=arguments)
+    first.start()
+    wait_for(lambda: "epoch 1/20" in log(one))
+    start = time.monotonic()
+    os.kill(first.pid, signal.SIGTERM)
+    first.join(30)
+    print(f"stopped in {time.monotonic() - start:.1f} s")
+    assert first.exitcode == 75
+    assert re.search(r"saved at step \d+ of \d+: run again to go on\n.*interrupted", log(one))
+    assert not (one.folder / "adapter" / MANIFEST).exists() and len(one.steps()) in (1, 2)
+    again = processes.Process(target=train_in_process, args=arguments)
+    again.start()
+    again.join(120)
+    assert again.exitcode == 0 and "resuming at step" in log(one)
+    run(one.splits, one.folder / "undisturbed", one.settings)
+    assert one.bytes() == one.bytes("undisturbed")
+
+
+def test_a_signal_that_comes_while_processes_agree_is_not_forgotten(tmp_path: Path) -> None:
+    """All of them have to stop at the same step, so that this one goes on once more."""
+
+    class Agreeing:
+        """The other process has no signal; one comes here while its answer is on its way."""
+
+        def reduce(self, asked: torch.Tensor, reduction: str) -> torch.Tensor:
+            trainer._signalled = True
+            return asked
+
+    trainer: Any = object.__new__(Resumable)
+    trainer._checkpoints, trainer._interval, trainer._signalled = kept(tmp_path, 2, []), 60.0, False
+    trainer.args, trainer.accelerator = SimpleNamespace(world_size=2, device="cpu"), Agreeing()
+    assert [trainer._due(0.0), trainer._due(0.0)] == [False, True]
+
+
+def test_killed_at_any_moment(training: Callable[..., Training], processes: Any) -> None:
+    """SIGKILL up to three times, with a checkpoint at every step that can take one."""
+    one = training("dropout", checkpoint_minutes=1e-6)
+    start = time.monotonic()
+    run(one.splits, one.folder / "undisturbed", one.settings)
+    seconds = time.monotonic() - start
+    draw = random.Random(0)
+    for name in ("first", "second"):
+        store = FolderStore((one.folder / f"store-{name}").as_uri())
+        arguments = (one.splits, one.folder / name, one.settings, store.uri, one.folder / "log.txt")
+        for kill in (True, True, True, False):
+            process = processes.Process(target=train_in_process, args=arguments)
+            process.start()
+            if kill:
+                time.sleep(draw.uniform(0.3, 0.9) * seconds)
+                process.kill()
+            process.join(120)
+            assert incomplete(store) == []
+            assert process.exitcode in ((0, -signal.SIGKILL) if kill else (0,))
+        assert one.bytes(name) == one.bytes("undisturbed")
+        assert store.list("checkpoints/") == []
+
+
+def log(one: Training) -> str:
+    path = one.folder / "log.txt"
+    return path.read_text() if path.exists() else ""
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -1,0 +1,101 @@
+"""Publishers and promoters of one name at once, each a process; used by the test and by the benchmark."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import random
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from clinadapt.artifacts.hashing import write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.signing import seal
+from clinadapt.errors import UserError
+from clinadapt.registry.champion import champion, history, move, promote
+from clinadapt.registry.versions import versions
+from clinadapt.storage import open_store
+from clinadapt.storage.object_store import Store
+from components.publish.publish_version import _put_in_place
+
+NAME = "raced"
+ACCURACY = {"value": 0.7, "low": 0.6, "high": 0.8}
+
+
+def race(store: Store, publishers: int, promoters: int, rounds: int) -> dict[str, int]:
+    """Let all start each round at the same moment, and look at the store after each.
+
+    Returns:
+        rounds, versions, promotions that won, promotions that lost.
+
+    Raises:
+        AssertionError: the history has a gap or a fork, a version is half there, or a winner is not in it.
+    """
+    context = mp.get_context("spawn")
+    start, end = (context.Barrier(publishers + promoters + 1) for _ in range(2))
+    answers: Any = context.Queue()
+    workers = [
+        context.Process(target=_worker, args=(number, number < publishers, store.uri, rounds, start, end, answers))
+        for number in range(publishers + promoters)
+    ]
+    for worker in workers:
+        worker.start()
+    won, lost, length = set[str](), 0, 0
+    for number in range(rounds):
+        start.wait(300)
+        for _ in workers:
+            by, success = answers.get(timeout=300)
+            lost += not success
+            if success:
+                assert by not in won
+                won.add(by)
+        past = history(store, NAME)
+        assert [entry["previous"] for entry in past] == [None, *(entry["version"] for entry in past[:-1])]
+        assert (champion(store, NAME) or ("", ""))[0] == past[-1]["version"]
+        assert {entry["by"] for entry in past} == won and len(past) == len(won)
+        assert len(past) > length, "nobody won this round"
+        length = len(past)
+        assert len(versions(store, NAME)) == (number + 1) * (publishers + 1)
+        end.wait(300)
+    for worker in workers:
+        worker.join()
+    return {"rounds": rounds, "versions": rounds * (publishers + 1), "won": len(won), "lost": lost}
+
+
+def _worker(number: int, publishes: bool, uri: str, rounds: int, start: Barrier, end: Barrier, answers: Any) -> None:
+    store, chance = open_store(uri), random.Random(number)
+    for turn in range(rounds):
+        os.environ["CLINADAPT_RUN"] = by = f"{number}-{turn}"
+        start.wait(300)
+        seen = (champion(store, NAME) or ("", ""))[1]
+        try:
+            if publishes:
+                version = f"{turn:08x}{number + 1:08x}"
+                for each in (version, f"{turn:08x}{0:08x}"):  # one of its own, and one that all of them publish
+                    _publish(store, each)
+                promote(store, NAME, version, seen, {})
+            else:
+                version = chance.choice(versions(store, NAME) or [""])
+                move(store, NAME, version)
+            answers.put((by, True))
+        except UserError:
+            answers.put((by, False))
+        end.wait(300)
+
+
+def _publish(store: Store, version: str) -> None:
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "adapter_model.safetensors").write_bytes(version.encode() * 1000)
+        (folder / "README.md").write_text(version)
+        facts: dict[str, Any] = dict.fromkeys(
+            ("base_model", "base_digest", "splits_digest", "settings_digest", "created", "by"), "race"
+        )
+        facts |= {"name": NAME, "version": version, "code_version": "race"}
+        facts |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
+        write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+        manifest = (folder / MANIFEST).read_bytes()
+        (folder / MANIFEST).unlink()
+        _put_in_place(folder, manifest, store, f"adapters/{NAME}/{version}")

@@ -1,0 +1,75 @@
+"""What the tests of S3 share by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+from support import ROOT
+
+from clinadapt.storage import open_store
+from clinadapt.storage.object_store import Store
+
+REAL = os.environ.get("CLINADAPT_TEST_S3")
+KINDS = ["folder", "moto", "rgw", *(["endpoint"] if REAL else [])]
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3's own session would remember the settings that it found first."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
+def bucket() -> str:
+    """The name of a new bucket."""
+    name = f"test-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def free_ports() -> int:
+    """The first of five ports in a row that nothing listens on."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                for number in range(port + 1, port + 5):
+                    with socket.socket() as other:
+                        other.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def rados_gateway(folder: Path, address: str = "127.0.0.1") -> Iterator[dict[str, str]]:
+    """The environment that leads boto3 to a fresh RADOS Gateway, which listens at the address."""
+    if not shutil.which("radosgw"):
+        pytest.skip("radosgw is not installed: apt-get install ceph-mon ceph-osd radosgw ceph-common")
+    script = ROOT / "tests/helpers/rgw.sh"
+    try:
+        with (folder / "environment").open("w") as file:  # a pipe would stay open as long as the daemons live
+            subprocess.run([script, "start", folder, str(free_ports()), address], stdout=file, check=True, timeout=120)
+        lines = (folder / "environment").read_text().splitlines()
+        yield {"AWS_DEFAULT_REGION": "us-east-1"} | dict(line.split("=", 1) for line in lines)
+    finally:
+        subprocess.run([script, "stop", folder], check=False)
+
+
+def a_store(kind: str, request: pytest.FixtureRequest) -> Store:
+    """An empty store of one kind."""
+    if kind == "folder":
+        return open_store((request.getfixturevalue("tmp_path") / "store").as_uri())
+    if kind == "endpoint":
+        forget(request.getfixturevalue("monkeypatch"))
+        return open_store(f"{REAL}/test-{uuid.uuid4().hex}")
+    request.getfixturevalue("s3_environment" if kind == "moto" else "rgw_environment")
+    return open_store(f"s3://{bucket()}/prefix")

@@ -1,0 +1,374 @@
+"""What every executor of every compiled pipeline asks of a cluster, for every profile and every cluster's settings.
+Each rule is shown to bite on a planted defect."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import ROOT, Clinadapt
+
+from clinadapt.config.image import IMAGE
+from clinadapt.config.instruct import InstructProfile
+from clinadapt.config.profile import AnyProfile
+from clinadapt.errors import UserError
+from clinadapt.kubernetes.cluster import Cluster, scratch_size
+from pipelines import submit
+from pipelines.cli.mirror_list import PYTHON, needed
+from pipelines.compile import compile_profile
+from pipelines.named_settings import cluster_names, load_cluster, load_profile, profile_names
+
+STEPS = {
+    "classify": {"preflight": "preflight", "download": "download", "format-notes": "format",
+                 "lookup": "lookup", "train-classifier": "train", "evaluate-classifier": "evaluate", "gate": "gate",
+                 "publish": "publish", "summarise": "summarise"},
+    "instruct": {"preflight-instruct": "preflight", "download-instructions": "download", "synthesize": "synthesize",
+                 "format-instructions": "format", "lookup": "lookup", "pretrain": "pretrain", "train-instruct": "train",
+                 "prefer": "prefer", "evaluate-instruct": "evaluate", "gate": "gate", "publish": "publish",
+                 "summarise": "summarise"},
+}  # fmt: skip
+HEAVY = {"pretrain", "train", "prefer", "evaluate", "publish"}  # which load the base model
+NEVER_CACHED = {"preflight", "lookup", "gate", "publish", "summarise"}
+NEVER_RETRIED = {"preflight", "lookup", "gate", "summarise"}
+SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"AKIA[0-9A-Z]{16}|hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9]{20,}|-----BEGIN")
+INSTALLS = re.compile(r"\bpip3?\b|ensurepip|\buv\b|conda|apt-get|\bapk\b|\bdnf\b|curl|wget|git clone")
+SECURITY = {"runAsNonRoot": True, "runAsUser": 1, "runAsGroup": 0}  # the least that an id may be, where one is given
+# All that can be set, set
+FULL = """
+name: full
+cpu:
+  node_selector: {pool: general}
+  affinity: [{expressions: [{key: zone, operator: In, values: [a, b]}], weight: 10}]
+gpu:
+  image: registry.example.org/clinadapt/gpu:0.1.0
+  resource: nvidia.com/mig-3g.20gb
+  node_selector: {pool: gpu}
+  tolerations:
+    - {key: nvidia.com/gpu, effect: NoSchedule}
+    - {key: team, operator: Equal, value: nlp, effect: NoExecute}
+  affinity: [{expressions: [{key: nvidia.com/gpu.memory, operator: Gt, values: ["15000"]}]}]
+image_pull_secrets: [registry]
+image_pull_policy: Always
+secrets:
+  - {name: store, keys: [AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY], optional: false}
+  - {name: signing, keys: [CLINADAPT_SIGNING_KEY], steps: [publish]}
+ca_bundle: {config_map: site-ca, key: bundle.pem}
+shared_memory: 4Gi
+scratch: {size: 100Gi, storage_class: fast}
+model_cache: models
+retry: {times: 5, wait_seconds: 30, factor: 3}
+timeouts: {train: 3600}
+deadline_seconds: 7200
+keep_seconds: 600
+user: 10001
+group: 0
+labels: {team: nlp}
+"""
+
+Document = dict[str, Any]
+
+
+class Compiled:
+    """A compiled pipeline, by executor."""
+
+    def __init__(self, profile: AnyProfile, cluster: Cluster, folder: Path) -> None:
+        self.profile, self.cluster = profile, cluster
+        self.pipeline, platform = yaml.safe_load_all(compile_profile(profile, cluster, folder).read_text())
+        self.platform: Document = platform["platforms"]["kubernetes"]
+
+    def steps(self) -> dict[str, str]:
+        """Executor -> step, of those that the profile has."""
+        profile, steps = self.profile, dict(STEPS[self.profile.recipe])
+        if isinstance(profile, InstructProfile):
+            for step, section in (("pretrain", profile.pretrain), ("prefer", profile.preference)):
+                if section is None:
+                    del steps[step]
+        return steps
+
+    def container(self, name: str) -> Document:
+        return self.pipeline["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
+
+    def pod(self, name: str) -> Document:
+        return self.platform["deploymentSpec"]["executors"][f"exec-{name}"]
+
+    def task(self, name: str) -> Document:
+        graphs = [self.pipeline["root"], *self.pipeline["components"].values()]
+        (found,) = [graph["dag"]["tasks"][name] for graph in graphs if name in graph.get("dag", {}).get("tasks", {})]
+        return found
+
+
+def container_findings(container: Document, step: str, compiled: Compiled) -> Iterator[str]:
+    """Image, resources, environment, and what the container runs."""
+    profile, cluster = compiled.profile, compiled.cluster
+    wanted = profile.train_resources if step in HEAVY else profile.resources
+    gpu = step in HEAVY and wanted.gpu > 0
+    if container["image"] != (cluster.gpu.image if gpu else cluster.cpu.image):
+        yield "image of another kind of node"
+    if cluster.digests_only and not re.fullmatch(r"[^:@]+@sha256:[0-9a-f]{64}", container["image"]):
+        yield "image by tag"
+    found = container["resources"]
+    if (found.get("resourceCpuLimit"), found.get("resourceMemoryLimit")) != (wanted.cpu, wanted.memory):
+        yield "cpu or memory"
+    asked = found.get("accelerator", {})
+    if (asked.get("resourceType"), asked.get("resourceCount")) != (
+        (cluster.gpu.resource or wanted.gpu_type, str(wanted.gpu)) if gpu else (None, None)
+    ):
+        yield "GPU"
+    environment = {entry["name"]: entry["value"] for entry in container.get("env", [])}
+    if environment != environment_wanted(step, gpu, cluster):
+        yield "environment"
+    yield from (f"literal secret {name}" for name in environment if SECRET_NAME.search(name))
+    script = " ".join([*container["command"], *container["args"]])
+    if SECRET_VALUE.search(script) or any(map(SECRET_VALUE.search, environment.values())):
+        yield "literal secret"
+    if INSTALLS.search(script):
+        yield "installs at run time"
+
+
+def environment_wanted(step: str, gpu: bool, cluster: Cluster) -> dict[str, str]:
+    wanted = {"CLINADAPT_GPU": "1"} if gpu else {}
+    if step in HEAVY:
+        wanted |= {"TMPDIR": "/scratch", "CLINADAPT_CACHE": "/models" if cluster.model_cache else "/scratch/models"}
+    if cluster.ca_bundle:
+        path = f"/etc/clinadapt/ca/{cluster.ca_bundle.key}"
+        wanted |= {"SSL_CERT_FILE": path, "REQUESTS_CA_BUNDLE": path, "AWS_CA_BUNDLE": path}
+    image = cluster.gpu.image if gpu else cluster.cpu.image
+    return wanted | ({"CLINADAPT_IMAGE": image} if "@sha256:" in image else {})
+
+
+def pod_findings(pod: Document, step: str, compiled: Compiled) -> Iterator[str]:
+    """Security, nodes, secrets, volumes, labels and limits."""
+    cluster = compiled.cluster
+    gpu = step in HEAVY and compiled.profile.train_resources.gpu > 0
+    nodes = cluster.gpu if gpu else cluster.cpu
+    security = pod.get("securityContext", {})
+    ids = {key: int(value) for key, value in security.items() if key != "runAsNonRoot"}
+    if security.get("runAsNonRoot") is not True or any(value < SECURITY[key] for key, value in ids.items()):
+        yield "may run as root"
+    if ids != {k: v for k, v in {"runAsUser": cluster.user, "runAsGroup": cluster.group}.items() if v is not None}:
+        yield "user or group"
+    if pod.get("tolerations", []) != [t.model_dump(exclude_none=True) for t in nodes.tolerations]:
+        yield "tolerations"
+    if pod.get("nodeSelector", {}).get("labels", {}) != nodes.node_selector:
+        yield "node selector"
+    if pod.get("nodeAffinity", []) != [
+        {"matchExpressions": [e.model_dump(exclude_defaults=True) for e in a.expressions]}
+        | ({"weight": a.weight} if a.weight else {})
+        for a in nodes.affinity
+    ]:
+        yield "affinity"
+    secrets = {entry["secretName"]: entry for entry in pod.get("secretAsEnv", [])}
+    if {name: ([pair["envVar"] for pair in entry["keyToEnv"]], entry.get("optional", False))
+            for name, entry in secrets.items()} != {
+                secret.name: (secret.keys, secret.optional)
+                for secret in cluster.secrets if step in (secret.steps or [step])}:  # fmt: skip
+        yield "secrets"
+    if any(set(pair) != {"secretKey", "envVar"} for entry in secrets.values() for pair in entry["keyToEnv"]):
+        yield "literal secret"
+    yield from volume_findings(pod, step, compiled)
+    labels = {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": step, **cluster.labels}
+    if pod.get("podMetadata", {}).get("labels") != labels:
+        yield "labels"
+    if pod.get("activeDeadlineSeconds") != str(cluster.timeouts.model_dump()[step]):
+        yield "timeout"
+    if pod.get("imagePullPolicy") != cluster.image_pull_policy:
+        yield "pull policy"
+    if [entry["secretName"] for entry in pod.get("imagePullSecret", [])] != cluster.image_pull_secrets:
+        yield "pull secrets"
+    if pod.get("fieldPathAsEnv") != [
+        {"name": "CLINADAPT_RUN", "fieldPath": "metadata.labels['workflows.argoproj.io/workflow']"}
+    ]:
+        yield "name of the run"
+    yield from (f"unknown {key}" for key in set(pod) - POD)
+
+
+POD = {"securityContext", "tolerations", "nodeSelector", "nodeAffinity", "secretAsEnv", "emptyDirMounts", "pvcMount",
+       "genericEphemeralVolume", "configMapAsVolume", "podMetadata", "activeDeadlineSeconds", "imagePullPolicy",
+       "imagePullSecret", "fieldPathAsEnv"}  # fmt: skip
+
+
+def volume_findings(pod: Document, step: str, compiled: Compiled) -> Iterator[str]:
+    cluster = compiled.cluster
+    folders = {mount["mountPath"]: mount for mount in pod.get("emptyDirMounts", [])}
+    claims = {mount["mountPath"]: mount["constant"] for mount in pod.get("pvcMount", [])}
+    own = {volume["mountPath"]: volume for volume in pod.get("genericEphemeralVolume", [])}
+    bundles = {volume["mountPath"]: volume["configMapName"] for volume in pod.get("configMapAsVolume", [])}
+    memory = folders.pop("/dev/shm", {})
+    if (memory.get("medium"), memory.get("sizeLimit")) != (
+        ("Memory", cluster.shared_memory) if step in HEAVY else (None, None)
+    ):
+        yield "shared memory"
+    scratch = folders.pop("/scratch", {}).get("sizeLimit") or own.pop("/scratch", {}).get("size")
+    if scratch != (scratch_size(compiled.profile, cluster) if step in HEAVY else None):
+        yield "scratch volume"
+    if claims != ({"/models": cluster.model_cache} if step in HEAVY and cluster.model_cache else {}):
+        yield "model cache"
+    if bundles != ({"/etc/clinadapt/ca": cluster.ca_bundle.config_map} if cluster.ca_bundle else {}):
+        yield "CA bundle"
+    if folders or own:
+        yield "volume that nobody asked for"
+
+
+def task_findings(task: Document, step: str, compiled: Compiled) -> Iterator[str]:
+    """Cache and retries."""
+    cluster = compiled.cluster
+    if task["cachingOptions"] != ({} if step in NEVER_CACHED else {"enableCache": True}):
+        yield "cache"
+    retry = {
+        "maxRetryCount": cluster.retry.times,
+        "backoffDuration": f"{cluster.retry.wait_seconds}s",
+        "backoffFactor": cluster.retry.factor,
+        "backoffMaxDuration": f"{cluster.deadline_seconds}s",
+    }
+    if task.get("retryPolicy") != (None if step in NEVER_RETRIED else retry):
+        yield "retry"
+
+
+def findings(compiled: Compiled) -> list[str]:
+    """Everything wrong, as `executor: what`."""
+    found = []
+    names = {key.removeprefix("exec-") for key in compiled.pipeline["deploymentSpec"]["executors"]}
+    steps = compiled.steps()
+    if names != set(steps) or len(compiled.platform["deploymentSpec"]["executors"]) != len(steps):
+        found.append("pipeline: executors")
+    if compiled.platform.get("pipelineConfig") != {
+        "resourceTtlOnCompletion": compiled.cluster.keep_seconds,
+        "activeDeadlineSeconds": compiled.cluster.deadline_seconds,
+    }:
+        found.append("pipeline: time to live or deadline")
+    for name, step in steps.items():
+        found += [f"{name}: {what}" for what in container_findings(compiled.container(name), step, compiled)]
+        found += [f"{name}: {what}" for what in pod_findings(compiled.pod(name), step, compiled)]
+        found += [f"{name}: {what}" for what in task_findings(compiled.task(name), step, compiled)]
+    return found
+
+
+def settings(name: str) -> Cluster:
+    return Cluster.model_validate(yaml.safe_load(FULL)) if name == "full" else load_cluster(name)
+
+
+@pytest.mark.parametrize(("cluster", "profile"), list(product([*cluster_names(), "full"], profile_names())))
+def test_every_executor_of_every_compiled_file(cluster: str, profile: str, tmp_path: Path) -> None:
+    assert findings(Compiled(load_profile(profile), settings(cluster), tmp_path)) == []
+
+
+@pytest.mark.parametrize("recipe", STEPS)
+def test_a_follower_of_a_run_sees_every_step_in_its_order(recipe: str) -> None:
+    assert [step for step in submit.STEPS if step in STEPS[recipe]] == list(STEPS[recipe])
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The profile with a GPU, for the cluster with digests only."""
+    return Compiled(load_profile("t4-tinyllama"), load_cluster("airgap"), tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture
+def compiled(compiled_once: Compiled) -> Compiled:
+    return copy.deepcopy(compiled_once)
+
+
+def without(key: str) -> Callable[[Document], object]:
+    return lambda document: document.pop(key)
+
+
+def with_value(key: str, value: Any) -> Callable[[Document], object]:
+    return lambda document: document.update({key: value})
+
+
+def with_env(name: str, value: str) -> Callable[[Document], object]:
+    return lambda container: container.setdefault("env", []).append({"name": name, "value": value})
+
+
+def pip(container: Document) -> None:
+    container["command"][-1] = "python3 -m pip install kfp==2.17.0 && " + container["command"][-1]
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "plant", "finding"),
+    [
+        ("pod", "train-classifier", without("tolerations"), "tolerations"),
+        ("container", "download", with_value("image", "registry.example.org/clinadapt/cpu:0.1.0"), "image by tag"),
+        ("container", "publish", with_env("AWS_SECRET_ACCESS_KEY", "x"), "literal secret AWS_SECRET_ACCESS_KEY"),
+        ("container", "train-classifier", with_env("EXTRA", "AKIA" + "A" * 16), "literal secret"),
+        ("pod", "gate", with_value("securityContext", {"runAsNonRoot": True, "runAsUser": "0"}), "may run as root"),
+        ("pod", "gate", without("securityContext"), "may run as root"),
+        ("container", "format-notes", pip, "installs at run time"),
+        ("container", "gate", with_value("resources", {}), "cpu or memory"),
+        ("pod", "evaluate-classifier", without("emptyDirMounts"), "shared memory"),
+        ("pod", "publish", without("pvcMount"), "model cache"),
+        ("pod", "preflight", without("configMapAsVolume"), "CA bundle"),
+        ("pod", "summarise", without("secretAsEnv"), "secrets"),
+        ("pod", "download", without("activeDeadlineSeconds"), "timeout"),
+        ("pod", "download", without("podMetadata"), "labels"),
+        ("pod", "download", with_value("enabledSharedMemory", {}), "unknown enabledSharedMemory"),
+        ("task", "publish", with_value("cachingOptions", {"enableCache": True}), "cache"),
+        ("task", "train-classifier", without("retryPolicy"), "retry"),
+    ],
+)
+def test_a_planted_defect_is_found(
+    compiled: Compiled, part: str, name: str, plant: Callable[[Document], object], finding: str
+) -> None:
+    plant(getattr(compiled, part)(name))
+    assert f"{name}: {finding}" in findings(compiled)
+    assert all(found.startswith(f"{name}: ") for found in findings(compiled))
+
+
+def test_a_gpu_on_a_cheap_step_is_found(compiled: Compiled) -> None:
+    compiled.container("gate")["resources"]["accelerator"] = compiled.container("publish")["resources"]["accelerator"]
+    assert findings(compiled) == ["gate: GPU"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("name: x\nimage: y\n", "image: extra inputs are not permitted"),
+        (f"name: x\ndigests_only: true\ncpu: {{image: {IMAGE}}}\n", f"name {IMAGE} by its digest"),
+        ("name: x\nuser: 0\n", "user: input should be greater than or equal to 1"),
+        ("name: x\nsecrets: [{name: Store, keys: [A]}]\n", "secrets.0.name"),
+        ("name: x\nsecrets: [{name: s, keys: [A], steps: [training]}]\n", "secrets.0.steps.0"),
+        ("name: x\ngpu: {tolerations: [{key: a, operator: Equal}]}\n", "operator equal needs a value"),
+        ("name: x\nscratch: {size: 10 GB}\n", "scratch.size"),
+        ("name: x\nlabels: {team: 'our team'}\n", "a label's value"),
+        ("name: [\n", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, what: str) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        load_cluster(str(path))
+    assert what in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_command(clinadapt: Clinadapt, tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(FULL)
+    done = clinadapt("compile", "--cluster", site, "--profile", "cpu-demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "team: nlp" in (tmp_path / ".clinadapt/compiled/full/classify-cpu-demo.yaml").read_text()
+    done = clinadapt("compile", "--cluster", "moon")
+    assert done.returncode == 2 and done.stderr.startswith("error: there is no cluster 'moon'")
+
+
+def test_no_such_cluster() -> None:
+    with pytest.raises(UserError, match="there is no cluster 'moon': use airgap, default, kind, openshift or the path"):
+        load_cluster("moon")
+
+
+def test_the_mirror_list(tmp_path: Path) -> None:
+    """Every image of every executor, and every base model that is not in an image."""
+    cluster = load_cluster("airgap")
+    listed = {name for _, name, _ in needed(cluster)}
+    for name in profile_names():
+        compiled = Compiled(load_profile(name), cluster, tmp_path)
+        assert {compiled.container(executor)["image"] for executor in compiled.steps()} <= listed
+        assert compiled.profile.training.base_model in listed | {"builtin://llama"}
+    assert PYTHON in listed and f"BASE_IMAGE={PYTHON}\n" in (ROOT / "images/Containerfile").read_text()

@@ -1,0 +1,437 @@
+"""The manifests as a cluster gets them: rendered by kustomize, held against the Kubernetes schemas, the
+restricted Pod Security Standard and the rules of this repository. Every rule is shown to bite on a planted
+defect."""
+
+import copy
+import functools
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import typer
+import yaml
+
+from clinadapt.config.image import IMAGE
+from clinadapt.kubernetes.cluster import STORE
+from pipelines.cli.main import app
+from pipelines.cli.mirror_list import VLLM
+from pipelines.named_settings import cluster_names, load_cluster
+
+ROOT = Path(__file__).parents[1]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+KUBERNETES = ("1.30", "1.32", "1.34", kubernetes_validate.latest_version())  # the oldest that is supported, and newer
+FOLDERS = ["base", *(f"overlays/{path.name}" for path in sorted((ROOT / "manifests/overlays").iterdir()))]
+SERVING = "+serving"
+SERVED = [folder + SERVING for folder in FOLDERS]
+# What KServe's predictor has beside a pod's own fields, of those that are used
+# (https://kserve.github.io/website/docs/reference/crd-api, PredictorSpec and ComponentExtensionSpec)
+PREDICTOR = {"minReplicas", "maxReplicas", "deploymentStrategy"}
+
+# Exactly these, and so nothing that the restricted standard forbids: no user id, privilege, added capability.
+# https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+PROBES = "startupProbe", "readinessProbe", "livenessProbe"
+LITERAL = re.compile(r"AKIA[0-9A-Z]{16}|(?i:secretKey|password): *\S{16}")
+SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
+
+Document = dict[str, Any]
+
+
+@functools.cache
+def render(folder: str) -> list[Document]:
+    """A folder below manifests/; with `+serving` a copy of it that names the component, as README.md says."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl, which renders the manifests, is not installed")
+    folder, serving, _ = folder.partition(SERVING)
+    with tempfile.TemporaryDirectory() as scratch:
+        copied = shutil.copytree(ROOT / "manifests", Path(scratch) / "manifests") / folder
+        if serving:
+            up = "/".join(".." for _ in Path(folder).parts)
+            with (copied / "kustomization.yaml").open("a") as file:
+                file.write(f"components: [{up}/components/serving]\n")
+        done = subprocess.run(["kubectl", "kustomize", copied], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.fixture
+def rendered() -> list[Document]:
+    return render("base")
+
+
+@functools.cache
+def schema_error(document: str, version: str) -> str | None:
+    """What the schema of a Kubernetes version says against a document, given as JSON."""
+    try:
+        kubernetes_validate.validate(json.loads(document), version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"schema {version}: {error.message}"
+    return None
+
+
+def schema_findings(document: Document) -> Iterator[str]:
+    if document["apiVersion"] == "route.openshift.io/v1":
+        return  # OpenShift's own; test_openshift looks at it
+    if document["kind"] == "InferenceService":
+        document = predictor_pod(document)
+    found = (schema_error(json.dumps(document, sort_keys=True), version) for version in KUBERNETES)
+    yield from filter(None, found)
+
+
+def predictor_pod(service: Document) -> Document:
+    """The pod of KServe's raw deployment; what KServe alone knows is left out. Its CRD comes with no light package."""
+    spec = {key: value for key, value in service["spec"]["predictor"].items() if key not in PREDICTOR}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "predictor"}, "spec": spec}
+
+
+def container_findings(container: Document) -> Iterator[str]:
+    if container.get("securityContext") != CONTAINER_SECURITY:
+        yield "container securityContext"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield "host port"
+    ours = rf"clinadapt/[a-z-]+:{re.escape(VERSION)}|{re.escape(VLLM)}"
+    mirrored = r"registry\.example\.org/(clinadapt|vllm)/[a-z-]+@sha256:[0-9a-f]{64}"
+    if not re.fullmatch(f"{ours}|{mirrored}", container["image"]):
+        yield f"image {container['image']}"
+    for bound in ("requests", "limits"):
+        if not {"cpu", "memory"} <= container.get("resources", {}).get(bound, {}).keys():
+            yield f"resources without {bound}"
+    for variable in container.get("env", []):
+        if SECRET_NAME.search(variable["name"]) and "value" in variable:
+            yield f"literal secret {variable['name']}"
+
+
+def pod_findings(pod: Document, security: Document = POD_SECURITY) -> Iterator[str]:
+    if pod.get("securityContext") != security:
+        yield "pod securityContext"
+    if pod.get("automountServiceAccountToken") is not False:
+        yield "service account token mounted"
+    yield from (f"host namespace {key}" for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key))
+    for volume in pod.get("volumes", []):
+        if not volume.keys() - {"name"} <= VOLUMES:
+            yield f"volume {volume['name']}"
+    for container in pod["containers"] + pod.get("initContainers", []):
+        yield from container_findings(container)
+
+
+def probe_findings(pod: Document) -> Iterator[str]:
+    for container in pod["containers"]:
+        yield from (f"no {probe}" for probe in PROBES if probe not in container)
+
+
+def inference_findings(document: Document) -> Iterator[str]:
+    predictor = document["spec"]["predictor"]
+    user = {"runAsUser": 2000} if "runAsUser" in predictor.get("securityContext", {}) else {}  # vLLM's own, not root
+    yield from pod_findings(predictor, POD_SECURITY | user)
+    yield from probe_findings(predictor)
+    if document["spec"].keys() != {"predictor"}:
+        yield "schema: an InferenceService has a predictor alone"
+    if [container["name"] for container in predictor["containers"]] != ["kserve-container"]:
+        yield "no container of KServe's name"
+    if document["metadata"].get("annotations") != {"serving.kserve.io/deploymentMode": "RawDeployment"}:
+        yield "not a raw deployment"
+    if predictor.get("deploymentStrategy") != {"type": "Recreate"}:
+        yield "a second GPU is waited for"
+    (container,) = predictor["containers"]
+    gpu = {bound: container["resources"].get(bound, {}).get("nvidia.com/gpu") for bound in ("requests", "limits")}
+    if gpu != {"requests": "1", "limits": "1"}:
+        yield "no GPU"
+
+
+def serving_findings(documents: list[Document]) -> Iterator[str]:
+    """As wiring_findings, of components/serving."""
+    service = next(d for d in documents if d["kind"] == "InferenceService")
+    predictor = service["spec"]["predictor"]
+    (fetch,), (server,) = predictor["initContainers"], predictor["containers"]
+    policy = find(documents, "NetworkPolicy/serving")["spec"]
+    if policy["podSelector"]["matchLabels"] != {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}:
+        yield "the network policy of serving misses the pods"
+    opened = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
+    if opened != [port["containerPort"] for port in server["ports"]] or f"--port={opened[0]}" not in server["args"]:
+        yield "the network policy of serving misses the port"
+    if policy["egress"]:
+        yield "serving has a way out"
+    names = {f"{d['kind']}/{d['metadata']['name']}" for d in documents}
+    wanted = {
+        f"ServiceAccount/{predictor.get('serviceAccountName')}",
+        f"PriorityClass/{predictor['priorityClassName']}",
+    }
+    references = [reference for container in (fetch, server) for reference in container["envFrom"]]
+    maps = [reference["configMapRef"] for reference in references if "configMapRef" in reference]
+    wanted |= {f"ConfigMap/{reference['name']}" for reference in maps if not reference.get("optional")}
+    yield from (f"no {name}" for name in sorted(wanted - names))
+    folder = next(a.removeprefix("--to=") for a in fetch["args"] if a.startswith("--to="))
+    if server["args"][:2] != ["--config", f"{folder}/vllm.yaml"]:
+        yield "what is fetched is not what is served"
+    if not any(reference.get("secretRef") == {"name": "clinadapt-serving"} for reference in server["envFrom"]):
+        yield "anybody may ask"
+
+
+def network_findings(spec: Document) -> Iterator[str]:
+    if {side.capitalize() for side in ("ingress", "egress") if side in spec} - set(spec["policyTypes"]):
+        yield "network policy leaves a direction open"
+    for side, peer in (("ingress", "from"), ("egress", "to")):
+        for rule in spec.get(side, []):
+            if not rule.get(peer) or not rule.get("ports"):
+                yield f"{side} without a peer or a port"
+
+
+def document_findings(document: Document) -> Iterator[str]:
+    yield from schema_findings(document)
+    match document["kind"]:
+        case "Deployment":
+            yield from pod_findings(document["spec"]["template"]["spec"])
+            yield from probe_findings(document["spec"]["template"]["spec"])
+        case "Job":
+            yield from pod_findings(document["spec"]["template"]["spec"])
+        case "InferenceService":
+            yield from inference_findings(document)
+        case "NetworkPolicy":
+            yield from network_findings(document["spec"])
+        case "ServiceAccount" if document.get("automountServiceAccountToken") is not False:
+            yield "service account token mounted"
+        case "Secret":
+            yield "literal secret"
+        case "ConfigMap":
+            yield from (f"literal secret {key}" for key in document.get("data", {}) if SECRET_NAME.search(key))
+            if any(LITERAL.search(value) for value in document.get("data", {}).values()):
+                yield "literal secret"
+        case "PriorityClass" if document.get("preemptionPolicy") != "Never":
+            yield "a class that evicts others"
+        case "Namespace":
+            if document["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
+                yield "namespace is not restricted"
+
+
+def wiring_findings(documents: list[Document]) -> Iterator[str]:
+    """What no document shows alone: the service finds the pods, the policy opens their port, and so on."""
+    policies = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "NetworkPolicy"}
+    if policies.get("default-deny") != {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}:
+        yield "no default deny"
+    template = find(documents, "Deployment/review")["spec"]["template"]
+    service = find(documents, "Service/review")["spec"]
+    ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+    selectors = service["selector"], policies["review"]["podSelector"]["matchLabels"]
+    if not all(selector.items() <= template["metadata"]["labels"].items() for selector in selectors):
+        yield "a selector misses the pods"
+    if [port["targetPort"] for port in service["ports"]] != list(ports):
+        yield "the service misses the port"
+    opened = [port["port"] for rule in policies["review"]["ingress"] for port in rule["ports"]]
+    if opened != list(ports.values()):
+        yield "the network policy misses the port"
+    budget = find(documents, "PodDisruptionBudget/review")["spec"]
+    if not budget["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items():
+        yield "the disruption budget misses the pods"
+    if template["spec"].get("priorityClassName") not in {
+        d["metadata"]["name"] for d in documents if d["kind"] == "PriorityClass"
+    }:
+        yield "no such priority class"
+    accounts = {d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"}
+    if template["spec"].get("serviceAccountName") not in accounts:
+        yield "no service account of its own"
+
+
+def findings(documents: list[Document]) -> list[str]:
+    served = any(document["kind"] == "InferenceService" for document in documents)
+    serving = serving_findings(documents) if served else ()
+    return [*chain.from_iterable(map(document_findings, documents)), *wiring_findings(documents), *serving]
+
+
+def find(documents: list[Document], target: str) -> Document:
+    """The document named KIND/NAME; the hash that kustomize adds to a generated name is left out."""
+    name = re.compile(f"{target}(-[a-z0-9]{{10}})?")
+    return next(d for d in documents if name.fullmatch(f"{d['kind']}/{d['metadata']['name']}"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS + SERVED)
+def test_no_findings(folder: str) -> None:
+    assert findings(render(folder)) == []
+
+
+def test_the_overlays() -> None:
+    assert FOLDERS == ["base", "overlays/airgap", "overlays/kind", "overlays/openshift"]
+
+
+@pytest.mark.parametrize("folder", ["overlays/airgap", f"overlays/airgap{SERVING}"])
+def test_airgap(folder: str) -> None:
+    """Every image by digest, and no way to another network than the private ones."""
+    documents = render(folder)
+    assert "@sha256:" in review_container(documents)["image"]
+    if folder.endswith(SERVING):
+        predictor = find(documents, "InferenceService/instruct")["spec"]["predictor"]
+        assert all("@sha256:" in c["image"] for c in predictor["initContainers"] + predictor["containers"])
+        assert find(documents, "ServiceAccount/serving")["imagePullSecrets"] == [{"name": "clinadapt-registry"}]
+    ways = [
+        peer["ipBlock"]["cidr"]
+        for document in documents
+        if document["kind"] == "NetworkPolicy"
+        for rule in document["spec"].get("egress", [])
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    ]
+    assert set(ways) == {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+    assert "0.0.0.0/0" in str(render("base")), "which the base has"
+
+
+def test_openshift() -> None:
+    """No user of our own, and the Route leads to the port of the Service."""
+    documents = render(f"overlays/openshift{SERVING}")
+    assert "runAsUser" not in str(documents)
+    route = find(documents, "Route/review")["spec"]
+    ports = {port["name"] for port in find(documents, "Service/review")["spec"]["ports"]}
+    assert route["to"] == {"kind": "Service", "name": "review", "weight": 100}
+    assert route["port"]["targetPort"] in ports and route["tls"]["insecureEdgeTerminationPolicy"] == "Redirect"
+
+
+def test_kind_is_small() -> None:
+    documents = render("overlays/kind")
+    assert review_container(documents)["resources"]["limits"] == {"cpu": "1", "memory": "3Gi"}
+    launcher = yaml.safe_load(find(documents, "ConfigMap/kfp-launcher")["data"]["providers"])["s3"]["default"]
+    assert launcher["endpoint"] == "seaweedfs.kubeflow.svc:8333"
+    script = find(documents, "Job/bucket")["spec"]["template"]["spec"]["containers"][0]["args"][0]
+    compile(script, "bucket", "exec")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_launcher_takes_its_keys_from_the_secret_of_the_store(folder: str) -> None:
+    providers = yaml.safe_load(find(render(folder), "ConfigMap/kfp-launcher")["data"]["providers"])
+    reference = providers["s3"]["default"]["credentials"]["secretRef"]
+    assert reference.pop("secretName") == STORE.name and set(reference.values()) <= set(STORE.keys)
+
+
+def test_names_that_clusters_and_manifests_share() -> None:
+    claims = {d["metadata"]["name"] for d in render("base") if d["kind"] == "PersistentVolumeClaim"}
+    bundles = {d["metadata"]["name"] for d in render("overlays/openshift") if d["kind"] == "ConfigMap"}
+    for name in cluster_names():
+        cluster = load_cluster(name)
+        assert {cluster.model_cache} - {None} <= claims, name
+    assert load_cluster("openshift").ca_bundle.config_map in bundles  # type: ignore[union-attr]
+
+
+def review_container(documents: list[Document]) -> Document:
+    return find(documents, "Deployment/review")["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_the_review_page_is_started_as_the_command_line_allows(rendered: list[Document]) -> None:
+    container = review_container(rendered)
+    _, command = container["command"]
+    known = typer.main.get_group(app).commands[command].params
+    assert {argument.split("=")[0] for argument in container["args"]} <= {o for p in known for o in p.opts}
+
+
+def test_the_documented_builds_make_the_images_that_run(rendered: list[Document]) -> None:
+    containerfile = (ROOT / "images/Containerfile").read_text()
+    built = re.findall(r"-t (\S+)", containerfile)
+    assert built == [IMAGE, load_cluster("default").gpu.image, review_container(rendered)["image"]]
+    assert IMAGE.endswith(f":{VERSION}")
+    assert f"ARG VERSION={VERSION}\n" in containerfile
+
+
+def test_the_adapter_is_fetched_as_the_command_line_allows() -> None:
+    (container,) = find(render(f"base{SERVING}"), "InferenceService/instruct")["spec"]["predictor"]["initContainers"]
+    _, group, command = container["command"]
+    known = typer.main.get_group(app).commands[group].commands[command].params  # type: ignore[attr-defined]
+    options = {argument.split("=")[0] for argument in container["args"] if argument.startswith("--")}
+    assert options <= {o for p in known for o in p.opts} and container["image"] == IMAGE
+
+
+POD = "spec.template.spec"
+APP = f"{POD}.containers.0"
+APP_SECURITY = f"{APP}.securityContext"
+REMOVED = object()
+INSTRUCT, PREDICTOR_POD = "InferenceService/instruct", "spec.predictor"
+SERVER, FETCH = f"{PREDICTOR_POD}.containers.0", f"{PREDICTOR_POD}.initContainers.0"
+OUT = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "value", "finding"),
+    [
+        ("Deployment/review", f"{POD}.securityContext.runAsNonRoot", False, "pod securityContext"),
+        ("Deployment/review", f"{POD}.securityContext.seccompProfile", REMOVED, "pod securityContext"),
+        ("Deployment/review", f"{POD}.hostNetwork", True, "host namespace hostNetwork"),
+        ("Deployment/review", f"{POD}.volumes.0", {"name": "tmp", "hostPath": {"path": "/"}}, "volume tmp"),
+        ("Deployment/review", f"{POD}.serviceAccountName", REMOVED, "no service account of its own"),
+        ("Deployment/review", APP_SECURITY, REMOVED, "container securityContext"),
+        ("Deployment/review", f"{APP_SECURITY}.runAsUser", 0, "container securityContext"),
+        ("Deployment/review", f"{APP_SECURITY}.privileged", True, "container securityContext"),
+        ("Deployment/review", f"{APP_SECURITY}.capabilities.add", ["SYS_ADMIN"], "container securityContext"),
+        ("Deployment/review", f"{APP}.ports.0.hostPort", 7860, "host port"),
+        ("Deployment/review", f"{APP}.image", "clinadapt/review:latest", "image clinadapt/review:latest"),
+        ("Deployment/review", f"{APP}.image", "clinadapt/review", "image clinadapt/review"),
+        ("Deployment/review", f"{APP}.resources.limits", REMOVED, "resources without limits"),
+        ("Deployment/review", f"{APP}.resources.requests.memory", REMOVED, "resources without requests"),
+        ("Deployment/review", f"{APP}.readinessProbe", REMOVED, "no readinessProbe"),
+        ("Deployment/review", f"{APP}.env", [{"name": "AWS_ACCESS_KEY_ID", "value": "x"}], "literal secret"),
+        ("Deployment/review", f"{APP}.livenessProb", {}, "schema"),
+        ("Deployment/review", f"{POD}.enableServiceLinks", "no", "schema"),
+        ("Deployment/review", f"{APP}.ports.0.containerPort", 7861, "the network policy misses the port"),
+        ("Service/review", "spec.ports.0.targetPort", "web", "the service misses the port"),
+        ("Service/review", "spec.selector", {"app": "review"}, "a selector misses the pods"),
+        ("ServiceAccount/review", "automountServiceAccountToken", REMOVED, "service account token mounted"),
+        ("ConfigMap/review", "kind", "Secret", "literal secret"),
+        ("ConfigMap/review", "data.AWS_SECRET_ACCESS_KEY", "x", "literal secret AWS_SECRET_ACCESS_KEY"),
+        ("NetworkPolicy/default-deny", "metadata.name", "deny", "no default deny"),
+        ("NetworkPolicy/review", "spec.policyTypes", ["Ingress"], "network policy leaves a direction open"),
+        ("Deployment/review", f"{POD}.automountServiceAccountToken", REMOVED, "service account token mounted"),
+        ("Deployment/review", f"{POD}.priorityClassName", "gold", "no such priority class"),
+        ("PodDisruptionBudget/review", "spec.selector.matchLabels", {"a": "b"}, "the disruption budget misses"),
+        ("PriorityClass/clinadapt-training", "preemptionPolicy", REMOVED, "a class that evicts others"),
+        ("ResourceQuota/clinadapt", "spec.hard", ["4"], "schema"),
+        ("PersistentVolumeClaim/clinadapt-models", "spec.accessMode", "x", "schema"),
+        ("NetworkPolicy/trainjobs", "spec.ingress.0.ports", REMOVED, "ingress without a peer or a port"),
+        ("NetworkPolicy/names-and-store", "spec.egress.1.to", REMOVED, "egress without a peer or a port"),
+        ("Namespace/clinadapt", "metadata.labels", {}, "namespace is not restricted"),
+        (INSTRUCT, f"{PREDICTOR_POD}.securityContext.runAsUser", 0, "pod securityContext"),
+        (INSTRUCT, f"{PREDICTOR_POD}.securityContext.runAsNonRoot", False, "pod securityContext"),
+        (INSTRUCT, f"{PREDICTOR_POD}.automountServiceAccountToken", REMOVED, "service account token mounted"),
+        (INSTRUCT, f"{PREDICTOR_POD}.hostIPC", True, "host namespace hostIPC"),
+        (INSTRUCT, f"{PREDICTOR_POD}.volumes.0", {"name": "models", "hostPath": {"path": "/"}}, "volume models"),
+        (INSTRUCT, f"{PREDICTOR_POD}.storageUri", "s3://clinadapt", "schema"),
+        (INSTRUCT, f"{PREDICTOR_POD}.deploymentStrategy", REMOVED, "a second GPU is waited for"),
+        (INSTRUCT, "metadata.annotations", REMOVED, "not a raw deployment"),
+        (INSTRUCT, "spec.transformer", {}, "schema"),
+        (INSTRUCT, f"{SERVER}.name", "vllm", "no container of KServe's name"),
+        (INSTRUCT, f"{SERVER}.image", "vllm/vllm-openai:latest", "image vllm/vllm-openai:latest"),
+        (INSTRUCT, f"{SERVER}.securityContext", REMOVED, "container securityContext"),
+        (INSTRUCT, f"{SERVER}.livenessProbe", REMOVED, "no livenessProbe"),
+        (INSTRUCT, f"{SERVER}.resources.limits", {"cpu": "1", "memory": "1Gi"}, "no GPU"),
+        (INSTRUCT, f"{SERVER}.env.0", {"name": "VLLM_API_KEY", "value": "x"}, "literal secret VLLM_API_KEY"),
+        (INSTRUCT, f"{SERVER}.envFrom.0.secretRef.name", "other", "anybody may ask"),
+        (INSTRUCT, f"{SERVER}.args.1", "/models/vllm.yaml", "what is fetched is not what is served"),
+        (INSTRUCT, f"{SERVER}.ports.0.containerPort", 8000, "the network policy of serving misses the port"),
+        (INSTRUCT, f"{FETCH}.image", "clinadapt/cpu:latest", "image clinadapt/cpu:latest"),
+        (INSTRUCT, f"{FETCH}.securityContext.privileged", True, "container securityContext"),
+        (INSTRUCT, f"{FETCH}.resources.limits", REMOVED, "resources without limits"),
+        (INSTRUCT, "metadata.name", "other", "the network policy of serving misses the pods"),
+        ("NetworkPolicy/serving", "spec.egress", OUT, "serving has a way out"),
+        ("ServiceAccount/serving", "metadata.name", "other", "no ServiceAccount/serving"),
+        ("ConfigMap/serving", "metadata.name", "other", "no ConfigMap/serving"),
+    ],
+)
+def test_a_planted_defect_is_found(target: str, path: str, value: Any, finding: str) -> None:
+    documents = copy.deepcopy(render(f"base{SERVING}"))
+    node: Any = find(documents, target)
+    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in parents:
+        node = node[key]
+    if value is REMOVED:
+        del node[last]
+    else:
+        node[last] = value
+    found = findings(documents)
+    assert found and all(f.startswith(finding) for f in found), found
