@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field, ValidationError
 
 from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
 
@@ -219,7 +219,7 @@ class ChatClient:
         with self._lock:
             before, self._not_before = self._not_before, max(self._not_before, time.monotonic() + seconds)
             if self._not_before - before >= SAID_FROM and seconds >= SAID_FROM:
-                say(self._name, f"the endpoint asks to wait {seconds:.0f} s")
+                log(self._name, f"the endpoint asks to wait {seconds:.0f} s")
 
     def _try(self, messages: Messages, max_tokens: int, temperature: float) -> _Completion:
         """One request. Raises _Again besides what `ask` raises."""

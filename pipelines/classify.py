@@ -6,7 +6,7 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from clinadapt.config.base import Quantization
-from clinadapt.config.classify import Profile
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.kubernetes.cluster import Cluster
 from components.download.component import download
 from components.evaluate.component import evaluate_classifier
@@ -20,7 +20,7 @@ from pipelines.shared_steps import gate_and_publish, something_new
 CHOICES = {"quantization": get_args(Quantization)}  # drop-downs on the run form
 
 
-def build(profile: Profile, cluster: Cluster | None = None) -> GraphComponent:
+def build(profile: ClassifyProfile, cluster: Cluster | None = None) -> GraphComponent:
     """The pipeline with a profile's values as defaults; its parameters are the run form, in the order of the steps.
 
     Args:
@@ -40,7 +40,7 @@ def build(profile: Profile, cluster: Cluster | None = None) -> GraphComponent:
         top_labels: int = notes.top_labels,
         base_model: str = train.base_model,
         quantization: str = train.quantization,
-        epochs: int = train.epochs,
+        num_train_epochs: int = train.num_train_epochs,
         learning_rate: float = train.learning_rate,
         seed: int = train.seed,
         adapter_name: str = profile.adapter_name,
@@ -53,7 +53,7 @@ def build(profile: Profile, cluster: Cluster | None = None) -> GraphComponent:
                 source=source,
                 base_model=base_model,
                 quantization=quantization,
-                epochs=epochs,
+                num_train_epochs=num_train_epochs,
                 learning_rate=learning_rate,
                 seed=seed,
                 adapter_name=adapter_name,
@@ -89,7 +89,7 @@ def build(profile: Profile, cluster: Cluster | None = None) -> GraphComponent:
                     base_digest=found.outputs["base_digest"],
                     code_version=found.outputs["code_version"],
                     quantization=quantization,
-                    epochs=epochs,
+                    num_train_epochs=num_train_epochs,
                     learning_rate=learning_rate,
                     seed=seed,
                     train=train_section,

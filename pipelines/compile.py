@@ -6,7 +6,7 @@ from pathlib import Path
 from kfp import compiler
 from kfp.dsl.graph_component import GraphComponent
 
-from clinadapt.config.classify import Profile
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 from clinadapt.config.profile import AnyProfile
 from clinadapt.kubernetes.cluster import Cluster
@@ -15,7 +15,7 @@ from pipelines import classify, instruct
 
 def build(profile: AnyProfile, cluster: Cluster | None = None) -> GraphComponent:
     """The pipeline of the profile's recipe; for this machine when there is no cluster."""
-    if isinstance(profile, Profile):
+    if isinstance(profile, ClassifyProfile):
         return classify.build(profile, cluster)
     return instruct.build(profile, cluster)
 

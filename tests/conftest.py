@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import support
 import yaml
-from s3_support import forget, rados_gateway
+from s3_support import free_memory, rados_gateway
 from support import (
     LENIENT,
     MTSAMPLES,
@@ -215,10 +215,10 @@ def write_profile(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> 
             "adapter_name": "specialty",
             "train": {
                 "base_model": tiny_bert.as_uri(),
-                "lora": {"r": 4, "alpha": 8, "modules_to_save": ["pooler"]},
-                "windows": {"length": 64, "most": 4},
+                "lora": {"r": 4, "lora_alpha": 8, "modules_to_save": ["pooler"]},
+                "windows": {"max_length": 64, "max_windows": 4},
                 "train_windows": 1,
-                "epochs": 1,
+                "num_train_epochs": 1,
                 "precision": "fp32",
                 **(train or {}),
             },
@@ -268,7 +268,7 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3_environment(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment that leads boto3 to moto."""
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     for name, value in {
         "AWS_ENDPOINT_URL_S3": s3_endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -288,7 +288,7 @@ def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def rgw_environment(rgw: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Lead boto3 in this process to the RADOS Gateway."""
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     for name, value in rgw.items():
         monkeypatch.setenv(name, value)
 

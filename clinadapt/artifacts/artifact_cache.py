@@ -13,9 +13,9 @@ from pathlib import Path
 
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
-from clinadapt.storage.object_store import Damaged, Store
+from clinadapt.storage.object_store import CorruptObject, Store
 from clinadapt.storage.transfer import delete_folder, download_folder, upload_folder
 
 
@@ -23,7 +23,7 @@ def find(store: Store, key: str) -> bytes | None:
     """What was kept, as it was; None where there is none, or only a damaged one."""
     try:
         whole = store.get(key)[0]
-    except (KeyError, Damaged):
+    except (KeyError, CorruptObject):
         return None
     digest, data = whole[:32], whole[32:]
     return data if hashlib.sha256(data).digest() == digest else None
@@ -40,14 +40,16 @@ def find_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
     if not store.exists(f"{prefix}/{MANIFEST}"):
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    with suppress(Damaged, KeyError, OSError, ValueError, TypeError):  # gone meanwhile, or a manifest that is none
+    with suppress(
+        CorruptObject, KeyError, OSError, ValueError, TypeError
+    ):  # gone meanwhile, or a manifest that is none
         download_folder(store, prefix, folder)
         found, manifest = list_files(folder), read_json(folder / MANIFEST)
         sealed = manifest["files"]
         if {name: found.get(name) for name in sealed} == sealed and manifest["digest"] == sha256_json(sealed):
             return True
     shutil.rmtree(folder, ignore_errors=True)
-    say(step, f"{prefix} is damaged: it is removed, and made again")
+    log(step, f"{prefix} is damaged: it is removed, and made again")
     with suppress(UserError):
         delete_folder(store, prefix)
     return False
@@ -64,4 +66,4 @@ def _said(key: str, step: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        say(step, f"{key.partition('/')[0]} could not be kept, the step goes on without that: {error}")
+        log(step, f"{key.partition('/')[0]} could not be kept, the step goes on without that: {error}")

@@ -42,9 +42,9 @@ def run_key(splits: Path, adapter: Path) -> str:
     """
     base = read_json(adapter / MANIFEST)["base_digest"]
     settings = read_json(adapter / "training.json")["settings"]
-    return name_run(read_json(splits / MANIFEST)["digest"], base, settings, code_version())
+    return run_key_of(read_json(splits / MANIFEST)["digest"], base, settings, code_version())
 
 
-def name_run(data: str, base: str, settings: dict[str, Any], code: str) -> str:
+def run_key_of(data: str, base: str, settings: dict[str, Any], code: str) -> str:
     """The run key of these digests, settings and code version."""
     return sha256_json({"data": data, "base": base, "settings": settings, "code": code})[7:23]

@@ -24,7 +24,7 @@ RUN = "CLINADAPT_RUN"  # the run's name: set by `clinadapt run`, on a cluster fr
 MARK = "clinadapt |"  # begins every line that is meant for a reader of the log
 
 
-def say(step: str, message: str) -> None:
+def log(step: str, message: str) -> None:
     """Print one line for a person, in a pod's log or a laptop's terminal. Never the text of a note."""
     print(f"{MARK} {step} | {message}", file=sys.stderr, flush=True)
 
@@ -48,23 +48,23 @@ def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
     record: dict[str, Any] = {"step": name, "started": _now(), "state": "failed", "facts": facts}
     start = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
-    say(name, "started")
+    log(name, "started")
     try:
         yield facts
         record["state"] = "done"
-        say(name, f"done in {time.monotonic() - start:.1f} s")
+        log(name, f"done in {time.monotonic() - start:.1f} s")
     except (UserError, ValidationError) as error:
         record["error"] = first_error(error) if isinstance(error, ValidationError) else str(error)
-        say(name, f"error: {record['error']}")
+        log(name, f"error: {record['error']}")
         raise SystemExit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:
         record["state"] = "interrupted"
-        say(name, "interrupted")
+        log(name, "interrupted")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
         if os.strerror(errno.ENOSPC) in str(error):  # safetensors, Arrow and the Trainer each raise their own
             record["error"] = "no space left on the device: free space and run again"
-            say(name, f"error: {record['error']}")
+            log(name, f"error: {record['error']}")
             raise SystemExit(EXIT_BAD_INPUT) from None
         record["error"] = f"{type(error).__name__}: a bug of ours, see the traceback in the step's log"
         raise
@@ -79,7 +79,7 @@ def _keep(store_uri: str, key: str, record: dict[str, Any]) -> None:
         open_store(store_uri).put(key, json.dumps(record, indent=2).encode())
     except UserError as error:  # the step's own outcome matters more than its record
         if str(error) != record.get("error"):
-            say(record["step"], f"could not keep the record of this step: {error}")
+            log(record["step"], f"could not keep the record of this step: {error}")
 
 
 def _interrupt(signum: int, frame: object) -> None:

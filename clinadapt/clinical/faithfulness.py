@@ -19,7 +19,7 @@ def facts(text: str) -> set[str]:
     return numbers(text) | dates(text) | drugs(text)
 
 
-def unsupported(answer: str, note: str) -> set[str]:
+def unsupported_facts(answer: str, note: str) -> set[str]:
     """Facts of an answer that its note does not hold.
 
     A number with a unit of mass, volume or time needs the same number with that unit, any other the number alone. A

@@ -27,11 +27,11 @@ def decisive(stage: Section) -> dict[str, Any]:
 
 
 class Lora(Section):
-    """peft's LoraConfig, by its own names. `dropout` above 0 costs two thirds of a step on a CPU."""
+    """peft's LoraConfig, by its own names. `lora_dropout` above 0 costs two thirds of a step on a CPU."""
 
     r: int = Field(default=16, ge=1)
-    alpha: int = Field(default=32, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
     modules_to_save: list[str] = []
 

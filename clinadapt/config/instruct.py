@@ -82,40 +82,40 @@ class Examples(Section):
     """format: how triples become tokens, and notes are split.
 
     Attributes:
-        length: tokens of the longest example; of a longer one the note is trimmed.
-        near_duplicate: 8-gram Jaccard similarity from which two notes are near duplicates.
+        max_length: tokens of the longest example; of a longer one the note is trimmed.
+        near_duplicate_threshold: 8-gram Jaccard similarity from which two notes are near duplicates.
         test_share, validation_share: of the clusters of notes.
-        longest_note: characters; a longer one is quarantined.
+        max_note_characters: characters; a longer one is quarantined.
         seed: of the split.
     """
 
-    length: int = Field(default=1024, ge=64)
-    near_duplicate: float = Field(default=0.3, gt=0, le=1)
+    max_length: int = Field(default=1024, ge=64)
+    near_duplicate_threshold: float = Field(default=0.3, gt=0, le=1)
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
     validation_share: float = Field(default=0.05, gt=0, lt=0.5)
-    longest_note: int = Field(default=200_000, ge=1)
+    max_note_characters: int = Field(default=200_000, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
-class Optimisation(Section):
-    """What the stages of training share; a batch is `batch_size` packs of `length` tokens.
+class TrainingSettings(Section):
+    """What the stages of training share; a batch is `per_device_train_batch_size` packs of `max_length` tokens.
 
     Attributes:
-        batch_size: packs in a forward pass of one process.
-        warmup: share of all steps; the learning rate then falls along a cosine.
-        checkpoint_activations: `auto` where the estimate says that it is needed.
+        per_device_train_batch_size: packs in a forward pass of one process.
+        warmup_steps: share of all steps; the learning rate then falls along a cosine.
+        gradient_checkpointing: `auto` where the estimate says that it is needed.
         checkpoint_minutes: the state of training is saved this often; a killed training loses no more than that.
     """
 
     precision: Precision = "auto"
-    length: int = Field(default=1024, ge=64)
-    epochs: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=1, ge=1)
+    max_length: int = Field(default=1024, ge=64)
+    num_train_epochs: int = Field(default=1, ge=1)
+    per_device_train_batch_size: int = Field(default=1, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0)
-    warmup: float = Field(default=0.03, ge=0, lt=1)
-    checkpoint_activations: Literal["auto", "always", "never"] = "auto"
+    warmup_steps: float = Field(default=0.03, ge=0, lt=1)
+    gradient_checkpointing: Literal["auto", "always", "never"] = "auto"
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -123,15 +123,15 @@ class Optimisation(Section):
 class Llama(Section):
     """The shape of a small Llama that pretrain makes from nothing, with a tokenizer of its own (builtin://llama)."""
 
-    vocabulary: int = Field(default=4096, ge=300)
-    hidden: int = Field(default=256, ge=16)
-    intermediate: int = Field(default=704, ge=16)
-    layers: int = Field(default=6, ge=1)
-    heads: int = Field(default=8, ge=1)
-    key_value_heads: int = Field(default=8, ge=1)
+    vocab_size: int = Field(default=4096, ge=300)
+    hidden_size: int = Field(default=256, ge=16)
+    intermediate_size: int = Field(default=704, ge=16)
+    num_hidden_layers: int = Field(default=6, ge=1)
+    num_attention_heads: int = Field(default=8, ge=1)
+    num_key_value_heads: int = Field(default=8, ge=1)
 
 
-class Pretrain(Optimisation):
+class Pretrain(TrainingSettings):
     """pretrain: next-token training on the training notes, before instruction tuning.
 
     Attributes:
@@ -140,30 +140,30 @@ class Pretrain(Optimisation):
     """
 
     method: Literal["lora", "full"] = "lora"
-    lora: Lora = Lora(r=16, alpha=32)
+    lora: Lora = Lora(r=16, lora_alpha=32)
     quantization: Quantization = "none"
     llama: Llama = Llama()
 
 
-class Preference(Optimisation):
+class Preference(TrainingSettings):
     """DPO from preference pairs, as a last stage (Rafailov et al. 2023, arXiv:2305.18290)."""
 
     learning_rate: float = Field(default=5e-6, gt=0, allow_inf_nan=False)
     beta: float = Field(default=0.1, gt=0)
 
 
-class Instruct(Optimisation):
+class Instruct(TrainingSettings):
     """instruct: QLoRA on the answers.
 
     Attributes:
         base_model: a URI; `builtin://llama` is made by pretrain.
-        patience: epochs without a better validation loss after which training stops.
+        early_stopping_patience: epochs without a better validation loss after which training stops.
     """
 
     base_model: str
-    lora: Lora = Lora(r=16, alpha=32)
+    lora: Lora = Lora(r=16, lora_alpha=32)
     quantization: Quantization = "nf4"
-    patience: int = Field(default=2, ge=1)
+    early_stopping_patience: int = Field(default=2, ge=1)
 
 
 class NodesTask(Section):
@@ -187,13 +187,13 @@ class Evaluation(Section):
 
     Attributes:
         rows_per_task: held-out triples of each task that are answered, at most.
-        new_tokens: of an answer, at most.
+        max_new_tokens: of an answer, at most.
         batch_size: prompts that are answered together.
         judge: whether an OpenAI-compatible model scores answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
     """
 
     rows_per_task: int = Field(default=100, ge=1)
-    new_tokens: int = Field(default=256, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
     batch_size: int = Field(default=16, ge=1)
     judge: bool = False
 

@@ -1,9 +1,9 @@
 """The profile of either recipe."""
 
-from clinadapt.config.classify import Profile
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 
-AnyProfile = Profile | InstructProfile
+AnyProfile = ClassifyProfile | InstructProfile
 
 
-RECIPES: dict[str, type[AnyProfile]] = {"classify": Profile, "instruct": InstructProfile}
+RECIPES: dict[str, type[AnyProfile]] = {"classify": ClassifyProfile, "instruct": InstructProfile}

@@ -42,8 +42,8 @@ class Sides:
 def assign(folder: Path, settings: Examples) -> Sides:
     """Read the three tables that synthesize wrote, once, and assign a side to every note.
 
-    Two notes are in one cluster when their 8-gram Jaccard similarity is at least `near_duplicate`, or when a long
-    answer about one is a near duplicate of an answer about the other, or stands in the other: the section texts of
+    Two notes are in one cluster when their 8-gram Jaccard similarity is at least `near_duplicate_threshold`, or when a
+    long answer about one is a near duplicate of an answer about the other, or stands in the other: the section texts of
     MTS-Dialog come from notes of MTSamples. Answers that are copied from their own note tell nothing more than it.
     The side of a cluster follows from the seed and the smallest hash of its notes, so that other notes do not move it.
     """
@@ -56,7 +56,7 @@ def assign(folder: Path, settings: Examples) -> Sides:
             reading.answer(row["answer"], number)
     for row in read_rows(folder / "preferences.parquet", ["note", "instruction"]):
         reading.note("preferences", document(row))
-    found = reading.clusters(settings.near_duplicate)
+    found = reading.clusters(settings.near_duplicate_threshold)
     names: dict[int, str] = {}
     for note, cluster in zip(reading.notes, found, strict=True):
         names[cluster] = min(note, names.get(cluster, note))

@@ -112,7 +112,7 @@ def packs_a_step(manifest: dict[str, Any]) -> int:
     """How many packs a step of the optimiser is over, all processes together."""
     trainer = manifest["spec"]["trainer"]
     settings = NodesTask.model_validate_json(trainer["args"][0]).settings
-    each = settings.batch_size * settings.gradient_accumulation_steps
+    each = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     return each * trainer["numNodes"] * trainer["numProcPerNode"]
 
 

@@ -51,18 +51,18 @@ class InstructCard(AdapterCard):
     """Of an adapter that answers instructions.
 
     Attributes:
-        length: tokens of prompt and answer that it was trained with, at most.
-        new_tokens: of an answer, at most.
+        max_length: tokens of prompt and answer that it was trained with, at most.
+        max_new_tokens: of an answer, at most.
         tasks: that it was trained on.
     """
 
     recipe: Literal["instruct"] = "instruct"
-    length: int
-    new_tokens: int
+    max_length: int
+    max_new_tokens: int
     tasks: list[str]
 
 
-class Card(AdapterCard):
+class ClassifyCard(AdapterCard):
     """Of a classifier.
 
     Attributes:
@@ -87,7 +87,7 @@ class Card(AdapterCard):
         return [" + ".join(self.labels[i] for i in members) for members in self.label_sets]
 
 
-def recipe_of(folder: Path) -> str:
+def adapter_recipe(folder: Path) -> str:
     """`classify` or `instruct`. Raises UserError when the folder holds no adapter of ours."""
     try:
         return str(read_json(folder / CARD)["recipe"])

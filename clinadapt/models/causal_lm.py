@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from clinadapt.config.base import Precision, Quantization
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import fetch
-from clinadapt.models.devices import base_dtype, device, four_bit, ready_for_adapter
+from clinadapt.models.devices import base_dtype, device, prepare_frozen_base, quantization_config_for
 
 
 def load_causal(uri: str, quantization: Quantization, precision: Precision) -> Any:
@@ -26,13 +26,13 @@ def load_causal(uri: str, quantization: Quantization, precision: Precision) -> A
             attn_implementation="sdpa",  # takes any mask, so that examples can be packed
             use_safetensors=True,
             trust_remote_code=False,
-            quantization_config=four_bit(quantization, precision),
+            quantization_config=quantization_config_for(quantization, precision),
             device_map={"": device()},
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"base model '{uri}' cannot be loaded as a causal language model: {reason}") from error
-    ready_for_adapter(model)
+    prepare_frozen_base(model)
     return model
 
 

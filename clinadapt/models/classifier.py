@@ -21,9 +21,16 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from clinadapt.config.base import Precision, Quantization
 from clinadapt.config.classify import POOLED_LAYERS, Pooling, Windows
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import Card
+from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.base_model import fetch
-from clinadapt.models.devices import autocast, base_dtype, device, four_bit, ready_for_adapter, resolve_precision
+from clinadapt.models.devices import (
+    autocast,
+    base_dtype,
+    device,
+    prepare_frozen_base,
+    quantization_config_for,
+    resolve_precision,
+)
 from clinadapt.models.label_sets import label_logits
 
 # Kept in full precision when the base is quantised. As patterns: transformers takes a bare name for the beginning or
@@ -86,13 +93,13 @@ def load_base(
             attn_implementation="eager" if precision == "bf16" and not torch.cuda.is_available() else "sdpa",
             use_safetensors=True,
             trust_remote_code=False,
-            quantization_config=four_bit(quantization, precision, keep=_HEADS),
+            quantization_config=quantization_config_for(quantization, precision, keep=_HEADS),
             device_map={"": device()},
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"base model '{uri}' cannot be loaded as a sequence classifier: {reason}") from error
-    ready_for_adapter(model)
+    prepare_frozen_base(model)
     if pooling == "mean":
         _pool_by_mean(model)
     return model
@@ -128,7 +135,7 @@ def prepare(tokenizer: Any, texts: Sequence[str], windows: Windows) -> Prepared:
     """Tokenise notes into windows. A special token that a note spells out is read as plain text."""
     encoded = tokenizer(
         list(texts),
-        max_length=windows.length,
+        max_length=windows.max_length,
         truncation=True,
         return_overflowing_tokens=True,
         split_special_tokens=True,
@@ -141,7 +148,7 @@ def prepare(tokenizer: Any, texts: Sequence[str], windows: Windows) -> Prepared:
     seen = np.zeros(len(texts), dtype=np.int64)
     for owner, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
         tokens[owner] += len(ids) - extra
-        if len(cut[owner]) < windows.most:
+        if len(cut[owner]) < windows.max_windows:
             cut[owner].append(ids)
             seen[owner] += len(ids) - extra
     return Prepared(cut, tokens, seen)
@@ -236,7 +243,7 @@ class Classifier:
         Raises:
             UserError: the base model cannot be had, or is not the one that the adapter was trained on.
         """
-        self.card = Card.read(folder)
+        self.card = ClassifyCard.read(folder)
         self.card.check_base()
         self.precision = resolve_precision(self.card.precision)
         self.tokenizer = load_tokenizer(folder)

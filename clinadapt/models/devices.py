@@ -42,7 +42,7 @@ def base_dtype(precision: Precision) -> torch.dtype:
     return _DTYPES[precision] if torch.cuda.is_available() else torch.float32
 
 
-def four_bit(quantization: Quantization, precision: Precision, keep: list[str] | None = None) -> Any:
+def quantization_config_for(quantization: Quantization, precision: Precision, keep: list[str] | None = None) -> Any:
     """transformers' settings of nf4 with double quantisation, or None.
 
     Args:
@@ -61,7 +61,7 @@ def four_bit(quantization: Quantization, precision: Precision, keep: list[str] |
     )
 
 
-def ready_for_adapter(model: Any) -> None:
+def prepare_frozen_base(model: Any) -> None:
     """Switch off what a frozen base model must not do under an adapter: its own dropout, and the repacking by which
     bitsandbytes on a CPU leaves weights without a gradient."""
     for module in model.modules():
@@ -71,7 +71,7 @@ def ready_for_adapter(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def forget() -> None:
+def free_memory() -> None:
     """Give back the memory of models that nothing refers to any more, on the GPU too."""
     gc.collect()
     if torch.cuda.is_available():

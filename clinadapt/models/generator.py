@@ -74,20 +74,20 @@ class Generator:
         self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
 
     def answers(
-        self, questions: Sequence[Question], new_tokens: int | None = None, batch_size: int = 16
+        self, questions: Sequence[Question], max_new_tokens: int | None = None, batch_size: int = 16
     ) -> list[Answer]:
         """Answer questions, prompts of like length together.
 
         Args:
             questions: about notes; of a note too long for the adapter's length the middle is left out.
-            new_tokens: of an answer, at most; what the adapter was trained for when None.
+            max_new_tokens: of an answer, at most; what the adapter was trained for when None.
             batch_size: prompts that are answered together.
 
         Raises:
             UserError: an instruction alone is longer than the adapter's length.
         """
-        most = new_tokens or self.card.new_tokens
-        prompts = self.template.encode_prompts(questions, [self.card.length - most] * len(questions))
+        most = max_new_tokens or self.card.max_new_tokens
+        prompts = self.template.encode_prompts(questions, [self.card.max_length - most] * len(questions))
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].input_ids))
         answers: dict[int, Answer] = {}
         for start in range(0, len(order), batch_size):
@@ -101,15 +101,15 @@ class Generator:
         """Within it, the base model answers."""
         return self.model.disable_adapter()
 
-    def stream(self, question: Question, new_tokens: int | None = None) -> Pieces[str, None, Answer]:
+    def stream(self, question: Question, max_new_tokens: int | None = None) -> Pieces[str, None, Answer]:
         """Pieces of the answer as they come, and in the end the answer as the value of `yield from`. Generation stops
         when the consumer closes the iterator.
 
         Raises:
             UserError: as `answers`.
         """
-        most = new_tokens or self.card.new_tokens
-        (prompt,) = self.template.encode_prompts([question], [self.card.length - most])
+        most = max_new_tokens or self.card.max_new_tokens
+        (prompt,) = self.template.encode_prompts([question], [self.card.max_length - most])
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         left = _Left()
         generated: list[list[int]] = []
@@ -149,8 +149,8 @@ class Generator:
         Returns:
             (sums of -log p, tokens they are over), both of shape (questions,).
         """
-        ids = [row[: self.card.length // 2] for row in self.template.encode_answers(answers)]
-        prompts = self.template.encode_prompts(questions, [self.card.length - len(row) for row in ids])
+        ids = [row[: self.card.max_length // 2] for row in self.template.encode_answers(answers)]
+        prompts = self.template.encode_prompts(questions, [self.card.max_length - len(row) for row in ids])
         rows = [prompt.input_ids + row for prompt, row in zip(prompts, ids, strict=True)]
         sums = np.zeros(len(rows))
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from clinadapt.models import chat_template as template
-from clinadapt.models.adapter_card import Card, InstructCard, recipe_of
+from clinadapt.models.adapter_card import ClassifyCard, InstructCard, adapter_recipe
 from clinadapt.models.base_model import fetch
 from clinadapt.models.classifier import Classifier, head_name, load_base, load_tokenizer
-from clinadapt.models.devices import ready_for_adapter
+from clinadapt.models.devices import prepare_frozen_base
 from clinadapt.models.generator import Generator
 
 HEAD = "head.safetensors"  # weight and bias in fp32, where no class of transformers pools as the head was trained
@@ -26,7 +26,7 @@ def merge_causal(uri: str, adapter: Path) -> Any:
     """A base model with the adapter in a folder merged into the weights as they were published, never into their 4-bit
     form, which would round the sum once more; in main memory, in the precision that the base model came in."""
     base = AutoModelForCausalLM.from_pretrained(fetch(uri), dtype="auto", use_safetensors=True, trust_remote_code=False)
-    ready_for_adapter(base)
+    prepare_frozen_base(base)
     return _merge(base, adapter)
 
 
@@ -43,13 +43,13 @@ def write_merged(adapter: Path, output: Path) -> str:
         What the weights are kept in: the base model's own 16 bits, or `float16` where it has others, as vLLM's
         `--dtype auto` reads such a model.
     """
-    if recipe_of(adapter) == "instruct":
+    if adapter_recipe(adapter) == "instruct":
         card = InstructCard.read(adapter)
         tokenizer = template.load_tokenizer(adapter)
         model = merge_causal(card.base_model, adapter)
         eos = tokenizer.eos_token_id
         model.generation_config = GenerationConfig(
-            do_sample=False, max_new_tokens=card.new_tokens, eos_token_id=eos, pad_token_id=eos
+            do_sample=False, max_new_tokens=card.max_new_tokens, eos_token_id=eos, pad_token_id=eos
         )
     else:
         tokenizer = load_tokenizer(adapter)
@@ -63,7 +63,7 @@ def write_merged(adapter: Path, output: Path) -> str:
 
 def load_merged(folder: Path, adapter: Path) -> Generator | Classifier:
     """What `write_merged` wrote, to be asked as the adapter is."""
-    if recipe_of(adapter) == "instruct":
+    if adapter_recipe(adapter) == "instruct":
         return Generator(adapter, merged=folder)
     classifier = Classifier(adapter, merged=folder)
     if classifier.card.pooling == "mean":
@@ -72,7 +72,7 @@ def load_merged(folder: Path, adapter: Path) -> Generator | Classifier:
 
 
 def _merged_classifier(adapter: Path, pad: int, output: Path) -> Any:
-    card = Card.read(adapter)
+    card = ClassifyCard.read(adapter)
     base = load_base(card.base_model, card.set_names(), "none", "fp32", card.pooling, pad, card.seed)
     model = _merge(base, adapter)
     if card.pooling == "model":
@@ -87,4 +87,4 @@ def _merge(base: Any, adapter: Path) -> Any:
 
 
 def _base(adapter: Path) -> str:
-    return (InstructCard if recipe_of(adapter) == "instruct" else Card).read(adapter).base_model
+    return (InstructCard if adapter_recipe(adapter) == "instruct" else ClassifyCard).read(adapter).base_model

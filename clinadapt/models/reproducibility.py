@@ -8,14 +8,14 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Answer, Generator
 
-PROVEN = 32  # answers that are given again
+RELOAD_SAMPLE = 32  # answers that are given again
 
 
-def answer_proven(
-    generator: Generator, questions: Sequence[Question], new_tokens: int, batch_size: int
+def answer_reload_sample(
+    generator: Generator, questions: Sequence[Question], max_new_tokens: int, batch_size: int
 ) -> list[Answer]:
     """The first answers, in batches of their own: the same questions in the same batches give the same bits."""
-    return generator.answers(questions[:PROVEN], new_tokens, batch_size)
+    return generator.answers(questions[:RELOAD_SAMPLE], max_new_tokens, batch_size)
 
 
 def digest(answer: Answer) -> str:

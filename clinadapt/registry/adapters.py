@@ -1,4 +1,4 @@
-"""Published adapters by name, version or URI: located, downloaded and verified."""
+"""Published adapters by name, version or URI: located, downloaded_adapter and verified."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from clinadapt.artifacts.manifest import MANIFEST, first_difference, list_files
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import CARD, recipe_of
+from clinadapt.models.adapter_card import CARD, adapter_recipe
 from clinadapt.registry.champion import champion
 from clinadapt.registry.versions import names, read_manifest
 from clinadapt.storage import open_store
@@ -22,14 +22,14 @@ from clinadapt.storage.transfer import download_folder
 def published_recipe(adapter: str, store_uri: str) -> str:
     """The same of a published adapter, without its weights. Raises UserError where there is none, it is none of ours,
     or its card is not what was published."""
-    store, prefix = locate(adapter, store_uri)
+    store, prefix = locate_adapter(adapter, store_uri)
     _, name, version = prefix.split("/", 2)
     with tempfile.TemporaryDirectory() as scratch:
         with suppress(KeyError):  # one that is missing is told below
             store.download(f"{prefix}/{CARD}", Path(scratch) / CARD)
         wanted = read_manifest(store, name, version)["files"]
         _check_files({CARD: wanted.get(CARD)}, list_files(Path(scratch)), prefix)
-        return recipe_of(Path(scratch))
+        return adapter_recipe(Path(scratch))
 
 
 def _check_files(wanted: dict[str, Any], found: dict[str, Any], prefix: str) -> None:
@@ -40,7 +40,7 @@ def _check_files(wanted: dict[str, Any], found: dict[str, Any], prefix: str) -> 
         )
 
 
-def locate(adapter: str, store_uri: str) -> tuple[Store, str]:
+def locate_adapter(adapter: str, store_uri: str) -> tuple[Store, str]:
     """(store, prefix) of an adapter given as a name (its champion), as name/version or as the URI of a version.
 
     Raises:
@@ -74,7 +74,7 @@ def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
     Raises:
         UserError: there is none, a file is not what was published, or a signature that is asked for does not hold.
     """
-    store, prefix = locate(adapter, store_uri)
+    store, prefix = locate_adapter(adapter, store_uri)
     _, name, version = prefix.split("/", 2)
     wanted = read_manifest(store, name, version)["files"]
     folder = Path(tempfile.mkdtemp(prefix="clinadapt-adapter-"))
@@ -90,7 +90,7 @@ def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
 
 
 @contextmanager
-def downloaded(adapter: str, store_uri: str) -> Iterator[tuple[Path, str]]:
+def downloaded_adapter(adapter: str, store_uri: str) -> Iterator[tuple[Path, str]]:
     """As download_adapter; the folder goes at the end."""
     folder, uri = download_adapter(adapter, store_uri)
     try:

@@ -14,7 +14,7 @@ from clinadapt.artifacts.hashing import to_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.errors import UserError
-from clinadapt.registry.versions import headline, read_facts
+from clinadapt.registry.versions import headline, read_version
 from clinadapt.storage.object_store import Conflict, Store
 
 
@@ -97,7 +97,7 @@ def _take_back(store: Store, name: str, pointer: dict[str, Any] | None, etag: st
             store.delete(key)
 
 
-def before_champion(store: Store, name: str) -> str | None:
+def previous_champion(store: Store, name: str) -> str | None:
     """The version that a rollback leads to: what answered before the champion, leaving out what was rolled back."""
     stack: list[str] = []
     for entry in history(store, name):
@@ -116,19 +116,19 @@ def move(store: Store, name: str, version: str | None) -> str:
         UserError: there is no such version, or nothing to go back to, or another run was faster.
     """
     current = champion(store, name)
-    target = version or before_champion(store, name)
+    target = version or previous_champion(store, name)
     if target is None:
         raise UserError(f"no version of '{name}' has answered before: promote one by name")
     if current and current[0] == target:
         raise UserError(f"{name}/{target} is the champion already: nothing to do")
-    manifest = read_facts(store, name, target)
+    manifest = read_version(store, name, target)
     metric = headline(manifest["metrics"])
     facts = {metric: manifest["metrics"][metric], "code_version": manifest["code_version"]}
     promote(store, name, target, current[1] if current else "", facts, rollback=version is None)
     return target
 
 
-def has_answered(store: Store, name: str, version: str) -> bool:
+def was_champion(store: Store, name: str, version: str) -> bool:
     """Whether a version exists and has been the champion. One that was published by a run that broke off before it
     became so has not."""
     return store.exists(f"adapters/{name}/{version}/{MANIFEST}") and any(

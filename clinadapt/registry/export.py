@@ -15,11 +15,11 @@ from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.signing import check_seal, seal
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import CARD, recipe_of
+from clinadapt.models.adapter_card import CARD, adapter_recipe
 from clinadapt.models.merging import HEAD, write_merged
-from clinadapt.registry.adapters import downloaded
+from clinadapt.registry.adapters import downloaded_adapter
 from clinadapt.registry.champion import now, who
 from clinadapt.registry.export_check import compare
 from clinadapt.registry.held_out import find, held_out
@@ -56,10 +56,10 @@ def run(
             or the merged model answers otherwise. Nothing is left behind.
     """
     store = open_store(target)
-    with downloaded(adapter, store_uri) as (folder, uri):
+    with downloaded_adapter(adapter, store_uri) as (folder, uri):
         version = check_seal((folder / MANIFEST).read_bytes(), f"{uri}/{MANIFEST}")
         if there := _taken(store, version["digest"]):
-            say("export", f"{uri} has been exported there already")
+            log("export", f"{uri} has been exported there already")
             return there | {"uri": store.uri}
         splits = splits or find(home, version["splits_digest"])
         if splits is None:
@@ -69,10 +69,10 @@ def run(
             )
         with held_out(splits, version["splits_digest"]) as examples, TemporaryDirectory(prefix="clinadapt-") as scratch:
             merged = Path(scratch)
-            say("export", f"merging {uri} into {version['base_model']}")
+            log("export", f"merging {uri} into {version['base_model']}")
             with os_errors("cannot write the merged weights"):
                 dtype = write_merged(folder, merged)
-            say("export", "comparing with base + adapter")
+            log("export", "comparing with base + adapter")
             found = compare(folder, merged, examples)
             _judge(found, read_json(folder / CARD)["quantization"], tolerance)
             _describe(folder, merged, version, dtype, found)
@@ -104,7 +104,7 @@ def _judge(found: dict[str, float], quantization: str, tolerance: float | None) 
         raise UserError(
             f"not exported: the merged model does not answer as base + adapter, {told}; the tolerance is {most:g}"
         )
-    say("export", f"{told}; the tolerance is {most:g}")
+    log("export", f"{told}; the tolerance is {most:g}")
 
 
 def tell(found: dict[str, float]) -> str:
@@ -116,7 +116,7 @@ def tell(found: dict[str, float]) -> str:
 
 
 def _describe(adapter: Path, merged: Path, version: dict[str, Any], dtype: str, found: dict[str, float]) -> None:
-    """Card, model card and manifest beside the weights."""
+    """ClassifyCard, model card and manifest beside the weights."""
     shutil.copyfile(adapter / CARD, merged / CARD)
     card = ModelCard.load(adapter / "README.md")
     card.data.library_name = "transformers"
@@ -125,7 +125,12 @@ def _describe(adapter: Path, merged: Path, version: dict[str, Any], dtype: str, 
     card.text = f"{title}\n\n{_line(adapter, name, dtype, found)}\n{rest}"
     card.save(merged / "README.md")
     facts = {key: version[key] for key in ("name", "version", "base_model", "base_digest", "splits_digest", "metrics")}
-    facts |= {"recipe": recipe_of(adapter), "adapter_digest": version["digest"], "dtype": dtype, "comparison": found}
+    facts |= {
+        "recipe": adapter_recipe(adapter),
+        "adapter_digest": version["digest"],
+        "dtype": dtype,
+        "comparison": found,
+    }
     facts |= {"code_version": code_version(), "created": now(), "by": who()}
     write_json(merged / MANIFEST, seal(write_manifest(merged, facts)))
 

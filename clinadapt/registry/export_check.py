@@ -15,10 +15,10 @@ from rich.progress import track
 
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import label_counts, read_split
-from clinadapt.models.adapter_card import recipe_of
+from clinadapt.models.adapter_card import adapter_recipe
 from clinadapt.models.chat_template import Question
 from clinadapt.models.classifier import Classifier
-from clinadapt.models.devices import forget
+from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Generator
 from clinadapt.models.merging import load_merged
 
@@ -48,11 +48,11 @@ def compare(adapter: Path, merged: Path, splits: Path) -> dict[str, float]:
         answer (instruct) or a note (classify); worse, the mean of the same with its sign, above 0 where the merged
         model is the worse one; answers, how many were compared, and equal, the share of them that are the same.
     """
-    ask = _instructions(splits) if recipe_of(adapter) == "instruct" else _notes(splits)
-    before = ask(Generator(adapter) if recipe_of(adapter) == "instruct" else Classifier(adapter), "base + adapter")
-    forget()
+    ask = _instructions(splits) if adapter_recipe(adapter) == "instruct" else _notes(splits)
+    before = ask(Generator(adapter) if adapter_recipe(adapter) == "instruct" else Classifier(adapter), "base + adapter")
+    free_memory()
     after = ask(load_merged(merged, adapter), "merged")
-    forget()
+    free_memory()
     lost = before.likelihood - after.likelihood
     equal = [one == other for one, other in zip(before.answers, after.answers, strict=True)]
     return {

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.errors import UserError
-from clinadapt.registry.champion import _pointer, before_champion
+from clinadapt.registry.champion import _pointer, previous_champion
 from clinadapt.registry.pretrained_bases import base_place
 from clinadapt.registry.versions import names, versions
 from clinadapt.storage.object_store import Entry, Store
@@ -107,16 +107,16 @@ def _needed(store: Store, name: str, since: datetime) -> set[str]:
     entries = found[0]["history"]
     ends = [*(datetime.fromisoformat(entry["when"]) for entry in entries[1:]), datetime.now(UTC)]
     recent = {entry["version"] for entry, end in zip(entries, ends, strict=False) if end > since}
-    return recent | {found[0]["version"], before_champion(store, name) or found[0]["version"]}
+    return recent | {found[0]["version"], previous_champion(store, name) or found[0]["version"]}
 
 
-def collect(store: Store, found: list[Garbage], retention: timedelta, say: Callable[[str], None]) -> None:
+def collect(store: Store, found: list[Garbage], retention: timedelta, log: Callable[[str], None]) -> None:
     """Delete garbage, the manifest of a version first. A version that is promoted at this very moment is kept, and so
     is what somebody goes on with since it was found."""
     since = datetime.now(UTC) - retention
     for item in found:
         if set(store.list(f"{item.what}/")) - set(item.keys):
-            say(f"kept {item.what}, which somebody goes on with")
+            log(f"kept {item.what}, which somebody goes on with")
             continue
         first, *rest = item.keys
         if item.what.startswith("adapters/") and first.endswith(f"/{MANIFEST}"):
@@ -128,10 +128,10 @@ def collect(store: Store, found: list[Garbage], retention: timedelta, say: Calla
             store.delete(first)
             if version in _needed(store, name, since):
                 store.put(first, manifest, if_absent=True)
-                say(f"kept {item.what}, which has been promoted meanwhile")
+                log(f"kept {item.what}, which has been promoted meanwhile")
                 continue
         else:
             rest = item.keys
         for key in rest:
             store.delete(key)
-        say(f"removed {item.what}")
+        log(f"removed {item.what}")

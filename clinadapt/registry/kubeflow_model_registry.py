@@ -22,7 +22,7 @@ import httpx
 from clinadapt.errors import UserError
 from clinadapt.registry.adapters import published_recipe
 from clinadapt.registry.champion import champion
-from clinadapt.registry.versions import read_facts
+from clinadapt.registry.versions import read_version
 from clinadapt.storage.object_store import Store
 
 URL, TOKEN = "CLINADAPT_MODEL_REGISTRY_URL", "CLINADAPT_MODEL_REGISTRY_TOKEN"
@@ -33,7 +33,7 @@ _WAIT = 1.0  # seconds before the second try, twice that before the third
 _FACTS = ("base_model", "base_digest", "dataset_digest", "splits_digest", "settings_digest", "code_version")
 
 
-def tell(store: Store, name: str, version: str, say: Callable[[str], None]) -> dict[str, str]:
+def tell(store: Store, name: str, version: str, log: Callable[[str], None]) -> dict[str, str]:
     """Register a published version where an address is given, and say what came of it: nothing that befalls the model
     registry undoes or fails a publication. Return the same as a fact for a step's record."""
     if not os.environ.get(URL):
@@ -46,7 +46,7 @@ def tell(store: Store, name: str, version: str, say: Callable[[str], None]) -> d
             f"{name}/{version} stands in the store and is not registered in the model registry: {error}; then "
             f"clinadapt registry register {name}/{version}"
         )
-    say(told)
+    log(told)
     return {"model_registry": told}
 
 
@@ -56,7 +56,7 @@ def register(store: Store, name: str, version: str) -> None:
     Raises:
         UserError: there is no such version, no address, nobody answers there, or not as a model registry does.
     """
-    manifest, uri = read_facts(store, name, version), f"{store.uri}/adapters/{name}/{version}"
+    manifest, uri = read_version(store, name, version), f"{store.uri}/adapters/{name}/{version}"
     recipe = published_recipe(f"{name}/{version}", store.uri)
     facts: dict[str, str | float] = {fact: manifest[fact] for fact in _FACTS}
     facts |= {"recipe": recipe, "run_key": version, **_metrics(manifest["metrics"])}

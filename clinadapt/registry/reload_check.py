@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import read_split
-from clinadapt.models.adapter_card import recipe_of
+from clinadapt.models.adapter_card import adapter_recipe
 from clinadapt.models.chat_template import Question
 from clinadapt.models.classifier import Classifier
 from clinadapt.models.generator import Generator
-from clinadapt.models.reproducibility import PROVEN, answer_proven, digest
+from clinadapt.models.reproducibility import RELOAD_SAMPLE, answer_reload_sample, digest
 from clinadapt.storage import open_store
 from clinadapt.storage.transfer import download_folder
 
@@ -32,7 +32,7 @@ def compare(store_uri: str, prefix: str, splits: Path, evaluation: Path) -> dict
     """Count the held-out notes or instructions that are answered otherwise than in the evaluation, in any bit."""
     with tempfile.TemporaryDirectory() as scratch:
         download_folder(open_store(store_uri), prefix, Path(scratch))
-        if recipe_of(Path(scratch)) == "instruct":
+        if adapter_recipe(Path(scratch)) == "instruct":
             return _compare_answers(Path(scratch), splits, evaluation)
         return _compare_logits(Path(scratch), splits, evaluation)
 
@@ -42,7 +42,7 @@ def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, 
     test = read_split(splits, "test")
     now = classifier.logits(classifier.prepare(test["text"].to_pylist()))
     then = pq.read_table(evaluation / "predictions.parquet")
-    if then["note"].to_pylist() != test["note"].to_pylist():
+    if then["note_id"].to_pylist() != test["note_id"].to_pylist():
         raise SystemExit("the evaluation scored other notes")
     difference = np.abs(now - np.column_stack([then[f"logit_{i}"] for i in range(now.shape[1])])).max(axis=1)
     return {"answers": len(now), "different": int((difference > 0).sum()), "largest": float(difference.max())}
@@ -50,14 +50,14 @@ def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, 
 
 def _compare_answers(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
     """The first answers only: each costs as many passes as it has tokens."""
-    then = pq.read_table(evaluation / "predictions.parquet").slice(0, PROVEN)
+    then = pq.read_table(evaluation / "predictions.parquet").slice(0, RELOAD_SAMPLE)
     test = pq.read_table(splits / "test.parquet", schema=EXAMPLES).take(then["index"])
-    if then["note"].to_pylist() != test["note"].to_pylist():
+    if then["note_id"].to_pylist() != test["note_id"].to_pylist():
         raise SystemExit("the evaluation asked about other notes")
     pairs = zip(test["note_text"].to_pylist(), test["instruction"].to_pylist(), strict=True)
     asked = read_json(evaluation / "evaluation.json")
     questions = [Question(note, instruction) for note, instruction in pairs]
-    now = answer_proven(Generator(adapter), questions, asked["new_tokens"], asked["batch_size"])
+    now = answer_reload_sample(Generator(adapter), questions, asked["max_new_tokens"], asked["batch_size"])
     different = sum(digest(answer) != wanted for answer, wanted in zip(now, then["digest"].to_pylist(), strict=True))
     return {"answers": len(now), "different": different}
 

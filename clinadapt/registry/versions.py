@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.code_version import name_run
+from clinadapt.artifacts.code_version import run_key_of
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.signing import check_seal
 from clinadapt.artifacts.slsa import broken_link
 from clinadapt.errors import UserError
-from clinadapt.storage.object_store import Damaged, Store
+from clinadapt.storage.object_store import CorruptObject, Store
 
 
 def headline(metrics: dict[str, Any]) -> str:
@@ -68,7 +68,7 @@ _FACTS = {
 _FILES = {"training.json", "clinadapt.json", "evaluation.json"}
 
 
-def read_facts(store: Store, name: str, version: str) -> dict[str, Any]:
+def read_version(store: Store, name: str, version: str) -> dict[str, Any]:
     """The same, with all that publish says of a version.
 
     Raises:
@@ -85,7 +85,7 @@ def verify(store: Store, name: str, version: str) -> list[str]:
     """Hash every file again and walk the provenance; return what is wrong, each with the name of its file."""
     prefix = f"adapters/{name}/{version}"
     try:
-        manifest = read_facts(store, name, version)
+        manifest = read_version(store, name, version)
     except UserError as error:
         return [str(error)]
     stored = {key.removeprefix(f"{prefix}/") for key in store.list(f"{prefix}/")} - {MANIFEST}
@@ -107,7 +107,7 @@ def _file(store: Store, key: str, facts: dict[str, Any]) -> Any:
         copy = Path(scratch) / "copy"
         try:
             store.download(key, copy)
-        except (KeyError, Damaged):
+        except (KeyError, CorruptObject):
             return None
         if {"size": copy.stat().st_size, "sha256": sha256_file(copy)} != facts:
             return None
@@ -117,7 +117,7 @@ def _file(store: Store, key: str, facts: dict[str, Any]) -> Any:
 def _provenance(manifest: dict[str, Any], content: dict[str, Any]) -> Iterator[str]:
     """What does not follow from what: the version names data, base model, settings and code."""
     settings = manifest["settings"]
-    chain = name_run(manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"])
+    chain = run_key_of(manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"])
     claims: list[tuple[str, str, Any, Any]] = [
         (MANIFEST, "settings_digest", manifest["settings_digest"], sha256_json(settings)),
         (MANIFEST, "version, which data, base model, settings and code make", manifest["version"], chain),
@@ -126,7 +126,7 @@ def _provenance(manifest: dict[str, Any], content: dict[str, Any]) -> Iterator[s
         (
             "evaluation.json",
             "metrics",
-            content["evaluation.json"]["models"]["after"]["metrics"],
+            content["evaluation.json"]["models"]["candidate"]["metrics"],
             manifest["metrics"],
         ),
     ]

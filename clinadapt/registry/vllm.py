@@ -19,7 +19,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import fetch
-from clinadapt.registry.adapters import downloaded
+from clinadapt.registry.adapters import downloaded_adapter
 from clinadapt.storage.local_files import os_errors
 
 ADAPTER, CONFIG = "adapter", "vllm.yaml"
@@ -42,7 +42,7 @@ def fetch_served(adapter: str, store_uri: str, folder: Path) -> dict[str, Any]:
     with os_errors(f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).unlink(missing_ok=True)
-    with downloaded(adapter, store_uri) as (copy, uri):
+    with downloaded_adapter(adapter, store_uri) as (copy, uri):
         card = InstructCard.read(copy)
         card.check_base()
         name = uri.split("/")[-2]
@@ -68,11 +68,11 @@ def _config(card: InstructCard, name: str, base: Path, adapter: Path) -> dict[st
         "served-model-name": ["base"],
         "dtype": _DTYPES[card.precision],
         **quantized,
-        "max-model-len": card.length,
+        "max-model-len": card.max_length,
         "enable-lora": True,
         "max-lora-rank": rank,
         "lora-modules": [f"{name}={adapter}"],
         "chat-template": str(adapter / CHAT_TEMPLATE),
         "generation-config": "vllm",  # a base's own habits (temperature, penalties) are not ours
-        "override-generation-config": {"temperature": 0.0, "max_new_tokens": card.new_tokens},
+        "override-generation-config": {"temperature": 0.0, "max_new_tokens": card.max_new_tokens},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.data.readers import Row
 from clinadapt.data.tables import batched
 from clinadapt.data.text import clean
@@ -94,7 +94,7 @@ class Asker:
             "answer": answer.text,
             "ended": answer.ended,
             "lost_tokens": answer.lost_tokens,
-            "unsupported": sorted(unsupported(answer.text, question.note)),
+            "unsupported": sorted(unsupported_facts(answer.text, question.note)),
             "adapter": self.uri,
         }
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import recipe_of
-from clinadapt.registry.adapters import downloaded
+from clinadapt.models.adapter_card import adapter_recipe
+from clinadapt.registry.adapters import downloaded_adapter
 
 _USE = {
     "classify": "sorts notes into labels and takes no instruction: leave --ask away",
@@ -24,7 +24,7 @@ def published(adapter: str, store_uri: str, recipe: str) -> Iterator[tuple[Path,
     Raises:
         UserError: it cannot be found, is not what was published, or is of another recipe.
     """
-    with downloaded(adapter, store_uri) as (folder, uri):
-        if (found := recipe_of(folder)) != recipe:
+    with downloaded_adapter(adapter, store_uri) as (folder, uri):
+        if (found := adapter_recipe(folder)) != recipe:
             raise UserError(f"adapter {uri} {_USE[found]}")
         yield folder, uri

@@ -24,7 +24,7 @@ PART = ".part-"  # begins the names of files that are not whole yet
 Moved = Callable[[int], None]  # told how many bytes have arrived since it was told last
 
 
-class Damaged(UserError):
+class CorruptObject(UserError):
     """What arrived is not what was stored, however often it was asked for."""
 
 

@@ -46,7 +46,7 @@ from botocore.parsers import ResponseParserError
 
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
-from clinadapt.storage.object_store import AT_ONCE, PART, Conflict, Damaged, Entry, Moved, ignore
+from clinadapt.storage.object_store import AT_ONCE, PART, Conflict, CorruptObject, Entry, Moved, ignore
 from clinadapt.storage.s3_errors import code, explain
 from clinadapt.storage.s3_runtime import Runtime
 
@@ -134,7 +134,7 @@ class S3Store:
         except (BotoCoreError, Boto3Error, ResponseParserError) as error:
             raise UserError(f"the store {self.uri}: {explain(error)}") from error
         except _Damaged as error:
-            raise Damaged(
+            raise CorruptObject(
                 f"'{key}' in the store {self.uri} does not match its checksum, {_TURNS} times: "
                 "check the network and the disks of the store"
             ) from error

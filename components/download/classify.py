@@ -78,7 +78,7 @@ def _usable(row: Row, settings: Notes) -> tuple[str, str] | str:
         if column not in row:
             return f"no column '{column}'"
     try:
-        text = usable_text(row[settings.text_column], "text", settings.longest_note)
+        text = usable_text(row[settings.text_column], "text", settings.max_note_characters)
     except Unusable as error:
         return str(error)
     label = row[settings.label_column]

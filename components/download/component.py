@@ -21,7 +21,7 @@ def download(
     """Read a source into one validated Parquet dataset. Digest and code version make the cache follow them."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Notes
     from components.download.classify import run
 
@@ -36,7 +36,7 @@ def download(
         facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined")}
         facts["source_digest"] = source_digest
         dataset.metadata.update(facts)
-        say("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
+        log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def download_instructions(
     follow them."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Examples, Source
     from clinadapt.storage import open_store
     from components.download.instruct import run
@@ -64,5 +64,5 @@ def download_instructions(
         facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined")}
         facts["source_digest"] = source_digest
         dataset.metadata.update(facts)
-        say("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
+        log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{manifest['repeated']} repeated, {sum(manifest['quarantined'].values())} quarantined")  # fmt: skip

@@ -44,7 +44,7 @@ class _Reader:
         return self.checked(self.row.get(column), field, may_be_empty)
 
     def checked(self, text: Any, field: str, may_be_empty: bool = False) -> str:
-        return usable_text(text, field, self.settings.longest_note, may_be_empty)
+        return usable_text(text, field, self.settings.max_note_characters, may_be_empty)
 
     def triple(self, note: str, instruction: str, answer: str, task: str) -> Values:
         return note, instruction, answer, task, True, "none", [], self.source.private

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from clinadapt.errors import UserError
-from clinadapt.registry.adapters import downloaded
+from clinadapt.registry.adapters import downloaded_adapter
 
 Loaded = TypeVar("Loaded")
 
@@ -25,7 +25,7 @@ class Champion:
     def load(self, make: Callable[[Path], Loaded]) -> Loaded:
         """What `make` makes of the champion's folder. Raises UserError where it cannot be loaded."""
         try:
-            with downloaded(f"{self.name}/{self.version}", self.store) as (folder, _):
+            with downloaded_adapter(f"{self.name}/{self.version}", self.store) as (folder, _):
                 return make(folder)
         except UserError as error:
             raise UserError(

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import Card
+from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.calibration import temperature
 from clinadapt.models.classifier import Classifier, Prepared
 from clinadapt.storage import open_store
@@ -26,8 +26,8 @@ from components.evaluate.champion import Champion
 from components.evaluate.metrics import CONFIDENCE, Held, compare, measure, probabilities, roc
 
 TITLES = {
-    "after": "Adapter (after)",
-    "before": "Base, untrained head (before)",
+    "candidate": "Adapter (after)",
+    "base": "Base, untrained head (before)",
     "majority": "Majority class",
     "tfidf": "TF-IDF + logistic regression",
     "champion": "Champion",
@@ -54,20 +54,22 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     logits: dict[str, dict[str, np.ndarray]] = {}
     seconds: dict[str, float] = {}
     store = open_store(champion.store)
-    say("evaluate", f"scoring {len(texts['test'])} held-out notes after and before training")
+    log("evaluate", f"scoring {len(texts['test'])} held-out notes after and before training")
     asked = [texts[part] for part in prepared]
     after, before = (Kept(store, adapter, classifier.card, adapted, asked) for adapted in (True, False))
     scored = {part: after.piece(part, partial(_scored, classifier.logits, prepared[part])) for part in prepared}
-    logits["after"] = {part: np.array(made["logits"]) for part, made in scored.items()}
-    seconds["after"] = sum(made["seconds"] for made in scored.values())
+    logits["candidate"] = {part: np.array(made["logits"]) for part, made in scored.items()}
+    seconds["candidate"] = sum(made["seconds"] for made in scored.values())
     of_base = before.piece("test", partial(_scored, classifier.base_logits, prepared["test"]))
-    logits["before"] = {"test": np.array(of_base["logits"])}
-    say("evaluate", "fitting TF-IDF + logistic regression")
+    logits["base"] = {"test": np.array(of_base["logits"])}
+    log("evaluate", "fitting TF-IDF + logistic regression")
     start = time.monotonic()
     logits["tfidf"] = tfidf(texts, counts)
     seconds["tfidf"] = time.monotonic() - start
-    temperatures = {name: temperature(logits[name]["validation"], counts["validation"]) for name in ("after", "tfidf")}
-    temperatures["after"] *= classifier.card.temperature_ratio
+    temperatures = {
+        name: temperature(logits[name]["validation"], counts["validation"]) for name in ("candidate", "tfidf")
+    }
+    temperatures["candidate"] *= classifier.card.temperature_ratio
     if champion.version:
         _score_champion(champion, labels, asked, logits, temperatures)
 
@@ -92,7 +94,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
         if name in seconds:
             models[name]["seconds"] = seconds[name]
         refuse_leakage(name, models[name]["metrics"]["accuracy"]["value"], held.ceiling())
-    models["after"]["temperature_ratio"] = classifier.card.temperature_ratio
+    models["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
 
     evaluation = {
         "labels": labels,
@@ -104,13 +106,13 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
         "models": models,
         "comparisons": [
             {
-                "a": "after",
+                "a": "candidate",
                 "b": other,
                 "metric": "accuracy",
-                **compare(predicted["after"], predicted[other], held, seed),
+                **compare(predicted["candidate"], predicted[other], held, seed),
             }
             for other in models
-            if other != "after"
+            if other != "candidate"
         ],
         "champion_version": champion.version,
         "champion_etag": champion.etag,
@@ -118,7 +120,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
         "tokens_mean": float(prepared["test"].tokens.mean()),
         "windows_mean": float(np.mean([len(cut) for cut in prepared["test"].windows])),
     }
-    _write(output, evaluation, tables["test"]["note"], logits["after"]["test"], splits, adapter)
+    _write(output, evaluation, tables["test"]["note_id"], logits["candidate"]["test"], splits, adapter)
     return evaluation
 
 
@@ -144,14 +146,14 @@ def _score_champion(
 ) -> None:
     """Add the champion's logits of the last of the sides that are asked, and the temperature that it was published
     with, if it knows the same labels."""
-    say("evaluate", f"scoring the champion, version {champion.version}")
+    log("evaluate", f"scoring the champion, version {champion.version}")
 
     def ask(folder: Path) -> dict[str, Any]:
         classifier = Classifier(folder)
         return _scored(classifier.logits, classifier.prepare(asked[-1]))
 
     def score(folder: Path) -> None:
-        card = Card.read(folder)
+        card = ClassifyCard.read(folder)
         if card.labels == labels:
             kept = Kept(open_store(champion.store), folder, card, True, asked)
             temperatures["champion"] = card.temperature
@@ -176,7 +178,7 @@ def _write(
 ) -> None:
     output.mkdir(parents=True, exist_ok=True)
     columns = {f"logit_{i}": logits[:, i] for i in range(logits.shape[1])}
-    write_table(pa.table({"note": notes, **columns}), output / "predictions.parquet")
+    write_table(pa.table({"note_id": notes, **columns}), output / "predictions.parquet")
     write_json(output / "evaluation.json", evaluation)
     made = read_json(adapter / MANIFEST)
     inputs = {"splits": read_json(splits / MANIFEST)["digest"], "adapter": made["digest"]}

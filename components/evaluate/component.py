@@ -22,14 +22,14 @@ def evaluate_classifier(
     """Score base, adapter, champion and baselines on the same held-out notes. The cache follows the code version."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log, log_metrics, step
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
 
     with step("evaluate", store) as facts:
         champion = Champion(store, adapter_name, champion_version, champion_etag)
         result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, seed)
-        after = result["models"]["after"]
+        after = result["models"]["candidate"]
         facts |= {name: entry["value"] for name, entry in after["metrics"].items()} | {"ceiling": result["ceiling"]}
         log_metrics(metrics, facts)
         classification.log_confusion_matrix(result["labels"], after["confusion"])
@@ -38,7 +38,7 @@ def evaluate_classifier(
         Path(classification.path).touch()  # kfp.local takes an artifact without a file for lost, and would score again
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
-            say("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
+            log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
                 f"within the own label set {model['metrics']['own_set_accuracy']['value']:.3f}")  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def evaluate_instruct(
     """Ask base, adapter and champion the same held-out instructions. The cache follows the code version."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import Evaluation
     from components.evaluate.champion import Champion
     from components.evaluate.instruct import run
@@ -68,12 +68,12 @@ def evaluate_instruct(
         champion = Champion(store, adapter_name, champion_version, champion_etag)
         settings = Evaluation.model_validate(evaluation_settings)
         result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, settings, seed)
-        facts |= {name: entry["value"] for name, entry in result["models"]["after"]["metrics"].items()}
+        facts |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
         facts["smallest_difference"] = result["smallest_difference"]
         log_metrics(metrics, facts)
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
-            say("evaluate", f"{name:9} token F1 {model['metrics']['token_f1']['value']:.3f}, "
+            log("evaluate", f"{name:9} token F1 {model['metrics']['token_f1']['value']:.3f}, "
                 f"answers with unsupported facts {model['metrics']['unsupported']['value']:.1%}")  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def gate(
     import shutil
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from components.evaluate.verdict import run
 
     with step("gate", store) as facts:
@@ -107,5 +107,5 @@ def gate(
         )
         facts |= result
         shutil.copyfile(Path(verdict.path) / "report.html", report.path)
-        say("gate", result["sentence"])
+        log("gate", result["sentence"])
     return result["decision"]

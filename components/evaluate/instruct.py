@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
-from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.artifacts.step_record import log
+from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import write_table
@@ -27,9 +27,9 @@ from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.chat_template import Question
-from clinadapt.models.devices import forget
+from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Answer, Generator
-from clinadapt.models.reproducibility import PROVEN, digest
+from clinadapt.models.reproducibility import RELOAD_SAMPLE, digest
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from components.evaluate.answer_cache import Kept
@@ -38,7 +38,7 @@ from components.evaluate.judge import judge
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.text_metrics import matches, refuses, rouge_l, token_f1
 
-TITLES = {"after": "Adapter", "before": "Base model", "champion": "Champion"}
+TITLES = {"candidate": "Adapter", "base": "Base model", "champion": "Champion"}
 METRICS = (
     "token_f1",
     "rouge_l",
@@ -87,16 +87,16 @@ def run(
         UserError: a model cannot be loaded, or there is nothing to ask.
     """
     table = pq.read_table(splits / "test.parquet", schema=EXAMPLES).drop_columns(["input_ids"])
-    chosen = sample(table["task"].to_pylist(), table["note"].to_pylist(), settings.rows_per_task, seed)
+    chosen = sample(table["task"].to_pylist(), table["note_id"].to_pylist(), settings.rows_per_task, seed)
     if not chosen:
         raise UserError("there is no held-out instruction: add sources or raise examples.test_share")
     rows = table.take(chosen).to_pylist()
     store = open_store(champion.store)
     model = _Model(adapter)
-    said = {"after": _ask(model, True, rows, settings, store, "adapter")}
-    said["before"] = _ask(model, False, rows, settings, store, "base model")
+    said = {"candidate": _ask(model, True, rows, settings, store, "adapter")}
+    said["base"] = _ask(model, False, rows, settings, store, "base model")
     del model
-    forget()
+    free_memory()
     if champion.version:
         who = f"champion, version {champion.version},"
         said["champion"] = champion.load(lambda folder: _ask(_Model(folder), True, rows, settings, store, who))
@@ -108,17 +108,17 @@ def run(
     evaluation = {
         "recipe": "instruct",
         "rows": len(rows),
-        "notes": len({row["note"] for row in rows}),
+        "notes": len({row["note_id"] for row in rows}),
         "clusters": len(np.unique(cluster)),
         "held_out_rows": len(table),
         "tasks": {str(task): int((tasks == task).sum()) for task in np.unique(tasks)},
         "unanswerable": sum(not row["answerable"] for row in rows),
         "checkable": sum(row["check"] != "none" for row in rows),
         "confidence": CONFIDENCE,
-        "new_tokens": settings.new_tokens,
+        "max_new_tokens": settings.max_new_tokens,
         "batch_size": settings.batch_size,
-        "lost_tokens": int(sum(answer.lost_tokens for answer in said["after"].answers)),
-        "trimmed_rows": sum(answer.lost_tokens > 0 for answer in said["after"].answers),
+        "lost_tokens": int(sum(answer.lost_tokens for answer in said["candidate"].answers)),
+        "trimmed_rows": sum(answer.lost_tokens > 0 for answer in said["candidate"].answers),
         "models": {name: _model(name, said[name], parts[name], tasks, cluster, seed) for name in said},
         "comparisons": _comparisons(parts, tasks, cluster, seed),
         "champion_version": champion.version,
@@ -154,7 +154,7 @@ def score(
     tops, bottoms = np.zeros((len(rows), len(METRICS))), np.ones((len(rows), len(METRICS)))
     for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         refused = refuses(answer.text)
-        invented = unsupported(answer.text, f"{row['note_text']}\n{row['instruction']}")
+        invented = unsupported_facts(answer.text, f"{row['note_text']}\n{row['instruction']}")
         check = row["check"] != "none"
         entries = {
             "token_f1": (token_f1(answer.text, row["answer"]), 1),
@@ -189,9 +189,9 @@ class _Model:
 
 def _ask(model: _Model, adapted: bool, rows: Sequence[Row], settings: Evaluation, store: Store, who: str) -> _Said:
     """What a model says, or its base model without the adapter."""
-    say("evaluate", f"asking the {who} {len(rows)} instructions")
+    log("evaluate", f"asking the {who} {len(rows)} instructions")
     questions = [[row[key] for key in ("note_text", "instruction", "answer")] for row in rows]
-    asked = [sha256_json(questions), settings.new_tokens, settings.batch_size]
+    asked = [sha256_json(questions), settings.max_new_tokens, settings.batch_size]
     kept = Kept(store, model.folder, model.card, adapted, asked)
 
     def piece(name: str, ask: Callable[..., Any], of: list[Row]) -> Any:
@@ -213,16 +213,18 @@ def _ask(model: _Model, adapted: bool, rows: Sequence[Row], settings: Evaluation
 
 
 def _parts(rows: Sequence[Row], size: int) -> list[list[int]]:
-    """The rows that are asked and kept together: those that publish asks again together too (answer_proven), then
-    batches of like length."""
-    rest = sorted(range(PROVEN, len(rows)), key=lambda i: -len(rows[i]["note_text"]) - len(rows[i]["instruction"]))
-    return [list(range(min(PROVEN, len(rows)))), *(rest[i : i + size] for i in range(0, len(rest), size))]
+    """The rows that are asked and kept together: those that publish asks again together too (answer_reload_sample),
+    then batches of like length."""
+    rest = sorted(
+        range(RELOAD_SAMPLE, len(rows)), key=lambda i: -len(rows[i]["note_text"]) - len(rows[i]["instruction"])
+    )
+    return [list(range(min(RELOAD_SAMPLE, len(rows)))), *(rest[i : i + size] for i in range(0, len(rest), size))]
 
 
 def _answered(generator: Generator, rows: Sequence[Row], settings: Evaluation) -> dict[str, Any]:
     questions = [Question(row["note_text"], row["instruction"]) for row in rows]
     start = time.monotonic()
-    answers = generator.answers(questions, settings.new_tokens, settings.batch_size)
+    answers = generator.answers(questions, settings.max_new_tokens, settings.batch_size)
     seconds = time.monotonic() - start
     losses, tokens = generator.answer_losses(questions, [row["answer"] for row in rows])
     return {
@@ -288,14 +290,14 @@ def _comparisons(
     wanted: list[tuple[str, str | None, np.ndarray]] = [("token_f1", None, everything)]
     wanted += [("token_f1", str(task), tasks == task) for task in np.unique(tasks)]
     wanted += [(name, None, everything) for name in METRICS if name not in ("token_f1", "loss")]
-    for other in (name for name in parts if name != "after"):
+    for other in (name for name in parts if name != "candidate"):
         for metric, task, of in wanted:
             column = METRICS.index(metric)
-            difference = parts["after"][0][of, column] - parts[other][0][of, column]
-            weight = parts["after"][1][of, column]
+            difference = parts["candidate"][0][of, column] - parts[other][0][of, column]
+            weight = parts["candidate"][1][of, column]
             if weight.any():
                 result = paired(difference, weight, cluster[of], seed)
-                found.append({"a": "after", "b": other, "metric": metric, "task": task, **result})
+                found.append({"a": "candidate", "b": other, "metric": metric, "task": task, **result})
     return found
 
 
@@ -310,8 +312,8 @@ def _write(
 ) -> None:
     output.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {"index": pa.array(chosen, pa.int64())}
-    columns |= {name: [row[name] for row in rows] for name in ("source", "row", "note", "task")}
-    columns["digest"] = [digest(answer) for answer in said["after"].answers]
+    columns |= {name: [row[name] for row in rows] for name in ("source", "row", "note_id", "task")}
+    columns["digest"] = [digest(answer) for answer in said["candidate"].answers]
     for name, entry in said.items():
         columns[f"answer_{name}"] = pa.array(
             [None if row["private"] else answer.text for row, answer in zip(rows, entry.answers, strict=True)],

@@ -12,9 +12,9 @@ from clinadapt.artifacts.code_version import code_version, run_key
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import RUN
-from clinadapt.config.classify import Gate
+from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
-from clinadapt.models.adapter_card import AdapterCard, recipe_of
+from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
 from clinadapt.storage import open_store
 from components.evaluate.gate import classify as gate
 from components.evaluate.gate import instruct as instruct_gate
@@ -23,13 +23,13 @@ from components.evaluate.report import instruct as instruct_report
 
 
 class _Recipe(NamedTuple):
-    settings: type[Gate] | type[InstructGate]
+    settings: type[ClassifyGate] | type[InstructGate]
     decide: Callable[[dict[str, Any], Any], dict[str, Any]]
     render: Callable[[dict[str, Any]], str]
 
 
 RECIPES = {
-    "classify": _Recipe(Gate, gate.decide, report.render),
+    "classify": _Recipe(ClassifyGate, gate.decide, report.render),
     "instruct": _Recipe(InstructGate, instruct_gate.decide, instruct_report.render),
 }
 
@@ -39,7 +39,7 @@ def run(
     adapter: Path,
     evaluation: Path,
     output: Path,
-    settings: Gate | InstructGate | dict[str, Any],
+    settings: ClassifyGate | InstructGate | dict[str, Any],
     store_uri: str,
     name: str,
 ) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def run(
     Raises:
         ValidationError: the settings are of another recipe.
     """
-    recipe = recipe_of(adapter)
+    recipe = adapter_recipe(adapter)
     rules = RECIPES[recipe]
     scores = read_json(evaluation / "evaluation.json")
     verdict = rules.decide(scores, rules.settings.model_validate(settings))
@@ -93,7 +93,7 @@ def run(
     write_manifest(output, {"evaluation_digest": scored["digest"]}, "gate", {"evaluation": scored["digest"]}, [scored])
     if run_name := os.environ.get(RUN):
         open_store(store_uri).upload(output / "report.html", f"runs/{run_name}/report.html")
-    return {**verdict, "version": version, "metrics": scores["models"]["after"]["metrics"]}
+    return {**verdict, "version": version, "metrics": scores["models"]["candidate"]["metrics"]}
 
 
 def _source(source: str | list[dict[str, str]]) -> str:

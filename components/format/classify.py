@@ -34,7 +34,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     rows = pq.read_table(dataset / "notes.parquet", schema=NOTES).to_pylist()
     refuse_leak(rows, source["text_column"])
     notes = merge(rows)
-    pairs = near_duplicates([note["normal"] for note in notes], settings.near_duplicate)
+    pairs = near_duplicates([note["normal"] for note in notes], settings.near_duplicate_threshold)
     for note, cluster in zip(notes, clusters(len(notes), pairs), strict=True):
         note["cluster"] = int(cluster)
     parts = split(notes, settings.seed)
@@ -97,7 +97,7 @@ def merge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         note = notes.setdefault(normal, {"normal": normal, "text": row["text"], "found": Counter()})
         note["found"][row["label"]] += 1
     for normal, note in notes.items():
-        note["note"] = hashlib.sha256(normal.encode()).hexdigest()[:16]
+        note["note_id"] = hashlib.sha256(normal.encode()).hexdigest()[:16]
         note["labels"], note["counts"] = map(list, zip(*sorted(note["found"].items()), strict=True))
     return list(notes.values())
 
@@ -133,7 +133,7 @@ def split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, An
     strata: dict[str, list[tuple[str, int, int]]] = defaultdict(list)  # draw, number of the cluster, its notes
     for cluster, numbers in members.items():
         label = Counter(main[i] for i in numbers).most_common(1)[0][0]
-        name = min(notes[i]["note"] for i in numbers)
+        name = min(notes[i]["note_id"] for i in numbers)
         draw = hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
         strata[label].append((draw, cluster, len(numbers)))
     side = {cluster: name for stratum in strata.values() for cluster, name in _sides(stratum)}

@@ -17,7 +17,7 @@ def format_notes(
     """Deduplicate, cluster and split labelled notes. The cache follows the code version."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Split
     from components.format.classify import run
 
@@ -34,7 +34,7 @@ def format_notes(
         )
         facts |= {key: manifest[key] for key in kept}
         splits.metadata.update(facts)
-        say("format", f"{manifest['notes']} different notes in {manifest['clusters']} clusters, "
+        log("format", f"{manifest['notes']} different notes in {manifest['clusters']} clusters, "
             f"{manifest['shared_clusters']} clusters on two sides; ceiling {manifest['ceiling']:.1%}")  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def format_instructions(
     """Split triples by cluster of notes and write them as tokens. The cache follows the code version."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Examples
     from clinadapt.storage import open_store
     from components.format.instruct import run
@@ -66,6 +66,6 @@ def format_instructions(
         facts |= {key: manifest[key] for key in kept}
         splits.metadata.update(facts)
         rows, lost = manifest["rows"], sum(side["lost"] for side in manifest["tokens"].values())
-        say("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
+        log("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
             f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "
             f"{manifest['shared_clusters']} clusters on two sides")  # fmt: skip

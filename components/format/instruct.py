@@ -14,7 +14,7 @@ import numpy as np
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.instruct import BUILTIN_LLAMA, Examples
 from clinadapt.data.schemas.instruct import CORPUS, EXAMPLES, PREFERENCES, PREFERRED, TRIPLES
 from clinadapt.data.splits import Sides, assign, shared_clusters
@@ -58,7 +58,7 @@ def run(
             tokenizer = load_tokenizer(fetch_tokenizer(base_model))
         tokenizer.save_pretrained(output / "tokenizer")
         template, counts = Template(tokenizer), _Counts()
-        kept = KeptTokens(store, template, settings.length) if base_model != BUILTIN_LLAMA else None
+        kept = KeptTokens(store, template, settings.max_length) if base_model != BUILTIN_LLAMA else None
         schemas = {**dict.fromkeys(SPLITS, EXAMPLES), "preferences": PREFERRED} | ({"corpus": CORPUS} if corpus else {})
         with open_tables(output, **schemas) as tables:
             _examples(triples, sides, template, settings, kept, tables, counts)
@@ -129,7 +129,7 @@ def _examples(
     rows = zip(sides.rows["triples"], read_rows(folder / "triples.parquet", TRIPLES.names), strict=True)
     for piece in pieces(_different(rows, seen, counts), sides.notes):
         asked = [(*_question(row, sides.side[number]), row["answer"]) for number, row in piece]
-        make = partial(_tokens, template, asked, settings.length)
+        make = partial(_tokens, template, asked, settings.max_length)
         made = kept.rows(asked, make) if kept else make()
         for (number, row), (prompt, answer, lost, dropped) in zip(piece, made, strict=True):
             if dropped:
@@ -157,7 +157,7 @@ def _examples(
             counts.answerable[side] += row["answerable"]
             counts.tokens[side].append((len(prompt) + len(answer), len(answer), lost))
     if kept:
-        say("format", f"{kept.new} rows tokenised, {kept.reused} found as tokens in the store")
+        log("format", f"{kept.new} rows tokenised, {kept.reused} found as tokens in the store")
 
 
 def _tokens(template: Template, asked: list[tuple[Any, ...]], length: int) -> list[tuple[Any, ...]]:
@@ -202,9 +202,9 @@ def _preferences(
         chosen, rejected = (template.encode_answers([row[key] for _, row in train]) for key in ("chosen", "rejected"))
         longest = [max(map(len, pair)) for pair in zip(chosen, rejected, strict=True)]
         questions = [Question(row["note"], row["instruction"]) for _, row in train]
-        prompts = template.fit_prompts(questions, [settings.length - most for most in longest])
+        prompts = template.fit_prompts(questions, [settings.max_length - most for most in longest])
         for (number, row), prompt, most, *answers in zip(train, prompts, longest, chosen, rejected, strict=True):
-            if prompt is None or most > settings.length * (1 - PROMPT_SHARE):
+            if prompt is None or most > settings.max_length * (1 - PROMPT_SHARE):
                 counts.dropped["preference too long"] += 1
             else:
                 table.add((row["source"], row["row"], sides.notes[number], prompt.input_ids, *answers))

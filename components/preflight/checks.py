@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.artifacts.code_version import code_version
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import ADAPTER_NAME, Lora, Quantization
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, hub_folder
@@ -36,7 +36,7 @@ def checked_store(store_uri: str, adapter_name: str) -> Store:
     if store_uri.startswith("file://"):
         check_room(file_path(store_uri), "choose another --store")
     check_store(store)
-    say("preflight", f"store {store_uri} can be written")
+    log("preflight", f"store {store_uri} can be written")
     return store
 
 
@@ -46,7 +46,7 @@ def found(
     """What preflight tells the steps after it: digests, champion, and the settings that decide each stage of training,
     as JSON."""
     version, etag = champion(store, adapter_name) or ("", "")
-    say("preflight", f"the champion to compare with is {version or 'none yet'}")
+    log("preflight", f"the champion to compare with is {version or 'none yet'}")
     return {
         "dataset_digest": data,
         "base_digest": base.digest,
@@ -60,7 +60,7 @@ def found(
 def check_base(base: BaseModel, lora: Lora, quantization: Quantization) -> None:
     """Raises UserError when a LoRA target matches no layer, or nf4 cannot be had."""
     layers = adapted_layers(base, lora)
-    say("preflight", f"base model {base.config['model_type']}, {base.parameters() / 1e6:.1f} M parameters, "
+    log("preflight", f"base model {base.config['model_type']}, {base.parameters() / 1e6:.1f} M parameters, "
         f"LoRA on {len(layers)} layers")  # fmt: skip
     if quantization == "nf4" and find_spec("bitsandbytes") is None:
         raise UserError("nf4 needs bitsandbytes, which is not installed: pip install bitsandbytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources, decisive
 from clinadapt.config.classify import Train
 from clinadapt.data.sources import digest as source_digest
@@ -25,7 +25,7 @@ def run(source: str, store_uri: str, adapter_name: str, train: Train, resources:
     """
     store = checked_store(store_uri, adapter_name)
     data = source_digest(source)
-    say("preflight", f"data source found, {data[:26]}")
+    log("preflight", f"data source found, {data[:26]}")
     base = describe(train.base_model)
     check_base(base, train.lora, train.quantization)
     check_disk(base)
@@ -37,9 +37,9 @@ def check_memory(base: BaseModel, train: Train, resources: Resources) -> None:
     """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
     device, have = capacity(resources)
     need = estimate(base, train, labels=10, device=device)["methods"][method(train.quantization)]["total"]
-    say("preflight", f"training needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB")
+    log("preflight", f"training needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB")
     if need > have:
         raise UserError(
             f"training needs about {need / 2**30:.1f} GiB and there are {have / 2**30:.1f}: "
-            "lower batch_size, train_windows or windows.length, or use nf4"
+            "lower per_device_train_batch_size, train_windows or windows.max_length, or use nf4"
         )

@@ -13,7 +13,7 @@ def preflight(
     source: str,
     base_model: str,
     quantization: str,
-    epochs: int,
+    num_train_epochs: int,
     learning_rate: float,
     seed: int,
     adapter_name: str,
@@ -40,7 +40,7 @@ def preflight(
     form = {
         "base_model": base_model,
         "quantization": quantization,
-        "epochs": epochs,
+        "num_train_epochs": num_train_epochs,
         "learning_rate": learning_rate,
         "seed": seed,
     }
@@ -56,7 +56,7 @@ def preflight_instruct(
     teacher: str,
     base_model: str,
     quantization: str,
-    epochs: int,
+    num_train_epochs: int,
     learning_rate: float,
     seed: int,
     adapter_name: str,
@@ -86,7 +86,7 @@ def preflight_instruct(
     form = {
         "base_model": base_model,
         "quantization": quantization,
-        "epochs": epochs,
+        "num_train_epochs": num_train_epochs,
         "learning_rate": learning_rate,
         "seed": seed,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources, decisive
 from clinadapt.config.instruct import Instruct, Preference, Pretrain, Source, Synthesis
 from clinadapt.data.sources import digest as source_digest
@@ -38,11 +38,11 @@ def run(
         raise UserError("there is no source: name at least one")
     store = checked_store(store_uri, adapter_name)
     data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in sources])
-    say("preflight", f"{len(sources)} data source{'s'[: len(sources) > 1]} found, {data[:26]}")
+    log("preflight", f"{len(sources)} data source{'s'[: len(sources) > 1]} found, {data[:26]}")
     if synthesis.teacher == "llm":
         client = ChatClient("CLINADAPT_TEACHER", None)
         client.check()
-        say("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
+        log("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
     base = memory.described(instruct.base_model, pretrain)
     stages = memory.stages(instruct, pretrain)
     for stage in stages.values():
@@ -67,7 +67,7 @@ def check_memory(name: str, base: BaseModel, stage: Instruct | Pretrain, resourc
     result = memory.estimate(base, stage, have, device, processes)
     need = result["methods"][method]["total"]
     how = "recomputed" if result["checkpointed"][method] else "kept"
-    say(
+    log(
         "preflight",
         f"{name} needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB ({method}, activations {how})",
     )

@@ -10,12 +10,12 @@ def lookup(splits: dsl.Input[dsl.Dataset], settings: str, base_digest: str, adap
     """`known` where the registry has what this run would make, else `new`."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from components.publish.lookup import run
 
     with step("lookup", store) as facts:
         facts |= run(Path(splits.path), settings, base_digest, store, adapter_name)
-        say("lookup", facts.get("sentence", "the registry has no version of this data, base model, settings and code"))
+        log("lookup", facts.get("sentence", "the registry has no version of this data, base model, settings and code"))
     return facts["decision"]
 
 

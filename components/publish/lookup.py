@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.code_version import code_version, name_run
+from clinadapt.artifacts.code_version import code_version, run_key_of
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import BUILTIN_LLAMA
-from clinadapt.registry.champion import champion, has_answered
+from clinadapt.registry.champion import champion, was_champion
 from clinadapt.registry.pretrained_bases import bases_made, made_base
-from clinadapt.registry.versions import read_facts
+from clinadapt.registry.versions import read_version
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 
@@ -37,8 +37,8 @@ def run(splits: Path, settings: str, base_digest: str, store_uri: str, name: str
     store = open_store(store_uri)
     data = read_json(splits / MANIFEST)["digest"]
     for key in run_keys(store, data, json.loads(settings), base_digest):
-        if has_answered(store, name, key):
-            manifest = read_facts(store, name, key)
+        if was_champion(store, name, key):
+            manifest = read_version(store, name, key)
             uri = f"{store.uri}/adapters/{name}/{key}"
             return {
                 "decision": "known",
@@ -55,11 +55,11 @@ def run_keys(store: Store, data: str, stages: dict[str, dict[str, Any]], base_di
     """The run key; where pretrain makes the base model, one for each that it has made of the same."""
     train = stages["train"]
     if "pretrain" not in stages:
-        yield name_run(data, base_digest, train, code_version())
+        yield run_key_of(data, base_digest, train, code_version())
         return
     source = train["base_model"] if train["base_model"] == BUILTIN_LLAMA else base_digest
     for uri, digest in bases_made(store, made_base(source, data, stages["pretrain"])):
-        yield name_run(data, digest, train | {"base_model": uri}, code_version())
+        yield run_key_of(data, digest, train | {"base_model": uri}, code_version())
 
 
 def _sentence(store: Store, name: str, version: str) -> str:

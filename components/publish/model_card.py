@@ -19,7 +19,7 @@ def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any],
         scores: evaluation.json.
         data: the manifest of the splits.
     """
-    metrics = scores["models"]["after"]["metrics"]
+    metrics = scores["models"]["candidate"]["metrics"]
     instruct = isinstance(card, InstructCard)
     task = "text-generation" if instruct else "text-classification"
     header = ModelCardData(

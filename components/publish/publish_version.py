@@ -19,9 +19,9 @@ from clinadapt.artifacts.hashing import read_json, sha256_file, sha256_json, to_
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.signing import envelope, seal
 from clinadapt.artifacts.slsa import statement
-from clinadapt.artifacts.step_record import RUN, say
+from clinadapt.artifacts.step_record import RUN, log
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import AdapterCard, Card, InstructCard, recipe_of
+from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
 from clinadapt.registry.champion import champion, history, now, promote, who
 from clinadapt.registry.kubeflow_model_registry import tell
 from clinadapt.registry.versions import headline
@@ -48,7 +48,7 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
     store = open_store(store_uri)
     prefix = f"adapters/{name}/{version}"
     if store.exists(f"{prefix}/{MANIFEST}"):
-        say("publish", f"{name} {version} is published already")
+        log("publish", f"{name} {version} is published already")
         _reload(store, prefix, splits, evaluation)
     else:
         with tempfile.TemporaryDirectory() as scratch:
@@ -57,16 +57,16 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
             (Path(scratch) / MANIFEST).unlink()
             _prove(Path(scratch), store, splits, evaluation)
             if not _put_in_place(Path(scratch), manifest, store, prefix):
-                say("publish", f"another run has published {name} {version} meanwhile")
+                log("publish", f"another run has published {name} {version} meanwhile")
                 _reload(store, prefix, splits, evaluation)
     scores = facts["evaluation"]
     if _rolled_back(store, name, version):
-        say("publish", f"{name} {version} was rolled back: clinadapt registry promote brings it back")
+        log("publish", f"{name} {version} was rolled back: clinadapt registry promote brings it back")
     else:
         if (champion(store, name) or ("", ""))[0] != version:
             _promote(store, name, version, scores)
-        say("publish", f"{name} {version} is the champion")
-    return {"uri": f"{store.uri}/{prefix}", "version": version, **tell(store, name, version, partial(say, "publish"))}
+        log("publish", f"{name} {version} is the champion")
+    return {"uri": f"{store.uri}/{prefix}", "version": version, **tell(store, name, version, partial(log, "publish"))}
 
 
 def _rolled_back(store: Store, name: str, version: str) -> bool:
@@ -76,7 +76,7 @@ def _rolled_back(store: Store, name: str, version: str) -> bool:
 
 
 def _promote(store: Store, name: str, version: str, scores: dict[str, Any]) -> None:
-    metrics = scores["models"]["after"]["metrics"]
+    metrics = scores["models"]["candidate"]["metrics"]
     facts = {headline(metrics): metrics[headline(metrics)], "code_version": code_version()}
     try:
         promote(store, name, version, scores["champion_etag"], facts)
@@ -100,7 +100,7 @@ def _assemble(
     facts = {
         "name": name,
         "version": version,
-        "recipe": recipe_of(adapter),
+        "recipe": adapter_recipe(adapter),
         "dataset_digest": read_json(splits / MANIFEST)["dataset_digest"],
         "splits_digest": read_json(splits / MANIFEST)["digest"],
         "base_model": card.base_model,
@@ -108,7 +108,7 @@ def _assemble(
         "settings": read_json(adapter / "training.json")["settings"],
         "settings_digest": sha256_json(read_json(adapter / "training.json")["settings"]),
         "code_version": code_version(),
-        "metrics": scores["models"]["after"]["metrics"],
+        "metrics": scores["models"]["candidate"]["metrics"],
         "created": now(),
         "by": who(),
         **_started(store),
@@ -138,9 +138,9 @@ def _manifest_of_base(uri: str) -> dict[str, Any]:
 
 def _card(adapter: Path, scores: dict[str, Any]) -> AdapterCard:
     """The adapter's own facts; of a classifier with the temperature that the evaluation found."""
-    if recipe_of(adapter) == "instruct":
+    if adapter_recipe(adapter) == "instruct":
         return InstructCard.read(adapter)
-    return Card.read(adapter).model_copy(update={"temperature": scores["models"]["after"]["temperature"]})
+    return ClassifyCard.read(adapter).model_copy(update={"temperature": scores["models"]["candidate"]["temperature"]})
 
 
 def _prove(folder: Path, store: Store, splits: Path, evaluation: Path) -> None:
@@ -209,7 +209,7 @@ def _reload(store: Store, prefix: str, splits: Path, evaluation: Path) -> None:
     Raises:
         UserError: the answers differ, or the adapter does not load.
     """
-    say("publish", "reloading the adapter from the store in a fresh process")
+    log("publish", "reloading the adapter from the store in a fresh process")
     command = [
         sys.executable,
         "-m",
@@ -230,4 +230,4 @@ def _reload(store: Store, prefix: str, splits: Path, evaluation: Path) -> None:
             f"the reloaded adapter gives {result['different']} of {result['answers']} held-out answers otherwise{how}, "
             "so it is not published: evaluate and publish on the same kind of processor"
         )
-    say("publish", f"{result['answers']} held-out answers: the same as in the evaluation")
+    log("publish", f"{result['answers']} held-out answers: the same as in the evaluation")

@@ -13,7 +13,7 @@ from clinadapt.clinical import abbreviations
 from clinadapt.clinical.abbreviations import Use
 from clinadapt.clinical.dates import date_mentions
 from clinadapt.clinical.drugs import drug_mentions
-from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.clinical.mention import Mention
 from clinadapt.clinical.sections import Section, flat, known, parse, sentences, words
 from components.synthesize.teacher import Triple
@@ -607,7 +607,7 @@ def summaries(view: View) -> Iterator[Triple]:
     content = {word[:5].lower() for word in re.findall(r"[A-Za-z]{4,}", answer)}
     lower = view.text.lower() + " ".join(use.means for use in view.uses).lower()
     missing = sum(stem not in lower for stem in content)
-    if not content or missing > len(content) * 0.1 or unsupported(answer, view.text):
+    if not content or missing > len(content) * 0.1 or unsupported_facts(answer, view.text):
         return
     scored = [
         (len(content & {word[:5].lower() for word in re.findall(r"[A-Za-z]{4,}", view.text[start:end])}), start, end)

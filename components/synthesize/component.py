@@ -18,7 +18,7 @@ def synthesize(
     """Make notes of case reports and instructions of notes. The cache follows the code version."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Synthesis
     from clinadapt.storage import open_store
     from components.synthesize.instruct import run
@@ -31,8 +31,8 @@ def synthesize(
         facts["tokens"] = manifest["teacher"]["tokens"]
         triples.metadata.update(facts)
         missing, lost = manifest["not_answerable"], sum(manifest["dropped"].values())
-        say("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
+        log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
             f"{missing} that the note cannot answer; {lost} dropped")  # fmt: skip
         if manifest["budget_ended"]:
-            say("synthesize", f"the token budget ended before {manifest['rows_not_asked']} rows: raise token_budget "
+            log("synthesize", f"the token budget ended before {manifest['rows_not_asked']} rows: raise token_budget "
                 "and run again; what was answered is kept")  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.llm_client import Reply
 
 # AI alone is aortic insufficiency or an aromatase inhibitor in a note
@@ -43,4 +43,4 @@ def answer_flaw(reply: Reply, note: str, question: str) -> str | None:
 
 def _added(text: str, source: str) -> str | None:
     """The numbers of a list are no facts."""
-    return "adds facts" if unsupported(_LIST_NUMBER.sub("", text), source) else None
+    return "adds facts" if unsupported_facts(_LIST_NUMBER.sub("", text), source) else None

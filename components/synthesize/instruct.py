@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TEXTS, TRIPLES
 from clinadapt.data.tables import open_tables, read_rows
@@ -228,7 +228,7 @@ def _progress(total: int) -> Callable[[], None]:
         if now - said >= SAY_EVERY:
             said, speed = now, done / (now - start)
             left = (total - done) / speed
-            say("synthesize", f"{done} of {total} rows, {speed:.1f} rows/s, {left / 60:.1f} min left")
+            log("synthesize", f"{done} of {total} rows, {speed:.1f} rows/s, {left / 60:.1f} min left")
 
     return told
 

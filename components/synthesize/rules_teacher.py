@@ -7,7 +7,7 @@ import re
 from importlib import resources
 from random import Random
 
-from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.config.instruct import Synthesis
 from components.synthesize.candidates import MAKERS, View
 from components.synthesize.restyle import restyled
@@ -32,7 +32,7 @@ class Rules:
         if len(re.findall(r"\w+", case.text)) < 5:
             raise Dropped("fewer than five words")
         note = restyled(case.text, self._draw(case.text))
-        if unsupported(note, case.text):
+        if unsupported_facts(note, case.text):
             raise Dropped("the note would add a fact")
         return note
 

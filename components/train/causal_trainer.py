@@ -14,14 +14,14 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PrinterCallback, TrainingArguments
 
 from clinadapt.config.base import Lora, Precision
-from clinadapt.config.instruct import Instruct, Optimisation, Pretrain
+from clinadapt.config.instruct import Instruct, Pretrain, TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.devices import autocast
 from clinadapt.models.memory.instruct import TILE, checkpointing_needed
 from components.train.checkpoints import Checkpoints
-from components.train.early_stopping import Patient, check_finite
-from components.train.lora import put_on, train_in_fp32
+from components.train.early_stopping import EarlyStoppingTrainer, check_finite
+from components.train.lora import add_adapter, train_in_fp32
 from components.train.packing import Packed, attention_mask, collate
 from components.train.progress import Progress, costs
 from components.train.training_arguments import VALIDATED, arguments, optimiser
@@ -70,14 +70,14 @@ def base_of(model: Any) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-class CausalTrainer(Patient):
+class CausalTrainer(EarlyStoppingTrainer):
     """The loss is the mean over all that a step of the optimiser predicts, however it is cut into batches. Validation
     is the same mean over the held-out packs; the weights of its best epoch are kept."""
 
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, step: str, model: Any, packs: dict[str, Packed], settings: Optimisation, precision: Precision,
+        self, step: str, model: Any, packs: dict[str, Packed], settings: TrainingSettings, precision: Precision,
         patience: int, scratch: Path, checkpoints: Checkpoints | None, base: BaseModel | None,
     ) -> None:  # fmt: skip
         """
@@ -93,7 +93,7 @@ class CausalTrainer(Patient):
             base: what the estimate of memory goes by; None where pretrain makes the model.
         """
         train_in_fp32(model)
-        if checkpoint_activations(settings, base):
+        if gradient_checkpointing(settings, base):
             base_of(model).activation_checkpointing_enable()
         super().__init__(
             checkpoints,
@@ -169,16 +169,16 @@ def first_process() -> bool:
 
 
 def add_lora(model: Any, lora: Lora, seed: int) -> Any:
-    """The model with a new adapter, drawn from `seed`. Raises UserError as `put_on`."""
+    """The model with a new adapter, drawn from `seed`. Raises UserError as `add_adapter`."""
     torch.manual_seed(seed)
-    return put_on(model, lora, TaskType.CAUSAL_LM)
+    return add_adapter(model, lora, TaskType.CAUSAL_LM)
 
 
-def checkpoint_activations(settings: Optimisation, base: BaseModel | None) -> bool:
+def gradient_checkpointing(settings: TrainingSettings, base: BaseModel | None) -> bool:
     """Whether activations are computed again in the backward pass instead of kept. `auto` is: on a GPU, where the
     estimate for `base` says that they do not fit; where no base is described, always there."""
-    if settings.checkpoint_activations != "auto" or not torch.cuda.is_available():
-        return settings.checkpoint_activations == "always"
+    if settings.gradient_checkpointing != "auto" or not torch.cuda.is_available():
+        return settings.gradient_checkpointing == "always"
     if base is None or not isinstance(settings, Instruct | Pretrain):
         return True
     return checkpointing_needed(base, settings, torch.cuda.get_device_properties(0).total_memory, "cuda")

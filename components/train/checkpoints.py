@@ -27,20 +27,20 @@ from clinadapt.artifacts.artifact_cache import find_folder
 from clinadapt.artifacts.code_version import code_version, libraries
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, decisive
 from clinadapt.config.classify import Train
-from clinadapt.config.instruct import Optimisation
+from clinadapt.config.instruct import TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.devices import device
-from clinadapt.storage.object_store import Conflict, Damaged, Store
+from clinadapt.storage.object_store import Conflict, CorruptObject, Store
 from clinadapt.storage.transfer import delete_folder, download_folder, upload_folder
 
 _KEPT = 2
 
 
 def decides(
-    step: str, splits_digest: str, base_digest: str, settings: Train | Optimisation, precision: Precision
+    step: str, splits_digest: str, base_digest: str, settings: Train | TrainingSettings, precision: Precision
 ) -> dict[str, Any]:
     """All that decides the bytes that a training ends with, on the same processor with as many threads and processes:
     how many processes there were, a result says of itself."""
@@ -108,7 +108,7 @@ class Checkpoints:
                 self._store.put(f"{place}/{MANIFEST}", json.dumps(manifest, indent=2).encode(), if_absent=True)
             self._remove_old(step)
         except (UserError, OSError, SafetensorError) as error:
-            say("train", f"a checkpoint could not be saved, training goes on without it: {error}")
+            log("train", f"a checkpoint could not be saved, training goes on without it: {error}")
             with suppress(UserError):
                 self._remove_old(step)
             return False
@@ -124,12 +124,12 @@ class Checkpoints:
         """
         for step in self._complete(self._steps()):
             target = folder / f"step-{step}"
-            with suppress(Damaged, KeyError):
+            with suppress(CorruptObject, KeyError):
                 download_folder(self._store, f"{self.prefix}/step-{step}", target)
             if manifest := _verified(target):
                 self._refuse_another(manifest)
                 return target
-            say("train", f"the checkpoint of step {step} is broken and is not used")
+            log("train", f"the checkpoint of step {step} is broken and is not used")
             self._delete(step)
         return None
 
@@ -156,7 +156,7 @@ class Checkpoints:
             if usable(facts):
                 self._delete_all()  # of one that was killed between its result and this
                 by = f"by {facts['processes']} process{'es'[: 2 * (facts['processes'] > 1)]}"
-                say("train", f"this very training is done already, {by}: taken from {self._store.uri}/{place}")
+                log("train", f"this very training is done already, {by}: taken from {self._store.uri}/{place}")
                 return facts
             shutil.rmtree(output, ignore_errors=True)
             delete_folder(self._store, place)
@@ -170,7 +170,7 @@ class Checkpoints:
             if not self._store.exists(f"{place}/{MANIFEST}"):
                 upload_folder(self._store, output, place)
         except UserError as error:
-            say("train", f"what was trained could not be kept in {self._trained}: {error}")
+            log("train", f"what was trained could not be kept in {self._trained}: {error}")
         else:
             self._delete_all()
 
@@ -206,7 +206,7 @@ class Checkpoints:
             for step in self._steps():
                 self._delete(step)
         except UserError as error:  # what was trained is there, which matters more
-            say("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
+            log("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
 
     def _delete(self, step: int) -> None:
         delete_folder(self._store, f"{self.prefix}/step-{step}")

@@ -14,11 +14,11 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, decisive
 from clinadapt.config.classify import Pooling, Train
 from clinadapt.data.tables import label_counts, read_split
-from clinadapt.models.adapter_card import Card
+from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.base_model import describe, fetch
 from clinadapt.models.calibration import temperature
 from clinadapt.models.classifier import Prepared, load_base, load_tokenizer, pad_batch, pool, predict_logits, prepare
@@ -26,9 +26,9 @@ from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.label_sets import find_sets, label_logits, set_targets
 from clinadapt.storage.object_store import Store
 from components.train.checkpoints import Checkpoints, decides
-from components.train.early_stopping import Patient, check_finite
+from components.train.early_stopping import EarlyStoppingTrainer, check_finite
 from components.train.linear_probe import Probe, note_states, out_of_fold, soft_cross_entropy
-from components.train.lora import put_on, save_adapter, train_in_fp32
+from components.train.lora import add_adapter, save_adapter, train_in_fp32
 from components.train.progress import Progress, costs
 from components.train.training_arguments import VALIDATED, arguments
 
@@ -61,12 +61,12 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
         sealed()  # it came of these very splits
         return done
     tokenizer = load_tokenizer(fetch(settings.base_model))
-    say("train", f"tokenising, {precision}, quantisation {settings.quantization}, on {device().type}")
+    log("train", f"tokenising, {precision}, quantisation {settings.quantization}, on {device().type}")
     labels = data["labels"]
     tables = {name: read_split(splits, name) for name in ("train", "validation")}
-    sets = find_sets(label_counts(tables["train"], labels), settings.smallest_label_set)
+    sets = find_sets(label_counts(tables["train"], labels), settings.min_notes_per_label_set)
     parts = {name: _Part(table, labels, sets, tokenizer, settings) for name, table in tables.items()}
-    card = Card(
+    card = ClassifyCard(
         labels=labels,
         label_sets=sets,
         windows=settings.windows,
@@ -83,7 +83,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
         settings.pooling, parts["validation"], weights, tokenizer.pad_token_id, precision,
         checkpoints=checkpoints,
         minutes=settings.checkpoint_minutes,
-        patience=settings.patience,
+        patience=settings.early_stopping_patience,
         model=model,
         args=TrainingArguments(**arguments(settings, precision, output), **VALIDATED),
         train_dataset=parts["train"],
@@ -113,7 +113,7 @@ def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int
     base = load_base(
         settings.base_model, outputs, settings.quantization, precision, settings.pooling, pad, settings.seed
     )
-    model = put_on(base, settings.lora, TaskType.SEQ_CLS)
+    model = add_adapter(base, settings.lora, TaskType.SEQ_CLS)
     train_in_fp32(model)
     return model
 
@@ -166,7 +166,7 @@ class _Collator:
         }
 
 
-class _Trainer(Patient):
+class _Trainer(EarlyStoppingTrainer):
     """Cross-entropy of the pooled logits over label sets; validation is the log loss of single labels over rows."""
 
     loss_is_scaled_for_ga = False  # compute_loss averages over its own batch, whatever the model's forward accepts
@@ -187,7 +187,7 @@ class _Trainer(Patient):
         """Put a linear probe into the head of mean pooling, and learn from it how far off the temperature of the
         validation notes is."""
         if self._pooling == "mean":
-            say("train", f"fitting a linear probe on the states of {len(self.train_dataset)} notes")
+            log("train", f"fitting a linear probe on the states of {len(self.train_dataset)} notes")
             train, held = self.train_dataset, self._held
             states, of_held = (
                 note_states(self.model, part.prepared, self._pad, self._precision) for part in (train, held)

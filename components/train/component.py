@@ -15,7 +15,7 @@ def train_classifier(
     base_digest: str,
     code_version: str,
     quantization: str,
-    epochs: int,
+    num_train_epochs: int,
     learning_rate: float,
     seed: int,
     train: dict,
@@ -26,7 +26,7 @@ def train_classifier(
     """Train a LoRA adapter with a classification head. Digest and code version make the cache follow them."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.classify import Train
     from clinadapt.storage import open_store
     from components.train.classify import run
@@ -35,7 +35,7 @@ def train_classifier(
     form = {
         "base_model": base_model,
         "quantization": quantization,
-        "epochs": epochs,
+        "num_train_epochs": num_train_epochs,
         "learning_rate": learning_rate,
         "seed": seed,
     }
@@ -46,7 +46,7 @@ def train_classifier(
         facts |= told(result) | {"base_digest": base_digest}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
-        say("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
+        log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
             f"validation loss {facts['best_validation_loss']:.4f}, "
             f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
 
@@ -66,10 +66,10 @@ def pretrain(
     from collections import namedtuple
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import say, step
+    from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Pretrain
     from clinadapt.storage import open_store
-    from components.train.distributed import train_together
+    from components.train.distributed import train_distributed
     from components.train.pretrain import run
     from components.train.progress import check_gpu, gpus, told
 
@@ -78,13 +78,13 @@ def pretrain(
         settings = Pretrain.model_validate({**pretrain, "seed": seed})
         places = Path(splits.path), Path(curve.path)
         if (processes := gpus()) > 1:
-            result = train_together(processes, "pretrain", *places, settings, store, base_model)
+            result = train_distributed(processes, "pretrain", *places, settings, store, base_model)
         else:
             result = run(*places, settings, base_model, open_store(store))
         base = {name: result[name] for name in ("uri", "digest")}
         facts |= told(result) | base | {"base_digest": base_digest}
         curve.metadata.update(facts)
-        say("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
+        log("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
             f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
     return namedtuple("Base", base)(**base)
 
@@ -96,7 +96,7 @@ def train_instruct(
     base_digest: str,
     code_version: str,
     quantization: str,
-    epochs: int,
+    num_train_epochs: int,
     learning_rate: float,
     seed: int,
     instruct: dict,
@@ -107,17 +107,17 @@ def train_instruct(
     """Train a LoRA adapter on the answers to instructions. Digest and code version make the cache follow them."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import Instruct
     from clinadapt.storage import open_store
-    from components.train.distributed import train_together
+    from components.train.distributed import train_distributed
     from components.train.instruct import run
     from components.train.progress import check_gpu, gpus, told
 
     form = {
         "base_model": base_model,
         "quantization": quantization,
-        "epochs": epochs,
+        "num_train_epochs": num_train_epochs,
         "learning_rate": learning_rate,
         "seed": seed,
     }
@@ -126,13 +126,13 @@ def train_instruct(
         settings = Instruct.model_validate({**instruct, **form})
         places = Path(splits.path), Path(adapter.path)
         if (processes := gpus()) > 1:
-            result = train_together(processes, "instruct", *places, settings, store)
+            result = train_distributed(processes, "instruct", *places, settings, store)
         else:
             result = run(*places, settings, open_store(store))
         facts |= told(result) | {"base_digest": base_digest}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
-        say("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
+        log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
             f"validation loss {facts['best_validation_loss']:.4f}, {result['tokens_per_second']:,.0f} tokens a second, "
             f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
 
@@ -151,7 +151,7 @@ def prefer(
     """Train an adapter on from preference pairs. The cache follows the code version."""
     from pathlib import Path
 
-    from clinadapt.artifacts.step_record import log_metrics, say, step
+    from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import Preference
     from clinadapt.storage import open_store
     from components.train.dpo import run
@@ -168,4 +168,4 @@ def prefer(
                   "margin": last["margin"]}  # fmt: skip
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
-        say("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")
+        log("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")

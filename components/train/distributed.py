@@ -25,7 +25,7 @@ from components.train import instruct, pretrain
 from components.train.causal_trainer import first_process
 
 
-def train_together(
+def train_distributed(
     processes: int | None,
     stage: Literal["pretrain", "instruct"],
     splits: Path,

@@ -15,7 +15,7 @@ from trl.trainer import DPOConfig, DPOTrainer
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import decisive
 from clinadapt.config.instruct import Preference
 from clinadapt.errors import UserError
@@ -23,11 +23,11 @@ from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.storage.object_store import Store
-from components.train.causal_trainer import checkpoint_activations, processes, read_table
+from components.train.causal_trainer import gradient_checkpointing, processes, read_table
 from components.train.checkpoints import Checkpoints, decides
 from components.train.lora import save_adapter, train_in_fp32
 from components.train.progress import Progress
-from components.train.resumable_trainer import Resumable
+from components.train.resumable_trainer import ResumableTrainer
 from components.train.training_arguments import arguments, optimiser
 
 COLUMNS = ["prompt_ids", "chosen_ids", "rejected_ids"]
@@ -44,7 +44,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
         splits: the folder that format wrote.
         adapter: the folder that instruct wrote.
         output: where the new one goes.
-        settings: how it is trained; a batch is `batch_size` pairs.
+        settings: how it is trained; a batch is `per_device_train_batch_size` pairs.
 
     Raises:
         UserError: there are no pairs, the base model is another one now, or the loss is no longer a number.
@@ -74,9 +74,9 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
         args=DPOConfig(
             **arguments(settings, card.precision, output),
             beta=settings.beta,
-            max_length=settings.length,
+            max_length=settings.max_length,
             optim=optimiser(),
-            gradient_checkpointing=checkpoint_activations(settings, None),
+            gradient_checkpointing=gradient_checkpointing(settings, None),
         ),
         train_dataset=Dataset.from_dict(rows.to_pydict()),
         processing_class=load_tokenizer(adapter),
@@ -84,7 +84,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     )
     trainer.remove_callback(PrinterCallback)
     train_in_fp32(model)  # trl has made those of a quantised model bf16, which a scaler of fp16 refuses
-    say("prefer", f"{len(rows):,} pairs, {card.precision}, quantisation {card.quantization}")
+    log("prefer", f"{len(rows):,} pairs, {card.precision}, quantisation {card.quantization}")
     seconds = trainer.train_or_resume()
     curve = [
         {"step": e["step"], "loss": e["loss"], "accuracy": e["rewards/accuracies"], "margin": e["rewards/margins"]}
@@ -106,7 +106,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     return facts
 
 
-class _Trainer(Resumable, DPOTrainer):
+class _Trainer(ResumableTrainer, DPOTrainer):
     """For pairs that are tokens already. The reference is made anew of the adapter as it came."""
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:

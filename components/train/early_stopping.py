@@ -10,16 +10,16 @@ from transformers import TrainerControl
 
 from clinadapt.errors import UserError
 from components.train.checkpoints import Checkpoints
-from components.train.resumable_trainer import Resumable
+from components.train.resumable_trainer import ResumableTrainer
 
 
-class Patient(Resumable):
+class EarlyStoppingTrainer(ResumableTrainer):
     """A subclass says by held_out_loss what validation is, and by judged which weights are validated."""
 
     def __init__(self, checkpoints: Checkpoints | None, minutes: float, patience: int, **kwargs: Any) -> None:
         """
         Args:
-            checkpoints, minutes, kwargs: of Resumable.
+            checkpoints, minutes, kwargs: of ResumableTrainer.
             patience: epochs without a better validation loss after which training stops.
         """
         super().__init__(checkpoints, minutes, **kwargs)

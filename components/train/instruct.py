@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, decisive
 from clinadapt.config.instruct import Instruct
 from clinadapt.models.adapter_card import InstructCard
@@ -57,10 +57,10 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
         return done
     before = pretraining(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
-    packs = {side: pack_examples(table, settings.length) for side, table in tables.items()}
+    packs = {side: pack_examples(table, settings.max_length) for side, table in tables.items()}
     if first_process():
         train = packs["train"]
-        say(
+        log(
             "train",
             f"{len(tables['train']):,} examples of {train.useful_tokens:,} tokens as {len(train):,} packs of "
             f"{train.computed_tokens:,}, {precision}, quantisation {settings.quantization}, on {device().type}",
@@ -68,7 +68,9 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     model = load_causal(settings.base_model, settings.quantization, precision)
     check_vocabulary(model, packs)
     model = add_lora(model, settings.lora, settings.seed)
-    trainer = CausalTrainer("train", model, packs, settings, precision, settings.patience, output, checkpoints, base)
+    trainer = CausalTrainer(
+        "train", model, packs, settings, precision, settings.early_stopping_patience, output, checkpoints, base
+    )
     seconds = trainer.train_or_resume()
     trainer.use_best()
     facts = trainer.facts(seconds, precision) | {
@@ -117,8 +119,8 @@ def _card(settings: Instruct, base_digest: str, precision: Precision, train: pa.
         quantization=settings.quantization,
         precision=precision,
         seed=settings.seed,
-        length=settings.length,
-        new_tokens=pc.max(answers).as_py(),
+        max_length=settings.max_length,
+        max_new_tokens=pc.max(answers).as_py(),
         tasks=sorted(train["task"].unique().to_pylist()),
     )
 

@@ -12,7 +12,7 @@ from clinadapt.config.base import Lora
 from clinadapt.models.lora_targets import check_targets
 
 
-def put_on(model: Any, lora: Lora, task: TaskType) -> Any:
+def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
     """The model with a new adapter; `all-linear` leaves the output layer out.
 
     Raises:
@@ -25,8 +25,8 @@ def put_on(model: Any, lora: Lora, task: TaskType) -> Any:
     config = LoraConfig(
         task_type=task,
         r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
         bias="none",
         target_modules=lora.target_modules,
         modules_to_save=[*lora.modules_to_save] or None,  # of a classifier peft adds the head to the list it is given

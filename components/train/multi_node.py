@@ -16,13 +16,13 @@ from pydantic import ValidationError
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, first_difference, list_files
-from clinadapt.artifacts.step_record import say, step
+from clinadapt.artifacts.step_record import log, step
 from clinadapt.config.base import first_error
 from clinadapt.config.instruct import NodesTask, Pretrain
 from clinadapt.errors import EXIT_BAD_INPUT, UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.transfer import download_folder
-from components.train.distributed import train_together
+from components.train.distributed import train_distributed
 from components.train.progress import check_gpu, told
 
 
@@ -39,13 +39,13 @@ def run(task: NodesTask) -> None:
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as name:
             splits, output = Path(name) / "splits", Path(name) / "output"
             fetch_splits(task.splits, splits)
-            result = train_together(None, stage, splits, output, task.settings, task.store, task.base_model)
+            result = train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
             if result:
                 facts |= told(result)
-                say(stage, f"validation loss {facts['best_validation_loss']:.4f}, "
+                log(stage, f"validation loss {facts['best_validation_loss']:.4f}, "
                     f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
                 if stage == "pretrain":
-                    say(stage, f"go on with --base-model {result['uri']}")
+                    log(stage, f"go on with --base-model {result['uri']}")
 
 
 def fetch_splits(uri: str, folder: Path) -> None:
@@ -65,7 +65,7 @@ def main() -> None:
     try:
         task = NodesTask.model_validate_json(sys.argv[1])
     except ValidationError as error:
-        say("train", f"error: the task is none ({first_error(error)}): render it again with clinadapt trainjob")
+        log("train", f"error: the task is none ({first_error(error)}): render it again with clinadapt trainjob")
         raise SystemExit(EXIT_BAD_INPUT) from None
     run(task)
 

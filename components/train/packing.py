@@ -133,7 +133,7 @@ def pack_examples(table: pa.Table, length: int) -> Packed:
     """Pack the rows of a table of EXAMPLES; those of one note share what they begin with.
 
     Args:
-        table: at least the columns note, input_ids and prompt_tokens.
+        table: at least the columns note_id, input_ids and prompt_tokens.
         length: tokens of a pack, at most.
 
     Raises:
@@ -147,7 +147,7 @@ def pack_examples(table: pa.Table, length: int) -> Packed:
         raise UserError(
             f"an example has {longest} tokens and a pack holds {length}: raise the section's length to that of format"
         )
-    notes = sorted(zip(table["note"].to_pylist(), map(Piece, rows, trained), strict=True), key=lambda pair: pair[0])
+    notes = sorted(zip(table["note_id"].to_pylist(), map(Piece, rows, trained), strict=True), key=lambda pair: pair[0])
     trees = [
         tree
         for _, group in groupby(notes, key=lambda pair: pair[0])

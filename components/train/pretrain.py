@@ -14,7 +14,7 @@ from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import decisive
 from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretrain
 from clinadapt.errors import UserError
@@ -66,18 +66,22 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
         model = _existing(base_model, settings, precision)
     corpus = read_table(splits, "corpus.parquet")
     packs = {
-        side: pack_documents(corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.length, settings.seed)
+        side: pack_documents(
+            corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.max_length, settings.seed
+        )
         for side in ("train", "validation")
     }
     check_vocabulary(model, packs)
     if first_process():
-        say(
+        log(
             "pretrain",
             f"{packs['train'].computed_tokens:,} tokens in {len(packs['train']):,} packs, "
             f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters trained, {precision}, "
             f"on {device().type}",
         )
-    trainer = CausalTrainer("pretrain", model, packs, settings, precision, settings.epochs, output, checkpoints, base)
+    trainer = CausalTrainer(
+        "pretrain", model, packs, settings, precision, settings.num_train_epochs, output, checkpoints, base
+    )
     seconds = trainer.train_or_resume()
     trainer.use_best()
     data = read_json(splits / MANIFEST)
@@ -127,12 +131,8 @@ def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
     try:
         config = LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.key_value_heads,
-            max_position_embeddings=max(2048, settings.length),
+            **shape.model_dump(exclude={"vocab_size"}),
+            max_position_embeddings=max(2048, settings.max_length),
             tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,

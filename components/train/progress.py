@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
 from clinadapt.models.devices import device
-from components.train.resumable_trainer import Resumable
+from components.train.resumable_trainer import ResumableTrainer
 
 
 def check_gpu() -> None:
@@ -42,7 +42,7 @@ class Progress(TrainerCallback):
         self._start = self._last = time.monotonic()
         self._first = state.global_step
         if self._first and state.is_world_process_zero:
-            say(self._step, f"resuming at step {self._first} of {state.max_steps}")
+            log(self._step, f"resuming at step {self._first} of {state.max_steps}")
 
     def on_log(
         self,
@@ -55,7 +55,7 @@ class Progress(TrainerCallback):
         logs = logs if logs and state.is_world_process_zero else {}
         now = time.monotonic()
         if "eval_loss" in logs:
-            say(
+            log(
                 self._step,
                 f"epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  validation loss {logs['eval_loss']:.4f}",
             )
@@ -63,14 +63,14 @@ class Progress(TrainerCallback):
             self._last = now
             a_step = (now - self._start) / (state.global_step - self._first)
             left = a_step * (state.max_steps - state.global_step)
-            say(
+            log(
                 self._step,
                 f"step {state.global_step}/{state.max_steps}  epoch {state.epoch:.1f}  loss {logs['loss']:.4f}"
                 f"  {left // 60:.0f} min {left % 60:02.0f} s left",
             )
 
 
-def costs(trainer: Resumable, seconds: float) -> dict[str, Any]:
+def costs(trainer: ResumableTrainer, seconds: float) -> dict[str, Any]:
     """Curve, best step and costs of a training, for training.json. An interrupted training counts as one; only the peak
     of memory is that of its last process."""
     curve = [

@@ -23,13 +23,13 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from clinadapt.artifacts.hashing import read_json
-from clinadapt.artifacts.step_record import say
+from clinadapt.artifacts.step_record import log
 from components.train.checkpoints import Checkpoints
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
-class Resumable(Trainer):
+class ResumableTrainer(Trainer):
     """Saves its state every few minutes and at the end of each epoch; on SIGTERM and SIGINT too, and then stops. Of
     several processes the first saves; random numbers, which only a dropout needs, are its own.
 
@@ -125,7 +125,7 @@ class Resumable(Trainer):
             self._save_state()
         if self._asked_to_stop:
             if self._checkpoints.wait():
-                say(self._step, f"saved at step {self.state.global_step} of {self.state.max_steps}: run again to go on")
+                log(self._step, f"saved at step {self.state.global_step} of {self.state.max_steps}: run again to go on")
             raise KeyboardInterrupt
 
     def _save_state(self) -> None:
@@ -209,7 +209,7 @@ def _read(folder: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 class _Saving(TrainerCallback):
     """Tells the trainer when to save. The last step of an epoch is saved after the validation that follows it."""
 
-    def __init__(self, trainer: Resumable) -> None:
+    def __init__(self, trainer: ResumableTrainer) -> None:
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

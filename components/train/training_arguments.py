@@ -9,7 +9,7 @@ import torch
 
 from clinadapt.config.base import Precision
 from clinadapt.config.classify import Train
-from clinadapt.config.instruct import Optimisation
+from clinadapt.config.instruct import TrainingSettings
 
 # Of a training that validates its own way, and is given batches as they are
 VALIDATED: dict[str, Any] = {
@@ -20,17 +20,17 @@ VALIDATED: dict[str, Any] = {
 }
 
 
-def arguments(settings: Train | Optimisation, precision: Precision, scratch: Path) -> dict[str, Any]:
+def arguments(settings: Train | TrainingSettings, precision: Precision, scratch: Path) -> dict[str, Any]:
     """Of TrainingArguments: batches, schedule, precision and seed; nothing is saved or sent by the Trainer itself."""
     on_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(scratch),
-        "per_device_train_batch_size": settings.batch_size,
+        "per_device_train_batch_size": settings.per_device_train_batch_size,
         "gradient_accumulation_steps": settings.gradient_accumulation_steps,
-        "num_train_epochs": settings.epochs,
+        "num_train_epochs": settings.num_train_epochs,
         "learning_rate": settings.learning_rate,
         "weight_decay": settings.weight_decay,
-        "warmup_steps": settings.warmup,
+        "warmup_steps": settings.warmup_steps,
         "lr_scheduler_type": "cosine",
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",

@@ -55,7 +55,7 @@ def submit(
 
         clinadapt submit -p cpu-demo --endpoint http://localhost:8080 --follow
 
-        clinadapt submit -p t4-tinyllama -c site.yaml --set epochs=3 --set source=s3://notes/2026.parquet
+        clinadapt submit -p t4-tinyllama -c site.yaml --set num_train_epochs=3 --set source=s3://notes/2026.parquet
 
     Sign in with CLINADAPT_KFP_TOKEN or CLINADAPT_KFP_COOKIE; in a pod its service account does.
     """
@@ -178,7 +178,7 @@ def trainjob(
     else:
         print(text, end="")
     print(
-        f"a step   {rendering.packs_a_step(manifest)} packs on all nodes together; batch_size counts for each process\n"
+        f"a step   {rendering.packs_a_step(manifest)} packs on all nodes together\n"
         f"next     kubectl apply; once it is complete, clinadapt submit -p {profile}: the run takes what was trained",
         file=sys.stderr,
     )

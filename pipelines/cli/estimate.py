@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from clinadapt.config.classify import Profile
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 from clinadapt.config.profile import AnyProfile
 from clinadapt.models.base_model import describe
@@ -28,7 +28,7 @@ def of_profile(profile: AnyProfile, base_model: str | None, labels: int) -> dict
     device = "cuda" if resources.gpu else "cpu"
     have = resources.gpu_memory_gib * 2**30 if resources.gpu else machine_memory()
     told = {"profile": profile.name, "available_bytes": have}
-    if isinstance(profile, Profile):
+    if isinstance(profile, ClassifyProfile):
         train = profile.train.model_copy(update={"base_model": base_model} if base_model else {})
         result = estimate_classifier(describe(train.base_model), train, labels, device)
         memory_table(result, have)
@@ -49,7 +49,8 @@ def _stages(profile: InstructProfile, uri: str, have: float, device: str, proces
         wanted = memory.method(settings)
         result |= {"method": wanted, "fits": result["methods"][wanted]["total"] <= have}
         console.print(
-            f"{name}: {wanted}, batch {settings.batch_size} x {settings.length} tokens, rank {settings.lora.r}"
+            f"{name}: {wanted}, batch {settings.per_device_train_batch_size} x {settings.max_length} tokens, "
+            f"rank {settings.lora.r}"
         )
         memory_table(result, have)
         if not result["fits"]:

@@ -98,7 +98,9 @@ def run(
     top_labels: Annotated[int | None, typer.Option(help="Keep only the so many most frequent labels.")] = None,
     base_model: Annotated[str | None, typer.Option(help="builtin://minilm, a folder, s3:// or hf://org/name.")] = None,
     quantization: Annotated[str | None, typer.Option(help="none, or nf4 for a 4-bit base (QLoRA).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training notes, at most.")] = None,
+    num_train_epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the training notes, at most.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split, the head and the order of the notes.")] = None,
     adapter_name: Annotated[str | None, typer.Option(help="Publish under this name.")] = None,
@@ -136,7 +138,7 @@ def run(
         "top_labels": top_labels,
         "base_model": as_uri(base_model) if base_model else None,
         "quantization": quantization,
-        "epochs": epochs,
+        "num_train_epochs": num_train_epochs,
         "learning_rate": learning_rate,
         "seed": seed,
         "adapter_name": adapter_name,

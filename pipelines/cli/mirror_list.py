@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clinadapt.config.classify import Profile
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.image import IMAGE
 from clinadapt.kubernetes.cluster import Cluster
 from pipelines.named_settings import load_profile, profile_names
@@ -25,7 +25,7 @@ def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     yield "image", PYTHON, "builds of the images above"
     for name in profile_names():
         profile = load_profile(name)
-        base_model = (profile.train if isinstance(profile, Profile) else profile.instruct).base_model
+        base_model = (profile.train if isinstance(profile, ClassifyProfile) else profile.instruct).base_model
         if base_model.startswith("hf://"):
             yield "model", base_model, f"profile {name}"
         elif base_model.startswith("builtin://"):

@@ -46,7 +46,7 @@ def list_adapters(
         manifests = []
         for version in versions_.versions(place, each):
             try:
-                manifests.append(versions_.read_facts(place, each, version))
+                manifests.append(versions_.read_version(place, each, version))
             except UserError as error:
                 print(error, file=sys.stderr)
         for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
@@ -81,7 +81,7 @@ def show(adapter: Version, store: StoreUri = DEFAULT_STORE, as_json: Json = Fals
 
     place = _open(store)
     name, version = _version(place, adapter)
-    manifest = versions_.read_facts(place, name, version)
+    manifest = versions_.read_version(place, name, version)
     past = champion_.history(place, name)
     facts = _table("", f"{name}/{version}")
     for key, value in manifest.items():
@@ -110,7 +110,7 @@ def diff(
     from clinadapt.registry import versions as versions_
 
     place = _open(store)
-    manifests = [versions_.read_facts(place, *_version(place, adapter)) for adapter in (one, other)]
+    manifests = [versions_.read_version(place, *_version(place, adapter)) for adapter in (one, other)]
     pair = [dict(_flat({k: v for k, v in each.items() if k != "attestation"})) for each in manifests]
     keys = sorted(pair[0].keys() | pair[1].keys())
     changes = {key: [side.get(key) for side in pair] for key in keys if pair[0].get(key) != pair[1].get(key)}
@@ -221,7 +221,7 @@ def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     from clinadapt.registry import versions as versions_
 
     place = _open(store)
-    manifest = versions_.read_facts(place, *_version(place, adapter))
+    manifest = versions_.read_version(place, *_version(place, adapter))
     if "chain" not in manifest:
         raise UserError(
             f"{manifest['name']}/{manifest['version']} was published before chains were kept: publish again"
@@ -334,9 +334,9 @@ def _open(store: str) -> Store:
 
 
 def _version(store: Store, adapter: str) -> tuple[str, str]:
-    from clinadapt.registry.adapters import locate
+    from clinadapt.registry.adapters import locate_adapter
 
-    _, prefix = locate(adapter, store.uri)
+    _, prefix = locate_adapter(adapter, store.uri)
     _, name, version = prefix.split("/", 2)
     return name, version
 

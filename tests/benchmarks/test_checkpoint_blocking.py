@@ -16,17 +16,17 @@ from clinadapt.config.classify import Train, Windows
 from clinadapt.storage import open_store
 from components.train.checkpoints import Checkpoints
 from components.train.classify import run
-from components.train.resumable_trainer import Resumable
+from components.train.resumable_trainer import ResumableTrainer
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 
 
 def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
     root = os.environ.get("CLINADAPT_TEST_STORE", (tmp_path / "store").as_uri()) + f"/blocking-{uuid.uuid4().hex[:8]}"
-    settings = Train(base_model="builtin://minilm", lora=Lora(r=16), windows=Windows(length=64, most=2),
-                     train_windows=1, precision="fp32", epochs=2, checkpoint_minutes=1e-6)  # fmt: skip
+    settings = Train(base_model="builtin://minilm", lora=Lora(r=16), windows=Windows(max_length=64, max_windows=2),
+                     train_windows=1, precision="fp32", num_train_epochs=2, checkpoint_minutes=1e-6)  # fmt: skip
     blocked = {"asynchronous": [], "synchronous": []}
-    sizes, save, write = [], Resumable._save_checkpoint, Checkpoints._save
+    sizes, save, write = [], ResumableTrainer._save_checkpoint, Checkpoints._save
 
     def measured(checkpoints, step, state):
         def sized(folder):
@@ -49,7 +49,7 @@ def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
                     trainer._checkpoints.wait()
                 times.append(1000 * (time.monotonic() - start))
 
-            monkeypatch.setattr(Resumable, "_save_checkpoint", timed)
+            monkeypatch.setattr(ResumableTrainer, "_save_checkpoint", timed)
             run(splits, tmp_path / f"{way}-{round_number}", settings, open_store(f"{root}/{way}-{round_number}"))
     print(f"\n{np.mean(sizes) / 2**20:.1f} MiB a checkpoint; blocked milliseconds")
     print("way            checkpoints   median     90 %      max")

@@ -31,7 +31,7 @@ OURS = """
 from clinadapt.config.instruct import Examples
 from clinadapt.storage import open_store
 from components.format.instruct import run
-manifest = run(triples, output, Examples(length=LENGTH), base, 0, False, open_store(store))
+manifest = run(triples, output, Examples(max_length=LENGTH), base, 0, False, open_store(store))
 rows = sum(manifest["task_mix"][name].get(task, 0) for name in manifest["task_mix"] for task in manifest["tasks"])
 report |= {key: manifest[key] for key in ("clusters", "largest_cluster", "dropped", "tokens", "digest")}
 """

@@ -29,8 +29,9 @@ def test_kill(tmp_path, tiny_llama, splits):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.train.classify", "support"])
     root = os.environ.get("CLINADAPT_TEST_STORE", (tmp_path / "store").as_uri()) + f"/kill-{uuid.uuid4().hex[:8]}"
-    settings = Train(base_model=tiny_llama.as_uri(), lora=Lora(dropout=0.1), windows=Windows(length=64, most=4),
-                     train_windows=1, precision="fp32", epochs=3, checkpoint_minutes=1e-6)  # fmt: skip
+    settings = Train(base_model=tiny_llama.as_uri(), lora=Lora(lora_dropout=0.1),
+                     windows=Windows(max_length=64, max_windows=4),
+                     train_windows=1, precision="fp32", num_train_epochs=3, checkpoint_minutes=1e-6)  # fmt: skip
     draw, counts = random.Random(0), Counter()
 
     def attempt(name, store):

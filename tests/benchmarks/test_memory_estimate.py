@@ -34,7 +34,7 @@ MODELS = {
         num_key_value_heads=4,
     ),
 }  # fmt: skip
-# (model, quantization, rank, batch, length, checkpoint_activations)
+# (model, quantization, rank, batch, length, gradient_checkpointing)
 SETTINGS = [
     ("phi-2", "nf4", 4, 2, 512, "always"),
     ("phi-2", "nf4", 16, 2, 1024, "always"),
@@ -68,8 +68,9 @@ def test_memory_estimate(folders: dict[str, Path]) -> None:
     errors = []
     for name, quantization, rank, batch, length, checkpoint in SETTINGS:
         settings = Instruct(
-            base_model=folders[name].as_uri(), quantization=quantization, lora=Lora(r=rank), batch_size=batch,
-            length=length, checkpoint_activations=checkpoint,
+            base_model=folders[name].as_uri(), quantization=quantization, lora=Lora(r=rank),
+            per_device_train_batch_size=batch,
+            max_length=length, gradient_checkpointing=checkpoint,
         )  # fmt: skip
         have = torch.cuda.get_device_properties(0).total_memory
         found = estimate(describe(settings.base_model), settings, have, "cuda")["methods"][method(settings)]
@@ -93,7 +94,7 @@ def peak(settings: Instruct) -> int:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.float()
-    if settings.checkpoint_activations == "always":
+    if settings.gradient_checkpointing == "always":
         model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
     loss, optimiser = Loss(model).train(), AdamW32bit(trained)
     for _ in range(2):
@@ -107,5 +108,5 @@ def peak(settings: Instruct) -> int:
 
 
 def _batch(settings: Instruct) -> dict[str, Any]:
-    pack = lay_out([Piece(np.arange(settings.length) % 1000, 1)])
-    return {name: tensor.cuda() for name, tensor in collate([pack] * settings.batch_size).items()}
+    pack = lay_out([Piece(np.arange(settings.max_length) % 1000, 1)])
+    return {name: tensor.cuda() for name, tensor in collate([pack] * settings.per_device_train_batch_size).items()}

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import pytest
 from faults import work
 from faulty_proxy import FaultyProxy
-from s3_support import bucket, forget
+from s3_support import bucket, free_memory
 
 from clinadapt.storage import open_store
 
@@ -19,7 +19,7 @@ def test_faults(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.Monke
     server = urlparse(os.environ["AWS_ENDPOINT_URL_S3"])
     with FaultyProxy((str(server.hostname), int(server.port or 80))).serving() as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{proxy.port}")
-        forget(monkeypatch)
+        free_memory(monkeypatch)
         done = work(open_store(uri), tmp_path, 2000, threads=8)
     print(f"\n{sum(done.values())} operations: {dict(done)}\n{proxy.requests} requests: {dict(proxy.done)}")
     assert sum(done.values()) == 2000

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3_support import bucket, forget, rados_gateway
+from s3_support import bucket, free_memory, rados_gateway
 from support import spread
 
 MB = int(os.environ.get("STORE_SPEED_MB", "1000"))
@@ -109,7 +109,7 @@ def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with rados_gateway(home) as environment:  # a fresh one: Ceph keeps what is overwritten for hours
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
-            forget(monkeypatch)
+            free_memory(monkeypatch)
             out = tmp_path / f"out-{number}"
             for each in ("ours", "boto3", "aws", "s3fs"):
                 (out / each).mkdir(parents=True)

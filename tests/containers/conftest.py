@@ -10,7 +10,7 @@ import docker
 import pytest
 from containers import Engine, Site
 from kfp.local import docker_task_handler
-from s3_support import bucket, forget, rados_gateway
+from s3_support import bucket, free_memory, rados_gateway
 
 from clinadapt.config.image import IMAGE
 from clinadapt.storage import open_store
@@ -63,7 +63,7 @@ def site(
     tmp_path: Path,
 ) -> Site:
     """A bucket of its own, with 240 notes at notes.csv."""
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     for name, value in gateway.items():
         monkeypatch.setenv(name, value)
     engine = Engine()

@@ -85,7 +85,7 @@ def trl(model, rows, settings, folder):
 
 def main(way, splits, base):
     rows = pq.read_table(Path(splits) / "train.parquet")
-    settings = Instruct(base_model=base, length=LENGTH, precision="fp32", lora=Lora(r=16))
+    settings = Instruct(base_model=base, max_length=LENGTH, precision="fp32", lora=Lora(r=16))
     model = add_lora(load_causal(base, "nf4", "fp32"), settings.lora, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = {"ours": ours, "notebook": notebook, "trl": trl}[way](model, rows, settings, Path(folder))

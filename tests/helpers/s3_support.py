@@ -22,7 +22,7 @@ REAL = os.environ.get("CLINADAPT_TEST_S3")
 KINDS = ["folder", "moto", "rgw", *(["endpoint"] if REAL else [])]
 
 
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+def free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """boto3's own session would remember the settings that it found first."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
@@ -69,7 +69,7 @@ def a_store(kind: str, request: pytest.FixtureRequest) -> Store:
     if kind == "folder":
         return open_store((request.getfixturevalue("tmp_path") / "store").as_uri())
     if kind == "endpoint":
-        forget(request.getfixturevalue("monkeypatch"))
+        free_memory(request.getfixturevalue("monkeypatch"))
         return open_store(f"{REAL}/test-{uuid.uuid4().hex}")
     request.getfixturevalue("s3_environment" if kind == "moto" else "rgw_environment")
     return open_store(f"s3://{bucket()}/prefix")

@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 MTSAMPLES = ROOT.parent / "shared/data/mtsamples/mtsamples.csv.xz"
 SOURCE = "builtin://cases?rows=240&seed=7"
-LENIENT = {"gain_over_before": -1.0, "gain_over_majority": -1.0}  # lets a barely trained adapter through
+LENIENT = {"gain_over_base": -1.0, "gain_over_majority": -1.0}  # lets a barely trained adapter through
 
 Clinadapt = Callable[..., subprocess.CompletedProcess[str]]
 WriteProfile = Callable[..., Path]
@@ -72,18 +72,20 @@ def instruct_profile(**sections: Any) -> dict[str, Any]:
         "description": "A small, fast run.",
         "adapter_name": "answers",
         "sources": [{"kind": "cases", "uri": "builtin://cases?rows=150&seed=7"}],
-        "examples": {"length": 512, "test_share": 0.15, "validation_share": 0.1},
+        "examples": {"max_length": 512, "test_share": 0.15, "validation_share": 0.1},
         "pretrain": {
             "method": "full",
-            "llama": {"vocabulary": 600, "hidden": 32, "intermediate": 64, "layers": 2, "heads": 2,
-                      "key_value_heads": 2},
-            "length": 256,
-            "batch_size": 8,
+            "llama": {"vocab_size": 600, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+                      "num_attention_heads": 2,
+                      "num_key_value_heads": 2},
+            "max_length": 256,
+            "per_device_train_batch_size": 8,
             "learning_rate": 0.005,
         },
-        "instruct": {"base_model": "builtin://llama", "lora": {"r": 8}, "length": 512, "batch_size": 2,
+        "instruct": {"base_model": "builtin://llama", "lora": {"r": 8}, "max_length": 512,
+                     "per_device_train_batch_size": 2,
                      "learning_rate": 0.005},
-        "evaluation": {"rows_per_task": 4, "new_tokens": 16},
+        "evaluation": {"rows_per_task": 4, "max_new_tokens": 16},
         "gate": {"gain_over_base": -1.0, "unsupported": 1.0},
         **sections,
     }  # fmt: skip
@@ -122,12 +124,14 @@ def instruct_splits(
     for i, row in enumerate(generate(notes, 7)):
         text, side = row["transcription"][:characters], "validation" if i % 4 == 3 else "train"
         note = sha256_json(text)
-        corpus.append({"note": note, "side": side, "input_ids": [*tokenizer(text).input_ids, tokenizer.eos_token_id]})
+        corpus.append(
+            {"note_id": note, "side": side, "input_ids": [*tokenizer(text).input_ids, tokenizer.eos_token_id]}
+        )
         answers = template.encode_answers([f"{ask} {text[k : k + 30]}" for k, ask in enumerate(asks)])
         prompts = template.encode_prompts([Question(text, ask) for ask in asks], [length - len(a) for a in answers])
         for ask, prompt, answer in zip(asks, prompts, answers, strict=True):
             lengths = {"prompt_tokens": len(prompt.input_ids), "lost_tokens": prompt.lost_tokens}
-            row = {"source": 0, "row": i + 1, "note": note, "cluster": i, "task": ask, "answerable": True}
+            row = {"source": 0, "row": i + 1, "note_id": note, "cluster": i, "task": ask, "answerable": True}
             ids = prompt.input_ids + answer
             sides[side].append(row | {"check": "none", "private": False, "input_ids": ids, **lengths})
     folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +194,7 @@ TRAINING = {
     "precision": "fp32",
     "quantization": "none",
     "pretraining": None,
-    "settings": {"lora": {"r": 4, "alpha": 8}, "length": 512, "seed": 1},
+    "settings": {"lora": {"r": 4, "lora_alpha": 8}, "max_length": 512, "seed": 1},
 }
 
 # (note, private, [(instruction, answer, task, answerable, check)])
@@ -221,7 +225,7 @@ def make_instruct_splits(folder: Path) -> Path:
     folder.mkdir()
     rows = [
         {
-            "source": 0, "row": number, "note": f"note-{number}", "cluster": number, "task": task,
+            "source": 0, "row": number, "note_id": f"note-{number}", "cluster": number, "task": task,
             "answerable": answerable, "check": check, "private": private, "input_ids": [0, 1], "prompt_tokens": 1,
             "lost_tokens": 0, "note_text": note, "instruction": instruction, "answer": answer,
         }
@@ -279,8 +283,8 @@ def make_adapter(folder: Path, base: Path, seed: int, scale: float = 0.2) -> Pat
         quantization="none",
         precision="fp32",
         seed=seed,
-        length=512,
-        new_tokens=32,
+        max_length=512,
+        max_new_tokens=32,
         tasks=list(TASKS),
     )
     card.write(folder)

@@ -165,12 +165,12 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "unknown label": (lambda d: ["--label", "Surgry", "--label", "Urology"], "no label 'Surgry' .*: did you mean '"),
     "unknown profile": (lambda d: ["--profile", "no-such"], "no profile 'no-such': use .*cpu-demo, .* or the path"),
     "profile with a wrong key": (
-        lambda d: d.profile("epochs:", "epoch:"),
+        lambda d: d.profile("num_train_epochs:", "epoch:"),
         "profile '.*': train.epoch: extra inputs are not permitted",
     ),
     "profile with a wrong value": (
-        lambda d: d.profile("epochs: 1", "epochs: 0"),
-        "train.epochs: input should be greater than or equal to 1",
+        lambda d: d.profile("num_train_epochs: 1", "num_train_epochs: 0"),
+        "train.num_train_epochs: input should be greater than or equal to 1",
     ),
     "profile that is no YAML": (lambda d: d.profile("name:", "name: ["), "is not YAML: mend its indentation or quotes"),
     "another recipe": (lambda d: ["--recipe-is", "pretrain"], "for recipe 'classify', not 'pretrain': choose another"),
@@ -194,7 +194,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
         "LoRA target 'Wqkv' matches no module of the base model: it has dense, key, query, value",
     ),
     "quantization int3": (lambda d: ["--quantization", "int3"], "quantization: input should be 'none' or 'nf4'"),
-    "no epochs": (lambda d: ["--epochs", "0"], "epochs: input should be greater than or equal to 1"),
+    "no epochs": (lambda d: ["--epochs", "0"], "num_train_epochs: input should be greater than or equal to 1"),
     "a learning rate of zero": (lambda d: ["--learning-rate", "0"], "learning_rate: input should be greater than 0"),
     "an adapter name with a slash": (lambda d: ["--adapter-name", "a/b"], "use small letters, digits and hyphens"),
     "store that cannot be written": (
@@ -203,8 +203,8 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ),
     "store of an unknown scheme": (lambda d: ["--store", "gs://bucket"], "use file:///folder or s3://bucket/prefix"),
     "more than fits into memory": (
-        lambda d: d.profile(train={"batch_size": 10_000_000}),
-        "training needs about .* GiB and there are .*: lower batch_size",
+        lambda d: d.profile(train={"per_device_train_batch_size": 10_000_000}),
+        "training needs about .* GiB and there are .*: lower per_device_train_batch_size",
     ),
 }
 

@@ -15,8 +15,9 @@ from pipelines.named_settings import load_cluster, load_profile, profile_names
 KEPT = Path(__file__).parents[2] / "pipelines/compiled"
 FORM = {
     "classify": ["source", "text_column", "label_column", "labels", "top_labels", "base_model", "quantization",
-                 "epochs", "learning_rate", "seed", "adapter_name", "store"],
-    "instruct": ["sources", "teacher", "base_model", "quantization", "epochs", "learning_rate", "seed", "adapter_name",
+                 "num_train_epochs", "learning_rate", "seed", "adapter_name", "store"],
+    "instruct": ["sources", "teacher", "base_model", "quantization", "num_train_epochs", "learning_rate", "seed",
+                 "adapter_name",
                  "store"],
 }  # fmt: skip
 
@@ -60,7 +61,7 @@ def test_the_run_form_is_short(name: str, compiled: dict[str, Any]) -> None:
     assert len(parameters) <= 15
     profile = load_profile(name)
     assert parameters["base_model"]["defaultValue"] == profile.training.base_model
-    assert parameters["epochs"]["defaultValue"] == profile.training.epochs
+    assert parameters["num_train_epochs"]["defaultValue"] == profile.training.num_train_epochs
     assert all("defaultValue" in parameter for parameter in parameters.values())
     assert parameters["quantization"]["literals"] == ["none", "nf4"]
 

@@ -55,13 +55,13 @@ def test_the_version_is_whole(run: Run) -> None:
 def test_every_task_was_asked_on_notes_that_training_never_saw(run: Run) -> None:
     splits = run.outputs / "format-instructions/splits"
     sides = {
-        side: pq.read_table(splits / f"{side}.parquet", columns=["note", "task"])
+        side: pq.read_table(splits / f"{side}.parquet", columns=["note_id", "task"])
         for side in ("train", "validation", "test")
     }
-    notes = {side: set(table["note"].to_pylist()) for side, table in sides.items()}
+    notes = {side: set(table["note_id"].to_pylist()) for side, table in sides.items()}
     assert not notes["train"] & notes["test"] and not notes["train"] & notes["validation"]
-    corpus = pq.read_table(splits / "corpus.parquet", columns=["note"])
-    assert not set(corpus["note"].to_pylist()) & notes["test"]
+    corpus = pq.read_table(splits / "corpus.parquet", columns=["note_id"])
+    assert not set(corpus["note_id"].to_pylist()) & notes["test"]
     assert set(sides["train"]["task"].to_pylist()) == set(TASKS)
 
 

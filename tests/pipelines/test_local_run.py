@@ -152,7 +152,7 @@ def test_the_gate_says_no(demo_run: Run, clinadapt: Clinadapt, tmp_path: Path) -
     place = demo_run.command.index("--profile") + 1
     lenient = Path(demo_run.command[place]).read_text()
     strict = tmp_path / "strict.yaml"
-    strict.write_text(lenient.replace("gain_over_before: -1.0", "gain_over_before: 1.0"))
+    strict.write_text(lenient.replace("gain_over_base: -1.0", "gain_over_base: 1.0"))
     for _ in range(2):
         done = clinadapt(*demo_run.command[:place], strict, *demo_run.command[place + 1 :], "--adapter-name", "strict")
         assert done.returncode == 3, done.stderr
@@ -196,7 +196,7 @@ def test_an_interrupted_training_goes_on(
     clinadapt: Clinadapt, write_profile: WriteProfile, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Exit status 75 within seconds and nothing half-written; the same command then keeps what was finished."""
-    profile = write_profile(train={"epochs": 30, "windows": {"length": 128, "most": 4}})
+    profile = write_profile(train={"num_train_epochs": 30, "windows": {"max_length": 128, "max_windows": 4}})
     home, store = tmp_path / "home", tmp_path / "store"
     command = ["run", "classify", SOURCE, "--profile", str(profile), "--home", str(home), "--store", str(store)]
     status, seconds, errors = interrupt(command, "epoch 1/30", number)

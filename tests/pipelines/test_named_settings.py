@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clinadapt.config.classify import Profile
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 from clinadapt.errors import UserError
 from pipelines.named_settings import load_profile, profile_names
@@ -15,7 +15,7 @@ from pipelines.named_settings import load_profile, profile_names
 
 def test_a_recipe_decides_what_a_profile_is() -> None:
     kinds = {name: type(load_profile(name)) for name in profile_names()}
-    assert set(kinds.values()) == {Profile, InstructProfile}
+    assert set(kinds.values()) == {ClassifyProfile, InstructProfile}
     assert profile_names("instruct") == [name for name, kind in kinds.items() if kind is InstructProfile]
 
 

@@ -26,7 +26,7 @@ WEEKLY = {
     "name": "weekly",
     "profile": "cpu-demo",
     "cron": "0 0 2 * * 0",
-    "parameters": {"epochs": 3, "source": "s3://notes/all.parquet"},
+    "parameters": {"num_train_epochs": 3, "source": "s3://notes/all.parquet"},
 }
 CLUSTER = load_cluster("default")
 
@@ -187,10 +187,10 @@ def test_switched_off_and_on(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
         assert made["mode"] == mode and fake.objects["recurringruns"] == [made]
 
 
-@pytest.mark.parametrize("after", range(1, 6))
+@pytest.mark.parametrize("candidate", range(1, 6))
 def test_interrupted_half_way(fake: FakeKfp, plan: Callable[..., Plan], after: int) -> None:
     """The connection is lost after so many changes of a first apply, and of a change; the next apply ends it."""
-    for declared in (WEEKLY, WEEKLY | {"parameters": {"epochs": 9}}):
+    for declared in (WEEKLY, WEEKLY | {"parameters": {"num_train_epochs": 9}}):
         left = after
 
         def before(method: str, path: str) -> None:
@@ -304,7 +304,7 @@ def test_several_users(fake: FakeKfp, endpoint: str, monkeypatch: pytest.MonkeyP
         ({"catchup": True}, "catchup: extra inputs"),
         ({"profile": "none"}, "there is no profile 'none'"),
         ({"parameters": {"epoch": 3}}, "there is no parameter 'epoch'"),
-        ({"parameters": {"epochs": "3"}}, "parameter epochs: give a value of type int"),
+        ({"parameters": {"num_train_epochs": "3"}}, "parameter num_train_epochs: give a value of type int"),
         ({"parameters": {"quantization": "nf8"}}, "use one of none, nf4"),
     ],
 )

@@ -67,11 +67,11 @@ def test_the_placeholder_of_a_digest_is_not_uploaded(fake: FakeKfp, remote: Remo
 
 def test_a_run(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
     cluster = CLUSTER.model_copy(update={"service_account": "pipeline-runner"})
-    run = submit.start(remote, PROFILE, cluster, pipeline, {"epochs": 2, "adapter_name": "organs"})
+    run = submit.start(remote, PROFILE, cluster, pipeline, {"num_train_epochs": 2, "adapter_name": "organs"})
     (made,) = fake.objects["runs"]
     assert made["run_id"] == run.run_id and made["service_account"] == "pipeline-runner"
     assert made["display_name"].startswith("organs, cpu-demo, 20")
-    assert made["runtime_config"] == {"parameters": {"epochs": 2, "adapter_name": "organs"}}
+    assert made["runtime_config"] == {"parameters": {"num_train_epochs": 2, "adapter_name": "organs"}}
     reference = made["pipeline_version_reference"]
     assert reference["pipeline_version_id"] == fake.objects["versions"][0]["pipeline_version_id"]
     submit.start(remote, PROFILE, CLUSTER, pipeline, {})
@@ -81,7 +81,7 @@ def test_a_run(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None
 @pytest.mark.parametrize(
     ("settings", "parameters"),
     [
-        (["epochs=3", "learning_rate=0.001"], {"epochs": 3, "learning_rate": 0.001}),
+        (["num_train_epochs=3", "learning_rate=0.001"], {"num_train_epochs": 3, "learning_rate": 0.001}),
         (["learning_rate=1"], {"learning_rate": 1}),
         (["source=s3://notes/a=b.csv"], {"source": "s3://notes/a=b.csv"}),
         (['labels=["A", "B"]', "quantization=nf4"], {"labels": ["A", "B"], "quantization": "nf4"}),
@@ -94,10 +94,10 @@ def test_settings(pipeline: submit.Compiled, settings: list[str], parameters: di
 @pytest.mark.parametrize(
     ("setting", "what"),
     [
-        ("epochs", "write it as name=value"),
+        ("num_train_epochs", "write it as name=value"),
         ("epoch=3", "there is no parameter 'epoch'"),
-        ("epochs=three", "write its value as JSON"),
-        ("epochs=true", "give a value of type int"),
+        ("num_train_epochs=three", "write its value as JSON"),
+        ("num_train_epochs=true", "give a value of type int"),
         ("labels=3", "give a value of type list"),
         ("quantization=nf8", "use one of none, nf4"),
     ],
@@ -174,7 +174,7 @@ def test_following_on_a_terminal(
 
 
 def test_the_command(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt) -> None:
-    done = clinadapt("submit", "-p", "cpu-demo", "--set", "epochs=2", "--endpoint", endpoint, "--json")
+    done = clinadapt("submit", "-p", "cpu-demo", "--set", "num_train_epochs=2", "--endpoint", endpoint, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     (run,) = fake.objects["runs"]

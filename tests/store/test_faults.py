@@ -8,7 +8,7 @@ from urllib.parse import urlparse
 import pytest
 from faults import work
 from faulty_proxy import FAULTS, FaultyProxy
-from s3_support import bucket, forget
+from s3_support import bucket, free_memory
 
 from clinadapt.storage import open_store
 from clinadapt.storage.s3_store import S3Store
@@ -24,7 +24,7 @@ def test_nothing_wrong_is_accepted(rgw_environment: None, tmp_path: Path, monkey
     server = urlparse(os.environ["AWS_ENDPOINT_URL_S3"])
     with FaultyProxy((str(server.hostname), int(server.port or 80))).serving() as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{proxy.port}")
-        forget(monkeypatch)
+        free_memory(monkeypatch)
         store = open_store(uri)
         assert isinstance(store, S3Store)
         done = work(store, tmp_path, 200)

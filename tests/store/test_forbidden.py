@@ -23,7 +23,7 @@ import botocore.crt.auth
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from faulty_proxy import RegionalProxy
-from s3_support import bucket, forget
+from s3_support import bucket, free_memory
 
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.storage import open_store, s3_errors
@@ -52,7 +52,7 @@ class Place:
     def set(self, **variables: str) -> None:
         for name, value in variables.items():
             self.patch.setenv(name, value)
-        forget(self.patch)
+        free_memory(self.patch)
 
     def admin(self, *arguments: str) -> None:
         subprocess.run(["radosgw-admin", *arguments], check=True, capture_output=True)
@@ -218,7 +218,7 @@ def preflight_line(uri: str, base: Path, capsys: Capture) -> str:
             source="builtin://cases?rows=100",
             base_model=base.as_uri(),
             quantization="none",
-            epochs=1,
+            num_train_epochs=1,
             learning_rate=1e-4,
             seed=0,
             adapter_name="specialty",
@@ -292,7 +292,7 @@ def test_a_region_that_the_server_tells_is_followed(
     proxy = RegionalProxy((str(server.hostname), int(server.port or 80)), region="eu-central-1", told=True)
     with proxy.serving():
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{proxy.port}")
-        forget(monkeypatch)
+        free_memory(monkeypatch)
         open_store(uri).put("key", b"x")
         assert open_store(uri).get("key")[0] == b"x"
     assert proxy.done["another region"]

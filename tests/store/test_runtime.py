@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import boto3
 import pytest
 from awscrt.http import HttpRequest
-from s3_support import bucket, forget
+from s3_support import bucket, free_memory
 
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store, s3_runtime
@@ -67,7 +67,7 @@ def test_over_tls_with_the_ca_of_the_house(
     uri = f"s3://{bucket()}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw["RGW_TLS"])
     monkeypatch.setenv("AWS_CA_BUNDLE", rgw["RGW_CA"])
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     store = open_store(uri)
     upload_folder(store, a_folder(tmp_path / "in"), "x")
     assert worked(store) == (True, 0)
@@ -78,7 +78,7 @@ def test_a_certificate_that_is_not_trusted(
 ) -> None:
     uri = f"s3://{bucket()}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw["RGW_TLS"])
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     store = open_store(uri)
     with pytest.raises(UserError, match="its certificate is not trusted"):
         store.upload(a_folder(tmp_path / "in") / "plain", "x")
@@ -142,7 +142,7 @@ def test_it_asks_where_boto3_asks(s3_environment: None, monkeypatch: pytest.Monk
     assert the_runtime(store)._url.geturl() + "x" == signed.partition("?")[0]
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     host = the_runtime(open_store("s3://bucket"))._url.netloc
     assert host == ("" if style == "path" else "bucket.") + "s3.eu-central-1.amazonaws.com"
 

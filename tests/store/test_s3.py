@@ -17,12 +17,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.response import StreamingBody
-from s3_support import a_store, bucket, forget
+from s3_support import a_store, bucket, free_memory
 
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage import s3_store as module
-from clinadapt.storage.object_store import PART, Conflict, Damaged, Store
+from clinadapt.storage.object_store import PART, Conflict, CorruptObject, Store
 from clinadapt.storage.s3_store import S3Store
 from clinadapt.storage.transfer import download_folder
 from components.preflight.checks import check_store
@@ -183,7 +183,7 @@ def test_a_download_of_what_goes_meanwhile_leaves_nothing(s3: Store, tmp_path: P
 def test_what_an_object_says_of_itself_and_cannot_be_is_damage(s3: Store, told: dict[str, str]) -> None:
     place = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/x"}
     boto3.client("s3").put_object(**place, Body=b"x", Metadata={"write": "x", **told})
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptObject):
         s3.get("x")
 
 
@@ -429,7 +429,7 @@ def test_what_rgw_refuses_is_one_line(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     for variable, value in changes.items():
         monkeypatch.setenv(variable, value)
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     with pytest.raises(UserError, match=message) as raised:
         check_store(open_store(uri))
     assert "\n" not in str(raised.value)
@@ -486,7 +486,7 @@ def test_settings_of_the_client(s3_environment: None, monkeypatch: pytest.Monkey
         "AWS_MAX_ATTEMPTS": "9",
     }.items():
         monkeypatch.setenv(name, value)
-    forget(monkeypatch)
+    free_memory(monkeypatch)
     config = module.s3_client().meta.config
     assert (config.connect_timeout, config.read_timeout, config.s3["addressing_style"]) == (3, 2.5, "virtual")
     assert config.retries["total_max_attempts"] == 9

@@ -11,7 +11,7 @@ NOTES = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.stri
 # One different note. `labels` and `counts` (same length) say how many rows listed it under which label.
 SPLIT = pa.schema(
     [
-        ("note", pa.string()),
+        ("note_id", pa.string()),
         ("text", pa.string()),
         ("labels", pa.list_(pa.string())),
         ("counts", pa.list_(pa.int32())),

@@ -52,12 +52,12 @@ PREFERENCES = pa.schema(
     ]
 )
 
-# format: a triple as tokens. `note` is a hash; the texts are kept for validation and test only (null in train). Of
+# format: a triple as tokens. `note_id` is a hash; the texts are kept for validation and test only (null in train). Of
 # `input_ids` the first `prompt_tokens` are the prompt; `lost_tokens` were trimmed from the note.
 EXAMPLES = pa.schema(
     [
         *_ORIGIN,
-        ("note", pa.string()),
+        ("note_id", pa.string()),
         ("cluster", pa.int32()),
         ("task", pa.string()),
         ("answerable", pa.bool_()),
@@ -73,13 +73,13 @@ EXAMPLES = pa.schema(
 )
 
 # format: a note for pretrain, with its side of the split (`train` or `validation`).
-CORPUS = pa.schema([("note", pa.string()), ("side", pa.string()), ("input_ids", pa.list_(pa.int32()))])
+CORPUS = pa.schema([("note_id", pa.string()), ("side", pa.string()), ("input_ids", pa.list_(pa.int32()))])
 
 # format: a preference pair of the train side as tokens, for DPO.
 PREFERRED = pa.schema(
     [
         *_ORIGIN,
-        ("note", pa.string()),
+        ("note_id", pa.string()),
         ("prompt_ids", pa.list_(pa.int32())),
         ("chosen_ids", pa.list_(pa.int32())),
         ("rejected_ids", pa.list_(pa.int32())),

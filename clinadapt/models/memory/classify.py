@@ -74,6 +74,6 @@ def _activations(config: dict[str, Any], train: Train, device: str) -> float:
     key_value = 2 * hidden * config.get("num_key_value_heads", heads) / heads
     gated = 3 if "silu" in str(config.get("hidden_act")) else 2
     per_token = 12 * hidden + 3 * hidden + key_value + gated * config_size(config, "intermediate_size")
-    tokens = train.batch_size * train.train_windows * train.windows.length
-    scores = 2 * heads * train.windows.length if device == "cpu" and train.precision != "fp32" else 0
+    tokens = train.per_device_train_batch_size * train.train_windows * train.windows.max_length
+    scores = 2 * heads * train.windows.max_length if device == "cpu" and train.precision != "fp32" else 0
     return config_size(config, "num_hidden_layers") * tokens * (per_token + scores) * wide

@@ -16,7 +16,7 @@ from typing import Any
 
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.base import Lora, Precision
-from clinadapt.config.instruct import BUILTIN_LLAMA, Instruct, Llama, Optimisation, Pretrain
+from clinadapt.config.instruct import BUILTIN_LLAMA, Instruct, Llama, Pretrain, TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.lora_targets import HEADS, adapted_layers
@@ -25,6 +25,7 @@ CONTEXT = {"cuda": 141 * 2**20, "cpu": 650 * 2**20}  # of CUDA on a T4; the libr
 HEADROOM = 0.1  # of a GPU, left to fragmentation and to the estimate's own error
 TILE = 1024  # tokens whose logits exist at a time, as the loss is cut
 METHODS = ("full", "LoRA", "QLoRA")
+BATCH = "per_device_train_batch_size"
 _BLOCK, _OUTER = 64, 256  # weights that share a constant in nf4, constants that share one in double quantisation
 _TABLES = 4 * (16 + 256 + 1)  # bytes a layer: both code books and the offset, in fp32
 _ALIASES = {
@@ -59,7 +60,7 @@ def estimate(
     Args:
         base: the base model.
         settings: of a stage of training.
-        available: bytes of the device; decides where `checkpoint_activations` is auto.
+        available: bytes of the device; decides where `gradient_checkpointing` is auto.
         device: `cuda` or `cpu`.
         processes: that train together; they exchange gradients through a copy of them.
 
@@ -99,7 +100,7 @@ def smaller(base: BaseModel, settings: Instruct | Pretrain, available: float, de
     """What would fit where these settings do not: the largest batch, length or rank, each with all else as it is.
 
     Returns:
-        `fits with batch_size 1, or length 384, or rank 8`, or what else can be done.
+        `fits with per_device_train_batch_size 1, or max_length 384, or rank 8`, or what else can be done.
     """
 
     def fits(changed: Instruct | Pretrain) -> bool:
@@ -112,16 +113,18 @@ def smaller(base: BaseModel, settings: Instruct | Pretrain, available: float, de
 
     lora = settings.lora
     ways = [
-        *largest("batch_size", range(1, settings.batch_size), lambda n: {"batch_size": n}),
-        *largest("length", range(64, settings.length, 64), lambda n: {"length": n}),
+        *largest(BATCH, range(1, settings.per_device_train_batch_size), lambda n: {BATCH: n}),
+        *largest("max_length", range(64, settings.max_length, 64), lambda n: {"max_length": n}),
         *largest("rank", range(1, lora.r if method(settings) != "full" else 1),
                  lambda n: {"lora": lora.model_copy(update={"r": n})}),
     ]  # fmt: skip
     if ways:
         return f"fits with {', or '.join(ways)}"
-    least = settings.model_copy(update={"batch_size": 1, "lora": lora.model_copy(update={"r": 1})})
-    if both := [*largest("length", range(64, settings.length + 1, 64), lambda n: {**dict(least), "length": n})]:
-        return f"fits with batch_size 1, rank 1 and {both[0]} together"
+    least = settings.model_copy(update={BATCH: 1, "lora": lora.model_copy(update={"r": 1})})
+    if both := [
+        *largest("max_length", range(64, settings.max_length + 1, 64), lambda n: {**dict(least), "max_length": n})
+    ]:
+        return f"fits with per_device_train_batch_size 1, rank 1 and {both[0]} together"
     if method(settings) != "QLoRA":
         return "fits in no batch, length or rank: use nf4, a smaller base model or a larger GPU"
     return "fits in no batch, length or rank: use a smaller base model or a larger GPU"
@@ -154,34 +157,34 @@ def stages(instruct: Instruct, pretrain: Pretrain | None) -> dict[str, Instruct 
 
 def llama(shape: Llama) -> BaseModel:
     """The base model that pretrain makes from nothing, as its configuration and headers would say it."""
-    head = shape.hidden // shape.heads
-    key_value = shape.key_value_heads * head
+    head = shape.hidden_size // shape.num_attention_heads
+    key_value = shape.num_key_value_heads * head
     sizes = {
-        "self_attn.q_proj": [shape.hidden, shape.hidden],
-        "self_attn.k_proj": [key_value, shape.hidden],
-        "self_attn.v_proj": [key_value, shape.hidden],
-        "self_attn.o_proj": [shape.hidden, shape.hidden],
-        "mlp.gate_proj": [shape.intermediate, shape.hidden],
-        "mlp.up_proj": [shape.intermediate, shape.hidden],
-        "mlp.down_proj": [shape.hidden, shape.intermediate],
-        "input_layernorm": [shape.hidden],
-        "post_attention_layernorm": [shape.hidden],
+        "self_attn.q_proj": [shape.hidden_size, shape.hidden_size],
+        "self_attn.k_proj": [key_value, shape.hidden_size],
+        "self_attn.v_proj": [key_value, shape.hidden_size],
+        "self_attn.o_proj": [shape.hidden_size, shape.hidden_size],
+        "mlp.gate_proj": [shape.intermediate_size, shape.hidden_size],
+        "mlp.up_proj": [shape.intermediate_size, shape.hidden_size],
+        "mlp.down_proj": [shape.hidden_size, shape.intermediate_size],
+        "input_layernorm": [shape.hidden_size],
+        "post_attention_layernorm": [shape.hidden_size],
     }
     tensors = {
         f"model.layers.{layer}.{name}.weight": ("F32", size)
-        for layer in range(shape.layers)
+        for layer in range(shape.num_hidden_layers)
         for name, size in sizes.items()
     }
-    tensors["model.embed_tokens.weight"] = ("F32", [shape.vocabulary, shape.hidden])
-    tensors["model.norm.weight"] = ("F32", [shape.hidden])
+    tensors["model.embed_tokens.weight"] = ("F32", [shape.vocab_size, shape.hidden_size])
+    tensors["model.norm.weight"] = ("F32", [shape.hidden_size])
     config = {
         "model_type": "llama",
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.key_value_heads,
-        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_hidden_layers,
+        "num_attention_heads": shape.num_attention_heads,
+        "num_key_value_heads": shape.num_key_value_heads,
+        "vocab_size": shape.vocab_size,
         "hidden_act": "silu",
     }
     return BaseModel(BUILTIN_LLAMA, sha256_json(shape.model_dump()), config, tensors)
@@ -206,7 +209,7 @@ def _parts(
     base: BaseModel, settings: Instruct | Pretrain, name: str, available: float, device: str, processes: int
 ) -> tuple[dict[str, float], bool]:
     """Parts of a method, and whether its activations are checkpointed."""
-    wanted = settings.checkpoint_activations
+    wanted = settings.gradient_checkpointing
     kept = _total(base, settings, name, device, False, processes)
     if wanted == "never" or (wanted == "auto" and kept["total"] <= (1 - HEADROOM) * available):
         return kept, False
@@ -253,7 +256,7 @@ def _nf4(base: BaseModel, wide: int) -> int:
     return small + wide * (base.parameters() - sum(quantised))
 
 
-def _shape(base: BaseModel, settings: Optimisation, device: str) -> Shape:
+def _shape(base: BaseModel, settings: TrainingSettings, device: str) -> Shape:
     config = base.config
     hidden, heads = config_size(config, "hidden_size"), config_size(config, "num_attention_heads")
     head = config.get("head_dim") or hidden // heads
@@ -273,17 +276,17 @@ def _shape(base: BaseModel, settings: Optimisation, device: str) -> Shape:
 
 
 def _activations(
-    base: BaseModel, shape: Shape, settings: Optimisation, name: str, checkpointed: bool
+    base: BaseModel, shape: Shape, settings: TrainingSettings, name: str, checkpointed: bool
 ) -> tuple[float, float]:
     """Bytes of activations and of logits at the peak.
 
     Logits come while all that is kept is there, and are gone before the first layer needs room to work; so of both the
     larger counts, and activations are given without what the logits make room for.
     """
-    tokens = settings.batch_size * settings.length
+    tokens = settings.per_device_train_batch_size * settings.max_length
     inner = _inner(base)
     value = 2 if shape.mixed else 4
-    mask = settings.batch_size * settings.length**2
+    mask = settings.per_device_train_batch_size * settings.max_length**2
     layer = tokens * _kept(shape) + mask * value
     ends = tokens * shape.hidden * (4 + 2 * value) + mask  # the last norm, and the states that predict
     cast = 2 * sum(inner) if shape.mixed and (name == "full" or (name == "LoRA" and shape.wide == 4)) else 0

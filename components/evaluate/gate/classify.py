@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from clinadapt.config.classify import Gate
+from clinadapt.config.classify import ClassifyGate
 
 
-def decide(evaluation: dict[str, Any], thresholds: Gate) -> dict[str, Any]:
+def decide(evaluation: dict[str, Any], thresholds: ClassifyGate) -> dict[str, Any]:
     """decision (`pass` or `fail`), sentence and checks (name, passed, detail) for an evaluation."""
     against = {c["b"]: c for c in evaluation["comparisons"]}
     checks = [
-        _gain(against["before"], "beats the base before training", thresholds.gain_over_before),
+        _gain(against["base"], "beats the base before training", thresholds.gain_over_base),
         _gain(against["majority"], "beats the majority class", thresholds.gain_over_majority),
     ]
     if "champion" in against:
@@ -59,7 +59,7 @@ def points(c: dict[str, Any]) -> str:
 
 def _sentence(evaluation: dict[str, Any], failed: list[dict[str, Any]], tfidf: dict[str, Any]) -> str:
     """The verdict. Where TF-IDF wins, it says so before anything else."""
-    accuracy = evaluation["models"]["after"]["metrics"]["accuracy"]["value"]
+    accuracy = evaluation["models"]["candidate"]["metrics"]["accuracy"]["value"]
     cheap = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
     figures = f"{accuracy:.1%} of held-out rows, of at most {evaluation['ceiling']:.1%} that the text allows"
     if tfidf["difference"] < 0:

@@ -12,8 +12,8 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate) -> dict[str, An
     """decision (`pass` or `fail`), sentence and checks (name, passed, detail) for an evaluation."""
     against = {(c["b"], c["metric"]): c for c in evaluation["comparisons"] if c["task"] is None}
     version = evaluation["champion_version"]
-    yardstick, title = ("champion", f"the champion {version}") if version else ("before", "the base model")
-    gain, invented = against["before", "token_f1"], against[yardstick, "unsupported"]
+    yardstick, title = ("champion", f"the champion {version}") if version else ("base", "the base model")
+    gain, invented = against["base", "token_f1"], against[yardstick, "unsupported"]
     checks = [
         {
             "name": "answers better than its base model",
@@ -47,7 +47,7 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate) -> dict[str, An
 
 
 def _sentence(evaluation: dict[str, Any], failed: list[dict[str, Any]], gain: dict[str, Any]) -> str:
-    after, before = (evaluation["models"][name]["metrics"] for name in ("after", "before"))
+    after, before = (evaluation["models"][name]["metrics"] for name in ("candidate", "base"))
     verb = "better than" if gain["low"] > 0 else "worse than" if gain["high"] < 0 else "level with"
     start = (
         f"On {evaluation['rows']} held-out instructions the adapter answers {verb} its base model: "

@@ -73,7 +73,7 @@ def render(facts: Mapping[str, Any]) -> str:
     """The report as one HTML page: no script, nothing loaded, the same bytes for the same facts.
 
     `facts` holds title, created, verdict, evaluation, training, data and provenance; a full example is in
-    tests/unit/test_report.py. Of evaluation.models only "after", the adapter, must be there, with its
+    tests/unit/test_report.py. Of evaluation.models only "candidate", the adapter, must be there, with its
     accuracy and own_set_accuracy; other models may lack all but title and accuracy. The first entry of
     provenance names the version.
     """
@@ -88,7 +88,7 @@ def render(facts: Mapping[str, Any]) -> str:
     template = html.environment().get_template("classify.html.j2")
     return template.render(
         facts,
-        adapter=evaluation["models"]["after"],
+        adapter=evaluation["models"]["candidate"],
         figures=figures(evaluation, training),
         metrics=metrics_table(evaluation),
         explanations=explanations(evaluation),
@@ -102,7 +102,7 @@ def render(facts: Mapping[str, Any]) -> str:
 
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
     """The charts by name; those that the adapter has no numbers for are left out."""
-    adapter = evaluation["models"]["after"]
+    adapter = evaluation["models"]["candidate"]
     made = {"accuracy": accuracy_figure(evaluation), "training": training_figure(training)}
     if "confusion" in adapter:
         made["confusion"] = confusion_figure(evaluation["labels"], adapter["confusion"])
@@ -161,7 +161,7 @@ def confusions(evaluation: Mapping[str, Any]) -> list[tuple[int, str, str]]:
     labels = evaluation["labels"]
     wrong = [
         (rows, labels[true], labels[predicted])
-        for true, line in enumerate(evaluation["models"]["after"].get("confusion", []))
+        for true, line in enumerate(evaluation["models"]["candidate"].get("confusion", []))
         for predicted, rows in enumerate(line)
         if true != predicted and rows
     ]

@@ -74,7 +74,7 @@ METRICS = {
         "The share of answers that end by themselves, before they are cut at the limit.",
     ),
 }
-HUES = {"after": "blue", "before": "muted", "champion": "orange"}
+HUES = {"candidate": "blue", "base": "muted", "champion": "orange"}
 
 
 def render(facts: Mapping[str, Any]) -> str:
@@ -129,7 +129,7 @@ def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Head and rows of tasks x models in token F1, with how many instructions, and what the difference to the base
     says."""
     models = evaluation["models"].values()
-    gains = {c["task"]: c for c in evaluation["comparisons"] if c["b"] == "before" and c["metric"] == "token_f1"}
+    gains = {c["task"]: c for c in evaluation["comparisons"] if c["b"] == "base" and c["metric"] == "token_f1"}
     rows = []
     for task, instructions in evaluation["tasks"].items():
         estimates = [model["per_task"][task]["token_f1"] for model in models]
@@ -230,9 +230,9 @@ def draw_tasks(
     html.percent_axis(axes.xaxis)
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
     axes.set(xlim=(0, 1.06), xlabel="token F1, of 100")
-    order = [name for name in ("before", "champion", "after") if name in titles]
+    order = [name for name in ("base", "champion", "candidate") if name in titles]
     for row, (_, _, entries) in enumerate(panels):
-        start, end = entries["before"]["value"], entries["after"]["value"]
+        start, end = entries["base"]["value"], entries["candidate"]["value"]
         if abs(end - start) > 0.03:
             arrow = {"arrowstyle": "->", "color": COLOURS["muted"], "linewidth": 1, "shrinkA": 6, "shrinkB": 7}
             axes.annotate("", (end, row + 0.2), (start, row - 0.2), arrowprops=arrow, zorder=0)
@@ -244,7 +244,7 @@ def draw_tasks(
                 [entry["low"], entry["high"]], [y, y], color=colour, linewidth=4, alpha=0.55, solid_capstyle="butt"
             )
             axes.plot(entry["value"], y, "o", color=colour, markersize=8, markeredgecolor=COLOURS["paper"], label=label)
-            if name == "after":
+            if name == "candidate":
                 at: Any = {"textcoords": "offset points", "va": "center", "size": 12, "weight": "bold"}
                 axes.annotate(of_100(entry["value"]), (entry["high"], y), (8, 0), color=colour, **at)
     axes.get_yticklabels()[0].set(weight="bold")

@@ -5,7 +5,7 @@ import pytest
 from clinadapt.clinical.dates import dates
 from clinadapt.clinical.doses import numbers
 from clinadapt.clinical.drugs import drugs
-from clinadapt.clinical.faithfulness import facts, unsupported
+from clinadapt.clinical.faithfulness import facts, unsupported_facts
 
 NOTE = (
     "A 55-year-old man seen 03/14/2009 on Lasix 20 mg b.i.d. and Norco; took two tablets for L5-S1 pain. BP 120/80. "
@@ -31,7 +31,7 @@ NOTE = (
     ],
 )
 def test_what_a_note_says_in_other_words_is_supported(answer: str) -> None:
-    assert unsupported(answer, NOTE) == set()
+    assert unsupported_facts(answer, NOTE) == set()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_a_note_says_in_other_words_is_supported(answer: str) -> None:
     ],
 )
 def test_what_a_note_does_not_say_is_named(answer: str, missing: set[str]) -> None:
-    assert unsupported(answer, NOTE) == missing
+    assert unsupported_facts(answer, NOTE) == missing
 
 
 def test_names_and_dates_are_no_numbers_and_words_like_drugs_no_drugs() -> None:

@@ -184,7 +184,7 @@ def test_every_template_can_be_filled_in() -> None:
         writer = Writer(sample_case(condition, rng), rng)
         fields = [getattr(condition, name) for name in ("history", "plan", "follow", "course", "findings", "steps")]
         for template in [*fields, *condition.exam.values(), *condition.labs.values()]:
-            for text in (writer.say(template) for _ in range(5)):
+            for text in (writer.log(template) for _ in range(5)):
                 assert not re.search(r"[{}|\[\]]", text), condition.title
 
 

@@ -51,7 +51,7 @@ def test_windows_hold_every_token_once(
 ) -> None:
     tokenizer = load_tokenizer(request.getfixturevalue(model))
     whole = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    prepared = prepare(tokenizer, texts, Windows(length=length, most=100_000))
+    prepared = prepare(tokenizer, texts, Windows(max_length=length, max_windows=100_000))
     ends = [1] if model == "tiny_bert" else []
     for ids, windows in zip(whole, prepared.windows, strict=True):
         assert all(len(window) <= length and window[0] == 0 for window in windows)
@@ -63,7 +63,7 @@ def test_windows_hold_every_token_once(
 
 def test_what_is_not_read_is_counted(tokenizer: Any, texts: list[str]) -> None:
     whole = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    prepared = prepare(tokenizer, texts, Windows(length=64, most=2))
+    prepared = prepare(tokenizer, texts, Windows(max_length=64, max_windows=2))
     assert max(len(windows) for windows in prepared.windows) == 2
     seen = [min(len(ids), 2 * 63) for ids in whole]
     assert prepared.seen.tolist() == seen
@@ -99,7 +99,7 @@ def test_padding_changes_nothing(request: pytest.FixtureRequest, texts: list[str
     positions are relative."""
     folder = request.getfixturevalue(model)
     base = load_base(folder.as_uri(), LABELS, "none", "fp32", "model", pad=1, seed=0).eval()
-    windows = [note[0] for note in prepare(load_tokenizer(folder), texts, Windows(length=128)).windows]
+    windows = [note[0] for note in prepare(load_tokenizer(folder), texts, Windows(max_length=128)).windows]
     windows = [window[: 20 + 7 * i] for i, window in enumerate(windows)]
     right = pad_batch(windows, pad=1)
     with torch.inference_mode():
@@ -124,7 +124,7 @@ def test_mean_pooling_leaves_padding_out(request: pytest.FixtureRequest, texts: 
     folder = request.getfixturevalue(model)
     base = load_base(folder.as_uri(), LABELS, "none", "fp32", "mean", pad=1, seed=0).eval()
     head = base.score if model == "tiny_llama" else base.classifier
-    windows = [note[0] for note in prepare(load_tokenizer(folder), texts, Windows(length=128)).windows]
+    windows = [note[0] for note in prepare(load_tokenizer(folder), texts, Windows(max_length=128)).windows]
     batch = pad_batch(windows, pad=1)
     assert not batch["attention_mask"].all()
     with torch.inference_mode():
@@ -158,7 +158,7 @@ def test_pool_adds_what_the_first_window_says() -> None:
 def test_the_pooled_logits_of_a_long_note_are_those_of_its_windows(
     llama: torch.nn.Module, tokenizer: Any, texts: list[str]
 ) -> None:
-    prepared = prepare(tokenizer, texts, Windows(length=64, most=50))
+    prepared = prepare(tokenizer, texts, Windows(max_length=64, max_windows=50))
     logits = predict_logits(llama, prepared, 1, "fp32")
     with torch.inference_mode():
         for row, windows in zip(logits, prepared.windows, strict=True):
@@ -168,13 +168,13 @@ def test_the_pooled_logits_of_a_long_note_are_those_of_its_windows(
 
 def test_the_company_of_a_note_changes_nothing(llama: torch.nn.Module, tokenizer: Any, texts: list[str]) -> None:
     """Up to float noise: other notes mean other batches and other padding."""
-    together = predict_logits(llama, prepare(tokenizer, texts, Windows(length=64)), 1, "fp32")
+    together = predict_logits(llama, prepare(tokenizer, texts, Windows(max_length=64)), 1, "fp32")
     for i, text in enumerate(texts):
-        alone = predict_logits(llama, prepare(tokenizer, [text], Windows(length=64)), 1, "fp32")
+        alone = predict_logits(llama, prepare(tokenizer, [text], Windows(max_length=64)), 1, "fp32")
         assert together[i] == pytest.approx(alone[0], abs=1e-5)
-    backwards = predict_logits(llama, prepare(tokenizer, texts[::-1], Windows(length=64)), 1, "fp32")
+    backwards = predict_logits(llama, prepare(tokenizer, texts[::-1], Windows(max_length=64)), 1, "fp32")
     assert backwards[::-1] == pytest.approx(together, abs=1e-5)
-    again = predict_logits(llama, prepare(tokenizer, texts, Windows(length=64)), 1, "fp32")
+    again = predict_logits(llama, prepare(tokenizer, texts, Windows(max_length=64)), 1, "fp32")
     assert (again == together).all()
 
 
@@ -205,8 +205,10 @@ def test_the_frozen_base_has_no_dropout(tiny_bert: Path) -> None:
 def test_nf4_quantises_the_body_and_leaves_the_head(tiny_llama: Path, llama: torch.nn.Module) -> None:
     base = load_base(tiny_llama.as_uri(), LABELS, "nf4", "fp32", "model", pad=1, seed=0).eval()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)}
-    four_bit = {name for name, module in layers.items() if isinstance(module, bitsandbytes.nn.Linear4bit)}
-    assert set(layers) - four_bit == {"score"}
+    quantization_config_for = {
+        name for name, module in layers.items() if isinstance(module, bitsandbytes.nn.Linear4bit)
+    }
+    assert set(layers) - quantization_config_for == {"score"}
     state = layers["model.layers.0.self_attn.q_proj"].weight.quant_state
     assert (state.quant_type, state.nested) == ("nf4", True)
     inputs = pad_batch([list(range(2, 60))], pad=1)
@@ -239,7 +241,7 @@ def test_minilm(texts: list[str]) -> None:
     tokenizer = load_tokenizer(fetch("builtin://minilm"))
     model = load_base("builtin://minilm", LABELS, "none", "fp32", "mean", tokenizer.pad_token_id, seed=0)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(base.parameters(), rel=1e-3)
-    prepared = prepare(tokenizer, texts[:4], Windows(length=128, most=2))
+    prepared = prepare(tokenizer, texts[:4], Windows(max_length=128, max_windows=2))
     assert all(window[0] == tokenizer.cls_token_id for note in prepared.windows for window in note)
     logits = predict_logits(model, prepared, tokenizer.pad_token_id, "fp32")
     assert logits.shape == (4, 3) and np.ptp(logits, axis=0).max() > 0.01

@@ -32,36 +32,36 @@ def generator(instruct_adapter: Path) -> Generator:
 
 def test_together_as_alone(generator: Generator) -> None:
     """Prompts of other lengths beside it, and the padding they bring, change no token of an answer."""
-    together = generator.answers(QUESTIONS, new_tokens=12, batch_size=4)
-    alone = [generator.answers([question], new_tokens=12)[0] for question in QUESTIONS]
+    together = generator.answers(QUESTIONS, max_new_tokens=12, batch_size=4)
+    alone = [generator.answers([question], max_new_tokens=12)[0] for question in QUESTIONS]
     assert together == alone
     assert len({tuple(answer.tokens) for answer in together}) > 1
     with generator.without_adapter():
-        assert generator.answers(QUESTIONS, new_tokens=12) != together
+        assert generator.answers(QUESTIONS, max_new_tokens=12) != together
 
 
 def test_the_adapter_comes_back_after_the_base_has_answered(generator: Generator) -> None:
-    before = generator.answers(QUESTIONS[:1], new_tokens=8)
+    before = generator.answers(QUESTIONS[:1], max_new_tokens=8)
     with generator.without_adapter():
-        generator.answers(QUESTIONS[:1], new_tokens=8)
-    assert generator.answers(QUESTIONS[:1], new_tokens=8) == before
+        generator.answers(QUESTIONS[:1], max_new_tokens=8)
+    assert generator.answers(QUESTIONS[:1], max_new_tokens=8) == before
 
 
 def test_the_limit_cuts_and_eos_ends(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever token is eos ends the answer, is no part of it, and what comes after it is dropped."""
-    (long,) = generator.answers(QUESTIONS[:1], new_tokens=12)
+    (long,) = generator.answers(QUESTIONS[:1], max_new_tokens=12)
     assert (len(long.tokens), long.ended) == (12, False)
     end = long.tokens[5]
     monkeypatch.setattr(generator, "eos", end)
-    for answer in generator.answers([QUESTIONS[0], QUESTIONS[0]], new_tokens=12):
+    for answer in generator.answers([QUESTIONS[0], QUESTIONS[0]], max_new_tokens=12):
         assert answer.ended
         assert answer.tokens == long.tokens[: long.tokens.index(end)]
 
 
 def test_a_stream_gives_the_answer(generator: Generator) -> None:
     for question in QUESTIONS:
-        (answer,) = generator.answers([question], new_tokens=24)
-        assert "".join(generator.stream(question, new_tokens=24)).strip() == answer.text
+        (answer,) = generator.answers([question], max_new_tokens=24)
+        assert "".join(generator.stream(question, max_new_tokens=24)).strip() == answer.text
 
 
 def test_a_stream_that_nobody_reads_stops(generator: Generator) -> None:
@@ -70,12 +70,12 @@ def test_a_stream_that_nobody_reads_stops(generator: Generator) -> None:
     (word, *_) = generator.tokenizer.encode(" and", add_special_tokens=False)
     passes = []
 
-    def say(module: torch.nn.Module, given: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+    def log(module: torch.nn.Module, given: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         passes.append(1)
         return logits + 1000 * torch.nn.functional.one_hot(torch.tensor(word), logits.shape[-1])
 
-    hook = generator.model.get_base_model().get_output_embeddings().register_forward_hook(say)
-    pieces = generator.stream(QUESTIONS[0], new_tokens=400)
+    hook = generator.model.get_base_model().get_output_embeddings().register_forward_hook(log)
+    pieces = generator.stream(QUESTIONS[0], max_new_tokens=400)
     next(pieces)
     pieces.close()
     hook.remove()
@@ -86,16 +86,16 @@ def test_a_stream_that_nobody_reads_stops(generator: Generator) -> None:
 def test_what_fails_in_the_stream_is_heard(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "model", None)
     with pytest.raises(AttributeError):
-        list(generator.stream(QUESTIONS[0], new_tokens=4))
+        list(generator.stream(QUESTIONS[0], max_new_tokens=4))
 
 
 def test_a_long_note_is_trimmed_and_said_to_be(generator: Generator) -> None:
     long = Question("Blood pressure 120/80, pulse 72. " * 200, "Summarize the note.")
-    short, trimmed = generator.answers([QUESTIONS[0], long], new_tokens=8)
+    short, trimmed = generator.answers([QUESTIONS[0], long], max_new_tokens=8)
     assert short.lost_tokens == 0
     assert trimmed.lost_tokens > 1000
     with pytest.raises(UserError, match="leaves no room for a note"):
-        generator.answers([Question("x", "Summarize. " * 400)], new_tokens=8)
+        generator.answers([Question("x", "Summarize. " * 400)], max_new_tokens=8)
 
 
 def test_losses_are_those_of_the_plain_model(generator: Generator, tiny_llama: Path) -> None:

@@ -99,8 +99,9 @@ def tinyllama() -> BaseModel:
 
 def test_tinyllama_on_a_t4(tinyllama: BaseModel) -> None:
     train = settings(
-        tinyllama.uri, lora=Lora(r=8, target_modules=["q_proj", "v_proj"]), batch_size=2, train_windows=1,
-        windows=Windows(length=1024), quantization="nf4",
+        tinyllama.uri, lora=Lora(r=8, target_modules=["q_proj", "v_proj"]), per_device_train_batch_size=2,
+        train_windows=1,
+        windows=Windows(max_length=1024), quantization="nf4",
     )  # fmt: skip
     train = train.model_copy(update={"precision": "auto"})
     assert tinyllama.parameters() == 1_100_048_384
@@ -126,18 +127,25 @@ def test_what_makes_it_larger(tiny_llama: Path) -> None:
 
     usual = total()
     assert total(quantization="nf4") < usual
-    for change in ({"batch_size": 32}, {"train_windows": 4}, {"windows": Windows(length=512)}, {"lora": Lora(r=64)}):
+    for change in (
+        {"per_device_train_batch_size": 32},
+        {"train_windows": 4},
+        {"windows": Windows(max_length=512)},
+        {"lora": Lora(r=64)},
+    ):
         assert total(**change) > usual
 
 
 def test_what_does_not_fit_is_refused(tiny_llama: Path, tinyllama: BaseModel) -> None:
     gpu = Resources(gpu=1, gpu_memory_gib=15)
-    train = settings(tinyllama.uri, windows=Windows(length=1024), batch_size=2, train_windows=1)
+    train = settings(tinyllama.uri, windows=Windows(max_length=1024), per_device_train_batch_size=2, train_windows=1)
     check_memory(tinyllama, train, gpu)
-    with pytest.raises(UserError, match=r"needs about \d+\.\d GiB and there are 15\.0: lower batch_size.* or use nf4"):
-        check_memory(tinyllama, train.model_copy(update={"batch_size": 64}), gpu)
+    with pytest.raises(
+        UserError, match=r"needs about \d+\.\d GiB and there are 15\.0: lower per_device_train_batch_size.* or use nf4"
+    ):
+        check_memory(tinyllama, train.model_copy(update={"per_device_train_batch_size": 64}), gpu)
     base = describe(tiny_llama.as_uri())
     check_memory(base, settings(tiny_llama), Resources())
-    with pytest.raises(UserError, match="lower batch_size"):
-        check_memory(base, settings(tiny_llama, batch_size=10**6), Resources())
+    with pytest.raises(UserError, match="lower per_device_train_batch_size"):
+        check_memory(base, settings(tiny_llama, per_device_train_batch_size=10**6), Resources())
     assert machine_memory() > 2**30

@@ -129,7 +129,7 @@ COUNTED = ("weights", "LoRA", "gradients", "optimiser")
 @pytest.mark.parametrize("name", METHODS)
 def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: str) -> None:
     uri = folder.as_uri()
-    settings = Instruct(base_model=uri, lora=Lora(r=8), precision="fp32", length=64)
+    settings = Instruct(base_model=uri, lora=Lora(r=8), precision="fp32", max_length=64)
     model = load_causal(uri, "nf4" if name == "QLoRA" else "none", "fp32")
     model = model.requires_grad_(True) if name == "full" else add_lora(model, settings.lora, 0)
     found = estimate(describe(uri), settings, 2**40, "cpu")["methods"][name]
@@ -137,7 +137,7 @@ def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: st
 
 
 def test_lora_on_some_layers(folder: Path) -> None:
-    settings = Instruct(base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), length=64)
+    settings = Instruct(base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), max_length=64)
     model = add_lora(load_causal(settings.base_model, "nf4", "fp32"), settings.lora, 0)
     found = estimate(describe(settings.base_model), settings, 2**40, "cpu")
     assert found["adapter_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -165,10 +165,10 @@ def kept_by_autograd(model: torch.nn.Module, tokens: int) -> int:
 def test_activations_are_what_autograd_keeps(folder: Path) -> None:
     """And room for the gradients that pass through one layer."""
     settings = Instruct(
-        base_model=folder.as_uri(), lora=Lora(r=1), precision="fp32", length=256, checkpoint_activations="never"
+        base_model=folder.as_uri(), lora=Lora(r=1), precision="fp32", max_length=256, gradient_checkpointing="never"
     )
     model = add_lora(load_causal(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
-    found = kept_by_autograd(model, settings.length)
+    found = kept_by_autograd(model, settings.max_length)
     parts = estimate(describe(settings.base_model), settings, 2**40, "cpu")["methods"]["QLoRA"]
     assert found <= parts["activations"] <= 1.15 * found
 
@@ -205,10 +205,15 @@ def test_parts_are_the_whole(llama_3: BaseModel) -> None:
         assert parts["total"] == sum(value for name, value in parts.items() if name != "total")
 
 
-@pytest.mark.parametrize("name", ["batch_size", "length", "rank"])
+@pytest.mark.parametrize("name", ["per_device_train_batch_size", "max_length", "rank"])
 def test_what_is_advised_fits_and_the_next_larger_does_not(phi_2: BaseModel, name: str) -> None:
     settings = load_profile("t4-phi2").instruct.model_copy(
-        update={"batch_size": 32, "length": 2048, "lora": Lora(r=256), "checkpoint_activations": "always"}
+        update={
+            "per_device_train_batch_size": 32,
+            "max_length": 2048,
+            "lora": Lora(r=256),
+            "gradient_checkpointing": "always",
+        }
     )
     have = 12 * 2**30
 
@@ -217,17 +222,19 @@ def test_what_is_advised_fits_and_the_next_larger_does_not(phi_2: BaseModel, nam
         return estimate(phi_2, settings.model_copy(update=change), have, "cuda")["methods"]["QLoRA"]["total"]
 
     advice = smaller(phi_2, settings, have, "cuda")
-    assert advice.startswith("fits with batch_size ")
+    assert advice.startswith("fits with per_device_train_batch_size ")
     values = dict(way.removeprefix("or ").rsplit(" ", 1) for way in advice.removeprefix("fits with ").split(", "))
     if name == "rank":
         assert "rank" not in values and total(1) > have
     else:
         value = int(values[name])
-        assert total(value) <= have < total(value + (64 if name == "length" else 1))
+        assert total(value) <= have < total(value + (64 if name == "max_length" else 1))
 
 
 def test_a_rank_is_advised_where_it_helps(phi_2: BaseModel) -> None:
-    settings = load_profile("t4-phi2").instruct.model_copy(update={"batch_size": 1, "length": 64, "lora": Lora(r=4096)})
+    settings = load_profile("t4-phi2").instruct.model_copy(
+        update={"per_device_train_batch_size": 1, "max_length": 64, "lora": Lora(r=4096)}
+    )
     advice = smaller(phi_2, settings, T4, "cuda")
     rank = int(advice.removeprefix("fits with rank "))
     fitting, larger = (
@@ -240,7 +247,11 @@ def test_a_rank_is_advised_where_it_helps(phi_2: BaseModel) -> None:
 @pytest.mark.parametrize(
     ("change", "gib", "message"),
     [
-        ({"batch_size": 64, "length": 8192}, 4, "fits with batch_size 1, rank 1 and length "),
+        (
+            {"per_device_train_batch_size": 64, "max_length": 8192},
+            4,
+            "fits with per_device_train_batch_size 1, rank 1 and max_length ",
+        ),
         ({}, 1, "fits in no batch, length or rank: use a smaller base model or a larger GPU"),
         ({"quantization": "none"}, 1, "fits in no batch, length or rank: use nf4"),
     ],
@@ -255,7 +266,10 @@ def test_the_rule_of_thumb_of_the_slides() -> None:
 
 
 def test_the_llama_that_pretrain_makes() -> None:
-    shape = Small(vocabulary=600, hidden=64, intermediate=144, layers=2, heads=4, key_value_heads=2)
+    shape = Small(
+        vocab_size=600, hidden_size=64, intermediate_size=144, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
     model = AutoModelForCausalLM.from_config(LlamaConfig(**SMALL, num_key_value_heads=2, tie_word_embeddings=True))
     tensors = {name: list(p.shape) for name, p in model.named_parameters()}
     assert {name: size for name, (_, size) in llama(shape).tensors.items()} == tensors
@@ -281,7 +295,7 @@ def test_the_command_says_whether_it_fits(clinadapt: Any, folder: Path) -> None:
 
 def test_the_command_says_what_would_fit(clinadapt: Any, folder: Path, tmp_path: Path) -> None:
     profile = load_profile("t4-phi2").model_dump()
-    profile["instruct"] |= {"base_model": folder.as_uri(), "length": 2**16}
+    profile["instruct"] |= {"base_model": folder.as_uri(), "max_length": 2**16}
     path = tmp_path / "long.yaml"
     path.write_text(json.dumps(profile))
     done = clinadapt("estimate", "-p", str(path), "--json")

@@ -88,7 +88,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
             folder, uri = tmp_path_factory.mktemp("published"), request.getfixturevalue(base).as_uri()
             if recipe == "instruct":
                 trained = Instruct(
-                    base_model=uri, quantization=quantization, length=320, epochs=1, learning_rate=5e-3,
+                    base_model=uri, quantization=quantization, max_length=320, num_train_epochs=1, learning_rate=5e-3,
                     precision="fp32", lora=Lora(r=4),
                 )  # fmt: skip
                 train_instruct(request.getfixturevalue("instruct_splits"), folder / "adapter", trained)
@@ -96,8 +96,9 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
             else:
                 splits = request.getfixturevalue("splits")
                 settings = Train(
-                    base_model=uri, quantization=quantization, pooling=pooling, windows=Windows(length=64, most=4),
-                    epochs=1, precision="fp32", lora=Lora(r=4),
+                    base_model=uri, quantization=quantization, pooling=pooling,
+                    windows=Windows(max_length=64, max_windows=4),
+                    num_train_epochs=1, precision="fp32", lora=Lora(r=4),
                 )  # fmt: skip
                 train_classifier(splits, folder / "adapter", settings)
             made[key] = publish(folder / "store", folder / "adapter", splits)

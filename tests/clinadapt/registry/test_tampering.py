@@ -35,7 +35,7 @@ def instruct_store(tmp_path_factory: pytest.TempPathFactory, instruct_adapter: P
     splits, evaluation, verdict = (folder / part for part in ("splits", "evaluation", "verdict"))
     store = (folder / "store").as_uri()
     make_instruct_splits(splits)
-    settings = Evaluation(rows_per_task=2, new_tokens=8, batch_size=4)
+    settings = Evaluation(rows_per_task=2, max_new_tokens=8, batch_size=4)
     evaluate(splits, instruct_adapter, evaluation, Champion(store, name, "", ""), settings, seed=0)
     gate = InstructGate(gain_over_base=-1, unsupported=1)
     judge(splits, instruct_adapter, evaluation, verdict, gate, store, name)

@@ -49,8 +49,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
         quantization="none",
         precision="fp32",
         seed=0,
-        length=256,
-        new_tokens=12,
+        max_length=256,
+        max_new_tokens=12,
         tasks=["Question Answering"],
     ).write(folder)
     facts = {"name": "assistant", "version": "0123456789abcdef"}

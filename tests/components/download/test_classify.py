@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_set_aside(table: Callable[..., str], tmp_path: P
         note(SECRET * 100),
         note("another", " b "),
     ]
-    manifest = run(table(rows), tmp_path / "out", Notes(longest_note=1000))
+    manifest = run(table(rows), tmp_path / "out", Notes(max_note_characters=1000))
     kept = pq.read_table(tmp_path / "out/notes.parquet").to_pylist()
     assert [(row["row"], row["label"]) for row in kept] == [(1, "a"), (10, "b")]
     assert manifest["quarantined"] == {

@@ -215,7 +215,7 @@ def test_what_was_kept_of_a_source_follows_how_it_is_read(source: Write, tmp_pat
     notes = source("notes", notes_of(1))
     assert [kept(notes), kept(notes)] == [1, 1]
     assert kept(notes.model_copy(update={"private": True})) == 2
-    assert kept(notes, longest_note=100) == 3
+    assert kept(notes, max_note_characters=100) == 3
     assert kept(source("notes", notes_of(1, count=4))) == 4
 
 

@@ -6,21 +6,27 @@ from typing import Any
 
 import pytest
 
-from clinadapt.config.classify import Gate
+from clinadapt.config.classify import ClassifyGate
 from components.evaluate.gate.classify import decide
 
 
 def against(other: str, difference: float, low: float, p: float = 0.001, p_worse: float = 1.0) -> dict[str, Any]:
     high = 2 * difference - low
-    return {"a": "after", "b": other, "difference": difference, "low": low, "high": high, "p": p, "p_worse": p_worse}
+    return {
+        "a": "candidate",
+        "b": other,
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "p": p,
+        "p_worse": p_worse,
+    }
 
 
 def evaluation(*comparisons: dict[str, Any], champion: str = "") -> dict[str, Any]:
     """An adapter that is better than everything, but for the comparisons given."""
-    usual = {
-        c["b"]: c for c in [against("before", 0.5, 0.4), against("majority", 0.3, 0.2), against("tfidf", 0.1, 0.05)]
-    }
-    scores = {"after": 0.741, "before": 0.2, "majority": 0.421, "tfidf": 0.655}
+    usual = {c["b"]: c for c in [against("base", 0.5, 0.4), against("majority", 0.3, 0.2), against("tfidf", 0.1, 0.05)]}
+    scores = {"candidate": 0.741, "base": 0.2, "majority": 0.421, "tfidf": 0.655}
     return {
         "ceiling": 0.7598,
         "models": {name: {"metrics": {"accuracy": {"value": value}}} for name, value in scores.items()},
@@ -34,7 +40,7 @@ def failed(verdict: dict[str, Any]) -> list[str]:
 
 
 def test_a_good_adapter_passes() -> None:
-    verdict = decide(evaluation(), Gate())
+    verdict = decide(evaluation(), ClassifyGate())
     assert (verdict["decision"], failed(verdict)) == ("pass", [])
     assert verdict["sentence"] == (
         "The adapter names the specialty of 74.1% of held-out rows, of at most 76.0% that the text allows, better than "
@@ -45,15 +51,17 @@ def test_a_good_adapter_passes() -> None:
 @pytest.mark.parametrize(
     ("comparison", "champion", "thresholds", "reason"),
     [
-        (against("before", 0.06, 0.05), "", Gate(), "beats the base before training"),
-        (against("before", 0.5, 0.4), "", Gate(gain_over_before=0.41), "beats the base before training"),
-        (against("majority", 0.02, 0.0), "", Gate(), "beats the majority class"),
-        (against("majority", 0.3, 0.2), "", Gate(gain_over_majority=0.2), "beats the majority class"),
-        (against("champion", -0.05, -0.09, p_worse=0.049), "v1", Gate(), "is not worse than the champion v1"),
-        (against("before", 0.5, 0.4), "v1", Gate(), "can be compared with the champion v1"),
+        (against("base", 0.06, 0.05), "", ClassifyGate(), "beats the base before training"),
+        (against("base", 0.5, 0.4), "", ClassifyGate(gain_over_base=0.41), "beats the base before training"),
+        (against("majority", 0.02, 0.0), "", ClassifyGate(), "beats the majority class"),
+        (against("majority", 0.3, 0.2), "", ClassifyGate(gain_over_majority=0.2), "beats the majority class"),
+        (against("champion", -0.05, -0.09, p_worse=0.049), "v1", ClassifyGate(), "is not worse than the champion v1"),
+        (against("base", 0.5, 0.4), "v1", ClassifyGate(), "can be compared with the champion v1"),
     ],
 )
-def test_one_check_is_enough_to_fail(comparison: dict[str, Any], champion: str, thresholds: Gate, reason: str) -> None:
+def test_one_check_is_enough_to_fail(
+    comparison: dict[str, Any], champion: str, thresholds: ClassifyGate, reason: str
+) -> None:
     verdict = decide(evaluation(comparison, champion=champion), thresholds)
     assert verdict["decision"] == "fail"
     assert failed(verdict) == [reason]
@@ -63,20 +71,20 @@ def test_one_check_is_enough_to_fail(comparison: dict[str, Any], champion: str, 
 @pytest.mark.parametrize(
     ("comparison", "champion"),
     [
-        (against("before", 0.06, 0.0501), ""),
+        (against("base", 0.06, 0.0501), ""),
         (against("majority", 0.02, 0.0001), ""),
         (against("champion", -0.05, -0.09, p_worse=0.05), "v1"),
         (against("champion", 0.0, 0.0, p=1.0, p_worse=1.0), "v1"),
     ],
 )
 def test_just_enough_passes(comparison: dict[str, Any], champion: str) -> None:
-    assert decide(evaluation(comparison, champion=champion), Gate())["decision"] == "pass"
+    assert decide(evaluation(comparison, champion=champion), ClassifyGate())["decision"] == "pass"
 
 
 def test_it_says_first_where_tfidf_wins() -> None:
     scores = evaluation(against("tfidf", -0.04, -0.07))
     scores["models"]["tfidf"]["metrics"]["accuracy"]["value"] = 0.755
-    verdict = decide(scores, Gate())
+    verdict = decide(scores, ClassifyGate())
     assert verdict["decision"] == "pass"
     assert verdict["sentence"].startswith(
         "TF-IDF with logistic regression wins (75.5% against 74.1%, p < 0.01): the adapter names"
@@ -84,5 +92,5 @@ def test_it_says_first_where_tfidf_wins() -> None:
 
 
 def test_it_does_not_call_chance_a_win() -> None:
-    verdict = decide(evaluation(against("tfidf", 0.01, -0.02, p=0.4)), Gate())
+    verdict = decide(evaluation(against("tfidf", 0.01, -0.02, p=0.4)), ClassifyGate())
     assert "level with TF-IDF with logistic regression (65.5%, p = 0.40)" in verdict["sentence"]

@@ -15,25 +15,26 @@ def against(
 ) -> dict[str, Any]:
     high = 2 * difference - low
     return {
-        "a": "after", "b": other, "metric": metric, "task": task, "difference": difference, "low": low, "high": high,
+        "a": "candidate", "b": other, "metric": metric, "task": task, "difference": difference,
+        "low": low, "high": high,
         "p": 0.001, "p_worse": p_worse,
     }  # fmt: skip
 
 
 def evaluation(*comparisons: dict[str, Any], champion: str = "") -> dict[str, Any]:
     """An adapter that is better than everything, but for the comparisons given. One task is no check."""
-    usual = [against("before", "token_f1", 0.4, 0.35), against("before", "unsupported", -0.2, -0.25)]
+    usual = [against("base", "token_f1", 0.4, 0.35), against("base", "unsupported", -0.2, -0.25)]
     if champion:
         usual += [against("champion", "token_f1", 0.1, 0.05), against("champion", "unsupported", -0.1, -0.2)]
     merged = {(c["b"], c["metric"]): c for c in [*usual, *comparisons]}
-    scores = {"after": (0.542, 0.06), "before": (0.101, 0.3), "champion": (0.4, 0.1)}
+    scores = {"candidate": (0.542, 0.06), "base": (0.101, 0.3), "champion": (0.4, 0.1)}
     return {
         "rows": 800,
         "models": {
             name: {"metrics": {"token_f1": {"value": f1}, "unsupported": {"value": invented}}}
             for name, (f1, invented) in scores.items()
         },
-        "comparisons": [*merged.values(), against("before", "token_f1", -0.4, -0.6, task="Summarization")],
+        "comparisons": [*merged.values(), against("base", "token_f1", -0.4, -0.6, task="Summarization")],
         "champion_version": champion,
     }
 
@@ -55,15 +56,15 @@ def test_a_good_adapter_passes() -> None:
 @pytest.mark.parametrize(
     ("comparison", "champion", "thresholds", "reason"),
     [
-        (against("before", "token_f1", 0.0, 0.0), "", InstructGate(), "answers better than its base model"),
-        (against("before", "token_f1", 0.1, -0.01), "", InstructGate(), "answers better than its base model"),
+        (against("base", "token_f1", 0.0, 0.0), "", InstructGate(), "answers better than its base model"),
+        (against("base", "token_f1", 0.1, -0.01), "", InstructGate(), "answers better than its base model"),
         (
-            against("before", "token_f1", 0.4, 0.35),
+            against("base", "token_f1", 0.4, 0.35),
             "",
             InstructGate(gain_over_base=0.35),
             "answers better than its base model",
         ),
-        (against("before", "unsupported", 0.1, 0.01), "", InstructGate(), "invents no more than the base model"),
+        (against("base", "unsupported", 0.1, 0.01), "", InstructGate(), "invents no more than the base model"),
         (against("champion", "unsupported", 0.1, 0.01), "v1", InstructGate(), "invents no more than the champion v1"),
         (
             against("champion", "token_f1", -0.1, -0.2, 0.049),
@@ -84,9 +85,9 @@ def test_one_check_is_enough_to_fail(
 @pytest.mark.parametrize(
     ("comparison", "champion", "thresholds"),
     [
-        (against("before", "token_f1", 0.1, 0.0001), "", InstructGate()),
-        (against("before", "unsupported", 0.1, 0.05), "", InstructGate(unsupported=0.05)),
-        (against("before", "unsupported", 0.3, 0.2), "v1", InstructGate()),  # the champion is the yardstick
+        (against("base", "token_f1", 0.1, 0.0001), "", InstructGate()),
+        (against("base", "unsupported", 0.1, 0.05), "", InstructGate(unsupported=0.05)),
+        (against("base", "unsupported", 0.3, 0.2), "v1", InstructGate()),  # the champion is the yardstick
         (against("champion", "token_f1", -0.1, -0.2, 0.05), "v1", InstructGate()),
     ],
 )
@@ -95,5 +96,5 @@ def test_just_enough_passes(comparison: dict[str, Any], champion: str, threshold
 
 
 def test_it_does_not_call_chance_a_win() -> None:
-    verdict = decide(evaluation(against("before", "token_f1", 0.01, -0.02)), InstructGate())
+    verdict = decide(evaluation(against("base", "token_f1", 0.01, -0.02)), InstructGate())
     assert "answers level with its base model" in verdict["sentence"]

@@ -29,7 +29,7 @@ from components.publish.publish_version import run as publish
 
 NAME = "answers"
 LENIENT = InstructGate(gain_over_base=-1, unsupported=1)
-SETTINGS = Evaluation(rows_per_task=3, new_tokens=12, batch_size=4)
+SETTINGS = Evaluation(rows_per_task=3, max_new_tokens=12, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluation(tmp_path_factory: pytest.TempPathFactory, splits: Path, instruct_adapter: Path) -> Path:
     output = tmp_path_factory.mktemp("evaluated") / "evaluation"
     store = (output.parent / "store").as_uri()
-    settings = Evaluation(new_tokens=12, batch_size=4)
+    settings = Evaluation(max_new_tokens=12, batch_size=4)
     run(splits, instruct_adapter, output, Champion(store, NAME, "", ""), settings, seed=0)
     return output
 
@@ -131,7 +131,7 @@ def test_ratios_are_of_sums() -> None:
 def test_what_the_evaluation_holds(evaluation: Path) -> None:
     scores = read_json(evaluation / "evaluation.json")
     assert (scores["rows"], scores["notes"], scores["unanswerable"], scores["checkable"]) == (16, 4, 4, 8)
-    assert set(scores["models"]) == {"after", "before"}
+    assert set(scores["models"]) == {"candidate", "base"}
     for model in scores["models"].values():
         assert set(model["metrics"]) == {*METRICS, "perplexity"} - {"loss"}
         assert set(model["per_task"]) == set(scores["tasks"])
@@ -148,7 +148,7 @@ def test_no_text_of_a_private_row_is_left(evaluation: Path, splits: Path, instru
     test = pq.read_table(splits / "test.parquet").to_pylist()
     for line in predictions:
         private = test[line["index"]]["private"]
-        assert (line["answer_after"] is None, line["answer_before"] is None) == (private, private)
+        assert (line["answer_candidate"] is None, line["answer_base"] is None) == (private, private)
     shown = [value for line in predictions for value in line.values() if isinstance(value, str)]
     files = [path.read_text() for path in evaluation.glob("*.json")]
     assert not [
@@ -172,7 +172,7 @@ def test_examples_are_the_first_that_may_be_shown() -> None:
             [("a", True, True), ("a", True, False), ("a", True, False), ("b", False, False), ("b", True, False)]
         )
     ]
-    shown = examples(rows, {"after": [Answer(str(i), [], True, 0) for i in range(5)]})
+    shown = examples(rows, {"candidate": [Answer(str(i), [], True, 0) for i in range(5)]})
     assert [example["instruction"] for example in shown] == ["1", "4", "3"]
     assert len(shown[0]["note"]) < 720 and shown[0]["note"].endswith("…")
 
@@ -180,7 +180,7 @@ def test_examples_are_the_first_that_may_be_shown() -> None:
 def test_an_adapter_that_answers_as_its_base_fails_the_gate(splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
     adapter = make_adapter(tmp_path / "adapter", tiny_llama, seed=1, scale=0)
     result = run(splits, adapter, tmp_path / "e", Champion(tmp_path.as_uri(), NAME, "", ""), SETTINGS, seed=0)
-    assert result["models"]["after"]["metrics"] == result["models"]["before"]["metrics"]
+    assert result["models"]["candidate"]["metrics"] == result["models"]["base"]["metrics"]
     assert (result["comparisons"][0]["difference"], result["comparisons"][0]["p"]) == (0, 1)
     verdict = judge(splits, adapter, tmp_path / "e", tmp_path / "v", InstructGate(), tmp_path.as_uri(), NAME)
     assert [check["passed"] for check in verdict["checks"]] == [False, True]
@@ -200,7 +200,7 @@ def test_a_version_is_published_and_then_compared_with(
     assert tokenizer.chat_template == Generator(instruct_adapter).tokenizer.chat_template
     card = ModelCard.load(folder / "README.md")
     assert card.data.pipeline_tag == "text-generation"
-    scores = read_json(evaluation / "evaluation.json")["models"]["after"]["metrics"]
+    scores = read_json(evaluation / "evaluation.json")["models"]["candidate"]["metrics"]
     assert {r.metric_type: r.metric_value for r in card.data.eval_results}["token_f1"] == round(
         scores["token_f1"]["value"], 4
     )
@@ -211,7 +211,7 @@ def test_a_version_is_published_and_then_compared_with(
     found = champion(store, NAME)
     assert found and found[0] == version
     again = run(splits, instruct_adapter, tmp_path / "e", Champion(store.uri, NAME, *found), SETTINGS, 0)
-    assert again["models"]["champion"]["metrics"] == again["models"]["after"]["metrics"]
+    assert again["models"]["champion"]["metrics"] == again["models"]["candidate"]["metrics"]
     verdict = judge(splits, instruct_adapter, tmp_path / "e", tmp_path / "w", LENIENT, store.uri, NAME)
     assert [check["passed"] for check in verdict["checks"]] == [True, True, True]
 
@@ -220,8 +220,8 @@ def test_an_evaluation_that_was_cut_goes_on(
     splits: Path, instruct_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the same answers; what is answered is not asked again, nor is any model loaded for it."""
-    monkeypatch.setattr("components.evaluate.instruct.PROVEN", 4)
-    settings = Evaluation(rows_per_task=3, new_tokens=12, batch_size=4)  # of 12 rows: those proven, and two batches
+    monkeypatch.setattr("components.evaluate.instruct.RELOAD_SAMPLE", 4)
+    settings = Evaluation(rows_per_task=3, max_new_tokens=12, batch_size=4)  # of 12 rows: those proven, and two batches
 
     def evaluate(name: str, store: str) -> Path:
         run(splits, instruct_adapter, tmp_path / name, Champion((tmp_path / store).as_uri(), NAME, "", ""), settings, 0)

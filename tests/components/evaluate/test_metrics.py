@@ -122,7 +122,7 @@ def test_temperature_recovers_a_known_one(known: float) -> None:
 
 
 def test_a_temperature_of_few_notes_is_better_with_the_ratio_of_a_model_that_errs_alike() -> None:
-    """What Card.temperature_ratio is for, by simulation: two models of the same notes that err together."""
+    """What ClassifyCard.temperature_ratio is for, by simulation: two models of the same notes that err together."""
     draw = np.random.default_rng(7)
     plain, mended = [], []
     for _ in range(20):
@@ -215,9 +215,9 @@ def test_roc(held: Held, logits: np.ndarray) -> None:
 
 
 def test_more_than_the_ceiling_is_a_leak() -> None:
-    refuse_leakage("after", 0.75, 0.75)
+    refuse_leakage("candidate", 0.75, 0.75)
     with pytest.raises(Leakage, match=r"after scores 0.7600 where no function of the text can pass 0.7500: .*leaked"):
-        refuse_leakage("after", 0.76, 0.75)
+        refuse_leakage("candidate", 0.76, 0.75)
     assert issubclass(Leakage, UserError)
 
 

@@ -66,7 +66,7 @@ def model(title: str, numbers: dict[str, Any]) -> dict[str, Any]:
 def evaluation() -> dict[str, Any]:
     majority = {"accuracy": 0.421, "own_set_accuracy": 0.554, "balanced_accuracy": 0.2, "macro_f1": 0.118}
     pairs = [
-        ("before", "accuracy", 0.558, 0.51, 0.604, 0.0001),
+        ("base", "accuracy", 0.558, 0.51, 0.604, 0.0001),
         ("tfidf", "accuracy", 0.012, -0.011, 0.034, 0.21),
         ("tfidf", "own_set_accuracy", -0.002, -0.015, 0.011, 0.79),
         ("champion", "log_loss", -0.047, -0.081, -0.013, 0.006),
@@ -79,8 +79,8 @@ def evaluation() -> dict[str, Any]:
         "ceiling": 0.7598,
         "confidence": 0.95,
         "models": {
-            "after": model("Adapter", metrics(0.741, 0.967, 0.702, 0.676, loss=0.684, ece=0.061)),
-            "before": model("Untrained base", metrics(0.183, 0.294, 0.214, 0.121, loss=1.604, ece=0.092)),
+            "candidate": model("Adapter", metrics(0.741, 0.967, 0.702, 0.676, loss=0.684, ece=0.061)),
+            "base": model("Untrained base", metrics(0.183, 0.294, 0.214, 0.121, loss=1.604, ece=0.092)),
             "majority": {
                 "title": "Majority class",
                 "metrics": {name: estimate(value, 0.03) for name, value in majority.items()},
@@ -90,7 +90,7 @@ def evaluation() -> dict[str, Any]:
         },
         "comparisons": [
             {
-                "a": "after",
+                "a": "candidate",
                 "b": b,
                 "metric": metric,
                 "difference": difference,
@@ -305,7 +305,7 @@ def test_number_formats() -> None:
 def test_reading_of_a_comparison(facts: dict[str, Any], metric: str, difference: float, reading: str) -> None:
     low, high = difference - 0.05, difference + 0.05
     pair = {
-        "a": "after",
+        "a": "candidate",
         "b": "majority",
         "metric": metric,
         "difference": difference,
@@ -346,7 +346,7 @@ def test_optional_parts_are_left_out(facts: dict[str, Any]) -> None:
     models = facts["evaluation"]["models"]
     del models["champion"], facts["provenance"]["adapter"]
     for name in ("per_class", "confusion", "reliability", "reliability_scaled", "roc"):
-        del models["after"][name]
+        del models["candidate"][name]
     for name in ("log_loss", "ece", "ece_scaled"):
         for numbers in models.values():
             numbers["metrics"].pop(name, None)
@@ -372,7 +372,7 @@ def test_many_classes_still_fit(facts: dict[str, Any]) -> None:
     labels = [f"Specialty number {i} with a very long name indeed" for i in range(40)]
     evaluation = facts["evaluation"]
     evaluation["labels"] = labels
-    adapter = evaluation["models"]["after"]
+    adapter = evaluation["models"]["candidate"]
     adapter["confusion"] = [[10 if i == j else 0 for j in range(40)] for i in range(40)]
     adapter["per_class"] = [adapter["per_class"][i % 5] | {"label": label} for i, label in enumerate(labels)]
     adapter["roc"] = [adapter["roc"][i % 5] | {"label": label} for i, label in enumerate(labels)]

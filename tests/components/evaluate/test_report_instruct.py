@@ -38,15 +38,15 @@ def model(title: str, f1: float, invented: float) -> dict[str, Any]:
 
 def compared(other: str, metric: str, difference: float, task: str | None = None) -> dict[str, Any]:
     return {
-        "a": "after", "b": other, "metric": metric, "task": task, "difference": difference,
+        "a": "candidate", "b": other, "metric": metric, "task": task, "difference": difference,
         "low": difference - 0.05, "high": difference + 0.05, "p": 0.0001, "p_worse": 0.9,
     }  # fmt: skip
 
 
 def facts(champion: bool = True) -> dict[str, Any]:
-    models = {"after": model("Adapter", 0.62, 0.06), "before": model("Base model", 0.11, 0.31)}
-    comparisons = [compared("before", "token_f1", 0.51), compared("before", "unsupported", -0.25)]
-    comparisons += [compared("before", "token_f1", 0.5, task) for task in TASKS]
+    models = {"candidate": model("Adapter", 0.62, 0.06), "base": model("Base model", 0.11, 0.31)}
+    comparisons = [compared("base", "token_f1", 0.51), compared("base", "unsupported", -0.25)]
+    comparisons += [compared("base", "token_f1", 0.5, task) for task in TASKS]
     if champion:
         models["champion"] = model("Champion", 0.6, 0.08)
         comparisons += [compared("champion", "token_f1", 0.02), compared("champion", "unsupported", -0.02)]
@@ -63,7 +63,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
         "instruction": "List the drugs that the patient takes.",
         "note": note,
         "reference": "aspirin; lisinopril",
-        "answers": {"after": "aspirin; lisinopril", "before": "the the the pain of the patient was"}
+        "answers": {"candidate": "aspirin; lisinopril", "base": "the the the pain of the patient was"}
         | ({"champion": "aspirin"} if champion else {}),
     }
     silent = {
@@ -72,7 +72,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
         "instruction": "When was the last colonoscopy?",
         "note": note,
         "reference": "The note does not say.",
-        "answers": {"after": "The note does not say.", "before": ""},
+        "answers": {"candidate": "The note does not say.", "base": ""},
     }
     return {
         "title": "instruct · answers",
@@ -89,7 +89,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
         },
         "evaluation": {
             "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
-            "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "new_tokens": 256, "batch_size": 16,
+            "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
             "lost_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
             "smallest_difference": 0.031, "champion_version": "v1" if champion else "",
         },
@@ -198,7 +198,7 @@ def test_every_task_has_its_row() -> None:
 
 def test_a_judge_has_its_say() -> None:
     given = facts(champion=False)
-    scores = {"after": {"value": 3.2, "low": 3.1, "high": 3.3}, "before": {"value": 1.4, "low": 1.3, "high": 1.5}}
+    scores = {"candidate": {"value": 3.2, "low": 3.1, "high": 3.3}, "base": {"value": 1.4, "low": 1.3, "high": 1.5}}
     given["evaluation"]["judge"] = {
         "judge": "llama", "scored": 700, "parse_failures": 10, "refused": 2, "scores": scores,
     }  # fmt: skip

@@ -90,7 +90,7 @@ def test_merge_by_hand() -> None:
         ("Chest pain.", ["Cardiology"], [1]),
         ("Hip pain.", ["Orthopedic", "Surgery"], [1, 1]),
     ]
-    assert len({note["note"] for note in notes}) == 3
+    assert len({note["note_id"] for note in notes}) == 3
 
 
 def test_ceiling_by_hand() -> None:
@@ -111,7 +111,7 @@ def test_shared_clusters_are_counted() -> None:
 
 def note(text: str, label: str, cluster: int) -> dict[str, Any]:
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return {"note": name, "text": text, "labels": [label], "counts": [1], "cluster": cluster}
+    return {"note_id": name, "text": text, "labels": [label], "counts": [1], "cluster": cluster}
 
 
 def test_whole_clusters_are_held_out() -> None:
@@ -204,7 +204,7 @@ def test_a_text_that_begins_with_its_label_is_one(labels: tuple[str, ...]) -> No
 
 @pytest.fixture(scope="module")
 def five_specialties(mtsamples: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The five most frequent specialties of MTSamples, downloaded and split."""
+    """The five most frequent specialties of MTSamples, downloaded_adapter and split."""
     folder = tmp_path_factory.mktemp("mtsamples")
     with (folder / "notes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(mtsamples[0]))

@@ -24,7 +24,7 @@ from clinadapt.storage.object_store import Store
 from components.format import token_cache as tokens
 from components.format.instruct import run
 
-SETTINGS = Examples(length=256, test_share=0.2, validation_share=0.2)
+SETTINGS = Examples(max_length=256, test_share=0.2, validation_share=0.2)
 
 
 def triple(note: str, instruction: str = "What?", answer: str = "That.", **fields: Any) -> tuple[Any, ...]:
@@ -96,14 +96,14 @@ def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path)
             assert len(row["input_ids"]) <= 256
             assert (row["answer"] is None) == (row["note_text"] is None) == (name == "train")
     corpus = read(tmp_path / "out", "corpus", CORPUS)
-    sides_of = {row["note"]: name for name in SPLITS for row in rows[name]}
-    assert {row["note"]: row["side"] for row in corpus} == {n: s for n, s in sides_of.items() if s != "test"}
+    sides_of = {row["note_id"]: name for name in SPLITS for row in rows[name]}
+    assert {row["note_id"]: row["side"] for row in corpus} == {n: s for n, s in sides_of.items() if s != "test"}
     for row in corpus:
         ids = row["input_ids"]
         assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
         assert ids.count(tokenizer.eos_token_id) == 1
     preferred = read(tmp_path / "out", "preferences", PREFERRED)
-    assert {row["note"] for row in preferred} == {n for n, side in sides_of.items() if side == "train"}
+    assert {row["note_id"] for row in preferred} == {n for n, side in sides_of.items() if side == "train"}
     assert tokenizer.decode(preferred[0]["rejected_ids"]) == "Not this.</s>"
 
 
@@ -132,7 +132,7 @@ def test_a_section_text_is_on_the_side_of_the_note_that_holds_it(
     different = list({normal_form(note): note for note in notes}.values())[:60]
     whole = [triple(note, row=number) for number, note in enumerate(different)]
     dialogues = [
-        triple(f"Doctor: what of case {number}? Patient: it is number {number}.", "Write it.",
+        triple(f"Doctor: what of case {number}? EarlyStoppingTrainer: it is number {number}.", "Write it.",
                " ".join(note.split()[20:50]), row=number)
         for number, note in enumerate(different)
     ]  # fmt: skip
@@ -187,7 +187,7 @@ def test_data_that_grew_are_tokenised_where_they_grew(
     assert 0 < len(asked) < 0.4 * len(grown)
     fresh = run(tmp_path / "grown", tmp_path / "c", SETTINGS, base, 0, False, a_store(tmp_path / "other"))
     assert found["digest"] == fresh["digest"]
-    shorter = SETTINGS.model_copy(update={"length": 128})
+    shorter = SETTINGS.model_copy(update={"max_length": 128})
     asked.clear()
     run(tmp_path / "grown", tmp_path / "d", shorter, base, 0, False, store)
     assert len(asked) == fresh["rows"]["train"] + fresh["rows"]["validation"] + fresh["rows"]["test"]

@@ -28,7 +28,7 @@ def check(base: str, store: Path, sources: list[Source] | None = None, **given: 
         [CASES] if sources is None else sources,
         store.as_uri(),
         "adapter",
-        Instruct(base_model=base, length=64, **given.get("instruct", {})),
+        Instruct(base_model=base, max_length=64, **given.get("instruct", {})),
         given.get("pretrain"),
         given.get("preference"),
         Synthesis(teacher=given.get("teacher", "rules")),
@@ -72,9 +72,9 @@ def test_what_is_found(tiny_llama: Path, tmp_path: Path) -> None:
 
 def test_the_settings_that_decide(tiny_llama: Path, tmp_path: Path) -> None:
     """As train records them: how often the state is saved decides nothing."""
-    stages = {"pretrain": Pretrain(length=64), "preference": Preference(beta=0.2)}
+    stages = {"pretrain": Pretrain(max_length=64), "preference": Preference(beta=0.2)}
     found = json.loads(check(tiny_llama.as_uri(), tmp_path, **stages)["settings"])
-    train = Instruct(base_model=tiny_llama.as_uri(), length=64)
+    train = Instruct(base_model=tiny_llama.as_uri(), max_length=64)
     assert found == {
         "train": decisive(train) | {"preference": decisive(stages["preference"])},
         "pretrain": decisive(stages["pretrain"]) | {"base_model": tiny_llama.as_uri()},
@@ -93,7 +93,7 @@ def test_the_digest_names_every_source(tiny_llama: Path, tmp_path: Path) -> None
 
 def test_a_base_that_pretrain_makes(tmp_path: Path) -> None:
     shape = Llama(hidden=64, intermediate=128, layers=2, heads=4, key_value_heads=2)
-    found = check("builtin://llama", tmp_path, pretrain=Pretrain(llama=shape, length=64))
+    found = check("builtin://llama", tmp_path, pretrain=Pretrain(llama=shape, max_length=64))
     assert found["base_digest"] == sha256_json(shape.model_dump())
 
 
@@ -140,9 +140,9 @@ def test_a_teacher_that_asks_to_wait_is_up(
         ({"sources": []}, "there is no source"),
         ({"sources": [CASES, Source(kind="notes", uri="file:///no/such.csv")]}, "there is no file"),
         ({"instruct": {"lora": Lora(target_modules=["Wqkv"])}}, "LoRA target 'Wqkv' matches no module"),
-        ({"instruct": {"batch_size": 10**6}, "resources": Resources(gpu=1, gpu_memory_gib=15)},
-         "instruct needs about .* GiB and there are 15.0: it fits with batch_size"),
-        ({"pretrain": Pretrain(batch_size=10**6), "resources": Resources(gpu=1, gpu_memory_gib=15)},
+        ({"instruct": {"per_device_train_batch_size": 10**6}, "resources": Resources(gpu=1, gpu_memory_gib=15)},
+         "instruct needs about .* GiB and there are 15.0: it fits with per_device_train_batch_size"),
+        ({"pretrain": Pretrain(per_device_train_batch_size=10**6), "resources": Resources(gpu=1, gpu_memory_gib=15)},
          "pretrain needs about"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clinadapt.artifacts.code_version import code_version, name_run
+from clinadapt.artifacts.code_version import code_version, run_key_of
 from clinadapt.artifacts.hashing import sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.signing import seal
@@ -23,7 +23,7 @@ from clinadapt.storage.transfer import upload_folder
 from components.publish.lookup import run, run_keys
 
 NAME, DATA, BASE = "specialty", "sha256:data", "sha256:base"
-TRAIN = {"base_model": "builtin://minilm", "epochs": 5, "learning_rate": 0.001, "lora": {"r": 16}}
+TRAIN = {"base_model": "builtin://minilm", "num_train_epochs": 5, "learning_rate": 0.001, "lora": {"r": 16}}
 METRICS = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}
 
 
@@ -42,7 +42,7 @@ def splits(tmp_path: Path) -> Path:
 
 def publish(store: Store, folder: Path, settings: dict[str, Any], base: str = BASE, code: str = "") -> str:
     """A version's manifest, which is written last."""
-    version = name_run(DATA, base, settings, code or code_version())
+    version = run_key_of(DATA, base, settings, code or code_version())
     folder = folder / version
     folder.mkdir()
     facts = {
@@ -98,7 +98,7 @@ def test_a_new_champion_since(store: Store, splits: Path, tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("changed", [{"epochs": 6}, {"seed": 1}, {"base_model": "file:///other"}])
+@pytest.mark.parametrize("changed", [{"num_train_epochs": 6}, {"seed": 1}, {"base_model": "file:///other"}])
 def test_other_settings_are_new(store: Store, splits: Path, tmp_path: Path, changed: dict[str, Any]) -> None:
     answer(store, publish(store, tmp_path, TRAIN | changed))
     assert looked_up(store, splits)["decision"] == "new"
@@ -137,7 +137,7 @@ def test_a_version_that_was_changed(store: Store, splits: Path, tmp_path: Path) 
 @pytest.mark.parametrize("source", ["hf://org/llama@1", BUILTIN_LLAMA])
 def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, source: str) -> None:
     """It is found by what it was made of; of several each may have been the one."""
-    pretrain = {"method": "lora", "epochs": 1, "base_model": source}
+    pretrain = {"method": "lora", "num_train_epochs": 1, "base_model": source}
     train = TRAIN | {"base_model": source}
     made_from = made_base(BUILTIN_LLAMA if source == BUILTIN_LLAMA else BASE, DATA, pretrain)
     for number, facts in enumerate([made_from, made_from, made_from | {"code_version": "0.0.1+other"}]):
@@ -146,13 +146,13 @@ def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, s
     bases = [(f"{store.uri}/{base_place(digest)}", digest) for digest in map(sha256_json, (0, 1))]
     assert sorted(pretrained_bases.bases_made(store, made_from)) == sorted(bases)
     stages = {"train": train, "pretrain": pretrain}
-    keys = {name_run(DATA, digest, train | {"base_model": uri}, code_version()) for uri, digest in bases}
+    keys = {run_key_of(DATA, digest, train | {"base_model": uri}, code_version()) for uri, digest in bases}
     assert set(run_keys(store, DATA, stages, BASE)) == keys
     assert looked_up(store, splits, **stages)["decision"] == "new"
     uri, digest = bases[1]
     answer(store, publish(store, tmp_path, train | {"base_model": uri}, base=digest))
     assert looked_up(store, splits, **stages)["decision"] == "known"
-    longer = stages | {"pretrain": pretrain | {"epochs": 2}}
+    longer = stages | {"pretrain": pretrain | {"num_train_epochs": 2}}
     assert looked_up(store, splits, **longer)["decision"] == "new"
 
 

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.config.classify import Gate, Train, Windows
+from clinadapt.config.classify import ClassifyGate, Train, Windows
 from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.classifier import Classifier
-from clinadapt.registry.adapters import download_adapter, locate
+from clinadapt.registry.adapters import download_adapter, locate_adapter
 from clinadapt.registry.champion import champion, promote
 from clinadapt.review.classify import Answerer
 from clinadapt.storage import open_store
@@ -54,10 +54,15 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, splits: Path) -> Made:
     folder = tmp_path_factory.mktemp("made")
     made = Made(splits, folder / "adapter", folder / "evaluation", folder / "verdict")
-    settings = Train(base_model=tiny_llama.as_uri(), windows=Windows(length=64, most=2), epochs=1, precision="fp32")
+    settings = Train(
+        base_model=tiny_llama.as_uri(),
+        windows=Windows(max_length=64, max_windows=2),
+        num_train_epochs=1,
+        precision="fp32",
+    )
     train(splits, made.adapter, settings)
     evaluate(splits, made.adapter, made.evaluation, Champion(folder.as_uri(), NAME, "", ""), seed=0)
-    judge(splits, made.adapter, made.evaluation, made.verdict, Gate(), folder.as_uri(), NAME)
+    judge(splits, made.adapter, made.evaluation, made.verdict, ClassifyGate(), folder.as_uri(), NAME)
     return made
 
 
@@ -91,7 +96,7 @@ def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
     def watch() -> None:
         while not stop.wait(0.01):
             try:
-                locate(f"{NAME}/{version}", store.uri)
+                locate_adapter(f"{NAME}/{version}", store.uri)
             except UserError:
                 there = bool(store.list("staging/"))
                 seen.add((False, there, False))
@@ -126,10 +131,10 @@ def test_what_a_version_holds(made: Made, published: Path) -> None:
         "training.json",
     }  # fmt: skip
     evaluation = read_json(made.evaluation / "evaluation.json")
-    assert manifest["metrics"] == evaluation["models"]["after"]["metrics"]
+    assert manifest["metrics"] == evaluation["models"]["candidate"]["metrics"]
     assert manifest["dataset_digest"] == read_json(made.splits / MANIFEST)["dataset_digest"]
     assert manifest["settings"] == read_json(made.adapter / "training.json")["settings"]
-    assert read_json(folder / "clinadapt.json")["temperature"] == evaluation["models"]["after"]["temperature"]
+    assert read_json(folder / "clinadapt.json")["temperature"] == evaluation["models"]["candidate"]["temperature"]
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "peft"
     shown = {result.metric_type: result.metric_value for result in card.data.eval_results}
@@ -292,7 +297,7 @@ def test_a_missing_or_added_file_is_refused(made: Made, copy: Store, change: str
 )
 def test_an_adapter_that_is_not_there(published: Path, adapter: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        locate(adapter, published.as_uri())
+        locate_adapter(adapter, published.as_uri())
 
 
 def test_a_version_without_its_manifest_is_none(made: Made, copy: Store) -> None:
@@ -341,8 +346,8 @@ def test_the_evaluation_holds_what_the_report_needs(made: Made) -> None:
     test = read_split(made.splits, "test")
     assert evaluation["notes"] == len(test)
     assert evaluation["rows"] == read_json(made.splits / MANIFEST)["splits"]["test"]["rows"]
-    assert set(evaluation["models"]) == {"after", "before", "majority", "tfidf"}
-    assert [c["b"] for c in evaluation["comparisons"]] == ["before", "majority", "tfidf"]
+    assert set(evaluation["models"]) == {"candidate", "base", "majority", "tfidf"}
+    assert [c["b"] for c in evaluation["comparisons"]] == ["base", "majority", "tfidf"]
     for model in evaluation["models"].values():
         accuracy = model["metrics"]["accuracy"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
@@ -360,8 +365,8 @@ def test_what_was_scored_is_not_scored_again(made: Made, tmp_path: Path, monkeyp
     files = [folder / "predictions.parquet" for folder in (made.evaluation, tmp_path / "e")]
     assert files[0].read_bytes() == files[1].read_bytes()
     models = again["models"]
-    assert models["champion"]["metrics"] == models["after"]["metrics"]
-    assert models["after"] == read_json(made.evaluation / "evaluation.json")["models"]["after"]
+    assert models["champion"]["metrics"] == models["candidate"]["metrics"]
+    assert models["candidate"] == read_json(made.evaluation / "evaluation.json")["models"]["candidate"]
 
 
 def test_a_champion_is_scored_on_the_same_notes(made: Made, published: Path, tmp_path: Path) -> None:
@@ -371,7 +376,7 @@ def test_a_champion_is_scored_on_the_same_notes(made: Made, published: Path, tmp
     against = next(c for c in result["comparisons"] if c["b"] == "champion")
     assert (against["difference"], against["p"], against["p_worse"]) == (0, 1, 1)
     assert (result["champion_version"], result["champion_etag"]) == (version, etag)
-    verdict = judge(made.splits, made.adapter, tmp_path / "e", tmp_path / "v", Gate(), published.as_uri(), NAME)
+    verdict = judge(made.splits, made.adapter, tmp_path / "e", tmp_path / "v", ClassifyGate(), published.as_uri(), NAME)
     (check,) = [check for check in verdict["checks"] if "champion" in check["name"]]
     assert check["passed"]
 

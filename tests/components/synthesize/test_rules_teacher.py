@@ -12,7 +12,7 @@ from support import MTSAMPLES
 
 from clinadapt.clinical.doses import numbers
 from clinadapt.clinical.drugs import drugs
-from clinadapt.clinical.faithfulness import unsupported
+from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.clinical.sections import flat
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.builtin_cases import generate
@@ -80,7 +80,7 @@ def test_answers_add_no_fact(asked: list[tuple[str, Triple]]) -> None:
     expanded = {"Abbreviation Expansion", "Paraphrasing"}  # b.i.d. is two times a day
     for note, triple in asked:
         if triple.answerable and triple.task not in expanded:
-            assert not unsupported(triple.answer, note), triple
+            assert not unsupported_facts(triple.answer, note), triple
 
 
 def test_what_is_unanswerable_is_not_in_the_note(asked: list[tuple[str, Triple]]) -> None:
@@ -101,7 +101,7 @@ def test_notes_made_of_notes_and_of_narrative_reports_add_no_fact(cases: list[Te
     teacher = Rules(Synthesis())
     for case in [*cases, text(REPORT)]:
         note = teacher.note(case)
-        assert not unsupported(note, case.text)
+        assert not unsupported_facts(note, case.text)
         assert drugs(note) == drugs(case.text)
         assert numbers(note) <= numbers(case.text) | {fact.partition(" ")[0] for fact in numbers(case.text)}
 

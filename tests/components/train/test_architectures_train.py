@@ -57,7 +57,7 @@ def tiny_llama3(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> P
 @pytest.mark.parametrize(
     ("name", "modules", "changes"),
     [
-        ("tiny_phi", {"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"}, {"checkpoint_activations": "always"}),
+        ("tiny_phi", {"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"}, {"gradient_checkpointing": "always"}),
         (
             "tiny_llama3",
             {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -72,8 +72,8 @@ def test_qlora_trains_every_linear_layer(
     splits = support.instruct_splits(tmp_path / "splits", base, 8, ["List the drugs.", "What was done?"], 256)
     how: dict[str, Any] = {"precision": "fp32", **changes}
     settings = Instruct(
-        base_model=base.as_uri(), length=512, epochs=3, learning_rate=5e-3, gradient_accumulation_steps=2,
-        lora=Lora(r=8, alpha=16), **how,
+        base_model=base.as_uri(), max_length=512, num_train_epochs=3, learning_rate=5e-3, gradient_accumulation_steps=2,
+        lora=Lora(r=8, lora_alpha=16), **how,
     )  # fmt: skip
     facts = instruct.run(splits, tmp_path / "adapter", settings)
     losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]

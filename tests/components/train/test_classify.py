@@ -20,7 +20,7 @@ from clinadapt.config.base import Lora
 from clinadapt.config.classify import Notes, Split, Train, Windows
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import Card
+from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.calibration import temperature
 from clinadapt.models.classifier import Classifier, Prepared, load_base, pad_batch, predict_logits
 from components.download.classify import run as download
@@ -30,12 +30,12 @@ from components.train.linear_probe import RIDGE, Probe, note_states, out_of_fold
 from pipelines.named_settings import load_profile
 
 SMALL: dict[str, Any] = {
-    "windows": Windows(length=64, most=4),
+    "windows": Windows(max_length=64, max_windows=4),
     "train_windows": 1,
     "precision": "fp32",
-    "epochs": 4,
+    "num_train_epochs": 4,
     "learning_rate": 0.01,
-    "patience": 9,
+    "early_stopping_patience": 9,
 }
 
 
@@ -88,7 +88,9 @@ def check_the_base_is_untouched(folder: Path, train: Train, original: dict[str, 
     kept = {"score", "classifier", *train.lora.modules_to_save}
     assert all("lora_" in name or kept & set(name.split(".")) for name in saved)
     assert any("lora_B" in name and tensor.abs().max() > 0 for name, tensor in saved.items())
-    untrained = load_base(train.base_model, Card.read(folder).set_names(), "none", "fp32", "model", 1, train.seed)
+    untrained = load_base(
+        train.base_model, ClassifyCard.read(folder).set_names(), "none", "fp32", "model", 1, train.seed
+    )
     heads = {
         name: tensor for name, tensor in untrained.named_parameters() if name.split(".")[0] in ("score", "classifier")
     }
@@ -125,9 +127,9 @@ def check(folder: Path, splits: Path, train: Train, original: dict[str, dict[str
 def test_the_profile_of_tinyllama(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
     """Its LoRA on q_proj and v_proj, dropout, batch and accumulation, on the tiny Llama."""
     profile = load_profile("t4-tinyllama").train
-    changes = {"base_model": tiny_llama.as_uri(), **SMALL, "epochs": 6}
+    changes = {"base_model": tiny_llama.as_uri(), **SMALL, "num_train_epochs": 6}
     train = profile.model_copy(update=changes)
-    assert (train.lora.r, train.lora.dropout, train.lora.target_modules) == (8, 0.05, ["q_proj", "v_proj"])
+    assert (train.lora.r, train.lora.lora_dropout, train.lora.target_modules) == (8, 0.05, ["q_proj", "v_proj"])
     original = list_files(tiny_llama)
     facts = run(splits, tmp_path, train)
     check(tmp_path, splits, train, original)
@@ -140,8 +142,8 @@ def test_the_profile_of_tinyllama(tiny_llama: Path, splits: Path, tmp_path: Path
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_bert(tiny_bert: Path, splits: Path, tmp_path: Path, quantization: str) -> None:
-    lora = Lora(r=8, alpha=16, modules_to_save=["pooler"])
-    train = settings(tiny_bert, lora=lora, quantization=quantization, epochs=8, learning_rate=0.003)
+    lora = Lora(r=8, lora_alpha=16, modules_to_save=["pooler"])
+    train = settings(tiny_bert, lora=lora, quantization=quantization, num_train_epochs=8, learning_rate=0.003)
     original = list_files(tiny_bert)
     run(splits, tmp_path, train)
     check(tmp_path, splits, train, original)
@@ -154,7 +156,7 @@ def test_mean_pooling_begins_with_a_probe(
 ) -> None:
     """A learning rate that changes nothing leaves the probe, and it knows more than the untrained head."""
     base = request.getfixturevalue(model)
-    train = settings(base, pooling="mean", quantization=quantization, epochs=1, learning_rate=1e-12)
+    train = settings(base, pooling="mean", quantization=quantization, num_train_epochs=1, learning_rate=1e-12)
     run(splits, tmp_path, train)
     classifier, part = Classifier(tmp_path), read_split(splits, "test")
     labels = label_counts(part, classifier.card.labels).argmax(axis=1)
@@ -178,7 +180,7 @@ def test_what_began_as_a_probe_goes_half_way_back(
     tiny_bert: Path, splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half the update of each weight of LoRA, and the middle of both heads."""
-    train, saved = settings(tiny_bert, pooling="mean", epochs=1), {}
+    train, saved = settings(tiny_bert, pooling="mean", num_train_epochs=1), {}
     for moved in (0.0, MOVED, 1.0):
         monkeypatch.setattr("components.train.classify.MOVED", moved)
         run(splits, tmp_path / f"{moved}", train)
@@ -224,7 +226,7 @@ def test_bf16_saves_fp32_weights(tiny_bert: Path, splits: Path, tmp_path: Path, 
 
 def test_the_seed_decides_every_byte(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
-        run(splits, tmp_path / name, settings(tiny_llama, epochs=1, seed=seed, lora=Lora(dropout=0.1)))
+        run(splits, tmp_path / name, settings(tiny_llama, num_train_epochs=1, seed=seed, lora=Lora(lora_dropout=0.1)))
     found = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("one", "again", "other")]
     assert found[0] == found[1] != found[2]
 
@@ -235,8 +237,12 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
 ) -> None:
     """Eight batches of two are one of sixteen, up to the epoch's last, which is not full."""
     base = request.getfixturevalue(model)
-    run(splits, tmp_path / "whole", settings(base, epochs=1, batch_size=16))
-    run(splits, tmp_path / "parts", settings(base, epochs=1, batch_size=2, gradient_accumulation_steps=8))
+    run(splits, tmp_path / "whole", settings(base, num_train_epochs=1, per_device_train_batch_size=16))
+    run(
+        splits,
+        tmp_path / "parts",
+        settings(base, num_train_epochs=1, per_device_train_batch_size=2, gradient_accumulation_steps=8),
+    )
     whole, parts = losses(tmp_path / "whole")[0], losses(tmp_path / "parts")[0]
     assert len(whole) == len(parts) > 8
     assert parts[:-1] == pytest.approx(whole[:-1], abs=2e-3)
@@ -264,13 +270,17 @@ def test_validation_between_two_steps_leaves_the_gradients_as_they_were(
 
 
 def test_training_windows_are_drawn(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
-    facts = run(splits, tmp_path, settings(tiny_llama, epochs=1, windows=Windows(length=32, most=3)))
+    facts = run(
+        splits, tmp_path, settings(tiny_llama, num_train_epochs=1, windows=Windows(max_length=32, max_windows=3))
+    )
     assert 0 < facts["tokens_per_epoch_share"] < 1
     assert 0 < facts["unseen_token_share"] < 1
 
 
 def test_it_stops_when_it_gets_worse(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
-    facts = run(splits, tmp_path, settings(tiny_llama, epochs=30, learning_rate=0.3, patience=1))
+    facts = run(
+        splits, tmp_path, settings(tiny_llama, num_train_epochs=30, learning_rate=0.3, early_stopping_patience=1)
+    )
     validation = losses(tmp_path)[1]
     assert facts["stopped_early"] and len(validation) < 30
     assert validation[-1] >= validation[-2] == min(validation)
@@ -314,14 +324,14 @@ def test_balanced_weights_lift_the_rare_label(tiny_llama: Path, splits: Path, tm
     rare = int(np.argmin([read_json(splits / MANIFEST)["splits"]["train"]["per_label"][label] for label in labels]))
     share = {}
     for how in ("none", "balanced"):
-        run(splits, tmp_path / how, settings(tiny_llama, epochs=1, learning_rate=1e-3, class_weights=how))
+        run(splits, tmp_path / how, settings(tiny_llama, num_train_epochs=1, learning_rate=1e-3, class_weights=how))
         classifier = Classifier(tmp_path / how)
         share[how] = classifier.probabilities(classifier.prepare(part["text"].to_pylist()))[:, rare].mean()
     assert share["balanced"] > share["none"]
 
 
 def test_what_is_written(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
-    train = settings(tiny_llama, epochs=1)
+    train = settings(tiny_llama, num_train_epochs=1)
     facts = run(splits, tmp_path, train)
     assert {path.name for path in tmp_path.iterdir()} == {
         "adapter_config.json",

@@ -22,10 +22,16 @@ from clinadapt.config.instruct import Instruct
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from components.train import instruct
-from components.train.distributed import train_together
+from components.train.distributed import train_distributed
 from components.train.packing import pack_examples
 
-HOW: dict[str, Any] = {"length": 400, "epochs": 2, "learning_rate": 2e-3, "precision": "fp32", "lora": Lora(r=4)}
+HOW: dict[str, Any] = {
+    "max_length": 400,
+    "num_train_epochs": 2,
+    "learning_rate": 2e-3,
+    "precision": "fp32",
+    "lora": Lora(r=4),
+}
 
 
 def test_two_processes_give_the_losses_and_the_adapter_of_one(
@@ -36,8 +42,10 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
     assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["length"])) % 2 == 0
     store = open_store((tmp_path / "store").as_uri())
     settings = Instruct(base_model=tiny_llama.as_uri(), **HOW)
-    two = train_together(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)
-    one = instruct.run(instruct_splits, tmp_path / "one", settings.model_copy(update={"batch_size": 2}))
+    two = train_distributed(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)
+    one = instruct.run(
+        instruct_splits, tmp_path / "one", settings.model_copy(update={"per_device_train_batch_size": 2})
+    )
     assert len(one["curve"]) == len(two["curve"])
     for ours, theirs in zip(one["curve"], two["curve"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
@@ -56,14 +64,14 @@ def train_two(splits: Path, output: Path, settings: Instruct, store_uri: str, lo
     with log.open("a", buffering=1) as sys.stderr:
         os.dup2(sys.stderr.fileno(), 2)  # the two processes write there too
         with step("train", store_uri):
-            train_together(2, "instruct", splits, output, settings, store_uri)
+            train_distributed(2, "instruct", splits, output, settings, store_uri)
 
 
 @pytest.mark.slow
 def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
     instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"epochs": 8, "patience": 8})
+    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"num_train_epochs": 8, "early_stopping_patience": 8})
     store, log = open_store((tmp_path / "store").as_uri()), tmp_path / "log.txt"
     context = multiprocessing.get_context("spawn")
     for status in (75, 0):
@@ -80,7 +88,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
         assert bool(store.list("checkpoints/")) == bool(status)
     assert "resuming at step" in log.read_text()
     elsewhere = (tmp_path / "elsewhere").as_uri()
-    train_together(2, "instruct", instruct_splits, tmp_path / "undisturbed", settings, elsewhere)
+    train_distributed(2, "instruct", instruct_splits, tmp_path / "undisturbed", settings, elsewhere)
     stopped, undisturbed = (
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("stopped", "undisturbed")
     )
@@ -88,7 +96,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
 
 
 def test_what_a_process_cannot_do_is_one_line(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
-    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"length": 64})
+    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"max_length": 64})
     with pytest.raises(UserError, match="an example has 256 tokens and a pack holds 64"):
-        train_together(2, "instruct", instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())
+        train_distributed(2, "instruct", instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())
     assert not (tmp_path / "out").exists()

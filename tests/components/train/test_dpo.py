@@ -48,7 +48,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path) -> P
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory, splits: Path, tiny_llama: Path) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    how = {"length": 320, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
+    how = {"max_length": 320, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
     instruct.run(splits, folder, Instruct(base_model=tiny_llama.as_uri(), **how))
     return folder
 
@@ -66,7 +66,9 @@ def log_probabilities(adapter: Path, rows: list[dict[str, Any]], key: str) -> to
 
 
 def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path, adapter: Path, tmp_path: Path) -> None:
-    settings = Preference(length=320, epochs=4, batch_size=4, learning_rate=5e-3, precision="fp32")
+    settings = Preference(
+        max_length=320, num_train_epochs=4, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
+    )
     facts = prefer.run(splits, adapter, tmp_path, settings)
     rows = pq.read_table(splits / "preferences.parquet").to_pylist()
     gain = {
@@ -81,7 +83,7 @@ def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path,
 
 
 def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
-    settings = Preference(length=320, learning_rate=5e-3, precision="fp32", batch_size=8)
+    settings = Preference(max_length=320, learning_rate=5e-3, precision="fp32", per_device_train_batch_size=8)
     prefer.run(splits, adapter, tmp_path / "one", settings)
     prefer.run(splits, adapter, tmp_path / "two", settings)
     before, one, two = (
@@ -99,7 +101,9 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped in the middle of an epoch and at the end of one."""
-    settings = Preference(length=320, epochs=3, batch_size=4, learning_rate=5e-3, precision="fp32")
+    settings = Preference(
+        max_length=320, num_train_epochs=3, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
+    )
     undisturbed = prefer.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
     store = FolderStore((tmp_path / "store").as_uri())
     loss = prefer._Trainer.compute_loss

@@ -33,7 +33,13 @@ from components.train import instruct, pretrain
 from components.train.causal_trainer import CausalTrainer, Loss, add_lora
 from components.train.packing import collate, pack_examples
 
-SMALL: dict[str, Any] = {"length": 320, "epochs": 2, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
+SMALL: dict[str, Any] = {
+    "max_length": 320,
+    "num_train_epochs": 2,
+    "learning_rate": 5e-3,
+    "precision": "fp32",
+    "lora": Lora(r=4),
+}
 TINY = Llama(hidden=32, intermediate=64, layers=2, heads=2, key_value_heads=2)
 
 
@@ -62,7 +68,7 @@ def test_it_leaves_an_adapter_that_loads_and_says_what_it_is(
     assert card.base_digest == describe(tiny_llama.as_uri()).digest == read_json(trained / MANIFEST)["base_digest"]
     assert card.tasks == ["List the drugs.", "Summarise the note.", "What was done?"]
     rows = pq.read_table(instruct_splits / "train.parquet").to_pylist()
-    assert card.new_tokens == max(len(row["input_ids"]) - row["prompt_tokens"] for row in rows)
+    assert card.max_new_tokens == max(len(row["input_ids"]) - row["prompt_tokens"] for row in rows)
     assert AutoTokenizer.from_pretrained(trained).chat_template
     assert len(run_key(instruct_splits, trained)) == 16
     facts = read_json(trained / "training.json")
@@ -102,7 +108,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(
 def first_step(splits: Path, base: Path, folder: Path, batch_size: int, accumulation: int) -> dict[str, torch.Tensor]:
     """The gradients that the optimiser's first step sees."""
     seen: dict[str, torch.Tensor] = {}
-    one = settings(base, quantization="none", batch_size=batch_size, gradient_accumulation_steps=accumulation)
+    one = settings(
+        base, quantization="none", per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation
+    )
     model = add_lora(load_causal(base.as_uri(), "none", "fp32"), one.lora, 0)
     packs = {side: pack_examples(pq.read_table(splits / f"{side}.parquet"), 320) for side in ("train", "validation")}
     trainer = CausalTrainer("train", model, packs, one, "fp32", 1, folder, None, None)
@@ -131,7 +139,13 @@ def test_a_dropout_of_the_adapter_resumes_to_the_same_bytes_after_sigkill_and_si
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.train.instruct", "support"])
-    one = settings(tiny_llama, epochs=6, patience=6, lora=Lora(r=4, dropout=0.1), checkpoint_minutes=1e-6)
+    one = settings(
+        tiny_llama,
+        num_train_epochs=6,
+        early_stopping_patience=6,
+        lora=Lora(r=4, lora_dropout=0.1),
+        checkpoint_minutes=1e-6,
+    )
     store, log = FolderStore((tmp_path / "store").as_uri()), tmp_path / "log.txt"
     arguments = (instruct_splits, tmp_path / "adapter", one, store.uri, log)
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75), (None, 0)):
@@ -155,7 +169,11 @@ def test_a_dropout_of_the_adapter_resumes_to_the_same_bytes_after_sigkill_and_si
 def test_training_stops_when_validation_gets_no_better_and_keeps_the_best(
     instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    facts = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, epochs=30, learning_rate=0.1, patience=2))
+    facts = instruct.run(
+        instruct_splits,
+        tmp_path,
+        settings(tiny_llama, num_train_epochs=30, learning_rate=0.1, early_stopping_patience=2),
+    )
     losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
     assert facts["stopped_early"] and len(losses) == losses.index(min(losses)) + 3 < 30
 
@@ -207,7 +225,7 @@ def test_fp16_on_a_gpu(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) 
 def test_recomputed_activations_give_the_same_adapter(
     trained: Path, instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    facts = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, checkpoint_activations="always"))
+    facts = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, gradient_checkpointing="always"))
     assert facts["pretraining"] is None
     assert adapter_bytes(tmp_path) == adapter_bytes(trained)
     assert facts["curve"] == read_json(trained / "training.json")["curve"]
@@ -215,7 +233,7 @@ def test_recomputed_activations_give_the_same_adapter(
 
 def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_splits: Path, tmp_path: Path) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    how = Pretrain(length=256, epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
+    how = Pretrain(max_length=256, num_train_epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
     facts = pretrain.run(instruct_splits, tmp_path / "curve", how, BUILTIN_LLAMA, store)
     assert facts["uri"] == f"{store.uri}/bases/{facts['digest'][7:23]}"
     assert describe(facts["uri"]).digest == facts["digest"]
@@ -229,7 +247,9 @@ def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_split
     held = [torch.tensor(row["input_ids"])[None, :256] for row in column if row["side"] == "validation"]
     with torch.no_grad():
         assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in held) / len(held) < losses[0]
-    adapted = instruct.run(instruct_splits, tmp_path / "adapter", settings(fetch(facts["uri"]), epochs=1), store)
+    adapted = instruct.run(
+        instruct_splits, tmp_path / "adapter", settings(fetch(facts["uri"]), num_train_epochs=1), store
+    )
     told = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
     assert adapted["pretraining"] == {name: facts[name] for name in told}
     assert pretrain.run(instruct_splits, tmp_path / "taken", how, BUILTIN_LLAMA, store) == facts
@@ -253,7 +273,7 @@ def test_pretraining_an_existing_base(
     shutil.copytree(source, base)
     AutoModelForCausalLM.from_pretrained(source, dtype=torch.float16).save_pretrained(base)
     store = open_store((tmp_path / "store").as_uri())
-    how = Pretrain(length=256, epochs=2, learning_rate=5e-3, precision="fp32", **changes)
+    how = Pretrain(max_length=256, num_train_epochs=2, learning_rate=5e-3, precision="fp32", **changes)
     facts = pretrain.run(instruct_splits, tmp_path / "curve", how, base.as_uri(), store)
     before = load_file(base / "model.safetensors")
     after = load_file(fetch(facts["uri"]) / "model.safetensors")
@@ -271,7 +291,7 @@ def test_pretraining_an_existing_base(
         ({"lora": Lora(target_modules=["Wqkv"])}, "LoRA target 'Wqkv' matches no module"),
         ({"learning_rate": 1e30}, "no longer a number: lower the learning rate"),
         ({"precision": "fp16"}, "training in fp16 needs a GPU"),
-        ({"length": 64}, "an example has 256 tokens and a pack holds 64"),
+        ({"max_length": 64}, "an example has 256 tokens and a pack holds 64"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(

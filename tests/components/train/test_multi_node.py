@@ -23,7 +23,7 @@ from clinadapt.config.instruct import Instruct, Llama, NodesTask, Pretrain
 from clinadapt.storage import open_store
 from components.train import instruct, pretrain
 
-HOW: dict[str, Any] = {"length": 400, "epochs": 2, "learning_rate": 2e-3, "precision": "fp32"}
+HOW: dict[str, Any] = {"max_length": 400, "num_train_epochs": 2, "learning_rate": 2e-3, "precision": "fp32"}
 
 
 def start(task: NodesTask, folder: Path, ranks: tuple[int, ...] = (0, 1)) -> list[subprocess.Popen[bytes]]:
@@ -76,7 +76,7 @@ def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_tak
 ) -> None:
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
     one = tmp_path / "one"
-    alone = instruct.run(instruct_splits, one, task.settings.model_copy(update={"batch_size": 2}))
+    alone = instruct.run(instruct_splits, one, task.settings.model_copy(update={"per_device_train_batch_size": 2}))
     two = trained(task)
     together = read_json(two / "training.json")
     assert len(alone["curve"]) == len(together["curve"])
@@ -105,7 +105,7 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
     together = read_json(trained(task) / "training.json")
     store = open_store((tmp_path / "alone").as_uri())
-    halved = settings.model_copy(update={"batch_size": 2})
+    halved = settings.model_copy(update={"per_device_train_batch_size": 2})
     alone = pretrain.run(instruct_splits, tmp_path / "one", halved, "builtin://llama", store)
     for ours, theirs in zip(alone["curve"], together["curve"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
@@ -115,7 +115,9 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
 
 @pytest.mark.slow
 def test_a_node_that_is_drained_stops_both_and_they_go_on(task: NodesTask, tmp_path: Path) -> None:
-    task = task.model_copy(update={"settings": task.settings.model_copy(update={"epochs": 40, "patience": 40})})
+    task = task.model_copy(
+        update={"settings": task.settings.model_copy(update={"num_train_epochs": 40, "early_stopping_patience": 40})}
+    )
     folder = tmp_path / "logs"
     nodes = start(task, folder)
     while "epoch 1/40" not in logs(folder):

@@ -169,7 +169,7 @@ def test_padding_attends_to_itself_alone() -> None:
 
 def table(rows: list[tuple[str, list[int], int]]) -> pa.Table:
     note, ids, prompt = zip(*rows, strict=True)
-    return pa.table({"note": note, "input_ids": pa.array(ids, pa.list_(pa.int32())), "prompt_tokens": prompt})
+    return pa.table({"note_id": note, "input_ids": pa.array(ids, pa.list_(pa.int32())), "prompt_tokens": prompt})
 
 
 def test_a_note_with_more_than_a_pack_holds_is_read_again_in_the_next() -> None:

@@ -26,29 +26,29 @@ from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.base import Lora
 from clinadapt.config.classify import Train, Windows
 from clinadapt.errors import UserError
-from clinadapt.models.adapter_card import Card
+from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import upload_folder
 from components.train.checkpoints import Checkpoints, decides
 from components.train.classify import _Trainer, run
-from components.train.resumable_trainer import Resumable
+from components.train.resumable_trainer import ResumableTrainer
 
 SMALL: dict[str, Any] = {
-    "windows": Windows(length=64, most=4),
+    "windows": Windows(max_length=64, max_windows=4),
     "train_windows": 1,
     "precision": "fp32",
-    "epochs": 3,
+    "num_train_epochs": 3,
     "learning_rate": 0.01,
 }
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("tiny_llama", {}),
-    "dropout": ("tiny_llama", {"lora": Lora(dropout=0.1)}),
-    "accumulation": ("tiny_llama", {"batch_size": 4, "gradient_accumulation_steps": 3}),
+    "dropout": ("tiny_llama", {"lora": Lora(lora_dropout=0.1)}),
+    "accumulation": ("tiny_llama", {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3}),
     "nf4 and dropout": (
         "tiny_bert",
-        {"quantization": "nf4", "lora": Lora(r=4, dropout=0.1, modules_to_save=["pooler"])},
+        {"quantization": "nf4", "lora": Lora(r=4, lora_dropout=0.1, modules_to_save=["pooler"])},
     ),
     "bf16": ("tiny_llama", {"precision": "bf16"}),
     "linear probe": ("tiny_bert", {"pooling": "mean"}),
@@ -129,7 +129,7 @@ def test_it_goes_on_to_the_same_bytes(
         one.stop(step, signal.SIGINT if step == epoch else signal.SIGTERM)
     facts = one.finish()
     assert one.bytes() == one.bytes("undisturbed")
-    assert Card.read(one.folder / "adapter") == Card.read(one.folder / "undisturbed")
+    assert ClassifyCard.read(one.folder / "adapter") == ClassifyCard.read(one.folder / "undisturbed")
     assert told(facts) == told(undisturbed)
     errors = capsys.readouterr().err
     assert re.findall(r"resuming at step (\d+) of (\d+)", errors) == [(str(step), str(3 * epoch)) for step in stops]
@@ -138,7 +138,7 @@ def test_it_goes_on_to_the_same_bytes(
 
 
 def test_a_stopped_early_training_stops_where_it_would_have(training: Callable[..., Training]) -> None:
-    one = training("plain", epochs=30, learning_rate=0.3, patience=2)
+    one = training("plain", num_train_epochs=30, learning_rate=0.3, early_stopping_patience=2)
     undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
     ends = [entry["step"] for entry in undisturbed["curve"] if "validation_loss" in entry]
     assert undisturbed["stopped_early"] and len(ends) >= 3
@@ -150,7 +150,7 @@ def test_a_stopped_early_training_stops_where_it_would_have(training: Callable[.
 
 def test_a_signal_in_the_last_step_keeps_what_is_there(training: Callable[..., Training]) -> None:
     """Training is over, and no later checkpoint is worth its time; the retry ends it again."""
-    one = training("plain", epochs=2)
+    one = training("plain", num_train_epochs=2)
     undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
     last = undisturbed["curve"][-1]["step"]
     one.stop(last, saved=last // 2)
@@ -163,7 +163,7 @@ def test_a_broken_checkpoint_falls_back(
     training: Callable[..., Training], capsys: pytest.CaptureFixture[str], file: str, said: bool
 ) -> None:
     """A flipped bit, and an upload that never ended."""
-    one = training("plain", epochs=1)
+    one = training("plain", num_train_epochs=1)
     run(one.splits, one.folder / "undisturbed", one.settings)
     one.stop(3)
     one.stop(5)
@@ -259,7 +259,7 @@ def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monke
 
     assert key() == key(checkpoint_minutes=1) and re.fullmatch("checkpoints/[0-9a-f]{16}", key())
     others = [key(splits="c"), key(base="c"), key(precision="bf16"), key(learning_rate=0.02), key(seed=1),
-              key(epochs=2), key(lora=Lora(r=2)), key(quantization="nf4"), key(pooling="mean")]  # fmt: skip
+              key(num_train_epochs=2), key(lora=Lora(r=2)), key(quantization="nf4"), key(pooling="mean")]  # fmt: skip
     monkeypatch.setattr("components.train.checkpoints.code_version", lambda: "another")
     assert len({*others, key()}) == len(others) + 1
 
@@ -347,7 +347,7 @@ def test_what_is_trained_is_not_trained_again(
     training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a retry does, whose pod was lost before the adapter was uploaded. Other settings are another training."""
-    one = training("plain", epochs=1)
+    one = training("plain", num_train_epochs=1)
     facts = one.finish()
     (trained,) = (key.split("/")[1] for key in one.store.list("trained/") if key.endswith(MANIFEST))
     one.store.put(f"checkpoints/{trained}/step-3/state.json", b"{}")  # it was killed before it had removed all
@@ -373,7 +373,7 @@ def test_what_is_trained_is_not_trained_again(
 def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
     training: Callable[..., Training], file: str, how: str
 ) -> None:
-    one = training("plain", epochs=1)
+    one = training("plain", num_train_epochs=1)
     one.finish()
     (key,) = [key for key in one.store.list("trained/") if key.endswith(f"/{file}")]
     damage(one.folder / "store" / key, how)
@@ -385,7 +385,7 @@ def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
 def test_two_that_end_at_the_same_moment_have_a_folder_each(
     training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = training("plain", epochs=1)
+    one = training("plain", num_train_epochs=1)
     one.finish()
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "_results", lambda checkpoints: [])  # as each saw it before the other was done
@@ -401,7 +401,7 @@ def test_two_that_end_at_the_same_moment_have_a_folder_each(
 def test_only_safetensors_and_json(training: Callable[..., Training]) -> None:
     from safetensors.torch import load_file
 
-    one = training("plain", epochs=2)
+    one = training("plain", num_train_epochs=2)
     one.stop(12)
     folder = one.folder / "store" / one.places()[-1]
     assert {path.name for path in folder.iterdir()} == {
@@ -433,7 +433,7 @@ def processes() -> Any:
 def test_sigterm_ends_with_status_75_and_the_retry_with_the_same_bytes(
     training: Callable[..., Training], processes: Any
 ) -> None:
-    one = training("dropout", epochs=20, patience=20)
+    one = training("dropout", num_train_epochs=20, early_stopping_patience=20)
     arguments = (one.splits, one.folder / "adapter", one.settings, one.store.uri, one.folder / "log.txt")
     first = processes.Process(target=train_in_process, args=arguments)
     first.start()
@@ -463,7 +463,7 @@ def test_a_signal_that_comes_while_processes_agree_is_not_forgotten(tmp_path: Pa
             trainer._signalled = True
             return asked
 
-    trainer: Any = object.__new__(Resumable)
+    trainer: Any = object.__new__(ResumableTrainer)
     trainer._checkpoints, trainer._interval, trainer._signalled = kept(tmp_path, 2, []), 60.0, False
     trainer.args, trainer.accelerator = SimpleNamespace(world_size=2, device="cpu"), Agreeing()
     assert [trainer._due(0.0), trainer._due(0.0)] == [False, True]
