@@ -8,16 +8,17 @@ from kfp.dsl.graph_component import GraphComponent
 
 from clinadapt.config.base import Quantization
 from clinadapt.config.instruct import InstructProfile, Teacher
+from clinadapt.config.resolve import form_defaults
 from clinadapt.kubernetes.cluster import Cluster
-from components.download.component import download_instructions
+from components.download.component import download_instruct
 from components.evaluate.component import evaluate_instruct
-from components.format.component import format_instructions
+from components.format.component import format_instruct
 from components.preflight.component import preflight_instruct
 from components.publish.component import summarise
 from components.synthesize.component import synthesize
 from components.train.component import prefer, pretrain, train_instruct
-from pipelines.placement import Place, add_choices, config
-from pipelines.shared_steps import gate_and_publish, something_new
+from pipelines.placement import Placement, add_choices, pipeline_config
+from pipelines.shared_steps import gate_and_publish, if_new
 
 CHOICES = {"teacher": get_args(Teacher), "quantization": get_args(Quantization)}  # drop-downs on the run form
 
@@ -29,26 +30,29 @@ def build(profile: InstructProfile, cluster: Cluster | None = None) -> GraphComp
         profile: the profile.
         cluster: where it will run; None for this machine.
     """
-    settings = profile.instruct
+    default = form_defaults(profile)
     sources = [source.model_dump(exclude_defaults=True) for source in profile.sources]
-    place = Place(profile, cluster)
+    place = Placement(profile, cluster)
 
-    @dsl.pipeline(name=f"instruct-{profile.name}", description=profile.description, pipeline_config=config(cluster))
+    @dsl.pipeline(
+        name=f"instruct-{profile.name}", description=profile.description, pipeline_config=pipeline_config(cluster)
+    )
     def instruct(
         sources: list = sources,
-        teacher: str = profile.synthesis.teacher,
-        base_model: str = settings.base_model,
-        quantization: str = settings.quantization,
-        num_train_epochs: int = settings.num_train_epochs,
-        learning_rate: float = settings.learning_rate,
-        seed: int = settings.seed,
-        adapter_name: str = profile.adapter_name,
+        teacher: str = default["teacher"],
+        base_model: str = default["base_model"],
+        quantization: str = default["quantization"],
+        num_train_epochs: int = default["num_train_epochs"],
+        learning_rate: float = default["learning_rate"],
+        seed: int = default["seed"],
+        adapter_name: str = default["adapter_name"],
         store: str = "s3://clinadapt",
     ) -> None:
         summary = summarise(store=store)
         place(summary, "summarise")
         with dsl.ExitHandler(summary):
-            found = preflight_instruct(
+            preflight = preflight_instruct(
+                profile=profile.model_dump(exclude_none=True),
                 sources=sources,
                 teacher=teacher,
                 base_model=base_model,
@@ -57,100 +61,39 @@ def build(profile: InstructProfile, cluster: Cluster | None = None) -> GraphComp
                 learning_rate=learning_rate,
                 seed=seed,
                 adapter_name=adapter_name,
-                instruct=settings.model_dump(),
-                pretrain=profile.pretrain.model_dump() if profile.pretrain else {},
-                preference=profile.preference.model_dump() if profile.preference else {},
-                synthesis=profile.synthesis.model_dump(),
-                resources=profile.train_resources.model_dump(),
                 store=store,
             )
-            place(found, "preflight")
-            code_version = found.outputs["code_version"]
-            dataset = download_instructions(
-                sources=sources,
-                source_digest=found.outputs["dataset_digest"],
-                code_version=code_version,
-                examples=profile.examples.model_dump(),
-                store=store,
-            )
+            place(preflight, "preflight")
+            settings = preflight.outputs
+            dataset = download_instruct(settings=settings["download"], store=store)
             place(dataset, "download")
-            triples = synthesize(
-                dataset=dataset.output,
-                code_version=code_version,
-                synthesis=profile.synthesis.model_dump(),
-                teacher=teacher,
-                seed=seed,
-                store=store,
-            )
+            triples = synthesize(settings=settings["synthesize"], dataset=dataset.output, store=store)
             place(triples, "synthesize")
             if profile.synthesis.token_budget:
                 triples.set_caching_options(False)  # the next run goes on where the budget ended this one
-            splits = format_instructions(
-                triples=triples.output,
-                code_version=code_version,
-                examples=profile.examples.model_dump(),
-                base_model=base_model,
-                vocabulary=profile.pretrain.llama.vocab_size if profile.pretrain else 0,
-                corpus=profile.pretrain is not None,
-                seed=seed,
-                store=store,
-            )
+            splits = format_instruct(settings=settings["format"], triples=triples.output, store=store)
             place(splits, "format")
-            with something_new(place, splits.output, found.outputs, adapter_name, store):
-                base = {"base_model": base_model, "base_digest": found.outputs["base_digest"]}
+            with if_new(place, splits.output, settings, store):
+                pretrained = {}
                 if profile.pretrain:
-                    made = pretrain(
-                        splits=splits.output,
-                        **base,
-                        code_version=code_version,
-                        pretrain=profile.pretrain.model_dump(),
-                        seed=seed,
-                        store=store,
-                    )
-                    place(made, "pretrain")
-                    base = {"base_model": made.outputs["uri"], "base_digest": made.outputs["digest"]}
-                adapted = train_instruct(
-                    splits=splits.output,
-                    **base,
-                    code_version=code_version,
-                    quantization=quantization,
-                    num_train_epochs=num_train_epochs,
-                    learning_rate=learning_rate,
-                    seed=seed,
-                    instruct=settings.model_dump(),
-                    store=store,
-                )
-                place(adapted, "train")
+                    base = pretrain(settings=settings["pretrain"], splits=splits.output, store=store)
+                    place(base, "pretrain")
+                    pretrained = {"base_model": base.outputs["uri"], "base_digest": base.outputs["digest"]}
+                trained = train_instruct(settings=settings["train"], splits=splits.output, store=store, **pretrained)
+                place(trained, "train")
                 if profile.preference:
-                    adapted = prefer(
+                    trained = prefer(
+                        settings=settings["prefer"],
                         splits=splits.output,
-                        before=adapted.outputs["adapter"],
-                        code_version=code_version,
-                        preference=profile.preference.model_dump(),
-                        seed=seed,
+                        sft_adapter=trained.outputs["adapter"],
                         store=store,
                     )
-                    place(adapted, "prefer")
+                    place(trained, "prefer")
+                adapter = trained.outputs["adapter"]
                 scored = evaluate_instruct(
-                    splits=splits.output,
-                    adapter=adapted.outputs["adapter"],
-                    code_version=code_version,
-                    adapter_name=adapter_name,
-                    champion_version=found.outputs["champion_version"],
-                    champion_etag=found.outputs["champion_etag"],
-                    evaluation_settings=profile.evaluation.model_dump(),
-                    seed=seed,
-                    store=store,
+                    settings=settings["evaluate"], splits=splits.output, adapter=adapter, store=store
                 )
                 place(scored, "evaluate")
-                gate_and_publish(
-                    place,
-                    splits.output,
-                    adapted.outputs["adapter"],
-                    scored.outputs["evaluation"],
-                    adapter_name,
-                    profile.gate.model_dump(),
-                    store,
-                )
+                gate_and_publish(place, splits.output, adapter, scored.outputs["evaluation"], settings, store)
 
     return add_choices(instruct, CHOICES)

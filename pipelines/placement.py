@@ -26,7 +26,7 @@ from clinadapt.kubernetes.cluster import (
 CACHED: tuple[Step, ...] = ("download", "synthesize", "format", "pretrain", "train", "prefer", "evaluate")
 
 
-class Place:
+class Placement:
     """Places the tasks of one pipeline. Without a cluster, as in a local run, only cache and GPU are told."""
 
     def __init__(self, profile: AnyProfile, cluster: Cluster | None) -> None:
@@ -64,7 +64,7 @@ class Place:
             task.container_spec.resources.accelerator_count = str(wanted.gpu)
 
 
-def config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
+def pipeline_config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
     """When a run is stopped, and how long its workflow stays."""
     if cluster is None:
         return None

@@ -1,53 +1,45 @@
-"""What every pipeline shares: it trains only what the registry does not have; the gate decides, and what passes is
-published."""
+"""The steps that both pipelines share: the lookup in the registry before training, the gate and publish after it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
 
 from components.evaluate.component import gate
 from components.publish.component import lookup, publish
-from pipelines.placement import Place
+from pipelines.placement import Placement
 
 
-def something_new(place: Place, splits: Any, found: Any, adapter_name: Any, store: Any) -> dsl.If:
-    """Add the lookup in the registry to the pipeline that is being built. What is added within the condition is done
-    where the registry lacks what this run would make: all that may need a GPU.
+def if_new(place: Placement, splits: Any, settings: Mapping[str, Any], store: Any) -> dsl.If:
+    """Add the lookup; the steps within the condition, all that may need a GPU, run only where the registry does not
+    have the version that this run would train.
 
     Args:
-        found: the outputs of preflight.
+        place: puts resources on tasks.
+        splits: output of format.
+        settings: outputs of preflight, by step.
+        store: parameter of the pipeline.
     """
-    known = lookup(
-        splits=splits,
-        settings=found["settings"],
-        base_digest=found["base_digest"],
-        adapter_name=adapter_name,
-        store=store,
-    )
+    known = lookup(settings=settings["lookup"], splits=splits, store=store)
     place(known, "lookup")
     return dsl.If(known.output == "new")
 
 
 def gate_and_publish(
-    place: Place, splits: Any, adapter: Any, evaluation: Any, adapter_name: Any, thresholds: dict[str, Any], store: Any
+    place: Placement, splits: Any, adapter: Any, evaluation: Any, settings: Mapping[str, Any], store: Any
 ) -> None:
-    """Add both steps to the pipeline that is being built; what is no dictionary is a channel of it."""
+    """Add the gate, and publish where it passes. Arguments as in `if_new`; adapter and evaluation are outputs."""
     decided = gate(
-        splits=splits,
-        adapter=adapter,
-        evaluation=evaluation,
-        adapter_name=adapter_name,
-        thresholds=thresholds,
-        store=store,
-    )
+        settings=settings["gate"], splits=splits, adapter=adapter, evaluation=evaluation, store=store
+    )  # fmt: skip
     place(decided, "gate")
     with dsl.If(decided.outputs["Output"] == "pass"):
         published = publish(
+            settings=settings["publish"],
             splits=splits,
             adapter=adapter,
             evaluation=evaluation,
             verdict=decided.outputs["verdict"],
-            adapter_name=adapter_name,
             store=store,
         )
         place(published, "publish")

@@ -27,9 +27,9 @@ from pipelines.kfp_api import Refused, Remote
 
 EXPERIMENT = "clinadapt"
 # Of both recipes, in the order of their pipelines
-STEPS = ("preflight", "preflight-instruct", "download", "download-instructions", "synthesize", "format-notes",
-         "format-instructions", "lookup", "pretrain", "train-classifier", "train-instruct", "prefer",
-         "evaluate-classifier", "evaluate-instruct", "gate", "publish", "summarise")  # fmt: skip
+STEPS = ("preflight-classify", "preflight-instruct", "download-classify", "download-instruct", "synthesize",
+         "format-classify", "format-instruct", "lookup", "pretrain", "train-classify", "train-instruct", "prefer",
+         "evaluate-classify", "evaluate-instruct", "gate", "publish", "summarise")  # fmt: skip
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
 PATIENCE = 3600  # seconds without an answer after which a run is no longer followed
 _KINDS = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list}

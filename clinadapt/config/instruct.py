@@ -232,8 +232,15 @@ class InstructProfile(ProfileBase):
         """The stage whose base model, quantisation and epochs are on the run form."""
         return self.instruct
 
+    @property
+    def pretraining(self) -> Pretrain | None:
+        """The section pretrain as it will be run: a model that starts from nothing is trained in full."""
+        if self.pretrain and self.instruct.base_model == BUILTIN_LLAMA:
+            return self.pretrain.model_copy(update={"method": "full"})
+        return self.pretrain
+
     @model_validator(mode="after")
-    def _whole(self) -> InstructProfile:
+    def _sections_belong_together(self) -> InstructProfile:
         if self.instruct.base_model == BUILTIN_LLAMA and self.pretrain is None:
             raise ValueError("builtin://llama is made by pretrain: add the section pretrain")
         if (self.preference is not None) != any(source.kind == "preferences" for source in self.sources):

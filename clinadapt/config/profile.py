@@ -4,6 +4,4 @@ from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 
 AnyProfile = ClassifyProfile | InstructProfile
-
-
 RECIPES: dict[str, type[AnyProfile]] = {"classify": ClassifyProfile, "instruct": InstructProfile}

@@ -12,6 +12,7 @@ from typing import Any
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.instruct import InstructProfile, NodesTask, Stage
 from clinadapt.config.profile import AnyProfile
+from clinadapt.config.resolve import resolve
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import CA, MODELS, SCRATCH, Affinity, Cluster, Nodes, Step, scratch_size
 
@@ -32,20 +33,22 @@ def task_of(profile: AnyProfile, stage: Stage, splits: str, store: str, base_mod
     for name, uri in (("--splits", splits), ("--store", store)):
         if not uri.startswith("s3://"):
             raise UserError(f"{name} {uri}: the nodes share no folder: name it as s3://bucket/prefix")
-    base_model = base_model and base_model.rstrip("/")
-    places = {"splits": splits.rstrip("/"), "store": store.rstrip("/")}
-    if stage == "pretrain":
-        if profile.pretrain is None:
-            raise UserError(f"profile '{profile.name}' has no section pretrain: leave --stage out")
-        settings = profile.pretrain.model_copy(update={"seed": profile.instruct.seed})
-        return NodesTask(**places, base_model=base_model or profile.instruct.base_model, settings=settings)
-    if profile.pretrain and base_model is None:
+    if stage == "pretrain" and profile.pretrain is None:
+        raise UserError(f"profile '{profile.name}' has no section pretrain: leave --stage out")
+    if stage == "instruct" and profile.pretrain and base_model is None:
         raise UserError(
-            f"profile '{profile.name}' trains on the base model that pretrain makes: run --stage pretrain first, its "
-            "log tells the --base-model to give here"
+            f"profile '{profile.name}' trains on the base model that pretrain makes: run --stage pretrain first and "
+            "give the --base-model that its log prints"
         )
-    return NodesTask(
-        **places, settings=profile.instruct.model_copy(update={"base_model": base_model} if base_model else {})
+    steps = resolve(profile, {"base_model": base_model.rstrip("/")} if base_model else {})
+    settings = steps["pretrain" if stage == "pretrain" else "train"]
+    return NodesTask.model_validate(
+        {
+            "splits": splits.rstrip("/"),
+            "store": store.rstrip("/"),
+            "settings": settings["training"],
+            "base_model": settings["base_model"] if stage == "pretrain" else "",
+        }
     )
 
 

@@ -131,7 +131,7 @@ def _describe(adapter: Path, merged: Path, version: dict[str, Any], dtype: str, 
         "dtype": dtype,
         "comparison": found,
     }
-    facts |= {"code_version": code_version(), "created": now(), "by": who()}
+    facts |= {"code_version": code_version("clinadapt.registry.export"), "created": now(), "by": who()}
     write_json(merged / MANIFEST, seal(write_manifest(merged, facts)))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.storage.object_store import Store
 
@@ -17,10 +16,10 @@ def base_place(digest: str) -> str:
     return f"bases/{digest.removeprefix('sha256:')[:16]}"
 
 
-def made_base(source: str, splits_digest: str, settings: dict[str, Any]) -> dict[str, Any]:
+def made_base(source: str, splits_digest: str, settings: dict[str, Any], code_version: str) -> dict[str, Any]:
     """What the manifest of a base model that pretrain made says of how: the base model that it began with, data,
     settings, code."""
-    return {"source": source, "splits_digest": splits_digest, "settings": settings, "code_version": code_version()}
+    return {"source": source, "splits_digest": splits_digest, "settings": settings, "code_version": code_version}
 
 
 PRETRAINING = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.code_version import run_key_of
+from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.signing import check_seal
@@ -117,7 +117,7 @@ def _file(store: Store, key: str, facts: dict[str, Any]) -> Any:
 def _provenance(manifest: dict[str, Any], content: dict[str, Any]) -> Iterator[str]:
     """What does not follow from what: the version names data, base model, settings and code."""
     settings = manifest["settings"]
-    chain = run_key_of(manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"])
+    chain = run_key(manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"])
     claims: list[tuple[str, str, Any, Any]] = [
         (MANIFEST, "settings_digest", manifest["settings_digest"], sha256_json(settings)),
         (MANIFEST, "version, which data, base model, settings and code make", manifest["version"], chain),

@@ -47,7 +47,7 @@ def part(source: Source, settings: Examples, store: Store | None) -> Iterator[Pa
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-source-") as name:
         folder, before = Path(name) / "part", digest(source.uri)
-        decided = [source.model_dump(), settings.model_dump(), before, code_version()]
+        decided = [source.model_dump(), settings.model_dump(), before, code_version("components.download.source_cache")]
         place = f"sources/{sha256_json(decided)[7:39]}"
         if store is None or not find_folder(store, place, folder, "download"):
             _read(source, settings, folder, before)

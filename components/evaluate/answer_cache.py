@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from clinadapt.artifacts.artifact_cache import find, keep
-from clinadapt.artifacts.code_version import code_version, libraries
+from clinadapt.artifacts.code_version import code_version, library_versions
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.models.adapter_card import AdapterCard
 from clinadapt.storage.object_store import Store
@@ -40,8 +40,8 @@ class Kept:
             "card": facts if adapted else {key: facts.get(key) for key in _OF_BASE},
             "asked": asked,
             "processor": _processor(),
-            "code": code_version(),
-            "libraries": libraries(),
+            "code": code_version(f"components.evaluate.{facts['recipe']}"),
+            "libraries": library_versions(),
         }
         self._store, self.prefix = store, f"evaluations/{sha256_json(decides)[7:23]}"
 

@@ -1,4 +1,4 @@
-"""KFP faces of evaluate and of the gate."""
+"""KFP components of evaluate and of the gate."""
 
 from kfp import dsl
 
@@ -6,20 +6,16 @@ from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def evaluate_classifier(
+def evaluate_classify(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
     adapter: dsl.Input[dsl.Model],
-    code_version: str,
-    adapter_name: str,
-    champion_version: str,
-    champion_etag: str,
-    seed: int,
     store: str,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """Score base, adapter, champion and baselines on the same held-out notes. The cache follows the code version."""
+    """Score base, candidate, champion and baselines on the same held-out notes."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
@@ -27,36 +23,35 @@ def evaluate_classifier(
     from components.evaluate.classify import run
 
     with step("evaluate", store) as facts:
-        champion = Champion(store, adapter_name, champion_version, champion_etag)
-        result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, seed)
-        after = result["models"]["candidate"]
-        facts |= {name: entry["value"] for name, entry in after["metrics"].items()} | {"ceiling": result["ceiling"]}
+        champion = Champion(
+            store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
+        )  # fmt: skip
+        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path)
+        result = run(*folders, champion, int(settings["seed"]))
+        candidate = result["models"]["candidate"]
+        facts |= {name: entry["value"] for name, entry in candidate["metrics"].items()}
+        facts["ceiling"] = result["ceiling"]
         log_metrics(metrics, facts)
-        classification.log_confusion_matrix(result["labels"], after["confusion"])
-        curve = max(after["roc"], key=lambda entry: len(entry["fpr"]))
+        classification.log_confusion_matrix(result["labels"], candidate["confusion"])
+        curve = max(candidate["roc"], key=lambda entry: len(entry["fpr"]))
         classification.log_roc_curve(curve["fpr"], curve["tpr"], curve["thresholds"])
         Path(classification.path).touch()  # kfp.local takes an artifact without a file for lost, and would score again
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
-                f"within the own label set {model['metrics']['own_set_accuracy']['value']:.3f}")  # fmt: skip
+                f"within the note's label set {model['metrics']['own_set_accuracy']['value']:.3f}")  # fmt: skip
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def evaluate_instruct(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
     adapter: dsl.Input[dsl.Model],
-    code_version: str,
-    adapter_name: str,
-    champion_version: str,
-    champion_etag: str,
-    evaluation_settings: dict,
-    seed: int,
     store: str,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Ask base, adapter and champion the same held-out instructions. The cache follows the code version."""
+    """Ask base, candidate and champion the same held-out instructions."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
@@ -65,9 +60,12 @@ def evaluate_instruct(
     from components.evaluate.instruct import run
 
     with step("evaluate", store) as facts:
-        champion = Champion(store, adapter_name, champion_version, champion_etag)
-        settings = Evaluation.model_validate(evaluation_settings)
-        result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, settings, seed)
+        champion = Champion(
+            store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
+        )  # fmt: skip
+        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path)
+        options = Evaluation.model_validate(settings["evaluation"])
+        result = run(*folders, champion, options, int(settings["seed"]))
         facts |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
         facts["smallest_difference"] = result["smallest_difference"]
         log_metrics(metrics, facts)
@@ -79,16 +77,15 @@ def evaluate_instruct(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
     adapter: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
-    adapter_name: str,
-    thresholds: dict,
     store: str,
     verdict: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
 ) -> str:
-    """Decide whether the adapter may be published, by the rules of its recipe, and write the report."""
+    """Decide whether the candidate may be published, by the rules of its recipe, and write the report."""
     import shutil
     from pathlib import Path
 
@@ -96,16 +93,8 @@ def gate(
     from components.evaluate.verdict import run
 
     with step("gate", store) as facts:
-        result = run(
-            Path(splits.path),
-            Path(adapter.path),
-            Path(evaluation.path),
-            Path(verdict.path),
-            thresholds,
-            store,
-            adapter_name,
-        )
-        facts |= result
+        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)
+        facts |= run(*folders, settings["thresholds"], store, settings["adapter_name"])
         shutil.copyfile(Path(verdict.path) / "report.html", report.path)
-        log("gate", result["sentence"])
-    return result["decision"]
+        log("gate", facts["sentence"])
+    return facts["decision"]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clinadapt.artifacts.code_version import code_version, run_key
+from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import RUN
@@ -61,7 +61,7 @@ def run(
     verdict = rules.decide(scores, rules.settings.model_validate(settings))
     data, training = read_json(splits / MANIFEST), read_json(adapter / "training.json")
     card = AdapterCard.read(adapter)
-    version = run_key(splits, adapter)
+    version = adapter_version(splits, adapter)
     facts = {
         "title": f"{recipe} · {name}",
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -79,7 +79,7 @@ def run(
             "base model digest": card.base_digest,
             "adapter digest": read_json(adapter / MANIFEST)["digest"],
             "settings digest": sha256_json(training["settings"]),
-            "code version": code_version(),
+            "code version": training["code_version"],
             "seeds": f"split {data['settings']['seed']}, training {card.seed}",
             "champion at the time": scores["champion_version"] or "none",
         },
@@ -88,7 +88,8 @@ def run(
         facts["examples"] = read_json(evaluation / "examples.json")
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.html").write_text(rules.render(facts), encoding="utf-8")
-    write_json(output / "verdict.json", {**verdict, "version": version, "evaluation": scores})
+    fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
+    write_json(output / "verdict.json", {**verdict, **fields})
     scored = read_json(evaluation / MANIFEST)
     write_manifest(output, {"evaluation_digest": scored["digest"]}, "gate", {"evaluation": scored["digest"]}, [scored])
     if run_name := os.environ.get(RUN):

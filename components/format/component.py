@@ -1,4 +1,4 @@
-"""KFP face of format."""
+"""KFP components of format."""
 
 from kfp import dsl
 
@@ -6,15 +6,10 @@ from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def format_notes(
-    dataset: dsl.Input[dsl.Dataset],
-    code_version: str,
-    split: dict,
-    seed: int,
-    store: str,
-    splits: dsl.Output[dsl.Dataset],
+def format_classify(
+    settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, splits: dsl.Output[dsl.Dataset]
 ) -> None:
-    """Deduplicate, cluster and split labelled notes. The cache follows the code version."""
+    """Deduplicate, cluster and split labelled notes."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
@@ -22,35 +17,21 @@ def format_notes(
     from components.format.classify import run
 
     with step("format", store) as facts:
-        manifest = run(Path(dataset.path), Path(splits.path), Split.model_validate({**split, "seed": seed}))
-        kept = (
-            "digest",
-            "notes",
-            "clusters",
-            "near_duplicate_pairs",
-            "cross_listed_notes",
-            "ceiling",
-            "shared_clusters",
-        )
-        facts |= {key: manifest[key] for key in kept}
+        manifest = run(Path(dataset.path), Path(splits.path), Split.model_validate(settings["split"]))
+        names = ("digest", "notes", "clusters", "near_duplicate_pairs", "cross_listed_notes", "ceiling",
+                 "shared_clusters")  # fmt: skip
+        facts |= {name: manifest[name] for name in names}
         splits.metadata.update(facts)
         log("format", f"{manifest['notes']} different notes in {manifest['clusters']} clusters, "
-            f"{manifest['shared_clusters']} clusters on two sides; ceiling {manifest['ceiling']:.1%}")  # fmt: skip
+            f"{manifest['shared_clusters']} clusters in more than one split; "
+            f"ceiling {manifest['ceiling']:.1%}")  # fmt: skip
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def format_instructions(
-    triples: dsl.Input[dsl.Dataset],
-    code_version: str,
-    examples: dict,
-    base_model: str,
-    vocabulary: int,
-    corpus: bool,
-    seed: int,
-    store: str,
-    splits: dsl.Output[dsl.Dataset],
+def format_instruct(
+    settings: dict, triples: dsl.Input[dsl.Dataset], store: str, splits: dsl.Output[dsl.Dataset]
 ) -> None:
-    """Split triples by cluster of notes and write them as tokens. The cache follows the code version."""
+    """Split triples by cluster of notes and write them as tokens."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
@@ -59,13 +40,16 @@ def format_instructions(
     from components.format.instruct import run
 
     with step("format", store) as facts:
-        settings = Examples.model_validate({**examples, "seed": seed})
-        folders = Path(triples.path), Path(splits.path)
-        manifest = run(*folders, settings, base_model, vocabulary, corpus, open_store(store))
-        kept = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped", "tokens")
-        facts |= {key: manifest[key] for key in kept}
+        examples = Examples.model_validate(settings["examples"])
+        manifest = run(
+            Path(triples.path), Path(splits.path), examples, settings["base_model"], int(settings["vocab_size"]),
+            settings["corpus"], open_store(store)
+        )  # fmt: skip
+        names = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped",
+                 "tokens")  # fmt: skip
+        facts |= {name: manifest[name] for name in names}
         splits.metadata.update(facts)
         rows, lost = manifest["rows"], sum(side["lost"] for side in manifest["tokens"].values())
         log("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
             f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "
-            f"{manifest['shared_clusters']} clusters on two sides")  # fmt: skip
+            f"{manifest['shared_clusters']} clusters in more than one split")  # fmt: skip

@@ -60,7 +60,12 @@ class KeptTokens:
         """`length`: the longest example, in tokens."""
         self._store, self.new, self.reused = store, 0, 0
         texts = [template.prompt(Question("note", "instruction")), template.end, *template.special]
-        made_by = [template.tokenizer.backend_tokenizer.to_str(), texts, version("tokenizers"), code_version()]
+        made_by = [
+            template.tokenizer.backend_tokenizer.to_str(),
+            texts,
+            version("tokenizers"),
+            code_version("components.format.instruct"),
+        ]
         self._maker = [sha256_json(made_by), length]
 
     def rows(self, texts: Any, make: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:

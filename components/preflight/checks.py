@@ -1,8 +1,7 @@
-"""Can this run succeed? Store, data, base model, LoRA targets, disk and memory, in seconds and on a CPU."""
+"""What preflight of both recipes checks, and what it adds to the settings of the steps."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -10,11 +9,11 @@ import uuid
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from clinadapt.artifacts.code_version import code_version
+from clinadapt.artifacts.code_version import CACHED_STEPS, step_code_version, training_code_version
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import ADAPTER_NAME, Lora, Quantization
+from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, hub_folder
 from clinadapt.models.lora_targets import adapted_layers
@@ -40,21 +39,24 @@ def checked_store(store_uri: str, adapter_name: str) -> Store:
     return store
 
 
-def found(
-    store: Store, adapter_name: str, data: str, base: BaseModel, stages: dict[str, dict[str, Any]]
-) -> dict[str, str]:
-    """What preflight tells the steps after it: digests, champion, and the settings that decide each stage of training,
-    as JSON."""
-    version, etag = champion(store, adapter_name) or ("", "")
-    log("preflight", f"the champion to compare with is {version or 'none yet'}")
-    return {
-        "dataset_digest": data,
-        "base_digest": base.digest,
-        "champion_version": version,
-        "champion_etag": etag,
-        "code_version": code_version(),
-        "settings": json.dumps({name: stage | {"base_model": base.pinned()} for name, stage in stages.items()}),
-    }
+def pin(base: BaseModel) -> PinnedModel:
+    """The base model by content."""
+    return PinnedModel(base.pinned(), base.digest)
+
+
+def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store) -> dict[str, Settings]:
+    """The settings of each step with what else determines its output: the digest of the data for download, the
+    champion for evaluate, and the version of the code for every step whose output is cached."""
+    version, etag = champion(store, steps["publish"]["adapter_name"]) or ("", "")
+    log("preflight", f"champion to compare with: {version or 'none yet'}")
+    steps["download"]["source_digest"] = data
+    steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
+    for step in steps.keys() & CACHED_STEPS:
+        steps[step]["code_version"] = step_code_version(step, recipe)
+    steps["lookup"]["code_version"] = training_code_version(recipe, "prefer" in steps)
+    if "pretrain" in steps:
+        steps["lookup"]["pretraining_code_version"] = steps["pretrain"]["code_version"]
+    return steps
 
 
 def check_base(base: BaseModel, lora: Lora, quantization: Quantization) -> None:

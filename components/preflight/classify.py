@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Resources, decisive
-from clinadapt.config.classify import Train
+from clinadapt.config.base import Resources
+from clinadapt.config.classify import ClassifyProfile, Train
+from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import digest as source_digest
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.classify import estimate, method
-from components.preflight.checks import check_base, check_disk, checked_store, found
+from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
 
 
-def run(source: str, store_uri: str, adapter_name: str, train: Train, resources: Resources) -> dict[str, str]:
-    """Check everything that can be checked before work begins.
+def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
+    """Check everything that can be checked before work begins, and resolve the settings of every step.
+
+    Args:
+        profile: the profile.
+        form: the run form.
+        store_uri: of the store.
 
     Returns:
-        dataset_digest, base_digest, version and etag of today's champion (empty where there is none), code_version, and
-        the settings of training as JSON.
+        step -> its settings (clinadapt.config.resolve), with the digests of data, base model and code and with the
+        champion to compare with.
 
     Raises:
+        ValidationError: a value of the form is wrong.
         UserError: the first check that fails.
     """
-    store = checked_store(store_uri, adapter_name)
-    data = source_digest(source)
+    applied = apply_form(profile, form)
+    store = checked_store(store_uri, applied.adapter_name)
+    data = source_digest(applied.source)
     log("preflight", f"data source found, {data[:26]}")
-    base = describe(train.base_model)
-    check_base(base, train.lora, train.quantization)
+    base = describe(applied.train.base_model)
+    check_base(base, applied.train.lora, applied.train.quantization)
     check_disk(base)
-    check_memory(base, train, resources)
-    return found(store, adapter_name, data, base, {"train": decisive(train)})
+    check_memory(base, applied.train, applied.train_resources)
+    return add_digests(resolve(profile, form, pin(base)), "classify", data, store)
 
 
 def check_memory(base: BaseModel, train: Train, resources: Resources) -> None:
     """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
-    device, have = capacity(resources)
-    need = estimate(base, train, labels=10, device=device)["methods"][method(train.quantization)]["total"]
-    log("preflight", f"training needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB")
-    if need > have:
+    device, available = capacity(resources)
+    needed = estimate(base, train, labels=10, device=device)["methods"][method(train.quantization)]["total"]
+    log("preflight", f"training needs about {needed / 2**30:.1f} GiB of {available / 2**30:.1f} GiB")
+    if needed > available:
         raise UserError(
-            f"training needs about {need / 2**30:.1f} GiB and there are {have / 2**30:.1f}: "
+            f"training needs about {needed / 2**30:.1f} GiB and there are {available / 2**30:.1f}: "
             "lower per_device_train_batch_size, train_windows or windows.max_length, or use nf4"
         )

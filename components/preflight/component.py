@@ -1,5 +1,5 @@
 # mypy: disable-error-code="valid-type"
-"""KFP face of preflight."""
+"""KFP components of preflight: the run form comes in, the settings of each step go out."""
 
 from typing import NamedTuple
 
@@ -9,49 +9,46 @@ from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def preflight(
+def preflight_classify(
+    profile: dict,
     source: str,
+    text_column: str,
+    label_column: str,
+    labels: list,
+    top_labels: int,
     base_model: str,
     quantization: str,
     num_train_epochs: int,
     learning_rate: float,
     seed: int,
     adapter_name: str,
-    train: dict,
-    resources: dict,
     store: str,
 ) -> NamedTuple(
-    "Found",
-    dataset_digest=str,
-    base_digest=str,
-    champion_version=str,
-    champion_etag=str,
-    code_version=str,
-    settings=str,
-):
-    """Check settings, store, data, base model and memory; name data, base model and today's champion."""
+    "Steps", download=dict, format=dict, lookup=dict, train=dict, evaluate=dict, gate=dict, publish=dict
+):  # fmt: skip
+    """Check store, data, base model and memory; resolve the settings of every step."""
     from collections import namedtuple
 
     from clinadapt.artifacts.step_record import step
-    from clinadapt.config.base import Resources
-    from clinadapt.config.classify import Train
+    from clinadapt.config.classify import ClassifyProfile
     from components.preflight.classify import run
 
     form = {
-        "base_model": base_model,
-        "quantization": quantization,
-        "num_train_epochs": num_train_epochs,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
+        "source": source, "text_column": text_column, "label_column": label_column, "labels": labels,
+        "top_labels": top_labels, "base_model": base_model, "quantization": quantization,
+        "num_train_epochs": num_train_epochs, "learning_rate": learning_rate, "seed": seed,
+        "adapter_name": adapter_name,
+    }  # fmt: skip
     with step("preflight", store) as facts:
-        settings = Train.model_validate({**train, **form})
-        facts |= run(source, store, adapter_name, settings, Resources.model_validate(resources))
-    return namedtuple("Found", facts)(**facts)
+        steps = run(ClassifyProfile.model_validate(profile), form, store)
+        facts |= {"base_digest": steps["train"]["base_digest"]}
+        facts |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
+    return namedtuple("Steps", steps)(**steps)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def preflight_instruct(
+    profile: dict,
     sources: list,
     teacher: str,
     base_model: str,
@@ -60,45 +57,25 @@ def preflight_instruct(
     learning_rate: float,
     seed: int,
     adapter_name: str,
-    instruct: dict,
-    pretrain: dict,
-    preference: dict,
-    synthesis: dict,
-    resources: dict,
     store: str,
 ) -> NamedTuple(
-    "Found",
-    dataset_digest=str,
-    base_digest=str,
-    champion_version=str,
-    champion_etag=str,
-    code_version=str,
-    settings=str,
-):
-    """The same for the instruct recipe, which may ask a teacher; `pretrain` and `preference` may be empty."""
+    "Steps", download=dict, synthesize=dict, format=dict, lookup=dict, pretrain=dict, train=dict, prefer=dict,
+    evaluate=dict, gate=dict, publish=dict,
+):  # fmt: skip
+    """As preflight_classify; the settings of pretrain and prefer are empty where the profile has no such stage."""
     from collections import namedtuple
 
     from clinadapt.artifacts.step_record import step
-    from clinadapt.config.base import Resources
-    from clinadapt.config.instruct import Instruct, Preference, Pretrain, Source, Synthesis
+    from clinadapt.config.instruct import InstructProfile
     from components.preflight.instruct import run
 
     form = {
-        "base_model": base_model,
-        "quantization": quantization,
-        "num_train_epochs": num_train_epochs,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
+        "sources": sources, "teacher": teacher, "base_model": base_model, "quantization": quantization,
+        "num_train_epochs": num_train_epochs, "learning_rate": learning_rate, "seed": seed,
+        "adapter_name": adapter_name,
+    }  # fmt: skip
     with step("preflight", store) as facts:
-        facts |= run(
-            [Source.model_validate(source) for source in sources],
-            store,
-            adapter_name,
-            Instruct.model_validate({**instruct, **form}),
-            Pretrain.model_validate({**pretrain, "seed": seed}) if pretrain else None,
-            Preference.model_validate({**preference, "seed": seed}) if preference else None,
-            Synthesis.model_validate({**synthesis, "teacher": teacher, "seed": seed}),
-            Resources.model_validate(resources),
-        )
-    return namedtuple("Found", facts)(**facts)
+        steps = {"pretrain": {}, "prefer": {}, **run(InstructProfile.model_validate(profile), form, store)}
+        facts |= {"base_digest": steps["train"]["base_digest"]}
+        facts |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
+    return namedtuple("Steps", steps)(**steps)

@@ -1,78 +1,59 @@
-"""Can this instruct run succeed? The checks of classify, and those of its sources, teacher and stages of training."""
+"""Preflight of an instruct run: as that of classify, and its sources, teacher and stages of training."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Resources, decisive
-from clinadapt.config.instruct import Instruct, Preference, Pretrain, Source, Synthesis
+from clinadapt.config.base import Resources
+from clinadapt.config.instruct import Instruct, InstructProfile, Pretrain
+from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import digest as source_digest
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
-from components.preflight.checks import check_base, check_disk, checked_store, found
+from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
 
 
-def run(
-    sources: list[Source],
-    store_uri: str,
-    adapter_name: str,
-    instruct: Instruct,
-    pretrain: Pretrain | None,
-    preference: Preference | None,
-    synthesis: Synthesis,
-    resources: Resources,
-) -> dict[str, str]:
-    """Check everything that can be checked before work begins.
+def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
+    """Check everything that can be checked before work begins, and resolve the settings of every step.
 
-    Returns:
-        dataset_digest, base_digest, version and etag of today's champion (empty where there is none), code_version, and
-        the settings of the stages of training as JSON.
-
-    Raises:
-        UserError: the first check that fails.
+    Args, Returns and Raises as `components.preflight.classify.run`.
     """
-    if not sources:
-        raise UserError("there is no source: name at least one")
-    store = checked_store(store_uri, adapter_name)
-    data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in sources])
-    log("preflight", f"{len(sources)} data source{'s'[: len(sources) > 1]} found, {data[:26]}")
-    if synthesis.teacher == "llm":
+    applied = apply_form(profile, form)
+    store = checked_store(store_uri, applied.adapter_name)
+    data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in applied.sources])
+    log("preflight", f"{len(applied.sources)} data source{'s'[: len(applied.sources) > 1]} found, {data[:26]}")
+    if applied.synthesis.teacher == "llm":
         client = ChatClient("CLINADAPT_TEACHER", None)
         client.check()
         log("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
-    base = memory.described(instruct.base_model, pretrain)
-    stages = memory.stages(instruct, pretrain)
+    base = memory.described(applied.instruct.base_model, applied.pretrain)
+    stages = memory.stages(applied.instruct, applied.pretrain)
     for stage in stages.values():
         if memory.method(stage) != "full":
             check_base(base, stage.lora, stage.quantization)
     check_disk(base)
     for name, stage in stages.items():
-        check_memory(name, base, stage, resources)
-    decided = {"train": decisive(stages["instruct"])}
-    if preference:
-        decided["train"]["preference"] = decisive(preference)
-    if pretrain:
-        decided["pretrain"] = decisive(stages["pretrain"])
-    return found(store, adapter_name, data, base, decided)
+        check_memory(name, base, stage, applied.train_resources)
+    return add_digests(resolve(profile, form, pin(base)), "instruct", data, store)
 
 
 def check_memory(name: str, base: BaseModel, stage: Instruct | Pretrain, resources: Resources) -> None:
     """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
-    device, have = capacity(resources)
+    device, available = capacity(resources)
     processes = max(1, resources.gpu)
     method = memory.method(stage)
-    result = memory.estimate(base, stage, have, device, processes)
-    need = result["methods"][method]["total"]
-    how = "recomputed" if result["checkpointed"][method] else "kept"
-    log(
-        "preflight",
-        f"{name} needs about {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB ({method}, activations {how})",
-    )
-    if need > have:
+    result = memory.estimate(base, stage, available, device, processes)
+    needed = result["methods"][method]["total"]
+    activations = "recomputed" if result["checkpointed"][method] else "kept"
+    log("preflight", f"{name} needs about {needed / 2**30:.1f} GiB of {available / 2**30:.1f} GiB "
+        f"({method}, activations {activations})")  # fmt: skip
+    if needed > available:
         raise UserError(
-            f"{name} needs about {need / 2**30:.1f} GiB and there are {have / 2**30:.1f}: "
-            f"it {memory.smaller(base, stage, have, device, processes)}"
+            f"{name} needs about {needed / 2**30:.1f} GiB and there are {available / 2**30:.1f}: "
+            f"it {memory.smaller(base, stage, available, device, processes)}"
         )

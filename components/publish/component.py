@@ -1,4 +1,4 @@
-"""KFP faces of the lookup in the registry, of publish and of the summary that every run leaves."""
+"""KFP components of the lookup in the registry, of publish and of the summary that every run writes."""
 
 from kfp import dsl
 
@@ -6,26 +6,26 @@ from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def lookup(splits: dsl.Input[dsl.Dataset], settings: str, base_digest: str, adapter_name: str, store: str) -> str:
-    """`known` where the registry has what this run would make, else `new`."""
+def lookup(settings: dict, splits: dsl.Input[dsl.Dataset], store: str) -> str:
+    """`known` where the registry has the version that this run would train, else `new`."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
     from components.publish.lookup import run
 
     with step("lookup", store) as facts:
-        facts |= run(Path(splits.path), settings, base_digest, store, adapter_name)
+        facts |= run(Path(splits.path), settings, store)
         log("lookup", facts.get("sentence", "the registry has no version of this data, base model, settings and code"))
     return facts["decision"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def publish(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
     adapter: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
     verdict: dsl.Input[dsl.Artifact],
-    adapter_name: str,
     store: str,
 ) -> str:
     """Publish the adapter as an immutable version and make it the champion; return its URI."""
@@ -35,9 +35,8 @@ def publish(
     from components.publish.publish_version import run
 
     with step("publish", store) as facts:
-        facts |= run(
-            Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path), store, adapter_name
-        )
+        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)
+        facts |= run(*folders, store, settings["adapter_name"])
     return facts["uri"]
 
 

@@ -1,13 +1,12 @@
-"""Is there anything new? What this run would make, looked up in the registry before anything is trained."""
+"""Look up in the registry what this run would train, before anything is trained."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.code_version import code_version, run_key_of
+from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import BUILTIN_LLAMA
@@ -18,27 +17,25 @@ from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 
 
-def run(splits: Path, settings: str, base_digest: str, store_uri: str, name: str) -> dict[str, Any]:
-    """decision `new`; or `known`, where a version with this run key has answered already, with sentence, uri,
-    report_uri, version and metrics.
+def run(splits: Path, settings: dict[str, Any], store_uri: str) -> dict[str, Any]:
+    """Find a version with this run's key that has been the champion.
 
-    A version that was published and has never become the champion is judged again: another champion came between.
+    A version that was published and never became the champion is judged again: another champion came between.
 
     Args:
-        splits: what format wrote.
-        settings: of the stages of training, as preflight gives them.
-        base_digest: of the base model that training begins with.
+        splits: the folder that format wrote.
+        settings: of lookup, as preflight resolved them.
         store_uri: of the store.
-        name: of the adapter.
+
+    Returns:
+        decision `new`; or `known`, with sentence, uri, report_uri, version and metrics.
 
     Raises:
-        UserError: the version is not what was published there.
+        UserError: the version is not what was published.
     """
-    store = open_store(store_uri)
-    data = read_json(splits / MANIFEST)["digest"]
-    for key in run_keys(store, data, json.loads(settings), base_digest):
+    store, name = open_store(store_uri), settings["adapter_name"]
+    for key in run_keys(store, read_json(splits / MANIFEST)["digest"], settings):
         if was_champion(store, name, key):
-            manifest = read_version(store, name, key)
             uri = f"{store.uri}/adapters/{name}/{key}"
             return {
                 "decision": "known",
@@ -46,25 +43,34 @@ def run(splits: Path, settings: str, base_digest: str, store_uri: str, name: str
                 "uri": uri,
                 "report_uri": f"{uri}/report.html",
                 "version": key,
-                "metrics": manifest["metrics"],
+                "metrics": read_version(store, name, key)["metrics"],
             }
     return {"decision": "new"}
 
 
-def run_keys(store: Store, data: str, stages: dict[str, dict[str, Any]], base_digest: str) -> Iterator[str]:
-    """The run key; where pretrain makes the base model, one for each that it has made of the same."""
-    train = stages["train"]
-    if "pretrain" not in stages:
-        yield run_key_of(data, base_digest, train, code_version())
+def run_keys(store: Store, data: str, settings: dict[str, Any]) -> Iterator[str]:
+    """The run key; where pretrain makes the base model, one for each base that was made of the same inputs.
+
+    Args:
+        store: the store.
+        data: digest of the splits.
+        settings: of lookup.
+    """
+    training, code = settings["settings"], settings["code_version"]
+    if "pretraining" not in settings:
+        yield run_key(data, settings["base_digest"], training, code)
         return
-    source = train["base_model"] if train["base_model"] == BUILTIN_LLAMA else base_digest
-    for uri, digest in bases_made(store, made_base(source, data, stages["pretrain"])):
-        yield run_key_of(data, digest, train | {"base_model": uri}, code_version())
+    source = BUILTIN_LLAMA if training["base_model"] == BUILTIN_LLAMA else settings["base_digest"]
+    inputs = made_base(source, data, settings["pretraining"], settings["pretraining_code_version"])
+    for uri, digest in bases_made(store, inputs):
+        yield run_key(data, digest, training | {"base_model": uri}, code)
 
 
 def _sentence(store: Store, name: str, version: str) -> str:
-    sentence = f"nothing new: {name}/{version} was made from the same data, base model, settings and code"
-    found = champion(store, name)
-    if found and found[0] != version:
-        sentence += f"; the champion is {found[0]}, and clinadapt registry promote {name}/{version} would change that"
+    sentence = (
+        f"nothing new: {name}/{version} was trained on the same data and base model with the same settings and code"
+    )
+    current = champion(store, name)
+    if current and current[0] != version:
+        sentence += f"; the champion is {current[0]}, to change that: clinadapt registry promote {name}/{version}"
     return sentence

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, sha256_file, sha256_json, to_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.signing import envelope, seal
@@ -64,7 +63,7 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
         log("publish", f"{name} {version} was rolled back: clinadapt registry promote brings it back")
     else:
         if (champion(store, name) or ("", ""))[0] != version:
-            _promote(store, name, version, scores)
+            _promote(store, name, version, scores, facts["code_version"])
         log("publish", f"{name} {version} is the champion")
     return {"uri": f"{store.uri}/{prefix}", "version": version, **tell(store, name, version, partial(log, "publish"))}
 
@@ -75,9 +74,9 @@ def _rolled_back(store: Store, name: str, version: str) -> bool:
     return bool(last) and last[0]["rollback"] and last[0]["previous"] == version
 
 
-def _promote(store: Store, name: str, version: str, scores: dict[str, Any]) -> None:
+def _promote(store: Store, name: str, version: str, scores: dict[str, Any], code_version: str) -> None:
     metrics = scores["models"]["candidate"]["metrics"]
-    facts = {headline(metrics): metrics[headline(metrics)], "code_version": code_version()}
+    facts = {headline(metrics): metrics[headline(metrics)], "code_version": code_version}
     try:
         promote(store, name, version, scores["champion_etag"], facts)
     except UserError:
@@ -107,7 +106,7 @@ def _assemble(
         "base_digest": card.base_digest,
         "settings": read_json(adapter / "training.json")["settings"],
         "settings_digest": sha256_json(read_json(adapter / "training.json")["settings"]),
-        "code_version": code_version(),
+        "code_version": read_json(adapter / "training.json")["code_version"],
         "metrics": scores["models"]["candidate"]["metrics"],
         "created": now(),
         "by": who(),

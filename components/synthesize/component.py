@@ -1,4 +1,4 @@
-"""KFP face of synthesize."""
+"""KFP component of synthesize."""
 
 from kfp import dsl
 
@@ -6,16 +6,8 @@ from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def synthesize(
-    dataset: dsl.Input[dsl.Dataset],
-    code_version: str,
-    synthesis: dict,
-    teacher: str,
-    seed: int,
-    store: str,
-    triples: dsl.Output[dsl.Dataset],
-) -> None:
-    """Make notes of case reports and instructions of notes. The cache follows the code version."""
+def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, triples: dsl.Output[dsl.Dataset]) -> None:
+    """Turn case reports into notes, and notes into instructions with answers."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
@@ -24,15 +16,15 @@ def synthesize(
     from components.synthesize.instruct import run
 
     with step("synthesize", store) as facts:
-        settings = Synthesis.model_validate({**synthesis, "teacher": teacher, "seed": seed})
-        manifest = run(Path(dataset.path), Path(triples.path), settings, open_store(store))
-        kept = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_ended")
-        facts |= {key: manifest[key] for key in kept}
+        synthesis = Synthesis.model_validate(settings["synthesis"])
+        manifest = run(Path(dataset.path), Path(triples.path), synthesis, open_store(store))
+        names = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_ended")
+        facts |= {name: manifest[name] for name in names}
         facts["tokens"] = manifest["teacher"]["tokens"]
         triples.metadata.update(facts)
-        missing, lost = manifest["not_answerable"], sum(manifest["dropped"].values())
         log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
-            f"{missing} that the note cannot answer; {lost} dropped")  # fmt: skip
+            f"{manifest['not_answerable']} that the note cannot answer; "
+            f"{sum(manifest['dropped'].values())} dropped")  # fmt: skip
         if manifest["budget_ended"]:
             log("synthesize", f"the token budget ended before {manifest['rows_not_asked']} rows: raise token_budget "
-                "and run again; what was answered is kept")  # fmt: skip
+                "and run again; replies so far are cached")  # fmt: skip

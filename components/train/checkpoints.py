@@ -24,7 +24,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from clinadapt.artifacts.artifact_cache import find_folder
-from clinadapt.artifacts.code_version import code_version, libraries
+from clinadapt.artifacts.code_version import code_version, library_versions
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.artifacts.step_record import log
@@ -51,8 +51,8 @@ def decides(
         "settings": decisive(settings),
         "precision": precision,
         "device": device().type,
-        "code": code_version(),
-        "libraries": libraries(),
+        "code": code_version(f"components.train.{'dpo' if step == 'prefer' else step}"),
+        "libraries": library_versions(),
     }
 
 

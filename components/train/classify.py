@@ -12,6 +12,7 @@ import torch
 from peft import TaskType
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
@@ -101,7 +102,10 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     save_adapter(model, output)
     tokenizer.save_pretrained(output)
     card.model_copy(update={"temperature_ratio": trainer.temperature_ratio}).write(output)
-    facts = _facts(trainer, parts, seconds, settings, precision) | {"total_parameters": base.parameters()}
+    facts = _facts(trainer, parts, seconds, settings, precision) | {
+        "total_parameters": base.parameters(),
+        "code_version": code_version("components.train.classify"),
+    }
     write_json(output / "training.json", facts)
     sealed()
     if checkpoints:

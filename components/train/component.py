@@ -1,5 +1,5 @@
 # mypy: disable-error-code="valid-type"
-"""KFP faces of train, pretrain and prefer."""
+"""KFP components of pretrain, train and prefer."""
 
 from typing import NamedTuple
 
@@ -9,21 +9,14 @@ from clinadapt.config.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def train_classifier(
+def train_classify(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
-    base_model: str,
-    base_digest: str,
-    code_version: str,
-    quantization: str,
-    num_train_epochs: int,
-    learning_rate: float,
-    seed: int,
-    train: dict,
     store: str,
     adapter: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Train a LoRA adapter with a classification head. Digest and code version make the cache follow them."""
+    """Train a LoRA adapter with a classification head."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
@@ -32,18 +25,11 @@ def train_classifier(
     from components.train.classify import run
     from components.train.progress import check_gpu, told
 
-    form = {
-        "base_model": base_model,
-        "quantization": quantization,
-        "num_train_epochs": num_train_epochs,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
     with step("train", store) as facts:
         check_gpu()
-        settings = Train.model_validate({**train, **form})
-        result = run(Path(splits.path), Path(adapter.path), settings, open_store(store))
-        facts |= told(result) | {"base_digest": base_digest}
+        training = Train.model_validate(settings["training"])
+        result = run(Path(splits.path), Path(adapter.path), training, open_store(store))
+        facts |= told(result) | {"base_digest": settings["base_digest"]}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
@@ -52,16 +38,9 @@ def train_classifier(
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def pretrain(
-    splits: dsl.Input[dsl.Dataset],
-    base_model: str,
-    base_digest: str,
-    code_version: str,
-    pretrain: dict,
-    seed: int,
-    store: str,
-    curve: dsl.Output[dsl.Artifact],
-) -> NamedTuple("Base", uri=str, digest=str):
+def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: dsl.Output[dsl.Artifact]) -> NamedTuple(
+    "Base", uri=str, digest=str
+):
     """Next-token training on the notes. The base model goes to the store, from where later steps stream it."""
     from collections import namedtuple
     from pathlib import Path
@@ -75,14 +54,14 @@ def pretrain(
 
     with step("pretrain", store) as facts:
         check_gpu()
-        settings = Pretrain.model_validate({**pretrain, "seed": seed})
-        places = Path(splits.path), Path(curve.path)
+        training = Pretrain.model_validate(settings["training"])
+        folders = Path(splits.path), Path(curve.path)
         if (processes := gpus()) > 1:
-            result = train_distributed(processes, "pretrain", *places, settings, store, base_model)
+            result = train_distributed(processes, "pretrain", *folders, training, store, settings["base_model"])
         else:
-            result = run(*places, settings, base_model, open_store(store))
+            result = run(*folders, training, settings["base_model"], open_store(store))
         base = {name: result[name] for name in ("uri", "digest")}
-        facts |= told(result) | base | {"base_digest": base_digest}
+        facts |= told(result) | base | {"base_digest": settings["base_digest"]}
         curve.metadata.update(facts)
         log("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
             f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
@@ -91,20 +70,16 @@ def pretrain(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train_instruct(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
-    base_model: str,
-    base_digest: str,
-    code_version: str,
-    quantization: str,
-    num_train_epochs: int,
-    learning_rate: float,
-    seed: int,
-    instruct: dict,
     store: str,
     adapter: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
+    base_model: str = "",
+    base_digest: str = "",
 ) -> None:
-    """Train a LoRA adapter on the answers to instructions. Digest and code version make the cache follow them."""
+    """Train a LoRA adapter on the answers to instructions, on the base model of the settings or the one given, which
+    pretrain made."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
@@ -114,22 +89,15 @@ def train_instruct(
     from components.train.instruct import run
     from components.train.progress import check_gpu, gpus, told
 
-    form = {
-        "base_model": base_model,
-        "quantization": quantization,
-        "num_train_epochs": num_train_epochs,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
     with step("train", store) as facts:
         check_gpu()
-        settings = Instruct.model_validate({**instruct, **form})
-        places = Path(splits.path), Path(adapter.path)
+        training = Instruct.model_validate(settings["training"] | ({"base_model": base_model} if base_model else {}))
+        folders = Path(splits.path), Path(adapter.path)
         if (processes := gpus()) > 1:
-            result = train_distributed(processes, "instruct", *places, settings, store)
+            result = train_distributed(processes, "instruct", *folders, training, store)
         else:
-            result = run(*places, settings, open_store(store))
-        facts |= told(result) | {"base_digest": base_digest}
+            result = run(*folders, training, open_store(store))
+        facts |= told(result) | {"base_digest": base_digest or settings["base_digest"]}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
@@ -139,16 +107,14 @@ def train_instruct(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def prefer(
+    settings: dict,
     splits: dsl.Input[dsl.Dataset],
-    before: dsl.Input[dsl.Model],
-    code_version: str,
-    preference: dict,
-    seed: int,
+    sft_adapter: dsl.Input[dsl.Model],
     store: str,
     adapter: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Train an adapter on from preference pairs. The cache follows the code version."""
+    """Continue to train an adapter on preference pairs (DPO)."""
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
@@ -159,10 +125,9 @@ def prefer(
 
     with step("prefer", store) as facts:
         check_gpu()
-        settings = Preference.model_validate({**preference, "seed": seed})
-        result = run(Path(splits.path), Path(before.path), Path(adapter.path), settings, open_store(store))[
-            "preference"
-        ]
+        training = Preference.model_validate(settings["training"])
+        folders = Path(splits.path), Path(sft_adapter.path), Path(adapter.path)
+        result = run(*folders, training, open_store(store))["preference"]
         last = result["curve"][-1]
         facts |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],
                   "margin": last["margin"]}  # fmt: skip

@@ -13,6 +13,7 @@ from peft import PeftModel
 from transformers import PrinterCallback
 from trl.trainer import DPOConfig, DPOTrainer
 
+from clinadapt.artifacts.code_version import training_code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
@@ -99,6 +100,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     save_adapter(model, output, selected_adapters=["default"], save_embedding_layers=False)
     facts = read_json(adapter / "training.json") | {"preference": preference, "processes": processes()}
     facts["settings"] |= {"preference": decisive(settings)}
+    facts["code_version"] = training_code_version("instruct", preferences=True)
     write_json(output / "training.json", facts)
     sealed()
     if checkpoints:

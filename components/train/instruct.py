@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
@@ -77,6 +78,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
         "quantization": settings.quantization,
         "total_parameters": base.parameters(),
         "settings": decisive(settings),
+        "code_version": code_version("components.train.instruct"),
         "pretraining": before,
     }
     if first_process():

@@ -12,6 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
+from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
@@ -85,7 +86,12 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     seconds = trainer.train_or_resume()
     trainer.use_best()
     data = read_json(splits / MANIFEST)
-    made_from = made_base(source, data["digest"], decisive(settings) | {"base_model": base_model})
+    made_from = made_base(
+        source,
+        data["digest"],
+        decisive(settings) | {"base_model": base_model},
+        code_version("components.train.pretrain"),
+    )
     facts = trainer.facts(seconds, precision) | {
         "quantization": settings.quantization,
         "settings": made_from["settings"],

@@ -113,7 +113,7 @@ def summary(site: Site, run: str) -> dict[str, Any]:
 
 def digest(site: Site, run: str) -> str:
     """Of the adapter that a run trained, all its files."""
-    (manifest,) = (site.home / run).glob(f"*/train-classifier/adapter/{MANIFEST}")
+    (manifest,) = (site.home / run).glob(f"*/train-classify/adapter/{MANIFEST}")
     return str(read_json(manifest)["files"]["adapter_model.safetensors"]["sha256"])
 
 

@@ -194,6 +194,7 @@ TRAINING = {
     "precision": "fp32",
     "quantization": "none",
     "pretraining": None,
+    "code_version": "0.1.0+code",
     "settings": {"lora": {"r": 4, "lora_alpha": 8}, "max_length": 512, "seed": 1},
 }
 

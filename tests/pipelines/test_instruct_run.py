@@ -53,7 +53,7 @@ def test_the_version_is_whole(run: Run) -> None:
 
 
 def test_every_task_was_asked_on_notes_that_training_never_saw(run: Run) -> None:
-    splits = run.outputs / "format-instructions/splits"
+    splits = run.outputs / "format-instruct/splits"
     sides = {
         side: pq.read_table(splits / f"{side}.parquet", columns=["note_id", "task"])
         for side in ("train", "validation", "test")

@@ -40,17 +40,17 @@ def test_the_line_of_json(demo_run: Run) -> None:
 
 def test_every_artifact_is_there(demo_run: Run) -> None:
     outputs = demo_run.outputs
-    for folder in ("download/dataset", "format-notes/splits", "train-classifier/adapter",
-                   "evaluate-classifier/evaluation", "gate/verdict"):  # fmt: skip
+    for folder in ("download-classify/dataset", "format-classify/splits", "train-classify/adapter",
+                   "evaluate-classify/evaluation", "gate/verdict"):  # fmt: skip
         manifest = read_json(outputs / folder / MANIFEST)
         assert manifest["files"] == list_files(outputs / folder), folder
     assert (outputs / "gate/report").read_text().startswith("<!doctype html>")
     assert "SUCCEEDED" in (outputs / "summarise/summary").read_text()
-    executor = read_json(outputs / "evaluate-classifier/executor_output.json")["artifacts"]
+    executor = read_json(outputs / "evaluate-classify/executor_output.json")["artifacts"]
     matrix = executor["classification"]["artifacts"][0]["metadata"]["confusionMatrix"]
     assert (
         sum(sum(row["row"]) for row in matrix["rows"])
-        == read_json(outputs / "evaluate-classifier/evaluation/evaluation.json")["rows"]
+        == read_json(outputs / "evaluate-classify/evaluation/evaluation.json")["rows"]
     )
     scalars = executor["metrics"]["artifacts"][0]["metadata"]
     assert scalars["accuracy"] == demo_run.result["metrics"]["accuracy"]["value"]
@@ -79,7 +79,7 @@ def test_the_store(demo_run: Run) -> None:
 
 def test_no_note_is_told(demo_run: Run) -> None:
     """Not in a record, a report, a log or a metric: no eight words in a row of any held-out or training note."""
-    splits = demo_run.outputs / "format-notes/splits"
+    splits = demo_run.outputs / "format-classify/splits"
     pieces = {
         " ".join(words[i : i + 8])
         for name in ("train", "test")

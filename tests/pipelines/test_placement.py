@@ -25,11 +25,11 @@ from pipelines.compile import compile_profile
 from pipelines.named_settings import cluster_names, load_cluster, load_profile, profile_names
 
 STEPS = {
-    "classify": {"preflight": "preflight", "download": "download", "format-notes": "format",
-                 "lookup": "lookup", "train-classifier": "train", "evaluate-classifier": "evaluate", "gate": "gate",
+    "classify": {"preflight-classify": "preflight", "download-classify": "download", "format-classify": "format",
+                 "lookup": "lookup", "train-classify": "train", "evaluate-classify": "evaluate", "gate": "gate",
                  "publish": "publish", "summarise": "summarise"},
-    "instruct": {"preflight-instruct": "preflight", "download-instructions": "download", "synthesize": "synthesize",
-                 "format-instructions": "format", "lookup": "lookup", "pretrain": "pretrain", "train-instruct": "train",
+    "instruct": {"preflight-instruct": "preflight", "download-instruct": "download", "synthesize": "synthesize",
+                 "format-instruct": "format", "lookup": "lookup", "pretrain": "pretrain", "train-instruct": "train",
                  "prefer": "prefer", "evaluate-instruct": "evaluate", "gate": "gate", "publish": "publish",
                  "summarise": "summarise"},
 }  # fmt: skip
@@ -294,23 +294,28 @@ def pip(container: Document) -> None:
 @pytest.mark.parametrize(
     ("part", "name", "plant", "finding"),
     [
-        ("pod", "train-classifier", without("tolerations"), "tolerations"),
-        ("container", "download", with_value("image", "registry.example.org/clinadapt/cpu:0.1.0"), "image by tag"),
+        ("pod", "train-classify", without("tolerations"), "tolerations"),
+        (
+            "container",
+            "download-classify",
+            with_value("image", "registry.example.org/clinadapt/cpu:0.1.0"),
+            "image by tag",
+        ),
         ("container", "publish", with_env("AWS_SECRET_ACCESS_KEY", "x"), "literal secret AWS_SECRET_ACCESS_KEY"),
-        ("container", "train-classifier", with_env("EXTRA", "AKIA" + "A" * 16), "literal secret"),
+        ("container", "train-classify", with_env("EXTRA", "AKIA" + "A" * 16), "literal secret"),
         ("pod", "gate", with_value("securityContext", {"runAsNonRoot": True, "runAsUser": "0"}), "may run as root"),
         ("pod", "gate", without("securityContext"), "may run as root"),
-        ("container", "format-notes", pip, "installs at run time"),
+        ("container", "format-classify", pip, "installs at run time"),
         ("container", "gate", with_value("resources", {}), "cpu or memory"),
-        ("pod", "evaluate-classifier", without("emptyDirMounts"), "shared memory"),
+        ("pod", "evaluate-classify", without("emptyDirMounts"), "shared memory"),
         ("pod", "publish", without("pvcMount"), "model cache"),
-        ("pod", "preflight", without("configMapAsVolume"), "CA bundle"),
+        ("pod", "preflight-classify", without("configMapAsVolume"), "CA bundle"),
         ("pod", "summarise", without("secretAsEnv"), "secrets"),
-        ("pod", "download", without("activeDeadlineSeconds"), "timeout"),
-        ("pod", "download", without("podMetadata"), "labels"),
-        ("pod", "download", with_value("enabledSharedMemory", {}), "unknown enabledSharedMemory"),
+        ("pod", "download-classify", without("activeDeadlineSeconds"), "timeout"),
+        ("pod", "download-classify", without("podMetadata"), "labels"),
+        ("pod", "download-classify", with_value("enabledSharedMemory", {}), "unknown enabledSharedMemory"),
         ("task", "publish", with_value("cachingOptions", {"enableCache": True}), "cache"),
-        ("task", "train-classifier", without("retryPolicy"), "retry"),
+        ("task", "train-classify", without("retryPolicy"), "retry"),
     ],
 )
 def test_a_planted_defect_is_found(

@@ -119,8 +119,8 @@ def task(name: str, state: str) -> dict[str, str]:
         ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SKIPPED"}, 3, "the gate said no; its report says why"),
         ("SUCCEEDED", {"gate": "SUCCEEDED"}, 3, "the gate said no; its report says why"),
         ("SUCCEEDED", {"lookup": "SUCCEEDED"}, 0, "nothing new: the registry has what this run would make"),
-        ("FAILED", {"train-classifier": "FAILED"}, 1, "failed; see the log of train-classifier in the UI"),
-        ("CANCELED", {"train-classifier": "CANCELED"}, 1, "canceled; see the run in the UI"),
+        ("FAILED", {"train-classify": "FAILED"}, 1, "failed; see the log of train-classify in the UI"),
+        ("CANCELED", {"train-classify": "CANCELED"}, 1, "canceled; see the run in the UI"),
     ],
 )
 def test_following(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clinadapt.artifacts.code_version import run_key_of
+from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
 from clinadapt.artifacts.signing import check_seal, seal
@@ -43,7 +43,7 @@ def make(store: Store, folder: Path, number: int, name: str = NAME) -> str:
     folder = folder / f"{name}-{number}"
     folder.mkdir()
     settings = {"seed": number}
-    version = run_key_of("sha256:splits", "sha256:base", settings, "0.1.0+code")
+    version = run_key("sha256:splits", "sha256:base", settings, "0.1.0+code")
     (folder / "adapter_model.safetensors").write_bytes(os.urandom(2000))
     (folder / "README.md").write_text(f"# {name}\n")
     write_json(folder / "training.json", {"settings": settings})

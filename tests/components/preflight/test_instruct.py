@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.config.base import Lora, Resources, decisive
-from clinadapt.config.instruct import Instruct, Llama, Preference, Pretrain, Source, Synthesis
+from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
+from clinadapt.config.base import Lora, Resources
+from clinadapt.config.instruct import Instruct, InstructProfile, Llama, Pretrain, Source, Synthesis
+from clinadapt.config.resolve import Settings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from components.preflight.checks import check_disk
@@ -23,17 +26,18 @@ CASES = Source(kind="cases", uri="builtin://cases?rows=20&seed=7")
 SECRET = "not-to-be-told"
 
 
-def check(base: str, store: Path, sources: list[Source] | None = None, **given: Any) -> dict[str, str]:
-    return run(
-        [CASES] if sources is None else sources,
-        store.as_uri(),
-        "adapter",
-        Instruct(base_model=base, max_length=64, **given.get("instruct", {})),
-        given.get("pretrain"),
-        given.get("preference"),
-        Synthesis(teacher=given.get("teacher", "rules")),
-        given.get("resources", Resources()),
-    )
+def check(base: str, store: Path, sources: list[Source] | None = None, **given: Any) -> dict[str, Settings]:
+    form = {"sources": [source.model_dump() for source in ([CASES] if sources is None else sources)]}
+    profile = InstructProfile(
+        name="test", recipe="instruct", description="A test.", adapter_name="adapter",
+        sources=[CASES, *given.get("preferences", [])],
+        synthesis=Synthesis(teacher=given.get("teacher", "rules")),
+        pretrain=given.get("pretrain"),
+        preference=given.get("preference"),
+        instruct=Instruct(base_model=base, max_length=64, **given.get("instruct", {})),
+        train_resources=given.get("resources", Resources()),
+    )  # fmt: skip
+    return run(profile, form, store.as_uri())
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -62,39 +66,45 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
-def test_what_is_found(tiny_llama: Path, tmp_path: Path) -> None:
-    found = check(tiny_llama.as_uri(), tmp_path)
-    digests = {"dataset_digest", "base_digest", "champion_version", "champion_etag", "code_version"}
-    assert set(found) == digests | {"settings"}
-    assert found["base_digest"] == describe(tiny_llama.as_uri()).digest
-    assert found == check(tiny_llama.as_uri(), tmp_path)
+def test_each_step_gets_its_settings_and_digests(tiny_llama: Path, tmp_path: Path) -> None:
+    steps = check(tiny_llama.as_uri(), tmp_path)
+    assert set(steps) == {
+        "download", "synthesize", "format", "lookup", "train", "evaluate", "gate", "publish"
+    }  # fmt: skip
+    digest = describe(tiny_llama.as_uri()).digest
+    assert steps["train"]["base_digest"] == steps["format"]["tokenizer_digest"] == digest
+    assert {name for name, settings in steps.items() if "code_version" in settings} == {
+        "download", "synthesize", "format", "lookup", "train", "evaluate"
+    }  # fmt: skip
+    assert steps["lookup"]["code_version"] == steps["train"]["code_version"] != steps["evaluate"]["code_version"]
+    assert (steps["evaluate"]["champion_version"], steps["evaluate"]["champion_etag"]) == ("", "")
+    assert steps == check(tiny_llama.as_uri(), tmp_path)
 
 
-def test_the_settings_that_decide(tiny_llama: Path, tmp_path: Path) -> None:
-    """As train records them: how often the state is saved decides nothing."""
-    stages = {"pretrain": Pretrain(max_length=64), "preference": Preference(beta=0.2)}
-    found = json.loads(check(tiny_llama.as_uri(), tmp_path, **stages)["settings"])
-    train = Instruct(base_model=tiny_llama.as_uri(), max_length=64)
-    assert found == {
-        "train": decisive(train) | {"preference": decisive(stages["preference"])},
-        "pretrain": decisive(stages["pretrain"]) | {"base_model": tiny_llama.as_uri()},
-    }
-    often = check(tiny_llama.as_uri(), tmp_path, instruct={"checkpoint_minutes": 1.0})["settings"]
-    assert often == check(tiny_llama.as_uri(), tmp_path)["settings"]
-    assert often != check(tiny_llama.as_uri(), tmp_path, instruct={"seed": 1})["settings"]
+def test_a_tokenizer_replaced_under_the_same_uri_is_noticed_by_format(tiny_llama: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_llama, tmp_path / "base")
+    before = check(base.as_uri(), tmp_path / "store")["format"]
+    tokenizer = read_json(base / "tokenizer.json")
+    tokenizer["model"]["merges"].pop()
+    write_json(base / "tokenizer.json", tokenizer)
+    assert check(base.as_uri(), tmp_path / "store")["format"] != before
 
 
-def test_the_digest_names_every_source(tiny_llama: Path, tmp_path: Path) -> None:
+def test_the_digest_covers_every_source(tiny_llama: Path, tmp_path: Path) -> None:
     other = Source(kind="cases", uri="builtin://cases?rows=20&seed=8")
     notes = Source(kind="notes", uri=CASES.uri)
     lists = ([CASES], [other], [CASES, other], [other, CASES], [notes])
-    assert len({check(tiny_llama.as_uri(), tmp_path, list(s))["dataset_digest"] for s in lists}) == len(lists)
+    digests = {check(tiny_llama.as_uri(), tmp_path, list(s))["download"]["source_digest"] for s in lists}
+    assert len(digests) == len(lists)
 
 
 def test_a_base_that_pretrain_makes(tmp_path: Path) -> None:
-    shape = Llama(hidden=64, intermediate=128, layers=2, heads=4, key_value_heads=2)
-    found = check("builtin://llama", tmp_path, pretrain=Pretrain(llama=shape, max_length=64))
-    assert found["base_digest"] == sha256_json(shape.model_dump())
+    shape = Llama(
+        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    )  # fmt: skip
+    steps = check("builtin://llama", tmp_path, pretrain=Pretrain(llama=shape, max_length=64))
+    assert steps["pretrain"]["base_digest"] == sha256_json(shape.model_dump())
+    assert steps["lookup"]["pretraining_code_version"] == steps["pretrain"]["code_version"]
 
 
 def test_the_teacher_is_asked_once(tiny_llama: Path, tmp_path: Path, endpoint: str) -> None:
@@ -137,7 +147,6 @@ def test_a_teacher_that_asks_to_wait_is_up(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sources": []}, "there is no source"),
         ({"sources": [CASES, Source(kind="notes", uri="file:///no/such.csv")]}, "there is no file"),
         ({"instruct": {"lora": Lora(target_modules=["Wqkv"])}}, "LoRA target 'Wqkv' matches no module"),
         ({"instruct": {"per_device_train_batch_size": 10**6}, "resources": Resources(gpu=1, gpu_memory_gib=15)},
@@ -151,8 +160,13 @@ def test_what_cannot_succeed(tiny_llama: Path, tmp_path: Path, given: dict[str, 
         check(tiny_llama.as_uri(), tmp_path, **given)
 
 
+def test_no_source(tiny_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="sources"):
+        check(tiny_llama.as_uri(), tmp_path, sources=[])
+
+
 def test_no_section_to_make_the_base_by(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="builtin://llama is made by pretrain"):
+    with pytest.raises(ValidationError, match="pretrain"):
         check("builtin://llama", tmp_path)
 
 

@@ -15,7 +15,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
-from clinadapt.artifacts.code_version import run_key
+from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.base import Lora
@@ -94,7 +94,7 @@ def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, t
     assert any(not torch.equal(one[name], before[name]) for name in one)
     assert {p.name for p in adapter.iterdir()} == {p.name for p in (tmp_path / "one").iterdir()}
     assert read_json(tmp_path / "one" / MANIFEST)["base_digest"] == InstructCard.read(adapter).base_digest
-    assert run_key(splits, tmp_path / "one") != run_key(splits, adapter)
+    assert adapter_version(splits, tmp_path / "one") != adapter_version(splits, adapter)
 
 
 def test_a_stopped_training_goes_on_to_the_same_bytes(

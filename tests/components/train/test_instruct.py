@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from support import incomplete, train_in_process
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clinadapt.artifacts.code_version import run_key
+from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.base import Lora
@@ -70,7 +70,7 @@ def test_it_leaves_an_adapter_that_loads_and_says_what_it_is(
     rows = pq.read_table(instruct_splits / "train.parquet").to_pylist()
     assert card.max_new_tokens == max(len(row["input_ids"]) - row["prompt_tokens"] for row in rows)
     assert AutoTokenizer.from_pretrained(trained).chat_template
-    assert len(run_key(instruct_splits, trained)) == 16
+    assert len(adapter_version(instruct_splits, trained)) == 16
     facts = read_json(trained / "training.json")
     losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
     assert len(losses) == 2 and losses[1] < losses[0] < math.log(600)

@@ -1,0 +1,160 @@
+"""A profile and the run form resolved into the settings of each step.
+
+Preflight resolves them once; every later step, the lookup in the registry and a TrainJob take the dictionary that is
+theirs and derive nothing again. A step's dictionary holds what the step reads and nothing else, so that Kubeflow
+Pipelines' cache, which compares inputs, is as precise as can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any, NamedTuple, TypeVar
+
+from clinadapt.config.base import decisive
+from clinadapt.config.classify import ClassifyProfile
+from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile
+from clinadapt.config.profile import AnyProfile
+
+Settings = dict[str, Any]
+P = TypeVar("P", ClassifyProfile, InstructProfile)
+
+_TRAINING = {
+    "base_model": ["base_model"],
+    "quantization": ["quantization"],
+    "num_train_epochs": ["num_train_epochs"],
+    "learning_rate": ["learning_rate"],
+}
+# Field of the run form -> the settings of the profile that it sets, as dotted paths. A path through a section that
+# the profile does not have is left out.
+FORM: dict[str, dict[str, list[str]]] = {
+    "classify": {
+        "source": ["source"],
+        "text_column": ["notes.text_column"],
+        "label_column": ["notes.label_column"],
+        "labels": ["notes.labels"],
+        "top_labels": ["notes.top_labels"],
+        **{field: [f"train.{name}" for name in names] for field, names in _TRAINING.items()},
+        "seed": ["train.seed", "split.seed"],
+        "adapter_name": ["adapter_name"],
+    },
+    "instruct": {
+        "sources": ["sources"],
+        "teacher": ["synthesis.teacher"],
+        **{field: [f"instruct.{name}" for name in names] for field, names in _TRAINING.items()},
+        "seed": ["instruct.seed", "pretrain.seed", "preference.seed", "synthesis.seed", "examples.seed"],
+        "adapter_name": ["adapter_name"],
+    },
+}
+
+
+class PinnedModel(NamedTuple):
+    """A base model by content: a URI that goes on meaning the same files, and their digest."""
+
+    uri: str
+    digest: str
+
+
+def form_defaults(profile: AnyProfile) -> Settings:
+    """Field of the run form -> the profile's value."""
+    values = profile.model_dump()
+    return {field: _section(values, paths[0].split(".")) for field, paths in FORM[profile.recipe].items()}
+
+
+def apply_form(profile: P, form: Mapping[str, Any]) -> P:
+    """The profile with the values of the run form, validated.
+
+    Raises:
+        ValidationError: a value is wrong.
+    """
+    values = profile.model_dump()
+    for field, value in {**form_defaults(profile), **form}.items():
+        for path in FORM[profile.recipe][field]:
+            *sections, name = path.split(".")
+            section = _section(values, sections)
+            if section is not None:
+                section[name] = value
+    return type(profile).model_validate(values)
+
+
+def _section(values: Settings, path: list[str]) -> Any:
+    """What stands at a path; None where a section of it is missing."""
+    return reduce(lambda section, key: section and section[key], path, values)
+
+
+def resolve(profile: AnyProfile, form: Mapping[str, Any], base: PinnedModel | None = None) -> dict[str, Settings]:
+    """The settings of each step.
+
+    Args:
+        profile: the profile.
+        form: field of the run form -> value; the profile's own where a field is missing.
+        base: the base model that training begins with, pinned; the URI as it was given and no digest when None.
+
+    Returns:
+        step -> its settings as JSON.
+
+    Raises:
+        ValidationError: a value of the form is wrong.
+    """
+    if isinstance(profile, ClassifyProfile):
+        return _classify(apply_form(profile, form), base)
+    return _instruct(apply_form(profile, form), base)
+
+
+def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, Settings]:
+    base = base or PinnedModel(profile.train.base_model, "")
+    training = profile.train.model_copy(update={"base_model": base.uri})
+    return {
+        "download": {"source": profile.source, "notes": profile.notes.model_dump()},
+        "format": {"split": profile.split.model_dump()},
+        "lookup": _lookup(profile.adapter_name, decisive(training), base),
+        "train": {"training": training.model_dump(), "base_digest": base.digest},
+        "evaluate": {"adapter_name": profile.adapter_name, "seed": training.seed},
+        "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
+        "publish": {"adapter_name": profile.adapter_name},
+    }
+
+
+def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, Settings]:
+    base = base or PinnedModel(profile.instruct.base_model, "")
+    training = profile.instruct.model_copy(update={"base_model": base.uri})
+    builtin, pretraining = base.uri == BUILTIN_LLAMA, profile.pretraining
+    outcome = decisive(training)
+    if profile.preference:
+        outcome["preference"] = decisive(profile.preference)
+    steps: dict[str, Settings] = {
+        "download": {
+            "sources": [source.model_dump() for source in profile.sources],
+            "max_note_characters": profile.examples.max_note_characters,
+        },
+        "synthesize": {"synthesis": profile.synthesis.model_dump()},
+        "format": {
+            "examples": profile.examples.model_dump(),
+            "base_model": base.uri,
+            "tokenizer_digest": "" if builtin else base.digest,
+            "vocab_size": pretraining.llama.vocab_size if pretraining and builtin else 0,
+            "corpus": pretraining is not None,
+        },
+        "lookup": _lookup(profile.adapter_name, outcome, base),
+        "train": {"training": training.model_dump(), "base_digest": base.digest},
+        "evaluate": {
+            "adapter_name": profile.adapter_name,
+            "evaluation": profile.evaluation.model_dump(),
+            "seed": training.seed,
+        },
+        "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
+        "publish": {"adapter_name": profile.adapter_name},
+    }
+    if pretraining:
+        steps["lookup"]["pretraining"] = decisive(pretraining) | {"base_model": base.uri}
+        steps["pretrain"] = {
+            "training": pretraining.model_dump(), "base_model": base.uri, "base_digest": base.digest
+        }  # fmt: skip
+    if profile.preference:
+        steps["prefer"] = {"training": profile.preference.model_dump()}
+    return steps
+
+
+def _lookup(adapter_name: str, settings: Settings, base: PinnedModel) -> Settings:
+    """What identifies the adapter that this run would train, but for the data and the code."""
+    return {"adapter_name": adapter_name, "settings": settings, "base_digest": base.digest}
