@@ -1,4 +1,4 @@
-"""A profile's pipeline, and the IR of it that a cluster runs."""
+"""Pipelines of profiles, compiled to the IR that Kubeflow Pipelines runs."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipelines import classify, instruct
 
 
 def build(profile: AnyProfile, cluster: Cluster | None = None) -> GraphComponent:
-    """The pipeline of the profile's recipe; for this machine when there is no cluster."""
+    """The pipeline of the profile's recipe, for a cluster or, without one, for this machine."""
     if isinstance(profile, ClassifyProfile):
         return classify.build(profile, cluster)
     return instruct.build(profile, cluster)
@@ -26,12 +26,12 @@ def compile_profile(profile: AnyProfile, cluster: Cluster, folder: Path) -> Path
     pipeline = build(profile, cluster)
     compiler.Compiler().compile(pipeline, str(path))
     if isinstance(profile, InstructProfile):
-        _put_in_order(path, profile)
+        _sort_sources_comment(path, profile)
     return path
 
 
-def _put_in_order(path: Path, profile: InstructProfile) -> None:
-    """The comment on the run form shows the sources; protobuf gives their keys in another order each time."""
+def _sort_sources_comment(path: Path, profile: InstructProfile) -> None:
+    """Sort the keys in the comment that lists the sources: protobuf writes them in a different order each time."""
     shown = [dict(sorted(source.model_dump(exclude_defaults=True).items())) for source in profile.sources]
     text = re.sub(r"(?m)^(#    sources: list ).*$", lambda line: f"{line[1]}[Default: {shown}]", path.read_text())
     path.write_text(text)

@@ -1,4 +1,4 @@
-"""Put a task where the profile and the cluster's settings say: image, resources, nodes, secrets, volumes, limits."""
+"""Placement of tasks by profile and cluster: image, resources, nodes, secrets, volumes and limits."""
 
 import re
 
@@ -6,6 +6,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.structures import ResourceSpec
 
+from clinadapt.artifacts.code_version import CACHED_STEPS
 from clinadapt.artifacts.manifest import IMAGE
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.config.profile import AnyProfile
@@ -23,19 +24,17 @@ from clinadapt.kubernetes.cluster import (
     scratch_size,
 )
 
-CACHED: tuple[Step, ...] = ("download", "synthesize", "format", "pretrain", "train", "prefer", "evaluate")
-
 
 class Placement:
-    """Places the tasks of one pipeline. Without a cluster, as in a local run, only cache and GPU are told."""
+    """Sets up the tasks of a pipeline. Without a cluster, as in a local run, it sets only caching and the GPU flag."""
 
     def __init__(self, profile: AnyProfile, cluster: Cluster | None) -> None:
         self.profile, self.cluster = profile, cluster
 
     def __call__(self, task: dsl.PipelineTask, step: Step) -> None:
-        heavy = step in WITH_BASE_MODEL
-        gpu = heavy and self.profile.train_resources.gpu > 0
-        task.set_caching_options(step in CACHED)
+        loads_model = step in WITH_BASE_MODEL
+        gpu = loads_model and self.profile.train_resources.gpu > 0
+        task.set_caching_options(step in CACHED_STEPS)
         environment = {"CLINADAPT_GPU": "1"} if gpu else {}
         if self.cluster:
             nodes = self.cluster.gpu if gpu else self.cluster.cpu
@@ -45,7 +44,7 @@ class Placement:
             _nodes(task, nodes)
             _pod(task, step, self.cluster)
             _secrets(task, step, self.cluster)
-            if heavy:
+            if loads_model:
                 _volumes(task, self.cluster, scratch_size(self.profile, self.cluster))
             if ca := self.cluster.ca_bundle:
                 kubernetes.use_config_map_as_volume(task, ca.config_map, CA)
@@ -53,19 +52,18 @@ class Placement:
         task.container_spec.env = environment or None
 
     def _container(self, task: dsl.PipelineTask, step: Step, nodes: Nodes) -> None:
-        """Image and resources. Set on the spec itself: each of kfp's own setters reads the whole stack of callers with
-        its sources, 10 ms a call."""
-        heavy = step in WITH_BASE_MODEL
-        wanted = self.profile.train_resources if heavy else self.profile.resources
+        """Image and resources, set on the spec: each of kfp's setters inspects the call stack, 10 ms a call."""
+        loads_model = step in WITH_BASE_MODEL
+        resources = self.profile.train_resources if loads_model else self.profile.resources
         task.container_spec.image = nodes.image
-        task.container_spec.resources = ResourceSpec(cpu_limit=wanted.cpu, memory_limit=wanted.memory)
+        task.container_spec.resources = ResourceSpec(cpu_limit=resources.cpu, memory_limit=resources.memory)
         if isinstance(nodes, GpuNodes):
-            task.container_spec.resources.accelerator_type = nodes.resource or wanted.gpu_type
-            task.container_spec.resources.accelerator_count = str(wanted.gpu)
+            task.container_spec.resources.accelerator_type = nodes.resource or resources.gpu_type
+            task.container_spec.resources.accelerator_count = str(resources.gpu)
 
 
 def pipeline_config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
-    """When a run is stopped, and how long its workflow stays."""
+    """Deadline of a run, and how long its workflow is kept."""
     if cluster is None:
         return None
     return dsl.PipelineConfig(
@@ -74,7 +72,7 @@ def pipeline_config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
 
 
 def add_choices(pipeline: GraphComponent, choices: dict[str, tuple[str, ...]]) -> GraphComponent:
-    """Make these parameters drop-downs on the run form. kfp 2.17 has the field, but refuses Literal in a signature."""
+    """Make parameters drop-downs on the run form; kfp 2.17 has the field but rejects Literal in a signature."""
     for name, values in choices.items():
         literals = pipeline.pipeline_spec.root.input_definitions.parameters[name].literals
         for value in values:
@@ -93,8 +91,8 @@ def _nodes(task: dsl.PipelineTask, nodes: Nodes) -> None:
 
 
 def _pod(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
-    """Security, limits and labels. What else the restricted standard asks for (no privilege escalation, no
-    capability, the runtime's seccomp profile) kfp's backend sets on every container itself."""
+    """Security context, limits and labels. The rest of the restricted Pod Security Standard (no privilege escalation,
+    no capabilities, seccomp profile) is set by the backend of Kubeflow Pipelines."""
     kubernetes.set_security_context(task, run_as_user=cluster.user, run_as_group=cluster.group, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
     if cluster.image_pull_secrets:
@@ -105,7 +103,7 @@ def _pod(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
             cluster.retry.times,
             backoff_duration=f"{cluster.retry.wait_seconds}s",
             backoff_factor=cluster.retry.factor,
-            # Counted from the step's first start: less than the deadline, and a long training is never retried
+            # Counted from the first start: shorter than the deadline, and a long training would never be retried
             backoff_max_duration=f"{cluster.deadline_seconds}s",
         )
     for key, value in cluster.pod_labels(step).items():
@@ -113,14 +111,14 @@ def _pod(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
 
 
 def _secrets(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
-    """The step's secrets by reference, and its run's name from the pod's workflow label."""
+    """Secrets by reference, and the name of the run from the pod's workflow label."""
     for secret in cluster.secrets_of(step):
         kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, secret.optional)
     kubernetes.use_field_path_as_env(task, RUN, "metadata.labels['workflows.argoproj.io/workflow']")
 
 
 def _volumes(task: dsl.PipelineTask, cluster: Cluster, size: str) -> None:
-    """Shared memory, scratch and base models."""
+    """Volumes for shared memory, scratch space and base models."""
     kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory)
     if cluster.scratch.storage_class:
         kubernetes.add_ephemeral_volume(

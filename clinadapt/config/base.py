@@ -1,4 +1,4 @@
-"""Settings that both recipes share, validated. No torch here: the command line and the compiler read them."""
+"""Settings shared by both recipes, validated by pydantic."""
 
 from __future__ import annotations
 
@@ -7,27 +7,23 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Quantization = Literal["none", "nf4"]
-
-
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-
 ADAPTER_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class Section(BaseModel):
-    """An unknown name is an error, so that a typing slip is never a setting that does nothing."""
+    """A group of settings. Unknown names are errors, so that a typo never goes unnoticed."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 def decisive(stage: Section) -> dict[str, Any]:
-    """The settings of a stage of training that decide what comes of it: all but how often its state is saved."""
+    """The settings that determine the weights a training stage ends with: all but how often it saves its state."""
     return stage.model_dump(exclude={"checkpoint_minutes"})
 
 
 class Lora(Section):
-    """peft's LoraConfig, by its own names. `lora_dropout` above 0 costs two thirds of a step on a CPU."""
+    """LoRA, by the names of peft's LoraConfig. On a CPU a `lora_dropout` above 0 takes two thirds of a step's time."""
 
     r: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
@@ -37,8 +33,7 @@ class Lora(Section):
 
 
 class Resources(Section):
-    """What a step asks of the cluster. Memory in Kubernetes units; `gpu_memory_gib` is what the estimate is held
-    against."""
+    """Resources of a step's pod, in Kubernetes units; preflight compares its memory estimate with `gpu_memory_gib`."""
 
     cpu: str = "2"
     memory: str = "4Gi"
@@ -48,7 +43,7 @@ class Resources(Section):
 
 
 class ProfileBase(Section):
-    """What every named, validated run says of itself."""
+    """Name, purpose and resources of a profile."""
 
     name: str
     description: str
@@ -58,6 +53,6 @@ class ProfileBase(Section):
 
 
 def first_error(error: ValidationError) -> str:
-    """The first thing wrong, as `path: reason`, without the value (it may come from data)."""
+    """The first error as `path: reason`, without the value, which may come from data."""
     first = error.errors(include_input=False, include_url=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

@@ -1,4 +1,4 @@
-"""Every setting of a classify run, validated."""
+"""Settings of a classify run (note -> label)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from pydantic import Field
 from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section
 
 Pooling = Literal["model", "mean"]
-
-
-POOLED_LAYERS = 4  # read by mean pooling, side by side (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
+POOLED_LAYERS = 4  # concatenated by mean pooling (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
 
 
 class Notes(Section):
-    """download: what to read and which rows to keep.
+    """download: the columns to read and the rows to keep.
 
     Attributes:
-        text_column, label_column: names in the source; by default those of the Kaggle file of MTSamples.
-        labels: keep only these; all when empty.
-        top_labels: keep the most frequent so many of them; all when 0.
-        max_note_characters: characters; a longer note is quarantined (the longest of MTSamples has about 33,000).
+        text_column, label_column: column names of the source; the defaults are those of the Kaggle file of MTSamples.
+        labels: labels to keep; all when empty.
+        top_labels: number of most frequent labels to keep; all when 0.
+        max_note_characters: longer notes are quarantined (the longest in MTSamples has about 33,000 characters).
     """
 
     text_column: str = "transcription"
@@ -32,11 +30,11 @@ class Notes(Section):
 
 
 class Split(Section):
-    """format: how notes are told apart and split.
+    """format: near-duplicate detection and the split.
 
     Attributes:
-        near_duplicate_threshold: 8-gram Jaccard similarity from which two notes are near duplicates.
-        seed: of the split.
+        near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
+        seed: seed of the split.
     """
 
     near_duplicate_threshold: float = Field(default=0.3, gt=0, le=1)
@@ -44,31 +42,30 @@ class Split(Section):
 
 
 class Windows(Section):
-    """How a long note is read: cut into windows of `max_length` tokens (special tokens included), of which at most
-    `max_windows` are read; their logits are averaged, weighted by tokens. Tokens past that are counted as unseen."""
+    """How a long note is read: in windows of `max_length` tokens (special tokens included), at most `max_windows` of
+    them, whose logits are averaged with their token counts as weights. Tokens beyond are reported as unseen."""
 
     max_length: int = Field(default=256, ge=16)
     max_windows: int = Field(default=16, ge=1)
 
 
 class Train(Section):
-    """train: the base model and how the adapter is trained.
+    """train: the base model and the hyperparameters, by the names of transformers where it has them.
 
     Attributes:
         windows: how a long note is read.
-        pooling: what the head reads. `model`: of each window what the architecture gives (BERT its first token, a
-            decoder its last). `mean`: the mean states of all tokens in the last four layers, of the whole note and of
-            its first window, which says what the note is about; the head begins as a linear probe on them (Kumar et al.
-            2022, arXiv:2202.10054), and what is published is half-way between that and what training made of it
-            (Wortsman et al. 2022, arXiv:2109.01903).
-        train_windows: windows of each note drawn at random for each epoch; all of them where a note has fewer.
-        min_notes_per_label_set: notes that must share a set of labels for it to be a class of its own (see label_sets).
-        class_weights: `balanced` weighs a label by the inverse of its share of rows.
-        warmup_steps: share of all steps; the learning rate then falls along a cosine.
-        early_stopping_patience: epochs without a better validation loss after which training stops.
-        checkpoint_minutes: the state of training is saved this often, and after each epoch; a killed training loses no
-            more than that.
-        seed: of the head, the order of the notes and the windows drawn.
+        pooling: input of the classification head. `model`: the state that the architecture pools (BERT's first token,
+            a decoder's last). `mean`: mean token states of the last four layers, over the whole note and over its first
+            window. The head starts as a linear probe on them (Kumar et al. 2022, arXiv:2202.10054), and the published
+            weights are halfway between the probe and the trained ones (Wortsman et al. 2022, arXiv:2109.01903).
+        train_windows: windows sampled from each note in each epoch.
+        min_notes_per_label_set: notes that must share a label set for it to become a class of its own
+            (clinadapt.models.label_sets).
+        class_weights: `balanced` weights a label by the inverse of its share of rows.
+        warmup_steps: linear warmup, as a fraction of all steps; the learning rate then decays along a cosine.
+        early_stopping_patience: epochs without a lower validation loss after which training stops.
+        checkpoint_minutes: minutes between checkpoints (one is also saved after each epoch).
+        seed: seed of the head's weights, the order of the notes and the sampled windows.
     """
 
     base_model: str
@@ -92,13 +89,14 @@ class Train(Section):
 
 
 class ClassifyGate(Section):
-    """gate: what a candidate needs, in accuracy over rows.
+    """gate: conditions for publishing a candidate, in accuracy over rows.
 
     Attributes:
-        gain_over_base: at least so much better than the base with its untrained head, by the lower end of the
-            interval of the paired difference.
+        gain_over_base: required gain over the base model with an untrained head: the lower bound of the paired
+            difference's 95 % interval must exceed it.
         gain_over_majority: the same against the majority class.
-        worse_than_champion: p below which it counts as worse than the champion (one-sided paired permutation test).
+        worse_than_champion: p-value below which the candidate counts as worse than the champion (one-sided paired
+            permutation test).
     """
 
     gain_over_base: float = 0.05
@@ -107,7 +105,7 @@ class ClassifyGate(Section):
 
 
 class ClassifyProfile(ProfileBase):
-    """A named classify run: data, base model, hyperparameters and cluster resources."""
+    """A classify run: data, base model, hyperparameters and resources."""
 
     recipe: Literal["classify"]
     source: str = Field(description="data source, a URI")
@@ -118,5 +116,5 @@ class ClassifyProfile(ProfileBase):
 
     @property
     def training(self) -> Train:
-        """The stage whose base model, quantisation and epochs are on the run form."""
+        """The training stage whose settings are on the run form."""
         return self.train

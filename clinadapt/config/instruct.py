@@ -1,4 +1,4 @@
-"""Every knob of an instruct run, validated. No torch here, as in recipe.py."""
+"""Settings of an instruct run (note + instruction -> answer)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Se
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
 Teacher = Literal["rules", "llm"]
-Stage = Literal["pretrain", "instruct"]  # of training, which several nodes can share
+Stage = Literal["pretrain", "instruct"]  # training stages that can run on several nodes
 
-BUILTIN_LLAMA = "builtin://llama"  # a base model that pretrain makes
+BUILTIN_LLAMA = "builtin://llama"  # a small Llama that pretrain trains from random weights
 
 COLUMNS: dict[Kind, dict[str, str]] = {
     "cases": {"text": "transcription", "description": "description"},
@@ -26,17 +26,19 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 
 
 class Source(Section):
-    """download: one source of text or of ready-made instruction data.
+    """download: one source of text or of instruction data.
 
     Attributes:
-        kind: what a row is. `cases`: a case report, of which synthesize makes a note. `notes`: a real note. `triples`:
-            the Asclepius layout. `chat`: `messages` of role and content. `alpaca`: instruction, input, output. `pairs`:
-            two columns and an `instruction`. `preferences`: a chosen and a rejected answer, for DPO.
-        uri: file://, s3://, https://, hf:// or builtin://cases; of a folder of files file:///folder or s3://bucket/folder/.
-        columns: our name -> the source's column, where it differs from COLUMNS[kind].
-        instruction: of `pairs`; `{section_header}` stands for the row's value in that column.
-        task: what the report counts the rows of `pairs`, `chat` and `alpaca` under.
-        private: no text of it is shown in a report.
+        kind: layout of a row. `cases`: a case report, which synthesize turns into a note. `notes`: a real note.
+            `triples`: note, question, answer and task (Asclepius). `chat`: `messages` of role and content. `alpaca`:
+            instruction, input, output. `pairs`: note and answer columns with one `instruction` for all rows.
+            `preferences`: a chosen and a rejected answer, for DPO.
+        uri: file://, s3://, https://, hf:// or builtin://cases; a folder of files as file:///folder or
+            s3://bucket/folder/.
+        columns: field name -> column name, where it differs from COLUMNS[kind].
+        instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
+        task: task under which the report lists rows of `pairs`, `chat` and `alpaca`.
+        private: whether to keep the texts of this source out of the report.
     """
 
     kind: Kind
@@ -47,7 +49,7 @@ class Source(Section):
     private: bool = False
 
     @model_validator(mode="after")
-    def _known(self) -> Source:
+    def _check_fields(self) -> Source:
         if unknown := self.columns.keys() - COLUMNS[self.kind].keys():
             raise ValueError(f"{self.kind} has no field '{min(unknown)}': it has {', '.join(COLUMNS[self.kind])}")
         if (self.kind == "pairs") != bool(self.instruction):
@@ -55,20 +57,20 @@ class Source(Section):
         return self
 
     def column(self, field: str) -> str:
-        """What the source calls one of our fields."""
+        """Column name of a field."""
         return self.columns.get(field, COLUMNS[self.kind][field])
 
 
 class Synthesis(Section):
-    """synthesize: how notes and triples are made.
+    """synthesize: generation of notes and triples.
 
     Attributes:
-        teacher: `rules` (offline) or `llm` (an OpenAI-compatible endpoint: CLINADAPT_TEACHER_URL, CLINADAPT_TEACHER_KEY
-            and CLINADAPT_TEACHER_MODEL).
-        triples_per_note: at most.
+        teacher: `rules` (offline) or `llm`, an OpenAI-compatible endpoint (CLINADAPT_TEACHER_URL,
+            CLINADAPT_TEACHER_KEY, CLINADAPT_TEACHER_MODEL).
+        triples_per_note: upper bound.
         concurrency: requests in flight (llm).
-        token_budget: tokens, in and out, after which no more is asked (llm); no bound when 0.
-        seed: of what is drawn.
+        token_budget: prompt and completion tokens after which no request is sent (llm); unlimited when 0.
+        seed: seed of all random choices.
     """
 
     teacher: Teacher = "rules"
@@ -79,14 +81,14 @@ class Synthesis(Section):
 
 
 class Examples(Section):
-    """format: how triples become tokens, and notes are split.
+    """format: tokenization of triples and the split of notes.
 
     Attributes:
-        max_length: tokens of the longest example; of a longer one the note is trimmed.
-        near_duplicate_threshold: 8-gram Jaccard similarity from which two notes are near duplicates.
-        test_share, validation_share: of the clusters of notes.
-        max_note_characters: characters; a longer one is quarantined.
-        seed: of the split.
+        max_length: tokens of an example; in a longer one the note is trimmed.
+        near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
+        test_share, validation_share: fractions of the note clusters.
+        max_note_characters: longer notes are quarantined.
+        seed: seed of the split.
     """
 
     max_length: int = Field(default=1024, ge=64)
@@ -98,13 +100,14 @@ class Examples(Section):
 
 
 class TrainingSettings(Section):
-    """What the stages of training share; a batch is `per_device_train_batch_size` packs of `max_length` tokens.
+    """Hyperparameters that all training stages share, by the names of transformers and trl where they have them.
 
     Attributes:
-        per_device_train_batch_size: packs in a forward pass of one process.
-        warmup_steps: share of all steps; the learning rate then falls along a cosine.
-        gradient_checkpointing: `auto` where the estimate says that it is needed.
-        checkpoint_minutes: the state of training is saved this often; a killed training loses no more than that.
+        max_length: tokens of a pack (of a pair, in DPO).
+        per_device_train_batch_size: packs in one forward pass of a process.
+        warmup_steps: linear warmup, as a fraction of all steps; the learning rate then decays along a cosine.
+        gradient_checkpointing: `auto` uses it where the memory estimate requires it.
+        checkpoint_minutes: minutes between checkpoints of the training state.
     """
 
     precision: Precision = "auto"
@@ -121,7 +124,8 @@ class TrainingSettings(Section):
 
 
 class Llama(Section):
-    """The shape of a small Llama that pretrain makes from nothing, with a tokenizer of its own (builtin://llama)."""
+    """Shape of builtin://llama, which pretrain trains from random weights with a tokenizer of its own; by the names of
+    transformers' LlamaConfig."""
 
     vocab_size: int = Field(default=4096, ge=300)
     hidden_size: int = Field(default=256, ge=16)
@@ -136,7 +140,7 @@ class Pretrain(TrainingSettings):
 
     Attributes:
         method: `lora` (merged into the 16-bit base at the end) or `full`.
-        llama: what builtin://llama is.
+        llama: shape of builtin://llama.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -146,18 +150,18 @@ class Pretrain(TrainingSettings):
 
 
 class Preference(TrainingSettings):
-    """DPO from preference pairs, as a last stage (Rafailov et al. 2023, arXiv:2305.18290)."""
+    """prefer: DPO on preference pairs, after instruction tuning (Rafailov et al. 2023, arXiv:2305.18290)."""
 
     learning_rate: float = Field(default=5e-6, gt=0, allow_inf_nan=False)
     beta: float = Field(default=0.1, gt=0)
 
 
 class Instruct(TrainingSettings):
-    """instruct: QLoRA on the answers.
+    """train: LoRA or QLoRA on the answers.
 
     Attributes:
-        base_model: a URI; `builtin://llama` is made by pretrain.
-        early_stopping_patience: epochs without a better validation loss after which training stops.
+        base_model: URI of the base model; builtin://llama is trained by pretrain first.
+        early_stopping_patience: epochs without a lower validation loss after which training stops.
     """
 
     base_model: str
@@ -167,13 +171,13 @@ class Instruct(TrainingSettings):
 
 
 class NodesTask(Section):
-    """A stage of training that several nodes run together, with splits by URI: a TrainJob hands it to its pods.
+    """A training stage that several nodes run together; the argument of a TrainJob's pods.
 
     Attributes:
-        splits: the folder that format wrote, file:// or s3://.
-        store: where the state of training is kept, and what it comes to.
-        base_model: that pretrain begins from; of instruct it is among the settings.
-        settings: the stage.
+        splits: URI of the output of format, file:// or s3://.
+        store: URI of the store for checkpoints and training outputs.
+        base_model: URI of the base model of pretrain; instruct has it among its settings.
+        settings: of the stage.
     """
 
     splits: str
@@ -183,13 +187,13 @@ class NodesTask(Section):
 
 
 class Evaluation(Section):
-    """evaluate: what is asked of base, candidate and champion.
+    """evaluate: held-out instructions for base, candidate and champion.
 
     Attributes:
-        rows_per_task: held-out triples of each task that are answered, at most.
-        max_new_tokens: of an answer, at most.
-        batch_size: prompts that are answered together.
-        judge: whether an OpenAI-compatible model scores answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
+        rows_per_task: maximum of held-out triples for each task.
+        max_new_tokens: maximum length of an answer.
+        batch_size: prompts generated together.
+        judge: whether an OpenAI-compatible model scores the answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
     """
 
     rows_per_task: int = Field(default=100, ge=1)
@@ -199,14 +203,15 @@ class Evaluation(Section):
 
 
 class InstructGate(Section):
-    """gate: what a candidate needs, in mean token F1 over held-out answers.
+    """gate: conditions for publishing a candidate, in mean token F1 over held-out answers.
 
     Attributes:
-        gain_over_base: at least so much better than its base model, by the lower end of the interval of the paired
-            difference.
-        unsupported: the share of answers with a fact that the note does not hold may be so much above that of the
-            champion (of the base model where there is none), by the lower end of the interval.
-        worse_than_champion: p below which it counts as worse than the champion (one-sided paired permutation test).
+        gain_over_base: required gain over the base model: the lower bound of the paired difference's 95 % interval must
+            exceed it.
+        unsupported: allowed increase in the share of answers with unsupported facts over the champion's (over the base
+            model's without a champion): the lower bound of the interval must not exceed it.
+        worse_than_champion: p-value below which the candidate counts as worse than the champion (one-sided paired
+            permutation test).
     """
 
     gain_over_base: float = 0.0
@@ -215,7 +220,7 @@ class InstructGate(Section):
 
 
 class InstructProfile(ProfileBase):
-    """A named instruct run: its sources, teacher, base model, hyperparameters and cluster resources."""
+    """An instruct run: sources, teacher, base model, hyperparameters and resources."""
 
     recipe: Literal["instruct"]
     sources: list[Source] = Field(min_length=1)
@@ -229,7 +234,7 @@ class InstructProfile(ProfileBase):
 
     @property
     def training(self) -> Instruct:
-        """The stage whose base model, quantisation and epochs are on the run form."""
+        """The training stage whose settings are on the run form."""
         return self.instruct
 
     @property
@@ -242,7 +247,7 @@ class InstructProfile(ProfileBase):
     @model_validator(mode="after")
     def _sections_belong_together(self) -> InstructProfile:
         if self.instruct.base_model == BUILTIN_LLAMA and self.pretrain is None:
-            raise ValueError("builtin://llama is made by pretrain: add the section pretrain")
+            raise ValueError("builtin://llama is trained by pretrain: add the section pretrain")
         if (self.preference is not None) != any(source.kind == "preferences" for source in self.sources):
             raise ValueError("the section preference and a source of kind preferences belong together")
         return self

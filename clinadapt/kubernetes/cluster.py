@@ -1,4 +1,4 @@
-"""What a cluster gives a run: images, nodes, secrets by name, volumes, time limits. No kfp here."""
+"""Settings of a cluster: images, nodes, secrets by name, volumes and limits."""
 
 from __future__ import annotations
 
@@ -17,40 +17,24 @@ Step = Literal[
     "preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate", "gate",
     "publish", "summarise",
 ]  # fmt: skip
-
-
 WITH_BASE_MODEL: tuple[Step, ...] = (
     "pretrain",
     "train",
     "prefer",
     "evaluate",
     "publish",
-)  # the steps that load it, on a GPU where there is one
-
-
+)  # steps that load the base model, on a GPU where the profile has one
 RETRIED: tuple[Step, ...] = ("download", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
-
-
-SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # where a step has its volumes
-
-
+SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # mount paths
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
-
-
 DIGEST = r"@sha256:[0-9a-f]{64}$"
-
-
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # of a Kubernetes object
-
-
 _QUANTITY = r"^[1-9][0-9]*(Mi|Gi|Ti)$"
-
-
 _ROOM = 2**30  # bytes beside the base model, as preflight asks for
 
 
 class Toleration(Section):
-    """A taint that pods may stand, in the words of Kubernetes. No `effect` means every effect."""
+    """A toleration of Kubernetes. No `effect` means every effect."""
 
     key: str
     operator: Literal["Equal", "Exists"] = "Exists"
@@ -65,7 +49,7 @@ class Toleration(Section):
 
 
 class Expression(Section):
-    """One condition on a node's labels, in the words of Kubernetes."""
+    """A node selector requirement of Kubernetes."""
 
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
@@ -73,20 +57,20 @@ class Expression(Section):
 
 
 class Affinity(Section):
-    """Conditions that a node meets all of. With a `weight` it is preferred, without one it is required; of several
-    required ones a node meets one."""
+    """A node selector term: all expressions must match. Preferred with a `weight`, required without; of several
+    required terms one must match."""
 
     expressions: list[Expression] = Field(min_length=1)
     weight: int | None = Field(default=None, ge=1, le=100)
 
 
 class Nodes(Section):
-    """Where pods run and from which image.
+    """Image and nodes of pods.
 
     Attributes:
-        image: with its registry; by digest where the cluster asks for digests.
-        node_selector: labels that a node has to have.
-        tolerations, affinity: as in a pod.
+        image: with its registry; by digest where the cluster requires digests.
+        node_selector: required node labels.
+        tolerations, affinity: as in a pod spec.
     """
 
     image: str = Field(default=IMAGE, min_length=1)
@@ -96,11 +80,11 @@ class Nodes(Section):
 
 
 class GpuNodes(Nodes):
-    """The same for the steps that load the base model, where the profile asks for a GPU.
+    """Image and nodes of the steps that load the base model, for profiles with a GPU.
 
     Attributes:
-        resource: the name by which GPUs are asked for, where it is not the profile's (nvidia.com/mig-3g.20gb,
-            amd.com/gpu). How many is the profile's to say.
+        resource: resource name of the GPUs where it differs from the profile's (nvidia.com/mig-3g.20gb, amd.com/gpu);
+            the profile sets the count.
     """
 
     image: str = Field(default=IMAGE.replace("/cpu:", "/gpu:"), min_length=1)
@@ -109,12 +93,12 @@ class GpuNodes(Nodes):
 
 
 class Secret(Section):
-    """A secret of the cluster, by name. No value ever stands here.
+    """A Kubernetes secret by name; never its values.
 
     Attributes:
-        keys: its keys, each given to the step as the environment variable of the same name.
-        steps: the steps that get it; all of them when empty.
-        optional: whether a step starts without it. Preflight then says what is missing, in one line.
+        keys: keys of the secret, each an environment variable of the same name.
+        steps: steps that get it; all when empty.
+        optional: whether a step starts without it; preflight then reports what is missing.
     """
 
     name: str = Field(pattern=_NAME)
@@ -124,19 +108,19 @@ class Secret(Section):
 
 
 class ConfigMapKey(Section):
-    """A key of a ConfigMap that holds PEM certificates: all that a step shall trust, the public ones too."""
+    """A ConfigMap key with PEM certificates: all that a step is to trust, public authorities included."""
 
     config_map: str = Field(pattern=_NAME)
     key: str = "ca.pem"
 
 
 class Scratch(Section):
-    """Room for a base model and a training's checkpoints, gone with the pod.
+    """Scratch volume for a base model and checkpoints; it ends with the pod.
 
     Attributes:
-        size: the volume's; by default from the memory that the estimate is held against.
-        storage_class: of a volume of its own. Without one it is a folder on the node's disk, which any user may
-            write; a volume of its own is often root's alone, unless the cluster sets fsGroup as OpenShift does.
+        size: of the volume; derived from the profile's memory when None.
+        storage_class: of an ephemeral volume. Without one it is an emptyDir, writable by any user; an ephemeral volume
+            often belongs to root unless the cluster sets fsGroup, as OpenShift does.
     """
 
     size: str | None = Field(default=None, pattern=_QUANTITY)
@@ -144,7 +128,7 @@ class Scratch(Section):
 
 
 class Retry(Section):
-    """How often a step that lost its pod (preemption, drained node) begins again, and how long it waits first."""
+    """Retries of a step whose pod was lost (preemption, drained node), with exponential backoff."""
 
     times: int = Field(default=5, ge=0)
     wait_seconds: int = Field(default=30, ge=0)
@@ -152,7 +136,7 @@ class Retry(Section):
 
 
 class Timeouts(Section):
-    """Seconds after which a step's pod is stopped."""
+    """Deadline of each step's pod, in seconds."""
 
     preflight: int = Field(default=900, ge=60)
     download: int = Field(default=4 * 3600, ge=60)
@@ -172,32 +156,22 @@ STORE = Secret(
     name="clinadapt-store",
     keys=["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"],
 )
-
-
 HUB = Secret(name="clinadapt-hub", keys=["HF_TOKEN"], steps=["preflight", "download", "format", *WITH_BASE_MODEL])
-
-
 TEACHER = Secret(
     name="clinadapt-teacher",
     keys=["CLINADAPT_TEACHER_URL", "CLINADAPT_TEACHER_MODEL", "CLINADAPT_TEACHER_KEY"],
     steps=["preflight", "synthesize"],
 )
-
-
 JUDGE = Secret(
     name="clinadapt-judge",
     keys=["CLINADAPT_JUDGE_URL", "CLINADAPT_JUDGE_MODEL", "CLINADAPT_JUDGE_KEY"],
     steps=["evaluate"],
 )
-
-
 MODEL_REGISTRY = Secret(
     name="clinadapt-model-registry",
     keys=["CLINADAPT_MODEL_REGISTRY_URL", "CLINADAPT_MODEL_REGISTRY_TOKEN"],
     steps=["publish"],
 )
-
-
 SIGNING = Secret(name="clinadapt-signing", keys=["CLINADAPT_SIGNING_KEY"], steps=["publish"])
 
 
@@ -205,21 +179,20 @@ class Cluster(Section):
     """One cluster.
 
     Attributes:
-        digests_only: refuse an image that is not named by its digest.
-        cpu, gpu: nodes and image of the steps without and with a GPU.
-        service_account: under which submitted and scheduled runs go; the one of Kubeflow Pipelines when empty.
-        image_pull_secrets, image_pull_policy: as in a pod.
-        secrets: by name; a list given replaces the default one.
-        ca_bundle: for TLS inspection or a store with a private certificate.
-        shared_memory: of /dev/shm in the steps that load the base model; counts as the step's memory.
-        scratch: see Scratch.
-        model_cache: a claim that several pods can mount at a time, where base models stay between runs.
-        retry, timeouts: see there.
-        deadline_seconds: after which a run is stopped.
-        keep_seconds: how long a finished run's pods and logs stay in the cluster. Its record in the store stays.
-        user, group: ids of the steps; the image's when not given. OpenShift gives its own. Never 0.
-        time_zone: of cron schedules; what CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow says.
-        labels: on every pod, beside app.kubernetes.io/name and app.kubernetes.io/component.
+        digests_only: reject images that are not referenced by digest.
+        cpu, gpu: image and nodes of the steps without and with a GPU.
+        service_account: of submitted and scheduled runs; the default of Kubeflow Pipelines when empty.
+        image_pull_secrets, image_pull_policy: as in a pod spec.
+        secrets: replaces the default list.
+        ca_bundle: for TLS inspection, or a store with a private certificate.
+        shared_memory: size of /dev/shm in the steps that load the base model; counts towards the step's memory.
+        scratch, retry, timeouts: see their classes.
+        model_cache: a ReadWriteMany claim that keeps base models between runs.
+        deadline_seconds: deadline of a run.
+        keep_seconds: how long the pods and logs of a finished run are kept; its record in the store stays.
+        user, group: ids of the steps' processes, never 0; the image's when None. OpenShift assigns its own.
+        time_zone: of cron schedules; CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow.
+        labels: added to every pod, beside app.kubernetes.io/name and app.kubernetes.io/component.
     """
 
     name: str
@@ -246,29 +219,29 @@ class Cluster(Section):
 
     @field_validator("labels")
     @classmethod
-    def _labels_are_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+    def _check_labels(cls, labels: dict[str, str]) -> dict[str, str]:
         for value in labels.values():
             if not re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", value):
-                raise ValueError("a label's value is at most 63 letters, digits, - _ and .")
+                raise ValueError("a label's value has at most 63 letters, digits, - _ and .")
         return labels
 
     @model_validator(mode="after")
-    def _images_by_digest(self) -> Cluster:
+    def _check_digests(self) -> Cluster:
         for nodes in (self.cpu, self.gpu):
             if self.digests_only and not re.search(DIGEST, nodes.image):
                 raise ValueError(f"digests_only: name {nodes.image} by its digest, name@sha256:...")
         return self
 
     def secrets_of(self, step: Step) -> list[Secret]:
-        """The secrets that a step gets."""
+        """Secrets of a step."""
         return [secret for secret in self.secrets if not secret.steps or step in secret.steps]
 
     def pod_labels(self, component: str) -> dict[str, str]:
-        """On every pod of a component."""
+        """Labels of every pod of a component."""
         return {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": component, **self.labels}
 
     def environment(self, step: Step) -> dict[str, str]:
-        """Where a step finds scratch, base models and certificates."""
+        """Environment variables with the paths of scratch space, base models and certificates."""
         found = {}
         if step in WITH_BASE_MODEL:
             found = {"TMPDIR": SCRATCH, "CLINADAPT_CACHE": MODELS if self.model_cache else f"{SCRATCH}/models"}
@@ -278,10 +251,10 @@ class Cluster(Section):
 
 
 def scratch_size(profile: AnyProfile, cluster: Cluster) -> str:
-    """Size of the scratch volume, from the memory that the estimate is held against.
+    """Size of the scratch volume, derived from the memory that training may use.
 
-    A base model that fits there in 16 bits or more takes as much on disk at most; one that fits in 4 bits takes four
-    times as much, for it comes in 16.
+    A base model that fits there in 16 bits or more needs at most as much disk; one that fits in 4 bits needs four times
+    as much, since its files have 16.
     """
     if cluster.scratch.size:
         return cluster.scratch.size

@@ -1,7 +1,8 @@
-"""A TrainJob of Kubeflow Trainer (2.2 or later): a profile's pretrain or instruct stage on several nodes.
+"""A TrainJob of Kubeflow Trainer (2.2 or later): the pretrain or instruct stage of a profile on several nodes.
 
-The profile says what is trained and what a node has, the cluster's settings where. The runtime has to be one with torch
-policy and a container `node`, as Kubeflow's own torch-distributed: it gives each pod its rank and where they meet.
+The profile gives the training settings and the resources of a node, the cluster image, nodes and volumes. The runtime
+must have a torch policy and a container `node`, as Kubeflow's torch-distributed has: it sets rank and rendezvous of
+each pod.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import CA, MODELS, SCRATCH, Affinity, Cluster, Nodes, Step, scratch_size
 
 RUNTIME = "torch-distributed"
-COMPONENT = "trainjob"  # label of the pods, which manifests/base/networkpolicy.yaml lets talk to each other
-_NODE = "node"  # what the runtime calls its job and its container
+COMPONENT = "trainjob"  # pod label that manifests/base/networkpolicy.yaml selects
+_NODE = "node"  # name of the runtime's job and container
 
 
 def task_of(profile: AnyProfile, stage: Stage, splits: str, store: str, base_model: str | None) -> NodesTask:
-    """What the nodes do: the stage with the very settings that a run of the pipeline gives it.
+    """The task of the nodes: a training stage with the settings that a run of the pipeline would give it.
 
     Raises:
         UserError: the recipe trains in one process, the profile has no such stage, the base model that pretrain makes
-            is not named, or a place is none that several nodes reach.
+            is missing, or a URI is not on S3.
     """
     if not isinstance(profile, InstructProfile):
         raise UserError(f"profile '{profile.name}': {profile.recipe} trains on one GPU: use clinadapt submit")
     for name, uri in (("--splits", splits), ("--store", store)):
         if not uri.startswith("s3://"):
-            raise UserError(f"{name} {uri}: the nodes share no folder: name it as s3://bucket/prefix")
+            raise UserError(f"{name} {uri}: nodes share no folder: give an s3:// URI")
     if stage == "pretrain" and profile.pretrain is None:
         raise UserError(f"profile '{profile.name}' has no section pretrain: leave --stage out")
     if stage == "instruct" and profile.pretrain and base_model is None:
@@ -62,28 +63,28 @@ def render(
     base_model: str | None = None,
     runtime: str = RUNTIME,
 ) -> dict[str, Any]:
-    """The TrainJob. Its name follows from what is trained, where and on how many nodes.
+    """The TrainJob manifest; its name is derived from task, image, resources and number of nodes.
 
     Args:
-        profile, cluster: as elsewhere.
-        nodes: how many; each has what `train_resources` of the profile says.
-        splits: the folder that format wrote, by its URI.
-        store: where the state of training goes, and what it comes to; that of the pipeline's runs.
-        stage: what is trained.
-        base_model: another one than the profile's; of instruct after pretrain the one it made.
-        runtime: a ClusterTrainingRuntime.
+        profile, cluster: settings of the run and of the cluster.
+        nodes: number of nodes, each with the profile's `train_resources`.
+        splits: URI of the output of format.
+        store: URI of the store of the pipeline's runs, for checkpoints and training outputs.
+        stage: the training stage.
+        base_model: replaces the profile's; after pretrain, the base model that it made.
+        runtime: name of a ClusterTrainingRuntime.
 
     Raises:
         UserError: as task_of.
     """
     task = task_of(profile, stage, splits, store, base_model)
-    place = cluster.gpu if profile.train_resources.gpu else cluster.cpu
-    decided = [task.model_dump(), nodes, profile.train_resources.model_dump(), place.image]
+    nodes_settings = cluster.gpu if profile.train_resources.gpu else cluster.cpu
+    identity = [task.model_dump(), nodes, profile.train_resources.model_dump(), nodes_settings.image]
     stem = re.sub("[^a-z0-9]+", "-", profile.name.lower()).strip("-")[:30]
-    name = f"train-{stem}-{sha256_json(decided)[7:15]}"
+    name = f"train-{stem}-{sha256_json(identity)[7:15]}"
     step: Step = "pretrain" if stage == "pretrain" else "train"
     labels = cluster.pod_labels(COMPONENT)
-    pod = {"metadata": {"labels": labels}, "spec": _pod(profile, cluster, place)}
+    pod = {"metadata": {"labels": labels}, "spec": _pod(profile, cluster, nodes_settings)}
     job = {"name": _NODE, "template": {"spec": {"template": pod}}}
     return {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
@@ -93,7 +94,7 @@ def render(
             "runtimeRef": {"name": runtime},
             "activeDeadlineSeconds": cluster.timeouts.model_dump()[step],
             "trainer": {
-                "image": place.image,
+                "image": nodes_settings.image,
                 "command": ["python", "-m", "components.train.multi_node"],
                 "args": [task.model_dump_json()],
                 "env": _environment(profile, cluster, step),
@@ -112,7 +113,7 @@ def render(
 
 
 def packs_a_step(manifest: dict[str, Any]) -> int:
-    """How many packs a step of the optimiser is over, all processes together."""
+    """Packs in one optimizer step, over all processes."""
     trainer = manifest["spec"]["trainer"]
     settings = NodesTask.model_validate_json(trainer["args"][0]).settings
     each = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
@@ -120,15 +121,15 @@ def packs_a_step(manifest: dict[str, Any]) -> int:
 
 
 def _limits(profile: AnyProfile, cluster: Cluster) -> dict[str, Any]:
-    wanted = profile.train_resources
-    limits: dict[str, Any] = {"cpu": wanted.cpu, "memory": wanted.memory}
-    if wanted.gpu:
-        limits[cluster.gpu.resource or wanted.gpu_type] = str(wanted.gpu)
+    resources = profile.train_resources
+    limits: dict[str, Any] = {"cpu": resources.cpu, "memory": resources.memory}
+    if resources.gpu:
+        limits[cluster.gpu.resource or resources.gpu_type] = str(resources.gpu)
     return limits
 
 
 def _environment(profile: AnyProfile, cluster: Cluster, step: Step) -> list[dict[str, Any]]:
-    """Secrets by reference, and where scratch, base models and certificates are."""
+    """Secrets by reference, and the paths of scratch space, base models and certificates."""
     gpu = {"CLINADAPT_GPU": "1"} if profile.train_resources.gpu else {}
     values = gpu | cluster.environment(step)
     return [
@@ -144,8 +145,8 @@ def _environment(profile: AnyProfile, cluster: Cluster, step: Step) -> list[dict
     ]
 
 
-def _pod(profile: AnyProfile, cluster: Cluster, place: Nodes) -> dict[str, Any]:
-    """What the pods of the runtime get beside image, command and resources; the restricted standard among it."""
+def _pod(profile: AnyProfile, cluster: Cluster, nodes: Nodes) -> dict[str, Any]:
+    """Patch for the runtime's pods: volumes, scheduling, and the restricted Pod Security Standard."""
     volumes = _volumes(profile, cluster)
     user = {"runAsUser": cluster.user, "runAsGroup": cluster.group, "fsGroup": cluster.group}
     container = {
@@ -168,17 +169,17 @@ def _pod(profile: AnyProfile, cluster: Cluster, place: Nodes) -> dict[str, Any]:
         },
         "containers": [container],
         "volumes": [{"name": name, **source} for name, (_, source) in volumes.items()],
-        "nodeSelector": place.node_selector,
-        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in place.tolerations],
+        "nodeSelector": nodes.node_selector,
+        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in nodes.tolerations],
         "imagePullSecrets": [{"name": name} for name in cluster.image_pull_secrets],
         "serviceAccountName": cluster.service_account,
-        "affinity": _affinity(place.affinity),
+        "affinity": _affinity(nodes.affinity),
     }
     return {name: value for name, value in spec.items() if value}
 
 
 def _volumes(profile: AnyProfile, cluster: Cluster) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Name -> (where it is mounted, what it is)."""
+    """Name -> (mount path, volume source)."""
     size = scratch_size(profile, cluster)
     claim: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
@@ -202,9 +203,9 @@ def _volumes(profile: AnyProfile, cluster: Cluster) -> dict[str, tuple[str, dict
     return volumes
 
 
-def _affinity(wanted: list[Affinity]) -> dict[str, Any]:
-    """Node affinity in the words of Kubernetes; nothing where none is wanted."""
-    terms = [(a.weight, {"matchExpressions": [e.model_dump() for e in a.expressions]}) for a in wanted]
+def _affinity(affinity: list[Affinity]) -> dict[str, Any]:
+    """Node affinity of a pod spec; empty without terms."""
+    terms = [(a.weight, {"matchExpressions": [e.model_dump() for e in a.expressions]}) for a in affinity]
     preferred = [{"weight": weight, "preference": term} for weight, term in terms if weight is not None]
     required = [term for weight, term in terms if weight is None]
     node: dict[str, Any] = {}
