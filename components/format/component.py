@@ -65,7 +65,7 @@ def format_instructions(
         kept = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped", "tokens")
         facts |= {key: manifest[key] for key in kept}
         splits.metadata.update(facts)
-        rows, lost = manifest["rows"], sum(side["lost"] for side in manifest["tokens"].values())
+        rows, lost = manifest["rows"], sum(side["lost_tokens"] for side in manifest["tokens"].values())
         log("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
             f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "
             f"{manifest['shared_clusters']} clusters on two sides")  # fmt: skip

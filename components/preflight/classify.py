@@ -5,7 +5,7 @@ from __future__ import annotations
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources, decisive
 from clinadapt.config.classify import Train
-from clinadapt.data.sources import digest as source_digest
+from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity

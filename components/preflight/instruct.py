@@ -6,7 +6,7 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources, decisive
 from clinadapt.config.instruct import Instruct, Preference, Pretrain, Source, Synthesis
-from clinadapt.data.sources import digest as source_digest
+from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.base_model import BaseModel

@@ -19,7 +19,7 @@ from support import SYNTHESIS, spread
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.data.builtin_cases import generate
 from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
-from clinadapt.data.tables import open_tables, read_rows
+from clinadapt.data.tables import iter_rows, open_tables
 from components.format.tokenizer_training import train_tokenizer
 
 ROWS = int(os.environ.get("CLINADAPT_BENCH_ROWS", 158_114))
@@ -43,7 +43,7 @@ tokenizer = load_tokenizer(fetch(base))
 tokenizer.pad_token = tokenizer.eos_token
 template = Template(tokenizer)
 def encode(row):
-    text = template.prompt(Question(row["note"], row["instruction"])) + row["answer"] + tokenizer.eos_token
+    text = template.prompt(Question(row["note_text"], row["instruction"])) + row["answer"] + tokenizer.eos_token
     encoded = tokenizer(text, truncation=True, max_length=LENGTH, padding="max_length")
     return encoded | {"labels": encoded["input_ids"].copy()}
 rows = len(Dataset.from_parquet(str(triples / "triples.parquet"), cache_dir=str(output)).map(encode))
@@ -134,7 +134,7 @@ def test_data_that_grew(tmp_path: Path, base: str) -> None:
 
 def test_the_size_of_asclepius(tmp_path: Path, base: str) -> None:
     write_triples(tmp_path / "triples", ROWS)
-    size = sum(len(row["note"]) for row in read_rows(tmp_path / "triples/triples.parquet", ["note"])) / 1e6
+    size = sum(len(row["note_text"]) for row in iter_rows(tmp_path / "triples/triples.parquet", ["note_text"])) / 1e6
     found = measure(OURS, tmp_path / "triples", tmp_path / "out", base)
     print(f"\n{ROWS} triples, {size:.0f} MB of notes: {found['seconds']:.0f} s, "
           f"{found['rows'] / found['seconds']:.0f} rows/s, peak {found['gib']:.2f} GiB, {found['clusters']} clusters "

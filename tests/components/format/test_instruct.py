@@ -1,4 +1,4 @@
-"""Triples become tokens; a note, its copies and its sections stand on one side of the split, whatever their source."""
+"""Triples become tokens; a note, its copies and its sections are in one split, whatever their source."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from clinadapt.errors import UserError
 from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
-from components.format import token_cache as tokens
+from components.format import token_cache
 from components.format.instruct import run
 
 SETTINGS = Examples(max_length=256, test_share=0.2, validation_share=0.2)
 
 
 def triple(note: str, instruction: str = "What?", answer: str = "That.", **fields: Any) -> tuple[Any, ...]:
-    row = {"source": 0, "row": 1, "note": note, "instruction": instruction, "answer": answer, "task": TASKS[0],
+    row = {"source": 0, "row": 1, "note_text": note, "instruction": instruction, "answer": answer, "task": TASKS[0],
            "answerable": True, "check": "none", "spans": [], "private": False, **fields}  # fmt: skip
     return tuple(row[name] for name in TRIPLES.names)
 
@@ -89,7 +89,7 @@ def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path)
         assert manifest["rows"][name] == len(examples) == sum(manifest["task_mix"][name].values())
         assert manifest["answerable"][name] == 0.5
         assert manifest["tokens"][name]["total"] == sum(len(row["input_ids"]) for row in examples)
-        assert manifest["tokens"][name]["lost"] == sum(row["lost_tokens"] for row in examples)
+        assert manifest["tokens"][name]["lost_tokens"] == sum(row["lost_tokens"] for row in examples)
         for row in examples:
             answer = row["input_ids"][row["prompt_tokens"] :]
             assert tokenizer.decode(answer) == "The answer.</s>"
@@ -132,7 +132,7 @@ def test_a_section_text_is_on_the_side_of_the_note_that_holds_it(
     different = list({normal_form(note): note for note in notes}.values())[:60]
     whole = [triple(note, row=number) for number, note in enumerate(different)]
     dialogues = [
-        triple(f"Doctor: what of case {number}? EarlyStoppingTrainer: it is number {number}.", "Write it.",
+        triple(f"Doctor: what of case {number}? Patient: it is number {number}.", "Write it.",
                " ".join(note.split()[20:50]), row=number)
         for number, note in enumerate(different)
     ]  # fmt: skip
@@ -167,7 +167,7 @@ def test_data_that_grew_are_tokenised_where_they_grew(
     notes: list[str], tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Notes come at the end and in the middle, one goes, a kept piece is damaged: the bytes of a run from nothing."""
-    monkeypatch.setattr(tokens, "NOTES", 4)
+    monkeypatch.setattr(token_cache, "NOTES_PER_CHUNK", 4)
     triples = [triple(note, f"Question {task}?", row=n, task=task) for n, note in enumerate(notes) for task in TASKS]
     new = [triple(row["transcription"], row=1000 + n) for n, row in enumerate(generate(12, 99))]
     grown = [*triples[:160], new[0], *triples[160:400], *triples[408:], *new[1:]]
