@@ -28,7 +28,7 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
     """Download all sources.
 
     Repeated notes and case reports are dropped and counted as `repeated`: MTSamples lists the same note under several
-    specialties. The files of a folder are read in the order of their names, and their rows are counted on.
+    specialties. The files of a folder are read in the order of their names, and their rows are numbered continuously.
 
     Args:
         sources: of the profile.

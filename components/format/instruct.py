@@ -59,7 +59,6 @@ def run(
     source = read_json(dataset / MANIFEST)
     split = split_notes(dataset, settings)
     with output_folder(output):
-        cache = None
         if base_model == BUILTIN_LLAMA:
             train_tokenizer(_training_texts(dataset, split), vocab_size, output / "tokenizer")
             tokenizer = load_tokenizer(output / "tokenizer")
@@ -67,8 +66,7 @@ def run(
             tokenizer = load_tokenizer(fetch_tokenizer(base_model))
         tokenizer.save_pretrained(output / "tokenizer")
         template = Template(tokenizer)
-        if base_model != BUILTIN_LLAMA:
-            cache = TokenCache(store, template, settings.max_length)
+        cache = None if base_model == BUILTIN_LLAMA else TokenCache(store, template, settings.max_length)
         schemas = {**dict.fromkeys(SPLITS, EXAMPLES), "preferences": PREFERRED} | ({"corpus": CORPUS} if corpus else {})
         with open_tables(output, **schemas) as tables:
             examples = ExampleWriter(split, template, settings.max_length, tables)
@@ -114,7 +112,7 @@ def _write_corpus(dataset: Path, split: NoteSplit, tokenizer: Any, table: TableW
 
 
 def _notes(dataset: Path, split: NoteSplit) -> Iterator[tuple[int, str]]:
-    """Number and text of every different note, without instructions that have none."""
+    """Number and text of every different note; instructions without a note are skipped."""
     seen: set[int] = set()
     for name, column in (("notes", "text"), ("triples", "note_text")):
         for number, row in zip(split.rows[name], iter_rows(dataset / f"{name}.parquet", [column]), strict=True):

@@ -18,7 +18,7 @@ TASKS = (
 
 _ORIGIN = [
     ("source", pa.int32()),  # index of the source in the profile
-    ("row", pa.int64()),  # row of the source, counted from 1; the files of a folder are counted on
+    ("row", pa.int64()),  # row of the source, counted from 1; continuous over the files of a folder
 ]
 
 # download, texts.parquet: a case report or note of a source. synthesize, notes.parquet: a note, written by the teacher

@@ -32,7 +32,7 @@ from components.format.classify import (
 )
 
 
-def test_no_near_duplicate_on_two_sides(splits: Path) -> None:
+def test_no_near_duplicates_in_two_splits(splits: Path) -> None:
     """Checked on every pair of texts, without the code that clusters."""
     grams = {name: [shingles(normal_form(t)) for t in read_split(splits, name)["text"].to_pylist()] for name in SPLITS}
     crossing = [
@@ -47,7 +47,7 @@ def test_no_near_duplicate_on_two_sides(splits: Path) -> None:
     assert sum(within) == read_json(splits / "manifest.json")["near_duplicate_pairs"] > 0
 
 
-def test_every_row_is_in_one_part(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
+def test_every_row_is_in_one_split(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     download(notes_csv(rows=400).as_uri(), tmp_path / "in", Notes())
     manifest = run(tmp_path / "in", tmp_path / "out", Split())
     rows = pq.read_table(tmp_path / "in/notes.parquet", schema=NOTES).to_pylist()
@@ -70,7 +70,7 @@ def test_every_row_is_in_one_part(notes_csv: Callable[..., Path], tmp_path: Path
         assert max(of_label) - min(of_label) < 0.12
 
 
-def test_the_seed_decides(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_split_depends_on_the_seed(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     download(notes_csv().as_uri(), tmp_path / "in", Notes())
     digests = [run(tmp_path / "in", tmp_path / f"{i}", Split(seed=seed))["digest"] for i, seed in enumerate((1, 1, 2))]
     assert digests[0] == digests[1] != digests[2]
@@ -90,7 +90,7 @@ THREE = [
 ]
 
 
-def test_merge_by_hand() -> None:
+def test_merge_rows_by_hand() -> None:
     notes = merge_rows(THREE)
     assert [(note["text"], note["labels"], note["counts"]) for note in notes] == [
         ("Knee pain.", ["Orthopedic", "Surgery"], [2, 1]),
@@ -128,7 +128,7 @@ def test_whole_clusters_are_held_out() -> None:
     assert sorted(n["text"] for part in parts.values() for n in part) == sorted(n["text"] for n in notes)
 
 
-def test_notes_that_come_in_leave_the_others_where_they_are() -> None:
+def test_added_notes_do_not_move_others() -> None:
     """But for a few near a border. None that was trained on is held out afterwards."""
     notes = [note(f"{label}{i}", label, 1000 * "abc".index(label) + i // 2) for label in "abc" for i in range(400)]
     few, many = (
@@ -144,7 +144,7 @@ def test_notes_that_come_in_leave_the_others_where_they_are() -> None:
 @pytest.mark.parametrize(
     "sizes", [[1] * 10, [1] * 57, [8, 1, 1], [4, 4, 4], [1] * 5 + [20], [3, 2, 2, 2, 1, 1], [2] * 31]
 )
-def test_every_side_has_every_label(sizes: list[int], seed: int) -> None:
+def test_every_split_has_every_label(sizes: list[int], seed: int) -> None:
     """In its share, as far as whole clusters allow."""
     owners = [number for number, size in enumerate(sizes) for _ in range(size)]
     notes = [note(f"a{i}", "a", owner) for i, owner in enumerate(owners)] + [
