@@ -103,7 +103,7 @@ def test_no_code_of_a_model_is_trusted_or_unpickled(path: Path) -> None:
         ("clinadapt/storage/s3_store.py", "clinadapt.artifacts.hashing.sha256_file", False),
         ("clinadapt/artifacts/manifest.py", "clinadapt.storage.open_store", True),
         ("clinadapt/models/generator.py", "torch", True),
-        ("clinadapt/models/generator.py", "clinadapt.data.tables.read_rows", False),
+        ("clinadapt/models/generator.py", "clinadapt.data.tables.iter_rows", False),
         ("clinadapt/registry/versions.py", "clinadapt.models.adapter_card.ClassifyCard", True),
         ("clinadapt/registry/versions.py", "clinadapt.review.flags", False),
         ("clinadapt/registry/versions.py", "torch", False),

@@ -1,4 +1,4 @@
-"""Exact and near duplicates among texts, texts that stand in others, and the clusters that they form."""
+"""Near duplicates among texts by MinHash over word 8-grams, texts contained in others, and clusters of both."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from scipy.sparse.csgraph import connected_components
 
 SHINGLE = 8  # words
 PERMUTATIONS = 128
-RECALL = 0.99  # of the pairs exactly at the threshold; a pair missed would leak from train to test
-_CHUNK = 1 << 14  # pairs whose signatures are compared at a time
+RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
+_CHUNK = 1 << 14  # pairs of signatures compared at a time
 
-_draw = np.random.default_rng(0)
-_PLACES = _draw.integers(0, 2**64, SHINGLE, dtype=np.uint64) | np.uint64(1)
-_FACTORS = _draw.integers(0, 2**32, (PERMUTATIONS, 1), dtype=np.uint32) | np.uint32(1)
-_OFFSETS = _draw.integers(0, 2**32, (PERMUTATIONS, 1), dtype=np.uint32)
+_rng = np.random.default_rng(0)
+_POSITIONS = _rng.integers(0, 2**64, SHINGLE, dtype=np.uint64) | np.uint64(1)
+_FACTORS = _rng.integers(0, 2**32, (PERMUTATIONS, 1), dtype=np.uint32) | np.uint32(1)
+_OFFSETS = _rng.integers(0, 2**32, (PERMUTATIONS, 1), dtype=np.uint32)
 
 
 def normal_form(text: str) -> str:
-    """What two notes share when a reader would call them the same text: lower case, words only."""
+    """Lower-case words only: equal for texts that a reader would call the same."""
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-class _Words(dict[str, int]):
-    """64-bit hashes of words."""
+class _WordHashes(dict[str, int]):
+    """64-bit hash of each word, computed at its first use."""
 
     def __missing__(self, word: str) -> int:
         value = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
@@ -36,67 +36,82 @@ class _Words(dict[str, int]):
 
 
 class Shingles:
-    """The word 8-grams of many texts as sorted 32-bit hashes, and their MinHash signatures (Broder 1997).
+    """An index of texts by their word 8-grams, with MinHash signatures (Broder 1997).
 
-    About 4 bytes a word and 512 bytes a text are kept; two different 8-grams of two notes of 500 words are taken for
-    the same with a probability of 6e-5.
+    Takes about 4 bytes a word and 512 bytes a text. Two different 8-grams of two notes of 500 words get the same 32-bit
+    hash with a probability of 6e-5.
+
+    Attributes:
+        grams: text number -> sorted uint32 hashes of its different 8-grams, shape (8-grams,).
     """
 
     def __init__(self) -> None:
         self.grams: list[np.ndarray] = []
         self._signatures: list[np.ndarray] = []
-        self._words = _Words()
+        self._words = _WordHashes()
 
-    def of(self, normal: str) -> np.ndarray:
-        """Hashes of the different 8-grams of a text in normal form (of the whole text where it is shorter), sorted."""
+    def hashes(self, normal: str) -> np.ndarray:
+        """Hash the different 8-grams of a text in normal form; a shorter text is hashed as one n-gram.
+
+        Returns:
+            Sorted uint32 hashes, shape (8-grams,).
+        """
         words = normal.split()
         hashes = np.fromiter(map(self._words.__getitem__, words), dtype=np.uint64, count=len(words))
         width = min(SHINGLE, len(words))
         grams = np.zeros(max(1, len(words) - SHINGLE + 1), dtype=np.uint64)
-        for place in range(width):
-            grams += hashes[place : place + len(grams)] * _PLACES[place]
+        for position in range(width):
+            grams += hashes[position : position + len(grams)] * _POSITIONS[position]
         grams ^= grams >> np.uint64(29)  # multiply, so that the upper half depends on all bits
         grams *= np.uint64(0xBF58476D1CE4E5B9)
         return np.unique((grams >> np.uint64(32)).astype(np.uint32))
 
     def add(self, grams: np.ndarray) -> int:
-        """Take up a text by its 8-grams; its number, from 0."""
+        """Add a text, given its `hashes`. Returns its number, counted from 0."""
         self._signatures.append((_FACTORS * grams + _OFFSETS).min(axis=1))
         self.grams.append(grams)
         return len(self.grams) - 1
 
-    def shared(self, grams: np.ndarray, number: int) -> int:
-        """How many of these 8-grams a text that was taken up has too."""
-        held = self.grams[number]
-        return int((held[np.searchsorted(held, grams).clip(max=len(held) - 1)] == grams).sum())
+    def count_shared(self, grams: np.ndarray, number: int) -> int:
+        """Count the `grams` that text `number` also has."""
+        indexed = self.grams[number]
+        return int((indexed[np.searchsorted(indexed, grams).clip(max=len(indexed) - 1)] == grams).sum())
 
-    def near(self, threshold: float) -> list[tuple[int, int]]:
-        """Pairs (i, j), i > j, in order, whose Jaccard similarity is at least `threshold`.
+    def near_duplicates(self, threshold: float) -> list[tuple[int, int]]:
+        """Find pairs of texts whose 8-gram Jaccard similarity is at least `threshold` (0 to 1).
 
-        Bands of the signatures propose pairs, as many rows in a band as find RECALL of those at the threshold; the
-        share of equal minima, of which half the threshold is asked (4 standard deviations below it at 0.3), and then
-        the exact similarity decide.
+        Locality-sensitive hashing proposes pairs, in bands with as many rows as reach RECALL at the threshold. Pairs
+        remain whose share of equal minima is at least half the threshold (4 standard deviations below it at 0.3) and
+        whose exact similarity reaches it.
+
+        Returns:
+            (i, j) with i > j, sorted.
         """
         if not self.grams:
             return []
         signatures = np.stack(self._signatures)
         rows = max((r for r in range(1, 9) if 1 - (1 - threshold**r) ** (PERMUTATIONS // r) >= RECALL), default=1)
-        found = [np.empty(0, dtype=np.int64)]
+        candidates = [np.empty(0, dtype=np.int64)]
         for first in range(0, PERMUTATIONS - rows + 1, rows):
-            for one, other in _equal(signatures[:, first : first + rows]):
-                for part in range(0, len(one), _CHUNK):
-                    a, b = one[part : part + _CHUNK], other[part : part + _CHUNK]
+            for one, other in _equal_rows(signatures[:, first : first + rows]):
+                for start in range(0, len(one), _CHUNK):
+                    a, b = one[start : start + _CHUNK], other[start : start + _CHUNK]
                     close = (signatures[a] == signatures[b]).mean(axis=1) >= threshold / 2
-                    found.append(np.maximum(a, b)[close] * len(signatures) + np.minimum(a, b)[close])
-        proposed = (divmod(int(pair), len(signatures)) for pair in np.unique(np.concatenate(found)))
-        return [(i, j) for i, j in proposed if self._jaccard(i, j) >= threshold]
+                    candidates.append(np.maximum(a, b)[close] * len(signatures) + np.minimum(a, b)[close])
+        pairs = (divmod(int(pair), len(signatures)) for pair in np.unique(np.concatenate(candidates)))
+        return [(i, j) for i, j in pairs if self._jaccard(i, j) >= threshold]
 
     def _jaccard(self, i: int, j: int) -> float:
-        shared = self.shared(self.grams[i], j)
+        shared = self.count_shared(self.grams[i], j)
         return shared / (len(self.grams[i]) + len(self.grams[j]) - shared)
 
-    def contained(self, parts: Sequence[int], wholes: Sequence[int], share: float) -> list[tuple[int, int]]:
-        """Pairs (part, whole) where the whole has at least `share` of the 8-grams of the part."""
+    def contained(self, parts: Sequence[int], containers: Sequence[int], share: float) -> list[tuple[int, int]]:
+        """Find pairs (part, container) in which the container has at least `share` of the 8-grams of the part.
+
+        Args:
+            parts, containers: numbers of texts.
+            share: 0 to 1.
+        """
         if not len(parts):
             return []
         sizes = np.array([len(self.grams[part]) for part in parts])
@@ -104,19 +119,20 @@ class Shingles:
         order = np.argsort(grams, kind="stable")
         grams, owner = grams[order], np.repeat(np.arange(len(parts)), sizes)[order]
         pairs = []
-        for whole in wholes:
-            left = np.searchsorted(grams, self.grams[whole], "left")
-            count = np.searchsorted(grams, self.grams[whole], "right") - left
+        for container in containers:
+            left = np.searchsorted(grams, self.grams[container], "left")
+            count = np.searchsorted(grams, self.grams[container], "right") - left
             hits = np.flatnonzero(count)
             if len(hits):
-                held = np.concatenate([owner[left[hit] : left[hit] + count[hit]] for hit in hits])
-                part, shared = np.unique(held, return_counts=True)
-                pairs += [(parts[p], whole) for p in part[shared >= share * sizes[part]] if parts[p] != whole]
+                owners = np.concatenate([owner[left[hit] : left[hit] + count[hit]] for hit in hits])
+                part, shared = np.unique(owners, return_counts=True)
+                enough = part[shared >= share * sizes[part]]
+                pairs += [(parts[p], container) for p in enough if parts[p] != container]
         return pairs
 
 
-def _equal(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of rows that are equal, in pieces of at most one pair a row."""
+def _equal_rows(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of equal rows of `keys`, shape (rows, columns), in chunks of at most one pair per row."""
     order = np.lexsort(keys.T)
     ordered = keys[order]
     start, step = np.arange(len(order)), 1
@@ -127,23 +143,23 @@ def _equal(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def near_duplicates(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
-    """Pairs of texts whose 8-gram Jaccard similarity is at least `threshold`.
-
-    Args:
-        texts: normalised by `normal_form`.
-        threshold: 0 to 1.
-
-    Returns:
-        (i, j) with i > j, in order.
-    """
+    """Find pairs of texts in `normal_form`, see `Shingles.near_duplicates`."""
     index = Shingles()
     for text in texts:
-        index.add(index.of(text))
-    return index.near(threshold)
+        index.add(index.hashes(text))
+    return index.near_duplicates(threshold)
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Cluster number of each of `count` notes, shape (count,): connected through pairs of near duplicates."""
+    """Cluster texts that are connected through pairs.
+
+    Args:
+        count: number of texts.
+        pairs: of numbers of texts.
+
+    Returns:
+        Cluster number of each text, shape (count,).
+    """
     rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
     graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(count, count))
     return connected_components(graph, directed=False)[1]

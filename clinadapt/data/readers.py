@@ -1,4 +1,4 @@
-"""Rows out of a file: CSV and JSON lines (also compressed), Parquet. Broken rows are marked."""
+"""Read rows from CSV, JSON lines (both also compressed) and Parquet files."""
 
 from __future__ import annotations
 
@@ -20,28 +20,32 @@ import pyarrow.parquet as pq
 
 from clinadapt.errors import UserError
 
-Row = dict[str, Any] | str  # a row's fields, or the reason why it cannot be read
+Row = dict[str, Any] | str  # fields by column name, or the reason why the row cannot be read
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def read_rows(path: Path, name: str) -> Iterator[Row]:
-    """Rows of the file at `path`; `name` (the source's own file name) tells the format.
+    """Read rows one by one.
+
+    Args:
+        path: the file.
+        name: its original file name, whose suffixes tell the format.
 
     Raises:
-        UserError: an unknown format, or a file that cannot be decoded, decompressed or parsed to its end.
+        UserError: an unknown format, or a file that cannot be decoded, decompressed or parsed completely.
     """
     suffixes = Path(name.lower()).suffixes
-    kind = next((s for s in reversed(suffixes) if s in (".csv", ".jsonl", ".ndjson", ".parquet")), None)
+    format_ = next((s for s in reversed(suffixes) if s in (".csv", ".jsonl", ".ndjson", ".parquet")), None)
     try:
         if path.stat().st_size == 0:
-            raise UserError(f"{name} is empty: give a file with a header and rows")
-        if kind == ".parquet":
+            raise UserError(f"{name} is empty: use a file with a header and rows")
+        if format_ == ".parquet":
             yield from _parquet(path, name)
-        elif kind in (".jsonl", ".ndjson"):
+        elif format_ in (".jsonl", ".ndjson"):
             with _text(path, suffixes[-1], name) as file:
                 yield from _json_lines(file)
-        elif kind == ".csv" or suffixes[-1:] == [".zip"]:
+        elif format_ == ".csv" or suffixes[-1:] == [".zip"]:
             with _text(path, suffixes[-1], name) as file:
                 yield from _csv(file, name)
         else:
@@ -55,12 +59,12 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         ) from error
     except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # gzip and bz2 raise OSError without one
-            raise UserError(f"{name} cannot be read ({error.strerror}): check that you may read it") from error
-        raise UserError(f"{name} cannot be decompressed: it is cut off or damaged, fetch it again") from error
+            raise UserError(f"{name} cannot be read ({error.strerror}): check its permissions") from error
+        raise UserError(f"{name} cannot be decompressed, as it is truncated or damaged: fetch it again") from error
 
 
 def column_names(columns: list[str]) -> str:
-    """Column names for a message; of a file without a header, whose first line is data, none."""
+    """List column names for an error message, but nothing of a first line that looks like data."""
     if any(len(column) > 40 or " " in column.strip() for column in columns):
         return "the first line does not look like a header"
     return "the columns are " + ", ".join(columns)
@@ -72,9 +76,9 @@ def _text(path: Path, suffix: str, name: str) -> Iterator[IO[str]]:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.namelist() if m.lower().endswith(".csv") and not m.startswith("__MACOSX/")]
             if len(members) != 1:
-                raise UserError(f"{name} holds {len(members)} CSV files: give a .zip with exactly one")
+                raise UserError(f"{name} contains {len(members)} CSV files: use a .zip with exactly one")
             if archive.getinfo(members[0]).flag_bits & 1:
-                raise UserError(f"{name} is encrypted: unpack it with its password first")
+                raise UserError(f"{name} is encrypted: decrypt it with its password first")
             with archive.open(members[0]) as raw:
                 yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
     else:
@@ -84,29 +88,29 @@ def _text(path: Path, suffix: str, name: str) -> Iterator[IO[str]]:
 
 def _csv(file: IO[str], name: str) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(_whole_lines(file, name), strict=True)
+    reader = csv.reader(_refuse_nul(file, name), strict=True)
     try:
         header = next(reader, None)
         if not header:
-            raise UserError(f"{name} is empty: give a file with a header and rows")
+            raise UserError(f"{name} is empty: use a file with a header and rows")
         start = reader.line_num
         for fields in reader:
             start = reader.line_num
             if fields:
-                same = len(fields) == len(header)
-                yield (
-                    dict(zip(header, fields, strict=True)) if same else f"{len(fields)} fields instead of {len(header)}"
-                )
+                if len(fields) == len(header):
+                    yield dict(zip(header, fields, strict=True))
+                else:
+                    yield f"{len(fields)} fields instead of {len(header)}"
     except csv.Error as error:
         if "end of data" in str(error):
-            raise UserError(f"{name}: a quote opened after line {start} is never closed: mend that row") from error
-        raise UserError(f"{name}: line {reader.line_num} is not valid CSV: mend its quotes") from error
+            raise UserError(f"{name}: a quote opened after line {start} is never closed: fix that row") from error
+        raise UserError(f"{name}: line {reader.line_num} is not valid CSV: fix its quotes") from error
 
 
-def _whole_lines(file: IO[str], name: str) -> Iterator[str]:
+def _refuse_nul(file: IO[str], name: str) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
         if "\0" in line:
-            raise UserError(f"{name}: line {number} holds a NUL byte: export it again as plain text")
+            raise UserError(f"{name}: line {number} contains a NUL byte: export the file again as plain text")
         yield line
 
 
@@ -126,4 +130,4 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:
-        raise UserError(f"{name} is not a readable Parquet file: write it again") from error
+        raise UserError(f"{name} is not a valid Parquet file: export it again") from error

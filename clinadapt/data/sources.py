@@ -1,8 +1,12 @@
-"""A data source by URI: what names its content now, and a local copy of its file. One function a scheme."""
+"""Data sources by URI: their rows, and a digest of their content. SCHEMES lists the URI schemes.
+
+To add a scheme, subclass `Scheme`, or `RemoteFile` if files are downloaded from there, and enter it in SCHEMES.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,183 +16,274 @@ from urllib.parse import parse_qs, urlparse
 import httpx
 
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
+from clinadapt.data.builtin_cases import generate
+from clinadapt.data.readers import Row, read_rows
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
 
-_UNKNOWN = "unknown since"
-SCHEMES = "file:///path, https://host/file, s3://bucket/key, hf://org/name or builtin://cases"
+_UNKNOWN = "unknown since"  # prefix of the digest of a source whose server does not identify its content
 
 
-def digest(uri: str) -> str:
-    """What names the content of a source now, so that unchanged data is not read twice: the sha256 of a file, the
-    etag of an object or page, the commit of a hub dataset, the URI itself of the built-in generator; of a folder the
-    names of its files and what names theirs.
+def source_rows(uri: str) -> Iterator[Row]:
+    """Read all rows of a source in order, those of a folder file by file.
 
     Raises:
-        UserError: as `rows`.
+        UserError: an unsupported scheme, or a source that does not exist or cannot be read.
     """
-    scheme = urlparse(uri).scheme
-    if scheme == "builtin":
-        builtin_arguments(uri)
-        return uri
-    if (found := files(uri)) != [uri]:
-        return together(uri, {each: digest(each) for each in found})
-    if scheme == "file":
-        return sha256_file(_existing(uri))
-    if scheme == "s3":
-        return _s3_etag(uri)
-    if scheme in ("http", "https"):
-        return _http_etag(uri)
-    if scheme == "hf":
-        from huggingface_hub import dataset_info
-
-        name, revision, _ = hub_name(uri)
-        with hub_errors(uri):
-            return f"hf:{dataset_info(name, revision=revision).sha}"
-    raise UserError(f"data source '{uri}' has no scheme I know: use {SCHEMES}")
+    for file in source_files(uri):
+        yield from _scheme(uri).rows(file)
 
 
-def together(uri: str, contents: dict[str, str]) -> str:
-    """What names the content of a source by what names that of its files."""
-    return contents[uri] if uri in contents else sha256_json(contents)
+def source_digest(uri: str) -> str:
+    """Digest of the current content of a source, so that unchanged data is not read twice.
+
+    Returns:
+        The sha256 of a file, the ETag of an object or web page, the commit of a Hub dataset, the URI of built-in notes;
+        for a folder, a hash of the names and digests of its files.
+
+    Raises:
+        UserError: as `source_rows`.
+    """
+    digests = {file: _scheme(uri).digest(file) for file in source_files(uri)}
+    return combined_digest(uri, digests)
 
 
-def names_content(name: str) -> bool:
-    """Whether what `digest` gave names a content: a page without an etag has none."""
-    return not name.startswith(_UNKNOWN)
+def source_files(uri: str) -> list[str]:
+    """URIs of the files of a source: of a folder, its files sorted by name (without hidden ones); else the URI itself.
 
-
-def files(uri: str) -> list[str]:
-    """The files of a source, by name: of a folder, file:// or s3:// with a slash at its end, those that lie in it but
-    for hidden ones, which begin with a dot or, as Spark's marks do, with an underscore; else the source itself.
+    A folder is a local directory, or `s3://bucket/prefix/` with a slash at the end. Hidden names start with a dot or,
+    like Spark's markers, with an underscore.
 
     Raises:
         UserError: a folder without files, or a store that cannot be read.
     """
-    scheme = urlparse(uri).scheme
-    if scheme == "file" and file_path(uri).is_dir():
-        with os_errors(f"cannot read {uri}", "check the rights of the folder"):
-            found = sorted(path.as_uri() for path in file_path(uri).iterdir() if path.is_file())
-    elif scheme == "s3" and uri.endswith("/"):
-        store = open_store(uri)
-        found = [f"{store.uri}/{key}" for key in store.list() if key and "/" not in key]
-    else:
-        return [uri]
-    found = [each for each in found if each.rpartition("/")[2][0] not in "._"]
-    if not found:
-        raise UserError(f"the folder {uri} holds no file: give one with files of notes")
-    return found
+    return _scheme(uri).list_files(uri)
 
 
-def shown(uri: str) -> str:
-    """A source as messages and manifests may tell it: an http address without user, password and signature."""
+def combined_digest(uri: str, digests: dict[str, str]) -> str:
+    """Digest of a source, given the digest of each of its files by URI."""
+    return digests[uri] if uri in digests else sha256_json(digests)
+
+
+def identifies_content(digest: str) -> bool:
+    """Whether equal digests mean equal content: not for a web page without an ETag."""
+    return not digest.startswith(_UNKNOWN)
+
+
+def redacted_uri(uri: str) -> str:
+    """A source URI for messages and manifests: an http address without user, password and query (signatures)."""
     parts = urlparse(uri)
     if parts.scheme not in ("http", "https"):
         return uri
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
-@contextmanager
-def local_copy(uri: str) -> Iterator[Path]:
-    """The file behind a file://, s3:// or https:// URI; a copy of what is remote is removed afterwards."""
-    scheme = urlparse(uri).scheme
-    if scheme == "file":
-        yield _existing(uri)
-        return
-    if scheme not in ("s3", "https", "http"):
-        raise UserError(f"data source '{uri}' has no scheme I know: use {SCHEMES}")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "source"
-        (_copy_s3 if scheme == "s3" else _copy_http)(uri, copy)
-        yield copy
+class Scheme(ABC):
+    """How the sources of one URI scheme are read. `example` is shown in error messages."""
+
+    example: str
+
+    def list_files(self, uri: str) -> list[str]:
+        """See `source_files`."""
+        return [uri]
+
+    @abstractmethod
+    def digest(self, uri: str) -> str:
+        """Digest of one file, see `source_digest`."""
+
+    @abstractmethod
+    def rows(self, uri: str) -> Iterator[Row]:
+        """Rows of one file, see `source_rows`."""
 
 
-def _existing(uri: str) -> Path:
-    path = file_path(uri)
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: check the path of the data source")
-    return path
+def _scheme(uri: str) -> Scheme:
+    if scheme := SCHEMES.get(urlparse(uri).scheme):
+        return scheme
+    *examples, last = dict.fromkeys(scheme.example for scheme in SCHEMES.values())
+    raise UserError(f"data source '{uri}' has an unsupported URI scheme: use {', '.join(examples)} or {last}")
 
 
-def builtin_arguments(uri: str) -> dict[str, int]:
-    """rows and seed of builtin://cases?rows=800&seed=7."""
-    parts = urlparse(uri)
-    try:
-        given = {
-            key: int(values[-1]) for key, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()
-        }
-    except ValueError as error:
-        raise UserError(f"data source '{uri}': write builtin://cases?rows=800&seed=7") from error
-    if parts.netloc != "cases" or given.keys() - {"rows", "seed"} or given.get("rows", 1) < 1:
-        raise UserError(f"data source '{uri}': write builtin://cases?rows=800&seed=7")
-    return {"rows": 800, "seed": 7} | given
+def _visible_files(folder: str, files: list[str]) -> list[str]:
+    visible = sorted(uri for uri in files if uri.rpartition("/")[2][0] not in "._")
+    if not visible:
+        raise UserError(f"the folder {folder} contains no data file: add a file of notes or choose another folder")
+    return visible
 
 
-def _s3_parts(uri: str) -> tuple[str, str]:
-    folder, _, key = uri.rpartition("/")
-    if not key or folder in ("s3:/", "s3://"):
-        raise UserError(f"data source '{uri}' names no object: write s3://bucket/folder/file.csv")
-    return folder, key
+class LocalFile(Scheme):
+    """`file:///path` of a file or a folder."""
+
+    example = "file:///path"
+
+    def list_files(self, uri: str) -> list[str]:
+        folder = file_path(uri)
+        if not folder.is_dir():
+            return [uri]
+        with os_errors(f"cannot read {uri}", "check the rights of the folder"):
+            return _visible_files(uri, [path.as_uri() for path in folder.iterdir() if path.is_file()])
+
+    def digest(self, uri: str) -> str:
+        return sha256_file(self._path(uri))
+
+    def rows(self, uri: str) -> Iterator[Row]:
+        yield from read_rows(self._path(uri), Path(urlparse(uri).path).name)
+
+    def _path(self, uri: str) -> Path:
+        path = file_path(uri)
+        if not path.is_file():
+            raise UserError(f"data source {path} not found: check the path")
+        return path
 
 
-def _s3_etag(uri: str) -> str:
-    folder, key = _s3_parts(uri)
-    try:
-        return f"etag:{open_store(folder).etag(key)}"
-    except KeyError as error:
-        raise UserError(f"there is no object {uri}: check bucket and key of the data source") from error
+class RemoteFile(Scheme):
+    """A file that is downloaded to be read; the copy is deleted afterwards."""
+
+    @abstractmethod
+    def download(self, uri: str, target: Path) -> None:
+        """Download the file to `target`."""
+
+    @abstractmethod
+    def file_name(self, uri: str) -> str:
+        """The name of the file, whose suffixes tell its format."""
+
+    def rows(self, uri: str) -> Iterator[Row]:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "source"
+            self.download(uri, copy)
+            yield from read_rows(copy, self.file_name(uri))
 
 
-def _copy_s3(uri: str, target: Path) -> None:
-    folder, key = _s3_parts(uri)
-    try:
-        open_store(folder).download(key, target)
-    except KeyError as error:
-        raise UserError(f"there is no object {uri}: check bucket and key of the data source") from error
+class S3Object(RemoteFile):
+    """`s3://bucket/key`, or `s3://bucket/prefix/` for the objects directly below a prefix."""
+
+    example = "s3://bucket/key"
+
+    def list_files(self, uri: str) -> list[str]:
+        if not uri.endswith("/"):
+            return [uri]
+        store = open_store(uri)
+        return _visible_files(uri, [f"{store.uri}/{key}" for key in store.list() if key and "/" not in key])
+
+    def digest(self, uri: str) -> str:
+        with self._found(uri) as (prefix, key):
+            return f"etag:{open_store(prefix).etag(key)}"
+
+    def download(self, uri: str, target: Path) -> None:
+        with self._found(uri) as (prefix, key):
+            open_store(prefix).download(key, target)
+
+    def file_name(self, uri: str) -> str:
+        return uri.rpartition("/")[2]
+
+    @contextmanager
+    def _found(self, uri: str) -> Iterator[tuple[str, str]]:
+        prefix, _, key = uri.rpartition("/")
+        if not key or prefix in ("s3:/", "s3://"):
+            raise UserError(f"data source '{uri}' has no object key: write s3://bucket/folder/file.csv")
+        try:
+            yield prefix, key
+        except KeyError as error:
+            raise UserError(f"data source {uri} not found: check bucket and key") from error
 
 
-@contextmanager
-def _http(method: str, uri: str) -> Iterator[httpx.Response]:
-    try:
-        with httpx.stream(method, uri, follow_redirects=True, timeout=60) as response:
-            if response.is_error:
-                raise UserError(f"{shown(uri)} answered {response.status_code}: check the address of the data source")
-            yield response
-    except httpx.HTTPError as error:
-        raise UserError(
-            f"{shown(uri)} cannot be reached ({type(error).__name__}): check address, proxy and CA bundle"
-        ) from error
+class HttpFile(RemoteFile):
+    """`https://host/file`, with proxy and CA bundle from the environment."""
+
+    example = "https://host/file"
+
+    def digest(self, uri: str) -> str:
+        with self._request("HEAD", uri) as response:
+            validator = response.headers.get("etag") or response.headers.get("last-modified")
+        return f"etag:{validator}" if validator else f"{_UNKNOWN} {datetime.now(UTC).isoformat()}"
+
+    def download(self, uri: str, target: Path) -> None:
+        with self._request("GET", uri) as response, os_errors("cannot store the download"), target.open("wb") as file:
+            for block in response.iter_bytes(1 << 20):
+                file.write(block)
+
+    def file_name(self, uri: str) -> str:
+        return Path(urlparse(uri).path).name
+
+    @contextmanager
+    def _request(self, method: str, uri: str) -> Iterator[httpx.Response]:
+        shown = redacted_uri(uri)
+        try:
+            with httpx.stream(method, uri, follow_redirects=True, timeout=60) as response:
+                if response.is_error:
+                    raise UserError(f"{shown} returned HTTP {response.status_code}: check the address")
+                yield response
+        except httpx.HTTPError as error:
+            reason = type(error).__name__
+            raise UserError(f"{shown} cannot be reached ({reason}): check address, proxy and CA bundle") from error
 
 
-def _http_etag(uri: str) -> str:
-    with _http("HEAD", uri) as response:
-        stamp = response.headers.get("etag") or response.headers.get("last-modified")
-    return f"etag:{stamp}" if stamp else f"{_UNKNOWN} {datetime.now(UTC).isoformat()}"
+class HubDataset(Scheme):
+    """`hf://org/name[@revision][?split=train]`, a dataset of the Hugging Face Hub."""
+
+    example = "hf://org/name"
+
+    def digest(self, uri: str) -> str:
+        from huggingface_hub import dataset_info
+
+        name, revision, _ = self._parse(uri)
+        with self._hub_errors(uri):
+            return f"hf:{dataset_info(name, revision=revision).sha}"
+
+    def rows(self, uri: str) -> Iterator[Row]:
+        from datasets import load_dataset
+
+        name, revision, split = self._parse(uri)
+        with self._hub_errors(uri):
+            yield from load_dataset(name, split=split, revision=revision, streaming=True)
+
+    def _parse(self, uri: str) -> tuple[str, str | None, str]:
+        parts = urlparse(uri)
+        name, _, revision = f"{parts.netloc}{parts.path}".partition("@")
+        return name, revision or None, parse_qs(parts.query).get("split", ["train"])[-1]
+
+    @contextmanager
+    def _hub_errors(self, uri: str) -> Iterator[None]:
+        from huggingface_hub.errors import HFValidationError, HTTPError
+
+        try:
+            yield
+        except (HTTPError, HFValidationError, OSError, ValueError) as error:
+            reason = type(error).__name__
+            raise UserError(
+                f"'{uri}' cannot be loaded from the Hub ({reason}): check its name, split, HF_TOKEN and the network"
+            ) from error
 
 
-def _copy_http(uri: str, target: Path) -> None:
-    with _http("GET", uri) as response, os_errors("cannot keep the download"), target.open("wb") as file:
-        for block in response.iter_bytes(1 << 20):
-            file.write(block)
+class BuiltinCases(Scheme):
+    """`builtin://cases[?rows=800&seed=7]`, synthetic notes."""
+
+    example = "builtin://cases"
+
+    def digest(self, uri: str) -> str:
+        self._parse(uri)
+        return uri
+
+    def rows(self, uri: str) -> Iterator[Row]:
+        yield from generate(**self._parse(uri))
+
+    def _parse(self, uri: str) -> dict[str, int]:
+        parts, usage = urlparse(uri), f"data source '{uri}' is invalid: write builtin://cases?rows=800&seed=7"
+        try:
+            query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+            arguments = {key: int(values[-1]) for key, values in query.items()}
+        except ValueError as error:
+            raise UserError(usage) from error
+        if parts.netloc != "cases" or arguments.keys() - {"rows", "seed"} or arguments.get("rows", 1) < 1:
+            raise UserError(usage)
+        return {"rows": 800, "seed": 7} | arguments
 
 
-def hub_name(uri: str) -> tuple[str, str | None, str]:
-    """hf://org/name[@revision][?split=train] -> name, revision, split."""
-    parts = urlparse(uri)
-    name, _, revision = f"{parts.netloc}{parts.path}".partition("@")
-    return name, revision or None, parse_qs(parts.query).get("split", ["train"])[-1]
-
-
-@contextmanager
-def hub_errors(uri: str) -> Iterator[None]:
-    """Turn the hub's refusal into one line for the user."""
-    from huggingface_hub.errors import HFValidationError, HTTPError
-
-    try:
-        yield
-    except (HTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = type(error).__name__
-        raise UserError(
-            f"'{uri}' cannot be had from the hub ({reason}): check its name, split, HF_TOKEN and the network"
-        ) from error
+SCHEMES: dict[str, Scheme] = {
+    "file": LocalFile(),
+    "https": HttpFile(),
+    "http": HttpFile(),
+    "s3": S3Object(),
+    "hf": HubDataset(),
+    "builtin": BuiltinCases(),
+}

@@ -1,4 +1,4 @@
-"""The tables that steps hand on, as Parquet, and the text rule that they share."""
+"""Parquet tables that steps exchange: written row by row, read in batches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from clinadapt.storage.local_files import os_errors
 
 SPLITS = ("train", "validation", "test")
 
-
 Item = TypeVar("Item")
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write Parquet with zstd. Raises UserError when there is no space."""
+    """Write a Parquet file (zstd). Raises UserError if the disk is full."""
     try:
         pq.write_table(table, path, compression="zstd")
     except OSError as error:
@@ -33,15 +32,15 @@ def write_table(table: pa.Table, path: Path) -> None:
         ) from error
 
 
-def as_table(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    """Rows, at least one, whose fields stand in the order of the schema."""
+def to_table(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Build a table from at least one row, whose fields are in the order of the schema."""
     columns = zip(zip(*rows, strict=True), schema, strict=True)
     return pa.Table.from_arrays([pa.array(column, field.type) for column, field in columns], schema=schema)
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[None]:
-    """A step's output while it is written bit by bit: removed again when the step fails."""
+def output_folder(path: Path) -> Iterator[None]:
+    """Create a step's output folder, and delete it if the body fails."""
     path.mkdir(parents=True, exist_ok=True)
     try:
         yield
@@ -52,7 +51,7 @@ def new_folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_tables(folder: Path, **schemas: pa.Schema) -> Iterator[dict[str, TableWriter]]:
-    """Parquet files `<name>.parquet` that grow row by row, each whole at the end."""
+    """Open `<name>.parquet` for writing for each name; the files are complete when the context ends."""
     writers = {name: TableWriter(folder / f"{name}.parquet", schema) for name, schema in schemas.items()}
     try:
         yield writers
@@ -64,70 +63,80 @@ def open_tables(folder: Path, **schemas: pa.Schema) -> Iterator[dict[str, TableW
 
 
 class TableWriter:
-    """A Parquet file (zstd) to which rows are added."""
+    """A Parquet file (zstd) that rows are appended to. `rows` counts them."""
 
-    ROWS = 1024  # of a group
+    ROWS = 1024  # rows per row group
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.rows = 0
-        self._schema, self._waiting = schema, list[Sequence[Any]]()
+        self._schema, self._buffer = schema, list[Sequence[Any]]()
         self._file = pq.ParquetWriter(path, schema, compression="zstd")
 
     def add(self, row: Sequence[Any]) -> None:
-        """A row, in the order of the schema. Raises UserError when there is no space."""
-        self._waiting.append(row)
+        """Append a row, its fields in the order of the schema. Raises UserError if the disk is full."""
+        self._buffer.append(row)
         self.rows += 1
-        if len(self._waiting) == self.ROWS:
+        if len(self._buffer) == self.ROWS:
             self.flush()
 
     def add_table(self, table: pa.Table) -> None:
-        """Rows that are a table of the schema already. Raises UserError when there is no space."""
+        """Append the rows of a table of the same schema. Raises UserError if the disk is full."""
         self.flush()
         self.rows += len(table)
         with os_errors("cannot write a table"):
             self._file.write_table(table)
 
     def flush(self) -> None:
-        if self._waiting:
-            table = as_table(self._waiting, self._schema)
+        """Write the buffered rows as a row group."""
+        if self._buffer:
+            table = to_table(self._buffer, self._schema)
             with os_errors("cannot write a table"):
                 self._file.write_table(table)
-            self._waiting.clear()
+            self._buffer.clear()
 
     def close(self) -> None:
+        """Write the footer and close the file."""
         with os_errors("cannot write a table"):
             self._file.close()
 
 
-def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """A Parquet file, or some of its columns, a batch of rows in memory at a time."""
+def iter_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file, or some of its columns, with one batch of rows in memory at a time."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=TableWriter.ROWS, columns=columns and list(columns)):
             yield pa.Table.from_batches([batch])
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The same, row by row."""
-    for batch in read_batches(path, columns):
+def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read some columns of a Parquet file row by row."""
+    for batch in iter_batches(path, columns):
         yield from batch.to_pylist()
 
 
 def batched(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` rows; the last may be shorter."""
+    """Yield lists of `size` items; the last may be shorter."""
     rows = iter(rows)
     while batch := list(islice(rows, size)):
         yield batch
 
 
 def read_split(folder: Path, name: str) -> pa.Table:
-    """One of SPLITS from the folder that format wrote."""
+    """Read one of SPLITS (schema SPLIT) from the folder that format wrote for classify."""
     return pq.read_table(folder / f"{name}.parquet", schema=SPLIT)
 
 
 def label_counts(table: pa.Table, labels: list[str]) -> np.ndarray:
-    """How many rows list each note under each label, shape (notes, labels)."""
+    """Count the rows that list each note under each label.
+
+    Args:
+        table: of schema SPLIT.
+        labels: the columns of the result.
+
+    Returns:
+        Counts as floats, shape (notes, labels).
+    """
     column = {label: i for i, label in enumerate(labels)}
-    counts = np.zeros((len(table), len(labels)))
-    for i, (names, found) in enumerate(zip(table["labels"].to_pylist(), table["counts"].to_pylist(), strict=True)):
-        counts[i, [column[name] for name in names]] = found
-    return counts
+    matrix = np.zeros((len(table), len(labels)))
+    for i, (names, counts) in enumerate(zip(table["labels"].to_pylist(), table["counts"].to_pylist(), strict=True)):
+        matrix[i, [column[name] for name in names]] = counts
+    return matrix

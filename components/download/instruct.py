@@ -1,5 +1,4 @@
-"""Texts, ready-made triples and preference pairs of any layout -> three Parquet tables, with a manifest and a
-quarantine list."""
+"""Read texts, ready-made triples and preference pairs into three validated Parquet tables."""
 
 from __future__ import annotations
 
@@ -17,104 +16,115 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.instruct import Examples, Source
 from clinadapt.data.readers import column_names
-from clinadapt.data.sources import files, shown, together
-from clinadapt.data.tables import TableWriter, new_folder, open_tables, read_batches, read_rows
+from clinadapt.data.sources import combined_digest, redacted_uri, source_files
+from clinadapt.data.tables import TableWriter, iter_batches, iter_rows, open_tables, output_folder
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
-from components.download.layouts import SCHEMAS, table_of
-from components.download.source_cache import QUARANTINE, ROWS, part
+from components.download.layouts import LAYOUTS, TABLES
+from components.download.source_cache import QUARANTINE, ROWS, parsed_file
 
 
 def run(sources: list[Source], output: Path, settings: Examples, store: Store | None = None) -> dict[str, Any]:
-    """Write texts, triples and preferences.parquet (schemas TEXTS, TRIPLES, PREFERENCES), quarantine.csv (source, row,
-    reason) and the manifest; return the manifest. A note or case that was there before is left out and counted
-    (`repeated`): MTSamples lists the same note under several specialties.
+    """Download all sources.
 
-    The files of a folder are read by name, and their rows counted on from file to file. With a store, a file that was
-    read before is not read again.
+    Repeated notes and case reports are dropped and counted as `repeated`: MTSamples lists the same note under several
+    specialties. The files of a folder are read in the order of their names, and their rows are numbered continuously.
+
+    Args:
+        sources: of the profile.
+        output: gets texts, triples and preferences.parquet (schemas TEXTS, TRIPLES, PREFERENCES), quarantine.csv
+            (source, row, reason) and the manifest.
+        settings: limits of a valid row.
+        store: caches parsed files, so that only new files of a folder are read.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: a source cannot be read, or none of its rows can be used.
+        UserError: a source cannot be read, or has no valid row.
     """
-    listed, contents = [], list[dict[str, str]]()
-    seen: set[bytes] = set()
-    with new_folder(output):
+    with output_folder(output):
         with (
-            open_tables(output, **SCHEMAS) as tables,
+            open_tables(output, **TABLES) as tables,
             (output / "quarantine.csv").open("w", newline="", encoding="utf-8") as file,
         ):
             quarantine = csv.writer(file)
             quarantine.writerow(("source", "row", "reason"))
-            for number, source in enumerate(sources):
-                table = tables[table_of(source.kind)]
-                contents.append({})
-                listed.append(_read(number, source, settings, table, quarantine.writerow, seen, store, contents[-1]))
-        facts = {
-            "source": [{"kind": source.kind, "uri": shown(source.uri)} for source in sources],
-            "sources": listed,
-            **{key: sum(found[key] for found in listed) for key in ("rows_read", "rows_kept", "repeated")},
-            "quarantined": dict(sum((Counter(found["quarantined"]) for found in listed), Counter()).most_common()),
+            dataset = _Dataset(tables, quarantine.writerow, settings, store)
+            counts = [dataset.add(number, source) for number, source in enumerate(sources)]
+        summary = {
+            "source": [{"kind": source.kind, "uri": redacted_uri(source.uri)} for source in sources],
+            "sources": counts,
+            **{key: sum(entry[key] for entry in counts) for key in ("rows_read", "rows_kept", "repeated")},
+            "quarantined": dict(sum((Counter(entry["quarantined"]) for entry in counts), Counter()).most_common()),
             "rows": {name: table.rows for name, table in tables.items()},
         }
-        read = {shown(s.uri): together(s.uri, content) for s, content in zip(sources, contents, strict=True)}
-        return write_manifest(output, facts, "download", read)
+        return write_manifest(output, summary, "download", dataset.digests)
 
 
-def _read(
-    number: int,
-    source: Source,
-    settings: Examples,
-    table: TableWriter,
-    set_aside: Callable[[tuple[int, int, str]], Any],
-    seen: set[bytes],
-    store: Store | None,
-    contents: dict[str, str],
-) -> dict[str, Any]:
-    """Add the usable rows of a source to their table, and what names the content of each file that was read to
-    `contents`; what became of all rows."""
-    reasons: Counter[str] = Counter()
-    kept = repeated = rows = 0
-    columns: list[str] = []
-    for uri in files(source.uri):
-        with part(source.model_copy(update={"uri": uri}), settings, store) as folder:
-            for batch in read_batches(folder / f"{ROWS}.parquet"):
-                new = batch.filter(_first(batch, seen)) if table_of(source.kind) == "texts" else batch
-                table.add_table(_numbered(new, number, rows))
-                kept, repeated = kept + len(new), repeated + len(batch) - len(new)
-            for entry in read_rows(folder / f"{QUARANTINE}.parquet", ("row", "reason")):
-                reasons[entry["reason"]] += 1
-                set_aside((number, rows + entry["row"], entry["reason"]))
-            facts = read_json(folder / MANIFEST)
-        rows, columns = rows + facts["rows_read"], columns or facts["columns"]
-        contents[uri] = facts["content"]
-    _refuse_useless(source, rows, reasons, columns)
-    return {"rows_read": rows, "rows_kept": kept, "repeated": repeated, "quarantined": dict(reasons.most_common())}
+class _Dataset:
+    """The tables that sources are added to. `digests`: redacted URI of each source -> digest of its content."""
+
+    def __init__(
+        self,
+        tables: dict[str, TableWriter],
+        write_quarantined: Callable[[tuple[int, int, str]], Any],
+        settings: Examples,
+        store: Store | None,
+    ) -> None:
+        """`write_quarantined` takes number of the source, row and reason."""
+        self.digests: dict[str, str] = {}
+        self._tables, self._write_quarantined = tables, write_quarantined
+        self._settings, self._store = settings, store
+        self._seen: set[bytes] = set()
+
+    def add(self, number: int, source: Source) -> dict[str, Any]:
+        """Add the valid rows of a source to its table. Returns the counts of its rows."""
+        table = LAYOUTS[source.kind].table
+        reasons: Counter[str] = Counter()
+        kept = repeated = rows = 0
+        columns: list[str] = []
+        digests: dict[str, str] = {}
+        for uri in source_files(source.uri):
+            with parsed_file(source.model_copy(update={"uri": uri}), self._settings, self._store) as folder:
+                for batch in iter_batches(folder / f"{ROWS}.parquet"):
+                    new = batch.filter(self._is_new(batch)) if table == "texts" else batch
+                    self._tables[table].add_table(_renumber(new, number, rows))
+                    kept, repeated = kept + len(new), repeated + len(batch) - len(new)
+                for entry in iter_rows(folder / f"{QUARANTINE}.parquet", ("row", "reason")):
+                    reasons[entry["reason"]] += 1
+                    self._write_quarantined((number, rows + entry["row"], entry["reason"]))
+                manifest = read_json(folder / MANIFEST)
+            rows, columns = rows + manifest["rows_read"], columns or manifest["columns"]
+            digests[uri] = manifest["source_digest"]
+        _refuse_unusable(source, rows, reasons, columns)
+        self.digests[redacted_uri(source.uri)] = combined_digest(source.uri, digests)
+        return {"rows_read": rows, "rows_kept": kept, "repeated": repeated, "quarantined": dict(reasons.most_common())}
+
+    def _is_new(self, batch: pa.Table) -> pa.Array:
+        """Mask of the texts that no row before has, shape (rows,)."""
+        new = []
+        for kind, text in zip(batch["kind"].to_pylist(), batch["text"].to_pylist(), strict=True):
+            digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
+            new.append(digest not in self._seen)
+            self._seen.add(digest)
+        return pa.array(new, pa.bool_())
 
 
-def _first(batch: pa.Table, seen: set[bytes]) -> pa.Array:
-    """Which texts are seen for the first time."""
-    first = []
-    for kind, text in zip(batch["kind"].to_pylist(), batch["text"].to_pylist(), strict=True):
-        digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
-        first.append(digest not in seen)
-        seen.add(digest)
-    return pa.array(first, pa.bool_())
-
-
-def _numbered(batch: pa.Table, number: int, before: int) -> pa.Table:
-    """With the number of their source, and rows counted on from those of the files before."""
+def _renumber(batch: pa.Table, number: int, offset: int) -> pa.Table:
+    """Set the number of the source, and add the rows of the files before to the row numbers."""
     sources = pa.array([number] * len(batch), pa.int32())
     return batch.set_column(0, batch.schema.field(0), sources).set_column(
-        1, batch.schema.field(1), pc.add(batch["row"], before)
+        1, batch.schema.field(1), pc.add(batch["row"], offset)
     )
 
 
-def _refuse_useless(source: Source, rows: int, reasons: Counter[str], columns: list[str]) -> None:
+def _refuse_unusable(source: Source, rows: int, reasons: Counter[str], columns: list[str]) -> None:
     if rows == 0:
-        raise UserError(f"{shown(source.uri)} has no rows: give a file with {source.kind}")
+        raise UserError(f"{redacted_uri(source.uri)} has no rows: use a file with {source.kind}")
     if reasons.total() == rows:
         reason, count = reasons.most_common(1)[0]
         raise UserError(
-            f"none of the {rows} rows of {shown(source.uri)} can be used as {source.kind} ({count} x {reason}): "
-            f"name its columns in the profile ({column_names(columns)}), or mend the rows"
+            f"none of the {rows} rows of {redacted_uri(source.uri)} can be used as {source.kind} ({count} x {reason}): "
+            f"set its columns in the profile ({column_names(columns)}), or fix the rows"
         )

@@ -1,9 +1,8 @@
-"""A file of a source, read and validated. It is kept in the store, so that data that grew by files are read where they
-grew.
+"""Parsed files of sources, cached in the store, so that only new or changed files of a folder are read again.
 
-sources/<key>/...    rows.parquet, quarantine.parquet, manifest.json (written last)
+    sources/<key>/    rows.parquet, quarantine.parquet, manifest.json (written last)
 
-The key is a digest of the file's own, of how it is read, and of the code.
+The key is a hash of the file's digest, the settings it is parsed with, and the code version.
 """
 
 from __future__ import annotations
@@ -20,50 +19,52 @@ from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.instruct import Examples, Source
-from clinadapt.data.source_rows import rows as source_rows
-from clinadapt.data.sources import digest, names_content
+from clinadapt.data.sources import identifies_content, source_digest, source_rows
 from clinadapt.data.tables import open_tables
 from clinadapt.data.text import clean
 from clinadapt.storage.object_store import Store
-from components.download.layouts import SCHEMAS, table_of, values
-from components.download.validation import Unusable
+from components.download.layouts import LAYOUTS, parse_row
+from components.download.validation import InvalidRow
 
 ROWS, QUARANTINE = "rows", "quarantine"  # names of the two tables
-_REASONS = pa.schema([("row", pa.int64()), ("reason", pa.string())])
+_QUARANTINE_SCHEMA = pa.schema([("row", pa.int64()), ("reason", pa.string())])
 
 
 @contextmanager
-def part(source: Source, settings: Examples, store: Store | None) -> Iterator[Path]:
-    """A folder with the rows of one file (the schema of its kind, source 0), those set aside, and a manifest with
-    rows_read, columns and what named the file's content; it goes at the end.
+def parsed_file(source: Source, settings: Examples, store: Store | None) -> Iterator[Path]:
+    """Parse one file of a source, or fetch the result from the cache, into a temporary folder.
+
+    The folder contains ROWS (the schema of the layout, `source` 0 and `row` counted from 1), QUARANTINE (row, reason)
+    and a manifest with rows_read, columns and source_digest.
 
     Args:
-        source: whose URI names one file.
-        settings: of what is usable.
-        store: where it is kept and looked for; nowhere when None.
+        source: its `uri` is the URI of one file.
+        settings: limits of a valid row.
+        store: where to cache; None to parse without a cache.
 
     Raises:
         UserError: the file cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-source-") as name:
-        folder, before = Path(name) / "part", digest(source.uri)
-        decided = [source.model_dump(), settings.model_dump(), before, code_version("components.download.source_cache")]
-        place = f"sources/{sha256_json(decided)[7:39]}"
-        if store is None or not find_folder(store, place, folder, "download"):
-            _read(source, settings, folder, before)
-            if store and names_content(before) and digest(source.uri) == before:  # nobody wrote to it meanwhile
-                keep_folder(store, place, folder, "download")
+        folder, digest = Path(name) / "parsed", source_digest(source.uri)
+        inputs = [source.model_dump(), settings.model_dump(), digest, code_version("components.download.source_cache")]
+        prefix = f"sources/{sha256_json(inputs)[7:39]}"
+        if store is None or not find_folder(store, prefix, folder, "download"):
+            _parse(source, settings, folder, digest)
+            unchanged = identifies_content(digest) and source_digest(source.uri) == digest
+            if store and unchanged:  # not written to while it was read
+                keep_folder(store, prefix, folder, "download")
         yield folder
 
 
-def _read(source: Source, settings: Examples, folder: Path, content: str) -> None:
+def _parse(source: Source, settings: Examples, folder: Path, digest: str) -> None:
     folder.mkdir()
     number, columns = 0, list[str]()
-    with open_tables(folder, **{ROWS: SCHEMAS[table_of(source.kind)], QUARANTINE: _REASONS}) as tables:
+    with open_tables(folder, **{ROWS: LAYOUTS[source.kind].schema, QUARANTINE: _QUARANTINE_SCHEMA}) as tables:
         for number, row in enumerate(source_rows(source.uri), start=1):
             columns = columns or ([clean(column) for column in row if column] if isinstance(row, dict) else [])
             try:
-                tables[ROWS].add((0, number, *values(row, source, settings)))
-            except Unusable as error:
+                tables[ROWS].add((0, number, *parse_row(row, source, settings)))
+            except InvalidRow as error:
                 tables[QUARANTINE].add((number, str(error)))
-    write_manifest(folder, {"rows_read": number, "columns": columns, "content": content})
+    write_manifest(folder, {"rows_read": number, "columns": columns, "source_digest": digest})

@@ -1,16 +1,16 @@
-"""Tokens that are kept in the store piece by piece, so that data that only grew are tokenised where they grew.
+"""Tokenized triples, cached in the store in chunks, so that only the new rows of grown data are tokenized.
 
-tokens/<key>    Parquet
+    tokens/<key>    Parquet (schema ENCODED)
 
-A piece ends where the hash of a note says so, which rows that come before or after do not move (content-defined
-chunking: Muthitacharoen et al., A Low-bandwidth Network File System, SOSP 2001).
+Chunks end where the hash of a note says so, which rows before and after do not change (content-defined chunking:
+Muthitacharoen et al., A Low-bandwidth Network File System, SOSP 2001).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,71 +18,80 @@ import pyarrow.parquet as pq
 from clinadapt.artifacts.artifact_cache import find, keep
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.data.tables import as_table
+from clinadapt.data.tables import to_table
 from clinadapt.models.chat_template import Question, Template
 from clinadapt.storage.object_store import Store
 
-NOTES = 128  # of a piece, on average
-LONGEST = 2048  # rows, from which on the next note begins another piece
-# An example: tokens of prompt and answer, how many of the note did not fit; or why it was dropped.
+NOTES_PER_CHUNK = 128  # on average
+MAX_CHUNK_ROWS = 2048  # from here on, the next note starts another chunk
+
+
+class Encoded(NamedTuple):
+    """A tokenized triple, or the reason why it is dropped. `lost_tokens` were trimmed from the note."""
+
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    lost_tokens: int
+    dropped: str | None = None
+
+
 ENCODED = pa.schema(
     [
-        ("prompt", pa.list_(pa.int32())),
-        ("answer", pa.list_(pa.int32())),
-        ("lost", pa.int32()),
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("answer_ids", pa.list_(pa.int32())),
+        ("lost_tokens", pa.int32()),
         ("dropped", pa.string()),
     ]
 )
-Numbered = tuple[int, Any]
+NumberedRow = tuple[int, dict[str, Any]]  # number of a note, and a row about it
 
 
-def pieces(rows: Iterable[Numbered], notes: Sequence[str]) -> Iterator[list[Numbered]]:
-    """Lists of (number of a note, row); the rows about a note that stand together stay together.
+def chunk_by_note(rows: Iterable[NumberedRow], note_ids: Sequence[str]) -> Iterator[list[NumberedRow]]:
+    """Yield rows in chunks; consecutive rows about a note stay together.
 
     Args:
         rows: in order.
-        notes: number -> hash of a note, hex.
+        note_ids: number of a note -> its hash, hexadecimal.
     """
-    piece: list[Numbered] = []
+    chunk: list[NumberedRow] = []
     for number, row in rows:
-        if piece and number != piece[-1][0] and (len(piece) >= LONGEST or int(notes[number], 16) % NOTES == 0):
-            yield piece
-            piece = []
-        piece.append((number, row))
-    if piece:
-        yield piece
+        full = len(chunk) >= MAX_CHUNK_ROWS or int(note_ids[number], 16) % NOTES_PER_CHUNK == 0
+        if full and chunk and number != chunk[-1][0]:
+            yield chunk
+            chunk = []
+        chunk.append((number, row))
+    if chunk:
+        yield chunk
 
 
-class KeptTokens:
-    """Pieces that a tokenizer made with a chat template; `new` and `reused` count their rows."""
+class TokenCache:
+    """Chunks tokenized with one tokenizer and chat template; `hits` and `misses` count their rows."""
 
-    def __init__(self, store: Store, template: Template, length: int) -> None:
-        """`length`: the longest example, in tokens."""
-        self._store, self.new, self.reused = store, 0, 0
+    def __init__(self, store: Store, template: Template, max_length: int) -> None:
+        """`max_length`: longest example, in tokens."""
+        self._store, self.hits, self.misses = store, 0, 0
         texts = [template.prompt(Question("note", "instruction")), template.end, *template.special]
-        made_by = [
-            template.tokenizer.backend_tokenizer.to_str(),
-            texts,
-            version("tokenizers"),
-            code_version("components.format.instruct"),
-        ]
-        self._maker = [sha256_json(made_by), length]
+        tokenizer = template.tokenizer.backend_tokenizer.to_str()
+        self._tokenizer_key = sha256_json(
+            [tokenizer, texts, version("tokenizers"), code_version("components.format.instruct")]
+        )
+        self._max_length = max_length
 
-    def rows(self, texts: Any, make: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
-        """The rows of a piece (schema ENCODED): from the store, or what `make` makes, which goes there.
+    def get(self, triples: Sequence[tuple[Question, str]], tokenize: Callable[[], list[Encoded]]) -> list[Encoded]:
+        """Fetch the tokens of a chunk from the store, or tokenize and store it.
 
         Args:
-            texts: all that they are made of, as JSON.
-            make: tokenises them.
+            triples: question and answer of each row.
+            tokenize: tokenizes them.
         """
-        key = f"tokens/{sha256_json([self._maker, texts])[7:39]}"
+        key = f"tokens/{sha256_json([self._tokenizer_key, self._max_length, triples])[7:39]}"
         if data := find(self._store, key):
             table = pq.read_table(pa.BufferReader(data), schema=ENCODED)
-            self.reused += len(table)
-            return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        made = make()
-        self.new += len(made)
+            self.hits += len(table)
+            return [Encoded(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        encoded = tokenize()
+        self.misses += len(encoded)
         sink = pa.BufferOutputStream()
-        pq.write_table(as_table(made, ENCODED), sink, compression="zstd")
+        pq.write_table(to_table(encoded, ENCODED), sink, compression="zstd")
         keep(self._store, key, sink.getvalue().to_pybytes(), "format")
-        return made
+        return encoded

@@ -8,7 +8,7 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
 from clinadapt.config.classify import ClassifyProfile, Train
 from clinadapt.config.resolve import Settings, apply_form, resolve
-from clinadapt.data.sources import digest as source_digest
+from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity

@@ -9,7 +9,7 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
 from clinadapt.config.instruct import Instruct, InstructProfile, Pretrain
 from clinadapt.config.resolve import Settings, apply_form, resolve
-from clinadapt.data.sources import digest as source_digest
+from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.base_model import BaseModel

@@ -20,7 +20,7 @@ from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TEXTS, TRIPLES
-from clinadapt.data.tables import open_tables, read_rows
+from clinadapt.data.tables import iter_rows, open_tables
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
@@ -133,7 +133,7 @@ def _write(dataset: Path, output: Path, chosen: Teacher) -> Yield:
     found, ended = Yield(), Event()
     total = pq.read_metadata(dataset / "texts.parquet").num_rows
     told = _progress(total)
-    texts = (Text(**row) for row in read_rows(dataset / "texts.parquet", TEXTS.names))
+    texts = (Text(**row) for row in iter_rows(dataset / "texts.parquet", TEXTS.names))
     with (
         os_errors(f"cannot write to {output}", "free space and run again"),
         open_tables(output, notes=TEXTS, triples=TRIPLES) as tables,
@@ -142,7 +142,7 @@ def _write(dataset: Path, output: Path, chosen: Teacher) -> Yield:
         dropped = csv.writer(file)
         dropped.writerow(["source", "row", "reason", "count"])
         shutil.copyfile(dataset / "preferences.parquet", output / PREFERENCES)
-        for row in read_rows(dataset / "triples.parquet", TRIPLES.names):
+        for row in iter_rows(dataset / "triples.parquet", TRIPLES.names):
             tables["triples"].add([row[name] for name in TRIPLES.names])
             found.triple("ready", row["task"], row["answerable"])
         for text, result in _in_order(chosen, lambda text: _made(chosen, text, ended), texts):

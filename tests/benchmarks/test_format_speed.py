@@ -1,4 +1,4 @@
-"""How fast triples become tokens, and in how much memory: ours against the hands-on notebook's way.
+"""Speed and memory of tokenizing triples, compared with the hands-on notebook.
 
 python -m pytest tests/benchmarks/test_format_speed.py --benchmarks -s
 CLINADAPT_BENCH_ROWS (158114) is the size of the full run.
@@ -19,7 +19,7 @@ from support import SYNTHESIS, spread
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.data.builtin_cases import generate
 from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
-from clinadapt.data.tables import open_tables, read_rows
+from clinadapt.data.tables import iter_rows, open_tables
 from components.format.tokenizer_training import train_tokenizer
 
 ROWS = int(os.environ.get("CLINADAPT_BENCH_ROWS", 158_114))
@@ -43,7 +43,7 @@ tokenizer = load_tokenizer(fetch(base))
 tokenizer.pad_token = tokenizer.eos_token
 template = Template(tokenizer)
 def encode(row):
-    text = template.prompt(Question(row["note"], row["instruction"])) + row["answer"] + tokenizer.eos_token
+    text = template.prompt(Question(row["note_text"], row["instruction"])) + row["answer"] + tokenizer.eos_token
     encoded = tokenizer(text, truncation=True, max_length=LENGTH, padding="max_length")
     return encoded | {"labels": encoded["input_ids"].copy()}
 rows = len(Dataset.from_parquet(str(triples / "triples.parquet"), cache_dir=str(output)).map(encode))
@@ -91,9 +91,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def measure(body: str, triples: Path, output: Path, base: str, store: Path | None = None) -> dict:
-    """`store`: where tokens are kept; one of its own without."""
-    kept = (store or output.with_name(f"{output.name}-store")).as_uri()
-    code = AROUND.format(length=LENGTH, triples=str(triples), output=str(output), base=base, store=kept, body=body)
+    """`store`: caches tokens; without one, a new store is used."""
+    store_uri = (store or output.with_name(f"{output.name}-store")).as_uri()
+    code = AROUND.format(length=LENGTH, triples=str(triples), output=str(output), base=base, store=store_uri, body=body)
     return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
@@ -114,27 +114,27 @@ def test_against_the_notebook(tmp_path: Path, base: str) -> None:
 
 
 def test_data_that_grew(tmp_path: Path, base: str) -> None:
-    """A tenth more rows at the end: with the tokens of the rows before in the store, and without."""
+    """A tenth more rows at the end, with the tokens of the other rows cached and without."""
     write_triples(tmp_path / "grown", SUBSET + SUBSET // 10)
     write_triples(tmp_path / "triples", SUBSET)
     ratios = []
     for time in range(TIMES):
-        kept = tmp_path / f"kept-{time}"
-        measure(OURS, tmp_path / "triples", tmp_path / f"before-{time}", base, kept)
+        cache = tmp_path / f"cache-{time}"
+        measure(OURS, tmp_path / "triples", tmp_path / f"before-{time}", base, cache)
         again, fresh = (
             measure(OURS, tmp_path / "grown", tmp_path / f"{name}-{time}", base, store)
-            for name, store in (("again", kept), ("fresh", None))
+            for name, store in (("again", cache), ("fresh", None))
         )
         assert again["digest"] == fresh["digest"]
         ratios.append(fresh["seconds"] / again["seconds"])
-        print(f"\nfrom nothing {fresh['seconds']:.1f} s, with what was there {again['seconds']:.1f} s", end="")
+        print(f"\nwithout cache {fresh['seconds']:.1f} s, with cache {again['seconds']:.1f} s", end="")
     print(f"\nratio: {spread(ratios, '.2f')}")
     assert statistics.median(ratios) > 1
 
 
 def test_the_size_of_asclepius(tmp_path: Path, base: str) -> None:
     write_triples(tmp_path / "triples", ROWS)
-    size = sum(len(row["note"]) for row in read_rows(tmp_path / "triples/triples.parquet", ["note"])) / 1e6
+    size = sum(len(row["note_text"]) for row in iter_rows(tmp_path / "triples/triples.parquet", ["note_text"])) / 1e6
     found = measure(OURS, tmp_path / "triples", tmp_path / "out", base)
     print(f"\n{ROWS} triples, {size:.0f} MB of notes: {found['seconds']:.0f} s, "
           f"{found['rows'] / found['seconds']:.0f} rows/s, peak {found['gib']:.2f} GiB, {found['clusters']} clusters "

@@ -235,7 +235,15 @@ def make_instruct_splits(folder: Path) -> Path:
     ]  # fmt: skip
     write_table(pa.Table.from_pylist(rows, schema=EXAMPLES), folder / "test.parquet")
     sides = ("train", "validation", "test")
-    tokens = {"total": 100, "median": 10.0, "p90": 12.0, "max": 20, "answers": 40, "trimmed_rows": 1, "lost": 7}
+    tokens = {
+        "total": 100,
+        "median": 10.0,
+        "p90": 12.0,
+        "max": 20,
+        "answer_tokens": 40,
+        "trimmed_rows": 1,
+        "lost_tokens": 7,
+    }
     tasks = sorted({row["task"] for row in rows})
     facts = {
         "source": [{"kind": "notes", "uri": "builtin://cases"}],

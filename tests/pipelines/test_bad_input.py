@@ -112,8 +112,8 @@ def without(column: str) -> Rows:
 
 # What is wrong, how to lay it out, what the line has to say.
 RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
-    "missing file": (lambda d: [str(d.folder / "none.csv")], "there is no file .*none.csv: check the path"),
-    "an empty folder": (lambda d: [str(d.folder)], "the folder .* holds no file: give one with files of notes"),
+    "missing file": (lambda d: [str(d.folder / "none.csv")], "none.csv not found: check the path"),
+    "an empty folder": (lambda d: [str(d.folder)], "the folder .* contains no data file"),
     "missing text column": (
         lambda d: d.file("notes.csv", without("transcription")),
         r"240 x no column 'transcription'\): choose .*--text-column .*\(the columns are medical_specialty, keywords\)",
@@ -122,45 +122,45 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
         lambda d: d.file("notes.csv", without("medical_specialty")),
         r"240 x no column 'medical_specialty'\): choose .*--label-column \(the columns are transcription, keywords\)",
     ),
-    "empty file": (lambda d: d.file("notes.csv", ""), "is empty: give a file with a header and rows"),
-    "header only": (lambda d: d.file("notes.csv", []), "has no rows: give a file with notes"),
+    "empty file": (lambda d: d.file("notes.csv", ""), "is empty: use a file with a header and rows"),
+    "header only": (lambda d: d.file("notes.csv", []), "has no rows: use a file with notes"),
     "one class only": (
         lambda d: d.file("notes.csv", changed(medical_specialty="Surgery")),
-        r"only one label is left \('Surgery'\): .*at least two",
+        r"only one label remains \('Surgery'\): .*at least two",
     ),
     "a class with too few notes": (
         lambda d: d.file("notes.csv", only(good_rows()[0]["medical_specialty"], 4)),
-        "has [1-4] different notes of its own, the split needs 10: add notes or leave the label out with --label",
+        "is the main label of [1-4] different notes, the split needs 10: add notes or exclude the label with --label",
     ),
-    "all notes empty": (lambda d: d.file("notes.csv", changed(transcription=" ")), "240 x empty text.*mend the rows"),
+    "all notes empty": (lambda d: d.file("notes.csv", changed(transcription=" ")), "240 x empty text.*fix the rows"),
     "not UTF-8": (
         lambda d: d.file("notes.csv", csv_text(good_rows()).replace(SECRET, SECRET + " é").encode("latin-1", "ignore")),
         r"is not UTF-8 \(byte 0xe9\): convert it, .*iconv",
     ),
     "NUL byte": (
         lambda d: d.file("notes.csv", csv_text(good_rows()).replace(SECRET, SECRET + "\0", 1)),
-        "line 2 holds a NUL byte: export it again",
+        "line 2 contains a NUL byte: export the file again",
     ),
     "unclosed quote": (
         lambda d: d.file("notes.csv", csv_text(good_rows()) + '"' + SECRET),
-        "a quote opened after line .* is never closed: mend that row",
+        "a quote opened after line .* is never closed: fix that row",
     ),
     "every row a 2 MB note": (
         lambda d: d.file("notes.csv", changed(transcription=SECRET * 200_000)[:12]),
-        "12 x text longer than 200,000 characters.*mend the rows",
+        "12 x text longer than 200,000 characters.*fix the rows",
     ),
     "damaged .gz": (
         lambda d: d.file("notes.csv.gz", gzip.compress(csv_text(good_rows()).encode())[:-2000]),
-        "cannot be decompressed: it is cut off or damaged, fetch it again",
+        "cannot be decompressed, as it is truncated or damaged: fetch it again",
     ),
-    ".zip with two CSVs": (lambda d: d.zip("a.csv", "b.csv"), "holds 2 CSV files: give a .zip with exactly one"),
-    "damaged parquet": (lambda d: d.parquet(), "is not a readable Parquet file: write it again"),
+    ".zip with two CSVs": (lambda d: d.zip("a.csv", "b.csv"), "contains 2 CSV files: use a .zip with exactly one"),
+    "damaged parquet": (lambda d: d.parquet(), "is not a valid Parquet file: export it again"),
     "a format that is none": (lambda d: d.file("notes.xlsx", "PK"), "unknown format; use .csv, .jsonl or .parquet"),
     "keywords as text": (
         lambda d: [*d.file("notes.csv", good_rows()), "--text-column", "keywords"],
-        "column 'keywords' names the label in 100% of the rows, .*: use the text of the note instead",
+        "column 'keywords' contains the label in 100% of the rows, .*: use the text of the note instead",
     ),
-    "unknown scheme": (lambda d: ["ftp://host/notes.csv"], "no scheme I know: use file:///path"),
+    "unknown scheme": (lambda d: ["ftp://host/notes.csv"], "unsupported URI scheme: use file:///path"),
     "unknown built-in source": (lambda d: ["builtin://case"], "write builtin://cases"),
     "unknown label": (lambda d: ["--label", "Surgry", "--label", "Urology"], "no label 'Surgry' .*: did you mean '"),
     "unknown profile": (lambda d: ["--profile", "no-such"], "no profile 'no-such': use .*cpu-demo, .* or the path"),

@@ -1,20 +1,26 @@
-"""The tables of the classify recipe."""
+"""Parquet tables of the classify recipe."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-# One row of the source that can be used. `row` counts from 1 in the source, without the header.
-NOTES = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string())])
+# download, notes.parquet: one valid row of the source
+NOTES = pa.schema(
+    [
+        ("row", pa.int64()),  # row of the source, counted from 1 without the header
+        ("text", pa.string()),  # cleaned note text
+        ("label", pa.string()),
+    ]
+)
 
 
-# One different note. `labels` and `counts` (same length) say how many rows listed it under which label.
+# format, train, validation and test.parquet: one different note
 SPLIT = pa.schema(
     [
-        ("note_id", pa.string()),
-        ("text", pa.string()),
-        ("labels", pa.list_(pa.string())),
-        ("counts", pa.list_(pa.int32())),
-        ("cluster", pa.int32()),
+        ("note_id", pa.string()),  # hash of the normalized text, 16 hex digits
+        ("text", pa.string()),  # cleaned note text, as in its first row
+        ("labels", pa.list_(pa.string())),  # different labels of its rows, sorted
+        ("counts", pa.list_(pa.int32())),  # number of rows under each of `labels`
+        ("cluster", pa.int32()),  # cluster of near duplicates
     ]
 )

@@ -1,10 +1,10 @@
-"""The tables of the instruct recipe, and its tasks."""
+"""Parquet tables of the instruct recipe, and its tasks."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-# The eight of Asclepius (Kweon et al. 2023, arXiv:2309.00237), as its data spells them
+# The eight tasks of Asclepius (Kweon et al. 2023, arXiv:2309.00237), spelled as in its data
 TASKS = (
     "Named Entity Recognition",
     "Abbreviation Expansion",
@@ -16,71 +16,86 @@ TASKS = (
     "Question Answering",
 )
 
-# Where a row comes from: the number of the source in the profile, and the row in it, from 1.
-_ORIGIN = [("source", pa.int32()), ("row", pa.int64())]
+_ORIGIN = [
+    ("source", pa.int32()),  # index of the source in the profile
+    ("row", pa.int64()),  # row of the source, counted from 1; continuous over the files of a folder
+]
 
-# download: a case report or a note. `kind` is `cases` or `notes`. synthesize: a note that it made or passed on.
+# download, texts.parquet: a case report or note of a source. synthesize, notes.parquet: a note, written by the teacher
+# or of a source.
 TEXTS = pa.schema(
-    [*_ORIGIN, ("kind", pa.string()), ("text", pa.string()), ("description", pa.string()), ("private", pa.bool_())]
-)
-
-# An instruction about a note and its answer. `answerable` is false where the note cannot answer and the right answer
-# says so. `check` says how an answer can be checked: `exact`, `set` (parts between semicolons, in any order) or `none`.
-# `spans` are characters of the note that support the answer. `private` as in Source.
-TRIPLES = pa.schema(
     [
         *_ORIGIN,
-        ("note", pa.string()),
-        ("instruction", pa.string()),
-        ("answer", pa.string()),
-        ("task", pa.string()),
-        ("answerable", pa.bool_()),
-        ("check", pa.string()),
-        ("spans", pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))),
-        ("private", pa.bool_()),
+        ("kind", pa.string()),  # `cases` or `notes`
+        ("text", pa.string()),  # cleaned text
+        ("description", pa.string()),  # one-line summary of the source, or null
+        ("private", pa.bool_()),  # whether reports must not show it
     ]
 )
 
-# Two answers of which one is better.
+# download and synthesize, triples.parquet: an instruction about a note, and its answer
+TRIPLES = pa.schema(
+    [
+        *_ORIGIN,
+        ("note_text", pa.string()),  # empty if the instruction contains the note
+        ("instruction", pa.string()),
+        ("answer", pa.string()),
+        ("task", pa.string()),  # one of TASKS, or the task of the source
+        ("answerable", pa.bool_()),  # false: the note lacks the answer, and the expected answer says so
+        ("check", pa.string()),  # comparison: `exact`, `set` (parts between semicolons, in any order) or `none`
+        (
+            "spans",
+            pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())])),
+        ),  # evidence in note_text, characters
+        ("private", pa.bool_()),  # whether reports must not show it
+    ]
+)
+
+# download and synthesize, preferences.parquet: two answers to an instruction
 PREFERENCES = pa.schema(
     [
         *_ORIGIN,
-        ("note", pa.string()),
+        ("note_text", pa.string()),  # empty if the instruction contains the note
         ("instruction", pa.string()),
-        ("chosen", pa.string()),
+        ("chosen", pa.string()),  # the better answer
         ("rejected", pa.string()),
     ]
 )
 
-# format: a triple as tokens. `note_id` is a hash; the texts are kept for validation and test only (null in train). Of
-# `input_ids` the first `prompt_tokens` are the prompt; `lost_tokens` were trimmed from the note.
+# format, train, validation and test.parquet: a tokenized triple
 EXAMPLES = pa.schema(
     [
         *_ORIGIN,
-        ("note_id", pa.string()),
-        ("cluster", pa.int32()),
+        ("note_id", pa.string()),  # hash of the normalized note, 16 hex digits
+        ("cluster", pa.int32()),  # cluster of near duplicates
         ("task", pa.string()),
         ("answerable", pa.bool_()),
         ("check", pa.string()),
         ("private", pa.bool_()),
-        ("input_ids", pa.list_(pa.int32())),
-        ("prompt_tokens", pa.int32()),
-        ("lost_tokens", pa.int32()),
-        ("note_text", pa.string()),
+        ("input_ids", pa.list_(pa.int32())),  # tokens of prompt and answer
+        ("prompt_tokens", pa.int32()),  # how many of `input_ids` are the prompt
+        ("lost_tokens", pa.int32()),  # tokens trimmed from the note
+        ("note_text", pa.string()),  # null in train, as are the next two
         ("instruction", pa.string()),
         ("answer", pa.string()),
     ]
 )
 
-# format: a note for pretrain, with its side of the split (`train` or `validation`).
-CORPUS = pa.schema([("note_id", pa.string()), ("side", pa.string()), ("input_ids", pa.list_(pa.int32()))])
+# format, corpus.parquet: a note for pretraining
+CORPUS = pa.schema(
+    [
+        ("note_id", pa.string()),
+        ("side", pa.string()),  # `train` or `validation`
+        ("input_ids", pa.list_(pa.int32())),  # tokens of the note
+    ]
+)
 
-# format: a preference pair of the train side as tokens, for DPO.
+# format, preferences.parquet: a tokenized preference pair about a training note, for DPO
 PREFERRED = pa.schema(
     [
         *_ORIGIN,
         ("note_id", pa.string()),
-        ("prompt_ids", pa.list_(pa.int32())),
+        ("prompt_ids", pa.list_(pa.int32())),  # tokens
         ("chosen_ids", pa.list_(pa.int32())),
         ("rejected_ids", pa.list_(pa.int32())),
     ]

@@ -16,9 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.tree import DecisionTreeClassifier
 
-from clinadapt.data.builtin_cases import Condition, Row, Writer, generate, sample_case, words
+from clinadapt.data.builtin_cases import generate
+from clinadapt.data.builtin_cases.note_writer import Note, Writer
+from clinadapt.data.builtin_cases.sampling import sample_case
+from clinadapt.data.builtin_cases.vocabulary import Condition, vocabulary
 
-LABELS = [label for label, _ in words()["specialties"].values()]
+LABELS = [label for label, _ in vocabulary()["specialties"].values()]
 DIGEST = """
 import hashlib, json
 from clinadapt.data.builtin_cases import generate
@@ -27,12 +30,12 @@ print(hashlib.sha256(json.dumps(list(generate(300, 7))).encode()).hexdigest())
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[Note]:
     return list(generate(2000, seed=1))
 
 
 @pytest.fixture(scope="module")
-def notes(rows: list[Row]) -> dict[str, list[Row]]:
+def notes(rows: list[Note]) -> dict[str, list[Note]]:
     """Each different note with its listings."""
     listings = defaultdict(list)
     for row in rows:
@@ -54,11 +57,11 @@ def test_another_seed_gives_other_notes() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 37, 500])
-def test_as_many_rows_as_asked_for_and_fewer_are_the_beginning_of_more(count: int, rows: list[Row]) -> None:
+def test_as_many_rows_as_asked_for_and_fewer_are_the_beginning_of_more(count: int, rows: list[Note]) -> None:
     assert list(generate(count, seed=1)) == rows[:count]
 
 
-def test_rows_have_the_layout_of_mtsamples(rows: list[Row]) -> None:
+def test_rows_have_the_layout_of_mtsamples(rows: list[Note]) -> None:
     for row in rows:
         assert list(row) == ["description", "medical_specialty", "sample_name", "transcription", "keywords"]
         assert all(value.strip() for value in row.values())
@@ -66,19 +69,19 @@ def test_rows_have_the_layout_of_mtsamples(rows: list[Row]) -> None:
         assert not re.search(r"[{}|\[\]]", "".join(row.values())), "a template was left unfilled"
 
 
-def test_every_specialty_is_there_unevenly(rows: list[Row]) -> None:
+def test_every_specialty_is_there_unevenly(rows: list[Note]) -> None:
     shares = {label: n / len(rows) for label, n in Counter(row["medical_specialty"] for row in rows).items()}
     assert shares.keys() == set(LABELS)
     assert 0.06 < min(shares.values()) < 0.15 and 0.2 < max(shares.values()) < 0.35
 
 
-def test_the_label_is_never_named(rows: list[Row]) -> None:
+def test_the_label_is_never_named(rows: list[Note]) -> None:
     words = {word for label in LABELS for word in re.findall(r"\w+", label)}
     named = re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
     assert not [row["sample_name"] for row in rows if named.search(row["transcription"] + row["description"])]
 
 
-def test_some_notes_are_listed_under_a_second_specialty(notes: dict[str, list[Row]]) -> None:
+def test_some_notes_are_listed_under_a_second_specialty(notes: dict[str, list[Note]]) -> None:
     twice = [listings for listings in notes.values() if len(listings) > 1]
     assert 0.09 < len(twice) / len(notes) < 0.15
     for listings in twice:
@@ -86,7 +89,7 @@ def test_some_notes_are_listed_under_a_second_specialty(notes: dict[str, list[Ro
         assert listings[0]["sample_name"] == listings[1]["sample_name"]
 
 
-def test_a_few_notes_are_dictated_again_and_the_others_differ(notes: dict[str, list[Row]]) -> None:
+def test_a_few_notes_are_dictated_again_and_the_others_differ(notes: dict[str, list[Note]]) -> None:
     shingles = {text: _shingles(text) for text in notes}
     where = defaultdict(list)
     for text, grams in shingles.items():
@@ -109,7 +112,7 @@ def _jaccard(a: set[str], b: set[str]) -> float:
     return len(a & b) / len(a | b)
 
 
-def test_notes_are_varied(notes: dict[str, list[Row]]) -> None:
+def test_notes_are_varied(notes: dict[str, list[Note]]) -> None:
     once = [listings for listings in notes.values() if len(listings) == 1]
     assert len(once) + 2 * (len(notes) - len(once)) == sum(map(len, notes.values())), "a note came up by chance twice"
     lengths = sorted(len(text.split()) for text in notes)
@@ -121,7 +124,7 @@ def test_notes_are_varied(notes: dict[str, list[Row]]) -> None:
     assert len(sentences) > 0.9 * len(notes)
 
 
-def test_what_is_said_fits_the_sex(rows: list[Row]) -> None:
+def test_what_is_said_fits_the_sex(rows: list[Note]) -> None:
     of_women = r"pregnan|gravid|uter(us|ine)|ovar|vagina|menstrua|menses|pap smear|hysterect|cesarean|cervix|\bG\d ?P\d"
     of_men = r"prostat|scrot|testis|testes|vasectomy|\bPSA\b|hydrocele|\bBPH\b"
     for row in rows:
@@ -149,7 +152,7 @@ CLASHES = (  # drugs of one class are not given together, anticoagulants and NSA
 ALLERGIES = {"Penicillin": r"cillin|\bcef|\bceph", "Codeine": r"codone|morph|fentanyl", "Ibuprofen": r"profen|naproxen"}
 
 
-@pytest.mark.parametrize("condition", words()["conditions"], ids=lambda condition: condition.title)
+@pytest.mark.parametrize("condition", vocabulary()["conditions"], ids=lambda condition: condition.title)
 def test_drugs_fit_one_another_the_allergy_and_the_pregnancy(condition: Condition) -> None:
     rng = Random(0)
     for _ in range(40):
@@ -159,14 +162,14 @@ def test_drugs_fit_one_another_the_allergy_and_the_pregnancy(condition: Conditio
             treated = set(re.findall(clash, " ".join(case.treatment)))
             assert len(at_home) < 2 and not (at_home and treated), clash
         for substance, forbidden in ALLERGIES.items():
-            if case.facts["allergy"].startswith(substance):
+            if case.slots["allergy"].startswith(substance):
                 assert not re.search(forbidden, " ".join(case.home_drugs + case.treatment)), substance
-        if "ga" in case.facts:
+        if "ga" in case.slots:
             assert not re.search(r"statin|[a-z]pril|sartan|warfarin|topiramate|metformin", " ".join(case.home_drugs))
 
 
 def test_the_words_name_only_what_exists() -> None:
-    shared = words()
+    shared = vocabulary()
     for condition in shared["conditions"]:
         assert set(condition.avoid.split()) <= shared["past"].keys() | shared["operations"].keys(), condition.title
         assert condition.vitals.keys() <= shared["vitals"].keys(), condition.title
@@ -180,11 +183,11 @@ def test_the_words_name_only_what_exists() -> None:
 
 def test_every_template_can_be_filled_in() -> None:
     rng = Random(0)
-    for condition in words()["conditions"]:
+    for condition in vocabulary()["conditions"]:
         writer = Writer(sample_case(condition, rng), rng)
         fields = [getattr(condition, name) for name in ("history", "plan", "follow", "course", "findings", "steps")]
         for template in [*fields, *condition.exam.values(), *condition.labs.values()]:
-            for text in (writer.log(template) for _ in range(5)):
+            for text in (writer.expand(template) for _ in range(5)):
                 assert not re.search(r"[{}|\[\]]", text), condition.title
 
 

@@ -1,4 +1,4 @@
-"""Rows out of files: every format and compression, and every way in which a file can be broken."""
+"""Reading rows: every format and compression, and every way in which a file can be broken."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def encrypted(data: bytes) -> bytes:
 
 
 def rows_of(tmp_path: Path, name: str, data: bytes) -> list[Any]:
-    """Rows of a file with that content; its own name tells nothing, as after a download."""
+    """Rows of a file with that content; as after a download, only `name` tells its format."""
     path = tmp_path / "source"
     path.write_bytes(data)
     return list(read_rows(path, name))
@@ -115,7 +115,7 @@ def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_rows_come_one_by_one(tmp_path: Path) -> None:
-    """What stands before a broken place is read."""
+    """The rows before a defect are read."""
     path = tmp_path / "notes.csv"
     path.write_bytes(b"a,b\n1,2\n" + b"3,4\n" * 100_000 + b'"open')
     assert next(read_rows(path, "notes.csv")) == {"a": "1", "b": "2"}
@@ -124,16 +124,16 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("notes.csv", b"", "notes.csv is empty: give a file"),
-        ("notes.csv", b"\n\n", "notes.csv is empty: give a file"),
-        ("notes.csv.gz", gzip.compress(b""), "notes.csv.gz is empty: give a file"),
+        ("notes.csv", b"", "notes.csv is empty: use a file"),
+        ("notes.csv", b"\n\n", "notes.csv is empty: use a file"),
+        ("notes.csv.gz", gzip.compress(b""), "notes.csv.gz is empty: use a file"),
         ("notes.csv", CSV.decode().encode("latin-1"), r"not UTF-8 \(byte 0xb0\): convert it, .*iconv"),
         ("notes.csv", CSV.decode().encode("utf-16"), r"not UTF-8 \(byte 0xff\)"),
         ("notes.jsonl", b'{"a": "\xff"}', r"not UTF-8 \(byte 0xff\)"),
-        ("notes.csv", b"a,b\n1,2\n3,\x004\n", "line 3 holds a NUL byte: export"),
-        ("notes.csv", b'a,b\n1,2\n"open,4\n5,6\n', "a quote opened after line 2 is never closed: mend"),
-        ("notes.csv", b'a,b\n1,2\n"3"x,4\n', "line 3 is not valid CSV: mend its quotes"),
-        ("notes.csv.gz", gzip.compress(CSV * 100)[:-20], "cannot be decompressed: .*fetch it again"),
+        ("notes.csv", b"a,b\n1,2\n3,\x004\n", "line 3 contains a NUL byte: export"),
+        ("notes.csv", b'a,b\n1,2\n"open,4\n5,6\n', "a quote opened after line 2 is never closed: fix"),
+        ("notes.csv", b'a,b\n1,2\n"3"x,4\n', "line 3 is not valid CSV: fix its quotes"),
+        ("notes.csv.gz", gzip.compress(CSV * 100)[:-20], "cannot be decompressed.*: fetch it again"),
         ("notes.csv.gz", CSV, "cannot be decompressed"),
         ("notes.csv.gz", damaged(gzip.compress(MANY)), "cannot be decompressed"),
         ("notes.csv.bz2", bz2.compress(CSV)[:-9], "cannot be decompressed"),
@@ -144,10 +144,10 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.zip", CSV, "cannot be decompressed"),
         ("notes.zip", damaged(zip_bytes(MANY, "a.csv")), "cannot be decompressed"),
         ("notes.zip", encrypted(zip_bytes(CSV, "a.csv")), "is encrypted: .*password"),
-        ("notes.zip", zip_bytes(CSV, "a.csv", "b.csv"), "holds 2 CSV files: give a .zip with exactly one"),
-        ("notes.zip", zip_bytes(CSV, "a.txt"), "holds 0 CSV files"),
-        ("notes.parquet", b"PAR1 and then nothing", "not a readable Parquet file: write it again"),
-        ("notes.parquet", parquet_bytes(ROWS * 1000)[:-50], "not a readable Parquet file: write it again"),
+        ("notes.zip", zip_bytes(CSV, "a.csv", "b.csv"), "contains 2 CSV files: use a .zip with exactly one"),
+        ("notes.zip", zip_bytes(CSV, "a.txt"), "contains 0 CSV files"),
+        ("notes.parquet", b"PAR1 and then nothing", "not a valid Parquet file: export it again"),
+        ("notes.parquet", parquet_bytes(ROWS * 1000)[:-50], "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes([{"a": str(i) * 50} for i in range(5000)]).replace(b"1", b"\xff"), "again"),
         ("notes.xlsx", CSV, "unknown format; use .csv, .jsonl or .parquet"),
         ("notes", CSV, "unknown format"),

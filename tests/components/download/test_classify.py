@@ -1,4 +1,4 @@
-"""A source of any scheme becomes one validated table, with what cannot be used set aside."""
+"""A source of any scheme becomes one validated table; invalid rows are quarantined."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.classify import Notes
 from clinadapt.data.schemas.classify import NOTES
-from clinadapt.data.sources import digest, shown
+from clinadapt.data.sources import redacted_uri, source_digest
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from components.download.classify import run
 
-SECRET = "Mr Zyx has xylophobia"  # stands for the text of a note: must not turn up where people read
+SECRET = "Mr Zyx has xylophobia"  # text of a note: must not appear in messages, manifests or the quarantine
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_same_source_gives_the_same_digest(notes_csv: Callable[..., Path], t
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_what_cannot_be_used_is_set_aside(table: Callable[..., str], tmp_path: Path) -> None:
+def test_invalid_rows_are_quarantined(table: Callable[..., str], tmp_path: Path) -> None:
     rows = [
         note(SECRET),
         note("  \n "),
@@ -152,8 +152,8 @@ def test_which_labels_are_kept(five: str, tmp_path: Path, settings: Notes, label
     ("rows", "settings", "message"),
     [
         ([], Notes(), "notes.jsonl is empty"),
-        ([note(SECRET)] * 3, Notes(), r"only one label is left \('a'\): .*at least two"),
-        ([note(SECRET), note("x", "b")], Notes(top_labels=1), "only one label is left"),
+        ([note(SECRET)] * 3, Notes(), r"only one label remains \('a'\): .*at least two"),
+        ([note(SECRET), note("x", "b")], Notes(top_labels=1), "only one label remains"),
         (
             [note(SECRET, "Surgery"), note("x", "Urology")],
             Notes(labels=["Surgry"]),
@@ -230,7 +230,7 @@ def test_a_digest_follows_the_content(
         file.write_bytes(data)
         os.utime(file, (time, time))
         boto3.client("s3").put_object(Bucket=bucket, Key="notes.csv", Body=data)
-        seen.append([digest(uri) for uri in uris])
+        seen.append([source_digest(uri) for uri in uris])
     assert seen[0] == seen[1]
     assert all(before != after for before, after in zip(seen[1], seen[2], strict=True))
 
@@ -238,11 +238,11 @@ def test_a_digest_follows_the_content(
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("notes.csv", "no scheme I know: use file:///path"),
-        ("ftp://host/notes.csv", "no scheme I know"),
-        ("file:///no/such/file.csv", "there is no file /no/such/file.csv: check the path"),
+        ("notes.csv", "unsupported URI scheme: use file:///path"),
+        ("ftp://host/notes.csv", "unsupported URI scheme"),
+        ("file:///no/such/file.csv", "/no/such/file.csv not found: check the path"),
         ("file://relative/notes.csv", "not absolute: write file:///absolute/path"),
-        ("s3://bucket", "names no object: write s3://bucket/folder/file.csv"),
+        ("s3://bucket", "no object key: write s3://bucket/folder/file.csv"),
         ("builtin://case", "write builtin://cases"),
         ("builtin://cases?rows=many", "write builtin://cases"),
         ("builtin://cases?rows=0", "write builtin://cases"),
@@ -251,31 +251,29 @@ def test_a_digest_follows_the_content(
         ("http://127.0.0.1:9/notes.csv", r"cannot be reached \(ConnectError\): check address, proxy"),
     ],
 )
-def test_a_source_that_is_not_there(tmp_path: Path, uri: str, message: str) -> None:
-    for attempt in (lambda: digest(uri), lambda: run(uri, tmp_path / "out", Notes())):
+def test_a_source_that_does_not_exist(tmp_path: Path, uri: str, message: str) -> None:
+    for attempt in (lambda: source_digest(uri), lambda: run(uri, tmp_path / "out", Notes())):
         with pytest.raises(UserError, match=message) as raised:
             attempt()
         assert "\n" not in str(raised.value)
 
 
-def test_a_page_or_object_that_is_not_there(served: tuple[Path, str], s3_environment: None) -> None:
-    with pytest.raises(UserError, match="answered 404: check the address"):
-        digest(f"{served[1]}/none.csv")
+def test_a_page_or_object_that_does_not_exist(served: tuple[Path, str], s3_environment: None) -> None:
+    with pytest.raises(UserError, match="HTTP 404: check the address"):
+        source_digest(f"{served[1]}/none.csv")
     bucket = f"data-{uuid.uuid4().hex}"
-    with pytest.raises(UserError, match=r"no object s3://.*: check bucket and key|answered"):
-        digest(f"s3://{bucket}/none.csv")
+    with pytest.raises(UserError, match=r"s3://.* not found: check bucket and key|answered"):
+        source_digest(f"s3://{bucket}/none.csv")
     boto3.client("s3").create_bucket(Bucket=bucket)
-    with pytest.raises(UserError, match=r"there is no object s3://.*: check bucket and key"):
-        digest(f"s3://{bucket}/none.csv")
+    with pytest.raises(UserError, match=r"s3://.* not found: check bucket and key"):
+        source_digest(f"s3://{bucket}/none.csv")
 
 
 def test_a_hub_that_does_not_answer(no_hub: None) -> None:
-    with pytest.raises(
-        UserError, match=r"cannot be had from the hub .*check its name, split, HF_TOKEN and the network"
-    ):
-        digest("hf://someone/notes")
+    with pytest.raises(UserError, match=r"hf://someone/notes.*: check its name, split, HF_TOKEN and the network"):
+        source_digest("hf://someone/notes")
 
 
-def test_a_source_is_told_without_its_secrets() -> None:
-    assert shown("https://ann:secret@host:8443/notes.csv?X-Amz-Signature=1") == "https://host:8443/notes.csv"
-    assert shown("builtin://cases?rows=9&seed=7") == "builtin://cases?rows=9&seed=7"
+def test_a_redacted_uri_has_no_secrets() -> None:
+    assert redacted_uri("https://ann:secret@host:8443/notes.csv?X-Amz-Signature=1") == "https://host:8443/notes.csv"
+    assert redacted_uri("builtin://cases?rows=9&seed=7") == "builtin://cases?rows=9&seed=7"

@@ -1,4 +1,4 @@
-"""Texts, triples, chats, pairs and preferences of any layout become three tables; what cannot be used is set aside."""
+"""Sources of every layout become three tables; invalid rows are quarantined."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clinadapt.config.instruct import Examples, Kind, Source
 from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
-from components.download import source_cache as parts
+from components.download import source_cache
 from components.download.instruct import run
 
 MTS_DIALOG = ROOT.parent / "shared/data/mts_dialog/MTS-Dialog-ValidationSet.csv"
@@ -70,7 +70,7 @@ def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
     assert texts[-1] == {"source": 1, "row": 1, "kind": "notes", "text": "A note.", "description": "Short.",
                          "private": True}  # fmt: skip
     rows = read(tmp_path / "out", "triples", TRIPLES)
-    assert [(row["source"], row["note"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
+    assert [(row["source"], row["note_text"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
         (2, "Knee pain.", "What hurts?", "The knee.", "Question Answering"),
         (3, "", "### Note\nx", "y", "Chat"),
         (4, "", "Say a.", "a", "Other"),
@@ -104,13 +104,13 @@ def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
         ("triples", triple(note="x" * 1_000_000), "note longer than 200,000 characters"),
         ("triples", triple(note=17), "note is not a string"),
         ("triples", {"note": SECRET}, "no column 'task'"),
-        ("chat", chat(("user", SECRET)), "not user messages and then one of the assistant"),
-        ("chat", chat(("assistant", "a")), "not user messages and then one of the assistant"),
-        ("chat", chat(("user", "a"), ("doctor", "b")), "not user messages and then one of the assistant"),
+        ("chat", chat(("user", SECRET)), "not user messages followed by one assistant message"),
+        ("chat", chat(("assistant", "a")), "not user messages followed by one assistant message"),
+        ("chat", chat(("user", "a"), ("doctor", "b")), "not user messages followed by one assistant message"),
         ("chat", chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")),
-         "not user messages and then one of the assistant"),
+         "not user messages followed by one assistant message"),
         ("chat", chat(("user", "a"), ("assistant", "")), "empty answer"),
-        ("chat", {"messages": []}, "not user messages and then one of the assistant"),
+        ("chat", {"messages": []}, "not user messages followed by one assistant message"),
         ("chat", {"messages": SECRET}, "messages is not a list of role and content"),
         ("alpaca", {"instruction": "", "input": "a", "output": "b"}, "empty instruction"),
         ("notes", {"transcription": None}, "empty text"),
@@ -118,7 +118,9 @@ def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
         ("preferences", {"question": "q", "chosen": "", "rejected": "b"}, "empty chosen"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_set_aside(source: Write, tmp_path: Path, kind: Kind, row: dict[str, Any], reason: str) -> None:
+def test_an_invalid_row_is_quarantined(
+    source: Write, tmp_path: Path, kind: Kind, row: dict[str, Any], reason: str
+) -> None:
     good = {
         "triples": triple(),
         "chat": chat(("user", "a"), ("assistant", "b")),
@@ -143,10 +145,10 @@ def test_a_pair_without_the_column_of_its_instruction(source: Write, tmp_path: P
 def test_control_characters_go_and_right_to_left_text_stays(source: Write, tmp_path: Path) -> None:
     run([source("triples", [triple(note="ألم\x07 في الركبة\x00", answer="הברך")])], tmp_path / "out", Examples())
     (row,) = read(tmp_path / "out", "triples", TRIPLES)
-    assert (row["note"], row["answer"]) == ("ألم في الركبة", "הברך")
+    assert (row["note_text"], row["answer"]) == ("ألم في الركبة", "הברך")
 
 
-def test_a_source_without_a_usable_row_leaves_nothing(source: Write, tmp_path: Path) -> None:
+def test_a_source_without_a_valid_row_leaves_nothing(source: Write, tmp_path: Path) -> None:
     sources = [source("notes", [{"transcription": "a"}]), source("triples", [{"context": SECRET}] * 3)]
     with pytest.raises(UserError, match=r"none of the 3 rows of .*triples.jsonl can be used as triples .*context") as e:
         run(sources, tmp_path / "out", Examples())
@@ -154,8 +156,8 @@ def test_a_source_without_a_usable_row_leaves_nothing(source: Write, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_a_source_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no file"):
+def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none.csv not found"):
         run([Source(kind="notes", uri=(tmp_path / "none.csv").as_uri())], tmp_path / "out", Examples())
     assert not (tmp_path / "out").exists()
 
@@ -179,16 +181,16 @@ def notes_of(day: int, count: int = 3) -> list[dict[str, Any]]:
 def test_a_folder_that_grew_is_read_where_it_grew(
     days: Callable[[int, list[dict[str, Any]]], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a row set aside and a note repeated across files. The dataset is that of a run that has read everything."""
+    """With a quarantined row and a note repeated across files, it is the same dataset as without a cache."""
     read_files: list[str] = []
-    rows = parts.source_rows
+    rows = source_cache.source_rows
 
     def counted(uri: str) -> Any:
         read_files.append(uri.rpartition("/")[2])
         return rows(uri)
 
-    monkeypatch.setattr(parts, "source_rows", counted)
-    store = open_store((tmp_path / "kept").as_uri())
+    monkeypatch.setattr(source_cache, "source_rows", counted)
+    store = open_store((tmp_path / "cache").as_uri())
     days(1, [*notes_of(1), {"transcription": "", "\ud800": 1}])
     source = Source(kind="notes", uri=days(2, notes_of(2)))
     first = run([source], tmp_path / "first", Examples(), store)
@@ -205,25 +207,25 @@ def test_a_folder_that_grew_is_read_where_it_grew(
         assert list(csv.reader(file))[1:] == [["0", "4", "empty text"], ["0", "14", "text is not a string"]]
 
 
-def test_what_was_kept_of_a_source_follows_how_it_is_read(source: Write, tmp_path: Path) -> None:
-    store = open_store((tmp_path / "kept").as_uri())
+def test_the_cache_of_a_source_depends_on_how_it_is_read(source: Write, tmp_path: Path) -> None:
+    store = open_store((tmp_path / "cache").as_uri())
 
-    def kept(source: Source, **settings: Any) -> int:
+    def cached(source: Source, **settings: Any) -> int:
         run([source], tmp_path / "out", Examples(**settings), store)
         return len({key.split("/")[1] for key in store.list("sources/")})
 
     notes = source("notes", notes_of(1))
-    assert [kept(notes), kept(notes)] == [1, 1]
-    assert kept(notes.model_copy(update={"private": True})) == 2
-    assert kept(notes, max_note_characters=100) == 3
-    assert kept(source("notes", notes_of(1, count=4))) == 4
+    assert [cached(notes), cached(notes)] == [1, 1]
+    assert cached(notes.model_copy(update={"private": True})) == 2
+    assert cached(notes, max_note_characters=100) == 3
+    assert cached(source("notes", notes_of(1, count=4))) == 4
 
 
 @pytest.mark.parametrize("how", ["flipped", "gone"])
-def test_what_was_kept_and_is_damaged_is_read_again(source: Write, tmp_path: Path, how: str) -> None:
-    store, notes = open_store((tmp_path / "kept").as_uri()), source("notes", notes_of(1))
+def test_a_damaged_cache_is_read_again(source: Write, tmp_path: Path, how: str) -> None:
+    store, notes = open_store((tmp_path / "cache").as_uri()), source("notes", notes_of(1))
     wanted = run([notes], tmp_path / "out", Examples(), store)
-    (path,) = (tmp_path / "kept").rglob("rows.parquet")
+    (path,) = (tmp_path / "cache").rglob("rows.parquet")
     whole = path.read_bytes()
     path.write_bytes(whole[:-9] + b"?" + whole[-8:])
     if how == "gone":
@@ -233,7 +235,7 @@ def test_what_was_kept_and_is_damaged_is_read_again(source: Write, tmp_path: Pat
 
 
 def test_names_of_files(tmp_path: Path, s3_environment: None) -> None:
-    """What S3 consoles and Spark leave in a folder is no data; a number sign and letters of another time are no end."""
+    """Files that S3 consoles and Spark leave in a folder are skipped; special characters and encodings are fine."""
     bucket_of = open_store(f"s3://{bucket()}")
     for key in ("", "notes #1.jsonl", "_SUCCESS", ".crc"):
         bucket_of.put(f"notes/{key}", json.dumps(notes_of(1)[0]).encode() if key.startswith("notes") else b"")
@@ -248,7 +250,7 @@ def test_names_of_files(tmp_path: Path, s3_environment: None) -> None:
 def test_a_folder_without_files(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/.hidden.csv").write_text("transcription\na\n")
-    with pytest.raises(UserError, match="holds no file: give one with files of notes"):
+    with pytest.raises(UserError, match="contains no data file"):
         run([Source(kind="notes", uri=(tmp_path / "notes").as_uri())], tmp_path / "out", Examples())
     assert not (tmp_path / "out").exists()
 

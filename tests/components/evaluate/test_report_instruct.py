@@ -51,8 +51,8 @@ def facts(champion: bool = True) -> dict[str, Any]:
         models["champion"] = model("Champion", 0.6, 0.08)
         comparisons += [compared("champion", "token_f1", 0.02), compared("champion", "unsupported", -0.02)]
     sides = ("train", "validation", "test")
-    tokens = {"total": 812_345, "median": 410.0, "p90": 700.0, "max": 1024, "answers": 90_000}
-    tokens |= {"trimmed_rows": 31, "lost": 4210}
+    tokens = {"total": 812_345, "median": 410.0, "p90": 700.0, "max": 1024, "answer_tokens": 90_000}
+    tokens |= {"trimmed_rows": 31, "lost_tokens": 4210}
     note = (
         "CHIEF COMPLAINT: Chest pain for two days.\n\nMEDICATIONS: Aspirin 81 mg daily, lisinopril 10 mg daily.\n\n"
         "HISTORY OF PRESENT ILLNESS: The patient is a 61-year-old man with <b>COPD</b> who comes in with chest pain."

@@ -1,4 +1,4 @@
-"""Rows become different notes with all their labels; near duplicates never stand on both sides of the split."""
+"""Rows are merged into different notes with all their labels; near duplicates are never in two splits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ from clinadapt.data.schemas.classify import NOTES
 from clinadapt.data.tables import SPLITS, label_counts, read_split
 from clinadapt.errors import UserError
 from components.download.classify import run as download
-from components.format.classify import ceiling, merge, refuse_leak, run, shared_clusters, split
+from components.format.classify import (
+    accuracy_ceiling,
+    merge_rows,
+    refuse_label_leak,
+    run,
+    shared_clusters,
+    split_notes,
+)
 
 
-def test_no_near_duplicate_on_two_sides(splits: Path) -> None:
+def test_no_near_duplicates_in_two_splits(splits: Path) -> None:
     """Checked on every pair of texts, without the code that clusters."""
     grams = {name: [shingles(normal_form(t)) for t in read_split(splits, name)["text"].to_pylist()] for name in SPLITS}
     crossing = [
@@ -40,7 +47,7 @@ def test_no_near_duplicate_on_two_sides(splits: Path) -> None:
     assert sum(within) == read_json(splits / "manifest.json")["near_duplicate_pairs"] > 0
 
 
-def test_every_row_is_in_one_part(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
+def test_every_row_is_in_one_split(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     download(notes_csv(rows=400).as_uri(), tmp_path / "in", Notes())
     manifest = run(tmp_path / "in", tmp_path / "out", Split())
     rows = pq.read_table(tmp_path / "in/notes.parquet", schema=NOTES).to_pylist()
@@ -63,7 +70,7 @@ def test_every_row_is_in_one_part(notes_csv: Callable[..., Path], tmp_path: Path
         assert max(of_label) - min(of_label) < 0.12
 
 
-def test_the_seed_decides(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_split_depends_on_the_seed(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     download(notes_csv().as_uri(), tmp_path / "in", Notes())
     digests = [run(tmp_path / "in", tmp_path / f"{i}", Split(seed=seed))["digest"] for i, seed in enumerate((1, 1, 2))]
     assert digests[0] == digests[1] != digests[2]
@@ -83,8 +90,8 @@ THREE = [
 ]
 
 
-def test_merge_by_hand() -> None:
-    notes = merge(THREE)
+def test_merge_rows_by_hand() -> None:
+    notes = merge_rows(THREE)
     assert [(note["text"], note["labels"], note["counts"]) for note in notes] == [
         ("Knee pain.", ["Orthopedic", "Surgery"], [2, 1]),
         ("Chest pain.", ["Cardiology"], [1]),
@@ -95,11 +102,11 @@ def test_merge_by_hand() -> None:
 
 def test_ceiling_by_hand() -> None:
     """Of six rows, two of three, one of one and one of two can be right."""
-    assert ceiling(merge(THREE)) == pytest.approx(4 / 6)
+    assert accuracy_ceiling(merge_rows(THREE)) == pytest.approx(4 / 6)
 
 
 def test_label_counts_by_hand() -> None:
-    notes = merge(THREE)
+    notes = merge_rows(THREE)
     table = pa.table({key: [note[key] for note in notes] for key in ("labels", "counts")})
     assert label_counts(table, ["Surgery", "Orthopedic", "Cardiology"]).tolist() == [[1, 2, 0], [0, 0, 1], [1, 1, 0]]
 
@@ -116,16 +123,16 @@ def note(text: str, label: str, cluster: int) -> dict[str, Any]:
 
 def test_whole_clusters_are_held_out() -> None:
     notes = [note(f"{label}{i}", label, 100 * "ab".index(label) + i // 3) for label in "ab" for i in range(60)]
-    parts = split(notes, seed=0)
+    parts = split_notes(notes, seed=0)
     assert shared_clusters(parts) == 0
     assert sorted(n["text"] for part in parts.values() for n in part) == sorted(n["text"] for n in notes)
 
 
-def test_notes_that_come_in_leave_the_others_where_they_are() -> None:
+def test_added_notes_do_not_move_others() -> None:
     """But for a few near a border. None that was trained on is held out afterwards."""
     notes = [note(f"{label}{i}", label, 1000 * "abc".index(label) + i // 2) for label in "abc" for i in range(400)]
     few, many = (
-        {n["text"]: name for name, part in split(given, seed=0).items() for n in part}
+        {n["text"]: name for name, part in split_notes(given, seed=0).items() for n in part}
         for given in ([n for n in notes if int(n["text"][1:]) < 360], notes)
     )
     moved = Counter((few[text], many[text]) for text in few if few[text] != many[text])
@@ -137,13 +144,13 @@ def test_notes_that_come_in_leave_the_others_where_they_are() -> None:
 @pytest.mark.parametrize(
     "sizes", [[1] * 10, [1] * 57, [8, 1, 1], [4, 4, 4], [1] * 5 + [20], [3, 2, 2, 2, 1, 1], [2] * 31]
 )
-def test_every_side_has_every_label(sizes: list[int], seed: int) -> None:
+def test_every_split_has_every_label(sizes: list[int], seed: int) -> None:
     """In its share, as far as whole clusters allow."""
     owners = [number for number, size in enumerate(sizes) for _ in range(size)]
     notes = [note(f"a{i}", "a", owner) for i, owner in enumerate(owners)] + [
         note(f"b{i}", "b", 99 + i) for i in range(10)
     ]
-    parts = split(notes, seed)
+    parts = split_notes(notes, seed)
     assert shared_clusters(parts) == 0
     found = {name: sum(n["labels"] == ["a"] for n in part) for name, part in parts.items()}
     assert all(found.values())
@@ -154,33 +161,35 @@ def test_every_side_has_every_label(sizes: list[int], seed: int) -> None:
 
 def test_a_label_with_too_few_notes() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(30)] + [note(f"b{i}", "b", 100 + i) for i in range(9)]
-    with pytest.raises(UserError, match="label 'b' has 9 different notes of its own, the split needs 10: add notes"):
-        split(notes, seed=0)
+    with pytest.raises(
+        UserError, match="label 'b' is the main label of 9 different notes, the split needs 10: add notes"
+    ):
+        split_notes(notes, seed=0)
 
 
 def test_a_label_that_is_never_the_main_one() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(30)]
     for entry in notes[:20]:
         entry["labels"], entry["counts"] = ["a", "b"], [2, 1]
-    with pytest.raises(UserError, match="label 'b' has 0 different notes of its own"):
-        split(notes, seed=0)
+    with pytest.raises(UserError, match="label 'b' is the main label of 0 different notes"):
+        split_notes(notes, seed=0)
 
 
 def test_a_label_in_one_cluster_only() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(40)] + [note(f"b{i}", "b", 999) for i in range(20)]
-    with pytest.raises(UserError, match=r"label 'b' has no note in .*: its notes are near duplicates, add others"):
-        split(notes, seed=0)
+    with pytest.raises(UserError, match=r"label 'b' has no note in .*near duplicates: add others"):
+        split_notes(notes, seed=0)
 
 
 def test_copies_of_a_few_notes() -> None:
     notes = [note(f"{label}{i}", label, 3 * (label == "b") + i % 3) for label in "ab" for i in range(24)]
     with pytest.raises(UserError, match="near duplicates of only 6 different ones, the split needs 10: add other"):
-        split(notes, seed=0)
+        split_notes(notes, seed=0)
 
 
 def test_keywords_are_refused(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     download(notes_csv().as_uri(), tmp_path / "in", Notes(text_column="keywords"))
-    with pytest.raises(UserError, match="column 'keywords' names the label in 100% of the rows"):
+    with pytest.raises(UserError, match="column 'keywords' contains the label in 100% of the rows"):
         run(tmp_path / "in", tmp_path / "out", Split())
     assert not (tmp_path / "out").exists()
 
@@ -190,21 +199,23 @@ SURGERY = [row(f"The surgery of patient {i} went well.", "Urology" if i % 9 == 0
 
 def test_a_label_that_is_a_common_word_is_no_leak() -> None:
     """Every note speaks of surgery, whatever its label."""
-    refuse_leak(SURGERY, "text")
+    refuse_label_leak(SURGERY, "text")
 
 
 @pytest.mark.parametrize("labels", [("Surgery", "Urology"), ("Surgery", "Surgery", "Urology"), "abcdefghij"])
 def test_a_text_that_begins_with_its_label_is_one(labels: tuple[str, ...]) -> None:
     given = [label for _ in range(30) for label in labels]
     with pytest.raises(
-        UserError, match=r"column 'text' names the label in 100% of the rows, .*use the text of the note"
+        UserError, match=r"column 'text' contains the label in 100% of the rows, .*use the text of the note"
     ):
-        refuse_leak([row(f"{label.upper()}: patient {i} was seen", label) for i, label in enumerate(given)], "text")
+        refuse_label_leak(
+            [row(f"{label.upper()}: patient {i} was seen", label) for i, label in enumerate(given)], "text"
+        )
 
 
 @pytest.fixture(scope="module")
 def five_specialties(mtsamples: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The five most frequent specialties of MTSamples, downloaded_adapter and split."""
+    """The five most frequent specialties of MTSamples, downloaded and split."""
     folder = tmp_path_factory.mktemp("mtsamples")
     with (folder / "notes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(mtsamples[0]))
@@ -234,5 +245,5 @@ def test_five_specialties_of_mtsamples(five_specialties: Path) -> None:
 def test_keywords_of_mtsamples_are_refused(five_specialties: Path, tmp_path: Path) -> None:
     source = (five_specialties / "notes.csv").as_uri()
     download(source, tmp_path / "in", Notes(top_labels=5, text_column="keywords"))
-    with pytest.raises(UserError, match="column 'keywords' names the label"):
+    with pytest.raises(UserError, match="column 'keywords' contains the label"):
         run(tmp_path / "in", tmp_path / "out", Split())

@@ -1,4 +1,4 @@
-"""Triples become tokens; a note, its copies and its sections stand on one side of the split, whatever their source."""
+"""Triples become tokens; a note, its copies and its sections are in one split, whatever their source."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from clinadapt.errors import UserError
 from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
-from components.format import token_cache as tokens
+from components.format import token_cache
 from components.format.instruct import run
 
 SETTINGS = Examples(max_length=256, test_share=0.2, validation_share=0.2)
 
 
 def triple(note: str, instruction: str = "What?", answer: str = "That.", **fields: Any) -> tuple[Any, ...]:
-    row = {"source": 0, "row": 1, "note": note, "instruction": instruction, "answer": answer, "task": TASKS[0],
+    row = {"source": 0, "row": 1, "note_text": note, "instruction": instruction, "answer": answer, "task": TASKS[0],
            "answerable": True, "check": "none", "spans": [], "private": False, **fields}  # fmt: skip
     return tuple(row[name] for name in TRIPLES.names)
 
 
 def write(folder: Path, triples: Any, notes: Any = (), preferences: Any = ()) -> Path:
-    """What synthesize leaves behind."""
+    """Write an output of synthesize."""
     folder.mkdir()
     with open_tables(folder, notes=TEXTS, triples=TRIPLES, preferences=PREFERENCES) as tables:
         for name, rows in (("triples", triples), ("notes", notes), ("preferences", preferences)):
@@ -57,8 +57,8 @@ def read(folder: Path, name: str, schema: Any = EXAMPLES) -> list[dict[str, Any]
     return pq.read_table(folder / f"{name}.parquet", schema=schema).to_pylist()
 
 
-def sides(folder: Path) -> dict[int, set[str]]:
-    """Row of a triple -> the sides that it is on."""
+def splits_of(folder: Path) -> dict[int, set[str]]:
+    """Row of a triple -> the splits that it is in."""
     found = defaultdict(set)
     for name in SPLITS:
         for row in read(folder, name):
@@ -89,7 +89,7 @@ def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path)
         assert manifest["rows"][name] == len(examples) == sum(manifest["task_mix"][name].values())
         assert manifest["answerable"][name] == 0.5
         assert manifest["tokens"][name]["total"] == sum(len(row["input_ids"]) for row in examples)
-        assert manifest["tokens"][name]["lost"] == sum(row["lost_tokens"] for row in examples)
+        assert manifest["tokens"][name]["lost_tokens"] == sum(row["lost_tokens"] for row in examples)
         for row in examples:
             answer = row["input_ids"][row["prompt_tokens"] :]
             assert tokenizer.decode(answer) == "The answer.</s>"
@@ -107,7 +107,7 @@ def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path)
     assert tokenizer.decode(preferred[0]["rejected_ids"]) == "Not this.</s>"
 
 
-def test_no_near_duplicate_on_two_sides(notes: list[str], tiny_llama: Path, tmp_path: Path) -> None:
+def test_no_near_duplicates_in_two_splits(notes: list[str], tiny_llama: Path, tmp_path: Path) -> None:
     """Checked on every pair of notes, without the code that clusters."""
     changed = [note.replace(".", " indeed.", 2) for note in notes]
     triples = [triple(note, row=number) for number, note in enumerate(notes + changed)]
@@ -115,7 +115,7 @@ def test_no_near_duplicate_on_two_sides(notes: list[str], tiny_llama: Path, tmp_
         write(tmp_path / "in", triples), tmp_path / "out", SETTINGS, tiny_llama.as_uri(), 0, False, a_store(tmp_path)
     )
     assert manifest["shared_clusters"] == 0
-    found = sides(tmp_path / "out")
+    found = splits_of(tmp_path / "out")
     grams = {number: shingles(normal_form((notes + changed)[number])) for number in found}
     crossing = [
         (i, j)
@@ -126,13 +126,13 @@ def test_no_near_duplicate_on_two_sides(notes: list[str], tiny_llama: Path, tmp_
     assert crossing == []
 
 
-def test_a_section_text_is_on_the_side_of_the_note_that_holds_it(
+def test_a_section_text_is_in_the_split_of_the_note_that_contains_it(
     notes: list[str], tiny_llama: Path, tmp_path: Path
 ) -> None:
     different = list({normal_form(note): note for note in notes}.values())[:60]
     whole = [triple(note, row=number) for number, note in enumerate(different)]
     dialogues = [
-        triple(f"Doctor: what of case {number}? EarlyStoppingTrainer: it is number {number}.", "Write it.",
+        triple(f"Doctor: what of case {number}? Patient: it is number {number}.", "Write it.",
                " ".join(note.split()[20:50]), row=number)
         for number, note in enumerate(different)
     ]  # fmt: skip
@@ -145,7 +145,7 @@ def test_a_section_text_is_on_the_side_of_the_note_that_holds_it(
         False,
         a_store(tmp_path),
     )
-    found = sides(tmp_path / "out")
+    found = splits_of(tmp_path / "out")
     assert len(found) == 60
     assert {len(on) for on in found.values()} == {1}
     assert set.union(*found.values()) == set(SPLITS)
@@ -158,16 +158,16 @@ def test_other_notes_do_not_move_a_note(notes: list[str], tiny_llama: Path, tmp_
     run(
         write(tmp_path / "more", more + few), tmp_path / "b", SETTINGS, tiny_llama.as_uri(), 0, False, a_store(tmp_path)
     )
-    a, b = sides(tmp_path / "a"), sides(tmp_path / "b")
+    a, b = splits_of(tmp_path / "a"), splits_of(tmp_path / "b")
     moved = [row for row in a if row in b and a[row] != b[row]]
     assert len(moved) <= 0.1 * len(a)  # those whose cluster grew together with another
 
 
-def test_data_that_grew_are_tokenised_where_they_grew(
+def test_only_new_rows_are_tokenized(
     notes: list[str], tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Notes come at the end and in the middle, one goes, a kept piece is damaged: the bytes of a run from nothing."""
-    monkeypatch.setattr(tokens, "NOTES", 4)
+    """Notes are added at the end and inside, one is removed, a chunk is damaged: the bytes are those without cache."""
+    monkeypatch.setattr(token_cache, "NOTES_PER_CHUNK", 4)
     triples = [triple(note, f"Question {task}?", row=n, task=task) for n, note in enumerate(notes) for task in TASKS]
     new = [triple(row["transcription"], row=1000 + n) for n, row in enumerate(generate(12, 99))]
     grown = [*triples[:160], new[0], *triples[160:400], *triples[408:], *new[1:]]
@@ -193,8 +193,8 @@ def test_data_that_grew_are_tokenised_where_they_grew(
     assert len(asked) == fresh["rows"]["train"] + fresh["rows"]["validation"] + fresh["rows"]["test"]
 
 
-def test_tokens_of_another_end_of_sequence_are_made_anew(notes: list[str], tiny_llama: Path, tmp_path: Path) -> None:
-    """The same tokenizer.json and chat template; eos_token stands in tokenizer_config.json."""
+def test_tokens_of_another_end_of_sequence_are_not_reused(notes: list[str], tiny_llama: Path, tmp_path: Path) -> None:
+    """tokenizer.json and chat template are the same; eos_token is in tokenizer_config.json."""
     other = Path(shutil.copytree(tiny_llama, tmp_path / "other"))
     tokenizer = load_tokenizer(other)
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(7)
@@ -206,7 +206,7 @@ def test_tokens_of_another_end_of_sequence_are_made_anew(notes: list[str], tiny_
     assert ends == [{load_tokenizer(tiny_llama).eos_token_id}, {7}]
 
 
-def test_tokens_that_cannot_be_kept_stop_nothing(
+def test_a_failing_cache_is_ignored(
     notes: list[str], tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "store").write_text("no folder")
@@ -215,7 +215,7 @@ def test_tokens_that_cannot_be_kept_stop_nothing(
     assert "tokens could not be kept, the step goes on without that" in capsys.readouterr().err
 
 
-def test_notes_of_chats_are_told_apart_by_their_instruction(tiny_llama: Path, tmp_path: Path) -> None:
+def test_chats_are_split_by_their_instruction(tiny_llama: Path, tmp_path: Path) -> None:
     triples = [triple("", f"Say the number {number}.", row=number) for number in range(80)]
     manifest = run(
         write(tmp_path / "in", triples), tmp_path / "out", SETTINGS, tiny_llama.as_uri(), 0, True, a_store(tmp_path)
@@ -242,9 +242,7 @@ def test_spans_are_spared_in_training_only(tiny_llama: Path, tmp_path: Path) -> 
         }
 
 
-def test_what_is_too_long_for_an_example_is_dropped_and_counted(
-    notes: list[str], tiny_llama: Path, tmp_path: Path
-) -> None:
+def test_too_long_rows_are_dropped_and_counted(notes: list[str], tiny_llama: Path, tmp_path: Path) -> None:
     triples = [triple(note, row=number) for number, note in enumerate(notes[:40])]
     bad = [triple(notes[50], "Long answer", "word " * 400), triple(notes[50], "word " * 400)]
     preferences = [(0, 1, note, "q", "good", "word " * 400) for note in notes[:40]]

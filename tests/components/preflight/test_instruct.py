@@ -147,7 +147,7 @@ def test_a_teacher_that_asks_to_wait_is_up(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sources": [CASES, Source(kind="notes", uri="file:///no/such.csv")]}, "there is no file"),
+        ({"sources": [CASES, Source(kind="notes", uri="file:///no/such.csv")]}, "/no/such.csv not found"),
         ({"instruct": {"lora": Lora(target_modules=["Wqkv"])}}, "LoRA target 'Wqkv' matches no module"),
         ({"instruct": {"per_device_train_batch_size": 10**6}, "resources": Resources(gpu=1, gpu_memory_gib=15)},
          "instruct needs about .* GiB and there are 15.0: it fits with per_device_train_batch_size"),

@@ -145,10 +145,10 @@ class TestTheStep:
     ) -> None:
         monkeypatch.setattr(TableWriter, "ROWS", 4)
         ready = {
-            **{"source": 2, "row": 1, "note": "a", "instruction": "b", "answer": "c", "task": "Other"},
+            **{"source": 2, "row": 1, "note_text": "a", "instruction": "b", "answer": "c", "task": "Other"},
             **{"answerable": False, "check": "none", "spans": [], "private": False},
         }
-        pair = {"source": 3, "row": 1, "note": "a", "instruction": "b", "chosen": "c", "rejected": "d"}
+        pair = {"source": 3, "row": 1, "note_text": "a", "instruction": "b", "chosen": "c", "rejected": "d"}
         manifest = make.run(dataset(texts(20, notes=5), [ready] * 6, [pair]), tmp_path / "out", Synthesis(), None)
         triples = made(tmp_path / "out")
         assert triples[:6] == [ready] * 6
@@ -159,7 +159,7 @@ class TestTheStep:
         assert [(note["row"], note["kind"], note["private"]) for note in notes] == [
             (row, "notes", row > 20) for row in kept
         ]
-        assert [triple["note"] for triple in triples[6:]] == [note["text"] for note in notes]
+        assert [triple["note_text"] for triple in triples[6:]] == [note["text"] for note in notes]
         assert pq.read_table(tmp_path / "out/preferences.parquet").to_pylist() == [pair]
 
         told = {key: manifest[key] for key in ("cases", "notes", "notes_from_cases", "triples", "triples_ready")}
@@ -337,7 +337,7 @@ def test_the_budget_ends_cleanly_and_the_next_run_goes_on(
         assert 5000 <= manifest["teacher"]["tokens"] < 5000 + 2 * 400
         notes = pq.read_table(tmp_path / str(number) / "notes.parquet").to_pylist()
         assert sum(note["source"] == 1 for note in notes) == 4  # real notes are passed on
-        whole_rows = {row["note"] for row in made(tmp_path / str(number))}
+        whole_rows = {row["note_text"] for row in made(tmp_path / str(number))}
         assert manifest["rows_not_asked"] == 12 - len(whole_rows)
         assert manifest["triples"] == LLM.triples_per_note * len(whole_rows)
     same(tmp_path / "whole", tmp_path / f"{len(manifests) - 1}")

@@ -1,0 +1,198 @@
+"""Write a note about a case: one of several kinds of note, with one writer's headers, dates and level of detail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from functools import cache, partial
+from random import Random
+
+from clinadapt.data.builtin_cases.sampling import Case
+from clinadapt.data.builtin_cases.templates import capitalize_first, expand
+from clinadapt.data.builtin_cases.vocabulary import Condition, full_text, vocabulary
+from clinadapt.data.builtin_cases.writing_habits import abbreviate, add_typos
+
+NOT_AT_HOME = re.compile(r"\bIV\b|intravenous|intramuscular|once$|per hour|before|while|x2$")
+# Separators: between sections, and after a header
+LAYOUTS = (
+    ("\n\n", ": "),
+    ("\n", ": "),
+    (" ", ": "),
+    ("\n", " - "),
+    ("\n\n", ":\n"),
+    ("\n", ":\n"),
+)
+DATE_FORMATS = ("%m/%d/%Y", "%m/%d/%y", "%B %d, %Y", "%d-%b-%Y", "%Y-%m-%d")
+
+Note = dict[str, str]
+
+
+def write_note(case: Case, rng: Random) -> Note:
+    """Write a note on the case: description, sample_name, transcription and keywords, without a specialty."""
+    kinds = [kind for kind in vocabulary()["kinds"].values() if getattr(case.condition, kind["needs"])]
+    kind = rng.choices(kinds, [kind["weight"] for kind in kinds])[0]
+    writer = Writer(case, rng)
+    title = writer.expand(kind["title"])
+    name = re.sub(r"\b(?!(?:and|of|the|to|with)\b)[a-z]{3,}", lambda word: capitalize_first(word[0]), title)
+    subject = name.partition(" - ")[0]
+    keywords = [subject, case.slots["complaint"], case.slots["dx"], *(drug.split()[0] for drug in case.treatment)]
+    return {
+        "description": _fix_grammar(f"{subject}. {writer.expand('{description}')}"),
+        "sample_name": name + rng.choice(("", "", "", " - 1", " - 2", " - 3")),
+        "transcription": add_typos(abbreviate(_write_sections(kind["sections"], writer), rng), rng),
+        "keywords": ", ".join(dict.fromkeys(keywords)).lower() + ",",
+    }
+
+
+class Writer:
+    """Writes about a case with one set of habits. `wordiness` (0 to 1) is the share of optional parts it includes."""
+
+    def __init__(self, case: Case, rng: Random) -> None:
+        self.case, self.rng = case, rng
+        self.wordiness = rng.uniform(0.2, 1.0)
+        self.numbered = rng.random() < 0.4
+        date_format = rng.choice(DATE_FORMATS)
+        known = _enumerate(case.past[:3]) if self.includes_optional() else ""
+        discharged = case.admitted + timedelta(days=rng.randint(*case.condition.stay))
+        self.slots: dict[str, str | Callable[[], str]] = {
+            name: partial(compose, self) for name, compose in COMPOSED.items()
+        }
+        self.slots |= case.slots
+        self.slots["known"] = known and f" with a history of {known}"
+        self.slots["admitted"] = case.admitted.strftime(date_format)
+        self.slots["discharged"] = discharged.strftime(date_format)
+
+    def includes_optional(self) -> bool:
+        """Draw whether this writer includes an optional part."""
+        return self.rng.random() < self.wordiness
+
+    def expand(self, template: str) -> str:
+        """Write out a template, with a capital at its start."""
+        return capitalize_first(expand(template, self.rng, self.slots))
+
+    def sample_lines(self, block: str) -> list[str]:
+        """Write out some lines of a block, at least two and in order; the wordier the writer, the more."""
+        lines = block.splitlines()
+        least = min(2, len(lines))
+        count = least + round((len(lines) - least) * self.rng.uniform(self.wordiness / 2, 1) * self.wordiness**0.5)
+        return [self.expand(lines[i]) for i in sorted(self.rng.sample(range(len(lines)), count))]
+
+    def paragraph(self, block: str) -> str:
+        """Write some lines of a block as one paragraph."""
+        return " ".join(self.sample_lines(block))
+
+    def listing(self, items: list[str]) -> str:
+        """Write items as a numbered list or as sentences in a row."""
+        items = [capitalize_first(item.rstrip(".")) + "." for item in items]
+        if self.numbered and len(items) > 1:
+            return "\n".join(f"{n}. {item}" for n, item in enumerate(items, 1))
+        return " ".join(items)
+
+    def review_of_systems(self) -> str:
+        """Write which symptoms the patient denies."""
+        denied = self.rng.sample(_deniable_symptoms(self.case.condition), self.rng.randint(3, 6))
+        self.slots["denied"] = _enumerate(denied)
+        return self.expand("{negative}")
+
+    def vital_signs(self, vitals: dict[str, str]) -> str:
+        """Write the vital signs on one line."""
+        self.slots |= {name: expand(template, self.rng, self.slots) for name, template in vitals.items()}
+        return self.expand("{signs_line}")
+
+    def examination(self, exam: dict[str, str], relevant: Collection[str]) -> str:
+        """Write the findings of the relevant body systems and of some others."""
+        rest = [name for name in exam if exam[name] and name not in relevant]
+        also = self.rng.sample(rest, max(3 - len(relevant), round(len(rest) * self.wordiness * 0.8)))
+        systems = [name for name in exam if name in relevant or name in also]
+        return ("\n" if self.numbered else " ").join(
+            f"{name.capitalize()}: {self.expand(exam[name])}" for name in systems
+        )
+
+    def laboratory(self) -> str:
+        """Write the values that the condition changes and a few others."""
+        labs, relevant = self.case.labs, self.case.condition.labs
+        also = self.rng.sample(sorted(labs.keys() - relevant.keys()), self.rng.randint(1, 5))
+        names = [name for name in labs if name in relevant or name in also]
+        return ", ".join(f"{name} {expand(labs[name], self.rng, self.slots)}" for name in names) + "."
+
+    def normal_findings(self) -> str:
+        """Write normal findings of a study, except on what its abnormal findings describe."""
+        condition = self.case.condition
+        study = f"{condition.findings} {condition.study['impression']}".lower()
+        lines = [
+            line
+            for key, line in vocabulary()["regions"][condition.study["region"]].items()
+            if key != "technique" and not re.search(key, study) and self.rng.random() < 0.3 + self.wordiness
+        ]
+        return " ".join(map(self.expand, self.rng.sample(lines, len(lines))))
+
+
+def _spared_exam(case: Case) -> dict[str, str]:
+    """The examination of the systems that the condition spares."""
+    return {name: text for name, text in case.exam.items() if name not in case.condition.exam}
+
+
+def _medications(case: Case) -> list[str]:
+    return [drug for drug in case.treatment if not NOT_AT_HOME.search(drug)] + case.home_drugs
+
+
+# Slots that a writer composes anew at each use
+COMPOSED: dict[str, Callable[[Writer], str]] = {
+    "past": lambda w: w.listing(w.case.past or ["Noncontributory"]),
+    "operations": lambda w: w.listing(w.case.operations or ["None"]),
+    "home_drugs": lambda w: w.listing(w.case.home_drugs or ["None"]),
+    "medications": lambda w: w.listing(_medications(w.case) or ["None"]),
+    "diagnoses": lambda w: w.listing([w.case.slots["dx"], *(w.case.past if w.includes_optional() else ())]),
+    "plan": lambda w: w.listing(w.sample_lines(w.case.condition.plan)),
+    "history": lambda w: w.paragraph(w.case.condition.history),
+    "course": lambda w: w.paragraph(w.case.condition.course),
+    "steps": lambda w: w.paragraph(w.case.condition.steps),
+    "findings": lambda w: w.paragraph(w.case.condition.findings),
+    "follow": lambda w: w.expand(w.case.condition.follow),
+    "social": lambda w: w.expand(w.case.condition.social or "{habits}"),
+    "technique": lambda w: w.expand(vocabulary()["regions"][w.case.condition.study["region"]]["technique"]),
+    "before": lambda w: w.paragraph(vocabulary()["settings"][w.case.condition.procedure["setting"]]["before"]),
+    "after": lambda w: w.paragraph(vocabulary()["settings"][w.case.condition.procedure["setting"]]["after"]),
+    "signs": lambda w: w.vital_signs(vocabulary()["vitals"]),
+    "arrival_signs": lambda w: w.vital_signs(w.case.vitals),
+    "exam": lambda w: w.examination(_spared_exam(w.case), ()),
+    "arrival_exam": lambda w: w.examination(w.case.exam, w.case.condition.exam),
+    "review": Writer.review_of_systems,
+    "labs": Writer.laboratory,
+    "otherwise": Writer.normal_findings,
+}
+
+
+def _enumerate(items: list[str]) -> str:
+    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
+
+
+@cache
+def _deniable_symptoms(condition: Condition) -> list[str]:
+    """The symptoms that the patient neither complains of nor shows."""
+    text = full_text(condition)
+    return [symptom for symptom, forbidden in vocabulary()["symptoms"].items() if not re.search(forbidden, text)]
+
+
+def _write_sections(sections: str, writer: Writer) -> str:
+    """Write the sections of a kind of note, one a line: `HEADER|OTHER HEADER: template`, optional after a `?`."""
+    rng = writer.rng
+    between, after_header = rng.choice(LAYOUTS)
+    capitals = rng.random() < 0.7
+    written = []
+    for line in sections.splitlines():
+        headers, _, template = line.partition(": ")
+        if line[0] == "?" and not writer.includes_optional():
+            continue
+        header = rng.choice(headers.lstrip("?").split("|"))
+        header = header if capitals or len(header) < 4 else header.capitalize()
+        written.append(f"{header}{after_header}{writer.expand(template)}")
+    return _fix_grammar(between.join(written))
+
+
+def _fix_grammar(text: str) -> str:
+    """Fix the article before a number and the punctuation around an empty alternative."""
+    text = re.sub(r" a (?=8|1[18]\b)", " an ", text)
+    text = re.sub(r"A(?<!\wA) (?=8|1[18]\b)", "An ", text)
+    return text.replace("  ", " ").replace(" .", ".").replace(" ,", ",").replace("..", ".").strip()
