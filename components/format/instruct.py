@@ -28,7 +28,7 @@ from components.format.tokenizer_training import train_tokenizer
 
 BATCH = 512  # rows that are tokenised together
 PROMPT_SHARE = 0.25  # of the length, at least, is left for note and instruction
-YIELD = ("teacher", "cases", "notes_from_cases", "rows_not_asked", "triples", "triples_ready", "quarantined", "dropped")
+YIELD = ("teacher", "cases", "notes_from_cases", "rows_skipped", "triples", "triples_ready", "quarantined", "dropped")
 Row = dict[str, Any]
 
 

@@ -26,13 +26,13 @@ def synthesize(
     with step("synthesize", store) as facts:
         settings = Synthesis.model_validate({**synthesis, "teacher": teacher, "seed": seed})
         manifest = run(Path(dataset.path), Path(triples.path), settings, open_store(store))
-        kept = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_ended")
+        kept = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_exhausted")
         facts |= {key: manifest[key] for key in kept}
         facts["tokens"] = manifest["teacher"]["tokens"]
         triples.metadata.update(facts)
         missing, lost = manifest["not_answerable"], sum(manifest["dropped"].values())
         log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
             f"{missing} that the note cannot answer; {lost} dropped")  # fmt: skip
-        if manifest["budget_ended"]:
-            log("synthesize", f"the token budget ended before {manifest['rows_not_asked']} rows: raise token_budget "
+        if manifest["budget_exhausted"]:
+            log("synthesize", f"the token budget ended before {manifest['rows_skipped']} rows: raise token_budget "
                 "and run again; what was answered is kept")  # fmt: skip

@@ -13,12 +13,12 @@ from support import MTSAMPLES
 from clinadapt.clinical.doses import numbers
 from clinadapt.clinical.drugs import drugs
 from clinadapt.clinical.faithfulness import unsupported_facts
-from clinadapt.clinical.sections import flat
+from clinadapt.clinical.sections import one_line
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.builtin_cases import generate
 from clinadapt.data.readers import read_rows
 from clinadapt.data.schemas.instruct import TASKS
-from components.synthesize.rules_teacher import Rules
+from components.synthesize.rules_teacher import RulesTeacher
 from components.synthesize.teacher import Dropped, Text, Triple
 
 REPORT = """A 64-year-old woman was brought in with crushing chest pain for 3 hours. She had a history of hypertension
@@ -46,7 +46,7 @@ def real() -> list[Text]:
 
 @pytest.fixture(scope="module", params=["made", "real"])
 def asked(request: pytest.FixtureRequest) -> list[tuple[str, Triple]]:
-    teacher = Rules(Synthesis())
+    teacher = RulesTeacher(Synthesis())
     if request.param == "made":
         notes = [replace(case, text=teacher.note(case)) for case in request.getfixturevalue("cases")]
     else:
@@ -71,7 +71,7 @@ def test_what_is_extracted_stands_in_its_spans(asked: list[tuple[str, Triple]]) 
     extractive = {"Named Entity Recognition", "Temporal Information Extraction", "Question Answering"}
     for note, triple in asked:
         if triple.task in extractive and triple.answerable:
-            spans = [flat(note[start:end]) for start, end in triple.spans]
+            spans = [one_line(note[start:end]) for start, end in triple.spans]
             for part in triple.answer.split("; ") if triple.check == "set" else [triple.answer]:
                 assert any(part in span for span in spans), (triple, spans)
 
@@ -98,7 +98,7 @@ def test_what_is_unanswerable_is_not_in_the_note(asked: list[tuple[str, Triple]]
 
 
 def test_notes_made_of_notes_and_of_narrative_reports_add_no_fact(cases: list[Text]) -> None:
-    teacher = Rules(Synthesis())
+    teacher = RulesTeacher(Synthesis())
     for case in [*cases, text(REPORT)]:
         note = teacher.note(case)
         assert not unsupported_facts(note, case.text)
@@ -107,13 +107,13 @@ def test_notes_made_of_notes_and_of_narrative_reports_add_no_fact(cases: list[Te
 
 
 def test_a_narrative_report_gets_headers() -> None:
-    note = Rules(Synthesis()).note(text(REPORT))
+    note = RulesTeacher(Synthesis()).note(text(REPORT))
     assert len(re.findall(r"(?im)(?:^|\. )[A-Z][A-Z ]+:", note)) >= 4
     assert note != REPORT
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: list[Text]) -> None:
-    one, same, other = Rules(Synthesis()), Rules(Synthesis()), Rules(Synthesis(seed=1))
+    one, same, other = RulesTeacher(Synthesis()), RulesTeacher(Synthesis()), RulesTeacher(Synthesis(seed=1))
     assert one.digest == same.digest != other.digest
     some = cases[:20]
     assert [one.note(case) for case in some] == [same.note(case) for case in reversed(some)][::-1]
@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: lis
 
 @pytest.mark.parametrize("limit", [1, 3, 20])
 def test_no_more_triples_than_asked_for(limit: int, cases: list[Text]) -> None:
-    made = [Rules(Synthesis(triples_per_note=limit)).triples(case).triples for case in cases[:30]]
+    made = [RulesTeacher(Synthesis(triples_per_note=limit)).triples(case).triples for case in cases[:30]]
     assert max(map(len, made)) <= limit
     assert all(made)
 
@@ -141,7 +141,7 @@ def odd() -> Iterator[str]:
 
 @pytest.mark.parametrize("body", list(odd()))
 def test_odd_notes_do_no_harm(body: str) -> None:
-    teacher = Rules(Synthesis())
+    teacher = RulesTeacher(Synthesis())
     assert all(end <= len(body) for triple in teacher.triples(text(body)).triples for _, end in triple.spans)
     if len(body.split()) < 5:
         with pytest.raises(Dropped):
@@ -150,5 +150,5 @@ def test_odd_notes_do_no_harm(body: str) -> None:
 
 @pytest.mark.parametrize("piece", ["BP was 120/80. She denies pain. ", "1. A ", "A" * 50, "warfarin, ", "x,.;: "])
 def test_a_note_of_a_megabyte_is_read(piece: str) -> None:
-    made = Rules(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
+    made = RulesTeacher(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
     assert len(made.triples) <= 8
