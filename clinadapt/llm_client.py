@@ -220,7 +220,8 @@ class ChatClient:
             raise UserError(self._error) if self._error else Closed
         if self._budget and self.tokens >= self._budget:
             raise OutOfTokens
-        if not self._reached and int(request.headers.get("x-stainless-retry-count", 0)) > MAX_RETRIES_UNREACHED:
+        retries = int(request.headers.get("x-stainless-retry-count", 0))  # set by the openai client
+        if not self._reached and retries > MAX_RETRIES_UNREACHED:
             raise UserError(
                 f"the {self._name}'s endpoint cannot be reached ({MAX_RETRIES_UNREACHED + 1} attempts): check that it "
                 f"is up, and {self._prefix}_URL"

@@ -18,9 +18,10 @@ TASK = "Paraphrasing"
 MAX_TRIPLES = 6
 Replacement = tuple[int, int, str]  # start, end, new text
 
-# "an MRI" cannot become "an magnetic resonance imaging"
-_BEFORE_UNEXPANDABLE = re.compile(r"(?:\b(?:an?|normal|recent|previous)|\() ?$")
-_BEFORE_NOT_A_WORD_TO_REPLACE = re.compile(r"\b(?:no|not|been|was|were|be|is|are|as|of|the|an?|and|or) $")
+# Words before an abbreviation or a term that would not fit its replacement: "an MRI" cannot become "a magnetic
+# resonance imaging"
+_BLOCKS_EXPANSION = re.compile(r"(?:\b(?:an?|normal|recent|previous)|\() ?$")
+_BLOCKS_SIMPLIFICATION = re.compile(r"\b(?:no|not|been|was|were|be|is|are|as|of|the|an?|and|or) $")
 # Shorthand that a paraphrase for lay readers must not contain
 _SHORTHAND = re.compile(
     r"\b[A-Z]{2,}\b|\b[A-Z]-spine|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|SpO2|____|w/|\bq\.|"
@@ -62,7 +63,7 @@ def _replacements(text: str, start: int, end: int) -> list[Replacement]:
         (mention.start, mention.end, mention.expansion) for mention in abbreviation_mentions(text, start, end)
     ]
     if any(
-        text[last : last + 2] == " (" or _BEFORE_UNEXPANDABLE.search(text, max(start, first - 8), first)
+        text[last : last + 2] == " (" or _BLOCKS_EXPANSION.search(text, max(start, first - 8), first)
         for first, last, _ in expansions
     ):
         return []
@@ -70,7 +71,7 @@ def _replacements(text: str, start: int, end: int) -> list[Replacement]:
     simplifications = [
         (match.start(), match.end(), plain_words[match[0].lower()])
         for match in pattern.finditer(text, start, end)
-        if not _BEFORE_NOT_A_WORD_TO_REPLACE.search(text, max(start, match.start() - 8), match.start())
+        if not _BLOCKS_SIMPLIFICATION.search(text, max(start, match.start() - 8), match.start())
     ]
     replacements = sorted(expansions + simplifications)
     overlap = any(one[1] > other[0] for one, other in pairwise(replacements))

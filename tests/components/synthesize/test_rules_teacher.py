@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from clinadapt.config.instruct import Synthesis
 from clinadapt.data.builtin_cases import generate
 from clinadapt.data.readers import read_rows
 from clinadapt.data.schemas.instruct import TASKS
+from components.synthesize import tasks
 from components.synthesize.rules_teacher import RulesTeacher
 from components.synthesize.teacher import Dropped, Text, Triple
 
@@ -25,6 +27,12 @@ REPORT = """A 64-year-old woman was brought in with crushing chest pain for 3 ho
 and type 2 diabetes mellitus. Her medications were lisinopril 10 mg daily and metformin 500 mg twice daily.
 On examination blood pressure was 150/90 and heart rate was 104. Troponin was 2.4. She underwent coronary
 angiography without any complication. She was discharged after 4 days and returned for follow up in 2 weeks."""
+
+
+def test_every_task_module_is_registered() -> None:
+    modules = {f"{tasks.__name__}.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)}
+    assert modules == {task.__name__ for task in tasks.TASKS}  # type: ignore[attr-defined]
+    assert {task.TASK for task in tasks.TASKS} == set(TASKS)
 
 
 def text(body: str, description: str | None = None) -> Text:
