@@ -1,4 +1,4 @@
-"""The offline teacher: every answer is in its note, nothing is added, and odd notes do no harm."""
+"""The rules teacher: answers are in their notes, no fact is added, and odd notes are accepted."""
 
 from __future__ import annotations
 
@@ -29,12 +29,6 @@ On examination blood pressure was 150/90 and heart rate was 104. Troponin was 2.
 angiography without any complication. She was discharged after 4 days and returned for follow up in 2 weeks."""
 
 
-def test_every_task_module_is_registered() -> None:
-    modules = {f"{tasks.__name__}.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)}
-    assert modules == {task.__name__ for task in tasks.TASKS}  # type: ignore[attr-defined]
-    assert {task.TASK for task in tasks.TASKS} == set(TASKS)
-
-
 def text(body: str, description: str | None = None) -> Text:
     return Text(0, 1, "notes", body, description, False)
 
@@ -52,47 +46,53 @@ def real() -> list[Text]:
     return [text(body, description) for body, description in list(rows.items())[:300] if body]
 
 
-@pytest.fixture(scope="module", params=["made", "real"])
-def asked(request: pytest.FixtureRequest) -> list[tuple[str, Triple]]:
+@pytest.fixture(scope="module", params=["built-in", "real"])
+def generated(request: pytest.FixtureRequest) -> list[tuple[str, Triple]]:
     teacher = RulesTeacher(Synthesis())
-    if request.param == "made":
+    if request.param == "built-in":
         notes = [replace(case, text=teacher.note(case)) for case in request.getfixturevalue("cases")]
     else:
         notes = request.getfixturevalue("real")
     return [(note.text, triple) for note in notes for triple in teacher.triples(note).triples]
 
 
-def test_every_task_occurs_and_about_a_tenth_is_unanswerable(asked: list[tuple[str, Triple]]) -> None:
-    counts = Counter(triple.task for _, triple in asked)
+def test_every_task_module_is_registered() -> None:
+    modules = {f"{tasks.__name__}.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)}
+    assert modules == {task.__name__ for task in tasks.TASKS}  # type: ignore[attr-defined]
+    assert {task.TASK for task in tasks.TASKS} == set(TASKS)
+
+
+def test_every_task_occurs_and_about_a_tenth_is_unanswerable(generated: list[tuple[str, Triple]]) -> None:
+    counts = Counter(triple.task for _, triple in generated)
     assert set(counts) == set(TASKS)
-    assert min(counts.values()) > 0.02 * len(asked)
-    assert 0.06 < sum(not triple.answerable for _, triple in asked) / len(asked) < 0.14
+    assert min(counts.values()) > 0.02 * len(generated)
+    assert 0.06 < sum(not triple.answerable for _, triple in generated) / len(generated) < 0.14
 
 
-def test_spans_lie_in_the_note_and_support_every_answer_that_there_is(asked: list[tuple[str, Triple]]) -> None:
-    for note, triple in asked:
+def test_every_answerable_triple_has_spans_inside_the_note(generated: list[tuple[str, Triple]]) -> None:
+    for note, triple in generated:
         assert bool(triple.spans) == triple.answerable
         assert all(0 <= start < end <= len(note) for start, end in triple.spans)
 
 
-def test_what_is_extracted_stands_in_its_spans(asked: list[tuple[str, Triple]]) -> None:
+def test_extracted_answers_are_in_their_spans(generated: list[tuple[str, Triple]]) -> None:
     extractive = {"Named Entity Recognition", "Temporal Information Extraction", "Question Answering"}
-    for note, triple in asked:
+    for note, triple in generated:
         if triple.task in extractive and triple.answerable:
             spans = [one_line(note[start:end]) for start, end in triple.spans]
             for part in triple.answer.split("; ") if triple.check == "set" else [triple.answer]:
                 assert any(part in span for span in spans), (triple, spans)
 
 
-def test_answers_add_no_fact(asked: list[tuple[str, Triple]]) -> None:
+def test_answers_add_no_fact(generated: list[tuple[str, Triple]]) -> None:
     expanded = {"Abbreviation Expansion", "Paraphrasing"}  # b.i.d. is two times a day
-    for note, triple in asked:
+    for note, triple in generated:
         if triple.answerable and triple.task not in expanded:
             assert not unsupported_facts(triple.answer, note), triple
 
 
-def test_what_is_unanswerable_is_not_in_the_note(asked: list[tuple[str, Triple]]) -> None:
-    refused = [(note, triple) for note, triple in asked if not triple.answerable]
+def test_unanswerable_content_is_not_in_the_note(generated: list[tuple[str, Triple]]) -> None:
+    refused = [(note, triple) for note, triple in generated if not triple.answerable]
     for note, triple in refused:
         if match := re.fullmatch(r"The note does not mention (\w+)\.", triple.answer):
             assert match[1] not in drugs(note)
@@ -105,7 +105,7 @@ def test_what_is_unanswerable_is_not_in_the_note(asked: list[tuple[str, Triple]]
     assert refused
 
 
-def test_notes_made_of_notes_and_of_narrative_reports_add_no_fact(cases: list[Text]) -> None:
+def test_notes_from_cases_and_narrative_reports_add_no_fact(cases: list[Text]) -> None:
     teacher = RulesTeacher(Synthesis())
     for case in [*cases, text(REPORT)]:
         note = teacher.note(case)
@@ -130,10 +130,10 @@ def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: lis
 
 
 @pytest.mark.parametrize("limit", [1, 3, 20])
-def test_no_more_triples_than_asked_for(limit: int, cases: list[Text]) -> None:
-    made = [RulesTeacher(Synthesis(triples_per_note=limit)).triples(case).triples for case in cases[:30]]
-    assert max(map(len, made)) <= limit
-    assert all(made)
+def test_no_more_triples_than_the_limit(limit: int, cases: list[Text]) -> None:
+    limited = [RulesTeacher(Synthesis(triples_per_note=limit)).triples(case).triples for case in cases[:30]]
+    assert max(map(len, limited)) <= limit
+    assert all(limited)
 
 
 def odd() -> Iterator[str]:
@@ -148,7 +148,7 @@ def odd() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("body", list(odd()))
-def test_odd_notes_do_no_harm(body: str) -> None:
+def test_odd_notes_are_accepted(body: str) -> None:
     teacher = RulesTeacher(Synthesis())
     assert all(end <= len(body) for triple in teacher.triples(text(body)).triples for _, end in triple.spans)
     if len(body.split()) < 5:
@@ -158,5 +158,5 @@ def test_odd_notes_do_no_harm(body: str) -> None:
 
 @pytest.mark.parametrize("piece", ["BP was 120/80. She denies pain. ", "1. A ", "A" * 50, "warfarin, ", "x,.;: "])
 def test_a_note_of_a_megabyte_is_read(piece: str) -> None:
-    made = RulesTeacher(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
-    assert len(made.triples) <= 8
+    batch = RulesTeacher(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
+    assert len(batch.triples) <= 8
