@@ -1,76 +1,83 @@
-"""Abbreviations that have one meaning in a note, or one by what stands in the same sentence."""
+"""Clinical abbreviations and their expansions. An ambiguous one is resolved by keywords in the same sentence."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from functools import cache
 from typing import NamedTuple
 
-from clinadapt.clinical.sections import words
+from clinadapt.clinical.lexicon import load_lexicon
 
-_DOUBLE_STOP = re.compile(r"(\b(?:[a-z]\.){2,})\.")
+_DOUBLE_PERIOD = re.compile(r"(\b(?:[a-z]\.){2,})\.")
 
 
 class Abbreviation(NamedTuple):
-    """Of abbreviations.yaml: what it means, and what its sentence must hold for that."""
+    """Entry of abbreviations.yaml.
+
+    Attributes:
+        short: the abbreviation.
+        expansion: its long form.
+        context: pattern that must match in the same sentence for this expansion; None for an unambiguous abbreviation.
+    """
 
     short: str
-    means: str
-    near: re.Pattern[str] | None
+    expansion: str
+    context: re.Pattern[str] | None
 
 
-class Use(NamedTuple):
-    """Where an abbreviation stands in a text."""
+class AbbreviationMention(NamedTuple):
+    """Character span of an abbreviation in a text, with its expansion there."""
 
     start: int
     end: int
     short: str
-    means: str
+    expansion: str
 
 
 @cache
-def listed() -> dict[str, Abbreviation]:
-    """abbreviations.yaml."""
+def abbreviation_lexicon() -> dict[str, Abbreviation]:
+    """Entries of abbreviations.yaml by abbreviation."""
     return {
         short: Abbreviation(
             short, entry["means"], re.compile(entry["near"], re.IGNORECASE) if "near" in entry else None
         )
-        for short, entry in words("abbreviations.yaml").items()
+        for short, entry in load_lexicon("abbreviations").items()
     }
 
 
 @cache
-def _pattern() -> re.Pattern[str]:
-    listed_ = "|".join(re.escape(short) for short in sorted(listed(), key=len, reverse=True))
-    return re.compile(rf"(?<![\w/.-])(?:{listed_})(?![\w/-]|\.\w)")
+def _short_pattern() -> re.Pattern[str]:
+    alternatives = "|".join(re.escape(short) for short in sorted(abbreviation_lexicon(), key=len, reverse=True))
+    return re.compile(rf"(?<![\w/.-])(?:{alternatives})(?![\w/-]|\.\w)")
 
 
 @cache
-def _long_forms() -> dict[str, str]:
-    entries = words("abbreviations.yaml")
+def _short_by_long() -> dict[str, str]:
     return {
-        entry.get("write", entry["means"]): short for short, entry in entries.items() if short not in ("A1c", "CVA")
+        entry.get("write", entry["means"]): short
+        for short, entry in load_lexicon("abbreviations").items()
+        if short not in ("A1c", "CVA")
     }
 
 
 @cache
 def _long_pattern() -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, _long_forms()), key=len, reverse=True))})\b(?! \()")
+    return re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, _short_by_long()), key=len, reverse=True))})\b(?! \()")
 
 
-def uses(text: str, start: int, end: int) -> list[Use]:
-    """Uses in a sentence, given by its span."""
-    found = []
-    for match in _pattern().finditer(text, start, end):
-        entry = listed()[match[0]]
-        if entry.near is None or entry.near.search(text, start, end):
-            found.append(Use(match.start(), match.end(), entry.short, entry.means))
-    return found
+def abbreviation_mentions(text: str, start: int, end: int) -> list[AbbreviationMention]:
+    """Abbreviations in one sentence, given by its span."""
+    mentions = []
+    for match in _short_pattern().finditer(text, start, end):
+        entry = abbreviation_lexicon()[match[0]]
+        if entry.context is None or entry.context.search(text, start, end):
+            mentions.append(AbbreviationMention(match.start(), match.end(), entry.short, entry.expansion))
+    return mentions
 
 
-def shortened(text: str, wanted: set[str]) -> str:
-    """A text with the long forms of some abbreviations replaced by them."""
-    forms = _long_forms()
-    return _DOUBLE_STOP.sub(
-        r"\1", _long_pattern().sub(lambda match: forms[match[0]] if forms[match[0]] in wanted else match[0], text)
-    )
+def abbreviate(text: str, shorts: Set[str]) -> str:
+    """Replace the long forms of the given abbreviations by the abbreviations."""
+    by_long = _short_by_long()
+    text = _long_pattern().sub(lambda match: by_long[match[0]] if by_long[match[0]] in shorts else match[0], text)
+    return _DOUBLE_PERIOD.sub(r"\1", text)

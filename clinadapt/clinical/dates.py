@@ -1,21 +1,15 @@
-"""Dates of a text, as in ISO 8601."""
+"""Date mentions, normalized to ISO 8601."""
 
 from __future__ import annotations
 
 import re
 from datetime import date
 
-from clinadapt.clinical.mention import _LOWER, Mention
+from clinadapt.clinical.mention import ASCII_LOWER, Mention
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-
-
 _MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"  # noqa: E501
-
-
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
-
-
 _DATES = [
     re.compile(pattern)
     for pattern in (
@@ -31,28 +25,28 @@ _DATES = [
 
 
 def dates(text: str) -> set[str]:
-    """Dates as in ISO 8601: 2009-03-14, 2009-03 or --03-14 (without a year). Two digits of a year from 70 are 19xx."""
-    return {fact for _, _, fact in date_mentions(text)}
+    """Dates of a text: `2009-03-14`, `2009-03`, or `--03-14` without a year. Two-digit years from 70 are 19xx."""
+    return {mention.value for mention in date_mentions(text)}
 
 
 def date_mentions(text: str) -> list[Mention]:
-    """Dates in the order of the text; fact as in dates()."""
-    lower = text.translate(_LOWER)
-    found: list[Mention] = []
+    """Dates in text order; values as in `dates`."""
+    lower = text.translate(ASCII_LOWER)
+    mentions: list[Mention] = []
     for pattern in _DATES:
         for match in pattern.finditer(lower):
-            if all(match.end() <= start or end <= match.start() for start, end, _ in found):
-                found += [Mention(*match.span(), day) for day in _day(match.groupdict())]
-    return sorted(found)
+            if all(match.end() <= start or end <= match.start() for start, end, _ in mentions):
+                mentions += [Mention(*match.span(), day) for day in _iso_dates(match.groupdict())]
+    return sorted(mentions)
 
 
-def _day(part: dict[str, str | None]) -> list[str]:
-    """ISO 8601 of a match, empty where the calendar has no such day."""
-    month = int(part.get("number") or 0) or _MONTHS.index((part.get("month") or "")[:3].lower()) + 1
-    year = part.get("year")
+def _iso_dates(groups: dict[str, str | None]) -> list[str]:
+    """ISO 8601 date of a match; empty when the calendar has no such day."""
+    month = int(groups.get("number") or 0) or _MONTHS.index((groups.get("month") or "")[:3].lower()) + 1
+    year = groups.get("year")
     if year and len(year) == 2:
         year = ("19" if year >= "70" else "20") + year
-    day = int(part.get("day") or 0)
+    day = int(groups.get("day") or 0)
     try:
         date(int(year or 2000), month, day or 1)  # 2000 has 29 February
     except ValueError:
@@ -60,7 +54,8 @@ def _day(part: dict[str, str | None]) -> list[str]:
     return [f"{year or '-'}-{month:02}" + (f"-{day:02}" if day else "")]
 
 
-def _less_detailed(day: str) -> set[str]:
-    """2009-03-14 also says 2009-03 and --03-14."""
-    year, month, date_ = day[:-6], day[-5:-3], day[-2:]
-    return {day, f"{year}-{month}", f"--{month}-{date_}"} if re.fullmatch(r"\d{4}-\d\d-\d\d", day) else {day}
+def less_precise(day: str) -> set[str]:
+    """A date and its less precise forms: `2009-03-14` -> also `2009-03` and `--03-14`."""
+    year, month, day_of_month = day[:-6], day[-5:-3], day[-2:]
+    is_full = re.fullmatch(r"\d{4}-\d\d-\d\d", day)
+    return {day, f"{year}-{month}", f"--{month}-{day_of_month}"} if is_full else {day}

@@ -1,18 +1,14 @@
-"""Numbers of a text with their units."""
+"""Numbers with units of mass, volume or time."""
 
 from __future__ import annotations
 
 import re
 
 from clinadapt.clinical.dates import date_mentions
-from clinadapt.clinical.mention import _LOWER, Mention
+from clinadapt.clinical.mention import ASCII_LOWER, Mention
 
 _WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-
-
 _VALUES = {word: str(value) for value, word in enumerate(_WORDS, start=1)} | {"once": "1", "twice": "2", "thrice": "3"}
-
-
 _UNITS = {
     "mg": r"mg|mgs|milligrams?",
     "mcg": r"mcg|µg|μg|ug|micrograms?",
@@ -30,51 +26,54 @@ _UNITS = {
     "month": r"months?|mos?",
     "year": r"years?|yrs?|y\.?o|y/o",
 }
-
-
 _UNIT = "|".join(f"(?P<{name}>{pattern})" for name, pattern in _UNITS.items())
-
-
 _NUMBER = re.compile(
     rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+(?:\.\d+)?|(?<!\w)\.\d+|\b(?:{'|'.join(_VALUES)})\b)"
     rf"(?P<other>\s*(?:-|–|/|to|or|and)\s*(?=\d))?(?:[\s-]{{0,2}}(?:{_UNIT})(?![a-z]))?"
 )
-
-
-_CODE = re.compile(r"[A-Za-z][-–]?$")  # L5, T-4: a name rather than a number
+_CODE = re.compile(r"[A-Za-z][-–]?$")  # L5, T-4: part of a name
 
 
 def numbers(text: str) -> set[str]:
-    """Numbers that are no part of a date or of a name (L5), with their unit of mass, volume or time where they have
-    one: "55-year-old" is "55 year", "two tablets" is "2", "5-10 mg" is "5 mg" and "10 mg". The pronoun "one" is none.
+    """Normalized numbers of a text, with their unit of mass, volume or time if there is one.
+
+    "55-year-old" gives `55 year`, "two tablets" `2`, "5-10 mg" `5 mg` and `10 mg`. Excluded are digits of dates and of
+    names (L5), and the pronoun "one".
     """
-    return {fact for _, _, fact in _numbers(text, codes=False)}
+    return {mention.value for mention in number_mentions(text)}
 
 
-def _numbers(text: str, codes: bool) -> list[Mention]:
-    days = date_mentions(text)
-    found: list[Mention] = []
+def number_mentions(text: str, include_codes: bool = False) -> list[Mention]:
+    """Numbers in text order; values as in `numbers`.
+
+    Args:
+        text: any text.
+        include_codes: also return the numbers in names such as L5, and the pronoun "one".
+    """
+    dates = date_mentions(text)
+    mentions: list[Mention] = []
     pending: list[tuple[int, int, str]] = []  # of a range whose unit follows: 5-10 mg
-    for match in _NUMBER.finditer(text.translate(_LOWER)):
+    for match in _NUMBER.finditer(text.translate(ASCII_LOWER)):
         start, end = match.span()
-        if any(day.start < end and start < day.end for day in days):
+        if any(day.start < end and start < day.end for day in dates):
             continue
         value = match["value"]
         unit = next((name for name in _UNITS if match[name]), "")
-        pronoun = value == "one" and not unit
-        if not codes and (pronoun or (value[0].isdigit() and _CODE.search(text[max(0, start - 2) : start]))):
+        is_pronoun = value == "one" and not unit
+        is_code = value[0].isdigit() and _CODE.search(text[max(0, start - 2) : start])
+        if not include_codes and (is_pronoun or is_code):
             continue
-        value = _VALUES.get(value) or _plain(value)
+        value = _VALUES.get(value) or _plain_decimal(value)
         if match["other"]:
             pending.append((start, end, value))
             continue
-        found += [Mention(s, e, f"{v} {unit}".rstrip()) for s, e, v in [*pending, (start, end, value)]]
+        mentions += [Mention(s, e, f"{v} {unit}".rstrip()) for s, e, v in [*pending, (start, end, value)]]
         pending = []
-    return found + [Mention(*left) for left in pending]
+    return mentions + [Mention(*number) for number in pending]
 
 
-def _plain(value: str) -> str:
-    """2.0 is 2, 1,000 is 1000, 07 is 7."""
-    whole, _, decimals = value.replace(",", "").partition(".")
+def _plain_decimal(value: str) -> str:
+    """Normalize digits: `2.0` to `2`, `1,000` to `1000`, `07` to `7`."""
+    integer, _, decimals = value.replace(",", "").partition(".")
     decimals = decimals.rstrip("0")
-    return (whole.lstrip("0") or "0") + (f".{decimals}" if decimals else "")
+    return (integer.lstrip("0") or "0") + (f".{decimals}" if decimals else "")

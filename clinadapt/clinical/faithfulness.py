@@ -1,36 +1,37 @@
-"""Numbers, dates and drugs of an answer that its note does not hold."""
+"""Faithfulness check: numbers, dates and drugs in an answer that its note does not support."""
 
 from __future__ import annotations
 
 import re
 
-from clinadapt.clinical.dates import _less_detailed, dates
-from clinadapt.clinical.doses import _numbers, numbers
+from clinadapt.clinical.dates import dates, less_precise
+from clinadapt.clinical.doses import number_mentions, numbers
 from clinadapt.clinical.drugs import drugs
 
-_TIMES_A_DAY = {"b.i.d": "2", "bid": "2", "t.i.d": "3", "tid": "3", "q.i.d": "4", "qid": "4"}
-
-
-_OFTEN = re.compile(r"\b(?:b\.i\.d|bid|t\.i\.d|tid|q\.i\.d|qid)\b", re.IGNORECASE)
+_TIMES_PER_DAY = {"b.i.d": "2", "bid": "2", "t.i.d": "3", "tid": "3", "q.i.d": "4", "qid": "4"}
+_DOSING_FREQUENCY = re.compile(r"\b(?:b\.i\.d|bid|t\.i\.d|tid|q\.i\.d|qid)\b", re.IGNORECASE)
 
 
 def facts(text: str) -> set[str]:
-    """Numbers ("20 mg", "3"), dates ("2009-03-14") and drugs ("lisinopril") of a text, normalised."""
+    """Normalized numbers (`20 mg`, `3`), dates (`2009-03-14`) and drugs (`lisinopril`) of a text."""
     return numbers(text) | dates(text) | drugs(text)
 
 
 def unsupported_facts(answer: str, note: str) -> set[str]:
-    """Facts of an answer that its note does not hold.
+    """Facts of an answer that its note does not support.
 
-    A number with a unit of mass, volume or time needs the same number with that unit, any other the number alone. A
-    drug may go by its brand in the one and its generic name in the other, a number by word or digit; a date of the
-    note supports the same date with less detail ("March 2009", "2009").
+    A number with a unit of mass, volume or time needs the same number with that unit; any other number needs the
+    number alone. A drug may appear by brand in one text and by generic name in the other, a number by word or by
+    digits. A date in the note also supports the same date with less detail ("March 2009", "2009").
     """
-    wanted = numbers(answer), dates(answer), drugs(answer)
-    told = {date_ for day in dates(note) for date_ in _less_detailed(day)} if wanted[0] or wanted[1] else set()
-    lenient = {day[:4] for day in told if day[0] != "-"}
-    if wanted[0]:
-        found = {fact for _, _, fact in _numbers(note, codes=True)}
-        lenient |= found | {fact.partition(" ")[0] for fact in found}
-        lenient |= {_TIMES_A_DAY[often.lower()] for often in _OFTEN.findall(note)}
-    return (wanted[0] - lenient) | (wanted[1] - told) | (wanted[2] - drugs(note) if wanted[2] else set())
+    answer_numbers, answer_dates, answer_drugs = numbers(answer), dates(answer), drugs(answer)
+    note_dates: set[str] = set()
+    if answer_numbers or answer_dates:
+        note_dates = {variant for day in dates(note) for variant in less_precise(day)}
+    note_numbers = {day[:4] for day in note_dates if day[0] != "-"}
+    if answer_numbers:
+        values = {mention.value for mention in number_mentions(note, include_codes=True)}
+        note_numbers |= values | {value.partition(" ")[0] for value in values}
+        note_numbers |= {_TIMES_PER_DAY[match.lower()] for match in _DOSING_FREQUENCY.findall(note)}
+    unsupported_drugs = answer_drugs - drugs(note) if answer_drugs else set()
+    return (answer_numbers - note_numbers) | (answer_dates - note_dates) | unsupported_drugs

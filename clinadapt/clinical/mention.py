@@ -1,15 +1,16 @@
-"""A span of a text and the normalised value that it names."""
+"""A span of a text with its normalized value."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-_LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}  # keeps the length of any text
+# Lower-cases ASCII only, so that offsets stay valid: str.lower() changes the length of some texts
+ASCII_LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 class Mention(NamedTuple):
-    """Characters of a text and the normalised fact that they name."""
+    """Character span of a number, date or drug, and its normalized value (`20 mg`, `2009-03-14`, `furosemide`)."""
 
     start: int
     end: int
-    fact: str
+    value: str

@@ -1,26 +1,32 @@
-"""Where the sections and sentences of a note are, in characters."""
+"""Segmentation of a note into sections and sentences."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
-import yaml
+from clinadapt.clinical.lexicon import load_lexicon
 
-_EDGE = " \t\r\n,;"
-_ANY_HEADER = re.compile(
+_EDGE_CHARACTERS = " \t\r\n,;"
+_HEADER = re.compile(
     r"(?:(?<=\n)|(?<=[.,;:!?])|(?<=[.,;:!?] )|^)[ ]*(?P<name>[A-Z][A-Z0-9 /&'()-]{1,60}|[ASOP](?=:)|"
     r"[A-Z][A-Za-z/]+(?: [A-Za-z/]+){0,3})"
     r"(?: - (?=\S)|:[ ]*,?|\n(?=[A-Z])|,(?=1\.))"
 )
-_STOP = re.compile(r"[.?!]+(?=,?\s|,[A-Z0-9\"]|$)|\n+")
-_NO_STOP = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|vs|No|approx|Prof|[A-Z])|(?:^|[,\n]|[.:] )\d{1,2})\.$")
+_SENTENCE_END = re.compile(r"[.?!]+(?=,?\s|,[A-Z0-9\"]|$)|\n+")
+_NO_SENTENCE_END = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|vs|No|approx|Prof|[A-Z])|(?:^|[,\n]|[.:] )\d{1,2})\.$")
 
 
 class Section(NamedTuple):
-    """`name` as in sections.yaml, empty where it is not there; `start` and `end` of what stands under `header`."""
+    """A section of a note.
+
+    Attributes:
+        name: key in sections.yaml; empty for a header that is not listed there.
+        header: header as written.
+        header_start: offset of the header.
+        start, end: span of the body.
+    """
 
     name: str
     header: str
@@ -29,62 +35,59 @@ class Section(NamedTuple):
     end: int
 
 
-def words(name: str) -> Any:
-    """A word list of this folder."""
-    return yaml.safe_load(resources.files(__package__).joinpath(name).read_text("utf-8"))
-
-
-@cache
-def known() -> dict[str, dict[str, Any]]:
-    """sections.yaml."""
-    sections: dict[str, dict[str, Any]] = words("sections.yaml")
+def section_lexicon() -> dict[str, dict[str, Any]]:
+    """Entries of sections.yaml by section name."""
+    sections: dict[str, dict[str, Any]] = load_lexicon("sections")
     return sections
 
 
 @cache
-def _names() -> dict[str, str]:
-    return {header: name for name, section in known().items() for header in section["headers"]}
+def _name_by_header() -> dict[str, str]:
+    return {header: name for name, section in section_lexicon().items() for header in section["headers"]}
 
 
-def parse(text: str) -> list[Section]:
-    """The sections of a note in order: headers in capitals or of sections.yaml, before a colon, dash or line break."""
-    found = []
-    for match in _ANY_HEADER.finditer(text):
+def parse_sections(text: str) -> list[Section]:
+    """Split a note into sections, in text order.
+
+    A header is upper case or listed in sections.yaml, and precedes a colon, a dash or a line break.
+    """
+    headers = []
+    for match in _HEADER.finditer(text):
         header = match["name"].strip()
-        name = _names().get(header.upper(), "")
+        name = _name_by_header().get(header.upper(), "")
         if ":" in match[0] or name or (header.isupper() and len(header) > 3):
-            found.append((name, header, match.start("name"), match.end()))
-    ends = [*(start for _, _, start, _ in found), len(text)][1:]
+            headers.append((name, header, match.start("name"), match.end()))
+    ends = [*(start for _, _, start, _ in headers), len(text)][1:]
     return [
-        Section(name, header, header_start, *trimmed(text, start, end))
-        for (name, header, header_start, start), end in zip(found, ends, strict=True)
+        Section(name, header, header_start, *trim_span(text, start, end))
+        for (name, header, header_start, start), end in zip(headers, ends, strict=True)
     ]
 
 
-def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """A span without blanks and commas at its edges."""
-    while start < end and text[start] in _EDGE:
+def trim_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Shrink a span by blanks, commas and semicolons at its edges."""
+    while start < end and text[start] in _EDGE_CHARACTERS:
         start += 1
-    while start < end and text[end - 1] in _EDGE:
+    while start < end and text[end - 1] in _EDGE_CHARACTERS:
         end -= 1
     return start, end
 
 
-def sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Spans of the sentences in a part of a text."""
-    found, begin = [], start
-    for match in _STOP.finditer(text, start, end):
+def sentence_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Spans of the sentences within `text[start:end]`, without empty ones."""
+    spans, begin = [], start
+    for match in _SENTENCE_END.finditer(text, start, end):
         stop = match.end()
-        if match[0][0] == "." and _NO_STOP.search(text, max(begin, stop - 12), stop):
+        if match[0][0] == "." and _NO_SENTENCE_END.search(text, max(begin, stop - 12), stop):
             continue
         if text[stop : stop + 2].strip(" ,").islower():
             continue
-        found.append(trimmed(text, begin, stop))
+        spans.append(trim_span(text, begin, stop))
         begin = stop
-    found.append(trimmed(text, begin, end))
-    return [(first, last) for first, last in found if first < last]
+    spans.append(trim_span(text, begin, end))
+    return [(first, last) for first, last in spans if first < last]
 
 
-def flat(text: str) -> str:
-    """On one line, without the commas that stand for line breaks in flattened notes."""
+def one_line(text: str) -> str:
+    """Collapse whitespace; also removes the commas that replace line breaks in MTSamples notes."""
     return re.sub(r"\s+", " ", re.sub(r"(?<=[.:;?!]),(?=\S)|,(?=\d\. )", " ", text)).strip()

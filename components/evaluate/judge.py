@@ -75,7 +75,7 @@ def _ask(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str]) -> 
     shown = "\n\n".join(f"### Answer {letter}\n{text}" for letter, text in zip(_LETTERS, answers, strict=False))
     question = f"### Note\n{row['note_text']}\n\n### Instruction\n{row['instruction']}\n\n{shown}"
     try:
-        return client.ask(
+        return client.complete(
             [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}], _MAX_TOKENS
         ).text
     except (Refused, OutOfTokens):

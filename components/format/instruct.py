@@ -27,7 +27,7 @@ SYNTHESIS_FIELDS = (
     "teacher",
     "cases",
     "notes_from_cases",
-    "rows_not_asked",
+    "rows_skipped",
     "triples",
     "triples_ready",
     "quarantined",

@@ -18,13 +18,13 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
     with step("synthesize", store) as facts:
         synthesis = Synthesis.model_validate(settings["synthesis"])
         manifest = run(Path(dataset.path), Path(triples.path), synthesis, open_store(store))
-        names = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_ended")
+        names = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_exhausted")
         facts |= {name: manifest[name] for name in names}
         facts["tokens"] = manifest["teacher"]["tokens"]
         triples.metadata.update(facts)
         log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
             f"{manifest['not_answerable']} that the note cannot answer; "
             f"{sum(manifest['dropped'].values())} dropped")  # fmt: skip
-        if manifest["budget_ended"]:
-            log("synthesize", f"the token budget ended before {manifest['rows_not_asked']} rows: raise token_budget "
+        if manifest["budget_exhausted"]:
+            log("synthesize", f"the token budget ended before {manifest['rows_skipped']} rows: raise token_budget "
                 "and run again; replies so far are cached")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What of a language model's replies is kept; each flaw has a name that the report counts it under."""
+"""Quality filters on the replies of a language model; the report counts rejected replies by the name of the flaw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.llm_client import Reply
 
-# AI alone is aortic insufficiency or an aromatase inhibitor in a note
+# In a note, AI alone means aortic insufficiency or an aromatase inhibitor
 _AI = re.compile(
     r"\b(?:as an (?:ai\b(?! (?:patient|pt))|artificial intelligence)"
     r"|(?:i am|i['’]m) an? (?:ai|artificial intelligence)\b"
@@ -19,28 +19,28 @@ _QUESTION_AT_END = re.compile(r"\?[\s\"'”’)*]*$")
 
 
 def flaw(reply: Reply) -> str | None:
-    """What is wrong with any reply: cut off, empty, or it speaks of being an AI."""
+    """Flaw of any reply: truncated, empty, or about being an AI."""
     if reply.truncated:
-        return "cut off at the longest reply"
+        return "truncated at max_tokens"
     if not re.search(r"\w", reply.text):
         return "empty"
     return "speaks of being an AI" if _AI.search(reply.text) else None
 
 
 def note_flaw(reply: Reply, case: str) -> str | None:
-    """What is wrong with a note made of a case, such as a number, drug or date that the case does not hold."""
-    return flaw(reply) or (_added(reply.text, case))
+    """Flaw of a note generated from a case, such as a number, drug or date that the case does not contain."""
+    return flaw(reply) or _added_facts(reply.text, case)
 
 
 def answer_flaw(reply: Reply, note: str, question: str) -> str | None:
-    """What is wrong with an answer. It may name what the question names, to say that the note does not hold it."""
-    if found := flaw(reply):
-        return found
+    """Flaw of an answer. It may repeat facts of the question, to say that the note does not contain them."""
+    if problem := flaw(reply):
+        return problem
     if _QUESTION_AT_END.search(reply.text):
         return "ends in a question"
-    return _added(reply.text, f"{note}\n{question}")
+    return _added_facts(reply.text, f"{note}\n{question}")
 
 
-def _added(text: str, source: str) -> str | None:
-    """The numbers of a list are no facts."""
+def _added_facts(text: str, source: str) -> str | None:
+    """Numbers of list items do not count as facts."""
     return "adds facts" if unsupported_facts(_LIST_NUMBER.sub("", text), source) else None

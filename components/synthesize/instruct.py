@@ -1,4 +1,4 @@
-"""Case reports and notes -> notes and instructions about them, made by a teacher, beside the ready-made ones."""
+"""The synthesize step: a teacher generates notes from case reports, and instruction triples from notes."""
 
 from __future__ import annotations
 
@@ -24,219 +24,234 @@ from clinadapt.data.tables import iter_rows, open_tables
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
-from components.synthesize.teacher import Dropped, Made, OutOfBudget, Teacher, Text, Triple
+from components.synthesize.teacher import BudgetExhausted, Dropped, Teacher, Text, Triple, TripleBatch
 
-SAY_EVERY = 5.0  # seconds
-NOTES, TRIPLES_MADE = "notes.parquet", "triples.parquet"
-PREFERENCES, DROPPED = "preferences.parquet", "dropped.csv"
-
-
-@dataclass
-class Result:
-    """What became of one row: its note where there is one, and what was made of that. `asked` is false where the budget
-    ended before."""
-
-    text: Text | None
-    made: Made = field(default_factory=Made)
-    asked: bool = True
+PROGRESS_INTERVAL = 5.0  # seconds
+NOTES_FILE, TRIPLES_FILE = "notes.parquet", "triples.parquet"
+PREFERENCES_FILE, DROPPED_FILE = "preferences.parquet", "dropped.csv"
 
 
 @dataclass
-class Yield:
-    """What the manifest counts."""
+class RowResult:
+    """Outcome of one row.
+
+    Attributes:
+        note: the generated or passed-on note; None if there is none.
+        batch: triples of the note.
+        skipped: whether the token budget was exhausted before this row was complete.
+    """
+
+    note: Text | None
+    batch: TripleBatch = field(default_factory=TripleBatch)
+    skipped: bool = False
+
+
+@dataclass
+class Statistics:
+    """Counts for the manifest."""
 
     rows: Counter[str] = field(default_factory=Counter)  # by kind
     notes_from_cases: int = 0
-    not_asked: int = 0
-    triples: Counter[str] = field(default_factory=Counter)  # ready, made
-    tasks: Counter[str] = field(default_factory=Counter)
-    not_answerable: Counter[str] = field(default_factory=Counter)  # by task
-    dropped: Counter[str] = field(default_factory=Counter)
+    rows_skipped: int = 0
+    ready_triples: int = 0
+    triples_by_task: Counter[str] = field(default_factory=Counter)
+    unanswerable_by_task: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
 
-    def triple(self, origin: str, task: str, answerable: bool) -> None:
-        """Count one."""
-        self.triples[origin] += 1
-        self.tasks[task] += 1
-        self.not_answerable[task] += not answerable
+    def add_triple(self, task: str, answerable: bool) -> None:
+        """Count one triple."""
+        self.triples_by_task[task] += 1
+        self.unanswerable_by_task[task] += not answerable
 
-    def facts(self) -> dict[str, Any]:
-        """For the manifest."""
+    def add_result(self, text: Text, result: RowResult) -> None:
+        """Count one row and its triples."""
+        self.rows[text.kind] += 1
+        self.rows_skipped += result.skipped
+        self.notes_from_cases += text.kind == "cases" and result.note is not None
+        self.dropped += result.batch.dropped
+        for triple in result.batch.triples:
+            self.add_triple(triple.task, triple.answerable)
+
+    def fields(self) -> dict[str, Any]:
+        """Fields of the manifest."""
         return {
             "cases": self.rows["cases"],
             "notes": self.rows["notes"] + self.notes_from_cases,
             "notes_from_cases": self.notes_from_cases,
-            "triples": self.triples.total(),
-            "triples_ready": self.triples["ready"],
-            "triples_by_task": dict(sorted(self.tasks.items())),
-            "not_answerable": self.not_answerable.total(),
-            "not_answerable_by_task": dict(sorted((+self.not_answerable).items())),
+            "triples": self.triples_by_task.total(),
+            "triples_ready": self.ready_triples,
+            "triples_by_task": dict(sorted(self.triples_by_task.items())),
+            "not_answerable": self.unanswerable_by_task.total(),
+            "not_answerable_by_task": dict(sorted((+self.unanswerable_by_task).items())),
             "dropped": dict(self.dropped.most_common()),
-            "budget_ended": self.not_asked > 0,
-            "rows_not_asked": self.not_asked,
+            "budget_exhausted": self.rows_skipped > 0,
+            "rows_skipped": self.rows_skipped,
         }
 
 
 def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -> dict[str, Any]:
-    """Write notes.parquet (schema TEXTS, kind `notes`), triples.parquet (ready-made ones first), preferences.parquet,
-    dropped.csv (source, row, reason, count) and the manifest; return the manifest.
+    """Generate notes and triples, and write them to a folder.
 
-    The rows stand in the order of the dataset, whatever finished first. Where the teacher's budget ends, what was made
-    is written whole, real notes are passed on without instructions, and the manifest says how many rows were not asked
-    about.
+    The folder gets notes.parquet (schema TEXTS, kind `notes`), triples.parquet (schema TRIPLES, ready-made triples
+    first), preferences.parquet (a copy), dropped.csv (source, row, reason, count) and the manifest. Rows have the order
+    of the dataset, whatever finishes first. When the teacher's token budget is exhausted, complete results are written,
+    the remaining real notes are passed on without triples, and the manifest counts the rows that were skipped.
 
     Args:
         dataset: the folder that download wrote.
-        output: the folder to write to.
+        output: the folder to write.
         settings: of the teacher.
-        cache: where the teacher keeps its replies, so that a second run pays for none again.
+        cache: store of the teacher's replies, so that a second run pays for none of them again; None for no cache.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: the teacher cannot be used, or there is no instruction and no preference in the end.
+        UserError: the teacher cannot be used, or the result contains neither a triple nor a preference.
     """
     source = read_json(dataset / MANIFEST)
     output.mkdir(parents=True, exist_ok=True)
     (output / MANIFEST).unlink(missing_ok=True)
     try:
-        chosen = teacher(settings, cache)
-        found = _write(dataset, output, chosen)
-        facts = {
+        teacher = create_teacher(settings, cache)
+        statistics = _write(dataset, output, teacher)
+        fields = {
             "source": source["source"],
             "quarantined": source["quarantined"],
             "dataset_digest": source["digest"],
-            "teacher": {"name": settings.teacher, "digest": chosen.digest, "tokens": chosen.tokens},
+            "teacher": {"name": settings.teacher, "digest": teacher.digest, "tokens": teacher.tokens},
             "settings": settings.model_dump(),
-            **found.facts(),
-            "preferences": pq.read_metadata(output / PREFERENCES).num_rows,
+            **statistics.fields(),
+            "preferences": pq.read_metadata(output / PREFERENCES_FILE).num_rows,
         }
-        if not facts["triples"] and not facts["preferences"]:
-            raise UserError(_nothing(found))
-        inputs = {"dataset": source["digest"], "teacher": chosen.digest}
-        return write_manifest(output, facts, "synthesize", inputs, [source])
+        if not fields["triples"] and not fields["preferences"]:
+            raise UserError(_empty_result(statistics))
+        inputs = {"dataset": source["digest"], "teacher": teacher.digest}
+        return write_manifest(output, fields, "synthesize", inputs, [source])
     except BaseException:
-        for name in (NOTES, TRIPLES_MADE, PREFERENCES, DROPPED):
+        for name in (NOTES_FILE, TRIPLES_FILE, PREFERENCES_FILE, DROPPED_FILE):
             (output / name).unlink(missing_ok=True)
         raise
 
 
-def teacher(settings: Synthesis, cache: Store | None) -> Teacher:
-    """The teacher that the settings name. Raises UserError when it cannot be used."""
+def create_teacher(settings: Synthesis, cache: Store | None) -> Teacher:
+    """The teacher that the settings select. Raises UserError if it cannot be used."""
     if settings.teacher == "rules":
-        from components.synthesize.rules_teacher import Rules
+        from components.synthesize.rules_teacher import RulesTeacher
 
-        return Rules(settings)
-    from components.synthesize.llm_teacher import Llm
+        return RulesTeacher(settings)
+    from components.synthesize.llm_teacher import LlmTeacher
 
-    return Llm(settings, cache)
+    return LlmTeacher(settings, cache)
 
 
-def _write(dataset: Path, output: Path, chosen: Teacher) -> Yield:
-    found, ended = Yield(), Event()
-    total = pq.read_metadata(dataset / "texts.parquet").num_rows
-    told = _progress(total)
+def _write(dataset: Path, output: Path, teacher: Teacher) -> Statistics:
+    statistics, exhausted = Statistics(), Event()
+    progress = _Progress(pq.read_metadata(dataset / "texts.parquet").num_rows)
     texts = (Text(**row) for row in iter_rows(dataset / "texts.parquet", TEXTS.names))
     with (
         os_errors(f"cannot write to {output}", "free space and run again"),
         open_tables(output, notes=TEXTS, triples=TRIPLES) as tables,
-        (output / DROPPED).open("w", newline="", encoding="utf-8") as file,
+        (output / DROPPED_FILE).open("w", newline="", encoding="utf-8") as file,
     ):
         dropped = csv.writer(file)
         dropped.writerow(["source", "row", "reason", "count"])
-        shutil.copyfile(dataset / "preferences.parquet", output / PREFERENCES)
+        shutil.copyfile(dataset / "preferences.parquet", output / PREFERENCES_FILE)
         for row in iter_rows(dataset / "triples.parquet", TRIPLES.names):
             tables["triples"].add([row[name] for name in TRIPLES.names])
-            found.triple("ready", row["task"], row["answerable"])
-        for text, result in _in_order(chosen, lambda text: _made(chosen, text, ended), texts):
-            _count(found, text, result)
-            dropped.writerows((text.source, text.row, why, n) for why, n in sorted(result.made.dropped.items()))
-            if result.text:
-                tables["notes"].add(astuple(result.text))
-                for triple in result.made.triples:
-                    tables["triples"].add(_row(result.text, triple))
-            told()
-    return found
+            statistics.ready_triples += 1
+            statistics.add_triple(row["task"], row["answerable"])
+        for text, result in _map_in_order(teacher, lambda text: _process(teacher, text, exhausted), texts):
+            statistics.add_result(text, result)
+            reasons = sorted(result.batch.dropped.items())
+            dropped.writerows((text.source, text.row, reason, count) for reason, count in reasons)
+            if result.note:
+                tables["notes"].add(astuple(result.note))
+                for triple in result.batch.triples:
+                    tables["triples"].add(_table_row(result.note, triple))
+            progress.advance()
+    return statistics
 
 
-def _made(chosen: Teacher, text: Text, ended: Event) -> Result:
-    """Ask the teacher about one row. A real note is passed on also where the teacher may not ask any more."""
-    unasked = Result(text if text.kind == "notes" else None, asked=False)
-    if ended.is_set():
-        return unasked
+def _process(teacher: Teacher, text: Text, exhausted: Event) -> RowResult:
+    """Note and triples of one row; after the budget is exhausted, real notes are passed on without triples."""
+    skipped = RowResult(text if text.kind == "notes" else None, skipped=True)
+    if exhausted.is_set():
+        return skipped
     try:
         if text.kind == "cases":
-            text = replace(text, kind="notes", text=chosen.note(text))
-        return Result(text, chosen.triples(text))
+            text = replace(text, kind="notes", text=teacher.note(text))
+        return RowResult(text, teacher.triples(text))
     except Dropped as error:
-        return Result(None, Made(dropped=Counter([str(error)])))
-    except OutOfBudget:
-        ended.set()
-        return unasked
+        return RowResult(None, TripleBatch(dropped=Counter([str(error)])))
+    except BudgetExhausted:
+        exhausted.set()
+        return skipped
 
 
-def _count(found: Yield, text: Text, result: Result) -> None:
-    found.rows[text.kind] += 1
-    found.not_asked += not result.asked
-    found.notes_from_cases += text.kind == "cases" and result.text is not None
-    found.dropped += result.made.dropped
-    for triple in result.made.triples:
-        found.triple("made", triple.task, triple.answerable)
-
-
-def _row(text: Text, triple: Triple) -> tuple[Any, ...]:
-    """As in TRIPLES."""
+def _table_row(note: Text, triple: Triple) -> tuple[Any, ...]:
+    """A row in the column order of TRIPLES."""
     return (
-        text.source,
-        text.row,
-        text.text,
+        note.source,
+        note.row,
+        note.text,
         triple.instruction,
         triple.answer,
         triple.task,
         triple.answerable,
         triple.check,
         [{"start": start, "end": end} for start, end in triple.spans],
-        text.private,
+        note.private,
     )
 
 
-def _in_order(chosen: Teacher, work: Callable[[Text], Result], items: Iterable[Text]) -> Iterator[tuple[Text, Result]]:
-    """Each item with its result, in order, `concurrency` at a time. No more than four times as many are under way or
-    wait to be taken; after an error, or a signal, none is begun and what is under way ends soon."""
-    waiting: deque[tuple[Text, Future[Result]]] = deque()
-    with ThreadPoolExecutor(chosen.concurrency) as pool:
+def _map_in_order(
+    teacher: Teacher, process: Callable[[Text], RowResult], texts: Iterable[Text]
+) -> Iterator[tuple[Text, RowResult]]:
+    """Process texts in `teacher.concurrency` threads and yield each with its result, in order.
+
+    At most four texts per thread are submitted ahead of the consumer. On an error or a signal the teacher is closed and
+    no further text is started.
+    """
+    queue: deque[tuple[Text, Future[RowResult]]] = deque()
+    with ThreadPoolExecutor(teacher.concurrency) as pool:
         try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) >= 4 * chosen.concurrency:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            for done, future in waiting:
-                yield done, future.result()
+            for text in texts:
+                queue.append((text, pool.submit(process, text)))
+                if len(queue) >= 4 * teacher.concurrency:
+                    first, future = queue.popleft()
+                    yield first, future.result()
+            for first, future in queue:
+                yield first, future.result()
         except BaseException:
-            chosen.close()
+            teacher.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _progress(total: int) -> Callable[[], None]:
-    """Tell a reader of the log every few seconds how far it is; to be called after each row."""
-    start = said = time.monotonic()
-    done = 0
+class _Progress:
+    """Logs rows done, speed and remaining time every few seconds."""
 
-    def told() -> None:
-        nonlocal done, said
-        done += 1
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._start = self._last_log = time.monotonic()
+
+    def advance(self) -> None:
+        """Count one row."""
+        self._done += 1
         now = time.monotonic()
-        if now - said >= SAY_EVERY:
-            said, speed = now, done / (now - start)
-            left = (total - done) / speed
-            log("synthesize", f"{done} of {total} rows, {speed:.1f} rows/s, {left / 60:.1f} min left")
+        if now - self._last_log >= PROGRESS_INTERVAL:
+            self._last_log = now
+            rate = self._done / (now - self._start)
+            minutes = (self._total - self._done) / rate / 60
+            log("synthesize", f"{self._done}/{self._total} rows, {rate:.1f} rows/s, {minutes:.1f} min remaining")
 
-    return told
 
-
-def _nothing(found: Yield) -> str:
-    if found.not_asked:
-        return "the teacher's token budget ended before the first instruction was made: raise token_budget"
-    if found.dropped:
-        reason, count = found.dropped.most_common(1)[0]
-        return f"no instruction could be made: all were dropped ({count} x {reason}); see the teacher or the source"
-    return f"no instruction could be made of {found.rows.total()} rows: give other sources or another teacher"
+def _empty_result(statistics: Statistics) -> str:
+    """Error message for a result without triples."""
+    if statistics.rows_skipped:
+        return "the token budget was exhausted before the first instruction: raise token_budget"
+    if statistics.dropped:
+        reason, count = statistics.dropped.most_common(1)[0]
+        return f"all instructions were dropped (most often: {reason}, {count} times): check the teacher and the sources"
+    return f"no instruction generated from {statistics.rows.total()} rows: use other sources or another teacher"

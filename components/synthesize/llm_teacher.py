@@ -1,4 +1,4 @@
-"""The teacher that asks a language model, in the two steps of Asclepius (Kweon et al. 2023, arXiv:2309.00237)."""
+"""The teacher that prompts a language model, in the two steps of Asclepius (Kweon et al. 2023, arXiv:2309.00237)."""
 
 from __future__ import annotations
 
@@ -19,93 +19,106 @@ from clinadapt.data.schemas.instruct import TASKS
 from clinadapt.llm_client import ChatClient, OutOfTokens, Refused, Reply
 from clinadapt.storage.object_store import Store
 from components.synthesize.filters import answer_flaw, flaw, note_flaw
-from components.synthesize.teacher import Dropped, Made, OutOfBudget, Text, Triple
+from components.synthesize.teacher import BudgetExhausted, Dropped, Text, Triple, TripleBatch
 
-PROMPTS = "components.synthesize", "prompts"
-LONGEST = {"note": 2048, "question": 128, "answer": 512}  # tokens of a reply
-MAY_LACK = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
-LACKING = 0.25  # the share of those that ask for what the note does not say
+PROMPTS = "components.synthesize", "prompts"  # package, folder
+MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512}  # of the reply to each prompt
+UNANSWERABLE_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
+UNANSWERABLE_SHARE = 0.25  # of the questions of those tasks
 
 _NOT_ANSWERABLE = re.compile(r"\W*not answerable\W+", re.IGNORECASE)
-_THOUGHTS = re.compile(r"\s*<think>.*?(?:</think>|$)", re.DOTALL)
+_REASONING = re.compile(r"\s*<think>.*?(?:</think>|$)", re.DOTALL)
 
 
-class Llm:
-    """Asks CLINADAPT_TEACHER_MODEL at CLINADAPT_TEACHER_URL, with CLINADAPT_TEACHER_KEY. Texts go there and into the
-    cache, and nowhere else. Raises UserError when a variable is missing."""
+class LlmTeacher:
+    """Prompts CLINADAPT_TEACHER_MODEL at CLINADAPT_TEACHER_URL with CLINADAPT_TEACHER_KEY.
+
+    Texts are sent to that endpoint and stored in the cache, and nowhere else.
+
+    Args:
+        settings: validated settings of the step.
+        cache: store of the replies; None for no cache.
+
+    Raises:
+        UserError: an environment variable is missing or invalid.
+    """
 
     def __init__(self, settings: Synthesis, cache: Store | None) -> None:
         self.concurrency = settings.concurrency
-        self._seed, self._per_note = settings.seed, settings.triples_per_note
+        self._seed, self._triples_per_note = settings.seed, settings.triples_per_note
         self._client = ChatClient("CLINADAPT_TEACHER", cache, settings.token_budget, settings.concurrency)
         self._prompts = Environment(loader=PackageLoader(*PROMPTS), undefined=StrictUndefined, trim_blocks=True)
         self.digest = sha256_json(
             {
                 "model": self._client.model,
-                "prompts": {name: _source(name) for name in LONGEST},
-                "longest": LONGEST,
-                "triples_per_note": self._per_note,
+                "prompts": {name: _prompt_digest(name) for name in MAX_TOKENS},
+                "max_tokens": MAX_TOKENS,
+                "triples_per_note": self._triples_per_note,
                 "seed": self._seed,
             }
         )
 
     @property
     def tokens(self) -> int:
+        """Tokens used so far, prompts and replies."""
         return self._client.tokens
 
     def close(self) -> None:
+        """Start no more requests and wake all waiting threads."""
         self._client.close()
 
     def note(self, case: Text) -> str:
-        reply = self._ask("note", case=case.text)
-        _drop("note", note_flaw(reply, case.text))
+        """Write a note from a case report. Raises Dropped or BudgetExhausted."""
+        reply = self._complete("note", case=case.text)
+        _drop_if("note", note_flaw(reply, case.text))
         return reply.text
 
-    def triples(self, note: Text) -> Made:
-        made, earlier = Made(), defaultdict[str, list[str]](list)
-        for task, beyond in islice(self._drawn(note.text), self._per_note):
+    def triples(self, note: Text) -> TripleBatch:
+        """Ask for one question per drawn task, then for its answer. Raises BudgetExhausted."""
+        batch, earlier = TripleBatch(), defaultdict[str, list[str]](list)
+        for task, beyond in islice(self._draw_tasks(note.text), self._triples_per_note):
             try:
-                made.triples.append(self._triple(note.text, task, beyond, earlier[task]))
+                batch.triples.append(self._triple(note.text, task, beyond, earlier[task]))
             except Dropped as error:
-                made.dropped[str(error)] += 1
-        return made
+                batch.dropped[str(error)] += 1
+        return batch
 
-    def _drawn(self, note: str) -> Iterator[tuple[str, bool]]:
-        """Tasks, each as often as any other, and whether the note shall lack the answer; drawn by seed and note."""
-        draw = random.Random(f"{self._seed} {hashlib.sha256(note.encode()).hexdigest()}")
+    def _draw_tasks(self, note: str) -> Iterator[tuple[str, bool]]:
+        """Endless (task, beyond): tasks equally often; `beyond` is true if the note must not answer the question."""
+        rng = random.Random(f"{self._seed} {hashlib.sha256(note.encode()).hexdigest()}")
         while True:
-            for task in draw.sample(TASKS, len(TASKS)):
-                yield task, draw.random() < LACKING and task in MAY_LACK
+            for task in rng.sample(TASKS, len(TASKS)):
+                yield task, rng.random() < UNANSWERABLE_SHARE and task in UNANSWERABLE_TASKS
 
     def _triple(self, note: str, task: str, beyond: bool, earlier: list[str]) -> Triple:
-        reply = self._ask("question", note=note, task=task, beyond=beyond, earlier=earlier)
+        reply = self._complete("question", note=note, task=task, beyond=beyond, earlier=earlier)
         question = reply.text
-        _drop("question", flaw(reply) or ("asked before" if question in earlier else None))
+        _drop_if("question", flaw(reply) or ("duplicate" if question in earlier else None))
         earlier.append(question)
-        reply = self._ask("answer", note=note, task=task, question=question)
-        lacking = _NOT_ANSWERABLE.match(reply.text)
-        if lacking:
-            reply = Reply(text=reply.text[lacking.end() :], truncated=reply.truncated)
-        _drop("answer", answer_flaw(reply, note, question))
-        return Triple(question, reply.text, task, answerable=not lacking)
+        reply = self._complete("answer", note=note, task=task, question=question)
+        not_answerable = _NOT_ANSWERABLE.match(reply.text)
+        if not_answerable:
+            reply = Reply(text=reply.text[not_answerable.end() :], truncated=reply.truncated)
+        _drop_if("answer", answer_flaw(reply, note, question))
+        return Triple(question, reply.text, task, answerable=not not_answerable)
 
-    def _ask(self, prompt: str, **values: Any) -> Reply:
-        """The reply to a prompt, without a reasoning model's thoughts. Raises Dropped or OutOfBudget."""
+    def _complete(self, prompt: str, **values: Any) -> Reply:
+        """Reply to a prompt, without a reasoning model's `<think>` part. Raises Dropped or BudgetExhausted."""
         text = self._prompts.get_template(f"{prompt}.j2").render(values)
         try:
-            reply = self._client.ask([{"role": "user", "content": text}], LONGEST[prompt])
+            reply = self._client.complete([{"role": "user", "content": text}], MAX_TOKENS[prompt])
         except OutOfTokens:
-            raise OutOfBudget from None
+            raise BudgetExhausted from None
         except Refused as error:
             raise Dropped(f"{prompt}: {error}") from None
-        return Reply(text=_THOUGHTS.sub("", reply.text, count=1).strip(), truncated=reply.truncated)
+        return Reply(text=_REASONING.sub("", reply.text, count=1).strip(), truncated=reply.truncated)
 
 
-def _source(name: str) -> str:
+def _prompt_digest(name: str) -> str:
     package, folder = PROMPTS
     return hashlib.sha256((files(package) / folder / f"{name}.j2").read_bytes()).hexdigest()
 
 
-def _drop(what: str, found: str | None) -> None:
-    if found:
-        raise Dropped(f"{what}: {found}")
+def _drop_if(prompt: str, problem: str | None) -> None:
+    if problem:
+        raise Dropped(f"{prompt}: {problem}")

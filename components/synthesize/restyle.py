@@ -1,17 +1,18 @@
-"""A note in another hand: headers, abbreviations and slips of real notes; never another fact."""
+"""Restyling of a text as a clinical note: headers, abbreviations and typos of real notes; facts stay the same."""
 
 from __future__ import annotations
 
 import re
 from random import Random
 
-from clinadapt.clinical import abbreviations
+from clinadapt.clinical.abbreviations import abbreviate, abbreviation_lexicon
 from clinadapt.clinical.drugs import drug_mentions
-from clinadapt.clinical.sections import known, parse, sentences
+from clinadapt.clinical.sections import parse_sections, section_lexicon, sentence_spans
 
 LAYOUTS = (("\n\n", ": "), ("\n", ": "), ("\n\n", ":\n"), ("\n", ":\n"), (" ", ": "))  # between sections, after headers
-# Where the sentences of a report without headers belong, by their first words or what they speak of, in this order
-PLACES = (
+ABBREVIATION_RATES = (0.0, 0.3, 0.6, 0.9)  # share of the known abbreviations that an author uses
+# Section of a sentence in a report without headers, by the first pattern that matches
+SECTION_PATTERNS = (
     (
         "physical examination",
         re.compile(r"\b(?:on (?:physical )?exam|examination|vital signs|blood pressure|BP \d)", re.I),
@@ -28,46 +29,51 @@ PLACES = (
         re.compile(r"\b(?:was admitted|underwent|was treated|was started|was given|operat|surgery)", re.I),
     ),
 )
-ORDER = ("history of present illness", "past medical history", "medications", "physical examination", "laboratory",
-         "hospital course", "disposition")  # fmt: skip
+SECTION_ORDER = (
+    "history of present illness", "past medical history", "medications", "physical examination", "laboratory",
+    "hospital course", "disposition",
+)  # fmt: skip
 
 
-def restyled(text: str, rng: Random) -> str:
-    """A note from a text with or without headers."""
-    parts = [(name or header, name, body) for name, header, body in _parts(text)]
-    between, after = rng.choice(LAYOUTS)
-    capitals = between == " " or rng.random() < 0.7
-    written = []
-    for header, name, body in parts:
+def restyle(text: str, rng: Random) -> str:
+    """Rewrite a text, with or without headers, as a note in another style."""
+    between, after_header = rng.choice(LAYOUTS)
+    upper_case = between == " " or rng.random() < 0.7
+    bodies = []
+    for name, header, body in _sections(text):
         if name:
-            header = rng.choice([h for h in known()[name]["headers"] if len(h) > 1])
+            header = rng.choice([h for h in section_lexicon()[name]["headers"] if len(h) > 1])
         if header:
-            header = (
-                header.upper() if capitals else header.capitalize() if header.isupper() and len(header) > 3 else header
-            )
-            body = f"{header}{after}{body}"
-        written.append(body)
-    habit = rng.choice((0.0, 0.3, 0.6, 0.9))
-    wanted = {short for short in abbreviations.listed() if rng.random() < habit}
-    return _slips(abbreviations.shortened(between.join(written), wanted), rng)
+            body = f"{_in_case(header, upper_case)}{after_header}{body}"
+        bodies.append(body)
+    rate = rng.choice(ABBREVIATION_RATES)
+    shorts = {short for short in abbreviation_lexicon() if rng.random() < rate}
+    return _add_typos(abbreviate(between.join(bodies), shorts), rng)
 
 
-def _parts(text: str) -> list[tuple[str, str, str]]:
-    """(name, header, body) of each section; of a text without headers by what its sentences speak of."""
-    sections = parse(text)
+def _in_case(header: str, upper_case: bool) -> str:
+    if upper_case:
+        return header.upper()
+    return header.capitalize() if header.isupper() and len(header) > 3 else header
+
+
+def _sections(text: str) -> list[tuple[str, str, str]]:
+    """(name, header, body) of each section; sentences of a text without headers are sorted by `SECTION_PATTERNS`."""
+    sections = parse_sections(text)
     if len(sections) >= 2:
-        head = text[: sections[0].header_start].strip()
-        return ([("", "", head)] if head else []) + [(s.name, s.header, text[s.start : s.end]) for s in sections]
-    sorted_: dict[str, list[str]] = {name: [] for name in ORDER}
-    for number, (start, end) in enumerate(sentences(text, 0, len(text))):
-        sentence = text[start:end]
-        found = [name for name, pattern in PLACES if pattern.search(sentence)] if number else []
-        sorted_[found[0] if found else ORDER[0]].append(sentence)
-    return [(name, name.upper(), " ".join(told)) for name, told in sorted_.items() if told]
+        preamble = text[: sections[0].header_start].strip()
+        bodies = [(section.name, section.header, text[section.start : section.end]) for section in sections]
+        return ([("", "", preamble)] if preamble else []) + bodies
+    by_section: dict[str, list[str]] = {name: [] for name in SECTION_ORDER}
+    for number, span in enumerate(sentence_spans(text, 0, len(text))):
+        sentence = text[slice(*span)]
+        names = [name for name, pattern in SECTION_PATTERNS if pattern.search(sentence)] if number else []
+        by_section[names[0] if names else SECTION_ORDER[0]].append(sentence)
+    return [(name, name.upper(), " ".join(sentences)) for name, sentences in by_section.items() if sentences]
 
 
-def _slips(text: str, rng: Random) -> str:
-    """Typing slips in some plain words, one in a hundred at most; none in a third of the notes, none in a drug."""
+def _add_typos(text: str, rng: Random) -> str:
+    """Add typos to lower-case words of six letters or more: none in a third of the notes, none in or into a drug."""
     if rng.random() < 0.35:
         return text
     drugs = {text[mention.start : mention.end] for mention in drug_mentions(text)}
@@ -77,7 +83,7 @@ def _slips(text: str, rng: Random) -> str:
         word = parts[i]
         if len(word) >= 6 and word.isascii() and word.isalpha() and word.islower() and word not in drugs:
             k = rng.randrange(1, len(word) - 2)
-            slip = rng.choice((word[k + 1] + word[k], word[k + 1], word[k] + word[k] + word[k + 1]))
-            slipped = word[:k] + slip + word[k + 2 :]
-            parts[i] = word if drug_mentions(slipped) else slipped
+            typo = rng.choice((word[k + 1] + word[k], word[k + 1], word[k] + word[k] + word[k + 1]))
+            misspelled = word[:k] + typo + word[k + 2 :]
+            parts[i] = word if drug_mentions(misspelled) else misspelled
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""`python -m components.synthesize.sample DATASET`: triples of the rules to read, with the note around their spans."""
+"""`python -m components.synthesize.sample FILE`: print triples of the rules teacher with the note around the spans."""
 
 from __future__ import annotations
 
@@ -10,43 +10,50 @@ from random import Random
 from clinadapt.config.instruct import COLUMNS, Synthesis
 from clinadapt.data.readers import read_rows
 from clinadapt.data.schemas.instruct import TASKS
-from components.synthesize.rules_teacher import Rules
+from components.synthesize.rules_teacher import RulesTeacher
 from components.synthesize.teacher import Text, Triple
 
 
-def excerpt(note: str, triple: Triple, around: int = 90) -> str:
-    """The note around the first and last of a triple's spans, on one line, its spans in brackets."""
-    told = note
+def excerpt(note: str, triple: Triple, context: int = 90) -> str:
+    """The note around a triple's spans on one line, the spans in brackets.
+
+    Args:
+        note: text of the note.
+        triple: one with at least one span.
+        context: characters before the first and after the last span.
+    """
+    marked = note
     for start, end in sorted(set(triple.spans), reverse=True):
-        told = f"{told[:start]}[{told[start:end]}]{told[end:]}"
+        marked = f"{marked[:start]}[{marked[start:end]}]{marked[end:]}"
     first, last = min(s for s, _ in triple.spans), max(e for _, e in triple.spans) + 2 * len(triple.spans)
-    return " ".join(told[max(0, first - around) : min(last, first + 900) + around].split())
+    return " ".join(marked[max(0, first - context) : min(last, first + 900) + context].split())
 
 
 def main() -> None:
+    """Parse the command line and print the sample, grouped by task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("dataset", type=Path, help="CSV, JSON Lines or Parquet file of cases or notes")
+    parser.add_argument("--rows", type=int, default=200, help="triples to print, shared equally by the tasks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=["notes", "cases"], default="notes")
     options = parser.parse_args()
     columns = COLUMNS[options.kind]
     rows = [row for row in read_rows(options.dataset, options.dataset.name) if isinstance(row, dict)]
-    texts: dict[str, str | None] = {row[columns["text"]]: row.get(columns["description"]) for row in rows}
+    descriptions: dict[str, str | None] = {row[columns["text"]]: row.get(columns["description"]) for row in rows}
     rng = Random(options.seed)
-    teacher = Rules(Synthesis(seed=options.seed))
+    teacher = RulesTeacher(Synthesis(seed=options.seed))
     by_task = defaultdict(list)
-    drawn = rng.sample(sorted(text for text in texts if text), min(len(texts) - 1, 4 * options.rows))
-    for number, text in enumerate(drawn):
-        row = Text(0, number, options.kind, text, texts[text], False)
+    texts = rng.sample(sorted(text for text in descriptions if text), min(len(descriptions) - 1, 4 * options.rows))
+    for number, text in enumerate(texts):
+        row = Text(0, number, options.kind, text, descriptions[text], False)
         if options.kind == "cases":
-            row = Text(0, number, "notes", teacher.note(row), texts[text], False)
+            row = Text(0, number, "notes", teacher.note(row), descriptions[text], False)
         for triple in teacher.triples(row).triples:
             by_task[triple.task].append((row.text, triple))
     for task in TASKS:
         for note, triple in rng.sample(by_task[task], min(len(by_task[task]), options.rows // len(TASKS))):
-            print(f"## {task}\nNOTE {excerpt(note, triple) if triple.spans else '(no span)'}")
-            print(f"ASK  {triple.instruction}\nSAYS {triple.answer}\n")
+            print(f"## {task}\nNOTE        {excerpt(note, triple) if triple.spans else '(no span)'}")
+            print(f"INSTRUCTION {triple.instruction}\nANSWER      {triple.answer}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every teacher does: case report -> note, note -> instructions with answers."""
+"""The interface of a teacher: case report -> note, note -> instruction triples."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
+Spans = tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True)
 class Text:
-    """A row of TEXTS."""
+    """A row of the table TEXTS (`clinadapt.data.schemas.instruct`): a case report or a note."""
 
     source: int
     row: int
@@ -21,47 +23,66 @@ class Text:
 
 @dataclass(frozen=True)
 class Triple:
-    """An instruction about a note with its answer; fields as in TRIPLES, spans as (start, end) in the note."""
+    """An instruction about a note with its answer.
+
+    Attributes:
+        instruction, answer, task, answerable, check: as in the table TRIPLES (`clinadapt.data.schemas.instruct`).
+        spans: (start, end) of the parts of the note that support the answer, in characters.
+    """
 
     instruction: str
     answer: str
     task: str
     answerable: bool = True
     check: str = "none"
-    spans: tuple[tuple[int, int], ...] = ()
+    spans: Spans = ()
+
+
+def unanswerable(instruction: str, answer: str, task: str) -> Triple:
+    """A triple whose answer says that the note does not contain what the instruction asks for."""
+    return Triple(instruction, answer, task, answerable=False, check="exact")
 
 
 @dataclass
-class Made:
-    """What a teacher made of one note: triples, and how many it dropped for which reason."""
+class TripleBatch:
+    """Triples of one note, and how many were dropped for which reason."""
 
     triples: list[Triple] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
 class Dropped(Exception):
-    """A case that no note can be made of; says why, without its text."""
+    """No usable note can be generated from a case; the message gives the reason without any text of the case."""
 
 
-class OutOfBudget(Exception):
-    """The teacher may not ask any more; what was made is whole."""
+class BudgetExhausted(Exception):
+    """The token budget is used up; results so far are complete."""
 
 
 class Teacher(Protocol):
-    """Called from `concurrency` threads at once. The same text and settings give the same answer."""
+    """Generates notes and triples. Called from `concurrency` threads; deterministic in text and settings."""
 
     concurrency: int
-    digest: str  # names teacher, prompts or rules, and settings by content
+    digest: str  # of model and prompts, or rules, and of the settings
 
     @property
     def tokens(self) -> int:
-        """What it has cost so far, in and out; 0 where nobody is asked."""
+        """Tokens used so far, prompts and replies; 0 for a teacher without a model."""
 
     def note(self, case: Text) -> str:
-        """A note with the facts of a case report, and no others. Raises Dropped or OutOfBudget."""
+        """Write a note with the facts of a case report and no others.
 
-    def triples(self, note: Text) -> Made:
-        """Instructions about a note with answers that it supports. Raises OutOfBudget."""
+        Raises:
+            Dropped: the note would not be faithful.
+            BudgetExhausted: the token budget is used up.
+        """
+
+    def triples(self, note: Text) -> TripleBatch:
+        """Generate instructions about a note, with answers that the note supports.
+
+        Raises:
+            BudgetExhausted: the token budget is used up.
+        """
 
     def close(self) -> None:
-        """Called from another thread when the step is about to end early: begin nothing more and end all waiting."""
+        """Stop early: start no more requests and wake all waiting threads. Called from another thread."""

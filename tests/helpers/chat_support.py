@@ -1,9 +1,9 @@
-"""A chat endpoint for tests, in this process, that counts what it is asked and breaks its answers as told.
+"""A fake OpenAI-compatible chat endpoint, in this process, that counts requests and injects faults.
 
-It speaks as much of OpenAI's protocol as any endpoint does. What it says comes from a function (`scripted` plays a
-dutiful teacher), or from a real server behind it (`forwarded`). The faults: a status (`429` with Retry-After, `500`,
-`401`, ...), `cut` (half of the body, then the connection closes), `reset`, `slow` (nothing for `delay` seconds),
-`malformed` (no JSON), `shapeless` (JSON, but no completion), `other` (another model's name), `moved` (a redirect).
+Replies come from a function: `scripted` plays a well-behaved teacher, `forwarded` relays to a real server. Faults are a
+status (`429` with Retry-After, `500`, `401`, ...), `quota` (429 as OpenAI sends it when an account's quota is used up),
+`cut` (half of the body, then the connection closes), `reset`, `slow` (no reply for one second), `malformed` (no JSON),
+`shapeless` (JSON, but no completion), `other` (another model's name) and `moved` (a redirect).
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
+
+from clinadapt.data.schemas.instruct import TRIPLES
 
 KEY = "sk-never-to-be-seen-1f9a"
 MODEL = "teacher-1"
+SECRET = "Xanthippe"  # in every text of `texts`, and in no log or error
 
 Answer = tuple[int, bytes]
 
@@ -36,32 +42,36 @@ class ChatServer:
     """Serves `answer` on a free port.
 
     Attributes:
-        plan: the fault of each request in turn; none after the last.
-        retry_after: the header's value with a 429.
-        asked: digest of each request's body, how often.
-        at: when each request came and which fault it met, on the monotonic clock.
-        most: requests that were in progress together, at most.
-        hold: requests wait here before they are answered.
+        answer: request body -> status and response body.
+        plan: fault of each request in turn; no faults after the last.
+        retry_after: value of the header with status 429.
+        delay: seconds before each reply.
+        requests: number of requests by digest of their body.
+        replies: number of replies without a fault by digest of the request body.
+        arrivals: time on the monotonic clock, and fault, of each request.
+        keys: authorization headers of the requests.
+        max_concurrent: maximum number of requests in progress together.
+        url: address including /v1.
     """
 
     answer: Callable[[dict[str, Any]], Answer]
     plan: Iterable[str] = ()
     retry_after: str = "1"
     delay: float = 0.0
-    asked: Counter[str] = field(default_factory=Counter)
-    answered: Counter[str] = field(default_factory=Counter)
-    at: list[tuple[float, str]] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
+    arrivals: list[tuple[float, str]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
-    most: int = 0
+    max_concurrent: int = 0
     url: str = ""
 
     def __post_init__(self) -> None:
         self._faults: Iterator[str] = chain(self.plan, repeat(""))
-        self._lock, self._now = threading.Lock(), 0
+        self._lock, self._in_progress = threading.Lock(), 0
 
     @contextmanager
     def serving(self) -> Iterator[ChatServer]:
-        """Serve in threads of its own until the block ends."""
+        """Serve in threads until the block ends."""
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -85,32 +95,34 @@ class ChatServer:
             server.server_close()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        """Count one request and answer it, or break it."""
+        """Count one request and reply, or inject a fault."""
         body = request.rfile.read(int(request.headers["content-length"]))
         digest = hashlib.sha256(body).hexdigest()
         with self._lock:
             fault = next(self._faults)
-            self.asked[digest] += 1
-            self.at.append((time.monotonic(), fault))
+            self.requests[digest] += 1
+            self.arrivals.append((time.monotonic(), fault))
             self.keys.add(request.headers["authorization"])
-            self._now += 1
-            self.most = max(self.most, self._now)
+            self._in_progress += 1
+            self.max_concurrent = max(self.max_concurrent, self._in_progress)
         try:
             if request.path != "/v1/chat/completions":
-                _give(request, 404, b"{}")
+                _send(request, 404, b"{}")
+            elif fault == "quota":
+                _send(request, 429, b'{"error": {"message": "no", "code": "insufficient_quota"}}')
             elif fault.isdigit():
                 headers = {"retry-after": self.retry_after} if fault == "429" else {}
-                _give(request, int(fault), b'{"error": {"message": "no"}}', headers)
+                _send(request, int(fault), b'{"error": {"message": "no"}}', headers)
             else:
                 self._answer(request, json.loads(body), fault)
                 if not fault:
                     with self._lock:
-                        self.answered[digest] += 1
+                        self.replies[digest] += 1
         except OSError:
             pass  # the client has hung up
         finally:
             with self._lock:
-                self._now -= 1
+                self._in_progress -= 1
 
     def _answer(self, request: BaseHTTPRequestHandler, body: dict[str, Any], fault: str) -> None:
         time.sleep(self.delay)
@@ -128,12 +140,12 @@ class ChatServer:
         if fault == "other":
             answer = json.dumps({**json.loads(answer), "model": "somebody-else"}).encode()
         if fault == "moved":
-            _give(request, 307, b"", {"location": self.url.replace("/v1", "/elsewhere/v1") + "/chat/completions"})
+            _send(request, 307, b"", {"location": self.url.replace("/v1", "/elsewhere/v1") + "/chat/completions"})
             return
-        _give(request, status, answer, cut=fault == "cut")
+        _send(request, status, answer, cut=fault == "cut")
 
 
-def _give(
+def _send(
     request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False
 ) -> None:
     request.send_response(status)
@@ -150,24 +162,29 @@ def _give(
 
 
 def completion(body: dict[str, Any], text: str, reason: str = "stop") -> Answer:
-    """What an endpoint says; every word is a token."""
+    """A chat completion; every word counts as a token."""
     used = {"prompt_tokens": len(str(body["messages"]).split()), "completion_tokens": len(text.split())}
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
-    said = {"id": "x", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": used}
-    return 200, json.dumps(said).encode()
+    reply = {"id": "x", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": used}
+    return 200, json.dumps(reply).encode()
 
 
 def scripted(body: dict[str, Any]) -> Answer:
-    """A dutiful teacher: a note is its case under a heading, a question asks about a word of the note, an answer quotes
-    the note's first sentence, or says that the note lacks what it was made to lack."""
+    """A well-behaved teacher.
+
+    A note is its case under a heading, a question is about a word of the note, and an answer quotes the first sentence
+    of the note, or says that the note cannot answer a question that was to be unanswerable.
+    """
     prompt = body["messages"][0]["content"]
     if case := re.search(r"<case>\n(.*)\n</case>", prompt, re.DOTALL):
         return completion(body, f"HPI: {case[1]}")
     note = re.search(r"<note>\n(.*)\n</note>", prompt, re.DOTALL)
     assert note
-    if asked := re.search(r"A clinician asks \(.*\):\n(.*)\n", prompt):
-        lacking = "on the moon" in asked[1]
-        return completion(body, "NOT ANSWERABLE: The note does not say it." if lacking else note[1].split(".")[0] + ".")
+    if question := re.search(r"A clinician asks \(.*\):\n(.*)\n", prompt):
+        unanswerable = "on the moon" in question[1]
+        return completion(
+            body, "NOT ANSWERABLE: The note does not say it." if unanswerable else note[1].split(".")[0] + "."
+        )
     words = note[1].split()
     word = words[int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % len(words)]
     where = "on the moon" if "shall have no answer" in prompt else "here"
@@ -175,7 +192,7 @@ def scripted(body: dict[str, Any]) -> Answer:
 
 
 def forwarded(url: str) -> Callable[[dict[str, Any]], Answer]:
-    """What a real server at `url` (as far as /v1) says."""
+    """Relay to a real server at `url` (including /v1)."""
 
     def answer(body: dict[str, Any]) -> Answer:
         headers = {"content-type": "application/json"}
@@ -190,5 +207,26 @@ def forwarded(url: str) -> Callable[[dict[str, Any]], Answer]:
 
 
 def environment(url: str, model: str = MODEL, prefix: str = "CLINADAPT_TEACHER") -> dict[str, str]:
-    """The variables that lead a client to an endpoint."""
+    """Environment variables of a client of this endpoint."""
     return {f"{prefix}_URL": url, f"{prefix}_MODEL": model, f"{prefix}_KEY": KEY}
+
+
+def texts(cases: int, notes: int = 0) -> list[dict[str, Any]]:
+    """Rows of texts.parquet: cases, then notes."""
+    kinds = ["cases"] * cases + ["notes"] * notes
+    return [
+        {
+            "source": int(kind == "notes"),
+            "row": number,
+            "kind": kind,
+            "text": f"{SECRET} number {number} came with a cough of {number} days. She went home with aspirin.",
+            "description": None,
+            "private": kind == "notes",
+        }
+        for number, kind in enumerate(kinds, start=1)
+    ]
+
+
+def read_triples(folder: Path) -> list[dict[str, Any]]:
+    """Rows of triples.parquet in a folder that synthesize wrote."""
+    return pq.read_table(folder / "triples.parquet", schema=TRIPLES).to_pylist()

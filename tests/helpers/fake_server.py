@@ -1,4 +1,4 @@
-"""What the fake servers of the tests share: a server on a free port that answers in JSON, and what a test can set."""
+"""Base of the fake servers: a JSON API on a free port whose behaviour a test can change."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Object = dict[str, Any]
 
 
 class Error(Exception):
-    """An answer other than 200."""
+    """A response with a status other than 200."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status, self.message = status, message
 
 
 class FakeServer(ABC):
-    """The state behind a server. A subclass answers by `respond`, and says by `refusal` how an Error reads.
+    """State and behaviour of a server. A subclass implements `respond`, and `refusal` for the body of an Error.
 
     Attributes:
-        requests: (method, path) of everything asked.
-        headers: those of the last request.
-        before: called with (method, path) before each answer; may raise Error, or whatever a test wants.
-        html: answer everything with a sign-in page.
+        requests: (method, path) of each request.
+        headers: of the last request.
+        before: called with (method, path) before each response; may raise Error.
+        html: respond to everything with a sign-in page.
     """
 
     def __init__(self) -> None:
@@ -39,21 +39,21 @@ class FakeServer(ABC):
         self.lock = threading.RLock()
 
     def changed(self) -> list[tuple[str, str]]:
-        """The requests that change something."""
+        """Requests other than GET."""
         return [(method, path) for method, path in self.requests if method != "GET"]
 
     @abstractmethod
     def respond(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, Object]:
-        """Status and object of one request; raises Error."""
+        """Status and body for a request. Raises Error."""
 
     @abstractmethod
     def refusal(self, error: Error) -> Object:
-        """The object that goes with a status other than 200."""
+        """Body of a response with another status than 200."""
 
 
 @contextmanager
 def serve(fake: FakeServer) -> Iterator[str]:
-    """Serve it on a free port of this machine; yields the address."""
+    """Serve on a free local port; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:

@@ -171,7 +171,7 @@ def _differing(store: Any, key: str) -> list[str]:
 # what the manifest of synthesize counts
 SYNTHESIS = {
     "teacher": {"name": "rules", "digest": "sha256:0", "tokens": 0}, "cases": 0, "notes_from_cases": 0,
-    "rows_not_asked": 0, "triples": 9000, "triples_ready": 1200, "quarantined": {"empty text": 2},
+    "rows_skipped": 0, "triples": 9000, "triples_ready": 1200, "quarantined": {"empty text": 2},
     "dropped": {"no answer that can be checked": 4321},
 }  # fmt: skip
 

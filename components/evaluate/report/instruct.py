@@ -181,7 +181,7 @@ def synthesis_rows(made: Mapping[str, Any]) -> dict[str, str]:
         "Notes made of case reports": f"{count(made['notes_from_cases'])} of {count(made['cases'])}",
         "Instructions made": count(made["triples"] - made["triples_ready"]),
         "Instructions that came ready-made": count(made["triples_ready"]),
-        "Rows not asked about, as the token budget had ended": count(made["rows_not_asked"]),
+        "Rows not asked about, as the token budget had ended": count(made["rows_skipped"]),
         "Tokens spent": count(made["teacher"]["tokens"]),
     }
     rows |= {f"Quarantined: {reason}": count(number) for reason, number in made["quarantined"].items()}

@@ -117,8 +117,8 @@ def test_the_teacher_is_asked_once(tiny_llama: Path, tmp_path: Path, endpoint: s
         ("CLINADAPT_TEACHER_KEY", "", "CLINADAPT_TEACHER_KEY is not set"),
         ("CLINADAPT_TEACHER_URL", "", "CLINADAPT_TEACHER_URL is not set"),
         ("CLINADAPT_TEACHER_MODEL", "", "CLINADAPT_TEACHER_MODEL is not set"),
-        ("CLINADAPT_TEACHER_KEY", "stolen", "status 401: it does not take CLINADAPT_TEACHER_KEY"),
-        ("CLINADAPT_TEACHER_KEY", "busy", "status 503: see that it is up"),
+        ("CLINADAPT_TEACHER_KEY", "stolen", "status 401.*CLINADAPT_TEACHER_KEY"),
+        ("CLINADAPT_TEACHER_KEY", "busy", "status 503"),
         ("CLINADAPT_TEACHER_URL", "http://127.0.0.1:9/v1", "cannot be reached"),
     ],
 )

@@ -1,5 +1,5 @@
-"""The teacher that asks, against a real server: `transformers serve` with a small Llama that has learnt one sentence,
-behind an endpoint that breaks some of its answers."""
+"""The LLM teacher with a real server: `transformers serve` with a small Llama that has learnt one sentence, behind a
+proxy that injects faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import pytest
 from chat_support import ChatServer, environment, forwarded
 from s3_support import free_ports
 
-import clinadapt.llm_client as chat_client
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import PREFERENCES, TEXTS, TRIPLES
@@ -31,7 +30,7 @@ SENTENCE = " The patient has a cough."
 
 @pytest.fixture(scope="module")
 def model(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama that says SENTENCE and ends, whatever it is asked."""
+    """A Llama that replies SENTENCE to any prompt."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -84,15 +83,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_real_server_behind_a_bad_network(
     model: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_client, "SHORTEST_WAIT", 0.05)
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     rows = [
         {"source": 0, "row": n, "kind": kind, "text": f"Case {n}. The patient has a cough.", "private": False}
         for n, kind in enumerate(["cases", "cases", "notes"], start=1)
     ]
-    for name, found, schema in (("texts", rows, TEXTS), ("triples", [], TRIPLES), ("preferences", [], PREFERENCES)):
-        pq.write_table(pa.Table.from_pylist(found, schema=schema), dataset / f"{name}.parquet")
+    for name, table, schema in (("texts", rows, TEXTS), ("triples", [], TRIPLES), ("preferences", [], PREFERENCES)):
+        pq.write_table(pa.Table.from_pylist(table, schema=schema), dataset / f"{name}.parquet")
     write_manifest(dataset, {"source": [], "quarantined": {}})
     store = FolderStore((tmp_path / "store").as_uri())
     settings = Synthesis(teacher="llm", triples_per_note=2, concurrency=2)
@@ -103,10 +101,10 @@ def test_a_real_server_behind_a_bad_network(
         for name, value in environment(proxy.url, f"{model}@main").items():
             monkeypatch.setenv(name, value)
         manifest = run(dataset, tmp_path / "out", settings, store)
-        asked = len(proxy.at)
+        sent = len(proxy.arrivals)
         again = run(dataset, tmp_path / "again", settings, store)
-    assert len(proxy.at) == asked > len(proxy.asked)
-    assert {fault for _, fault in proxy.at} == set(plan)
+    assert len(proxy.arrivals) == sent > len(proxy.requests)
+    assert {fault for _, fault in proxy.arrivals} == set(plan)
     notes = pq.read_table(tmp_path / "out/notes.parquet").to_pylist()
     assert [note["text"] for note in notes] == [SENTENCE.strip()] * 2 + [rows[2]["text"]]
     triples = pq.read_table(tmp_path / "out/triples.parquet").to_pylist()

@@ -1,7 +1,8 @@
-"""The offline teacher: every answer is in its note, nothing is added, and odd notes do no harm."""
+"""The rules teacher: answers are in their notes, no fact is added, and odd notes are accepted."""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ from support import MTSAMPLES
 from clinadapt.clinical.doses import numbers
 from clinadapt.clinical.drugs import drugs
 from clinadapt.clinical.faithfulness import unsupported_facts
-from clinadapt.clinical.sections import flat
+from clinadapt.clinical.sections import one_line
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.builtin_cases import generate
 from clinadapt.data.readers import read_rows
 from clinadapt.data.schemas.instruct import TASKS
-from components.synthesize.rules_teacher import Rules
+from components.synthesize import tasks
+from components.synthesize.rules_teacher import RulesTeacher
 from components.synthesize.teacher import Dropped, Text, Triple
 
 REPORT = """A 64-year-old woman was brought in with crushing chest pain for 3 hours. She had a history of hypertension
@@ -44,47 +46,53 @@ def real() -> list[Text]:
     return [text(body, description) for body, description in list(rows.items())[:300] if body]
 
 
-@pytest.fixture(scope="module", params=["made", "real"])
-def asked(request: pytest.FixtureRequest) -> list[tuple[str, Triple]]:
-    teacher = Rules(Synthesis())
-    if request.param == "made":
+@pytest.fixture(scope="module", params=["built-in", "real"])
+def generated(request: pytest.FixtureRequest) -> list[tuple[str, Triple]]:
+    teacher = RulesTeacher(Synthesis())
+    if request.param == "built-in":
         notes = [replace(case, text=teacher.note(case)) for case in request.getfixturevalue("cases")]
     else:
         notes = request.getfixturevalue("real")
     return [(note.text, triple) for note in notes for triple in teacher.triples(note).triples]
 
 
-def test_every_task_occurs_and_about_a_tenth_is_unanswerable(asked: list[tuple[str, Triple]]) -> None:
-    counts = Counter(triple.task for _, triple in asked)
+def test_every_task_module_is_registered() -> None:
+    modules = {f"{tasks.__name__}.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)}
+    assert modules == {task.__name__ for task in tasks.TASKS}  # type: ignore[attr-defined]
+    assert {task.TASK for task in tasks.TASKS} == set(TASKS)
+
+
+def test_every_task_occurs_and_about_a_tenth_is_unanswerable(generated: list[tuple[str, Triple]]) -> None:
+    counts = Counter(triple.task for _, triple in generated)
     assert set(counts) == set(TASKS)
-    assert min(counts.values()) > 0.02 * len(asked)
-    assert 0.06 < sum(not triple.answerable for _, triple in asked) / len(asked) < 0.14
+    assert min(counts.values()) > 0.02 * len(generated)
+    assert 0.06 < sum(not triple.answerable for _, triple in generated) / len(generated) < 0.14
 
 
-def test_spans_lie_in_the_note_and_support_every_answer_that_there_is(asked: list[tuple[str, Triple]]) -> None:
-    for note, triple in asked:
+def test_every_answerable_triple_has_spans_inside_the_note(generated: list[tuple[str, Triple]]) -> None:
+    for note, triple in generated:
         assert bool(triple.spans) == triple.answerable
         assert all(0 <= start < end <= len(note) for start, end in triple.spans)
 
 
-def test_what_is_extracted_stands_in_its_spans(asked: list[tuple[str, Triple]]) -> None:
+def test_extracted_answers_are_in_their_spans(generated: list[tuple[str, Triple]]) -> None:
     extractive = {"Named Entity Recognition", "Temporal Information Extraction", "Question Answering"}
-    for note, triple in asked:
+    for note, triple in generated:
         if triple.task in extractive and triple.answerable:
-            spans = [flat(note[start:end]) for start, end in triple.spans]
+            spans = [one_line(note[start:end]) for start, end in triple.spans]
             for part in triple.answer.split("; ") if triple.check == "set" else [triple.answer]:
                 assert any(part in span for span in spans), (triple, spans)
 
 
-def test_answers_add_no_fact(asked: list[tuple[str, Triple]]) -> None:
+def test_answers_add_no_fact(generated: list[tuple[str, Triple]]) -> None:
     expanded = {"Abbreviation Expansion", "Paraphrasing"}  # b.i.d. is two times a day
-    for note, triple in asked:
+    for note, triple in generated:
         if triple.answerable and triple.task not in expanded:
             assert not unsupported_facts(triple.answer, note), triple
 
 
-def test_what_is_unanswerable_is_not_in_the_note(asked: list[tuple[str, Triple]]) -> None:
-    refused = [(note, triple) for note, triple in asked if not triple.answerable]
+def test_unanswerable_content_is_not_in_the_note(generated: list[tuple[str, Triple]]) -> None:
+    refused = [(note, triple) for note, triple in generated if not triple.answerable]
     for note, triple in refused:
         if match := re.fullmatch(r"The note does not mention (\w+)\.", triple.answer):
             assert match[1] not in drugs(note)
@@ -97,8 +105,8 @@ def test_what_is_unanswerable_is_not_in_the_note(asked: list[tuple[str, Triple]]
     assert refused
 
 
-def test_notes_made_of_notes_and_of_narrative_reports_add_no_fact(cases: list[Text]) -> None:
-    teacher = Rules(Synthesis())
+def test_notes_from_cases_and_narrative_reports_add_no_fact(cases: list[Text]) -> None:
+    teacher = RulesTeacher(Synthesis())
     for case in [*cases, text(REPORT)]:
         note = teacher.note(case)
         assert not unsupported_facts(note, case.text)
@@ -107,13 +115,13 @@ def test_notes_made_of_notes_and_of_narrative_reports_add_no_fact(cases: list[Te
 
 
 def test_a_narrative_report_gets_headers() -> None:
-    note = Rules(Synthesis()).note(text(REPORT))
+    note = RulesTeacher(Synthesis()).note(text(REPORT))
     assert len(re.findall(r"(?im)(?:^|\. )[A-Z][A-Z ]+:", note)) >= 4
     assert note != REPORT
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: list[Text]) -> None:
-    one, same, other = Rules(Synthesis()), Rules(Synthesis()), Rules(Synthesis(seed=1))
+    one, same, other = RulesTeacher(Synthesis()), RulesTeacher(Synthesis()), RulesTeacher(Synthesis(seed=1))
     assert one.digest == same.digest != other.digest
     some = cases[:20]
     assert [one.note(case) for case in some] == [same.note(case) for case in reversed(some)][::-1]
@@ -122,10 +130,10 @@ def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: lis
 
 
 @pytest.mark.parametrize("limit", [1, 3, 20])
-def test_no_more_triples_than_asked_for(limit: int, cases: list[Text]) -> None:
-    made = [Rules(Synthesis(triples_per_note=limit)).triples(case).triples for case in cases[:30]]
-    assert max(map(len, made)) <= limit
-    assert all(made)
+def test_no_more_triples_than_the_limit(limit: int, cases: list[Text]) -> None:
+    limited = [RulesTeacher(Synthesis(triples_per_note=limit)).triples(case).triples for case in cases[:30]]
+    assert max(map(len, limited)) <= limit
+    assert all(limited)
 
 
 def odd() -> Iterator[str]:
@@ -140,8 +148,8 @@ def odd() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("body", list(odd()))
-def test_odd_notes_do_no_harm(body: str) -> None:
-    teacher = Rules(Synthesis())
+def test_odd_notes_are_accepted(body: str) -> None:
+    teacher = RulesTeacher(Synthesis())
     assert all(end <= len(body) for triple in teacher.triples(text(body)).triples for _, end in triple.spans)
     if len(body.split()) < 5:
         with pytest.raises(Dropped):
@@ -150,5 +158,5 @@ def test_odd_notes_do_no_harm(body: str) -> None:
 
 @pytest.mark.parametrize("piece", ["BP was 120/80. She denies pain. ", "1. A ", "A" * 50, "warfarin, ", "x,.;: "])
 def test_a_note_of_a_megabyte_is_read(piece: str) -> None:
-    made = Rules(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
-    assert len(made.triples) <= 8
+    batch = RulesTeacher(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
+    assert len(batch.triples) <= 8

@@ -1,0 +1,58 @@
+"""A note as the tasks of the rules teacher see it: sections, sentences, drugs and abbreviations, each parsed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+from clinadapt.clinical.abbreviations import AbbreviationMention, abbreviation_mentions
+from clinadapt.clinical.drugs import drug_mentions
+from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.sections import Section, parse_sections, sentence_spans
+
+MAX_SENTENCE = 400  # characters
+
+
+@dataclass
+class ParsedNote:
+    """A note, parsed on first use.
+
+    Attributes:
+        text: the note.
+        description: its own one-sentence summary, if the source has one.
+        rng: source of all random choices; tasks draw from it in turn, so their order decides what is generated.
+    """
+
+    text: str
+    description: str | None
+    rng: Random
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """Sections in text order."""
+        return parse_sections(self.text)
+
+    @cached_property
+    def sentences(self) -> list[tuple[int, int]]:
+        """Spans of the sentences outside headers, without long ones and those with unprintable characters."""
+        bodies = [(0, self.sections[0].header_start if self.sections else len(self.text))]
+        bodies += [(section.start, section.end) for section in self.sections]
+        spans = [span for body in bodies for span in sentence_spans(self.text, *body)]
+        return [
+            (start, end) for start, end in spans if end - start < MAX_SENTENCE and self.text[start:end].isprintable()
+        ]
+
+    @cached_property
+    def drugs(self) -> list[Mention]:
+        """Drug mentions in text order."""
+        return drug_mentions(self.text)
+
+    @cached_property
+    def abbreviations(self) -> list[AbbreviationMention]:
+        """Abbreviations in the sentences, in text order."""
+        return [mention for span in self.sentences for mention in abbreviation_mentions(self.text, *span)]
+
+    def choose(self, *wordings: str) -> str:
+        """Draw one of several wordings of an instruction."""
+        return self.rng.choice(wordings)

@@ -1,0 +1,124 @@
+"""Named entity recognition: drugs of the note, items of a numbered list of diagnoses, denied symptoms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.sections import Section
+from components.synthesize.parsed_note import ParsedNote
+from components.synthesize.teacher import Spans, Triple
+
+TASK = "Named Entity Recognition"
+
+# Drugs, drug classes and preparations that the drug lexicon does not cover
+_OUTSIDE_LEXICON = re.compile(
+    r"\b(?:iron|calcium|vitamin|multivitamin|oxygen|saline|antibiotics?|vaccin\w*|contrast|insulin|estrogen|potassium|"
+    r"steroids?|chemotherapy|inhaler|magnesium|zinc|fish oil|drops|b-?12|folate|spray|patch|cream|ointment|lotion|"
+    r"antacids?|solution|ringer\S*|"
+    r"penicillins|nsaids?|statins?|narcotics?|diuretics?|allerg\w+)\b",
+    re.IGNORECASE,
+)
+_WORD_WITH_DOSE = re.compile(r"([A-Za-z][A-Za-z-]{3,})[ ,]+(?:[A-Z]{2,3} )?\d[\d.,/]* ?(?:mg|mcg|units|tablets?)\b")
+_DIAGNOSIS_SECTIONS = {
+    "assessment", "impression", "discharge diagnosis", "admission diagnosis", "preoperative diagnosis",
+    "postoperative diagnosis", "past medical history",
+}  # fmt: skip
+_LIST_MARKER = re.compile(r"(?:^|(?<=[\s,.]))(\d{1,2})\.\s*(?=[A-Z])")
+_DENIES = re.compile(r"\b[Dd]en(?:ies|ied)(?: any| having any)?:? (?=[a-z])")
+_SYMPTOM = re.compile(r"[a-z][a-z-]*(?: [a-z][a-z-]*){0,3}$")
+_HABIT = re.compile(r"tobacco|alcohol|drug|smok|drink|caffeine|allerg")
+_CLAUSE = re.compile(
+    r"\b(?:no|not|that|he|she|who|has|had|was|is|are|with|but|being|at|since|any|except|other|this|for|"
+    r"to|when|during|in the past|history)\b"
+)
+
+
+def generate(note: ParsedNote) -> Iterator[Triple]:
+    """One triple for all drugs, one per numbered list of diagnoses, one for the denied symptoms."""
+    yield from _drugs(note)
+    yield from _diagnoses(note)
+    yield from _denied_symptoms(note)
+
+
+def _drugs(note: ParsedNote) -> Iterator[Triple]:
+    first_by_drug: dict[str, Mention] = {}
+    for mention in note.drugs:
+        first_by_drug.setdefault(mention.value, mention)
+    is_complete = not _OUTSIDE_LEXICON.search(note.text) and not _has_unknown_drug(note)
+    if 1 <= len(first_by_drug) <= 12 and is_complete:
+        spans = tuple(dict.fromkeys((start, end) for start, end, _ in first_by_drug.values()))
+        instruction = note.choose(
+            "List all drugs that the note mentions, separated by semicolons.",
+            "Which drugs are named in this note? Separate them by semicolons.",
+            "Extract every medication named in the note, separated by semicolons.",
+        )
+        yield _list_triple(note, instruction, spans)
+
+
+def _has_unknown_drug(note: ParsedNote) -> bool:
+    """Whether a word with a dose is not among the drug mentions."""
+    ends = {mention.end for mention in note.drugs}
+    return any(match.end(1) not in ends for match in _WORD_WITH_DOSE.finditer(note.text))
+
+
+def _diagnoses(note: ParsedNote) -> Iterator[Triple]:
+    for section in note.sections:
+        if section.name in _DIAGNOSIS_SECTIONS and (items := _numbered_items(note.text, section)):
+            instruction = note.choose(
+                f"List the items under {section.header}, separated by semicolons.",
+                f"Which diagnoses or findings are listed under {section.header}? Separate them by semicolons.",
+                f"Extract the numbered points of the section {section.header}, separated by semicolons.",
+            )
+            yield _list_triple(note, instruction, items)
+
+
+def _denied_symptoms(note: ParsedNote) -> Iterator[Triple]:
+    denials = [(match, span) for span in note.sentences if (match := _DENIES.search(note.text, *span))]
+    if len(denials) != 1:
+        return
+    match, (_, sentence_end) = denials[0]
+    if symptoms := _enumerated_symptoms(note.text, match.end(), sentence_end):
+        instruction = note.choose(
+            "Which symptoms does the patient deny? Separate them by semicolons.",
+            "List what the patient denies, separated by semicolons.",
+            "Extract the symptoms that are denied, separated by semicolons.",
+        )
+        yield _list_triple(note, instruction, symptoms)
+
+
+def _list_triple(note: ParsedNote, instruction: str, spans: Spans) -> Triple:
+    answer = "; ".join(note.text[start:end] for start, end in spans)
+    return Triple(instruction, answer, TASK, check="set", spans=spans)
+
+
+def _numbered_items(text: str, section: Section) -> Spans:
+    """Spans of the items `1. ... 2. ...` of a section that is nothing but a list of short items; otherwise empty."""
+    markers = list(_LIST_MARKER.finditer(text, section.start, section.end))
+    if not 2 <= len(markers) <= 10 or markers[0].start() != section.start:
+        return ()
+    if [int(marker[1]) for marker in markers] != list(range(1, len(markers) + 1)):
+        return ()
+    ends = [marker.start() for marker in markers[1:]] + [section.end]
+    spans = []
+    for marker, end in zip(markers, ends, strict=True):
+        item = text[marker.end() : end].rstrip(" .,\n")
+        if not item or len(item.split()) > 14 or ";" in item or ". " in item or ".," in item or not item.isprintable():
+            return ()
+        spans.append((marker.end(), marker.end() + len(item)))
+    return tuple(spans)
+
+
+def _enumerated_symptoms(text: str, start: int, end: int) -> Spans:
+    """Spans of the parts of `fever, chills or cough.`; empty unless each is a plain symptom."""
+    spans = []
+    position = start
+    enumeration = text[start:end].rstrip(".")
+    for part in re.split(r",? (?:and|or|nor) |, ", enumeration):
+        position = text.index(part, position)
+        if not _SYMPTOM.match(part) or _CLAUSE.search(part) or _HABIT.search(part):
+            return ()
+        spans.append((position, position + len(part)))
+        position += len(part)
+    return tuple(spans) if len(spans) >= 2 else ()

@@ -1,0 +1,250 @@
+"""The client of a chat endpoint: cache, retries, limits, and errors that reveal neither key nor text."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_support import KEY, MODEL, ChatServer, completion, environment
+
+from clinadapt import llm_client
+from clinadapt.errors import UserError
+from clinadapt.llm_client import ChatClient, Closed, OutOfTokens, Refused
+from clinadapt.storage.folder_store import FolderStore
+
+SECRET = "Xanthippe"  # in every message, and in no error
+
+
+def echo(body: dict[str, Any]) -> tuple[int, bytes]:
+    return completion(body, body["messages"][0]["content"].upper())
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ChatServer]]:
+    """Start an endpoint and set the environment variables that point to it."""
+    with ExitStack() as stack:
+
+        def start(answer: Any = echo, **options: Any) -> ChatServer:
+            server = stack.enter_context(ChatServer(answer, **options).serving())
+            for name, value in environment(server.url).items():
+                monkeypatch.setenv(name, value)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore((tmp_path / "store").as_uri())
+
+
+def client(*args: Any, **options: Any) -> ChatClient:
+    return ChatClient("CLINADAPT_TEACHER", *(args or (None,)), **options)
+
+
+def complete(client: ChatClient, text: str = SECRET) -> str:
+    return client.complete([{"role": "user", "content": text}], 50).text
+
+
+def failed(client: ChatClient) -> str:
+    """Message of the UserError that a request raises: one line without key and text."""
+    with pytest.raises(UserError) as raised:
+        complete(client)
+    message = str(raised.value)
+    assert "\n" not in message and SECRET not in message and KEY not in message
+    return message
+
+
+class TestCache:
+    def test_a_reply_is_requested_once_and_then_read_from_the_store(
+        self, endpoint: Callable[..., ChatServer], store: FolderStore
+    ) -> None:
+        server = endpoint()
+        first, second = client(store), client(store)
+        assert complete(first) == complete(first) == complete(second) == SECRET.upper()
+        assert server.requests.total() == 1 and second.tokens == 0 < first.tokens
+        (key,) = store.list("teacher/")
+        assert key.split("/")[1] == key.split("/")[2][:2]
+        assert json.loads(store.get(key)[0]) == {"text": SECRET.upper(), "truncated": False}
+
+    def test_identical_concurrent_requests_are_sent_once(self, endpoint: Callable[..., ChatServer]) -> None:
+        server, shared = endpoint(delay=0.3), client()
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: complete(shared), range(8))) == {SECRET.upper()}
+        assert server.requests.total() == 1
+
+
+class TestRetries:
+    @pytest.mark.parametrize(
+        "fault",
+        ["408", "409", "429", "500", "502", "503", "504", "reset", "cut", "slow", "malformed", "shapeless"],
+    )
+    def test_a_passing_fault_is_retried(
+        self, fault: str, endpoint: Callable[..., ChatServer], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(llm_client, "TIMEOUT", 0.7)  # `slow` takes longer
+        server = endpoint(plan=[fault], retry_after="0.1")
+        assert complete(client(store)) == SECRET.upper()
+        assert [fault for _, fault in server.arrivals] == [fault, ""]
+        assert len(store.list("teacher/")) == 1
+
+    def test_a_busy_endpoint_is_retried_more_often_than_one_that_is_down(
+        self, endpoint: Callable[..., ChatServer]
+    ) -> None:
+        server = endpoint(plan=["429"] * 10, retry_after="0.05")
+        assert complete(client()) == SECRET.upper()
+        assert server.requests.total() == 11
+
+    @pytest.mark.parametrize("form", ["seconds", "date"])
+    def test_it_waits_as_long_as_retry_after_says(self, form: str, endpoint: Callable[..., ChatServer]) -> None:
+        after = "2" if form == "seconds" else formatdate(time.time() + 4, usegmt=True)
+        server = endpoint(plan=["429"], retry_after=after)
+        complete(client())
+        (first, _), (second, _) = server.arrivals
+        assert second - first > 1.9
+
+    def test_it_does_not_wait_until_tomorrow(self, endpoint: Callable[..., ChatServer]) -> None:
+        server, start = endpoint(plan=["429"], retry_after="86400"), time.monotonic()
+        message = failed(client())
+        assert "429" in message and "86400" in message
+        assert server.requests.total() == 1 and time.monotonic() - start < 5
+
+    @pytest.mark.parametrize(("fault", "fact"), [("500", "500"), ("reset", ""), ("malformed", "chat completion")])
+    def test_it_gives_up(
+        self, fault: str, fact: str, endpoint: Callable[..., ChatServer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(llm_client, "MAX_RETRIES", 1)
+        monkeypatch.setattr(llm_client, "MALFORMED_DELAYS", (0.1,))
+        server = endpoint(plan=[fault] * 9)
+        assert fact in failed(client())
+        assert server.requests.total() == 2
+
+    def test_an_endpoint_that_is_down_fails_within_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            port = listening.getsockname()[1]
+        for name, value in environment(f"http://127.0.0.1:{port}/v1").items():
+            monkeypatch.setenv(name, value)
+        start = time.monotonic()
+        message = failed(client())
+        assert "cannot be reached" in message and "CLINADAPT_TEACHER_URL" in message
+        assert time.monotonic() - start < 10
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("fault", "facts"),
+        [
+            ("401", ["401", "CLINADAPT_TEACHER_KEY"]),
+            ("403", ["403", "CLINADAPT_TEACHER_KEY", MODEL]),
+            ("404", ["404", "CLINADAPT_TEACHER_MODEL", MODEL]),
+            ("moved", ["307", "CLINADAPT_TEACHER_URL"]),
+            ("other", ["somebody-else", "CLINADAPT_TEACHER_MODEL", MODEL]),
+            ("quota", ["quota"]),
+        ],
+    )
+    def test_a_lasting_fault_is_not_retried(
+        self, fault: str, facts: list[str], endpoint: Callable[..., ChatServer], store: FolderStore
+    ) -> None:
+        server, shared = endpoint(plan=[fault]), client(store)
+        message = failed(shared)
+        assert all(fact in message for fact in facts)
+        assert failed(shared) == message  # the client is closed
+        assert server.requests.total() == 1 and store.list("teacher/") == []
+
+    @pytest.mark.parametrize("status", ["400", "413", "422"])
+    def test_a_refused_request_does_not_stop_others(self, status: str, endpoint: Callable[..., ChatServer]) -> None:
+        server, shared = endpoint(plan=[status]), client()
+        with pytest.raises(Refused, match=status) as raised:
+            complete(shared)
+        assert SECRET not in str(raised.value)
+        assert complete(shared) == SECRET.upper() and server.requests.total() == 2
+
+    @pytest.mark.parametrize("name", ["URL", "MODEL", "KEY"])
+    def test_a_missing_variable_is_named(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for key, value in environment("http://127.0.0.1:9/v1", prefix="CLINADAPT_JUDGE").items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.setenv(f"CLINADAPT_JUDGE_{name}", " ")
+        with pytest.raises(UserError, match=f"CLINADAPT_JUDGE_{name}") as raised:
+            ChatClient("CLINADAPT_JUDGE", None)
+        assert KEY not in str(raised.value)
+
+    @pytest.mark.parametrize("key", ["two\nlines", "schlüssel-1f9a"])
+    def test_an_impossible_key_is_not_shown(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in {**environment("http://127.0.0.1:9/v1"), "CLINADAPT_TEACHER_KEY": key}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match="CLINADAPT_TEACHER_KEY") as raised:
+            client()
+        assert key not in str(raised.value)
+
+
+class TestLimits:
+    def test_no_more_requests_in_flight_than_concurrency(self, endpoint: Callable[..., ChatServer]) -> None:
+        server, shared = endpoint(delay=0.1), client(concurrency=2)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: complete(shared, str(number)), range(8)))
+        assert server.max_concurrent == 2 and server.requests.total() == 8
+
+    def test_nothing_is_sent_after_the_budget_but_the_cache_still_replies(
+        self, endpoint: Callable[..., ChatServer], store: FolderStore
+    ) -> None:
+        server, limited = endpoint(), client(store, budget=2)
+        complete(limited)
+        with pytest.raises(OutOfTokens):
+            complete(limited, "another")
+        assert complete(limited) == SECRET.upper() and server.requests.total() == 1
+
+    def test_a_budget_needs_the_token_usage(self, endpoint: Callable[..., ChatServer]) -> None:
+        def without_usage(body: dict[str, Any]) -> Any:
+            status, answer = echo(body)
+            return status, answer.replace(b'"usage"', b'"misuse"')
+
+        endpoint(without_usage)
+        assert "budget" in failed(client(budget=100))
+        assert complete(client()) == SECRET.upper()
+
+
+class TestClosing:
+    def test_a_closed_client_sends_nothing_and_ends_waits(self, endpoint: Callable[..., ChatServer]) -> None:
+        server, shared = endpoint(plan=["429"], retry_after="2"), client()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(complete, shared)
+            while not server.arrivals:
+                time.sleep(0.01)
+            shared.close()
+            with pytest.raises(Closed):
+                complete(shared, "another")
+            with pytest.raises(Closed):
+                waiting.result(timeout=10)
+        assert server.requests.total() == 1
+
+    def test_an_error_ends_the_requests_of_all_threads(self, endpoint: Callable[..., ChatServer]) -> None:
+        """One thread waits for a retry while another gets a status that no retry can fix."""
+        server, shared = endpoint(plan=["429", "401"], retry_after="2"), client()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(complete, shared)
+            while not server.arrivals:
+                time.sleep(0.01)
+            with pytest.raises(UserError, match="CLINADAPT_TEACHER_KEY"):
+                complete(shared, "another")
+            with pytest.raises(UserError, match="CLINADAPT_TEACHER_KEY"):
+                waiting.result(timeout=10)
+        assert server.requests.total() == 2
+
+    def test_requests_in_flight_complete(self, endpoint: Callable[..., ChatServer], store: FolderStore) -> None:
+        server, shared = endpoint(delay=0.5), client(store)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(complete, shared)
+            while not server.arrivals:
+                time.sleep(0.01)
+            shared.close()
+            assert waiting.result(timeout=10) == SECRET.upper()
+        assert len(store.list("teacher/")) == 1
