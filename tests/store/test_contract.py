@@ -203,7 +203,7 @@ def test_a_key_cannot_leave_the_folder(tmp_path: Path, key: str) -> None:
         lambda: folder.download(key, tmp_path / "copy"),
     ]
     for attempt in attempts:
-        with pytest.raises(UserError, match="leaves the store"):
+        with pytest.raises(UserError, match="outside of the store"):
             attempt()
     assert not (tmp_path / "out").exists()
 
@@ -219,9 +219,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A file stands where the folder should be: also root is refused."""
     (tmp_path / "store").write_bytes(b"")
     folder = open_store((tmp_path / "store").as_uri())
-    with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
+    with pytest.raises(UserError, match=r"cannot write .*choose a writable location"):
         folder.put("key", b"x")
-    with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
+    with pytest.raises(UserError, match=r"cannot write .*choose a writable location"):
         folder.upload(tmp_path / "store", "key")
 
 
@@ -251,7 +251,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
         os.seteuid(65534)  # root may read everything, nobody may not
     try:
         for attempt in (folder.get, folder.etag, folder.exists):
-            with pytest.raises(UserError, match=r"cannot read .*Permission denied; check the rights"):
+            with pytest.raises(UserError, match=r"cannot read .*Permission denied; check the permissions"):
                 attempt("key")
     finally:
         os.seteuid(me)
@@ -275,7 +275,7 @@ def test_a_full_disk(mounted: Callable[[str], Path], tmp_path: Path) -> None:
 
 
 def test_a_bucket_that_is_not_there(s3_environment: None) -> None:
-    with pytest.raises(UserError, match=r"NoSuchBucket.*check bucket"):
+    with pytest.raises(UserError, match="NoSuchBucket"):
         open_store("s3://no-such-bucket").put("key", b"x")
     with pytest.raises(UserError, match="NoSuchBucket"):
         open_store("s3://no-such-bucket").list()
@@ -283,7 +283,7 @@ def test_a_bucket_that_is_not_there(s3_environment: None) -> None:
 
 def test_an_endpoint_that_does_not_answer(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot be used: .*check endpoint"):
+    with pytest.raises(UserError, match="AWS_ENDPOINT_URL_S3"):
         open_store("s3://bucket").get("key")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -15,11 +16,7 @@ from clinadapt.storage.s3_store import S3Store
 
 
 def test_nothing_wrong_is_accepted(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    from clinadapt.storage import s3_store as s3
-
-    monkeypatch.setattr(s3, "_PART", 5 * 2**20)
+    monkeypatch.setattr(S3Store, "part_size", 5 * 2**20)
     uri = f"s3://{bucket()}"
     server = urlparse(os.environ["AWS_ENDPOINT_URL_S3"])
     with FaultyProxy((str(server.hostname), int(server.port or 80))).serving() as proxy:
