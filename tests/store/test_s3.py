@@ -112,7 +112,7 @@ def test_an_interrupted_download_resumes(s3: Store, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"{PARTIAL_PREFIX}*"))
 
 
-def test_a_part_file_of_another_content_is_not_used(s3: Store, tmp_path: Path) -> None:
+def test_a_partial_file_of_other_content_is_not_used(s3: Store, tmp_path: Path) -> None:
     for _ in range(2):
         data = a_file(tmp_path / "file", 2 * SMALL)
         s3.upload(tmp_path / "file", "file")
@@ -141,7 +141,7 @@ def test_concurrent_downloads_to_one_path(s3: Store, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"{PARTIAL_PREFIX}*"))
 
 
-def test_an_answer_that_is_too_long_touches_no_other_part(s3: Store, tmp_path: Path) -> None:
+def test_a_response_that_is_too_long_overwrites_no_other_part(s3: Store, tmp_path: Path) -> None:
     data = a_file(tmp_path / "file", 3 * SMALL)
     s3.upload(tmp_path / "file", "file")
     answers = count()
@@ -155,7 +155,7 @@ def test_an_answer_that_is_too_long_touches_no_other_part(s3: Store, tmp_path: P
     assert (tmp_path / "copy").read_bytes() == data
 
 
-def test_answers_that_do_not_say_how_long_they_are(s3: Store, tmp_path: Path) -> None:
+def test_responses_without_a_length(s3: Store, tmp_path: Path) -> None:
     data = a_file(tmp_path / "file", 3 * SMALL)
     s3.upload(tmp_path / "file", "file")
 
@@ -185,8 +185,8 @@ def test_impossible_checksums_in_the_metadata_are_damage(
     s3: Store, checksums: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    place = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/x"}
-    boto3.client("s3").put_object(**place, Body=b"x", Metadata={"write": "x", **checksums})
+    location = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/x"}
+    boto3.client("s3").put_object(**location, Body=b"x", Metadata={"write": "x", **checksums})
     with pytest.raises(CorruptObject):
         s3.get("x")
 
@@ -275,20 +275,20 @@ def test_an_object_of_another_length_than_its_checksums_is_refused(
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     data = a_file(tmp_path / "file", 3 * SMALL)
     s3.upload(tmp_path / "file", "file")
-    place = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/file"}
+    location = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/file"}
     client = boto3.client("s3")
-    client.put_object(Body=(data + b"x")[:left], Metadata=client.head_object(**place)["Metadata"], **place)
+    client.put_object(Body=(data + b"x")[:left], Metadata=client.head_object(**location)["Metadata"], **location)
     for read in (s3.get, lambda key: s3.download(key, tmp_path / "copy")):
         with pytest.raises(UserError, match="checksum"):
             read("file")
 
 
-def test_damage_of_a_large_object_of_another_tool_is_refused(
+def test_damage_to_a_large_object_of_another_tool_is_refused(
     s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its etag is its MD5."""
-    place = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/file"}
-    boto3.client("s3").put_object(Body=os.urandom(2 * SMALL), **place)
+    location = {"Bucket": s3.uri.split("/")[2], "Key": "prefix/file"}
+    boto3.client("s3").put_object(Body=os.urandom(2 * SMALL), **location)
     s3.download("file", tmp_path / "copy")
 
     def damage(parsed: dict[str, Any], **_: Any) -> None:
@@ -303,10 +303,8 @@ def test_damage_of_a_large_object_of_another_tool_is_refused(
 
 
 @pytest.mark.parametrize("foreign", [False, True])
-def test_damage_that_stays_is_refused_by_name(
-    s3: Store, tmp_path: Path, foreign: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also of an object that another tool wrote, whose etag is its MD5."""
+def test_permanent_damage_is_refused(s3: Store, tmp_path: Path, foreign: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for an object that another tool wrote, whose etag is its MD5."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     if foreign:
         boto3.client("s3").put_object(Bucket=s3.uri.split("/")[2], Key="prefix/file", Body=b"content")
@@ -321,7 +319,7 @@ def test_damage_that_stays_is_refused_by_name(
 
 
 def test_an_upload_that_arrives_damaged_is_refused_by_the_server(s3: Store) -> None:
-    """The request is signed with its SHA-256; here another body goes out under that signature, every time."""
+    """The request is signed with the SHA-256 of its body, which is replaced after signing."""
     if "rgw" not in os.environ["AWS_ACCESS_KEY_ID"]:
         pytest.skip("moto checks no signature")
 
@@ -335,8 +333,8 @@ def test_an_upload_that_arrives_damaged_is_refused_by_the_server(s3: Store) -> N
 
 
 @pytest.mark.parametrize("condition", ["if_absent", "if_match"])
-def test_a_write_whose_answer_is_lost_has_won(s3: Store, condition: str) -> None:
-    """The server has written, its answer is a 500: boto3 repeats the request, which now meets its own object."""
+def test_a_write_whose_response_is_lost_has_succeeded(s3: Store, condition: str) -> None:
+    """The server writes, but responds 500: boto3 retries the request, which meets its own object."""
     seen = s3.put("other", b"x") if condition == "if_absent" else s3.put("key", b"one")
     lost: list[int] = []
 
@@ -357,8 +355,8 @@ def test_a_write_whose_answer_is_lost_has_won(s3: Store, condition: str) -> None
         s3.put("key", b"three", if_absent=True)
 
 
-def test_uploads_that_were_never_finished(request: pytest.FixtureRequest) -> None:
-    s3 = a_store("rgw", request)  # moto does not tell when they began
+def test_incomplete_uploads(request: pytest.FixtureRequest) -> None:
+    s3 = a_store("rgw", request)  # moto does not record when they began
     client, name = boto3.client("s3"), s3.uri.split("/")[2]
     client.create_multipart_upload(Bucket=name, Key="prefix/big/file")
     later = datetime.now(UTC) + timedelta(minutes=1)
@@ -372,10 +370,10 @@ def test_uploads_that_were_never_finished(request: pytest.FixtureRequest) -> Non
 def test_a_disk_that_is_full(s3: Store, tmp_path: Path, mounted: Callable[[str], Path], size: int) -> None:
     a_file(tmp_path / "file", size)
     s3.upload(tmp_path / "file", "file")
-    place = mounted("size=256k")
+    volume = mounted("size=256k")
     with pytest.raises(UserError, match=r"cannot write .*copy: No space left on device; free space"):
-        s3.download("file", place / "copy")
-    assert not (place / "copy").exists()
+        s3.download("file", volume / "copy")
+    assert not (volume / "copy").exists()
 
 
 def test_a_failed_upload_leaves_no_parts(s3: Store, tmp_path: Path) -> None:
@@ -399,12 +397,12 @@ def test_a_key_cannot_leave_the_folder_it_is_downloaded_to(s3: Store, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_preflight_is_content_with_a_server_that_keeps_conditions(s3: Store) -> None:
+def test_preflight_accepts_a_server_with_conditional_writes(s3: Store) -> None:
     check_store(s3)
     assert s3.list() == []
 
 
-def test_preflight_finds_a_server_that_ignores_conditions(s3: Store) -> None:
+def test_preflight_refuses_a_server_that_ignores_conditions(s3: Store) -> None:
     def ignore(params: dict[str, Any], **_: Any) -> None:
         for name in ("If-None-Match", "If-Match"):
             params["headers"].pop(name, None)
@@ -420,18 +418,18 @@ def test_preflight_finds_a_server_that_ignores_conditions(s3: Store) -> None:
 REFUSALS = {
     "unknown key": ({"AWS_ACCESS_KEY_ID": "nobody"}, "", "check AWS_ACCESS_KEY_ID"),
     "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "", "check AWS_SECRET_ACCESS_KEY"),
-    "nothing there": ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "", "cannot connect.*AWS_ENDPOINT_URL_S3"),
+    "no server": ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "", "cannot connect.*AWS_ENDPOINT_URL_S3"),
     "no address": ({"AWS_ENDPOINT_URL_S3": "not an address"}, "", "check AWS_ENDPOINT_URL_S3"),
     "no profile": ({"AWS_PROFILE": "none"}, "", "AWS_PROFILE"),
     "no CA file": ({"AWS_ENDPOINT_URL_S3": "https://127.0.0.1:9", "AWS_CA_BUNDLE": "/none.pem"}, "", "AWS_CA_BUNDLE"),
     "no seconds": ({"AWS_READ_TIMEOUT": "soon"}, "", "AWS_READ_TIMEOUT 'soon'.*seconds"),
-    "no end": ({"AWS_CONNECT_TIMEOUT": "inf"}, "", "AWS_CONNECT_TIMEOUT 'inf'.*seconds"),
+    "infinite seconds": ({"AWS_CONNECT_TIMEOUT": "inf"}, "", "AWS_CONNECT_TIMEOUT 'inf'.*seconds"),
     "unknown encryption": ({"AWS_SERVER_SIDE_ENCRYPTION": "rot13"}, "", "set it to AES256 or aws:kms"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_rgw_refuses_is_one_line(
+def test_refusals_of_rgw_are_one_line(
     name: str, rgw_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     changes, uri, message = REFUSALS[name]
@@ -446,7 +444,7 @@ def test_what_rgw_refuses_is_one_line(
     print(f"\n{name:22} {raised.value}", end="")
 
 
-def answer(code: str, operation: str = "PutObject", status: int = 403, **error: str) -> ClientError:
+def client_error(code: str, operation: str = "PutObject", status: int = 403, **error: str) -> ClientError:
     return ClientError(
         {"Error": {"Code": code, **error}, "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}}},
         operation,
@@ -456,18 +454,18 @@ def answer(code: str, operation: str = "PutObject", status: int = 403, **error: 
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (answer("ExpiredToken"), "AWS_SESSION_TOKEN"),
-        (answer("AuthorizationHeaderMalformed", Region="eu-west-1"), "set AWS_DEFAULT_REGION to eu-w"),
-        (answer("IllegalLocationConstraintException"), "set AWS_DEFAULT_REGION"),
-        (answer("QuotaExceeded"), "quota"),
-        (answer("SomethingElse", "GetObject"), "GetObject failed with 'SomethingElse'"),
+        (client_error("ExpiredToken"), "AWS_SESSION_TOKEN"),
+        (client_error("AuthorizationHeaderMalformed", Region="eu-west-1"), "set AWS_DEFAULT_REGION to eu-w"),
+        (client_error("IllegalLocationConstraintException"), "set AWS_DEFAULT_REGION"),
+        (client_error("QuotaExceeded"), "quota"),
+        (client_error("SomethingElse", "GetObject"), "GetObject failed with 'SomethingElse'"),
     ],
 )
-def test_answers_that_no_server_here_gives(error: ClientError, message: str) -> None:
+def test_errors_that_no_server_here_returns(error: ClientError, message: str) -> None:
     assert message in explain(error)
 
 
-def test_encryption_is_asked_for(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_encryption_is_requested(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms")
     monkeypatch.setenv("AWS_SSE_KMS_KEY_ID", "a-key")
     name = bucket()
