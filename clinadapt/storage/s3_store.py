@@ -63,8 +63,9 @@ class S3Store:
             max_concurrency=_MAX_PART_REQUESTS,
             preferred_transfer_client="classic",
         )
-        # one for all uploads: it holds at most 15 parts in memory, 10 queued or sent and 5 read by its submitters
-        self._uploads = create_transfer_manager(self._client, config)
+        # parts in memory: those being sent, and one for each of the files being read
+        config.max_in_memory_upload_chunks, config.max_submission_concurrency = _MAX_PART_REQUESTS, 2
+        self._uploads = create_transfer_manager(self._client, config)  # shared by all uploads
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
