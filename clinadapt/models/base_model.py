@@ -22,7 +22,7 @@ from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
-from clinadapt.storage.object_store import PART
+from clinadapt.storage.object_store import PARTIAL_PREFIX
 from clinadapt.storage.transfer import download_folder
 
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # configuration and tokenizer
@@ -127,13 +127,13 @@ def _download_s3(uri: str) -> Path:
     folder = cache_folder() / "base" / sha256_json([uri, etags])[7:23]
     with os_errors(f"cannot keep base model '{uri}' in {folder.parent}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_name(f"{PART}{folder.name}")
+        partial = folder.with_name(f"{PARTIAL_PREFIX}{folder.name}")
         with partial.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it
             if not folder.exists():
                 partial.mkdir(exist_ok=True)
                 download_folder(store, "", partial, resume=True)
-                for left in partial.rglob(f"{PART}*"):  # of a download that was killed
+                for left in partial.rglob(f"{PARTIAL_PREFIX}*"):  # of a download that was killed
                     left.unlink()
                 _check_mirror(partial, uri)
                 partial.rename(folder)

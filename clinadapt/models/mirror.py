@@ -18,7 +18,7 @@ from clinadapt.models.base_model import FILES, cache_folder, fetch, hub_error, h
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
-from clinadapt.storage.transfer import progress
+from clinadapt.storage.transfer import progress_bar
 
 _JOURNAL = ".mirror"  # what has been copied already, while the manifest is not there
 
@@ -56,7 +56,7 @@ def mirror(source: str, target: str) -> dict[str, Any]:
         for name in (MANIFEST, "config.json", *left):
             store.delete(name)
             there.pop(name, None)
-    with progress("mirroring", sum(file.size for file in files)) as moved:
+    with progress_bar("mirroring", sum(file.size for file in files)) as moved:
         for file in sorted(files, key=lambda file: (file.name == "config.json", file.name)):
             if _lies_there(file, known, there):
                 moved(file.size)

@@ -26,7 +26,7 @@ from clinadapt.registry.held_out import find, held_out
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
-from clinadapt.storage.transfer import progress
+from clinadapt.storage.transfer import progress_bar
 
 # Nats of the log-likelihood, a token of the right answer or a note, by the quantisation that the adapter was trained
 # on; measured with `clinadapt registry export` on two cores. Rounding to 16 bits alone moved it by 0.0001 to
@@ -152,7 +152,7 @@ def _put_in_place(store: Store, merged: Path, digest: str) -> None:
     paths = sorted(p for p in merged.iterdir() if p.name != MANIFEST)
     with _undone(store, [_UNFINISHED, *(path.name for path in paths)]):
         store.put(_UNFINISHED, digest.encode())
-        with progress("uploading", sum(path.stat().st_size for path in paths)) as moved:
+        with progress_bar("uploading", sum(path.stat().st_size for path in paths)) as moved:
             for path in paths:
                 store.upload(path, path.name, moved)
         store.put(MANIFEST, (merged / MANIFEST).read_bytes())

@@ -1,4 +1,4 @@
-"""Object stores by URI: a folder (`file://`) or an S3 bucket (`s3://`)."""
+"""Object stores: a local folder (`file://`) or an S3 bucket (`s3://`)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from clinadapt.storage.object_store import Store
 
 
 def open_store(uri: str) -> Store:
-    """The store at a `file://` or `s3://` URI.
+    """Open the store at a `file://` or `s3://` URI.
 
     Raises:
-        UserError: the scheme is another one, or a `file://` URI has no absolute path.
+        UserError: unsupported scheme, a `file://` path that is not absolute, or an `s3://` URI without a bucket.
     """
     scheme = urlparse(uri).scheme
     if scheme == "file":
@@ -22,4 +22,4 @@ def open_store(uri: str) -> Store:
         from clinadapt.storage.s3_store import S3Store  # boto3 takes a second to load
 
         return S3Store(uri)
-    raise UserError(f"the store '{uri}' has no scheme I know: use file:///folder or s3://bucket/prefix")
+    raise UserError(f"unsupported URI scheme in store '{uri}': use file:///folder or s3://bucket/prefix")

@@ -1,4 +1,4 @@
-"""An object store in a plain folder (`file://`)."""
+"""An object store in a local folder (`file://`)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clinadapt.errors import UserError
-from clinadapt.storage.local_files import file_path, os_errors
-from clinadapt.storage.object_store import PART, Conflict, Entry, Moved, ignore
+from clinadapt.storage.local_files import atomic_write, file_path, os_errors
+from clinadapt.storage.object_store import PARTIAL_PREFIX, Conflict, Entry, ProgressCallback, no_progress
 
 
 class FolderStore:
-    """Objects are files below a folder. Writes go to a temporary name and are renamed, so that a reader
-    sees an object whole or not at all; conditional writes hold a lock on the folder."""
+    """Objects as files below a folder.
+
+    Files are written under a temporary name and renamed, so readers never see partial content. Conditional writes
+    lock the folder.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
@@ -30,23 +33,24 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         path = (self._root / key).resolve()
         if not path.is_relative_to(self._root.resolve()):
-            raise UserError(f"the key '{key}' leaves the store: remove '..' from it")
+            raise UserError(f"key '{key}' points outside of the store: remove '..' from it")
         return path
 
     @contextmanager
     def _replacing(self, key: str, if_absent: bool = False) -> Iterator[Path]:
+        """Yield a temporary path that becomes the object on success. Raises Conflict as `put`."""
         target = self._path(key)
         with os_errors(f"cannot write '{key}' to the store {self.uri}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f"{PART}{uuid.uuid4().hex}")
+            partial = target.with_name(f"{PARTIAL_PREFIX}{uuid.uuid4().hex}")
             try:
-                yield part
+                yield partial
                 with self._lock() if if_absent else nullcontext():
                     if if_absent and target.exists():
                         raise Conflict(key)
-                    part.replace(target)
+                    partial.replace(target)
             finally:
-                part.unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -57,8 +61,8 @@ class FolderStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _reading(self, key: str) -> AbstractContextManager[None]:
-        return os_errors(f"cannot read '{key}' from the store {self.uri}", "check the rights of the folder")
+    def _read_errors(self, key: str) -> AbstractContextManager[None]:
+        return os_errors(f"cannot read '{key}' from the store {self.uri}", "check the permissions of the folder")
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         with self._lock():
@@ -66,21 +70,21 @@ class FolderStore:
                 raise Conflict(key)
             if if_match is not None and (not self.exists(key) or self.get(key)[1] != if_match):
                 raise Conflict(key)
-            with self._replacing(key) as part, part.open("wb") as file:
+            with self._replacing(key) as partial, partial.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         return hashlib.sha256(data).hexdigest()
 
     def _open(self, key: str) -> BinaryIO:
-        with self._reading(key):
+        with self._read_errors(key):
             try:
                 return self._path(key).open("rb")
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
                 raise KeyError(key) from error
 
     def get(self, key: str) -> tuple[bytes, str]:
-        with self._open(key) as file, self._reading(key):
+        with self._open(key) as file, self._read_errors(key):
             data = file.read()
         return data, hashlib.sha256(data).hexdigest()
 
@@ -88,7 +92,7 @@ class FolderStore:
         return self.get(key)[1]
 
     def exists(self, key: str) -> bool:
-        with self._reading(key):
+        with self._read_errors(key):
             return self._path(key).is_file()
 
     def _files(self, prefix: str) -> Iterator[tuple[str, Path]]:
@@ -98,24 +102,24 @@ class FolderStore:
             if key.startswith(prefix) and path.name != ".lock":
                 yield key, path
 
-    def unfinished(self, before: datetime, drop: bool = False) -> list[str]:
-        parts = {key: path for key, path in self._files("") if path.name.startswith(PART)}
-        old = [key for key, path in parts.items() if path.exists() and path.stat().st_mtime < before.timestamp()]
-        for key in old if drop else []:
+    def incomplete_uploads(self, before: datetime, delete: bool = False) -> list[str]:
+        partials = {key: path for key, path in self._files("") if path.name.startswith(PARTIAL_PREFIX)}
+        old = [key for key, path in partials.items() if path.exists() and path.stat().st_mtime < before.timestamp()]
+        for key in old if delete else []:
             self.delete(key)
         return sorted(old)
 
     def entries(self, prefix: str = "") -> list[Entry]:
-        found = []
+        entries = []
         for key, path in self._files(prefix):
-            if not path.name.startswith(PART):
+            if not path.name.startswith(PARTIAL_PREFIX):
                 try:
-                    facts = path.stat()
+                    info = path.stat()
                 except FileNotFoundError:  # deleted since it was listed
                     continue
-                if stat.S_ISREG(facts.st_mode):
-                    found.append(Entry(key, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)))
-        return sorted(found, key=lambda entry: entry.key)
+                if stat.S_ISREG(info.st_mode):
+                    entries.append(Entry(key, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)))
+        return sorted(entries, key=lambda entry: entry.key)
 
     def list(self, prefix: str = "") -> list[str]:
         return [entry.key for entry in self.entries(prefix)]
@@ -124,24 +128,16 @@ class FolderStore:
         with os_errors(f"cannot delete '{key}' from the store {self.uri}"):
             self._path(key).unlink(missing_ok=True)
 
-    def upload(self, path: Path, key: str, moved: Moved = ignore, *, if_absent: bool = False) -> None:
-        with self._replacing(key, if_absent) as part:
-            shutil.copyfile(path, part)
-            _to_disk(part)
-        moved(path.stat().st_size)
+    def upload(
+        self, path: Path, key: str, progress: ProgressCallback = no_progress, *, if_absent: bool = False
+    ) -> None:
+        with self._replacing(key, if_absent) as partial:
+            shutil.copyfile(path, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        progress(path.stat().st_size)
 
-    def download(self, key: str, path: Path, moved: Moved = ignore) -> None:
-        part = path.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{path.name}")
-        with self._open(key) as file, os_errors(f"cannot write {path}"):
-            try:
-                with part.open("wb") as copy:
-                    shutil.copyfileobj(file, copy, 1 << 20)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-        moved(path.stat().st_size)
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    def download(self, key: str, path: Path, progress: ProgressCallback = no_progress) -> None:
+        with self._open(key) as file, atomic_write(path) as partial, partial.open("wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+        progress(path.stat().st_size)

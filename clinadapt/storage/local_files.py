@@ -1,28 +1,42 @@
-"""Local paths of `file://` URIs, and the operating system's errors as one line for the user."""
+"""Local paths of `file://` URIs, atomic writes, and errors of the operating system as one-line messages."""
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlparse
 
 from clinadapt.errors import UserError
+from clinadapt.storage.object_store import PARTIAL_PREFIX
 
 
 def file_path(uri: str) -> Path:
-    """The local path of a `file://` URI. Raises UserError when it is not absolute."""
+    """Return the local path of a `file://` URI. Raises UserError when it is not absolute."""
     parts = urlparse(uri)
     if parts.netloc or not parts.path.startswith("/"):
-        raise UserError(f"'{uri}' is not absolute: write file:///absolute/path (three slashes)")
-    return Path(os.fsdecode(unquote_to_bytes(parts.path)))  # names that are not UTF-8 among them
+        raise UserError(f"'{uri}' is not an absolute path: write file:///absolute/path (three slashes)")
+    return Path(os.fsdecode(unquote_to_bytes(parts.path)))  # file names need not be UTF-8
 
 
 @contextmanager
-def os_errors(what: str, advice: str = "free space or choose a writable place") -> Iterator[None]:
-    """Turn the operating system's refusal (no space, no permission) into one line for the user."""
+def os_errors(message: str, advice: str = "free space or choose a writable location") -> Iterator[None]:
+    """Raise an OSError (no space, no permission) as UserError("<message>: <reason>; <advice>")."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{what}: {error.strerror or error}; {advice}") from error
+        raise UserError(f"{message}: {error.strerror or error}; {advice}") from error
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that is renamed to `path` on success and deleted on failure."""
+    partial = path.with_name(f"{PARTIAL_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    with os_errors(f"cannot write {path}"):
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

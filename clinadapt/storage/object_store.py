@@ -1,8 +1,7 @@
-"""The interface of an object store, which folders and S3 buckets implement.
+"""The object-store interface that folders and S3 buckets implement.
 
-Keys are relative to the store's URI and use `/`. An entity tag (etag) names the content of an object at
-one moment, so that `put(..., if_match=etag)` is a compare-and-swap and `put(..., if_absent=True)` lets
-exactly one writer win.
+Keys are relative to the store's URI and use `/`. An entity tag (etag) identifies the content of an object, so
+`put(..., if_match=etag)` is a compare-and-swap, and of concurrent `put(..., if_absent=True)` exactly one succeeds.
 """
 
 from __future__ import annotations
@@ -15,43 +14,40 @@ from typing import Protocol
 
 from clinadapt.errors import UserError
 
-AT_ONCE = 32  # files of a folder that are on their way together
+MAX_CONCURRENCY = 32  # files of a folder transferred at the same time
+PARTIAL_PREFIX = ".part-"  # of the names of incomplete files
 
-
-PART = ".part-"  # begins the names of files that are not whole yet
-
-
-Moved = Callable[[int], None]  # told how many bytes have arrived since it was told last
+ProgressCallback = Callable[[int], None]  # called with the number of bytes transferred since the last call
 
 
 class CorruptObject(UserError):
-    """What arrived is not what was stored, however often it was asked for."""
+    """The content of an object does not match its checksum, even after retries."""
 
 
 class Conflict(Exception):
-    """A conditional write lost: the object exists already, or has changed since it was read."""
+    """A conditional write failed: the object exists already, or has changed since it was read."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a listing says of an object: key, size in bytes, when it was written."""
+    """An object as listed: key, size in bytes, time of the last write."""
 
     key: str
     size: int
     modified: datetime
 
 
-def ignore(moved: int) -> None:
-    """Nobody watches."""
+def no_progress(transferred: int) -> None:
+    """Ignore the progress of a transfer."""
 
 
 class Store(Protocol):
-    """What every implementation offers. All methods raise UserError when the store cannot be used."""
+    """An object store. All methods raise UserError when the store cannot be used."""
 
     uri: str
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        """Write an object whole or not at all and return its etag.
+        """Write an object atomically and return its etag.
 
         Raises:
             Conflict: `if_absent` and the object exists, or `if_match` is no longer its etag.
@@ -59,17 +55,17 @@ class Store(Protocol):
         ...
 
     def get(self, key: str) -> tuple[bytes, str]:
-        """Content and etag. Raises KeyError when there is no such object."""
+        """Return content and etag of an object. Raises KeyError when it does not exist."""
         ...
 
     def etag(self, key: str) -> str:
-        """Etag without the content. Raises KeyError when there is no such object."""
+        """Return the etag of an object. Raises KeyError when it does not exist."""
         ...
 
     def exists(self, key: str) -> bool: ...
 
-    def unfinished(self, before: datetime, drop: bool = False) -> list[str]:
-        """Keys of uploads that began before a moment and were never finished; `drop` removes what they left."""
+    def incomplete_uploads(self, before: datetime, delete: bool = False) -> list[str]:
+        """Keys of uploads that began before a point in time and never completed; `delete` removes their data."""
         ...
 
     def entries(self, prefix: str = "") -> list[Entry]:
@@ -81,17 +77,24 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; an absent one is no error."""
+        """Delete an object if it exists."""
         ...
 
-    def upload(self, path: Path, key: str, moved: Moved = ignore, *, if_absent: bool = False) -> None:
-        """Stream a local file into an object, whole or not at all.
+    def upload(
+        self, path: Path, key: str, progress: ProgressCallback = no_progress, *, if_absent: bool = False
+    ) -> None:
+        """Write a local file to an object, atomically and without loading it into memory.
 
         Raises:
             Conflict: `if_absent` and the object exists.
         """
         ...
 
-    def download(self, key: str, path: Path, moved: Moved = ignore) -> None:
-        """Stream an object into a local file and verify it. Raises KeyError when there is no such object."""
+    def download(self, key: str, path: Path, progress: ProgressCallback = no_progress) -> None:
+        """Write an object to a local file, which appears under its name once it is complete and verified.
+
+        Raises:
+            KeyError: the object does not exist.
+            CorruptObject: the content does not match its checksum.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Folders to and from an object store, several files at once."""
+"""Upload, download and delete whole folders, several files at a time."""
 
 from __future__ import annotations
 
@@ -9,67 +9,73 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clinadapt.errors import UserError
-from clinadapt.storage.object_store import AT_ONCE, Moved, Store, ignore
+from clinadapt.storage.object_store import MAX_CONCURRENCY, ProgressCallback, Store, no_progress
 
-MANIFEST = "manifest.json"  # of a folder in the store, which is whole once this is there
+MANIFEST = "manifest.json"  # written last: a folder in the store is complete when this exists
 
 
 def upload_folder(store: Store, folder: Path, prefix: str) -> None:
-    """Upload every file below `folder` to `prefix/<relative path>`, several at once; its manifest last."""
+    """Upload every file below `folder` to `prefix/<relative path>`, the manifest last."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    seal = [folder / MANIFEST] if folder / MANIFEST in paths else []
-    with progress("uploading", sum(p.stat().st_size for p in paths)) as moved, ThreadPoolExecutor(AT_ONCE) as pool:
-        for part in ([path for path in paths if path not in seal], seal):
-            _all(pool.map(lambda p: store.upload(p, f"{prefix}/{p.relative_to(folder).as_posix()}", moved), part))
+    manifest = [folder / MANIFEST] if folder / MANIFEST in paths else []
+    files = [path for path in paths if path not in manifest]
+    total = sum(p.stat().st_size for p in paths)
+    with progress_bar("uploading", total) as progress, ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+        for group in (files, manifest):
+            _wait_for(
+                pool.map(lambda p: store.upload(p, f"{prefix}/{p.relative_to(folder).as_posix()}", progress), group)
+            )
 
 
 def delete_folder(store: Store, prefix: str) -> None:
-    """Remove every object below `prefix/`; its manifest first, so that it is never seen with a part of it gone."""
+    """Delete every object below `prefix/`, the manifest first, so that an incomplete folder never has one."""
     store.delete(f"{prefix}/{MANIFEST}")
     for key in store.list(f"{prefix}/"):
         store.delete(key)
 
 
 def download_folder(store: Store, prefix: str, folder: Path, resume: bool = False) -> None:
-    """Download every object below `prefix/` into `folder`, several at once; of the whole store when it is empty.
+    """Download every object below `prefix/` into `folder`; with an empty prefix, all objects of the store.
 
     Args:
-        store, prefix, folder: from where to where.
-        resume: keep the files that are there already. Only for a folder that nothing but this very download fills.
+        store: source of the objects.
+        prefix: key prefix, without a trailing slash.
+        folder: local destination, created if missing.
+        resume: skip files that exist already. Only for a folder that nothing but this same download writes to.
 
     Raises:
-        UserError: a key would leave `folder`.
+        UserError: a key would be written outside of `folder`.
     """
     start = f"{prefix}/" if prefix else ""
-    objects = (entry for entry in store.entries(start) if not entry.key.endswith("/"))  # as consoles mark a folder
+    objects = (entry for entry in store.entries(start) if not entry.key.endswith("/"))  # consoles create such markers
     entries = {folder / entry.key.removeprefix(start): entry for entry in objects}
     root = folder.resolve()
-    for path in entries:
+    for path, entry in entries.items():
         if not path.resolve().is_relative_to(root):
-            raise UserError(f"the store {store.uri} holds the key '{entries[path].key}', which leaves the folder")
+            raise UserError(f"key '{entry.key}' in the store {store.uri} points outside of the folder: delete it")
         path.parent.mkdir(parents=True, exist_ok=True)
     missing = {path: entry for path, entry in entries.items() if not (resume and path.exists())}
     total = sum(entry.size for entry in missing.values())
-    with progress("downloading", total) as moved, ThreadPoolExecutor(AT_ONCE) as pool:
-        _all(pool.map(lambda path: store.download(missing[path].key, path, moved), missing))
+    with progress_bar("downloading", total) as progress, ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+        _wait_for(pool.map(lambda path: store.download(missing[path].key, path, progress), missing))
 
 
-def _all(results: Iterator[None]) -> None:
-    """Wait for all; the first error stops what has not begun."""
+def _wait_for(results: Iterator[None]) -> None:
+    """Wait for all results; the first error cancels the transfers that have not begun."""
     for _ in results:
         pass
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Moved]:
-    """A bar on the terminal, where standard error is one; `total` in bytes."""
+def progress_bar(description: str, total: int) -> Iterator[ProgressCallback]:
+    """Show a progress bar of `total` bytes if standard error is a terminal."""
     if not sys.stderr.isatty():
-        yield ignore
+        yield no_progress
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn(what), *columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda moved: bar.advance(task, moved)
+    with Progress(TextColumn(description), *columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda transferred: bar.advance(task, transferred)

@@ -244,7 +244,7 @@ def gc(
 
     place, keep, running = _open(store), timedelta(days=keep_days), timedelta(hours=unfinished_hours)
     found = garbage_collection.garbage(place, keep, running)
-    parts = place.unfinished(datetime.now(UTC) - running, drop=delete)
+    parts = place.incomplete_uploads(datetime.now(UTC) - running, delete=delete)
     table = _table("", "why", "files", "MB")
     for item in found:
         table.add_row(item.what, item.why, str(len(item.keys)), f"{item.size / 1e6:.1f}")

@@ -1,4 +1,4 @@
-"""2,000 operations while one request in five is broken; prints what was done and what became of it."""
+"""2,000 operations with one request in five broken; prints operations and faults."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def test_faults(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.Monke
     with FaultyProxy((str(server.hostname), int(server.port or 80))).serving() as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{proxy.port}")
         free_memory(monkeypatch)
-        done = work(open_store(uri), tmp_path, 2000, threads=8)
-    print(f"\n{sum(done.values())} operations: {dict(done)}\n{proxy.requests} requests: {dict(proxy.done)}")
-    assert sum(done.values()) == 2000
+        counts = work(open_store(uri), tmp_path, 2000, threads=8)
+    print(f"\n{sum(counts.values())} operations: {dict(counts)}\n{proxy.requests} requests: {dict(proxy.done)}")
+    assert sum(counts.values()) == 2000

@@ -1,4 +1,4 @@
-"""20 publishers and 5 promoters at once, 200 rounds (RACE_ROUNDS): one champion each round, a linear history."""
+"""20 concurrent publishers and 5 promoters for 200 rounds (RACE_ROUNDS): one champion a round, a linear history."""
 
 from __future__ import annotations
 

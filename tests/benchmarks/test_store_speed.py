@@ -1,10 +1,10 @@
-"""Up and down against a RADOS Gateway on this machine: the store beside boto3 in a loop, the AWS CLI and s3fs.
+"""Upload and download speed with a local RADOS Gateway: the store, boto3 in a loop, the AWS CLI and s3fs.
 
-Each contender is a process of its own, so that its peak memory is its own, and begins with as much memory at hand: a
-virtual machine may have to ask its host for what was freed before. Nothing is deleted between them: ext4 is slow to
-reuse what was just freed. The AWS CLI takes part where `aws` is on the PATH, s3fs where the variable S3FS_PYTHON names
-a Python that has it (it pins another botocore than ours).
-STORE_SPEED_MB is the size of the large file, 1,000 by default; CLINADAPT_ROUNDS (4) rounds begin with another each.
+Each contender runs in its own process, for its own peak memory, after memory was allocated and freed: a virtual machine
+may have to request it from its host. Nothing is deleted in between: ext4 reuses freed blocks slowly. The AWS CLI takes
+part if `aws` is on the PATH, s3fs if S3FS_PYTHON is a Python that has it (it pins another botocore).
+STORE_SPEED_MB: size of the large file, 1,000 by default. CLINADAPT_ROUNDS: rounds, 4 by default, each starting with
+another contender.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ system.{call}("{source}/", "{target}/", recursive=True)
 
 
 def contenders(name: str, folder: Path, copy: Path) -> Iterator[tuple[str, str, str, str]]:
-    """(name, python, code that uploads, code that downloads) of each contender that is here."""
+    """(name, python, code to upload, code to download) of each available contender."""
 
     def ours(call: str, *arguments: str) -> str:
         listed = [f"Path({a!r})" if "/" in a else repr(a) for a in arguments]
@@ -79,8 +79,8 @@ def contenders(name: str, folder: Path, copy: Path) -> Iterator[tuple[str, str, 
         ours("upload_folder", str(folder), "ours"),
         ours("download_folder", "ours", f"{copy}/ours"),
     )
-    facts = {"bucket": name, "folder": folder, "prefix": "boto3", "copy": copy / "boto3"}
-    yield "boto3 in a loop", python, BOTO3_UP.format(**facts), BOTO3_DOWN.format(**facts)
+    fields = {"bucket": name, "folder": folder, "prefix": "boto3", "copy": copy / "boto3"}
+    yield "boto3 in a loop", python, BOTO3_UP.format(**fields), BOTO3_DOWN.format(**fields)
     if shutil.which("aws"):
         there, back = f"s3://{name}/aws", str(copy / "aws")
         yield "aws s3 cp", python, AWS.format(source=folder, target=there), AWS.format(source=there, target=back)
@@ -102,29 +102,31 @@ def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             for _ in range(10 * MB if what == "one large file" else 1):
                 file.write(os.urandom(100_000))
     total = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    found: dict[str, list[tuple[float, ...]]] = {}
+    results: dict[str, list[tuple[float, ...]]] = {}
     for number in range(ROUNDS):
         home = tmp_path / f"rgw-{number}"
         home.mkdir()
-        with rados_gateway(home) as environment:  # a fresh one: Ceph keeps what is overwritten for hours
+        with rados_gateway(home) as environment:  # a new one: Ceph keeps overwritten data for hours
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
             free_memory(monkeypatch)
             out = tmp_path / f"out-{number}"
             for each in ("ours", "boto3", "aws", "s3fs"):
                 (out / each).mkdir(parents=True)
-            those = list(contenders(bucket(), folder, out))
-            for contender, python, *ways in those[number % len(those) :] + those[: number % len(those)]:
-                found.setdefault(contender, []).append(tuple(value for code in ways for value in measure(python, code)))
+            runs = list(contenders(bucket(), folder, out))
+            for contender, python, *ways in runs[number % len(runs) :] + runs[: number % len(runs)]:
+                results.setdefault(contender, []).append(
+                    tuple(value for code in ways for value in measure(python, code))
+                )
             copies = [path for path in out.rglob("*") if path.is_file()]
-            assert sorted(path.name for path in copies) == sorted(p.name for p in folder.iterdir() for _ in those)
+            assert sorted(path.name for path in copies) == sorted(p.name for p in folder.iterdir() for _ in runs)
             assert all(filecmp.cmp(path, folder / path.name, shallow=False) for path in copies)
     for number in range(ROUNDS):
         shutil.rmtree(tmp_path / f"out-{number}")
     print(f"\n{what}, {total:,.0f} MB, {ROUNDS} rounds: median (least to most); ours: how many times as fast we are")
     print(f"{'':18}{'up MB/s':>18}{'ours':>20}{'peak MiB':>10}{'down MB/s':>20}{'ours':>20}{'peak MiB':>10}")
-    ours = found["clinadapt"]
-    for contender, rounds in found.items():
+    ours = results["clinadapt"]
+    for contender, rounds in results.items():
         print(f"{contender:18}", end="")
         for way in (0, 2):
             speeds, peaks = [total / each[way] for each in rounds], [each[way + 1] for each in rounds]
@@ -134,8 +136,8 @@ def test_speed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def measure(python: str, code: str) -> tuple[float, float]:
-    """Seconds and peak memory in MiB of some code, in a process of its own."""
-    subprocess.run([python, "-c", "b'1' * (3 << 30)"], check=True)  # memory at hand for whoever comes
+    """Seconds and peak memory (MiB) of code in a new process."""
+    subprocess.run([python, "-c", "b'1' * (3 << 30)"], check=True)  # memory for the next contender
     done = subprocess.run([python, "-c", MEASURE.format(code=code)], capture_output=True, text=True, check=True)
     seconds, peak = json.loads(done.stdout)
     return seconds, peak

@@ -1,4 +1,4 @@
-"""A day's work of a store, checked against what has to be there; used by the test and by the benchmark."""
+"""A random workload for a store, checked against the expected content; for the test and the benchmark."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clinadapt.storage.object_store import Conflict, Store
 
 
 def work(store: Store, folder: Path, operations: int, threads: int = 4, largest: int = 200_000) -> Counter[str]:
-    """Do `operations` of every kind in threads that do not share keys; every answer is compared with what was written.
+    """Run operations of every kind in threads that do not share keys; compare every result with what was written.
 
     Returns:
-        how many succeeded, by operation; under "error" those that failed with a clear line.
+        numbers of successful operations by kind, and of operations that failed with one line as "error".
 
     Raises:
-        AssertionError: something was accepted that is not what was written, or a write was forgotten.
+        AssertionError: a result is not what was written, or a write was lost.
     """
     with ThreadPoolExecutor(threads) as pool:
         parts = pool.map(lambda number: _one(store, folder, number, operations // threads, largest), range(threads))
@@ -27,31 +27,31 @@ def work(store: Store, folder: Path, operations: int, threads: int = 4, largest:
 
 
 def _one(store: Store, folder: Path, number: int, operations: int, largest: int) -> Counter[str]:
-    chance, counts = random.Random(number), Counter[str]()
-    known: dict[str, set[bytes | None]] = {}  # what an object may hold: more than one thing after an unclear failure
+    rng, counts = random.Random(number), Counter[str]()
+    known: dict[str, set[bytes | None]] = {}  # possible contents: several after a failed write
     for turn in range(operations):
-        key = f"{number}/{chance.randrange(20)}"
-        kind = chance.choice(("put", "get", "upload", "download", "claim", "swap", "list", "delete"))
-        data = os.urandom(chance.randrange(1, largest))
-        may = known.setdefault(key, {None})
+        key = f"{number}/{rng.randrange(20)}"
+        kind = rng.choice(("put", "get", "upload", "download", "claim", "swap", "list", "delete"))
+        data = os.urandom(rng.randrange(1, largest))
+        possible = known.setdefault(key, {None})
         local = folder / f"{number}-{turn}"
         try:
-            _do(store, kind, key, data, may, local)
+            _do(store, kind, key, data, possible, local)
             counts[kind] += 1
         except UserError as error:
             assert "\n" not in str(error)
             if kind in ("put", "upload", "claim", "swap"):
-                may.add(data)
+                possible.add(data)
             if kind == "delete":
-                may.add(None)
+                possible.add(None)
             counts["error"] += 1
         local.unlink(missing_ok=True)
     return counts
 
 
-def _do(store: Store, kind: str, key: str, data: bytes, may: set[bytes | None], local: Path) -> None:
-    """One operation; `may` becomes what the object holds after it."""
-    now: bytes | None = data
+def _do(store: Store, kind: str, key: str, data: bytes, possible: set[bytes | None], local: Path) -> None:
+    """Run one operation; `possible` becomes the set of possible contents after it."""
+    content: bytes | None = data
     if kind == "put":
         store.put(key, data)
     elif kind == "upload":
@@ -60,35 +60,35 @@ def _do(store: Store, kind: str, key: str, data: bytes, may: set[bytes | None], 
     elif kind == "claim":
         try:
             store.put(key, data, if_absent=True)
-            assert None in may
+            assert None in possible
         except Conflict:
-            assert may != {None}
+            assert possible != {None}
             return
     elif kind == "delete":
         store.delete(key)
-        now = None
+        content = None
     elif kind == "list":
-        there = key in store.list(key)
-        assert there or None in may
-        assert not there or may != {None}
+        listed = key in store.list(key)
+        assert listed or None in possible
+        assert not listed or possible != {None}
         return
     else:
-        now = _read(store, kind, key, data, local)
-        assert kind == "swap" or now in may
-    may.clear()
-    may.add(now)
+        content = _read(store, kind, key, data, local)
+        assert kind == "swap" or content in possible
+    possible.clear()
+    possible.add(content)
 
 
 def _read(store: Store, kind: str, key: str, data: bytes, local: Path) -> bytes | None:
-    """get, download, or swap: what the object holds now."""
+    """Run get, download or swap and return the content of the object after it."""
     try:
         if kind == "download":
             store.download(key, local)
             return local.read_bytes()
-        found, etag = store.get(key)
+        content, etag = store.get(key)
         if kind == "swap":
             store.put(key, data, if_match=etag)
             return data
-        return found
+        return content
     except KeyError:
         return None

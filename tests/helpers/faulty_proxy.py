@@ -1,9 +1,9 @@
-"""A proxy between boto3 and S3 that breaks a share of the requests, in the ways that networks and servers do.
+"""A proxy between boto3 and S3 that breaks a share of the requests, as networks and servers do.
 
-`cut`: the connection is reset, before or after the request has reached the server. `500`, `503`: an error in place of
-the answer, with or without the server having done the work. `slow`: the answer comes in small pieces. `short`: its body
-ends too early. `wrong`: one bit of the content is another, in the request or in the answer. Listings and errors, which
-are XML and carry no checksum, are never made wrong: TLS guards them, and a manifest names what has to be there.
+`cut`: the connection is reset, before or after the server gets the request. `500`, `503`: an error response, whether or
+not the server has processed the request. `slow`: the response arrives in small pieces. `short`: its body is truncated.
+`wrong`: one bit of the body is flipped, in the request or the response; not in listings and errors, which are XML
+without a checksum (TLS protects them, and manifests list the expected files).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass
 class Message:
-    """A request or an answer: its first line, its headers in lower case, its body."""
+    """A request or response: first line, headers in lower case, body."""
 
     start: str
     headers: dict[str, str]
     body: bytes
 
     def head(self) -> bytes:
-        """All that goes before the body."""
+        """First line and headers."""
         lines = [self.start, *(f"{name}: {value}" for name, value in self.headers.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 @dataclass
 class FaultyProxy:
-    """Counts requests and what was done to them; `share` of them are broken."""
+    """Breaks a `share` of the requests and counts requests and faults."""
 
     server: tuple[str, int]
     share: float = 0.2
@@ -73,20 +73,20 @@ class FaultyProxy:
             thread.join()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of a client; what it asks for goes on over one connection to the server."""
+        """Forward the requests of one client connection over one connection to the server."""
         upstream: _Streams | None = None
         try:
             upstream = await asyncio.open_connection(*self.server)
             while await self._exchange((reader, writer), upstream):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # either side has hung up, or the proxy stops
+            pass  # a connection was closed, or the proxy stops
         finally:
             for each in (writer, *(upstream[1:] if upstream else ())):
                 each.close()
 
     async def _exchange(self, client: _Streams, upstream: _Streams) -> bool:
-        """Pass one request and its answer on, perhaps broken; whether the connection lives on."""
+        """Forward one request and its response, perhaps broken; return whether the connection stays open."""
         request = await _request(*client)
         if request is None:
             return False
@@ -123,11 +123,11 @@ _WRONG_REGION = """<?xml version="1.0" encoding="UTF-8"?>
 
 @dataclass
 class RegionalProxy(FaultyProxy):
-    """Refuses what is not signed for one region as AWS does, in place of servers that take any. `told`: it names the
-    right one, as AWS does, and others do not."""
+    """Rejects requests that are not signed for one region, as AWS does. With `reports_region` the response contains the
+    right one, as that of AWS."""
 
     region: str = ""
-    told: bool = True
+    reports_region: bool = True
 
     async def _exchange(self, client: _Streams, upstream: _Streams) -> bool:
         request = await _request(*client)
@@ -138,9 +138,9 @@ class RegionalProxy(FaultyProxy):
             await upstream[1].drain()
             return await _give(client[1], await _answer(upstream[0], request.start), "")
         self.done["another region"] += 1
-        body = _WRONG_REGION.format(f"<Region>{self.region}</Region>" if self.told else "").encode()
+        body = _WRONG_REGION.format(f"<Region>{self.region}</Region>" if self.reports_region else "").encode()
         headers = {"content-type": "application/xml", "content-length": str(len(body))}
-        if self.told:
+        if self.reports_region:
             headers["x-amz-bucket-region"] = self.region
         answer = Message("HTTP/1.1 400 Bad Request", headers, b"" if request.start.startswith("HEAD") else body)
         return await _give(client[1], answer, "")

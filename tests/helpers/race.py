@@ -1,4 +1,4 @@
-"""Publishers and promoters of one name at once, each a process; used by the test and by the benchmark."""
+"""Concurrent publishers and promoters of one adapter, one process each; for the test and the benchmark."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ACCURACY = {"value": 0.7, "low": 0.6, "high": 0.8}
 
 
 def race(store: Store, publishers: int, promoters: int, rounds: int) -> dict[str, int]:
-    """Let all start each round at the same moment, and look at the store after each.
+    """Start all at the same moment in each round, and check the store after it.
 
     Returns:
-        rounds, versions, promotions that won, promotions that lost.
+        numbers of rounds, versions, successful and failed promotions.
 
     Raises:
-        AssertionError: the history has a gap or a fork, a version is half there, or a winner is not in it.
+        AssertionError: the history has a gap or a fork, a version is incomplete, or a successful promotion is missing.
     """
     context = mp.get_context("spawn")
     start, end = (context.Barrier(publishers + promoters + 1) for _ in range(2))
@@ -65,7 +65,7 @@ def race(store: Store, publishers: int, promoters: int, rounds: int) -> dict[str
 
 
 def _worker(number: int, publishes: bool, uri: str, rounds: int, start: Barrier, end: Barrier, answers: Any) -> None:
-    store, chance = open_store(uri), random.Random(number)
+    store, rng = open_store(uri), random.Random(number)
     for turn in range(rounds):
         os.environ["CLINADAPT_RUN"] = by = f"{number}-{turn}"
         start.wait(300)
@@ -73,11 +73,11 @@ def _worker(number: int, publishes: bool, uri: str, rounds: int, start: Barrier,
         try:
             if publishes:
                 version = f"{turn:08x}{number + 1:08x}"
-                for each in (version, f"{turn:08x}{0:08x}"):  # one of its own, and one that all of them publish
+                for each in (version, f"{turn:08x}{0:08x}"):  # its own, and one that all publish
                     _publish(store, each)
                 promote(store, NAME, version, seen, {})
             else:
-                version = chance.choice(versions(store, NAME) or [""])
+                version = rng.choice(versions(store, NAME) or [""])
                 move(store, NAME, version)
             answers.put((by, True))
         except UserError:
@@ -90,12 +90,12 @@ def _publish(store: Store, version: str) -> None:
         folder = Path(scratch)
         (folder / "adapter_model.safetensors").write_bytes(version.encode() * 1000)
         (folder / "README.md").write_text(version)
-        facts: dict[str, Any] = dict.fromkeys(
+        fields: dict[str, Any] = dict.fromkeys(
             ("base_model", "base_digest", "splits_digest", "settings_digest", "created", "by"), "race"
         )
-        facts |= {"name": NAME, "version": version, "code_version": "race"}
-        facts |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
-        write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+        fields |= {"name": NAME, "version": version, "code_version": "race"}
+        fields |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
+        write_json(folder / MANIFEST, seal(write_manifest(folder, fields)))
         manifest = (folder / MANIFEST).read_bytes()
         (folder / MANIFEST).unlink()
         _put_in_place(folder, manifest, store, f"adapters/{NAME}/{version}")

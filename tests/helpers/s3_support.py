@@ -1,4 +1,4 @@
-"""What the tests of S3 share by name."""
+"""Helpers for tests of S3 stores."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ KINDS = ["folder", "moto", "rgw", *(["endpoint"] if REAL else [])]
 
 
 def free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """boto3's own session would remember the settings that it found first."""
+    """Drop boto3's default session, which caches the settings of its first use."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 def bucket() -> str:
-    """The name of a new bucket."""
+    """Create a bucket and return its name."""
     name = f"test-{uuid.uuid4().hex}"
     boto3.client("s3").create_bucket(Bucket=name)
     return name
 
 
 def free_ports() -> int:
-    """The first of five ports in a row that nothing listens on."""
+    """The first of five consecutive free ports."""
     while True:
         with socket.socket() as first:
             first.bind(("127.0.0.1", 0))
@@ -51,7 +51,7 @@ def free_ports() -> int:
 
 @contextmanager
 def rados_gateway(folder: Path, address: str = "127.0.0.1") -> Iterator[dict[str, str]]:
-    """The environment that leads boto3 to a fresh RADOS Gateway, which listens at the address."""
+    """Start a RADOS Gateway at an address; yield the environment variables for boto3."""
     if not shutil.which("radosgw"):
         pytest.skip("radosgw is not installed: apt-get install ceph-mon ceph-osd radosgw ceph-common")
     script = ROOT / "tests/helpers/rgw.sh"

@@ -199,7 +199,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "an adapter name with a slash": (lambda d: ["--adapter-name", "a/b"], "use small letters, digits and hyphens"),
     "store that cannot be written": (
         lambda d: ["--store", d.file("store-is-a-file", "")[0]],
-        "cannot write .* choose a writable place",
+        "cannot write .* choose a writable location",
     ),
     "store of an unknown scheme": (lambda d: ["--store", "gs://bucket"], "use file:///folder or s3://bucket/prefix"),
     "more than fits into memory": (

@@ -1,6 +1,5 @@
-"""The stores that the contract is held against: a folder, moto's S3 in this process, Ceph's RADOS Gateway where its
-packages are installed, and any endpoint that the environment names: CLINADAPT_TEST_S3=s3://bucket beside
-AWS_ENDPOINT_URL_S3 and keys. That bucket has to exist."""
+"""Stores under test: a folder, moto's S3 in this process, Ceph's RADOS Gateway if its packages are installed, and any
+other endpoint by CLINADAPT_TEST_S3=s3://bucket (an existing bucket) with AWS_ENDPOINT_URL_S3 and keys."""
 
 from __future__ import annotations
 

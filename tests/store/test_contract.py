@@ -1,4 +1,4 @@
-"""One contract over every store: a folder, moto's S3 and, where the environment names one, a real endpoint."""
+"""The contract of `Store`, for every kind of store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THREADS = 16
 
 
 def together(work: Callable[[int], bool]) -> int:
-    """Run `work` in THREADS threads that start at the same moment; how many say True."""
+    """Run `work` in THREADS threads that start at the same moment; how many return True."""
     barrier = threading.Barrier(THREADS)
 
     def one(number: int) -> bool:
@@ -41,12 +41,12 @@ def test_put_get_and_overwrite(store: Store) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\r\n\xff", "Größe µg".encode(), b"x" * 2_000_000])
-def test_bytes_come_back_as_they_were(store: Store, data: bytes) -> None:
+def test_bytes_round_trip(store: Store, data: bytes) -> None:
     store.put("data", data)
     assert store.get("data")[0] == data
 
 
-def test_the_etag_names_the_content(store: Store) -> None:
+def test_the_etag_identifies_the_content(store: Store) -> None:
     etag = store.put("key", b"one")
     assert store.etag("key") == etag
     store.put("key", b"two")
@@ -54,7 +54,7 @@ def test_the_etag_names_the_content(store: Store) -> None:
     assert store.put("key", b"one") == etag
 
 
-def test_what_is_absent(store: Store, tmp_path: Path) -> None:
+def test_a_missing_object(store: Store, tmp_path: Path) -> None:
     assert not store.exists("nothing")
     for read in (store.get, store.etag, lambda key: store.download(key, tmp_path / "copy")):
         with pytest.raises(KeyError):
@@ -98,7 +98,7 @@ def test_files_stream_in_and_out(store: Store, tmp_path: Path) -> None:
     assert store.etag("big/file") == store.get("big/file")[1]
 
 
-def test_folders_come_back_as_they_were(store: Store, tmp_path: Path) -> None:
+def test_folders_round_trip(store: Store, tmp_path: Path) -> None:
     names = {"a.json": b"{}", "deep/er/b.bin": b"\0", "with blank/ü.txt": b"text"}
     for name, data in names.items():
         path = tmp_path / "in" / name
@@ -129,7 +129,7 @@ def test_compare_and_swap(store: Store) -> None:
     assert store.get("key") == (b"two", now)
 
 
-def test_compare_and_swap_of_what_is_gone(store: Store) -> None:
+def test_compare_and_swap_of_a_deleted_object(store: Store) -> None:
     seen = store.put("key", b"one")
     store.delete("key")
     with pytest.raises(Conflict):
@@ -168,7 +168,7 @@ def test_no_count_is_lost(store: Store) -> None:
     assert store.get("counter")[0] == b"%d" % THREADS
 
 
-def test_a_reader_sees_an_object_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
+def test_readers_never_see_partial_content(store: Store, tmp_path: Path) -> None:
     size = 3_000_000
     (tmp_path / "file").write_bytes(b"f" * size)
     stop = threading.Event()
@@ -203,25 +203,25 @@ def test_a_key_cannot_leave_the_folder(tmp_path: Path, key: str) -> None:
         lambda: folder.download(key, tmp_path / "copy"),
     ]
     for attempt in attempts:
-        with pytest.raises(UserError, match="leaves the store"):
+        with pytest.raises(UserError, match="outside of the store"):
             attempt()
     assert not (tmp_path / "out").exists()
 
 
-def test_part_files_are_not_listed(tmp_path: Path) -> None:
+def test_partial_files_are_not_listed(tmp_path: Path) -> None:
     folder = FolderStore((tmp_path / "store").as_uri())
     folder.put("a/key", b"x")
     (tmp_path / "store/a/.part-killed").write_bytes(b"half")
     assert folder.list() == ["a/key"]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    """A file stands where the folder should be: also root is refused."""
+def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
+    """A file has the name of the folder, which stops root as well."""
     (tmp_path / "store").write_bytes(b"")
     folder = open_store((tmp_path / "store").as_uri())
-    with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
+    with pytest.raises(UserError, match=r"cannot write .*choose a writable location"):
         folder.put("key", b"x")
-    with pytest.raises(UserError, match=r"cannot write .*choose a writable place"):
+    with pytest.raises(UserError, match=r"cannot write .*choose a writable location"):
         folder.upload(tmp_path / "store", "key")
 
 
@@ -233,34 +233,34 @@ def test_a_folder_that_is_mounted_read_only(mounted: Callable[[str], Path]) -> N
 
 
 def test_delete_from_a_folder_that_became_read_only(mounted: Callable[[str], Path]) -> None:
-    place = mounted("size=64k")
-    folder = open_store(place.as_uri())
+    volume = mounted("size=64k")
+    folder = open_store(volume.as_uri())
     folder.put("key", b"x")
-    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", volume], check=True)
     with pytest.raises(UserError, match=r"cannot delete .*Read-only file system"):
         folder.delete("key")
     assert folder.get("key")[0] == b"x"
 
 
-def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_folder_without_read_permission(tmp_path: Path) -> None:
     folder = open_store((tmp_path / "store").as_uri())
     folder.put("key", b"x")
     (tmp_path / "store").chmod(0)
-    me = os.geteuid()
-    if me == 0:
+    user = os.geteuid()
+    if user == 0:
         os.seteuid(65534)  # root may read everything, nobody may not
     try:
         for attempt in (folder.get, folder.etag, folder.exists):
-            with pytest.raises(UserError, match=r"cannot read .*Permission denied; check the rights"):
+            with pytest.raises(UserError, match=r"cannot read .*Permission denied; check the permissions"):
                 attempt("key")
     finally:
-        os.seteuid(me)
+        os.seteuid(user)
         (tmp_path / "store").chmod(0o700)
 
 
 def test_a_full_disk(mounted: Callable[[str], Path], tmp_path: Path) -> None:
-    place = mounted("size=256k")
-    folder = open_store(place.as_uri())
+    volume = mounted("size=256k")
+    folder = open_store(volume.as_uri())
     etag = folder.put("key", b"before")
     (tmp_path / "file").write_bytes(b"x" * 400_000)
     with pytest.raises(UserError, match=r"No space left.*free space"):
@@ -270,12 +270,12 @@ def test_a_full_disk(mounted: Callable[[str], Path], tmp_path: Path) -> None:
     assert folder.get("key") == (b"before", etag)
     assert folder.list() == ["key"]
     with pytest.raises(UserError, match="free space"):
-        open_store(tmp_path.as_uri()).download("file", place / "copy")
-    assert folder.list() == ["key"] and not list(place.glob(".part-*"))
+        open_store(tmp_path.as_uri()).download("file", volume / "copy")
+    assert folder.list() == ["key"] and not list(volume.glob(".part-*"))
 
 
-def test_a_bucket_that_is_not_there(s3_environment: None) -> None:
-    with pytest.raises(UserError, match=r"NoSuchBucket.*check bucket"):
+def test_a_missing_bucket(s3_environment: None) -> None:
+    with pytest.raises(UserError, match="NoSuchBucket"):
         open_store("s3://no-such-bucket").put("key", b"x")
     with pytest.raises(UserError, match="NoSuchBucket"):
         open_store("s3://no-such-bucket").list()
@@ -283,7 +283,7 @@ def test_a_bucket_that_is_not_there(s3_environment: None) -> None:
 
 def test_an_endpoint_that_does_not_answer(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot be used: .*check endpoint"):
+    with pytest.raises(UserError, match="AWS_ENDPOINT_URL_S3"):
         open_store("s3://bucket").get("key")
 
 
@@ -297,6 +297,6 @@ def test_no_keys(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/folder", "relative/folder", "file://host/folder", "s3:///key"])
-def test_a_uri_that_is_none(uri: str) -> None:
+def test_an_invalid_uri(uri: str) -> None:
     with pytest.raises(UserError, match=r"write|use"):
         open_store(uri)

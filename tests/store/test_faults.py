@@ -1,7 +1,8 @@
-"""One request in five is broken: everything succeeds or fails with a clear line, and nothing wrong is accepted."""
+"""With one request in five broken, every operation succeeds or fails with one line, and no wrong data is accepted."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -14,12 +15,8 @@ from clinadapt.storage import open_store
 from clinadapt.storage.s3_store import S3Store
 
 
-def test_nothing_wrong_is_accepted(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    from clinadapt.storage import s3_store as s3
-
-    monkeypatch.setattr(s3, "_PART", 5 * 2**20)
+def test_no_wrong_data_is_accepted(rgw_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(S3Store, "part_size", 5 * 2**20)
     uri = f"s3://{bucket()}"
     server = urlparse(os.environ["AWS_ENDPOINT_URL_S3"])
     with FaultyProxy((str(server.hostname), int(server.port or 80))).serving() as proxy:
@@ -27,13 +24,13 @@ def test_nothing_wrong_is_accepted(rgw_environment: None, tmp_path: Path, monkey
         free_memory(monkeypatch)
         store = open_store(uri)
         assert isinstance(store, S3Store)
-        done = work(store, tmp_path, 200)
-        data = os.urandom(17 * 2**20)  # parts, each of which may be broken
+        counts = work(store, tmp_path, 200)
+        data = os.urandom(17 * 2**20)  # four parts
         (tmp_path / "large").write_bytes(data)
         store.upload(tmp_path / "large", "large")
         store.download("large", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == data
-    print(f"\n{dict(done)} in {proxy.requests} requests, of which {dict(proxy.done)}")
-    assert sum(done.values()) == 200
-    assert done["error"] <= 2
+    print(f"\n{dict(counts)} in {proxy.requests} requests, of which {dict(proxy.done)}")
+    assert sum(counts.values()) == 200
+    assert counts["error"] <= 2
     assert all(proxy.done[fault] for fault in FAULTS)

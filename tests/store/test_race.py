@@ -1,4 +1,4 @@
-"""Publishers and promoters at once: one champion at any moment, a history without gap or fork, no mixed version."""
+"""Concurrent publishers and promoters: one champion at any time, a linear history, no mixed version."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def test_one_champion(kind: str, request: pytest.FixtureRequest) -> None:
     print(f"\n{kind}: {race(store, publishers=4, promoters=2, rounds=4)}")
     for version in versions(store, NAME):
         files = read_manifest(store, NAME, version)["files"]
-        there = {key.rpartition("/")[2] for key in store.list(f"adapters/{NAME}/{version}/")}
-        assert there == files.keys() | {MANIFEST}
+        names = {key.rpartition("/")[2] for key in store.list(f"adapters/{NAME}/{version}/")}
+        assert names == files.keys() | {MANIFEST}

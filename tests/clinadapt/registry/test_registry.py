@@ -449,10 +449,10 @@ def test_gc_removes_parts(store: Store) -> None:
 
     store.put("a/key", b"x")
     (place(store) / "a/.part-cut").write_bytes(b"half")
-    assert store.unfinished(datetime.now(UTC) - DAY) == []
+    assert store.incomplete_uploads(datetime.now(UTC) - DAY) == []
     os.utime(place(store) / "a/.part-cut", (0, 0))
-    assert store.unfinished(datetime.now(UTC) - DAY) == ["a/.part-cut"]
-    assert store.unfinished(datetime.now(UTC) - DAY, drop=True) == ["a/.part-cut"]
+    assert store.incomplete_uploads(datetime.now(UTC) - DAY) == ["a/.part-cut"]
+    assert store.incomplete_uploads(datetime.now(UTC) - DAY, delete=True) == ["a/.part-cut"]
     assert list_files(place(store)).keys() - {".lock"} == {"a/key"}
 
 
