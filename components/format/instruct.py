@@ -169,7 +169,7 @@ def _tokens(template: Template, asked: list[tuple[Any, ...]], length: int) -> li
     found: list[tuple[Any, ...]] = [([], [], 0, "answer too long")] * len(asked)
     for i, prompt in zip(short, prompts, strict=True):
         if prompt:
-            found[i] = (prompt.input_ids, answers[i], prompt.lost_tokens, None)
+            found[i] = (prompt.input_ids, answers[i], prompt.trimmed_tokens, None)
         else:
             found[i] = ([], [], 0, "instruction too long")
     return found

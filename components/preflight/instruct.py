@@ -10,6 +10,7 @@ from clinadapt.data.sources import digest as source_digest
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.base_model import BaseModel
+from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
 from components.preflight.checks import check_base, check_disk, checked_store, found
@@ -43,8 +44,8 @@ def run(
         client = ChatClient("CLINADAPT_TEACHER", None)
         client.check()
         log("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
-    base = memory.described(instruct.base_model, pretrain)
-    stages = memory.stages(instruct, pretrain)
+    base = describe_instruct_base(instruct.base_model, pretrain)
+    stages = training_stages(instruct, pretrain)
     for stage in stages.values():
         if memory.method(stage) != "full":
             check_base(base, stage.lora, stage.quantization)
@@ -74,5 +75,5 @@ def check_memory(name: str, base: BaseModel, stage: Instruct | Pretrain, resourc
     if need > have:
         raise UserError(
             f"{name} needs about {need / 2**30:.1f} GiB and there are {have / 2**30:.1f}: "
-            f"it {memory.smaller(base, stage, have, device, processes)}"
+            f"it {memory.suggest_smaller_settings(base, stage, have, device, processes)}"
         )

@@ -53,7 +53,7 @@ PREFERENCES = pa.schema(
 )
 
 # format: a triple as tokens. `note_id` is a hash; the texts are kept for validation and test only (null in train). Of
-# `input_ids` the first `prompt_tokens` are the prompt; `lost_tokens` were trimmed from the note.
+# `input_ids` the first `prompt_tokens` are the prompt; `trimmed_tokens` were trimmed from the note.
 EXAMPLES = pa.schema(
     [
         *_ORIGIN,
@@ -65,7 +65,7 @@ EXAMPLES = pa.schema(
         ("private", pa.bool_()),
         ("input_ids", pa.list_(pa.int32())),
         ("prompt_tokens", pa.int32()),
-        ("lost_tokens", pa.int32()),
+        ("trimmed_tokens", pa.int32()),
         ("note_text", pa.string()),
         ("instruction", pa.string()),
         ("answer", pa.string()),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clinadapt.errors import UserError
-from clinadapt.models.chat_template import GAP, SYSTEM, Question, Template, load_tokenizer
+from clinadapt.models.chat_template import SYSTEM, TRIM_MARK, Question, Template, load_tokenizer
 
 NOTE = " ".join(f"Finding number {i} is unremarkable." for i in range(200))
 NO_SYSTEM = (
@@ -85,10 +85,10 @@ def test_of_a_long_note_the_ends_and_the_spans_are_kept(tokenizer: Any) -> None:
     for prompt in (plain, spared):
         note = kept_note(tokenizer, prompt.input_ids)
         assert 280 <= len(prompt.input_ids) <= 300
-        assert note.startswith("Finding number 0 is") and note.endswith("199 is unremarkable.") and GAP in note
-        assert set(note.split()) <= {*NOTE.split(), GAP.strip()}  # no half words
+        assert note.startswith("Finding number 0 is") and note.endswith("199 is unremarkable.") and TRIM_MARK in note
+        assert set(note.split()) <= {*NOTE.split(), TRIM_MARK.strip()}  # no half words
         assert tokenizer.decode(prompt.input_ids).endswith("What is it?\n\n### Answer\n")
-        assert prompt.lost_tokens == pytest.approx(len(whole.input_ids) - len(prompt.input_ids), abs=25)
+        assert prompt.trimmed_tokens == pytest.approx(len(whole.input_ids) - len(prompt.input_ids), abs=25)
     assert "number 91 is unremarkable." in kept_note(tokenizer, spared.input_ids)
     assert "number 91 " not in kept_note(tokenizer, plain.input_ids)
 

@@ -90,7 +90,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
         "evaluation": {
             "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
             "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
-            "lost_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
+            "trimmed_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
             "smallest_difference": 0.031, "champion_version": "v1" if champion else "",
         },
         "training": TRAINING,
