@@ -98,8 +98,7 @@ def test_an_answer_is_what_the_adapter_answers_with_its_remarks(page: Page, stor
     wanted = InstructService("assistant", store.as_uri()).answer(NOTE * 100, ASK)
     assert len(remarks(wanted)) >= 2, "cut off, and a note too long"
     ask(page, NOTE * 100)
-    told = page.status("did not see")
-    assert told.split("\n") == remarks(wanted)
+    assert page.status("did not see").split("\n") == remarks(wanted)
     assert value(page, "Answer") == wanted["answer"]
     shot("instruct-answer")
     page.press("Clear")

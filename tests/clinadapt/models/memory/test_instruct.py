@@ -276,7 +276,10 @@ def test_the_llama_that_pretrain_makes() -> None:
     assert {name: method(stage) for name, stage in training_stages(instruct, Pretrain(llama=shape)).items()} == {
         "pretrain": "full", "instruct": "QLoRA",
     }  # fmt: skip
-    assert describe_builtin_llama(shape).digest != describe_builtin_llama(shape.model_copy(update={"heads": 2})).digest
+    assert (
+        describe_builtin_llama(shape).digest
+        != describe_builtin_llama(shape.model_copy(update={"num_attention_heads": 2})).digest
+    )
 
 
 def test_weights_on_disk(phi_2: BaseModel, tiny_llama: Path) -> None:
