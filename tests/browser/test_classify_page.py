@@ -61,7 +61,7 @@ def test_an_answer_as_text_and_as_json_is_what_the_adapter_answers(page: Page, d
     assert WebDriverWait(page.browser, WAIT).until(lambda _: not page.field("Clinical note").get_attribute("value"))
 
 
-def test_a_part_that_the_model_did_not_see_is_told(page: Page, shot: Shot) -> None:
+def test_the_page_warns_of_a_part_that_the_model_did_not_see(page: Page, shot: Shot) -> None:
     page.write("Clinical note", NOTE * 200)
     page.press("Submit")
     assert page.status("did not see the last").endswith("% of this note.")
@@ -71,7 +71,7 @@ def test_a_part_that_the_model_did_not_see_is_told(page: Page, shot: Shot) -> No
 @pytest.mark.parametrize(
     "name, text, reason", [("empty", " \n ", "no text"), ("long", "a " * 100_001, "200,000 characters")]
 )
-def test_an_unusable_note_is_told_in_a_line(page: Page, shot: Shot, name: str, text: str, reason: str) -> None:
+def test_an_unusable_note_is_an_error_line(page: Page, shot: Shot, name: str, text: str, reason: str) -> None:
     page.write("Clinical note", text)
     page.press("Submit")
     assert page.status(reason).startswith("Not answered – the note has ")
@@ -151,7 +151,7 @@ def test_a_long_file_shows_how_far_it_is_and_can_be_stopped(page: Page, tmp_path
     page.status("Stopped")
 
 
-def test_a_broken_file_is_told_in_a_line(page: Page, tmp_path: Path, shot: Shot) -> None:
+def test_a_broken_file_is_an_error_line(page: Page, tmp_path: Path, shot: Shot) -> None:
     broken = tmp_path / "broken.csv"
     broken.write_text('transcription\nfirst\n"never closed\n')
     page.tab("Many notes")
@@ -198,7 +198,7 @@ def test_others_have_to_log_in_and_are_named_in_the_flag(
 
 
 @pytest.mark.parametrize("option, value, reason", [("--host", "0.0.0.0", "_PASSWORD"), ("--port", "99999", "99999")])
-def test_what_cannot_be_served_is_told_in_a_line(clinadapt: Any, option: str, value: str, reason: str) -> None:
+def test_a_bad_option_is_an_error_line(clinadapt: Any, option: str, value: str, reason: str) -> None:
     done = clinadapt("review", "--adapter", "specialty", option, value)
     assert done.returncode == 2 and reason in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -120,7 +120,7 @@ def test_an_example_fills_the_instruction(page: Page, shot: Shot) -> None:
     shot("instruct-example")
 
 
-def test_a_text_file_is_opened_and_not_kept(page: Page, served: Path, tmp_path: Path) -> None:
+def test_a_text_file_is_opened_and_deleted(page: Page, served: Path, tmp_path: Path) -> None:
     good, bad = tmp_path / "note.txt", tmp_path / "latin.txt"
     good.write_text(NOTE)
     bad.write_bytes("gross hématurie".encode("latin-1"))
@@ -137,7 +137,7 @@ def test_a_text_file_is_opened_and_not_kept(page: Page, served: Path, tmp_path: 
     ("note", "instruction", "reason"),
     [("  ", ASK, "the note has no text"), (NOTE, "", "the instruction has no text"), (NOTE, "x" * 4_001, "4,000")],
 )
-def test_what_cannot_be_asked_is_told_in_a_line(page: Page, note: str, instruction: str, reason: str) -> None:
+def test_an_unusable_question_is_an_error_line(page: Page, note: str, instruction: str, reason: str) -> None:
     ask(page, note, instruction)
     assert page.status(reason).startswith("Not answered – the ")
     page.press("Flag")

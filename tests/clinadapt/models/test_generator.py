@@ -83,13 +83,13 @@ def test_a_stream_that_nobody_reads_stops(generator: Generator) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "clinadapt-stream"]
 
 
-def test_what_fails_in_the_stream_is_heard(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_stream_is_raised(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "model", None)
     with pytest.raises(AttributeError):
         list(generator.stream(QUESTIONS[0], max_new_tokens=4))
 
 
-def test_a_long_note_is_trimmed_and_said_to_be(generator: Generator) -> None:
+def test_a_long_note_is_trimmed_and_the_tokens_counted(generator: Generator) -> None:
     long = Question("Blood pressure 120/80, pulse 72. " * 200, "Summarize the note.")
     short, trimmed = generator.answers([QUESTIONS[0], long], max_new_tokens=8)
     assert short.trimmed_tokens == 0

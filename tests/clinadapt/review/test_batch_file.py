@@ -40,7 +40,7 @@ def test_a_file_is_answered_row_by_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, reason", [("text\n", "has no rows"), ('text\na\n"never closed\n', "never closed"), ("", "is empty")]
 )
-def test_a_broken_file_is_told_before_the_first_answer(tmp_path: Path, content: str, reason: str) -> None:
+def test_a_broken_file_is_refused_before_the_first_answer(tmp_path: Path, content: str, reason: str) -> None:
     source = tmp_path / "notes.csv"
     source.write_text(content)
     with pytest.raises(UserError, match=reason):

@@ -1,4 +1,4 @@
-"""Asking a published instruct adapter: one note whole and as a stream, the rows of a file, and the command."""
+"""Asking a published instruct adapter: one note complete and as a stream, the rows of a file, and the command."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def asker(store: str) -> InstructService:
+def service(store: str) -> InstructService:
     return InstructService("assistant", store)
 
 
@@ -79,12 +79,12 @@ def unreadable(path: Path) -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_stream_ends_with_what_the_whole_answer_is(asker: InstructService) -> None:
-    *pieces, last = asker.stream(NOTE, ASK)
-    whole = asker.answer(NOTE, ASK)
-    assert last == whole and "".join(map(str, pieces)).strip() == whole["answer"]
-    assert whole["adapter"] == asker.uri and asker.uri.endswith("/adapters/assistant/0123456789abcdef")
-    assert whole["trimmed_tokens"] == 0 and asker.answer(NOTE * 100, ASK)["trimmed_tokens"] > 0
+def test_a_stream_ends_with_the_complete_answer(service: InstructService) -> None:
+    *pieces, last = service.stream(NOTE, ASK)
+    complete = service.answer(NOTE, ASK)
+    assert last == complete and "".join(map(str, pieces)).strip() == complete["answer"]
+    assert complete["adapter"] == service.uri and service.uri.endswith("/adapters/assistant/0123456789abcdef")
+    assert complete["trimmed_tokens"] == 0 and service.answer(NOTE * 100, ASK)["trimmed_tokens"] > 0
 
 
 @pytest.mark.parametrize(
@@ -97,24 +97,24 @@ def test_a_stream_ends_with_what_the_whole_answer_is(asker: InstructService) -> 
         (NOTE, "word " * 700, "^an instruction leaves no room"),
     ],
 )
-def test_what_cannot_be_asked(asker: InstructService, note: str, instruction: str, message: str) -> None:
+def test_an_unusable_question_is_refused(service: InstructService, note: str, instruction: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        asker.answer(note, instruction)
+        service.answer(note, instruction)
     with pytest.raises(UserError, match=message):
-        next(asker.stream(note, instruction))
+        next(service.stream(note, instruction))
 
 
-def test_bad_rows_are_told_by_number_and_the_others_answered(asker: InstructService) -> None:
+def test_bad_rows_have_an_error_and_the_others_an_answer(service: InstructService) -> None:
     good, long = {"text": NOTE, "ask": ASK}, {"text": NOTE, "ask": "word " * 700}
     rows: list[Any] = [good, good | {"text": ""}, "3 fields instead of 2", good | {"ask": " "}, long, good]
-    answers = list(asker.answer_rows(rows, "text", instruction_column="ask"))
+    answers = list(service.answer_rows(rows, "text", instruction_column="ask"))
     assert [answer["row"] for answer in answers] == [1, 2, 3, 4, 5, 6]
     errors = [answer.get("error") for answer in answers]
     assert errors[:4] == [None, "no text", "3 fields instead of 2", "no text in the instruction"] and not errors[5]
     assert "no room" in str(errors[4])
     assert answers[0]["answer"] == answers[5]["answer"]
     with pytest.raises(UserError, match="no column 'what'.*--ask-column"):
-        list(asker.answer_rows(rows, "text", instruction_column="what"))
+        list(service.answer_rows(rows, "text", instruction_column="what"))
 
 
 def test_the_remarks_say_what_a_reader_has_to_know() -> None:
@@ -148,7 +148,7 @@ def test_an_instruct_adapter_is_no_classifier(store: str) -> None:
         ClassifyService("assistant", store)
 
 
-def test_an_unreadable_file_is_told_in_a_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_user_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_text("a\n1\n")
     with unreadable(path):

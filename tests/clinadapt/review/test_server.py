@@ -37,7 +37,7 @@ def test_user_and_password_are_used_wherever_they_are_set(host: str, monkeypatch
     assert server.credentials(host) == ("rita", "secret")
 
 
-def test_a_port_in_use_is_told_in_one_line() -> None:
+def test_a_port_in_use_is_a_one_line_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=f"^cannot listen on 127.0.0.1, port {port} .*in use.*--port"):
@@ -46,7 +46,7 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("host, port", [("127.0.0.1", 70000), ("192.0.2.1", 7860), ("no such host", 7860)])
-def test_an_address_that_is_none_is_told_in_one_line(host: str, port: int) -> None:
+def test_an_invalid_address_is_a_one_line_error(host: str, port: int) -> None:
     with pytest.raises(UserError, match=r"^cannot listen on ") as caught:
         server.check_address(host, port)
     assert "\n" not in str(caught.value)

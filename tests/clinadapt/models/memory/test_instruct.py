@@ -143,31 +143,31 @@ def test_lora_on_some_layers(folder: Path) -> None:
     assert {part: found["methods"]["QLoRA"][part] for part in COUNTED} == after_one_step(model)
 
 
-def kept_by_autograd(model: torch.nn.Module, tokens: int) -> int:
+def saved_by_autograd(model: torch.nn.Module, tokens: int) -> int:
     """Bytes that autograd keeps for the backward pass of the decoder, without parameters."""
     parameters = {p.data_ptr() for p in model.parameters()} | {t.data_ptr() for t in quantisation(model)}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def save(tensor: torch.Tensor) -> torch.Tensor:
         if (storage := tensor.untyped_storage()).data_ptr() not in parameters:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     ends = torch.full((1, tokens), tokens)
     batch = {"input_ids": torch.ones(1, tokens, dtype=torch.long), "position_ids": torch.arange(tokens)[None]}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         loss = Loss(model)(**batch, ends=ends, sources=torch.tensor([0]), labels=torch.tensor([1]))
     loss.backward()
-    return sum(kept.values())
+    return sum(saved.values())
 
 
-def test_activations_are_what_autograd_keeps(folder: Path) -> None:
+def test_activations_are_what_autograd_saves(folder: Path) -> None:
     """And room for the gradients that pass through one layer."""
     settings = Instruct(
         base_model=folder.as_uri(), lora=Lora(r=1), precision="fp32", max_length=256, gradient_checkpointing="never"
     )
     model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
-    found = kept_by_autograd(model, settings.max_length)
+    found = saved_by_autograd(model, settings.max_length)
     parts = estimate(describe(settings.base_model), settings, 2**40, "cpu")["methods"]["QLoRA"]
     assert found <= parts["activations"] <= 1.15 * found
 
@@ -197,7 +197,7 @@ def test_llama_3_8b_of_full_size(llama_3: BaseModel) -> None:
     assert found["LoRA"]["gradients"] == 2 * 4 * 16 * 32 * (2 * 8192 + 2 * 5120 + 3 * 18432)
 
 
-def test_parts_are_the_whole(llama_3: BaseModel) -> None:
+def test_parts_add_up_to_the_total(llama_3: BaseModel) -> None:
     methods = estimate(llama_3, load_profile("a100x4-llama3-8b").instruct, A100, "cuda")["methods"]
     assert set(methods) == set(METHODS)
     for parts in methods.values():
