@@ -15,7 +15,7 @@ NOTE = "62-year-old woman with chest pain."
 class Parrot:
     """Stands in for the model in the tests of how a file is read and its answers are written."""
 
-    def stream(self, rows: Any, column: str) -> Any:
+    def answer_rows(self, rows: Any, column: str) -> Any:
         for number, row in enumerate(rows, start=1):
             if isinstance(row, str) or not row[column]:
                 yield {"row": number, "error": "no text"}
