@@ -117,7 +117,7 @@ def remarks(answer: dict[str, Any]) -> list[str]:
     sentences = {
         f"Not found in the note: {', '.join(unsupported)}": unsupported,
         "The answer was cut off: this adapter cannot write a longer one": not answer["complete"],
-        f"The note is too long: the model did not see {trimmed:,} tokens from its middle": trimmed,
+        f"The note is too long: the model did not see {trimmed:,} tokens (words or parts of words) from its middle": trimmed,
     }
     return [f"{sentence}." for sentence, applies in sentences.items() if applies]
 
