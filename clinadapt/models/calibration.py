@@ -7,8 +7,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 
-def temperature(logits: np.ndarray, counts: np.ndarray) -> float:
-    """The temperature that minimises log loss over rows; logits and counts (notes, labels)."""
+def fit_temperature(logits: np.ndarray, counts: np.ndarray) -> float:
+    """Fit the temperature that minimises the log loss over rows, between 0.05 and 20.
+
+    Args:
+        logits: (notes, labels).
+        counts: (notes, labels), the rows that list each note under each label.
+    """
 
     def loss(log_t: float) -> float:
         return float(-(counts * log_softmax(logits / np.exp(log_t), axis=1)).sum() / counts.sum())

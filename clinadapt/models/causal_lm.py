@@ -1,4 +1,4 @@
-"""A causal language model as a base: loaded as it is or in 4 bits."""
+"""Load a causal language model as a frozen base, in 16 or 32 bits or in nf4."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ from transformers import AutoModelForCausalLM
 from clinadapt.config.base import Precision, Quantization
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import fetch
-from clinadapt.models.devices import base_dtype, device, prepare_frozen_base, quantization_config_for
+from clinadapt.models.devices import base_dtype, device, prepare_frozen_base, quantization_config
 
 
-def load_causal(uri: str, quantization: Quantization, precision: Precision) -> Any:
-    """A causal language model in evaluation mode, on the GPU where there is one.
+def load_causal_lm(uri: str, quantization: Quantization, precision: Precision) -> Any:
+    """Load a causal language model in evaluation mode, on the GPU if there is one.
+
+    Args:
+        uri: of the base model.
+        quantization: `nf4` for QLoRA, else `none`.
+        precision: of the computation, resolved (not `auto`).
 
     Raises:
-        UserError: it cannot be found, or is no causal language model.
+        UserError: the model is not found, or is not a causal language model.
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(
             fetch(uri),
             dtype=base_dtype(precision),
-            attn_implementation="sdpa",  # takes any mask, so that examples can be packed
+            attn_implementation="sdpa",  # takes any mask, which packed examples need
             use_safetensors=True,
             trust_remote_code=False,
-            quantization_config=quantization_config_for(quantization, precision),
+            quantization_config=quantization_config(quantization, precision),
             device_map={"": device()},
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
@@ -37,8 +42,11 @@ def load_causal(uri: str, quantization: Quantization, precision: Precision) -> A
 
 
 def pad_left(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, shape (rows, longest), with the padding before, as generation needs it. Padding is
-    token 0, which the mask hides."""
+    """Pad on the left, as generation needs it, with token 0, which the mask hides.
+
+    Returns:
+        (token ids, attention mask), both of shape (rows, longest).
+    """
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)

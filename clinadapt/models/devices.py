@@ -1,4 +1,4 @@
-"""Where and how precisely a model computes, and what a frozen base model is loaded as."""
+"""Device, precision and quantisation that a model is loaded and computed with."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resolve_precision(wanted: Precision) -> Precision:
-    """What `auto` means here: bf16 where the hardware multiplies it (Ampere and later; AMX or AVX512-BF16), else
-    fp16 on a GPU and fp32 on a CPU."""
-    if wanted != "auto":
-        return wanted
+def resolve_precision(precision: Precision) -> Precision:
+    """Resolve `auto`: bf16 where the hardware multiplies it (Ampere and later; AMX or AVX512-BF16), else fp16 on a GPU
+    and fp32 on a CPU."""
+    if precision != "auto":
+        return precision
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
     flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""  # noqa: PTH110
@@ -38,17 +38,20 @@ def autocast(precision: Precision) -> AbstractContextManager[Any]:
 
 
 def base_dtype(precision: Precision) -> torch.dtype:
-    """What the weights of a frozen base model are kept in: fp32 on a CPU, where 16 bits are slow."""
+    """The dtype of a frozen base model's weights: fp32 on a CPU, where 16 bits are slow."""
     return _DTYPES[precision] if torch.cuda.is_available() else torch.float32
 
 
-def quantization_config_for(quantization: Quantization, precision: Precision, keep: list[str] | None = None) -> Any:
-    """transformers' settings of nf4 with double quantisation, or None.
+def quantization_config(
+    quantization: Quantization, precision: Precision, skip_modules: list[str] | None = None
+) -> BitsAndBytesConfig | None:
+    """transformers' settings for nf4 with double quantisation (Dettmers et al. 2023, arXiv:2305.14314); None for
+    `none`.
 
     Args:
         quantization: of the base model.
-        precision: that it computes in.
-        keep: patterns of the modules that stay as they are; transformers' own choice, the output layer, when None.
+        precision: of the computation, resolved (not `auto`).
+        skip_modules: patterns of modules that are not quantised; by default the output layer, as transformers chooses.
     """
     if quantization == "none":
         return None
@@ -57,13 +60,13 @@ def quantization_config_for(quantization: Quantization, precision: Precision, ke
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=_DTYPES[precision],
-        llm_int8_skip_modules=keep,
+        llm_int8_skip_modules=skip_modules,
     )
 
 
 def prepare_frozen_base(model: Any) -> None:
-    """Switch off what a frozen base model must not do under an adapter: its own dropout, and the repacking by which
-    bitsandbytes on a CPU leaves weights without a gradient."""
+    """Switch off dropout in a frozen base model, and the repacking in bitsandbytes' CPU kernels after which 4-bit
+    weights pass no gradient."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -72,7 +75,7 @@ def prepare_frozen_base(model: Any) -> None:
 
 
 def free_memory() -> None:
-    """Give back the memory of models that nothing refers to any more, on the GPU too."""
+    """Release the memory of models that are no longer referenced, on the GPU too."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

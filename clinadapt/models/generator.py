@@ -1,7 +1,7 @@
 """A causal language model with an instruct adapter, ready to answer questions about notes.
 
-The only place that turns a note and an instruction into an answer: evaluation compares with it, publish proves with it,
-the command line and the review page answer with it.
+All code that turns a note and an instruction into an answer is here: evaluation, the reload check of publish, the
+command line and the review page use it.
 """
 
 from __future__ import annotations
@@ -21,43 +21,49 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
 from clinadapt.models.adapter_card import InstructCard
-from clinadapt.models.causal_lm import load_causal, pad_left
-from clinadapt.models.chat_template import Question, Template, load_tokenizer
+from clinadapt.models.causal_lm import load_causal_lm, pad_left
+from clinadapt.models.chat_template import Prompt, Question, Template, load_tokenizer
 from clinadapt.models.devices import autocast, device, resolve_precision
 
-_TOKENS_OF_LOSSES = 8192  # in a forward pass, padding included
+_TOKENS_PER_BATCH = 8192  # of rows whose loss is computed in one forward pass, padding included
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says.
+    """A generated answer.
 
     Attributes:
-        text: without special tokens and blanks around it.
-        tokens: ids as they were generated, the end-of-sequence token excluded.
-        ended: whether it came to its end by itself, and was not cut at the limit.
-        lost_tokens: of the note, left out for want of room.
+        text: without special tokens and surrounding blanks.
+        tokens: ids as generated, without end-of-sequence.
+        complete: whether the model ended the answer; false where it was cut off at `max_new_tokens`.
+        trimmed_tokens: tokens of the note that were left out to fit the adapter's `max_length`.
     """
 
     text: str
     tokens: list[int]
-    ended: bool
-    lost_tokens: int
+    complete: bool
+    trimmed_tokens: int
 
 
 class Generator:
-    """A base model with an instruct adapter. Answers are greedy: the same questions in the same order with the same
-    batch size give the same bits."""
+    """A base model with an instruct adapter. Decoding is greedy: the same questions in the same order with the same
+    batch size give the same bits.
+
+    Attributes:
+        card: the adapter's InstructCard.
+        template: its chat template.
+        model: the peft model, or the merged model.
+    """
 
     def __init__(self, folder: Path, merged: Path | None = None) -> None:
         """Load the adapter in `folder` (adapter_model.safetensors, clinadapt.json, tokenizer) onto its base model.
 
         Args:
             folder: of the adapter.
-            merged: a model with the adapter in it already, which answers instead.
+            merged: folder of a model with the adapter already merged, to answer with instead.
 
         Raises:
-            UserError: the base model cannot be had, or is not the one that the adapter was trained on.
+            UserError: the base model is not available, or is not the one that the adapter was trained on.
         """
         self.card = InstructCard.read(folder)
         self.card.check_base()
@@ -65,89 +71,95 @@ class Generator:
         self.tokenizer = load_tokenizer(folder)
         self.template = Template(self.tokenizer)
         self.eos: int = self.tokenizer.eos_token_id
-        model = load_causal(
+        model = load_causal_lm(
             merged.as_uri() if merged else self.card.base_model,
             "none" if merged else self.card.quantization,
             self.precision,
         )
-        model.generation_config = GenerationConfig()  # a base's own habits (temperature, penalties) are not ours
+        model.generation_config = GenerationConfig()  # discards the base's own defaults (temperature, penalties)
         self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
 
     def answers(
         self, questions: Sequence[Question], max_new_tokens: int | None = None, batch_size: int = 16
     ) -> list[Answer]:
-        """Answer questions, prompts of like length together.
+        """Answer questions, prompts of similar length in one batch.
 
         Args:
-            questions: about notes; of a note too long for the adapter's length the middle is left out.
-            max_new_tokens: of an answer, at most; what the adapter was trained for when None.
-            batch_size: prompts that are answered together.
+            questions: about notes; a note that does not fit the adapter's `max_length` is trimmed in the middle.
+            max_new_tokens: limit for an answer; by default that of the adapter's card.
+            batch_size: prompts per batch.
+
+        Returns:
+            Answers in the order of the questions.
 
         Raises:
-            UserError: an instruction alone is longer than the adapter's length.
+            UserError: an instruction alone is longer than the adapter's `max_length`.
         """
-        most = max_new_tokens or self.card.max_new_tokens
-        prompts = self.template.encode_prompts(questions, [self.card.max_length - most] * len(questions))
-        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].input_ids))
+        max_new_tokens = max_new_tokens or self.card.max_new_tokens
+        prompts = self._prompts(questions, max_new_tokens)
+        longest_first = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].input_ids))
         answers: dict[int, Answer] = {}
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            generated = self._generate([prompts[i].input_ids for i in batch], most)
+        for start in range(0, len(longest_first), batch_size):
+            batch = longest_first[start : start + batch_size]
+            generated = self._generate([prompts[i].input_ids for i in batch], max_new_tokens)
             for i, row in zip(batch, generated, strict=True):
-                answers[i] = self._answer(row, prompts[i].lost_tokens)
+                answers[i] = self._answer(row, prompts[i])
         return [answers[i] for i in range(len(prompts))]
 
     def without_adapter(self) -> AbstractContextManager[None]:
-        """Within it, the base model answers."""
+        """Context manager within which the base model answers."""
         return self.model.disable_adapter()
 
     def stream(self, question: Question, max_new_tokens: int | None = None) -> Pieces[str, None, Answer]:
-        """Pieces of the answer as they come, and in the end the answer as the value of `yield from`. Generation stops
-        when the consumer closes the iterator.
+        """Yield pieces of the answer's text as they are generated; the value of `yield from` is the Answer. Generation
+        stops when the consumer closes the iterator.
 
         Raises:
             UserError: as `answers`.
         """
-        most = max_new_tokens or self.card.max_new_tokens
-        (prompt,) = self.template.encode_prompts([question], [self.card.max_length - most])
+        max_new_tokens = max_new_tokens or self.card.max_new_tokens
+        (prompt,) = self._prompts([question], max_new_tokens)
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        left = _Left()
+        stop = _StopRequest()
         generated: list[list[int]] = []
-        failed: list[BaseException] = []
+        errors: list[BaseException] = []
 
-        def work() -> None:
+        def generate() -> None:
             try:
-                options = {"streamer": streamer, "stopping_criteria": StoppingCriteriaList([left])}
-                generated.extend(self._generate([prompt.input_ids], most, **options))
-            except BaseException as error:  # the consumer waits in another thread: it has to hear of it
-                failed.append(error)
+                options = {"streamer": streamer, "stopping_criteria": StoppingCriteriaList([stop])}
+                generated.extend(self._generate([prompt.input_ids], max_new_tokens, **options))
+            except BaseException as error:  # raised again in the consumer's thread, which waits for the streamer
+                errors.append(error)
                 streamer.end()
 
-        thread = threading.Thread(target=work, name="clinadapt-stream", daemon=True)
+        thread = threading.Thread(target=generate, name="clinadapt-stream", daemon=True)
         thread.start()
-        begun = False
+        started = False
         try:
             for piece in streamer:
-                shown = piece if begun else piece.lstrip()
-                begun = begun or bool(shown)
-                if shown:
-                    yield shown
+                text = piece if started else piece.lstrip()
+                started = started or bool(text)
+                if text:
+                    yield text
         finally:
-            left.event.set()
+            stop.event.set()
             thread.join()
-        if failed:
-            raise failed[0]
-        return self._answer(generated[0], prompt.lost_tokens)
+        if errors:
+            raise errors[0]
+        return self._answer(generated[0], prompt)
 
     def answer_losses(self, questions: Sequence[Question], answers: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """How surprised the model is by given answers, the end included.
+        """The negative log likelihood of given answers, their end-of-sequence token included.
 
         Args:
-            questions: about notes, shape (questions,).
-            answers: the right ones; of a very long one the first tokens, half the adapter's length.
+            questions: about notes.
+            answers: one for each question; of a very long answer the first `max_length` / 2 tokens count.
 
         Returns:
-            (sums of -log p, tokens they are over), both of shape (questions,).
+            (sum of -log p in nats, number of tokens it is over), both of shape (questions,).
+
+        Raises:
+            UserError: as `answers`.
         """
         ids = [row[: self.card.max_length // 2] for row in self.template.encode_answers(answers)]
         prompts = self.template.encode_prompts(questions, [self.card.max_length - len(row) for row in ids])
@@ -155,30 +167,37 @@ class Generator:
         sums = np.zeros(len(rows))
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         while order:
-            size = max(1, _TOKENS_OF_LOSSES // len(rows[order[0]]))
+            size = max(1, _TOKENS_PER_BATCH // len(rows[order[0]]))
             batch, order = order[:size], order[size:]
             sums[batch] = self._losses([rows[i] for i in batch], [len(ids[i]) for i in batch])
         return sums, np.array([len(row) for row in ids])
 
-    def _generate(self, rows: list[list[int]], most: int, **options: Any) -> list[list[int]]:
-        """Up to `most` new tokens for each prompt; what follows end-of-sequence means nothing."""
+    def _prompts(self, questions: Sequence[Question], max_new_tokens: int) -> list[Prompt]:
+        return self.template.encode_prompts(questions, [self.card.max_length - max_new_tokens] * len(questions))
+
+    def _generate(self, rows: list[list[int]], max_new_tokens: int, **options: Any) -> list[list[int]]:
+        """New tokens for each prompt; those after end-of-sequence are padding."""
         ids, mask = pad_left(rows)
-        settings = GenerationConfig(do_sample=False, max_new_tokens=most, eos_token_id=self.eos, pad_token_id=self.eos)
+        settings = GenerationConfig(
+            do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=self.eos, pad_token_id=self.eos
+        )
         with torch.inference_mode(), autocast(self.precision):
-            out = self.model.generate(
+            output = self.model.generate(
                 input_ids=ids.to(device()), attention_mask=mask.to(device()), generation_config=settings, **options
             )
-        return out[:, ids.shape[1] :].tolist()
+        return output[:, ids.shape[1] :].tolist()
 
-    def _answer(self, row: list[int], lost_tokens: int) -> Answer:
-        ended = self.eos in row
-        tokens = row[: row.index(self.eos)] if ended else row
-        return Answer(self.tokenizer.decode(tokens, skip_special_tokens=True).strip(), tokens, ended, lost_tokens)
+    def _answer(self, row: list[int], prompt: Prompt) -> Answer:
+        complete = self.eos in row
+        tokens = row[: row.index(self.eos)] if complete else row
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        return Answer(text, tokens, complete, prompt.trimmed_tokens)
 
-    def _losses(self, rows: list[list[int]], tokens: list[int]) -> np.ndarray:
-        """Padding stands before, so that the answers end together and the logits of the prompts are never made."""
+    def _losses(self, rows: list[list[int]], answer_lengths: list[int]) -> np.ndarray:
+        """Sums of -log p of the last `answer_lengths` tokens of each row, shape (rows,). Rows are padded on the left,
+        so that the answers end together and no logits of prompts are computed."""
         ids, mask = pad_left(rows)
-        ids, mask, longest = ids.to(device()), mask.to(device()), max(tokens)
+        ids, mask, longest = ids.to(device()), mask.to(device()), max(answer_lengths)
         with torch.inference_mode(), autocast(self.precision):
             logits = self.model(
                 input_ids=ids,
@@ -187,13 +206,13 @@ class Generator:
                 use_cache=False,
                 logits_to_keep=longest + 1,
             ).logits
-        wanted = ids[:, -longest:]
-        losses = cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted, reduction="none").cpu().numpy()
-        return np.array([row[longest - n :].sum() for row, n in zip(losses, tokens, strict=True)])
+        targets = ids[:, -longest:]
+        losses = cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none").cpu().numpy()
+        return np.array([row[longest - n :].sum() for row, n in zip(losses, answer_lengths, strict=True)])
 
 
-class _Left(StoppingCriteria):
-    """Stops a generation when nobody listens any more."""
+class _StopRequest(StoppingCriteria):
+    """Stops a generation whose consumer has closed the stream."""
 
     def __init__(self) -> None:
         self.event = threading.Event()

@@ -1,9 +1,9 @@
-"""Classes for cross-listed notes: each frequent set of labels is a class of its own.
+"""Classes for cross-listed notes: each frequent set of labels becomes a class of its own.
 
-A note that is listed under two labels is not half of each: it is a kind of note of its own, for which each label is
-right in half of its rows. A head over label sets (label powerset, Tsoumakas & Katakis 2007) can say so with confidence,
-and its probabilities of single labels follow as sums. With soft targets over single labels instead, small leanings to
-one of the two labels read as confidence, and calibration suffers.
+A note that is listed under two labels is not half of each. It is a kind of note of its own, for which each of the two
+labels is right in half of its rows. A head over label sets (label powerset, Tsoumakas & Katakis 2007) can predict that
+with confidence, and the probabilities of single labels follow as sums. With soft targets over single labels instead,
+a slight preference for one of the two labels reads as confidence, and calibration suffers.
 """
 
 from __future__ import annotations
@@ -14,24 +14,34 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 
-def find_sets(counts: np.ndarray, smallest: int) -> list[list[int]]:
-    """Every single label, then every larger set of labels that at least `smallest` notes are listed under.
+def find_label_sets(counts: np.ndarray, smallest: int) -> list[list[int]]:
+    """List every single label, then every larger set of labels that at least `smallest` notes are listed under.
 
     Args:
-        counts: rows that list each note under each label, shape (notes, labels).
-        smallest: notes.
+        counts: (notes, labels), the rows that list each note under each label.
+        smallest: number of notes.
 
     Returns:
-        Sets as ascending label numbers.
+        Label sets, each as ascending label indices.
     """
-    found = Counter(tuple(np.flatnonzero(row).tolist()) for row in counts)
-    larger = sorted(labels for labels, notes in found.items() if len(labels) > 1 and notes >= smallest)
+    notes_by_set = Counter(tuple(np.flatnonzero(row).tolist()) for row in counts)
+    larger = sorted(labels for labels, notes in notes_by_set.items() if len(labels) > 1 and notes >= smallest)
     return [[label] for label in range(counts.shape[1])] + [list(labels) for labels in larger]
 
 
-def set_targets(counts: np.ndarray, sets: list[list[int]]) -> np.ndarray:
-    """Target distribution of each note over `sets`, shape (notes, sets): all on its own set; a note whose set is none
-    of them is shared out among its single labels by their rows."""
+def label_set_targets(counts: np.ndarray, sets: list[list[int]]) -> np.ndarray:
+    """The target distribution of each note over label sets.
+
+    All mass is on the note's own set; where that set is not in `sets`, it is spread over the note's single labels in
+    proportion to their rows.
+
+    Args:
+        counts: (notes, labels), the rows that list each note under each label.
+        sets: as `find_label_sets` returns them.
+
+    Returns:
+        (notes, sets), rows that add up to 1.
+    """
     column = {tuple(labels): i for i, labels in enumerate(sets)}
     targets = np.zeros((len(counts), len(sets)))
     for target, row in zip(targets, counts, strict=True):
@@ -44,8 +54,16 @@ def set_targets(counts: np.ndarray, sets: list[list[int]]) -> np.ndarray:
 
 
 def label_logits(logits: np.ndarray, sets: list[list[int]], labels: int) -> np.ndarray:
-    """Log probabilities of single labels, shape (notes, labels), from logits over sets, shape (notes, sets): within a
-    set each label is as likely as the other."""
+    """Log probabilities of single labels; the probability of a set is divided evenly among its labels.
+
+    Args:
+        logits: (notes, sets).
+        sets: label indices of each set.
+        labels: number of labels.
+
+    Returns:
+        (notes, labels).
+    """
     share = np.zeros((len(sets), labels))
     for row, members in zip(share, sets, strict=True):
         row[members] = 1 / len(members)

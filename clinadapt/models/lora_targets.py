@@ -9,21 +9,29 @@ from clinadapt.models.base_model import BaseModel
 HEADS = {"classifier", "score", "lm_head", "pooler"}
 
 
+def body_layers(base: BaseModel) -> dict[str, list[int]]:
+    """Module name -> (out features, in features) of all linear layers but heads: those that `all-linear` adapts and
+    nf4 quantises."""
+    return {name: shape for name, shape in base.linear_layers().items() if not HEADS & set(name.split("."))}
+
+
 def adapted_layers(base: BaseModel, lora: Lora) -> dict[str, list[int]]:
-    """Name -> (out features, in features) of the layers that LoRA adapts.
+    """Module name -> (out features, in features) of the layers that LoRA adapts.
 
     Raises:
-        UserError: by name, when a target matches no layer.
+        UserError: a target matches no layer.
     """
-    layers = base.linear_layers()
     if lora.target_modules == "all-linear":
-        return {name: shape for name, shape in layers.items() if not HEADS & set(name.split("."))}
+        return body_layers(base)
+    layers = base.linear_layers()
     check_targets(list(layers), lora.target_modules)
-    return {n: s for n, s in layers.items() if any(matches(n, target) for target in lora.target_modules)}
+    return {
+        name: shape for name, shape in layers.items() if any(matches(name, target) for target in lora.target_modules)
+    }
 
 
 def check_targets(modules: list[str], targets: list[str]) -> None:
-    """Raises UserError, by name, when a LoRA target matches none of the modules."""
+    """Raises UserError when a LoRA target matches none of the modules."""
     for target in targets:
         if not any(matches(name, target) for name in modules):
             leaves = sorted({name.rpartition(".")[2] for name in modules})
@@ -31,5 +39,5 @@ def check_targets(modules: list[str], targets: list[str]) -> None:
 
 
 def matches(module: str, target: str) -> bool:
-    """peft's rule for a target: the module's whole name, or its end after a dot."""
+    """peft's rule for a target: the full module name, or its end after a dot."""
     return module == target or module.endswith(f".{target}")

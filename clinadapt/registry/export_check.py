@@ -87,7 +87,7 @@ def _notes(splits: Path) -> Callable[[Any, str], Said]:
     texts = table["text"].to_pylist()
 
     def ask(classifier: Classifier, who: str) -> Said:
-        parts = [classifier.logits(classifier.prepare(texts[part])) for part in _parts(len(texts), who)]
+        parts = [classifier.logits(classifier.tokenize(texts[part])) for part in _parts(len(texts), who)]
         logits = np.concatenate(parts)
         counts = label_counts(table, classifier.card.labels)
         return Said((logits * counts).sum(axis=1) / counts.sum(axis=1), logits.argmax(axis=1).tolist())

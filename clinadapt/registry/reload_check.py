@@ -23,7 +23,7 @@ from clinadapt.models.adapter_card import adapter_recipe
 from clinadapt.models.chat_template import Question
 from clinadapt.models.classifier import Classifier
 from clinadapt.models.generator import Generator
-from clinadapt.models.reproducibility import RELOAD_SAMPLE, answer_reload_sample, digest
+from clinadapt.models.reproducibility import RELOAD_SAMPLE, answer_digest, answer_reload_sample
 from clinadapt.storage import open_store
 from clinadapt.storage.transfer import download_folder
 
@@ -40,7 +40,7 @@ def compare(store_uri: str, prefix: str, splits: Path, evaluation: Path) -> dict
 def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
     classifier = Classifier(adapter)
     test = read_split(splits, "test")
-    now = classifier.logits(classifier.prepare(test["text"].to_pylist()))
+    now = classifier.logits(classifier.tokenize(test["text"].to_pylist()))
     then = pq.read_table(evaluation / "predictions.parquet")
     if then["note_id"].to_pylist() != test["note_id"].to_pylist():
         raise SystemExit("the evaluation scored other notes")
@@ -58,7 +58,9 @@ def _compare_answers(adapter: Path, splits: Path, evaluation: Path) -> dict[str,
     asked = read_json(evaluation / "evaluation.json")
     questions = [Question(note, instruction) for note, instruction in pairs]
     now = answer_reload_sample(Generator(adapter), questions, asked["max_new_tokens"], asked["batch_size"])
-    different = sum(digest(answer) != wanted for answer, wanted in zip(now, then["digest"].to_pylist(), strict=True))
+    different = sum(
+        answer_digest(answer) != wanted for answer, wanted in zip(now, then["digest"].to_pylist(), strict=True)
+    )
     return {"answers": len(now), "different": different}
 
 

@@ -1,4 +1,4 @@
-"""Answers for a file of notes, as CSV without the text of the notes."""
+"""Labels for a file of notes, as CSV without the text of the notes."""
 
 from __future__ import annotations
 
@@ -12,70 +12,72 @@ from clinadapt.data.readers import read_rows
 from clinadapt.errors import UserError
 
 if TYPE_CHECKING:
-    from clinadapt.review.classify import Answerer
+    from clinadapt.review.classify import ClassifyService
 
 COLUMNS = ["row", "label", "probability", "error"]
-SHOWN = 100  # rows of the table on the page; the file has all
-NAMED = 20  # numbers of rows that a summary lists
+PREVIEW_ROWS = 100  # rows of the table on the page; the file has all
+_LISTED_ROWS = 20  # row numbers in a summary
+_PROGRESS_ROWS = 16  # rows between two reports of progress
 
 
-def columns(source: Path) -> list[str]:
-    """Names of the columns of a file, from its first row that can be read.
+def column_names(source: Path) -> list[str]:
+    """The columns of a file, from its first readable row.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     row = next((row for row in read_rows(source, source.name) if isinstance(row, dict)), {})
     return [name for name in row if name]
 
 
 @dataclass
-class Work:
-    """How far a file has been answered.
+class Progress:
+    """How much of a file has been answered.
 
     Attributes:
-        rows: in the file.
-        done: of them.
-        shown: fields of the first SHOWN answers, as in COLUMNS.
-        failed: numbers of the rows that could not be used.
+        rows: rows of the file.
+        done: rows processed so far.
+        preview: the first PREVIEW_ROWS answers, with the fields of COLUMNS.
+        failed: numbers of the rows without an answer, from 1.
     """
 
     rows: int
     done: int = 0
-    shown: list[list[Any]] = field(default_factory=list)
+    preview: list[list[Any]] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
 
     def summary(self) -> str:
-        """How many rows have an answer, and the numbers of those that have none."""
-        count = len(self.failed)
-        if not count:
+        """A sentence with the number of answers and the numbers of the rows without one."""
+        failed = len(self.failed)
+        if not failed:
             return f"{self.rows:,} rows answered."
-        named = f"row{'s' if count > 1 else ''} {', '.join(map(str, self.failed[:NAMED]))}"
-        more = f" and {count - NAMED:,} more" if count > NAMED else ""
-        answered = f"{self.rows - count:,} of {self.rows:,} rows answered"
-        return f"{answered}; {count:,} could not be used ({named}{more}): the file says why."
+        numbers = f"row{'s' if failed > 1 else ''} {', '.join(map(str, self.failed[:_LISTED_ROWS]))}"
+        more = f" and {failed - _LISTED_ROWS:,} more" if failed > _LISTED_ROWS else ""
+        answered = f"{self.rows - failed:,} of {self.rows:,} rows answered"
+        return f"{answered}; {failed:,} could not be used ({numbers}{more}): the column error says why."
 
 
-def answer_file(answerer: Answerer, source: Path, column: str, out: Path) -> Iterator[Work]:
-    """Answer a file row by row into the CSV file `out`; yield now and then how far it is, and at the end.
+def answer_file(service: ClassifyService, source: Path, column: str, output: Path) -> Iterator[Progress]:
+    """Answer a file row by row into the CSV file `output`; yield progress now and then, and at the end.
 
     Raises:
-        UserError: the file cannot be read to its end (found before the first answer), or has no such column.
+        UserError: the file cannot be read to its end (checked before the first answer), has no rows, or has no such
+            column.
     """
-    work = Work(sum(1 for _ in read_rows(source, source.name)))
-    if not work.rows:
+    progress = Progress(sum(1 for _ in read_rows(source, source.name)))
+    if not progress.rows:
         raise UserError(f"{source.name} has no rows: choose another file")
-    with out.open("w", encoding="utf-8", newline="") as file:
+    with output.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for answer in answerer.stream(read_rows(source, source.name), column):
-            work.done = answer["row"]
+        for answer in service.answer_rows(read_rows(source, source.name), column):
+            progress.done = answer["row"]
             probability = max(answer["probabilities"].values()) if "probabilities" in answer else ""
-            fields = [work.done, answer.get("label", ""), probability, answer.get("error", "")]
+            fields = [progress.done, answer.get("label", ""), probability, answer.get("error", "")]
             writer.writerow(fields)
             if "error" in answer:
-                work.failed.append(work.done)
-            if work.done <= SHOWN:
-                work.shown.append(fields)
-            if work.done % 16 == 0 or work.done == work.rows:
-                yield work
+                progress.failed.append(progress.done)
+            if progress.done <= PREVIEW_ROWS:
+                progress.preview.append(fields)
+            if progress.done % _PROGRESS_ROWS == 0 or progress.done == progress.rows:
+                yield progress

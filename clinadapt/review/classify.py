@@ -1,4 +1,4 @@
-"""What a published adapter answers: one note, or the rows of a file as a stream."""
+"""Predictions of a published classify adapter: for one note, or for the rows of a file as a stream."""
 
 from __future__ import annotations
 
@@ -9,51 +9,66 @@ from clinadapt.data.readers import Row
 from clinadapt.data.tables import batched
 from clinadapt.data.text import clean
 from clinadapt.models.classifier import Classifier
-from clinadapt.review.inputs import cell, unusable, usable
-from clinadapt.review.loading import published
+from clinadapt.review.inputs import cell, input_error, validated
+from clinadapt.review.loading import published_adapter
 
-_AT_ONCE = 16  # notes
+_BATCH = 16  # notes
 
 
-class Answerer:
-    """A published adapter that answers, and says which version it is."""
+class ClassifyService:
+    """A published classify adapter, loaded.
+
+    Attributes:
+        uri: of the version that answers.
+        base_model: URI of its base model.
+        labels: in the order of the outputs.
+    """
 
     def __init__(self, adapter: str, store_uri: str) -> None:
         """Load `adapter`: a name (its champion), name/version or URI.
 
         Raises:
-            UserError: it cannot be found or loaded, or is not what was published.
+            UserError: the adapter is not found, cannot be loaded, or differs from what was published.
         """
-        with published(adapter, store_uri, "classify") as (folder, self.uri):
+        with published_adapter(adapter, store_uri, "classify") as (folder, self.uri):
             self._classifier = Classifier(folder)
         self.labels = self._classifier.card.labels
         self.base_model = self._classifier.card.base_model
 
     def answer(self, text: str) -> dict[str, Any]:
-        """predicted_class, label, probabilities (calibrated, label -> share), unseen_token_share and adapter.
+        """Predict the label of one note.
+
+        Returns:
+            `predicted_class`, `label`, `probabilities` (label -> calibrated probability), `unseen_token_share` and
+            `adapter`.
 
         Raises:
             UserError: the note is empty or too long.
         """
-        return self._answers([usable(text)])[0]
+        return self._answers([validated(text)])[0]
 
-    def stream(self, rows: Iterable[Row], column: str) -> Iterator[dict[str, Any]]:
-        """An answer for each row with its number, a batch at a time; `error` instead where a row cannot be used.
+    def answer_rows(self, rows: Iterable[Row], column: str) -> Iterator[dict[str, Any]]:
+        """Predict the label of each row, a batch at a time; the answer has the row's number as `row`, and only an
+        `error` if the row cannot be used.
+
+        Args:
+            rows: numbered from 1.
+            column: with the note.
 
         Raises:
             UserError: the first row has no such column.
         """
-        for batch in batched(enumerate(rows, start=1), _AT_ONCE):
+        for batch in batched(enumerate(rows, start=1), _BATCH):
             texts = {number: cell(row, column, number) for number, row in batch}
-            taken = {number: clean(text) for number, text in texts.items() if not unusable(text)}
-            answers = dict(zip(taken, self._answers(list(taken.values())), strict=True)) if taken else {}
+            usable = {number: clean(text) for number, text in texts.items() if not input_error(text)}
+            answers = dict(zip(usable, self._answers(list(usable.values())), strict=True)) if usable else {}
             for number, row in batch:
-                broken = row if isinstance(row, str) else unusable(texts[number])
-                yield {"row": number, **answers.get(number, {"error": broken})}
+                error = row if isinstance(row, str) else input_error(texts[number])
+                yield {"row": number, **answers.get(number, {"error": error})}
 
     def _answers(self, texts: list[str]) -> list[dict[str, Any]]:
-        prepared = self._classifier.prepare(texts)
-        unseen = 1 - prepared.seen / prepared.tokens.clip(min=1)
+        notes = self._classifier.tokenize(texts)
+        unseen = 1 - notes.seen_token_counts / notes.token_counts.clip(min=1)
         return [
             {
                 "predicted_class": int(row.argmax()),
@@ -62,5 +77,5 @@ class Answerer:
                 "unseen_token_share": round(float(share), 4),
                 "adapter": self.uri,
             }
-            for row, share in zip(self._classifier.probabilities(prepared), unseen, strict=True)
+            for row, share in zip(self._classifier.probabilities(notes), unseen, strict=True)
         ]

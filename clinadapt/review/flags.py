@@ -1,4 +1,4 @@
-"""Answers that a reviewer finds wrong: `flagged/<name>/<version>/<time>-<random>.json` in the adapter's store."""
+"""Wrong answers that reviewers flag: `flagged/<name>/<version>/<time>-<random>.json` in the adapter's store."""
 
 from __future__ import annotations
 
@@ -12,73 +12,82 @@ from clinadapt.storage import open_store
 
 NONE_OF_THESE = "none of these"
 
-# What can be wrong with an answer to an instruction -> as a reviewer reads it
+# Faults of an answer to an instruction -> the text on the page
 FAULTS = {
-    "invented": "It says what the note does not say",
+    "invented": "It states something that is not in the note",
     "wrong": "It misreads the note",
-    "incomplete": "It leaves out what matters",
-    "should have refused": "It answers what the note cannot answer",
-    "should not have refused": "It says that the note does not tell, but the note does",
-    "not followed": "It does not do what was asked",
-    "unreadable": "It cannot be read or was cut off",
+    "incomplete": "It leaves out something important",
+    "should have refused": "It answers although the note does not contain the answer",
+    "should not have refused": "It claims that the note does not contain the answer, but it does",
+    "not followed": "It does not do what the instruction asks",
+    "unreadable": "It is unreadable or cut off",
     "other": "Something else",
 }
 
-Asked = tuple[str, dict[str, Any]]  # a note and its answer
+NoteAndAnswer = tuple[str, dict[str, Any]]
 
 
-def flag(asked: Asked | None, correction: str | None, comment: str, reviewer: str | None) -> str:
-    """Store an answer that a reviewer finds wrong, with its note, in the store of the adapter that gave it.
+def flag_label(answered: NoteAndAnswer | None, correction: str | None, comment: str, reviewer: str | None) -> str:
+    """Store a wrong label, with its note, in the store of the adapter that predicted it.
 
     Args:
-        asked: the note and its answer.
+        answered: the note and the answer of ClassifyService; None if nothing has been answered.
         correction: the right label, or NONE_OF_THESE (stored as null).
-        reviewer: the name of the user who is logged in.
+        comment: of the reviewer; may be empty.
+        reviewer: name of the user who is logged in.
 
     Returns:
-        The URI of the object.
+        The URI of the record.
 
     Raises:
         UserError: there is no answer or no correction, or the store cannot be written to.
     """
-    note, answer = _given(asked)
+    note, answer = _require_answer(answered)
     if not correction:
         raise UserError("choose what it should be")
-    right = None if correction == NONE_OF_THESE else correction
-    return _store(note, answer, reviewer, {"correction": right, "comment": comment.strip() or None})
+    label = None if correction == NONE_OF_THESE else correction
+    return _store(note, answer, reviewer, {"correction": label, "comment": comment.strip() or None})
 
 
-def flag_instructed(asked: Asked | None, fault: str | None, correction: str, comment: str, reviewer: str | None) -> str:
-    """The same of an answer to an instruction.
+def flag_answer(
+    answered: NoteAndAnswer | None, fault: str | None, correction: str, comment: str, reviewer: str | None
+) -> str:
+    """Store a wrong answer to an instruction, with its note, in the store of the adapter that wrote it.
 
     Args:
-        fault: one of FAULTS.
-        correction: what the answer should have been; empty (stored as null) where the reviewer does not say.
+        answered: the note and the answer of InstructService; None if nothing has been answered.
+        fault: a key of FAULTS.
+        correction: what the answer should have been; may be empty (stored as null).
+        comment: of the reviewer; may be empty.
+        reviewer: name of the user who is logged in.
+
+    Returns:
+        The URI of the record.
 
     Raises:
         UserError: there is no answer or no fault, or the store cannot be written to.
     """
-    note, answer = _given(asked)
+    note, answer = _require_answer(answered)
     if not fault:
         raise UserError("choose what is wrong")
-    said = {"correction": correction.strip() or None, "comment": comment.strip() or None}
-    return _store(note, answer, reviewer, {"fault": fault, **said})
+    texts = {"correction": correction.strip() or None, "comment": comment.strip() or None}
+    return _store(note, answer, reviewer, {"fault": fault, **texts})
 
 
-def _given(asked: Asked | None) -> Asked:
-    if asked is None:
+def _require_answer(answered: NoteAndAnswer | None) -> NoteAndAnswer:
+    if answered is None:
         raise UserError("there is no answer to flag: submit a note first")
-    return asked
+    return answered
 
 
-def _store(note: str, answer: dict[str, Any], reviewer: str | None, verdict: dict[str, Any]) -> str:
+def _store(note: str, answer: dict[str, Any], reviewer: str | None, review: dict[str, Any]) -> str:
     now = datetime.now(UTC)
     record = {
         "time": now.isoformat(timespec="seconds"),
         "reviewer": reviewer,
         "note": note,
         "answer": answer,
-        **verdict,
+        **review,
     }
     root, _, version = answer["adapter"].rpartition("/adapters/")
     key = f"flagged/{version}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"

@@ -1,4 +1,4 @@
-"""Notes and instructions as people give them: read from a file, and looked at before a model is asked."""
+"""Notes and instructions as users give them: read from files, and validated before a model sees them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 
 LONGEST_NOTE = 200_000  # characters
-LONGEST_INSTRUCTION = 4_000
-_MOST_BYTES = 4  # of a character in UTF-8
+LONGEST_INSTRUCTION = 4_000  # characters
+_MAX_UTF8_BYTES = 4  # per character
 
 
-def unusable(text: str, longest: int = LONGEST_NOTE) -> str | None:
-    """Why a text cannot be given to a model; None where it can."""
+def input_error(text: str, longest: int = LONGEST_NOTE) -> str | None:
+    """Why a text cannot be given to a model, as in `the note has ...`; None if it can.
+
+    Args:
+        text: a note or an instruction.
+        longest: limit in characters.
+    """
     if not clean(text):
         return "no text"
     if len(text) > longest:
@@ -25,18 +30,33 @@ def unusable(text: str, longest: int = LONGEST_NOTE) -> str | None:
     return None
 
 
-def usable(text: str, what: str = "the note", longest: int = LONGEST_NOTE) -> str:
-    """The text as a model reads it. Raises UserError where it is empty or too long; `what` names it."""
-    if reason := unusable(text, longest):
-        raise UserError(f"{what} has {reason}: give another one")
+def validated(text: str, what: str = "the note", longest: int = LONGEST_NOTE) -> str:
+    """A text as the model reads it.
+
+    Args:
+        text: a note or an instruction.
+        what: its name in the error.
+        longest: limit in characters.
+
+    Raises:
+        UserError: the text is empty or too long.
+    """
+    if error := input_error(text, longest):
+        raise UserError(f"{what} has {error}: give another one")
     return clean(text)
 
 
 def cell(row: Row, column: str, number: int, option: str = "--text-column") -> str:
-    """The text of a row in a column; empty where there is none.
+    """The text in a column of a row; empty if there is none.
+
+    Args:
+        row: of a file.
+        column: its name.
+        number: of the row, from 1.
+        option: of the command, that chooses another column.
 
     Raises:
-        UserError: the first row has no such column; `option` is the one to choose another with.
+        UserError: the first row has no such column.
     """
     if isinstance(row, str):
         return ""
@@ -47,19 +67,27 @@ def cell(row: Row, column: str, number: int, option: str = "--text-column") -> s
 
 
 def read_note(path: Path) -> str:
-    """The text of a file with one note.
+    """Read a text file with one note.
 
     Raises:
-        UserError: it cannot be read, is no text in UTF-8, or is longer than any note.
+        UserError: the file cannot be read, is not UTF-8, or is longer than LONGEST_NOTE.
     """
     with readable(path) as file:
-        return decode(file.read(_MOST_BYTES * LONGEST_NOTE + 1), path.name)
+        return decode(file.read(_MAX_UTF8_BYTES * LONGEST_NOTE + 1), path.name)
 
 
 def decode(data: bytes, name: str) -> str:
-    """The text of a note. Raises UserError where it is no UTF-8, or longer than any note."""
-    if len(data) > _MOST_BYTES * LONGEST_NOTE:
-        raise UserError(f"{name} has more than {LONGEST_NOTE:,} characters: give one note")
+    """Decode the text of a note.
+
+    Args:
+        data: the bytes of a file.
+        name: of the file, for errors.
+
+    Raises:
+        UserError: the data are not UTF-8, or longer than LONGEST_NOTE.
+    """
+    if len(data) > _MAX_UTF8_BYTES * LONGEST_NOTE:
+        raise UserError(f"{name} has more than {LONGEST_NOTE:,} characters: give a file with one note")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -68,7 +96,11 @@ def decode(data: bytes, name: str) -> str:
 
 @contextmanager
 def readable(path: Path) -> Iterator[BinaryIO]:
-    """The file, open. Raises UserError where it cannot be opened or read."""
+    """Open a file for reading.
+
+    Raises:
+        UserError: the file cannot be opened or read.
+    """
     try:
         with path.open("rb") as file:
             yield file

@@ -1,4 +1,4 @@
-"""What a published instruct adapter answers about a note: whole, piece by piece, or the rows of a file as a stream."""
+"""Answers of a published instruct adapter: about one note, complete or streamed, or about the rows of a file."""
 
 from __future__ import annotations
 
@@ -12,66 +12,78 @@ from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Answer, Generator
-from clinadapt.review.inputs import LONGEST_INSTRUCTION, cell, unusable, usable
-from clinadapt.review.loading import published
+from clinadapt.review.inputs import LONGEST_INSTRUCTION, cell, input_error, validated
+from clinadapt.review.loading import published_adapter
 
-_AT_ONCE = 16  # notes
+_BATCH = 16  # notes
 
 
-class Asker:
-    """A published adapter that answers instructions, and says which version it is."""
+class InstructService:
+    """A published instruct adapter, loaded.
+
+    Attributes:
+        uri: of the version that answers.
+        base_model: URI of its base model.
+    """
 
     def __init__(self, adapter: str, store_uri: str) -> None:
         """Load `adapter`: a name (its champion), name/version or URI.
 
         Raises:
-            UserError: it cannot be found or loaded, or is not what was published.
+            UserError: the adapter is not found, cannot be loaded, or differs from what was published.
         """
-        with published(adapter, store_uri, "instruct") as (folder, self.uri):
+        with published_adapter(adapter, store_uri, "instruct") as (folder, self.uri):
             self._generator = Generator(folder)
         self.base_model = self._generator.card.base_model
 
     def answer(self, note: str, instruction: str) -> dict[str, Any]:
-        """instruction, answer, ended (false: cut off at its limit), lost_tokens (of the note, left out for want of
-        room), unsupported (facts of the answer that the note does not hold) and adapter.
+        """Answer an instruction about a note.
+
+        Returns:
+            `instruction`, `answer`, `complete` (false: cut off at the adapter's limit), `trimmed_tokens` (of the note,
+            left out because it is too long), `unsupported` (facts of the answer that are not in the note) and
+            `adapter`.
 
         Raises:
             UserError: note or instruction is empty or too long.
         """
         question = _question(note, instruction)
         (answer,) = self._generator.answers([question])
-        return self._told(question, answer)
+        return self._record(question, answer)
 
     def stream(self, note: str, instruction: str) -> Iterator[str | dict[str, Any]]:
-        """Pieces of the answer as they come; then, as the last item, what `answer` returns.
+        """Yield the answer's text piece by piece as it is generated; the last item is what `answer` returns.
 
         Raises:
             UserError: as `answer`.
         """
         question = _question(note, instruction)
         answer = yield from self._generator.stream(question)
-        yield self._told(question, answer)
+        yield self._record(question, answer)
 
     def answer_rows(
         self, rows: Iterable[Row], column: str, instruction: str = "", instruction_column: str = ""
     ) -> Iterator[dict[str, Any]]:
-        """An answer for each row with its number, a batch at a time; `error` instead where a row cannot be used.
+        """Answer about each row, a batch at a time; the answer has the row's number as `row`, and only an `error` if
+        the row cannot be used.
 
         Args:
+            rows: numbered from 1.
             column: with the note.
-            instruction: for every row; where it is empty, each row has its own in `instruction_column`.
+            instruction: for every row; if empty, each row has its own in `instruction_column`.
+            instruction_column: with the instruction.
 
         Raises:
-            UserError: the first row has no such column, or the instruction for all cannot be used.
+            UserError: the first row has no such column, or the instruction for every row is empty or too long.
         """
         if not instruction_column:
-            usable(instruction, "the instruction", LONGEST_INSTRUCTION)
-        for batch in batched(enumerate(rows, start=1), _AT_ONCE):
+            validated(instruction, "the instruction", LONGEST_INSTRUCTION)
+        for batch in batched(enumerate(rows, start=1), _BATCH):
             questions, errors = {}, {}
             for number, row in batch:
                 note = cell(row, column, number)
                 own = cell(row, instruction_column, number, "--ask-column") if instruction_column else instruction
-                if error := row if isinstance(row, str) else _fault(note, own):
+                if error := row if isinstance(row, str) else _row_error(note, own):
                     errors[number] = {"error": error}
                 else:
                     questions[number] = Question(clean(note), clean(own))
@@ -79,44 +91,46 @@ class Asker:
             yield from ({"row": number, **answers[number]} for number, _ in batch)
 
     def _answers(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Answers; `error` instead where the instruction leaves no room for a note."""
+        """Answers; only an `error` where the instruction leaves no room for a note."""
         try:
             answers = self._generator.answers(questions)
         except UserError as error:
             if len(questions) == 1:
                 return [{"error": str(error)}]
             return [answer for question in questions for answer in self._answers([question])]
-        return [self._told(question, answer) for question, answer in zip(questions, answers, strict=True)]
+        return [self._record(question, answer) for question, answer in zip(questions, answers, strict=True)]
 
-    def _told(self, question: Question, answer: Answer) -> dict[str, Any]:
+    def _record(self, question: Question, answer: Answer) -> dict[str, Any]:
         return {
             "instruction": question.instruction,
             "answer": answer.text,
-            "ended": answer.ended,
-            "lost_tokens": answer.lost_tokens,
+            "complete": answer.complete,
+            "trimmed_tokens": answer.trimmed_tokens,
             "unsupported": sorted(unsupported_facts(answer.text, question.note)),
             "adapter": self.uri,
         }
 
 
 def remarks(answer: dict[str, Any]) -> list[str]:
-    """What a reader of an answer has to know, in plain words."""
-    lost, facts = answer["lost_tokens"], answer["unsupported"]
-    told = {
-        f"Not found in the note: {', '.join(facts)}": facts,
-        "The answer was cut off at the longest that this adapter writes": not answer["ended"],
-        f"The model did not see {lost:,} tokens from the middle of the note: it is too long for it": lost,
+    """What a reader needs to know about an answer, as sentences."""
+    trimmed, unsupported = answer["trimmed_tokens"], answer["unsupported"]
+    sentences = {
+        f"Not found in the note: {', '.join(unsupported)}": unsupported,
+        "The answer was cut off: this adapter cannot write a longer one": not answer["complete"],
+        f"The note is too long: the model did not see {trimmed:,} tokens (words or parts of words) from its middle": (
+            trimmed
+        ),
     }
-    return [f"{text}." for text, true in told.items() if true]
+    return [f"{sentence}." for sentence, applies in sentences.items() if applies]
 
 
 def _question(note: str, instruction: str) -> Question:
-    return Question(usable(note), usable(instruction, "the instruction", LONGEST_INSTRUCTION))
+    return Question(validated(note), validated(instruction, "the instruction", LONGEST_INSTRUCTION))
 
 
-def _fault(note: str, instruction: str) -> str | None:
-    """Why a row cannot be answered."""
-    if reason := unusable(note):
-        return reason
-    reason = unusable(instruction, LONGEST_INSTRUCTION)
-    return reason and f"{reason} in the instruction"
+def _row_error(note: str, instruction: str) -> str | None:
+    """Why a row cannot be answered; None if it can."""
+    if error := input_error(note):
+        return error
+    error = input_error(instruction, LONGEST_INSTRUCTION)
+    return error and f"{error} in the instruction"

@@ -1,20 +1,20 @@
-"""The tab of an instruct adapter: a note, an instruction, the answer as it is written, and what is wrong with it."""
+"""The tab of an instruct adapter: a note, an instruction, the answer as it is generated, and a form to flag it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from clinadapt.errors import UserError
-from clinadapt.review.flags import FAULTS, Asked, flag_instructed
+from clinadapt.review.flags import FAULTS, NoteAndAnswer, flag_answer
 from clinadapt.review.inputs import read_note
-from clinadapt.review.instruct import Asker, remarks
-from clinadapt.review.widgets import PLAIN, offer_examples, tell
+from clinadapt.review.instruct import InstructService, remarks
+from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, status
 
-# One of each task, worded as in training, for the first example note; to be changed by the reader.
+# One per task, worded as in training, for the first of the example notes
 INSTRUCTIONS = {
     "Named Entity Recognition": "List all drugs that the note mentions, separated by semicolons.",
     "Abbreviation Expansion": "Expand these abbreviations of the note: BP; ECG. Separate them by semicolons.",
@@ -28,93 +28,138 @@ INSTRUCTIONS = {
 }
 
 
-def ask_about_a_note(asker: Asker) -> None:
-    """Lay out the tab and say what its buttons do."""
-    asked = gr.State()
+class _Question(NamedTuple):
+    """The left column: the note, the instruction and the buttons."""
+
+    note: gr.Textbox
+    upload: gr.UploadButton
+    upload_status: gr.HTML
+    example: gr.Dropdown
+    instruction: gr.Textbox
+    clear: gr.Button
+    stop: gr.Button
+    submit: gr.Button
+
+
+class _Answer(NamedTuple):
+    """The right column: the answer and the form to flag it."""
+
+    text: gr.Textbox
+    status: gr.HTML
+    fault: gr.Dropdown
+    correction: gr.Textbox
+    comment: gr.Textbox
+    flag: gr.Button
+    flag_status: gr.HTML
+
+
+def instruct_tab(service: InstructService) -> None:
+    """Lay out the tab and connect its buttons."""
+    answered = gr.State()
     with gr.Row():
         with gr.Column(scale=3):
-            note = gr.Textbox(label="Clinical note", lines=12, max_lines=12, autofocus=True, html_attributes=PLAIN)
-            upload = gr.UploadButton("Open a text file", file_types=[".txt", "text"], size="sm")
-            opened = tell()
-            example = gr.Dropdown(
-                [(f"{task}: {text}", text) for task, text in INSTRUCTIONS.items()],
-                value=None,
-                label="Example instructions",
-                info="One of each task, for the first example below; change it as you like.",
-            )
-            instruction = gr.Textbox(label="Instruction", lines=2, max_lines=6, html_attributes=PLAIN)
-            with gr.Row():
-                clear = gr.Button("Clear", size="md")
-                stop = gr.Button("Stop", size="md", interactive=False)
-                submit = gr.Button("Submit", variant="primary", size="md")
-            offer_examples(note)
+            question = _question_column()
         with gr.Column(scale=2):
-            text = gr.Textbox(label="Answer", lines=8, max_lines=20, interactive=False)
-            told = tell()
-            with gr.Group():
-                fault = gr.Dropdown([(words, key) for key, words in FAULTS.items()], value=None, label="What is wrong?")
-                correction = gr.Textbox(label="What should it say? (optional)", lines=2, html_attributes=PLAIN)
-                comment = gr.Textbox(label="Comment (optional)", lines=2, html_attributes=PLAIN)
-            flag_it = gr.Button("Flag", size="md")
-            flagged = tell()
+            answer = _answer_column()
+    question.upload.upload(
+        _read_upload, question.upload, [question.note, question.upload_status], api_visibility="private"
+    )
+    question.example.input(lambda chosen: chosen, question.example, question.instruction, api_visibility="private")
+    _connect_buttons(service, answered, question, answer)
+    form = [answer.fault, answer.correction, answer.comment]
+    answer.flag.click(_flag, [answered, *form], [*form, answer.flag_status], api_visibility="private")
 
-    def read(path: str) -> tuple[Any, gr.HTML]:
-        try:
-            return read_note(Path(path)), tell()
-        except UserError as error:
-            return gr.skip(), tell(f"Not read – {error}.", "wrong")
-        finally:
-            Path(path).unlink()  # a note stays in memory
 
-    def answer(note: str, instruction: str) -> Iterator[tuple[Any, ...]]:
+def _question_column() -> _Question:
+    note = gr.Textbox(label="Clinical note", lines=12, max_lines=12, autofocus=True, html_attributes=PRIVATE_INPUT)
+    upload = gr.UploadButton("Open a text file", file_types=[".txt", "text"], size="sm")
+    upload_status = status()
+    example = gr.Dropdown(
+        [(f"{task}: {text}", text) for task, text in INSTRUCTIONS.items()],
+        value=None,
+        label="Example instructions",
+        info="One per task, for the first example note below; edit it as you like.",
+    )
+    instruction = gr.Textbox(label="Instruction", lines=2, max_lines=6, html_attributes=PRIVATE_INPUT)
+    with gr.Row():
+        clear = gr.Button("Clear", size="md")
+        stop = gr.Button("Stop", size="md", interactive=False)
+        submit = gr.Button("Submit", variant="primary", size="md")
+    example_notes(note)
+    return _Question(note, upload, upload_status, example, instruction, clear, stop, submit)
+
+
+def _answer_column() -> _Answer:
+    text = gr.Textbox(label="Answer", lines=8, max_lines=20, interactive=False)
+    answer_status = status()
+    with gr.Group():
+        fault = gr.Dropdown([(words, key) for key, words in FAULTS.items()], value=None, label="What is wrong?")
+        correction = gr.Textbox(label="What should it say? (optional)", lines=2, html_attributes=PRIVATE_INPUT)
+        comment = gr.Textbox(label="Comment (optional)", lines=2, html_attributes=PRIVATE_INPUT)
+    flag = gr.Button("Flag", size="md")
+    return _Answer(text, answer_status, fault, correction, comment, flag, status())
+
+
+def _connect_buttons(service: InstructService, answered: gr.State, question: _Question, answer: _Answer) -> None:
+    """Connect Submit, Stop and Clear."""
+
+    def stream(note: str, instruction: str) -> Iterator[tuple[Any, ...]]:
         written = ""
         try:
-            for part in asker.stream(note, instruction):
+            for part in service.stream(note, instruction):
                 if isinstance(part, str):
                     written += part
                     yield None, written, gr.skip()
                 else:
-                    yield (note, part), part["answer"], tell("\n".join(remarks(part)), "wrong")
+                    yield (note, part), part["answer"], status("\n".join(remarks(part)), "wrong")
         except UserError as error:
-            yield None, "", tell(f"Not answered – {error}.", "wrong")
-
-    def flag_answer(
-        asked: Asked | None, fault: str | None, correction: str, comment: str, request: gr.Request
-    ) -> tuple[Any, ...]:
-        try:
-            uri = flag_instructed(asked, fault, correction, comment, request.username)
-        except UserError as error:
-            return fault, correction, comment, tell(f"Not flagged – {error}.", "wrong")
-        return None, "", "", tell(f"Flagged, thank you. Stored as {uri}", "done")
+            yield None, "", status(f"Not answered – {error}.", "wrong")
 
     def buttons(busy: bool) -> tuple[gr.Button, gr.Button]:
         return gr.Button(interactive=busy), gr.Button(interactive=not busy)
 
-    verdict = [fault, correction, comment, flagged]
-    whole = [asked, text, told, *verdict]
+    def empty(line: str = "") -> tuple[Any, ...]:
+        return None, "", status(line), None, "", "", status()
 
-    def blank(line: str = "") -> tuple[Any, ...]:
-        return None, "", tell(line), None, "", "", tell()
-
-    upload.upload(read, upload, [note, opened], api_visibility="private")
-    example.input(lambda chosen: chosen, example, instruction, api_visibility="private")
-    begin = gr.on(
-        [submit.click, instruction.submit],
-        lambda: (*blank("Answering …"), *buttons(busy=True)),
+    result = [answered, answer.text, answer.status]
+    column = [*result, answer.fault, answer.correction, answer.comment, answer.flag_status]
+    started = gr.on(
+        [question.submit.click, question.instruction.submit],
+        lambda: (*empty("Answering …"), *buttons(busy=True)),
         None,
-        [*whole, stop, submit],
+        [*column, question.stop, question.submit],
         api_visibility="private",
     )
-    run = begin.then(answer, [note, instruction], [asked, text, told], show_progress="hidden", api_visibility="private")
-    # Only the end of a run frees Submit: Gradio loses what is submitted before it is done with a run that it cancels
-    run.then(lambda: buttons(busy=False), None, [stop, submit], api_visibility="private")
-    stop.click(None, cancels=run).then(
-        lambda: tell("Stopped: the answer is not complete."), None, told, api_visibility="private"
+    run = started.then(
+        stream, [question.note, question.instruction], result, show_progress="hidden", api_visibility="private"
     )
-    clear.click(None, cancels=run).then(
-        lambda: ("", None, "", tell(), *blank()),
+    # Only the end of a run enables Submit: Gradio loses what is submitted while it is cancelling a run
+    run.then(lambda: buttons(busy=False), None, [question.stop, question.submit], api_visibility="private")
+    question.stop.click(None, cancels=run).then(
+        lambda: status("Stopped: the answer is not complete."), None, answer.status, api_visibility="private"
+    )
+    question.clear.click(None, cancels=run).then(
+        lambda: ("", None, "", status(), *empty()),
         None,
-        [note, example, instruction, opened, *whole],
+        [question.note, question.example, question.instruction, question.upload_status, *column],
         api_visibility="private",
     )
-    flag_it.click(flag_answer, [asked, fault, correction, comment], verdict, api_visibility="private")
+
+
+def _read_upload(path: str) -> tuple[Any, gr.HTML]:
+    try:
+        return read_note(Path(path)), status()
+    except UserError as error:
+        return gr.skip(), status(f"Not read – {error}.", "wrong")
+    finally:
+        Path(path).unlink()  # notes are not left on disk
+
+
+def _flag(
+    answered: NoteAndAnswer | None, fault: str | None, correction: str, comment: str, request: gr.Request
+) -> tuple[Any, ...]:
+    try:
+        uri = flag_answer(answered, fault, correction, comment, request.username)
+    except UserError as error:
+        return fault, correction, comment, status(f"Not flagged – {error}.", "wrong")
+    return None, "", "", status(f"Flagged, thank you. Stored as {uri}", "done")

@@ -1,4 +1,4 @@
-"""A published adapter on its way into memory, and of which recipe it is."""
+"""Get a published adapter of the expected recipe from the store."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import adapter_recipe
 from clinadapt.registry.adapters import downloaded_adapter
 
-_USE = {
-    "classify": "sorts notes into labels and takes no instruction: leave --ask away",
-    "instruct": 'answers instructions: ask it with clinadapt predict --ask "..."',
+_USAGE = {
+    "classify": "predicts labels and takes no instruction: omit --ask",
+    "instruct": 'answers instructions: use clinadapt predict --ask "..."',
 }
 
 
 @contextmanager
-def published(adapter: str, store_uri: str, recipe: str) -> Iterator[tuple[Path, str]]:
-    """(folder, URI) of an adapter of that recipe: a name (its champion), name/version or URI. The folder goes at the
-    end.
+def published_adapter(adapter: str, store_uri: str, recipe: str) -> Iterator[tuple[Path, str]]:
+    """Download an adapter to a temporary folder, which is removed on exit.
+
+    Args:
+        adapter: a name (its champion), name/version or URI.
+        store_uri: of the object store.
+        recipe: `classify` or `instruct`.
+
+    Yields:
+        (folder, URI of the version).
 
     Raises:
-        UserError: it cannot be found, is not what was published, or is of another recipe.
+        UserError: the adapter is not found, differs from what was published, or is of the other recipe.
     """
     with downloaded_adapter(adapter, store_uri) as (folder, uri):
-        if (found := adapter_recipe(folder)) != recipe:
-            raise UserError(f"adapter {uri} {_USE[found]}")
+        actual = adapter_recipe(folder)
+        if actual != recipe:
+            raise UserError(f"adapter {uri} {_USAGE[actual]}")
         yield folder, uri

@@ -1,4 +1,4 @@
-"""The server of the review page, where people try an adapter and flag what is wrong."""
+"""Serve the review page, where people try an adapter and flag wrong answers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ POLICY = (
 def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
     """Serve the page until Ctrl-C or SIGTERM, then exit with status 0.
 
-    What is uploaded and answered lies in a temporary folder that only this user can read and that goes when the page
-    stops.
+    Uploads and answers are in a temporary folder that only this user can read and that is removed at the end.
+
+    Args:
+        adapter: a name (its champion), name/version or URI.
+        store_uri: of the object store.
+        host: address to listen on; any but this machine's own needs user name and password (see `credentials`).
+        port: to listen on.
 
     Raises:
-        UserError: others could connect without a password, the address cannot be listened on, Gradio is not
-            installed, or the adapter cannot be loaded.
+        UserError: user name and password are missing, the address cannot be listened on, Gradio is not installed, or
+            the adapter cannot be loaded.
     """
     login = credentials(host)
     check_address(host, port)
@@ -41,10 +46,10 @@ def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
         signal.signal(number, _exit)
     with tempfile.TemporaryDirectory(prefix="clinadapt-review-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # read when Gradio is imported
-        # Gradio asks itself whether it has started; that must not go through a proxy
-        direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
-        os.environ["no_proxy"] = f"{direct},localhost,{host}"
-        page = _load(adapter, store_uri, Path(folder))
+        # Gradio sends a request to itself to see whether it has started, which must not go through a proxy
+        no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+        os.environ["no_proxy"] = f"{no_proxy},localhost,{host}"
+        page = load_page(adapter, store_uri, Path(folder))
         address = f"[{host}]" if ":" in host else host
         try:
             _launch(page, address, port, login)
@@ -53,21 +58,31 @@ def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
         except OSError as error:
             raise UserError(f"cannot listen on {host}, port {port}: choose another --port") from error
         finally:
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # answers that stopping cuts off
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # hides errors of responses that are cut off
             page.close(verbose=False)
 
 
-def _load(adapter: str, store_uri: str, folder: Path) -> Any:
-    from clinadapt.registry.adapters import published_recipe
-    from clinadapt.review.classify import Answerer
-    from clinadapt.review.instruct import Asker
-    from clinadapt.review.page import build
+def load_page(adapter: str, store_uri: str, folder: Path) -> Any:
+    """Load the adapter and build its page (`gradio.Blocks`).
 
-    tempfile.tempdir = str(folder)  # for the copy of the adapter
-    kind = Asker if published_recipe(adapter, store_uri) == "instruct" else Answerer
-    answerer = kind(adapter, store_uri)
+    Args:
+        adapter: a name (its champion), name/version or URI.
+        store_uri: of the object store.
+        folder: for temporary files.
+
+    Raises:
+        UserError: the adapter is not found or cannot be loaded.
+    """
+    from clinadapt.registry.adapters import published_recipe
+    from clinadapt.review.classify import ClassifyService
+    from clinadapt.review.instruct import InstructService
+    from clinadapt.review.page import build_page
+
+    tempfile.tempdir = str(folder)  # for the download of the adapter
+    service_type = InstructService if published_recipe(adapter, store_uri) == "instruct" else ClassifyService
+    service = service_type(adapter, store_uri)
     tempfile.tempdir = None
-    return build(answerer, folder)
+    return build_page(service, folder)
 
 
 def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None) -> None:
@@ -83,48 +98,49 @@ def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None) -
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        run_history=False,  # it would keep the notes in the browser
+        run_history=False,  # would store notes in the browser
         enable_monitoring=False,
         footer_links=[],
         max_file_size="1gb",
         theme=THEME,
         css=CSS,
-        app_kwargs={"middleware": [Middleware(SelfOnly)]},
+        app_kwargs={"middleware": [Middleware(ContentSecurityPolicy)]},
     )
-    page.server.config.timeout_graceful_shutdown = 2  # seconds; else an open page could hold the server up
+    page.server.config.timeout_graceful_shutdown = 2  # seconds; an open page would delay the shutdown
 
 
 def _exit(*_: Any) -> None:
     raise SystemExit(0)
 
 
-class SelfOnly:
-    """ASGI middleware that lets the page load from and send to nowhere but here, by its Content-Security-Policy."""
+class ContentSecurityPolicy:
+    """ASGI middleware that adds POLICY to every response: the page loads from and sends to this server only."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def guarded(message: dict[str, Any]) -> None:
+        async def send_with_policy(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
             await send(message)
 
-        await self.app(scope, receive, guarded)
+        await self.app(scope, receive, send_with_policy)
 
 
 def credentials(host: str) -> tuple[str, str] | None:
-    """User name and password that the environment gives, or None where it gives none and only this machine can connect.
+    """User name and password from the environment (USER, PASSWORD); None if they are not set and `host` is this machine
+    only.
 
     Raises:
-        UserError: others can connect and there are none.
+        UserError: other machines can connect and they are not set.
     """
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if user and password:
         return user, password
     if host in ("localhost", "127.0.0.1", "::1"):
         return None
-    raise UserError(f"others can reach {host}: set {USER} and {PASSWORD}, or leave --host away")
+    raise UserError(f"others can reach {host}: set {USER} and {PASSWORD}, or omit --host")
 
 
 def check_address(host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""What every review page has: notes to try it with, and lines for the reader."""
+"""Parts of the review page that both recipes use: example notes and status lines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from html import escape
 
 import gradio as gr
 
-# Keeps the browser from looking at what is typed
-PLAIN = gr.InputHTMLAttributes(spellcheck=False, autocomplete="off", autocorrect="off")
+# No spell checking or autocompletion, which may send a note to the browser's vendor
+PRIVATE_INPUT = gr.InputHTMLAttributes(spellcheck=False, autocomplete="off", autocorrect="off")
 
-# Invented; none of it is advice.
+# Invented notes, not medical advice
 EXAMPLES = {
     "Chest pain on exertion": (
         "REASON FOR CONSULTATION: Chest pain.\n\n"
@@ -39,8 +39,8 @@ EXAMPLES = {
 }
 
 
-def offer_examples(note: gr.Textbox) -> None:
-    """Buttons that put an example into the box of the note."""
+def example_notes(note: gr.Textbox) -> None:
+    """Buttons that put an example into the note's text box."""
     gr.Examples(
         [[text] for text in EXAMPLES.values()],
         note,
@@ -50,13 +50,14 @@ def offer_examples(note: gr.Textbox) -> None:
     )
 
 
-def tell(text: str = "", tone: str = "", share: float | None = None) -> gr.HTML:
-    """A line or several for the reader, also for screen readers; nothing for an empty text.
+def status(text: str = "", tone: str = "", share: float | None = None) -> gr.HTML:
+    """A status line, announced by screen readers; hidden if `text` is empty.
 
     Args:
+        text: one or several lines.
         tone: empty, `wrong` or `done`.
-        share: how much is done, drawn as a bar.
+        share: progress from 0 to 1, drawn as a bar.
     """
     bar = "" if share is None else f'<div class="share"><div style="width: {share:.0%}"></div></div>'
-    line = f'<p role="status" class="told {tone}">{escape(text)}</p>{bar}'
+    line = f'<p role="status" class="status-line {tone}">{escape(text)}</p>{bar}'
     return gr.HTML(line, visible=bool(text))

@@ -17,8 +17,8 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
-from clinadapt.models.calibration import temperature
-from clinadapt.models.classifier import Classifier, Prepared
+from clinadapt.models.calibration import fit_temperature
+from clinadapt.models.classifier import Classifier, TokenizedNotes
 from clinadapt.storage import open_store
 from components.evaluate.answer_cache import Kept
 from components.evaluate.baselines import majority, tfidf
@@ -50,7 +50,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     held = Held(counts["test"], tables["test"]["cluster"].to_numpy())
 
     classifier = Classifier(adapter)
-    prepared = {name: classifier.prepare(texts[name]) for name in ("validation", "test")}
+    prepared = {name: classifier.tokenize(texts[name]) for name in ("validation", "test")}
     logits: dict[str, dict[str, np.ndarray]] = {}
     seconds: dict[str, float] = {}
     store = open_store(champion.store)
@@ -67,7 +67,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     logits["tfidf"] = tfidf(texts, counts)
     seconds["tfidf"] = time.monotonic() - start
     temperatures = {
-        name: temperature(logits[name]["validation"], counts["validation"]) for name in ("candidate", "tfidf")
+        name: fit_temperature(logits[name]["validation"], counts["validation"]) for name in ("candidate", "tfidf")
     }
     temperatures["candidate"] *= classifier.card.temperature_ratio
     if champion.version:
@@ -116,8 +116,8 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
         ],
         "champion_version": champion.version,
         "champion_etag": champion.etag,
-        "unseen_token_share": prepared["test"].unseen_share(),
-        "tokens_mean": float(prepared["test"].tokens.mean()),
+        "unseen_token_share": prepared["test"].unseen_token_share(),
+        "tokens_mean": float(prepared["test"].token_counts.mean()),
         "windows_mean": float(np.mean([len(cut) for cut in prepared["test"].windows])),
     }
     _write(output, evaluation, tables["test"]["note_id"], logits["candidate"]["test"], splits, adapter)
@@ -150,7 +150,7 @@ def _score_champion(
 
     def ask(folder: Path) -> dict[str, Any]:
         classifier = Classifier(folder)
-        return _scored(classifier.logits, classifier.prepare(asked[-1]))
+        return _scored(classifier.logits, classifier.tokenize(asked[-1]))
 
     def score(folder: Path) -> None:
         card = ClassifyCard.read(folder)
@@ -162,7 +162,7 @@ def _score_champion(
     champion.load(score)
 
 
-def _scored(logits: Callable[[Prepared], np.ndarray], prepared: Prepared) -> dict[str, Any]:
+def _scored(logits: Callable[[TokenizedNotes], np.ndarray], prepared: TokenizedNotes) -> dict[str, Any]:
     start = time.monotonic()
     found = logits(prepared)
     return {"logits": found.tolist(), "seconds": time.monotonic() - start}

@@ -29,7 +29,7 @@ from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.chat_template import Question
 from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Answer, Generator
-from clinadapt.models.reproducibility import RELOAD_SAMPLE, digest
+from clinadapt.models.reproducibility import RELOAD_SAMPLE, answer_digest
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from components.evaluate.answer_cache import Kept
@@ -117,8 +117,8 @@ def run(
         "confidence": CONFIDENCE,
         "max_new_tokens": settings.max_new_tokens,
         "batch_size": settings.batch_size,
-        "lost_tokens": int(sum(answer.lost_tokens for answer in said["candidate"].answers)),
-        "trimmed_rows": sum(answer.lost_tokens > 0 for answer in said["candidate"].answers),
+        "trimmed_tokens": int(sum(answer.trimmed_tokens for answer in said["candidate"].answers)),
+        "trimmed_rows": sum(answer.trimmed_tokens > 0 for answer in said["candidate"].answers),
         "models": {name: _model(name, said[name], parts[name], tasks, cluster, seed) for name in said},
         "comparisons": _comparisons(parts, tasks, cluster, seed),
         "champion_version": champion.version,
@@ -164,7 +164,7 @@ def score(
             "unsupported": (bool(invented), 1),
             "refused_rightly": (refused and not row["answerable"], not row["answerable"]),
             "refused_wrongly": (refused and row["answerable"], row["answerable"]),
-            "ended": (answer.ended, 1),
+            "ended": (answer.complete, 1),
         }
         tops[i], bottoms[i] = zip(*(entries[name] for name in METRICS), strict=True)
     return tops, bottoms
@@ -258,7 +258,7 @@ def _model(
     cluster: np.ndarray,
     seed: int,
 ) -> dict[str, Any]:
-    tokens = sum(len(answer.tokens) + answer.ended for answer in said.answers)
+    tokens = sum(len(answer.tokens) + answer.complete for answer in said.answers)
     return {
         "title": TITLES[name],
         "metrics": _estimates(*parts, cluster, seed),
@@ -313,7 +313,7 @@ def _write(
     output.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {"index": pa.array(chosen, pa.int64())}
     columns |= {name: [row[name] for row in rows] for name in ("source", "row", "note_id", "task")}
-    columns["digest"] = [digest(answer) for answer in said["candidate"].answers]
+    columns["digest"] = [answer_digest(answer) for answer in said["candidate"].answers]
     for name, entry in said.items():
         columns[f"answer_{name}"] = pa.array(
             [None if row["private"] else answer.text for row, answer in zip(rows, entry.answers, strict=True)],

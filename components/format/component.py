@@ -49,7 +49,7 @@ def format_instruct(
                  "tokens")  # fmt: skip
         facts |= {name: manifest[name] for name in names}
         splits.metadata.update(facts)
-        rows, lost = manifest["rows"], sum(side["lost_tokens"] for side in manifest["tokens"].values())
+        rows, lost = manifest["rows"], sum(side["trimmed_tokens"] for side in manifest["tokens"].values())
         log("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
             f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "
             f"{manifest['shared_clusters']} clusters in more than one split")  # fmt: skip

@@ -82,13 +82,13 @@ class ExampleWriter:
                 row["private"],
                 input_ids,
                 len(encoded.prompt_ids),
-                encoded.lost_tokens,
+                encoded.trimmed_tokens,
                 *texts,
             )
         )
         self._tasks[split][row["task"]] += 1
         self._answerable[split] += row["answerable"]
-        self._tokens[split].append((len(input_ids), answer_tokens, encoded.lost_tokens))
+        self._tokens[split].append((len(input_ids), answer_tokens, encoded.trimmed_tokens))
 
     def write_preferences(self, folder: Path) -> None:
         """Tokenize the pairs of preferences.parquet about training notes."""
@@ -131,7 +131,7 @@ def tokenize_triples(template: Template, triples: Sequence[tuple[Question, str]]
     encoded = [Encoded([], [], 0, "answer too long")] * len(triples)
     for i, prompt in zip(short, prompts, strict=True):
         if prompt:
-            encoded[i] = Encoded(prompt.input_ids, answers[i], prompt.lost_tokens)
+            encoded[i] = Encoded(prompt.input_ids, answers[i], prompt.trimmed_tokens)
         else:
             encoded[i] = Encoded([], [], 0, "instruction too long")
     return encoded
@@ -147,5 +147,5 @@ def _token_statistics(rows: np.ndarray) -> dict[str, Any]:
         "max": int(examples.max()),
         "answer_tokens": int(answers.sum()),
         "trimmed_rows": int((lost > 0).sum()),
-        "lost_tokens": int(lost.sum()),
+        "trimmed_tokens": int(lost.sum()),
     }

@@ -27,11 +27,11 @@ MAX_CHUNK_ROWS = 2048  # from here on, the next note starts another chunk
 
 
 class Encoded(NamedTuple):
-    """A tokenized triple, or the reason why it is dropped. `lost_tokens` were trimmed from the note."""
+    """A tokenized triple, or the reason why it is dropped. `trimmed_tokens` were trimmed from the note."""
 
     prompt_ids: list[int]
     answer_ids: list[int]
-    lost_tokens: int
+    trimmed_tokens: int
     dropped: str | None = None
 
 
@@ -39,7 +39,7 @@ ENCODED = pa.schema(
     [
         ("prompt_ids", pa.list_(pa.int32())),
         ("answer_ids", pa.list_(pa.int32())),
-        ("lost_tokens", pa.int32()),
+        ("trimmed_tokens", pa.int32()),
         ("dropped", pa.string()),
     ]
 )

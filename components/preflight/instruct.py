@@ -13,6 +13,7 @@ from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.base_model import BaseModel
+from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
 from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
@@ -31,8 +32,8 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
         client = ChatClient("CLINADAPT_TEACHER", None)
         client.check()
         log("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
-    base = memory.described(applied.instruct.base_model, applied.pretrain)
-    stages = memory.stages(applied.instruct, applied.pretrain)
+    base = describe_instruct_base(applied.instruct.base_model, applied.pretrain)
+    stages = training_stages(applied.instruct, applied.pretrain)
     for stage in stages.values():
         if memory.method(stage) != "full":
             check_base(base, stage.lora, stage.quantization)
@@ -55,5 +56,5 @@ def check_memory(name: str, base: BaseModel, stage: Instruct | Pretrain, resourc
     if needed > available:
         raise UserError(
             f"{name} needs about {needed / 2**30:.1f} GiB and there are {available / 2**30:.1f}: "
-            f"it {memory.smaller(base, stage, available, device, processes)}"
+            f"it {memory.suggest_smaller_settings(base, stage, available, device, processes)}"
         )

@@ -21,10 +21,18 @@ from clinadapt.config.classify import Pooling, Train
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.base_model import describe, fetch
-from clinadapt.models.calibration import temperature
-from clinadapt.models.classifier import Prepared, load_base, load_tokenizer, pad_batch, pool, predict_logits, prepare
+from clinadapt.models.calibration import fit_temperature
+from clinadapt.models.classifier import (
+    TokenizedNotes,
+    load_sequence_classifier,
+    load_tokenizer,
+    pad_batch,
+    pool,
+    predict_logits,
+    tokenize_notes,
+)
 from clinadapt.models.devices import device, resolve_precision
-from clinadapt.models.label_sets import find_sets, label_logits, set_targets
+from clinadapt.models.label_sets import find_label_sets, label_logits, label_set_targets
 from clinadapt.storage.object_store import Store
 from components.train.checkpoints import Checkpoints, decides
 from components.train.early_stopping import EarlyStoppingTrainer, check_finite
@@ -65,7 +73,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     log("train", f"tokenising, {precision}, quantisation {settings.quantization}, on {device().type}")
     labels = data["labels"]
     tables = {name: read_split(splits, name) for name in ("train", "validation")}
-    sets = find_sets(label_counts(tables["train"], labels), settings.min_notes_per_label_set)
+    sets = find_label_sets(label_counts(tables["train"], labels), settings.min_notes_per_label_set)
     parts = {name: _Part(table, labels, sets, tokenizer, settings) for name, table in tables.items()}
     card = ClassifyCard(
         labels=labels,
@@ -114,7 +122,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
 
 
 def _adapted(settings: Train, outputs: list[str], precision: Precision, pad: int) -> Any:
-    base = load_base(
+    base = load_sequence_classifier(
         settings.base_model, outputs, settings.quantization, precision, settings.pooling, pad, settings.seed
     )
     model = add_adapter(base, settings.lora, TaskType.SEQ_CLS)
@@ -132,8 +140,8 @@ class _Part(torch.utils.data.Dataset):
         self.counts = label_counts(table, labels)
         self.clusters = table["cluster"].to_numpy()
         self.sets = sets
-        self.targets = torch.tensor(set_targets(self.counts, sets), dtype=torch.float32)
-        self.prepared: Prepared = prepare(tokenizer, table["text"].to_pylist(), settings.windows)
+        self.targets = torch.tensor(label_set_targets(self.counts, sets), dtype=torch.float32)
+        self.prepared: TokenizedNotes = tokenize_notes(tokenizer, table["text"].to_pylist(), settings.windows)
         self._drawn = settings.train_windows
         self._seed, self.epoch = settings.seed, 0
 
@@ -146,7 +154,7 @@ class _Part(torch.utils.data.Dataset):
 
     def temperature(self, logits: torch.Tensor) -> float:
         """The best temperature for logits over label sets, shape (notes, sets)."""
-        return temperature(self.over_labels(logits.double().numpy()), self.counts)
+        return fit_temperature(self.over_labels(logits.double().numpy()), self.counts)
 
     def __getitem__(self, index: int) -> tuple[list[list[int]], torch.Tensor]:
         windows = self.prepared.windows[index]
@@ -294,7 +302,7 @@ def _facts(
         **costs(trainer, seconds),
         "tokens_per_second": trainer.tokens / seconds,
         "tokens_per_epoch_share": drawn / sum(sum(map(len, cut)) for cut in train.windows),
-        "unseen_token_share": train.unseen_share(),
+        "unseen_token_share": train.unseen_token_share(),
         "precision": precision,
         "quantization": settings.quantization,
         "settings": decisive(settings),

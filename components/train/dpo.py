@@ -21,7 +21,7 @@ from clinadapt.config.base import decisive
 from clinadapt.config.instruct import Preference
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import gradient_checkpointing, processes, read_table
@@ -65,7 +65,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     rows = read_table(splits, "preferences.parquet").select(COLUMNS)
     if not len(rows):
         raise UserError("there is no preference pair to train on: look at what format dropped, and why")
-    base = load_causal(card.base_model, card.quantization, card.precision)
+    base = load_causal_lm(card.base_model, card.quantization, card.precision)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     trainer = _Trainer(
         checkpoints,

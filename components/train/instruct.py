@@ -16,7 +16,7 @@ from clinadapt.config.base import Precision, decisive
 from clinadapt.config.instruct import Instruct
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import BaseModel, describe
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.registry.pretrained_bases import pretraining
@@ -66,7 +66,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
             f"{len(tables['train']):,} examples of {train.useful_tokens:,} tokens as {len(train):,} packs of "
             f"{train.computed_tokens:,}, {precision}, quantisation {settings.quantization}, on {device().type}",
         )
-    model = load_causal(settings.base_model, settings.quantization, precision)
+    model = load_causal_lm(settings.base_model, settings.quantization, precision)
     check_vocabulary(model, packs)
     model = add_lora(model, settings.lora, settings.seed)
     trainer = CausalTrainer(

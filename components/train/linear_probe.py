@@ -10,7 +10,7 @@ import torch
 from sklearn.model_selection import GroupKFold
 
 from clinadapt.config.base import Precision
-from clinadapt.models.classifier import Prepared, first_windows, head_name, pool, predict_windows
+from clinadapt.models.classifier import TokenizedNotes, first_windows, head_name, pool, predict_windows
 
 RIDGE = 0.07  # strong, so that the probe leaves something to the adapter
 FOLDS = 5
@@ -43,7 +43,7 @@ class Probe:
         trained.bias.data.copy_(torch.cat([self.bias, torch.zeros_like(self.bias)]))
 
 
-def note_states(model: Any, prepared: Prepared, pad: int, precision: Precision) -> torch.Tensor:
+def note_states(model: Any, prepared: TokenizedNotes, pad: int, precision: Precision) -> torch.Tensor:
     """What the head of mean pooling reads: states of the whole note and of its first window side by side, shape
     (notes, features)."""
     base = model.get_base_model()

@@ -20,10 +20,10 @@ from clinadapt.config.base import decisive
 from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretrain
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe, fetch
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
-from clinadapt.models.merging import merge_causal
+from clinadapt.models.merging import merge_causal_lm
 from clinadapt.registry.pretrained_bases import PRETRAINING, base_place, made_base
 from clinadapt.storage.object_store import Conflict, Store
 from components.train.causal_trainer import (
@@ -153,8 +153,8 @@ def _existing(base_model: str, settings: Pretrain, precision: Any) -> Any:
     if settings.method == "full":
         if settings.quantization != "none":
             raise UserError("a model in 4 bits cannot be trained in full: set method to lora, or quantization to none")
-        return load_causal(base_model, "none", precision).requires_grad_(True)
-    return add_lora(load_causal(base_model, settings.quantization, precision), settings.lora, settings.seed)
+        return load_causal_lm(base_model, "none", precision).requires_grad_(True)
+    return add_lora(load_causal_lm(base_model, settings.quantization, precision), settings.lora, settings.seed)
 
 
 def _save(model: Any, base_model: str, folder: Path) -> None:
@@ -162,7 +162,7 @@ def _save(model: Any, base_model: str, folder: Path) -> None:
     if isinstance(model, PeftModel):
         with tempfile.TemporaryDirectory(prefix="clinadapt-merge-") as name:
             model.save_pretrained(name, save_embedding_layers=False)
-            model = merge_causal(base_model, Path(name))
+            model = merge_causal_lm(base_model, Path(name))
     elif base_model != BUILTIN_LLAMA:
         model.to(AutoConfig.from_pretrained(fetch(base_model), trust_remote_code=False).dtype or torch.float32)
     model.save_pretrained(folder)

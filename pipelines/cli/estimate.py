@@ -10,6 +10,7 @@ from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 from clinadapt.config.profile import AnyProfile
 from clinadapt.models.base_model import describe
+from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import machine_memory
 from clinadapt.models.memory.classify import estimate as estimate_classifier
@@ -41,10 +42,10 @@ def of_profile(profile: AnyProfile, base_model: str | None, labels: int) -> dict
 
 def _stages(profile: InstructProfile, uri: str, have: float, device: str, processes: int) -> dict[str, Any]:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    base = memory.described(uri, profile.pretrain)
+    base = describe_instruct_base(uri, profile.pretrain)
     found: dict[str, Any] = {}
     instruct = profile.instruct.model_copy(update={"base_model": uri})
-    for name, settings in memory.stages(instruct, profile.pretrain).items():
+    for name, settings in training_stages(instruct, profile.pretrain).items():
         result = memory.estimate(base, settings, have, device, processes)
         wanted = memory.method(settings)
         result |= {"method": wanted, "fits": result["methods"][wanted]["total"] <= have}
@@ -54,7 +55,7 @@ def _stages(profile: InstructProfile, uri: str, have: float, device: str, proces
         )
         memory_table(result, have)
         if not result["fits"]:
-            result["advice"] = memory.smaller(base, settings, have, device, processes)
+            result["advice"] = memory.suggest_smaller_settings(base, settings, have, device, processes)
             console.print(f"{wanted} does not fit: it {result['advice']}", style="bold yellow")
         found[name] = result
     low, high = memory.rule_of_thumb(base.parameters())

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from clinadapt.data.readers import read_rows
-from clinadapt.review.classify import Answerer
+from clinadapt.review.classify import ClassifyService
 from clinadapt.review.inputs import decode, read_note, readable
-from clinadapt.review.instruct import Asker, remarks
+from clinadapt.review.instruct import InstructService, remarks
 from pipelines.cli.options import emit
 
 
@@ -37,11 +37,11 @@ def predict(
         with readable(file):
             pass
     if instruction is None and instruction_column is None:
-        answerer = Answerer(adapter, store_uri)
+        answerer = ClassifyService(adapter, store_uri)
         print(f"answering: {answerer.uri}", file=sys.stderr)
         many(answerer, file, column, as_json) if file else one(answerer, text, as_json)
         return
-    asker = Asker(adapter, store_uri)
+    asker = InstructService(adapter, store_uri)
     print(f"answering: {asker.uri}", file=sys.stderr)
     if file:
         ask_many(asker, file, column, instruction or "", instruction_column or "", as_json)
@@ -54,7 +54,7 @@ def read(note: Path) -> str:
     return decode(sys.stdin.buffer.read(), "standard input") if str(note) == "-" else read_note(note)
 
 
-def one(answerer: Answerer, text: str, as_json: bool) -> None:
+def one(answerer: ClassifyService, text: str, as_json: bool) -> None:
     """Answer one note: bars for people on standard error, or one line of JSON on standard output."""
     answer = answerer.answer(text)
     if as_json:
@@ -68,17 +68,17 @@ def one(answerer: Answerer, text: str, as_json: bool) -> None:
         print(f"the model did not see {answer['unseen_token_share']:.0%} of this note", file=sys.stderr)
 
 
-def many(answerer: Answerer, file: Path, column: str, as_json: bool) -> None:
+def many(answerer: ClassifyService, file: Path, column: str, as_json: bool) -> None:
     """Answer a file row by row as it is read: CSV, or JSON lines that end with a summary."""
 
     def fields(answer: dict[str, Any]) -> list[Any]:
         return [answer["label"], max(answer["probabilities"].values())]
 
-    answers = answerer.stream(read_rows(file, file.name), column)
+    answers = answerer.answer_rows(read_rows(file, file.name), column)
     _write(answers, ["label", "probability"], fields, answerer.uri, as_json)
 
 
-def ask(asker: Asker, text: str, instruction: str, as_json: bool) -> None:
+def ask(asker: InstructService, text: str, instruction: str, as_json: bool) -> None:
     """Answer an instruction about one note: on standard output as it comes, and on standard error what to know of it;
     or one line of JSON."""
     if as_json:
@@ -92,20 +92,22 @@ def ask(asker: Asker, text: str, instruction: str, as_json: bool) -> None:
             print(*remarks(part), sep="\n", end="\n" if remarks(part) else "", file=sys.stderr)
 
 
-def ask_many(asker: Asker, file: Path, column: str, instruction: str, instruction_column: str, as_json: bool) -> None:
+def ask_many(
+    asker: InstructService, file: Path, column: str, instruction: str, instruction_column: str, as_json: bool
+) -> None:
     """Answer an instruction about each row of a file, as `many`."""
 
     def fields(answer: dict[str, Any]) -> list[Any]:
         return [
             answer["instruction"],
             answer["answer"],
-            answer["ended"],
-            answer["lost_tokens"],
+            answer["complete"],
+            answer["trimmed_tokens"],
             "; ".join(answer["unsupported"]),
         ]
 
     answers = asker.answer_rows(read_rows(file, file.name), column, instruction, instruction_column)
-    columns = ["instruction", "answer", "ended", "lost_tokens", "unsupported"]
+    columns = ["instruction", "answer", "complete", "trimmed_tokens", "unsupported"]
     _write(answers, columns, fields, asker.uri, as_json)
 
 

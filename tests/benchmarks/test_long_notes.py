@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clinadapt.data.tables import label_counts, read_split
-from clinadapt.models.classifier import Classifier, Prepared
+from clinadapt.models.classifier import Classifier, TokenizedNotes
 from clinadapt.registry.adapters import download_adapter
 from components.evaluate.metrics import Held, compare
 
@@ -37,11 +37,13 @@ def test_long_notes():
     table = read_split(Path(os.environ["CLINADAPT_SPLITS"]), "test")
     counts = label_counts(table, classifier.card.labels)
     held = Held(counts, table["cluster"].to_numpy())
-    whole = classifier.prepare(table["text"].to_pylist())
+    whole = classifier.tokenize(table["text"].to_pylist())
     chosen = {}
     seen = {}
     for name, policy in POLICIES.items():
-        cut = Prepared([policy(windows) for windows in whole.windows], whole.tokens, whole.seen)
+        cut = TokenizedNotes(
+            [policy(windows) for windows in whole.windows], whole.token_counts, whole.seen_token_counts
+        )
         seen[name] = _tokens(cut) / _tokens(whole)
         chosen[name] = classifier.logits(cut).argmax(axis=1)
     print("\npolicy                    tokens seen  accuracy  own label set  accuracy against all windows")

@@ -19,9 +19,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import Instruct
 from clinadapt.models.base_model import describe
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.devices import autocast, resolve_precision
-from clinadapt.models.memory.instruct import CONTEXT, estimate, method
+from clinadapt.models.memory.instruct import estimate, method
+from clinadapt.models.memory.sizes import CONTEXT
 from components.train.causal_trainer import Loss, add_lora
 from components.train.packing import Piece, collate, lay_out
 
@@ -90,7 +91,7 @@ def peak(settings: Instruct) -> int:
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     precision = resolve_precision("auto")
-    model = add_lora(load_causal(settings.base_model, settings.quantization, precision), settings.lora, 0)
+    model = add_lora(load_causal_lm(settings.base_model, settings.quantization, precision), settings.lora, 0)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.float()

@@ -89,17 +89,16 @@ def wait_for(page: Page, label: str, text: str) -> None:
 
 
 def test_an_answer_is_what_the_adapter_answers_with_its_remarks(page: Page, store: Path, shot: Shot) -> None:
-    from clinadapt.review.instruct import Asker, remarks
+    from clinadapt.review.instruct import InstructService, remarks
 
     page.see("//button[@role='tab' and normalize-space()='Instruct']")
     page.see(f"//p[contains(., '/adapters/assistant/{VERSION}')]")
     page.see("//p[starts-with(., 'Not a medical device')]")
     shot("instruct-empty")
-    wanted = Asker("assistant", store.as_uri()).answer(NOTE * 100, ASK)
+    wanted = InstructService("assistant", store.as_uri()).answer(NOTE * 100, ASK)
     assert len(remarks(wanted)) >= 2, "cut off, and a note too long"
     ask(page, NOTE * 100)
-    told = page.told("did not see")
-    assert told.split("\n") == remarks(wanted)
+    assert page.status("did not see").split("\n") == remarks(wanted)
     assert value(page, "Answer") == wanted["answer"]
     shot("instruct-answer")
     page.press("Clear")
@@ -117,11 +116,11 @@ def test_an_example_fills_the_instruction(page: Page, shot: Shot) -> None:
     page.see(f"//ul[@role='listbox']/li[@aria-label='{task}: {text}']").click()
     wait_for(page, "Instruction", text)
     page.press("Submit")
-    page.told("cut off")
+    page.status("cut off")
     shot("instruct-example")
 
 
-def test_a_text_file_is_opened_and_not_kept(page: Page, served: Path, tmp_path: Path) -> None:
+def test_a_text_file_is_opened_and_deleted(page: Page, served: Path, tmp_path: Path) -> None:
     good, bad = tmp_path / "note.txt", tmp_path / "latin.txt"
     good.write_text(NOTE)
     bad.write_bytes("gross hématurie".encode("latin-1"))
@@ -129,7 +128,7 @@ def test_a_text_file_is_opened_and_not_kept(page: Page, served: Path, tmp_path: 
     upload.send_keys(str(good))
     wait_for(page, "Clinical note", NOTE)
     upload.send_keys(str(bad))
-    assert page.told("Not read").startswith("Not read – latin.txt is not UTF-8")
+    assert page.status("Not read").startswith("Not read – latin.txt is not UTF-8")
     assert value(page, "Clinical note") == NOTE
     assert not [path for path in served.rglob("*") if path.name in (good.name, bad.name)]
 
@@ -138,29 +137,29 @@ def test_a_text_file_is_opened_and_not_kept(page: Page, served: Path, tmp_path: 
     ("note", "instruction", "reason"),
     [("  ", ASK, "the note has no text"), (NOTE, "", "the instruction has no text"), (NOTE, "x" * 4_001, "4,000")],
 )
-def test_what_cannot_be_asked_is_told_in_a_line(page: Page, note: str, instruction: str, reason: str) -> None:
+def test_an_unusable_question_is_an_error_line(page: Page, note: str, instruction: str, reason: str) -> None:
     ask(page, note, instruction)
-    assert page.told(reason).startswith("Not answered – the ")
+    assert page.status(reason).startswith("Not answered – the ")
     page.press("Flag")
-    page.told("there is no answer to flag")
+    page.status("there is no answer to flag")
 
 
 def test_a_flag_is_stored_with_what_is_wrong(page: Page, store: Path, shot: Shot) -> None:
     ask(page)
-    page.told("cut off")
+    page.status("cut off")
     page.press("Flag")
-    page.told("choose what is wrong")
+    page.status("choose what is wrong")
     page.choose("What is wrong?", FAULTS["invented"])
     page.write("What should it say?", "Aspirin.")
     page.press("Flag")
-    path = Path(page.told("Stored as file://").partition("file://")[2])
+    path = Path(page.status("Stored as file://").partition("file://")[2])
     shot("instruct-flagged")
     assert path.parent == store / f"flagged/assistant/{VERSION}"
     record = json.loads(path.read_text())
     assert (record["note"], record["answer"]["instruction"]) == (NOTE, ASK)
     assert (record["fault"], record["correction"], record["comment"]) == ("invented", "Aspirin.", None)
     page.press("Flag")
-    page.told("choose what is wrong")
+    page.status("choose what is wrong")
 
 
 def grow(page: Page) -> None:
@@ -179,15 +178,15 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(browser: Any, lon
         for _ in range(3):  # the next would wait for the last, were it still written
             ask(page)
             grow(page)
-            page.told("Answering")
+            page.status("Answering")
             shot("instruct-writing")
             page.press("Stop")
-            page.told("Stopped: the answer is not complete.")
+            page.status("Stopped: the answer is not complete.")
             wait_for_submit(page)
         shot("instruct-stopped")
         stopped = value(page, "Answer")
         page.press("Flag")
-        page.told("there is no answer to flag")
+        page.status("there is no answer to flag")
         assert value(page, "Answer") == stopped
         ask(page)
         grow(page)
@@ -205,14 +204,14 @@ def test_who_waits_for_another_reader_can_stop_too(browser: Any, long_url: str) 
         browser.get(long_url)
         second = Page(browser, "talker")
         ask(second)
-        second.told("Answering")
+        second.status("Answering")
         second.press("Stop")
-        second.told("Stopped")
+        second.status("Stopped")
         wait_for_submit(second)
         assert not value(second, "Answer")
         browser.close()
         browser.switch_to.window(writing)
-        first.told("cut off")
+        first.status("cut off")
 
 
 def test_stopping_the_server_stops_an_answer(browser: Any, tiny_llama: Path, tmp_path: Path) -> None:

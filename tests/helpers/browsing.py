@@ -35,7 +35,7 @@ Shot = Callable[[str], None]
 
 @contextmanager
 def serving(store: str | Path, adapter: str, folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
-    """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and told no note."""
+    """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and logged no note."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     temporary, log = folder / "tmp", folder / "log.txt"
@@ -90,7 +90,7 @@ class Page:
             lambda b: next((e for e in b.find_elements(By.XPATH, path) if e.is_displayed()), None), path
         )
 
-    def told(self, words: str) -> str:
+    def status(self, words: str) -> str:
         """Wait for a line that holds the words."""
         return self.see(f"//p[@role='status'][contains(., '{words}')]").text
 

@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import Instruct
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from components.train.causal_trainer import CausalTrainer, add_lora
 from components.train.packing import pack_examples
 
@@ -86,7 +86,7 @@ def trl(model, rows, settings, folder):
 def main(way, splits, base):
     rows = pq.read_table(Path(splits) / "train.parquet")
     settings = Instruct(base_model=base, max_length=LENGTH, precision="fp32", lora=Lora(r=16))
-    model = add_lora(load_causal(base, "nf4", "fp32"), settings.lora, 0)
+    model = add_lora(load_causal_lm(base, "nf4", "fp32"), settings.lora, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = {"ours": ours, "notebook": notebook, "trl": trl}[way](model, rows, settings, Path(folder))
         wall, busy = time.monotonic(), time.process_time()

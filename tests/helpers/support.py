@@ -130,7 +130,7 @@ def instruct_splits(
         answers = template.encode_answers([f"{ask} {text[k : k + 30]}" for k, ask in enumerate(asks)])
         prompts = template.encode_prompts([Question(text, ask) for ask in asks], [length - len(a) for a in answers])
         for ask, prompt, answer in zip(asks, prompts, answers, strict=True):
-            lengths = {"prompt_tokens": len(prompt.input_ids), "lost_tokens": prompt.lost_tokens}
+            lengths = {"prompt_tokens": len(prompt.input_ids), "trimmed_tokens": prompt.trimmed_tokens}
             row = {"source": 0, "row": i + 1, "note_id": note, "cluster": i, "task": ask, "answerable": True}
             ids = prompt.input_ids + answer
             sides[side].append(row | {"check": "none", "private": False, "input_ids": ids, **lengths})
@@ -228,7 +228,7 @@ def make_instruct_splits(folder: Path) -> Path:
         {
             "source": 0, "row": number, "note_id": f"note-{number}", "cluster": number, "task": task,
             "answerable": answerable, "check": check, "private": private, "input_ids": [0, 1], "prompt_tokens": 1,
-            "lost_tokens": 0, "note_text": note, "instruction": instruction, "answer": answer,
+            "trimmed_tokens": 0, "note_text": note, "instruction": instruction, "answer": answer,
         }
         for number, (note, private, asked) in enumerate(HELD_OUT, start=1)
         for instruction, answer, task, answerable, check in asked
@@ -242,7 +242,7 @@ def make_instruct_splits(folder: Path) -> Path:
         "max": 20,
         "answer_tokens": 40,
         "trimmed_rows": 1,
-        "lost_tokens": 7,
+        "trimmed_tokens": 7,
     }
     tasks = sorted({row["task"] for row in rows})
     facts = {
@@ -274,12 +274,12 @@ def make_adapter(folder: Path, base: Path, seed: int, scale: float = 0.2) -> Pat
     from clinadapt.data.schemas.instruct import TASKS
     from clinadapt.models.adapter_card import InstructCard
     from clinadapt.models.base_model import describe
-    from clinadapt.models.causal_lm import load_causal
+    from clinadapt.models.causal_lm import load_causal_lm
     from clinadapt.models.chat_template import load_tokenizer
 
     torch.manual_seed(seed)
     lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(load_causal(base.as_uri(), "none", "fp32"), lora)
+    model = get_peft_model(load_causal_lm(base.as_uri(), "none", "fp32"), lora)
     for name, weights in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weights, std=scale)

@@ -74,7 +74,7 @@ EXAMPLES = pa.schema(
         ("private", pa.bool_()),
         ("input_ids", pa.list_(pa.int32())),  # tokens of prompt and answer
         ("prompt_tokens", pa.int32()),  # how many of `input_ids` are the prompt
-        ("lost_tokens", pa.int32()),  # tokens trimmed from the note
+        ("trimmed_tokens", pa.int32()),  # tokens trimmed from the note
         ("note_text", pa.string()),  # null in train, as are the next two
         ("instruction", pa.string()),
         ("answer", pa.string()),

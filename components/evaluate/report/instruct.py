@@ -170,7 +170,7 @@ def splits_table(data: Mapping[str, Any]) -> dict[str, Any]:
     for title, key in (("Tokens", "total"), ("Tokens at the median", "median"), ("Tokens at most", "max")):
         rows.append([title, *(count(data["tokens"][name][key]) for name in names)])
     rows.append(["Trimmed notes", *(count(data["tokens"][name]["trimmed_rows"]) for name in names)])
-    rows.append(["Tokens lost to that", *(count(data["tokens"][name]["lost_tokens"]) for name in names)])
+    rows.append(["Tokens lost to that", *(count(data["tokens"][name]["trimmed_tokens"]) for name in names)])
     return {"head": ["", *(name.capitalize() for name in names)], "rows": rows}
 
 

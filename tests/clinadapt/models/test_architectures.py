@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PhiConfig, PhiForCausalL
 from clinadapt.config.base import Lora
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import describe
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.lora_targets import adapted_layers
 from components.train.causal_trainer import add_lora
 from pipelines.named_settings import load_profile, profile_names
@@ -58,7 +58,7 @@ def test_the_layers_that_peft_adapts_are_those_of_the_profile(name: str, folder:
         pytest.skip("the profile has no such stage")
     found = adapted_layers(describe(folder.as_uri()), settings.lora)
     assert {layer.rpartition(".")[2] for layer in found} == LAYERS[name]
-    model = add_lora(load_causal(folder.as_uri(), settings.quantization, "fp32"), settings.lora, 0)
+    model = add_lora(load_causal_lm(folder.as_uri(), settings.quantization, "fp32"), settings.lora, 0)
     adapted = {
         module_name.removeprefix("base_model.model."): [module.out_features, module.in_features]
         for module_name, module in model.named_modules()

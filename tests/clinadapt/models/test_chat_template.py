@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clinadapt.errors import UserError
-from clinadapt.models.chat_template import GAP, SYSTEM, Question, Template, load_tokenizer
+from clinadapt.models.chat_template import SYSTEM, TRIM_MARK, Question, Template, load_tokenizer
 
 NOTE = " ".join(f"Finding number {i} is unremarkable." for i in range(200))
 NO_SYSTEM = (
@@ -48,7 +48,7 @@ def test_a_chat_template_without_a_system_role(tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     "chat", ["{{ messages[0].content | upper }}", "{% for m in messages %}{{ m.role }}{% endfor %}"]
 )
-def test_a_template_that_rewrites_what_is_said_is_refused(tokenizer: Any, chat: str) -> None:
+def test_a_template_that_rewrites_messages_is_refused(tokenizer: Any, chat: str) -> None:
     tokenizer.chat_template = chat
     with pytest.raises(UserError, match="chat template"):
         Template(tokenizer)
@@ -72,32 +72,32 @@ def test_special_tokens_spelt_in_a_text_are_words(tokenizer: Any) -> None:
     assert answer.count(tokenizer.eos_token_id) == 1
 
 
-def kept_note(tokenizer: Any, ids: list[int]) -> str:
+def note_of(tokenizer: Any, ids: list[int]) -> str:
     return tokenizer.decode(ids).split("### Note\n")[1].split("\n\n### Instruction")[0]
 
 
-def test_of_a_long_note_the_ends_and_the_spans_are_kept(tokenizer: Any) -> None:
+def test_a_long_note_is_trimmed_between_its_ends_and_protected_spans(tokenizer: Any) -> None:
     template, start = Template(tokenizer), NOTE.index("Finding number 91")
     span = (start, start + len("Finding number 91 is unremarkable."))
     questions = [Question(NOTE, "What is it?"), Question(NOTE, "What is it?", [span])]
     whole, *_ = template.encode_prompts(questions[:1], [10_000])
     plain, spared = template.encode_prompts(questions, [300, 300])
     for prompt in (plain, spared):
-        note = kept_note(tokenizer, prompt.input_ids)
+        note = note_of(tokenizer, prompt.input_ids)
         assert 280 <= len(prompt.input_ids) <= 300
-        assert note.startswith("Finding number 0 is") and note.endswith("199 is unremarkable.") and GAP in note
-        assert set(note.split()) <= {*NOTE.split(), GAP.strip()}  # no half words
+        assert note.startswith("Finding number 0 is") and note.endswith("199 is unremarkable.") and TRIM_MARK in note
+        assert set(note.split()) <= {*NOTE.split(), TRIM_MARK.strip()}  # no half words
         assert tokenizer.decode(prompt.input_ids).endswith("What is it?\n\n### Answer\n")
-        assert prompt.lost_tokens == pytest.approx(len(whole.input_ids) - len(prompt.input_ids), abs=25)
-    assert "number 91 is unremarkable." in kept_note(tokenizer, spared.input_ids)
-    assert "number 91 " not in kept_note(tokenizer, plain.input_ids)
+        assert prompt.trimmed_tokens == pytest.approx(len(whole.input_ids) - len(prompt.input_ids), abs=25)
+    assert "number 91 is unremarkable." in note_of(tokenizer, spared.input_ids)
+    assert "number 91 " not in note_of(tokenizer, plain.input_ids)
 
 
-def test_a_span_is_kept_behind_a_special_token_in_the_note(tokenizer: Any) -> None:
+def test_a_protected_span_after_a_special_token_is_not_trimmed(tokenizer: Any) -> None:
     note = "</s> " * 40 + NOTE
     start = note.index("Finding number 91")
     (prompt,) = Template(tokenizer).encode_prompts([Question(note, "x", [(start, start + 34)])], [300])
-    assert "number 91 is unremarkable." in kept_note(tokenizer, prompt.input_ids)
+    assert "number 91 is unremarkable." in note_of(tokenizer, prompt.input_ids)
 
 
 def test_one_word_longer_than_the_room_is_cut_inside(tokenizer: Any) -> None:
@@ -120,20 +120,20 @@ def test_alone_or_in_a_batch_a_prompt_is_the_same(tokenizer: Any) -> None:
     assert together == [template.encode_prompts([question], [256])[0] for question in questions]
 
 
-def test_questions_about_a_long_note_share_one_part_of_it_with_what_each_wants_kept(tokenizer: Any) -> None:
+def test_questions_about_a_long_note_share_an_excerpt_with_all_protected_spans(tokenizer: Any) -> None:
     template = Template(tokenizer)
-    places = [NOTE.index(f"Finding number {number} ") for number in (91, 120)]
+    starts = [NOTE.index(f"Finding number {number} ") for number in (91, 120)]
     questions = [
-        Question(NOTE, f"{'Tell me: ' * i}what is it?", [(place, place + 34)]) for i, place in enumerate(places)
+        Question(NOTE, f"{'Tell me: ' * i}what is it?", [(start, start + 34)]) for i, start in enumerate(starts)
     ]
     short = Question("Another note.", "What?")
     shared = template.fit_prompts([questions[0], short, questions[1]], [310, 300, 290], True)
-    one, other = (kept_note(tokenizer, prompt.input_ids) for prompt in (shared[0], shared[2]) if prompt)
+    one, other = (note_of(tokenizer, prompt.input_ids) for prompt in (shared[0], shared[2]) if prompt)
     assert one == other and "number 91 is" in one and "number 120 is" in one
     assert all(prompt and len(prompt.input_ids) <= most for prompt, most in zip(shared, (310, 300, 290), strict=True))
     assert shared[1] == template.encode_prompts([short], [300])[0]
     alone = template.fit_prompts([questions[0], questions[1]], [310, 290])
-    assert alone[0] and "number 120 is" not in kept_note(tokenizer, alone[0].input_ids)
+    assert alone[0] and "number 120 is" not in note_of(tokenizer, alone[0].input_ids)
 
 
 def test_a_long_instruction_does_not_take_the_note_from_the_others(tokenizer: Any) -> None:
@@ -141,5 +141,5 @@ def test_a_long_instruction_does_not_take_the_note_from_the_others(tokenizer: An
     questions = [Question(NOTE, "What is it?"), Question(NOTE, " ".join(["long"] * 150))]
     assert template.fit_prompts(questions, [300, 300], True) == template.fit_prompts(questions, [300, 300])
     middle = NOTE.index("Finding number 91")
-    all_kept = [Question(NOTE, "What?", [(middle, middle + 1500)]), Question(NOTE, "Why?", [(0, 1500)])]
-    assert template.fit_prompts(all_kept, [400, 400], True) == template.fit_prompts(all_kept, [400, 400])
+    all_protected = [Question(NOTE, "What?", [(middle, middle + 1500)]), Question(NOTE, "Why?", [(0, 1500)])]
+    assert template.fit_prompts(all_protected, [400, 400], True) == template.fit_prompts(all_protected, [400, 400])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from clinadapt.errors import UserError
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Generator
 
@@ -50,11 +50,11 @@ def test_the_adapter_comes_back_after_the_base_has_answered(generator: Generator
 def test_the_limit_cuts_and_eos_ends(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever token is eos ends the answer, is no part of it, and what comes after it is dropped."""
     (long,) = generator.answers(QUESTIONS[:1], max_new_tokens=12)
-    assert (len(long.tokens), long.ended) == (12, False)
+    assert (len(long.tokens), long.complete) == (12, False)
     end = long.tokens[5]
     monkeypatch.setattr(generator, "eos", end)
     for answer in generator.answers([QUESTIONS[0], QUESTIONS[0]], max_new_tokens=12):
-        assert answer.ended
+        assert answer.complete
         assert answer.tokens == long.tokens[: long.tokens.index(end)]
 
 
@@ -83,17 +83,17 @@ def test_a_stream_that_nobody_reads_stops(generator: Generator) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "clinadapt-stream"]
 
 
-def test_what_fails_in_the_stream_is_heard(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_stream_is_raised(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "model", None)
     with pytest.raises(AttributeError):
         list(generator.stream(QUESTIONS[0], max_new_tokens=4))
 
 
-def test_a_long_note_is_trimmed_and_said_to_be(generator: Generator) -> None:
+def test_a_long_note_is_trimmed_and_the_tokens_counted(generator: Generator) -> None:
     long = Question("Blood pressure 120/80, pulse 72. " * 200, "Summarize the note.")
     short, trimmed = generator.answers([QUESTIONS[0], long], max_new_tokens=8)
-    assert short.lost_tokens == 0
-    assert trimmed.lost_tokens > 1000
+    assert short.trimmed_tokens == 0
+    assert trimmed.trimmed_tokens > 1000
     with pytest.raises(UserError, match="leaves no room for a note"):
         generator.answers([Question("x", "Summarize. " * 400)], max_new_tokens=8)
 
@@ -101,7 +101,7 @@ def test_a_long_note_is_trimmed_and_said_to_be(generator: Generator) -> None:
 def test_losses_are_those_of_the_plain_model(generator: Generator, tiny_llama: Path) -> None:
     """Against transformers' own loss, a row at a time without padding, for the base and with the adapter."""
     answers = ["Chest pain.", "Aspirin; lisinopril", "No.", "Chronic obstructive pulmonary disease"]
-    plain = load_causal(tiny_llama.as_uri(), "none", "fp32")
+    plain = load_causal_lm(tiny_llama.as_uri(), "none", "fp32")
     with generator.without_adapter():
         sums, counts = generator.answer_losses(QUESTIONS, answers)
     for question, answer, total, count in zip(QUESTIONS, answers, sums, counts, strict=True):
@@ -119,7 +119,7 @@ def test_losses_are_those_of_the_plain_model(generator: Generator, tiny_llama: P
 
 def test_a_fresh_process_gives_the_same_tokens(generator: Generator, instruct_adapter: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, 'tests/unit'); from pathlib import Path;"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path;"
         "from clinadapt.models.generator import Generator; from test_generator import QUESTIONS;"
         f"g = Generator(Path({str(instruct_adapter)!r}));"
         "print([a.tokens for a in g.answers(QUESTIONS, 12, 2)])"

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from clinadapt.models.label_sets import find_sets, label_logits, set_targets
+from clinadapt.models.label_sets import find_label_sets, label_logits, label_set_targets
 
 # two notes of each single label, five of {0, 2}, one of {0, 1, 2}; one of them listed twice under 0
 COUNTS = np.array([[1, 0, 0]] * 2 + [[0, 1, 0]] * 2 + [[0, 0, 1]] * 2 + [[1, 0, 1]] * 4 + [[2, 0, 1]] + [[2, 1, 1]])
 
 
 def test_single_labels_come_first_and_rare_sets_stay_out() -> None:
-    assert find_sets(COUNTS, smallest=5) == [[0], [1], [2], [0, 2]]
-    assert find_sets(COUNTS, smallest=6) == [[0], [1], [2]]
-    assert find_sets(COUNTS, smallest=1) == [[0], [1], [2], [0, 1, 2], [0, 2]]
+    assert find_label_sets(COUNTS, smallest=5) == [[0], [1], [2], [0, 2]]
+    assert find_label_sets(COUNTS, smallest=6) == [[0], [1], [2]]
+    assert find_label_sets(COUNTS, smallest=1) == [[0], [1], [2], [0, 1, 2], [0, 2]]
 
 
 def test_targets_are_distributions() -> None:
-    targets = set_targets(COUNTS, [[0], [1], [2], [0, 2]])
+    targets = label_set_targets(COUNTS, [[0], [1], [2], [0, 2]])
     assert targets.sum(axis=1) == pytest.approx(1)
     assert targets[0].tolist() == [1, 0, 0, 0]
     assert targets[10].tolist() == [0, 0, 0, 1]
@@ -25,7 +25,7 @@ def test_targets_are_distributions() -> None:
 
 
 def test_without_sets_the_targets_are_the_shares_of_the_rows() -> None:
-    assert set_targets(COUNTS, [[0], [1], [2]]) == pytest.approx(COUNTS / COUNTS.sum(axis=1, keepdims=True))
+    assert label_set_targets(COUNTS, [[0], [1], [2]]) == pytest.approx(COUNTS / COUNTS.sum(axis=1, keepdims=True))
 
 
 def test_single_labels_are_sums_over_their_sets() -> None:

@@ -37,8 +37,8 @@ from clinadapt.models.base_model import describe
 from clinadapt.models.merging import HEAD
 from clinadapt.registry import export as weights
 from clinadapt.registry.export import run
-from clinadapt.review.classify import Answerer
-from clinadapt.review.instruct import Asker
+from clinadapt.review.classify import ClassifyService
+from clinadapt.review.instruct import InstructService
 from components.train.classify import run as train_classifier
 from components.train.instruct import run as train_instruct
 
@@ -120,7 +120,7 @@ def test_an_instruct_model_answers_by_transformers_alone(
     assert not [name for name in load_file(merged / "model.safetensors") if "lora" in name]
     tokenizer = AutoTokenizer.from_pretrained(merged)
     model = model.float()
-    asker, same = Asker("answers/v1", made.store.as_uri()), 0
+    asker, same = InstructService("answers/v1", made.store.as_uri()), 0
     for instruction, *_ in ASKED:
         system = {"role": "system", "content": "Answer from the clinical note alone. If it does not say, say so."}
         user = {"role": "user", "content": f"### Note\n{NOTE}\n\n### Instruction\n{instruction}"}
@@ -147,7 +147,7 @@ def test_a_classifier_predicts_by_transformers_alone(
     card = read_json(merged / "clinadapt.json")
     outputs = [model.config.id2label[i] for i in range(len(card["label_sets"]))]
     assert outputs[: len(card["labels"])] == card["labels"]
-    answerer = Answerer("answers/v1", made.store.as_uri())
+    answerer = ClassifyService("answers/v1", made.store.as_uri())
     text = next(text for text in read_split(made.splits, "test")["text"].to_pylist())
     note = " ".join(text.split()[:12])  # one window
     with torch.no_grad():
@@ -180,7 +180,7 @@ def test_a_head_on_mean_states_lies_beside_its_encoder(
     shares = np.array(
         [[(i in members) / len(members) for i in range(len(card["labels"]))] for members in card["label_sets"]]
     )
-    answer = Answerer("answers/v1", made.store.as_uri()).answer(note)["probabilities"]
+    answer = ClassifyService("answers/v1", made.store.as_uri()).answer(note)["probabilities"]
     wanted = softmax(np.log(over_sets @ shares) / card["temperature"])
     np.testing.assert_allclose(wanted, [answer[label] for label in card["labels"]], atol=0.002)
 

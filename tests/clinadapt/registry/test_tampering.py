@@ -76,12 +76,12 @@ def by_review(recipe: str, store: str, monkeypatch: pytest.MonkeyPatch, capsys: 
     pytest.importorskip("gradio")
     import tempfile
 
-    from clinadapt.review.server import _load
+    from clinadapt.review.server import load_page
 
     monkeypatch.setattr(tempfile, "tempdir", None)
     with tempfile.TemporaryDirectory() as folder:
         with pytest.raises(UserError) as refused:
-            _load(NAMES[recipe], store, Path(folder))
+            load_page(NAMES[recipe], store, Path(folder))
         assert list(Path(folder).iterdir()) == []
     return str(refused.value)
 

@@ -1,4 +1,4 @@
-"""Asking a published instruct adapter: one note whole and as a stream, the rows of a file, and the command."""
+"""Asking a published instruct adapter: one note complete and as a stream, the rows of a file, and the command."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.registry.champion import promote
-from clinadapt.review.classify import Answerer
+from clinadapt.review.classify import ClassifyService
 from clinadapt.review.inputs import read_note
-from clinadapt.review.instruct import Asker, remarks
+from clinadapt.review.instruct import InstructService, remarks
 from clinadapt.storage import open_store
 from clinadapt.storage.transfer import upload_folder
 
@@ -62,8 +62,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def asker(store: str) -> Asker:
-    return Asker("assistant", store)
+def service(store: str) -> InstructService:
+    return InstructService("assistant", store)
 
 
 @contextmanager
@@ -79,12 +79,12 @@ def unreadable(path: Path) -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_stream_ends_with_what_the_whole_answer_is(asker: Asker) -> None:
-    *pieces, last = asker.stream(NOTE, ASK)
-    whole = asker.answer(NOTE, ASK)
-    assert last == whole and "".join(map(str, pieces)).strip() == whole["answer"]
-    assert whole["adapter"] == asker.uri and asker.uri.endswith("/adapters/assistant/0123456789abcdef")
-    assert whole["lost_tokens"] == 0 and asker.answer(NOTE * 100, ASK)["lost_tokens"] > 0
+def test_a_stream_ends_with_the_complete_answer(service: InstructService) -> None:
+    *pieces, last = service.stream(NOTE, ASK)
+    complete = service.answer(NOTE, ASK)
+    assert last == complete and "".join(map(str, pieces)).strip() == complete["answer"]
+    assert complete["adapter"] == service.uri and service.uri.endswith("/adapters/assistant/0123456789abcdef")
+    assert complete["trimmed_tokens"] == 0 and service.answer(NOTE * 100, ASK)["trimmed_tokens"] > 0
 
 
 @pytest.mark.parametrize(
@@ -97,30 +97,30 @@ def test_a_stream_ends_with_what_the_whole_answer_is(asker: Asker) -> None:
         (NOTE, "word " * 700, "^an instruction leaves no room"),
     ],
 )
-def test_what_cannot_be_asked(asker: Asker, note: str, instruction: str, message: str) -> None:
+def test_an_unusable_question_is_refused(service: InstructService, note: str, instruction: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        asker.answer(note, instruction)
+        service.answer(note, instruction)
     with pytest.raises(UserError, match=message):
-        next(asker.stream(note, instruction))
+        next(service.stream(note, instruction))
 
 
-def test_bad_rows_are_told_by_number_and_the_others_answered(asker: Asker) -> None:
+def test_bad_rows_have_an_error_and_the_others_an_answer(service: InstructService) -> None:
     good, long = {"text": NOTE, "ask": ASK}, {"text": NOTE, "ask": "word " * 700}
     rows: list[Any] = [good, good | {"text": ""}, "3 fields instead of 2", good | {"ask": " "}, long, good]
-    answers = list(asker.answer_rows(rows, "text", instruction_column="ask"))
+    answers = list(service.answer_rows(rows, "text", instruction_column="ask"))
     assert [answer["row"] for answer in answers] == [1, 2, 3, 4, 5, 6]
     errors = [answer.get("error") for answer in answers]
     assert errors[:4] == [None, "no text", "3 fields instead of 2", "no text in the instruction"] and not errors[5]
     assert "no room" in str(errors[4])
     assert answers[0]["answer"] == answers[5]["answer"]
     with pytest.raises(UserError, match="no column 'what'.*--ask-column"):
-        list(asker.answer_rows(rows, "text", instruction_column="what"))
+        list(service.answer_rows(rows, "text", instruction_column="what"))
 
 
 def test_the_remarks_say_what_a_reader_has_to_know() -> None:
-    answer = {"lost_tokens": 0, "ended": True, "unsupported": []}
+    answer = {"trimmed_tokens": 0, "complete": True, "unsupported": []}
     assert remarks(answer) == []
-    told = remarks({"lost_tokens": 1200, "ended": False, "unsupported": ["40 mg", "heparin"]})
+    told = remarks({"trimmed_tokens": 1200, "complete": False, "unsupported": ["40 mg", "heparin"]})
     assert told[0] == "Not found in the note: 40 mg, heparin." and "1,200 tokens" in told[2] and len(told) == 3
 
 
@@ -140,15 +140,15 @@ def test_the_command_streams_and_writes_files(store: str, clinadapt: Any, tmp_pa
     assert (row["row"], row["instruction"], row["error"]) == ("1", ASK, "")
     wrong = clinadapt(*where, "--note", note)
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1
-    assert "ask it with clinadapt predict --ask" in wrong.stderr
+    assert "clinadapt predict --ask" in wrong.stderr
 
 
 def test_an_instruct_adapter_is_no_classifier(store: str) -> None:
-    with pytest.raises(UserError, match="answers instructions: ask it with clinadapt predict --ask"):
-        Answerer("assistant", store)
+    with pytest.raises(UserError, match="answers instructions: .*clinadapt predict --ask"):
+        ClassifyService("assistant", store)
 
 
-def test_an_unreadable_file_is_told_in_a_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_user_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_text("a\n1\n")
     with unreadable(path):

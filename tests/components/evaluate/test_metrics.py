@@ -11,7 +11,7 @@ from scipy.stats import kstest
 from sklearn import metrics as sk
 
 from clinadapt.errors import UserError
-from clinadapt.models.calibration import temperature
+from clinadapt.models.calibration import fit_temperature
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.classify import Leakage, refuse_leakage
 from components.evaluate.metrics import BINS, Held, compare, measure, probabilities, roc
@@ -118,7 +118,7 @@ def test_full_confidence_is_in_the_last_bin() -> None:
 @pytest.mark.parametrize("known", [0.3, 1.0, 2.5, 8.0])
 def test_temperature_recovers_a_known_one(known: float) -> None:
     true = 2 * np.random.default_rng(5).normal(size=(300, 5))
-    assert temperature(known * true, softmax(true, axis=1)) == pytest.approx(known, rel=1e-3)
+    assert fit_temperature(known * true, softmax(true, axis=1)) == pytest.approx(known, rel=1e-3)
 
 
 def test_a_temperature_of_few_notes_is_better_with_the_ratio_of_a_model_that_errs_alike() -> None:
@@ -131,8 +131,8 @@ def test_a_temperature_of_few_notes_is_better_with_the_ratio_of_a_model_that_err
         seen = truth + draw.normal(size=truth.shape)
         probe, trained = (scale * (seen + 0.5 * draw.normal(size=truth.shape)) for scale in (1, 1.3))
         few = slice(0, 80)
-        ratio = temperature(probe, counts) / temperature(probe[few], counts[few])
-        found, best = temperature(trained[few], counts[few]), temperature(trained, counts)
+        ratio = fit_temperature(probe, counts) / fit_temperature(probe[few], counts[few])
+        found, best = fit_temperature(trained[few], counts[few]), fit_temperature(trained, counts)
         plain.append(np.log(found / best))
         mended.append(np.log(ratio * found / best))
     assert np.std(mended) < 0.75 * np.std(plain)
@@ -143,7 +143,7 @@ def test_temperature_leaves_the_order_and_mends_the_calibration(held: Held) -> N
     true = 2 * draw.normal(size=(3000, 4))
     counts = np.array([draw.multinomial(1, p) for p in softmax(true, axis=1)])
     overconfident = 4 * true
-    t = temperature(overconfident[:1500], counts[:1500])
+    t = fit_temperature(overconfident[:1500], counts[:1500])
     rest = Held(counts[1500:], np.arange(1500))
     raw, scaled = probabilities(overconfident[1500:]), probabilities(overconfident[1500:], t)
     assert (raw.argmax(axis=1) == scaled.argmax(axis=1)).all()

@@ -52,7 +52,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
         comparisons += [compared("champion", "token_f1", 0.02), compared("champion", "unsupported", -0.02)]
     sides = ("train", "validation", "test")
     tokens = {"total": 812_345, "median": 410.0, "p90": 700.0, "max": 1024, "answer_tokens": 90_000}
-    tokens |= {"trimmed_rows": 31, "lost_tokens": 4210}
+    tokens |= {"trimmed_rows": 31, "trimmed_tokens": 4210}
     note = (
         "CHIEF COMPLAINT: Chest pain for two days.\n\nMEDICATIONS: Aspirin 81 mg daily, lisinopril 10 mg daily.\n\n"
         "HISTORY OF PRESENT ILLNESS: The patient is a 61-year-old man with <b>COPD</b> who comes in with chest pain."
@@ -90,7 +90,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
         "evaluation": {
             "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
             "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
-            "lost_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
+            "trimmed_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
             "smallest_difference": 0.031, "champion_version": "v1" if champion else "",
         },
         "training": TRAINING,

@@ -89,7 +89,7 @@ def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path)
         assert manifest["rows"][name] == len(examples) == sum(manifest["task_mix"][name].values())
         assert manifest["answerable"][name] == 0.5
         assert manifest["tokens"][name]["total"] == sum(len(row["input_ids"]) for row in examples)
-        assert manifest["tokens"][name]["lost_tokens"] == sum(row["lost_tokens"] for row in examples)
+        assert manifest["tokens"][name]["trimmed_tokens"] == sum(row["trimmed_tokens"] for row in examples)
         for row in examples:
             answer = row["input_ids"][row["prompt_tokens"] :]
             assert tokenizer.decode(answer) == "The answer.</s>"

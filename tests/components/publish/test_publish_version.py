@@ -23,7 +23,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.classifier import Classifier
 from clinadapt.registry.adapters import download_adapter, locate_adapter
 from clinadapt.registry.champion import champion, promote
-from clinadapt.review.classify import Answerer
+from clinadapt.review.classify import ClassifyService
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
@@ -320,9 +320,9 @@ def test_a_base_model_that_changed_is_refused(made: Made, published: Path, tiny_
 
 def test_the_answer(made: Made, published: Path) -> None:
     """Calibrated probabilities of one note and of many: the same, and those of the evaluation."""
-    answerer = Answerer(NAME, published.as_uri())
+    answerer = ClassifyService(NAME, published.as_uri())
     texts = read_split(made.splits, "test")["text"].to_pylist()[:20]
-    answers = list(answerer.stream(({"transcription": text} for text in texts), "transcription"))
+    answers = list(answerer.answer_rows(({"transcription": text} for text in texts), "transcription"))
     one = answerer.answer(texts[3])
     assert one["label"] == answers[3]["label"] == answerer.labels[one["predicted_class"]]
     assert list(one["probabilities"]) == answerer.labels
@@ -334,11 +334,11 @@ def test_the_answer(made: Made, published: Path) -> None:
         with pytest.raises(UserError, match=r"the note has .*: give another one"):
             answerer.answer(text)
     rows: list[Any] = [{"transcription": texts[0]}, {"transcription": None}, "3 fields instead of 2", {"other": "x"}]
-    answers = list(answerer.stream(rows, "transcription"))
+    answers = list(answerer.answer_rows(rows, "transcription"))
     assert [answer["row"] for answer in answers] == [1, 2, 3, 4]
     assert ["error" in answer for answer in answers] == [False, True, True, True]
     with pytest.raises(UserError, match="no column 'text': the columns are transcription; choose with --text-column"):
-        list(answerer.stream(rows[:1], "text"))
+        list(answerer.answer_rows(rows[:1], "text"))
 
 
 def test_the_evaluation_holds_what_the_report_needs(made: Made) -> None:

@@ -21,8 +21,8 @@ from clinadapt.config.classify import Notes, Split, Train, Windows
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
-from clinadapt.models.calibration import temperature
-from clinadapt.models.classifier import Classifier, Prepared, load_base, pad_batch, predict_logits
+from clinadapt.models.calibration import fit_temperature
+from clinadapt.models.classifier import Classifier, TokenizedNotes, load_sequence_classifier, pad_batch, predict_logits
 from components.download.classify import run as download
 from components.format.classify import run as format_notes
 from components.train.classify import MOVED, _adapted, run
@@ -88,7 +88,7 @@ def check_the_base_is_untouched(folder: Path, train: Train, original: dict[str, 
     kept = {"score", "classifier", *train.lora.modules_to_save}
     assert all("lora_" in name or kept & set(name.split(".")) for name in saved)
     assert any("lora_B" in name and tensor.abs().max() > 0 for name, tensor in saved.items())
-    untrained = load_base(
+    untrained = load_sequence_classifier(
         train.base_model, ClassifyCard.read(folder).set_names(), "none", "fp32", "model", 1, train.seed
     )
     heads = {
@@ -105,12 +105,12 @@ def check_it_reloads(folder: Path, splits: Path) -> None:
     logits = []
     for _ in range(2):
         classifier = Classifier(folder)
-        logits.append(classifier.logits(classifier.prepare(part["text"].to_pylist())))
+        logits.append(classifier.logits(classifier.tokenize(part["text"].to_pylist())))
     assert (logits[0] == logits[1]).all()
     counts = label_counts(part, classifier.card.labels)
     loss = -(counts * logits[0]).sum() / counts.sum()
     assert loss == pytest.approx(min(losses(folder)[1]), abs=1e-6)
-    before = classifier.base_logits(classifier.prepare(part["text"].to_pylist()))
+    before = classifier.base_logits(classifier.tokenize(part["text"].to_pylist()))
     assert np.abs(before - logits[0]).max() > 0.1
 
 
@@ -160,15 +160,17 @@ def test_mean_pooling_begins_with_a_probe(
     run(splits, tmp_path, train)
     classifier, part = Classifier(tmp_path), read_split(splits, "test")
     labels = label_counts(part, classifier.card.labels).argmax(axis=1)
-    prepared = classifier.prepare(part["text"].to_pylist())
+    prepared = classifier.tokenize(part["text"].to_pylist())
     train_part = read_split(splits, "train")
     counts = label_counts(train_part, classifier.card.labels)
-    states = note_states(classifier.model, classifier.prepare(train_part["text"].to_pylist()), 0, "fp32")
+    states = note_states(classifier.model, classifier.tokenize(train_part["text"].to_pylist()), 0, "fp32")
     fair = out_of_fold(states, torch.tensor(counts / counts.sum(axis=1, keepdims=True)).float(), torch.ones(3),
                        train_part["cluster"].to_numpy())  # fmt: skip
     held = read_split(splits, "validation")
-    few = classifier.logits(classifier.prepare(held["text"].to_pylist()))
-    ratio = temperature(fair.double().numpy(), counts) / temperature(few, label_counts(held, classifier.card.labels))
+    few = classifier.logits(classifier.tokenize(held["text"].to_pylist()))
+    ratio = fit_temperature(fair.double().numpy(), counts) / fit_temperature(
+        few, label_counts(held, classifier.card.labels)
+    )
     assert classifier.card.temperature_ratio == pytest.approx(min(max(ratio, 0.5), 2), rel=0.02)
     probed = (classifier.logits(prepared).argmax(axis=1) == labels).mean()
     untrained = (classifier.base_logits(prepared).argmax(axis=1) == labels).mean()
@@ -263,7 +265,7 @@ def test_validation_between_two_steps_leaves_the_gradients_as_they_were(
         return [p.grad.clone() for p in adapted.parameters() if p.grad is not None]
 
     before = gradients()
-    predict_logits(adapted, Prepared([[window] for window in windows], np.ones(2), np.ones(2)), 1, "fp32")
+    predict_logits(adapted, TokenizedNotes([[window] for window in windows], np.ones(2), np.ones(2)), 1, "fp32")
     after = gradients()
     assert sum(g.abs().max() > 0 for g in before) > 10
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -326,7 +328,7 @@ def test_balanced_weights_lift_the_rare_label(tiny_llama: Path, splits: Path, tm
     for how in ("none", "balanced"):
         run(splits, tmp_path / how, settings(tiny_llama, num_train_epochs=1, learning_rate=1e-3, class_weights=how))
         classifier = Classifier(tmp_path / how)
-        share[how] = classifier.probabilities(classifier.prepare(part["text"].to_pylist()))[:, rare].mean()
+        share[how] = classifier.probabilities(classifier.tokenize(part["text"].to_pylist()))[:, rare].mean()
     assert share["balanced"] > share["none"]
 
 

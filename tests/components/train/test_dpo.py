@@ -22,7 +22,7 @@ from clinadapt.config.base import Lora
 from clinadapt.config.instruct import Instruct, Preference
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.storage.folder_store import FolderStore
 from components.train import dpo as prefer
 from components.train import instruct
@@ -55,7 +55,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, splits: Path, tiny_llama: 
 
 def log_probabilities(adapter: Path, rows: list[dict[str, Any]], key: str) -> torch.Tensor:
     card = InstructCard.read(adapter)
-    model = PeftModel.from_pretrained(load_causal(card.base_model, card.quantization, card.precision), adapter).eval()
+    model = PeftModel.from_pretrained(
+        load_causal_lm(card.base_model, card.quantization, card.precision), adapter
+    ).eval()
     found = []
     for row in rows:
         ids = torch.tensor([row["prompt_ids"] + row[key]])

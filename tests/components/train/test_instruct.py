@@ -26,7 +26,7 @@ from clinadapt.config.instruct import BUILTIN_LLAMA, Instruct, Llama, Pretrain
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe, fetch
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
 from components.train import instruct, pretrain
@@ -82,7 +82,7 @@ def test_the_adapter_has_the_validation_loss_that_is_told(
     trained: Path, instruct_splits: Path, tiny_llama: Path
 ) -> None:
     """Loaded afresh on the 4-bit base, example by example, by transformers' own loss."""
-    model = PeftModel.from_pretrained(load_causal(tiny_llama.as_uri(), "nf4", "fp32"), trained).eval()
+    model = PeftModel.from_pretrained(load_causal_lm(tiny_llama.as_uri(), "nf4", "fp32"), trained).eval()
     total = predicted = 0.0
     for row in pq.read_table(instruct_splits / "validation.parquet").to_pylist():
         ids = torch.tensor(row["input_ids"])[None]
@@ -111,7 +111,7 @@ def first_step(splits: Path, base: Path, folder: Path, batch_size: int, accumula
     one = settings(
         base, quantization="none", per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation
     )
-    model = add_lora(load_causal(base.as_uri(), "none", "fp32"), one.lora, 0)
+    model = add_lora(load_causal_lm(base.as_uri(), "none", "fp32"), one.lora, 0)
     packs = {side: pack_examples(pq.read_table(splits / f"{side}.parquet"), 320) for side in ("train", "validation")}
     trainer = CausalTrainer("train", model, packs, one, "fp32", 1, folder, None, None)
     trainer.args.max_steps = 1
@@ -184,7 +184,7 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
 ) -> None:
     """A base in fp16, as a T4 has it, under autocast and a scaler of the loss: on a CPU, which can do it slowly."""
     monkeypatch.setattr("clinadapt.models.causal_lm.base_dtype", lambda precision: torch.float16)
-    model = add_lora(load_causal(tiny_llama.as_uri(), quantization, "fp16"), Lora(r=4), 0)
+    model = add_lora(load_causal_lm(tiny_llama.as_uri(), quantization, "fp16"), Lora(r=4), 0)
     packs = pack_examples(pq.read_table(instruct_splits / "train.parquet"), 320)
     CausalTrainer(
         "train", model, {"train": packs, "validation": packs}, settings(tiny_llama), "fp32", 1, Path("x"), None, None

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from clinadapt.errors import UserError
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.causal_lm import load_causal_lm
 from components.train import causal_trainer as causal
 from components.train.causal_trainer import Loss
 from components.train.packing import (
@@ -31,7 +31,7 @@ NAMES = ("tiny_llama", "tiny_phi")
 
 @pytest.fixture(params=NAMES)
 def model(request: pytest.FixtureRequest) -> Any:
-    return load_causal(request.getfixturevalue(request.param).as_uri(), "none", "fp32")
+    return load_causal_lm(request.getfixturevalue(request.param).as_uri(), "none", "fp32")
 
 
 def examples(splits: Path) -> list[Piece]:

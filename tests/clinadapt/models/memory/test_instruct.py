@@ -17,16 +17,15 @@ from clinadapt.config.base import Lora
 from clinadapt.config.instruct import Instruct, Pretrain
 from clinadapt.config.instruct import Llama as Small
 from clinadapt.models.base_model import BaseModel, _config, _header, describe
-from clinadapt.models.causal_lm import load_causal
+from clinadapt.models.builtin_llama import describe_builtin_llama, training_stages
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.memory.instruct import (
     METHODS,
     checkpointing_needed,
     estimate,
-    llama,
     method,
     rule_of_thumb,
-    smaller,
-    stages,
+    suggest_smaller_settings,
     weights_on_disk,
 )
 from components.train.causal_trainer import Loss, add_lora
@@ -130,7 +129,7 @@ COUNTED = ("weights", "LoRA", "gradients", "optimiser")
 def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: str) -> None:
     uri = folder.as_uri()
     settings = Instruct(base_model=uri, lora=Lora(r=8), precision="fp32", max_length=64)
-    model = load_causal(uri, "nf4" if name == "QLoRA" else "none", "fp32")
+    model = load_causal_lm(uri, "nf4" if name == "QLoRA" else "none", "fp32")
     model = model.requires_grad_(True) if name == "full" else add_lora(model, settings.lora, 0)
     found = estimate(describe(uri), settings, 2**40, "cpu")["methods"][name]
     assert {part: found[part] for part in COUNTED} == after_one_step(model)
@@ -138,37 +137,37 @@ def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: st
 
 def test_lora_on_some_layers(folder: Path) -> None:
     settings = Instruct(base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), max_length=64)
-    model = add_lora(load_causal(settings.base_model, "nf4", "fp32"), settings.lora, 0)
+    model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0)
     found = estimate(describe(settings.base_model), settings, 2**40, "cpu")
     assert found["adapter_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert {part: found["methods"]["QLoRA"][part] for part in COUNTED} == after_one_step(model)
 
 
-def kept_by_autograd(model: torch.nn.Module, tokens: int) -> int:
+def saved_by_autograd(model: torch.nn.Module, tokens: int) -> int:
     """Bytes that autograd keeps for the backward pass of the decoder, without parameters."""
     parameters = {p.data_ptr() for p in model.parameters()} | {t.data_ptr() for t in quantisation(model)}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def save(tensor: torch.Tensor) -> torch.Tensor:
         if (storage := tensor.untyped_storage()).data_ptr() not in parameters:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     ends = torch.full((1, tokens), tokens)
     batch = {"input_ids": torch.ones(1, tokens, dtype=torch.long), "position_ids": torch.arange(tokens)[None]}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         loss = Loss(model)(**batch, ends=ends, sources=torch.tensor([0]), labels=torch.tensor([1]))
     loss.backward()
-    return sum(kept.values())
+    return sum(saved.values())
 
 
-def test_activations_are_what_autograd_keeps(folder: Path) -> None:
+def test_activations_are_what_autograd_saves(folder: Path) -> None:
     """And room for the gradients that pass through one layer."""
     settings = Instruct(
         base_model=folder.as_uri(), lora=Lora(r=1), precision="fp32", max_length=256, gradient_checkpointing="never"
     )
-    model = add_lora(load_causal(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
-    found = kept_by_autograd(model, settings.max_length)
+    model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
+    found = saved_by_autograd(model, settings.max_length)
     parts = estimate(describe(settings.base_model), settings, 2**40, "cpu")["methods"]["QLoRA"]
     assert found <= parts["activations"] <= 1.15 * found
 
@@ -198,7 +197,7 @@ def test_llama_3_8b_of_full_size(llama_3: BaseModel) -> None:
     assert found["LoRA"]["gradients"] == 2 * 4 * 16 * 32 * (2 * 8192 + 2 * 5120 + 3 * 18432)
 
 
-def test_parts_are_the_whole(llama_3: BaseModel) -> None:
+def test_parts_add_up_to_the_total(llama_3: BaseModel) -> None:
     methods = estimate(llama_3, load_profile("a100x4-llama3-8b").instruct, A100, "cuda")["methods"]
     assert set(methods) == set(METHODS)
     for parts in methods.values():
@@ -221,7 +220,7 @@ def test_what_is_advised_fits_and_the_next_larger_does_not(phi_2: BaseModel, nam
         change = {"lora": Lora(r=value)} if name == "rank" else {name: value}
         return estimate(phi_2, settings.model_copy(update=change), have, "cuda")["methods"]["QLoRA"]["total"]
 
-    advice = smaller(phi_2, settings, have, "cuda")
+    advice = suggest_smaller_settings(phi_2, settings, have, "cuda")
     assert advice.startswith("fits with per_device_train_batch_size ")
     values = dict(way.removeprefix("or ").rsplit(" ", 1) for way in advice.removeprefix("fits with ").split(", "))
     if name == "rank":
@@ -235,7 +234,7 @@ def test_a_rank_is_advised_where_it_helps(phi_2: BaseModel) -> None:
     settings = load_profile("t4-phi2").instruct.model_copy(
         update={"per_device_train_batch_size": 1, "max_length": 64, "lora": Lora(r=4096)}
     )
-    advice = smaller(phi_2, settings, T4, "cuda")
+    advice = suggest_smaller_settings(phi_2, settings, T4, "cuda")
     rank = int(advice.removeprefix("fits with rank "))
     fitting, larger = (
         estimate(phi_2, settings.model_copy(update={"lora": Lora(r=r)}), T4, "cuda")["methods"]["QLoRA"]["total"]
@@ -258,7 +257,7 @@ def test_a_rank_is_advised_where_it_helps(phi_2: BaseModel) -> None:
 )
 def test_where_one_change_is_not_enough(phi_2: BaseModel, change: dict[str, Any], gib: int, message: str) -> None:
     settings = load_profile("t4-phi2").instruct.model_copy(update=change)
-    assert smaller(phi_2, settings, gib * 2**30, "cuda").startswith(message)
+    assert suggest_smaller_settings(phi_2, settings, gib * 2**30, "cuda").startswith(message)
 
 
 def test_the_rule_of_thumb_of_the_slides() -> None:
@@ -272,12 +271,15 @@ def test_the_llama_that_pretrain_makes() -> None:
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(LlamaConfig(**SMALL, num_key_value_heads=2, tie_word_embeddings=True))
     tensors = {name: list(p.shape) for name, p in model.named_parameters()}
-    assert {name: size for name, (_, size) in llama(shape).tensors.items()} == tensors
+    assert {name: size for name, (_, size) in describe_builtin_llama(shape).tensors.items()} == tensors
     instruct = Instruct(base_model="builtin://llama")
-    assert {name: method(stage) for name, stage in stages(instruct, Pretrain(llama=shape)).items()} == {
+    assert {name: method(stage) for name, stage in training_stages(instruct, Pretrain(llama=shape)).items()} == {
         "pretrain": "full", "instruct": "QLoRA",
     }  # fmt: skip
-    assert llama(shape).digest != llama(shape.model_copy(update={"heads": 2})).digest
+    assert (
+        describe_builtin_llama(shape).digest
+        != describe_builtin_llama(shape.model_copy(update={"num_attention_heads": 2})).digest
+    )
 
 
 def test_weights_on_disk(phi_2: BaseModel, tiny_llama: Path) -> None:

@@ -44,9 +44,9 @@ def test_the_page_says_who_answers(page: Page, shot: Shot) -> None:
 
 
 def test_an_answer_as_text_and_as_json_is_what_the_adapter_answers(page: Page, demo_run: Run, shot: Shot) -> None:
-    from clinadapt.review.classify import Answerer
+    from clinadapt.review.classify import ClassifyService
 
-    wanted = Answerer("specialty", demo_run.store.as_uri()).answer(NOTE)
+    wanted = ClassifyService("specialty", demo_run.store.as_uri()).answer(NOTE)
     page.write("Clinical note", NOTE)
     page.press("Submit")
     assert page.shares() == {label: pytest.approx(100 * p, abs=0.51) for label, p in wanted["probabilities"].items()}
@@ -61,37 +61,37 @@ def test_an_answer_as_text_and_as_json_is_what_the_adapter_answers(page: Page, d
     assert WebDriverWait(page.browser, WAIT).until(lambda _: not page.field("Clinical note").get_attribute("value"))
 
 
-def test_a_part_that_the_model_did_not_see_is_told(page: Page, shot: Shot) -> None:
+def test_the_page_warns_of_a_part_that_the_model_did_not_see(page: Page, shot: Shot) -> None:
     page.write("Clinical note", NOTE * 200)
     page.press("Submit")
-    assert page.told("did not see the last").endswith("% of this note.")
+    assert page.status("did not see the last").endswith("% of this note.")
     shot("answer-unseen")
 
 
 @pytest.mark.parametrize(
     "name, text, reason", [("empty", " \n ", "no text"), ("long", "a " * 100_001, "200,000 characters")]
 )
-def test_an_unusable_note_is_told_in_a_line(page: Page, shot: Shot, name: str, text: str, reason: str) -> None:
+def test_an_unusable_note_is_an_error_line(page: Page, shot: Shot, name: str, text: str, reason: str) -> None:
     page.write("Clinical note", text)
     page.press("Submit")
-    assert page.told(reason).startswith("Not answered – the note has ")
+    assert page.status(reason).startswith("Not answered – the note has ")
     shot(f"note-{name}")
     page.press("Flag")
-    page.told("there is no answer to flag")
+    page.status("there is no answer to flag")
 
 
 def test_a_flag_is_stored_with_the_correction(page: Page, demo_run: Run, shot: Shot) -> None:
     page.press("Flag")
-    page.told("there is no answer to flag: submit a note first")
+    page.status("there is no answer to flag: submit a note first")
     page.write("Clinical note", NOTE)
     page.press("Submit")
     page.shares()
     page.press("Flag")
-    page.told("choose what it should be")
+    page.status("choose what it should be")
     page.choose("What should it be?", "none of these")
     page.write("Comment", "is dermatology")
     page.press("Flag")
-    path = Path(page.told("Stored as file://").partition("file://")[2])
+    path = Path(page.status("Stored as file://").partition("file://")[2])
     shot("flagged")
     assert path.parent == demo_run.store / "flagged/specialty" / demo_run.result["run_key"]
     record = json.loads(path.read_text())
@@ -99,7 +99,7 @@ def test_a_flag_is_stored_with_the_correction(page: Page, demo_run: Run, shot: S
     assert (record["note"], record["correction"], record["comment"]) == (NOTE, None, "is dermatology")
     assert record["reviewer"] is None
     page.press("Flag")
-    page.told("choose what it should be")
+    page.status("choose what it should be")
 
 
 def test_a_file_is_answered_and_its_empty_row_named(page: Page, downloads: Path, tmp_path: Path, shot: Shot) -> None:
@@ -108,13 +108,16 @@ def test_a_file_is_answered_and_its_empty_row_named(page: Page, downloads: Path,
         rows = [[number, "x", "" if number == 3 else NOTE] for number in range(1, 41)]
         csv.writer(file).writerows([["", "id", "transcription"], *rows])
     page.tab("Many notes")
-    page.see("//p[contains(., 'one note a row')]")
+    page.see("//p[contains(., 'one note per row')]")
     shot("file-before")
     page.press("Answer all")
-    page.told("Choose a file")
+    page.status("Choose a file")
     page.upload(notes)
     page.press("Answer all")
-    assert page.told("rows answered") == "39 of 40 rows answered; 1 could not be used (row 3): the file says why."
+    assert (
+        page.status("rows answered")
+        == "39 of 40 rows answered; 1 could not be used (row 3): the column error says why."
+    )
     page.see("//*[normalize-space(text())='no text']")
     assert "haematuria" not in page.browser.find_element(By.TAG_NAME, "body").text
     shot("file-after")
@@ -134,27 +137,27 @@ def test_a_long_file_shows_how_far_it_is_and_can_be_stopped(page: Page, tmp_path
     page.tab("Many notes")
     page.upload(notes)
     page.press("Answer all")
-    page.told("Choose a file and the column")
+    page.status("Choose a file and the column")
     page.choose("Column with the text of the note", "text")
     page.press("Answer all")
-    page.told(" of 5,000 rows")
+    page.status(" of 5,000 rows")
     shot("file-running")
     page.press("Stop")
-    page.told("Stopped")
+    page.status("Stopped")
     shot("file-stopped")
     page.press("Answer all")
-    page.told(" of 5,000 rows")
+    page.status(" of 5,000 rows")
     page.press("Stop")
-    page.told("Stopped")
+    page.status("Stopped")
 
 
-def test_a_broken_file_is_told_in_a_line(page: Page, tmp_path: Path, shot: Shot) -> None:
+def test_a_broken_file_is_an_error_line(page: Page, tmp_path: Path, shot: Shot) -> None:
     broken = tmp_path / "broken.csv"
     broken.write_text('transcription\nfirst\n"never closed\n')
     page.tab("Many notes")
     page.upload(broken)
     page.press("Answer all")
-    page.told("a quote opened after line 2 is never closed")
+    page.status("a quote opened after line 2 is never closed")
     shot("file-broken")
 
 
@@ -189,13 +192,13 @@ def test_others_have_to_log_in_and_are_named_in_the_flag(
         page.shares()
         page.choose("What should it be?", "none of these")
         page.press("Flag")
-        flagged = Path(page.told("Stored as file://").partition("file://")[2])
+        flagged = Path(page.status("Stored as file://").partition("file://")[2])
         browser.get("about:blank")
     assert json.loads(flagged.read_text())["reviewer"] == "rita"
 
 
 @pytest.mark.parametrize("option, value, reason", [("--host", "0.0.0.0", "_PASSWORD"), ("--port", "99999", "99999")])
-def test_what_cannot_be_served_is_told_in_a_line(clinadapt: Any, option: str, value: str, reason: str) -> None:
+def test_a_bad_option_is_an_error_line(clinadapt: Any, option: str, value: str, reason: str) -> None:
     done = clinadapt("review", "--adapter", "specialty", option, value)
     assert done.returncode == 2 and reason in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -1,0 +1,66 @@
+"""The small Llama that pretrain makes from scratch, `builtin://llama`, described before it exists."""
+
+from __future__ import annotations
+
+from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.config.instruct import BUILTIN_LLAMA, Instruct, Llama, Pretrain
+from clinadapt.errors import UserError
+from clinadapt.models.base_model import BaseModel, describe
+
+
+def describe_instruct_base(uri: str, pretrain: Pretrain | None) -> BaseModel:
+    """Describe the base model of an instruct run; `builtin://llama` is described by the section pretrain.
+
+    Raises:
+        UserError: as `describe`, or `builtin://llama` without the section pretrain.
+    """
+    if uri != BUILTIN_LLAMA:
+        return describe(uri)
+    if pretrain is None:
+        raise UserError("builtin://llama is made by pretrain: choose a profile that has the section pretrain")
+    return describe_builtin_llama(pretrain.llama)
+
+
+def training_stages(instruct: Instruct, pretrain: Pretrain | None) -> dict[str, Instruct | Pretrain]:
+    """The stages of training by name, in order, with the settings they run with: a model made from scratch is trained
+    in full."""
+    if pretrain is None:
+        return {"instruct": instruct}
+    if instruct.base_model == BUILTIN_LLAMA:
+        pretrain = pretrain.model_copy(update={"method": "full"})
+    return {"pretrain": pretrain, "instruct": instruct}
+
+
+def describe_builtin_llama(shape: Llama) -> BaseModel:
+    """Describe the model by the configuration and tensors that pretrain will write; its digest is that of `shape`."""
+    head = shape.hidden_size // shape.num_attention_heads
+    key_value = shape.num_key_value_heads * head
+    sizes = {
+        "self_attn.q_proj": [shape.hidden_size, shape.hidden_size],
+        "self_attn.k_proj": [key_value, shape.hidden_size],
+        "self_attn.v_proj": [key_value, shape.hidden_size],
+        "self_attn.o_proj": [shape.hidden_size, shape.hidden_size],
+        "mlp.gate_proj": [shape.intermediate_size, shape.hidden_size],
+        "mlp.up_proj": [shape.intermediate_size, shape.hidden_size],
+        "mlp.down_proj": [shape.hidden_size, shape.intermediate_size],
+        "input_layernorm": [shape.hidden_size],
+        "post_attention_layernorm": [shape.hidden_size],
+    }
+    tensors = {
+        f"model.layers.{layer}.{name}.weight": ("F32", size)
+        for layer in range(shape.num_hidden_layers)
+        for name, size in sizes.items()
+    }
+    tensors["model.embed_tokens.weight"] = ("F32", [shape.vocab_size, shape.hidden_size])
+    tensors["model.norm.weight"] = ("F32", [shape.hidden_size])
+    config = {
+        "model_type": "llama",
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_hidden_layers,
+        "num_attention_heads": shape.num_attention_heads,
+        "num_key_value_heads": shape.num_key_value_heads,
+        "vocab_size": shape.vocab_size,
+        "hidden_act": "silu",
+    }
+    return BaseModel(BUILTIN_LLAMA, sha256_json(shape.model_dump()), config, tensors)

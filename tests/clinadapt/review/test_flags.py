@@ -1,0 +1,85 @@
+"""What a flag stores."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinadapt.errors import UserError
+from clinadapt.review import flags
+
+NOTE = "62-year-old woman with chest pain."
+
+
+@pytest.fixture
+def answer(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "predicted_class": 1,
+        "label": "Urology",
+        "probabilities": {"Cardiology": 0.3, "Urology": 0.7},
+        "unseen_token_share": 0.0,
+        "adapter": f"{tmp_path.as_uri()}/adapters/specialty/0123456789abcdef",
+    }
+
+
+def test_a_flag_is_stored_beside_the_adapter(tmp_path: Path, answer: dict[str, Any]) -> None:
+    uri = flags.flag_label((NOTE, answer), "Cardiology", " typical angina ", "rita")
+    (path,) = (tmp_path / "flagged/specialty/0123456789abcdef").iterdir()
+    assert uri == path.as_uri() and path.suffix == ".json"
+    record = json.loads(path.read_text())
+    assert record.pop("time").endswith("+00:00")
+    assert record == {
+        "reviewer": "rita",
+        "note": NOTE,
+        "answer": answer,
+        "correction": "Cardiology",
+        "comment": "typical angina",
+    }
+
+
+def test_none_of_the_labels_and_no_comment_are_stored_as_null(tmp_path: Path, answer: dict[str, Any]) -> None:
+    flags.flag_label((NOTE, answer), flags.NONE_OF_THESE, "  ", None)
+    flags.flag_label((NOTE, answer), flags.NONE_OF_THESE, "", None)
+    paths = list((tmp_path / "flagged/specialty/0123456789abcdef").iterdir())
+    assert len(paths) == 2, "two flags within a second are two objects"
+    for path in paths:
+        record = json.loads(path.read_text())
+        assert [record[key] for key in ("correction", "comment", "reviewer")] == [None, None, None]
+
+
+def test_a_flag_needs_an_answer_and_a_correction(tmp_path: Path, answer: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="submit a note first"):
+        flags.flag_label(None, "Cardiology", "", None)
+    with pytest.raises(UserError, match="choose what it should be"):
+        flags.flag_label((NOTE, answer), None, "", None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def instructed(answer: dict[str, Any]) -> dict[str, Any]:
+    told = {"complete": True, "trimmed_tokens": 0, "unsupported": ["40 mg"]}
+    return {"instruction": "Which dose?", "answer": "40 mg.", **told, "adapter": answer["adapter"]}
+
+
+def test_a_flag_of_an_instruction_says_what_is_wrong(tmp_path: Path, instructed: dict[str, Any]) -> None:
+    uri = flags.flag_answer((NOTE, instructed), "invented", " The note gives no dose. ", " ", "rita")
+    (path,) = (tmp_path / "flagged/specialty/0123456789abcdef").iterdir()
+    record = json.loads(path.read_text())
+    assert uri == path.as_uri() and record.pop("time").endswith("+00:00")
+    assert record == {
+        "reviewer": "rita",
+        "note": NOTE,
+        "answer": instructed,
+        "fault": "invented",
+        "correction": "The note gives no dose.",
+        "comment": None,
+    }
+
+
+def test_a_flag_of_an_instruction_needs_an_answer_and_a_fault(tmp_path: Path, instructed: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="submit a note first"):
+        flags.flag_answer(None, "invented", "", "", None)
+    with pytest.raises(UserError, match="choose what is wrong"):
+        flags.flag_answer((NOTE, instructed), None, "It says nothing.", "", None)
+    assert not list(tmp_path.iterdir())
