@@ -39,7 +39,7 @@ def evaluate_classifier(
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
-                f"within the own label set {model['metrics']['own_set_accuracy']['value']:.3f}")  # fmt: skip
+                f"any listed label {model['metrics']['any_label_accuracy']['value']:.3f}")  # fmt: skip
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -69,7 +69,7 @@ def evaluate_instruct(
         settings = Evaluation.model_validate(evaluation_settings)
         result = run(Path(splits.path), Path(adapter.path), Path(evaluation.path), champion, settings, seed)
         facts |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
-        facts["smallest_difference"] = result["smallest_difference"]
+        facts["minimum_detectable_difference"] = result["minimum_detectable_difference"]
         log_metrics(metrics, facts)
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
@@ -93,7 +93,7 @@ def gate(
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
-    from components.evaluate.verdict import run
+    from components.evaluate.gate.step import run
 
     with step("gate", store) as facts:
         result = run(
