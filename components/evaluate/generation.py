@@ -45,6 +45,11 @@ class ModelAnswers:
     seconds: float
     first_token_seconds: float
 
+    @property
+    def texts(self) -> list[str]:
+        """Text of each answer."""
+        return [answer.text for answer in self.answers]
+
 
 class CachedModel:
     """An instruct adapter and its base model, loaded only when an answer is missing from the cache."""

@@ -74,11 +74,10 @@ def run(
         raise UserError("no held-out instructions: add sources or raise examples.test_share")
     rows = table.take(index).to_pylist()
     answers = _answer(rows, adapter, champion, settings)
-    texts = {name: [answer.text for answer in model.answers] for name, model in answers.items()}
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks = np.array([row["task"] for row in rows])
     cluster = np.array([row["cluster"] for row in rows])
-    candidate = answers["candidate"].answers
+    lost_tokens = [answer.lost_tokens for answer in answers["candidate"].answers]
     comparisons = _comparisons(scores, tasks, cluster, seed)
     evaluation = {
         "recipe": "instruct",
@@ -92,19 +91,19 @@ def run(
         "confidence": CONFIDENCE,
         "max_new_tokens": settings.max_new_tokens,
         "batch_size": settings.batch_size,
-        "lost_tokens": int(sum(answer.lost_tokens for answer in candidate)),
-        "trimmed_rows": sum(answer.lost_tokens > 0 for answer in candidate),
+        "lost_tokens": sum(lost_tokens),
+        "trimmed_rows": sum(tokens > 0 for tokens in lost_tokens),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "comparisons": comparisons,
+        "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
         "champion_version": champion.version,
         "champion_etag": champion.etag,
     }
     if settings.judge:
         client = ChatClient("CLINADAPT_JUDGE", open_store(champion.store), concurrency=_JUDGE_THREADS)
+        texts = {name: model.texts for name, model in answers.items()}
         evaluation["judge"] = judge(client, rows, texts, _JUDGE_THREADS, seed)
-    evaluation["minimum_detectable_difference"] = minimum_detectable_difference(comparisons[0])
-    _write_predictions(output, index, rows, answers)
-    write_json(output / "examples.json", examples(rows, texts))
+    _write_answers(output, index, rows, answers)
     write_results(output, evaluation, splits, adapter)
     return evaluation
 
@@ -280,16 +279,17 @@ def _comparisons(
     return comparisons
 
 
-def _write_predictions(output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> None:
-    """predictions.parquet: the digest of every answer of the candidate, and the text of answers about notes that are
-    not private."""
+def _write_answers(output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> None:
+    """Write predictions.parquet, with the digest of every answer of the candidate, and examples.json. Neither contains
+    the text of an answer about a private note."""
     output.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {"index": pa.array(index, pa.int64())}
     columns |= {name: [row[name] for row in rows] for name in ("source", "row", "note_id", "task")}
     columns["digest"] = [digest(answer) for answer in answers["candidate"].answers]
     for name, model in answers.items():
         columns[f"answer_{name}"] = pa.array(
-            [None if row["private"] else answer.text for row, answer in zip(rows, model.answers, strict=True)],
+            [None if row["private"] else text for row, text in zip(rows, model.texts, strict=True)],
             pa.string(),
         )
     write_table(pa.table(columns), output / "predictions.parquet")
+    write_json(output / "examples.json", examples(rows, {name: model.texts for name, model in answers.items()}))
