@@ -78,11 +78,8 @@ def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
     accuracy = evaluation["models"]["candidate"]["metrics"]["accuracy"]["value"]
     baseline = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
     p = f"p = {tfidf['p']:.2f}" if tfidf["p"] >= 0.01 else "p < 0.01"
-    adapter = (
-        f"the adapter predicts the right label for {accuracy:.1%} of the held-out rows (best possible: "
-        f"{evaluation['ceiling']:.1%})"
-    )
+    adapter = f"adapter has an accuracy of {accuracy:.1%} on held-out rows (best possible: {evaluation['ceiling']:.1%})"
     if tfidf["difference"] < 0:
-        return f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): {adapter}."
-    relation = "more accurate than" if tfidf["p"] < 0.05 else "not significantly different from"
-    return f"{adapter[0].upper()}{adapter[1:]}, {relation} TF-IDF with logistic regression ({baseline:.1%}, {p})."
+        return f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): the {adapter}."
+    relation = "higher than" if tfidf["p"] < 0.05 else "not significantly different from"
+    return f"The {adapter}, {relation} TF-IDF with logistic regression ({baseline:.1%}, {p})."

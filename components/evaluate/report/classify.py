@@ -18,8 +18,8 @@ METRICS = {
         "Accuracy",
         percent,
         False,
-        "The share of rows whose label is predicted. A note listed under two labels has one row for each, and no model "
-        "can be right on both; hence the ceiling of {ceiling}.",
+        "The share of rows for which the model predicts the row’s label. A note listed under two labels has one row "
+        "for each, and no model can be right on both; hence the ceiling of {ceiling}.",
     ),
     "any_label_accuracy": Metric(
         "Accuracy, any listed label",

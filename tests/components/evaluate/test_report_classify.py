@@ -176,7 +176,7 @@ def report() -> dict[str, Any]:
         "created": "2026-01-01T12:00:00Z",
         "verdict": {
             "decision": "pass",
-            "sentence": "The adapter predicts the right label for 74.1% of the held-out rows (best possible: 76.0%), "
+            "sentence": "The adapter has an accuracy of 74.1% on held-out rows (best possible: 76.0%), "
             "not significantly different from TF-IDF with logistic regression (72.9%, p = 0.21). Passed the gate.",
             "checks": [{"name": name, "passed": True, "detail": detail} for name, detail in checks.items()],
         },
