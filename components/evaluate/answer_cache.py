@@ -1,10 +1,10 @@
-"""What models have answered already, kept in the store piece by piece: an evaluation that was cut goes on, and what
-another run asked the same model the same way is not asked again.
+"""Model outputs cached in the store, batch by batch: an interrupted evaluation resumes, and a later run reuses what the
+same model answered to the same prompts.
 
-evaluations/<key>/<piece>    JSON
+evaluations/<key>/<batch>    JSON
 
-The key is a digest of all that decides the answers to their last bit, the processor included: publish asks again and
-wants the same bits.
+The key is a hash of every input that affects the outputs bit by bit, the processor included, because publish generates
+a sample again and compares it bit by bit.
 """
 
 from __future__ import annotations
@@ -22,41 +22,43 @@ from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.models.adapter_card import AdapterCard
 from clinadapt.storage.object_store import Store
 
+# Fields of an adapter card that determine the outputs of its base model without the adapter. A classifier's base has an
+# untrained head drawn from the seed.
+_BASE_FIELDS = ("recipe", "base_digest", "quantization", "precision", "max_length", "seed", "label_sets", "windows",
+                "pooling")  # fmt: skip
 
-class Kept:
-    """The pieces of what one model answers."""
 
-    def __init__(self, store: Store, folder: Path, card: AdapterCard, adapted: bool, asked: Any) -> None:
+class AnswerCache:
+    """Cached outputs of one model for one set of prompts."""
+
+    def __init__(self, store: Store, folder: Path, card: AdapterCard, use_adapter: bool, prompts: Any) -> None:
         """
         Args:
-            store: where they are kept.
-            folder, card: the adapter and what it says of itself.
-            adapted: whether the adapter answers, or its base model without it.
-            asked: all that is asked of it, as JSON.
+            store: where outputs are cached.
+            folder: of the adapter.
+            card: of the adapter.
+            use_adapter: False for the outputs of the base model without the adapter.
+            prompts: the texts and the generation settings, as JSON.
         """
-        facts = card.model_dump(exclude={"temperature", "temperature_ratio"})
-        decides = {
-            "weights": sha256_file(folder / "adapter_model.safetensors") if adapted else None,
-            "card": facts if adapted else {key: facts.get(key) for key in _OF_BASE},
-            "asked": asked,
+        fields = card.model_dump(exclude={"temperature", "temperature_ratio"})
+        inputs = {
+            "weights": sha256_file(folder / "adapter_model.safetensors") if use_adapter else None,
+            "card": fields if use_adapter else {name: fields.get(name) for name in _BASE_FIELDS},
+            "prompts": prompts,
             "processor": _processor(),
-            "code": code_version(f"components.evaluate.{facts['recipe']}"),
+            "code": code_version(f"components.evaluate.{fields['recipe']}"),
             "libraries": library_versions(),
         }
-        self._store, self.prefix = store, f"evaluations/{sha256_json(decides)[7:23]}"
+        self._store, self.prefix = store, f"evaluations/{sha256_json(inputs)[7:23]}"
 
-    def piece(self, name: str, make: Callable[[], Any]) -> Any:
-        """A piece as JSON gives it back: from the store, or what `make` makes, which goes there."""
+    def get(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return the cached JSON of a batch; on a miss, call `compute` and cache its result."""
         key = f"{self.prefix}/{name}"
         data = find(self._store, key)
         if data is None:
-            data = json.dumps(make()).encode()
+            data = json.dumps(compute()).encode()
             keep(self._store, key, data, "evaluate")
         return json.loads(data)
-
-
-# Of an adapter's card, what decides the answers of its base model; those of a classifier come from an untrained head
-_OF_BASE = ("recipe", "base_digest", "quantization", "precision", "length", "seed", "label_sets", "windows", "pooling")
 
 
 def _processor() -> list[Any]:

@@ -6,33 +6,41 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-REGULARISATION = (1.0, 10.0, 30.0)
+REGULARISATION = (1.0, 10.0, 30.0)  # candidate values of C, scikit-learn's inverse regularisation strength
 
 
 def majority(train_counts: np.ndarray, notes: int) -> np.ndarray:
-    """The share of each label among the training rows, for every note; shape (notes, labels)."""
+    """Share of each label among the training rows, repeated for every note.
+
+    Args:
+        train_counts: rows of each training note under each label, shape (training notes, labels).
+        notes: number of notes to predict.
+
+    Returns:
+        Probabilities, shape (notes, labels).
+    """
     share = train_counts.sum(axis=0) / train_counts.sum()
     return np.tile(share, (notes, 1))
 
 
 def tfidf(texts: dict[str, list[str]], counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Logits (log probabilities) of TF-IDF over words and word pairs with logistic regression.
+    """Fit logistic regression on TF-IDF of words and word pairs, and predict.
 
-    It trains on the rows of `train` and chooses its regularisation by the log loss on `validation`.
+    The model is fitted on the rows of `train`; `C` is chosen by the log loss on `validation`.
 
     Args:
-        texts: train, validation and test -> texts of the notes.
-        counts: train and validation -> rows under each label, shape (notes, labels).
+        texts: split (train, validation, test) -> texts of its notes.
+        counts: split (train, validation) -> rows of each note under each label, shape (notes, labels).
 
     Returns:
-        validation and test -> logits, shape (notes, labels).
+        Split (validation, test) -> log probabilities, shape (notes, labels).
     """
     note, label = np.nonzero(counts["train"])
     weight = counts["train"][note, label]
-    vectors = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2)
-    train = vectors.fit_transform(texts["train"])[note]
-    held = {name: vectors.transform(texts[name]) for name in ("validation", "test")}
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2)
+    train = vectorizer.fit_transform(texts["train"])[note]
+    features = {name: vectorizer.transform(texts[name]) for name in ("validation", "test")}
     fitted = [LogisticRegression(C=c, max_iter=2000).fit(train, label, sample_weight=weight) for c in REGULARISATION]
-    losses = [-(counts["validation"] * m.predict_log_proba(held["validation"])).sum() for m in fitted]
+    losses = [-(counts["validation"] * m.predict_log_proba(features["validation"])).sum() for m in fitted]
     best = fitted[int(np.argmin(losses))]
-    return {name: best.predict_log_proba(x) for name, x in held.items()}
+    return {name: best.predict_log_proba(x) for name, x in features.items()}

@@ -1,4 +1,4 @@
-"""What runs today, which a candidate is compared with."""
+"""The champion: the published version that a candidate is compared with."""
 
 from __future__ import annotations
 
@@ -10,24 +10,35 @@ from typing import TypeVar
 from clinadapt.errors import UserError
 from clinadapt.registry.adapters import downloaded_adapter
 
-Loaded = TypeVar("Loaded")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Champion:
-    """Store, adapter name, version and etag of the pointer (both empty where there is none)."""
+    """The champion of an adapter name when the run started.
+
+    Attributes:
+        store: URI of the store.
+        name: adapter name.
+        version: empty where there is no champion.
+        etag: of the champion pointer; empty where there is no champion.
+    """
 
     store: str
     name: str
     version: str
     etag: str
 
-    def load(self, make: Callable[[Path], Loaded]) -> Loaded:
-        """What `make` makes of the champion's folder. Raises UserError where it cannot be loaded."""
+    def load(self, use: Callable[[Path], Result]) -> Result:
+        """Download the champion and return what `use` returns for its folder.
+
+        Raises:
+            UserError: the champion cannot be downloaded or loaded.
+        """
         try:
             with downloaded_adapter(f"{self.name}/{self.version}", self.store) as (folder, _):
-                return make(folder)
+                return use(folder)
         except UserError as error:
             raise UserError(
-                f"the champion cannot be loaded, mend it or choose another --adapter-name: {error}"
+                f"cannot load the champion {self.name}/{self.version}: repair it or use another --adapter-name: {error}"
             ) from error

@@ -1,9 +1,10 @@
-"""Score base, adapter, champion and cheap baselines on the same held-out notes."""
+"""Score adapter, base model, champion and cheap baselines on the same held-out notes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clinadapt.artifacts.hashing import read_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
 from clinadapt.errors import UserError
@@ -20,166 +21,203 @@ from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.calibration import fit_temperature
 from clinadapt.models.classifier import Classifier, TokenizedNotes
 from clinadapt.storage import open_store
-from components.evaluate.answer_cache import Kept
+from components.evaluate.answer_cache import AnswerCache
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.champion import Champion
-from components.evaluate.metrics import CONFIDENCE, Held, compare, measure, probabilities, roc
+from components.evaluate.metrics import CONFIDENCE, HeldOutNotes, compare, measure, probabilities, roc
+from components.evaluate.results import write_results
 
-TITLES = {
-    "candidate": "Adapter (after)",
-    "base": "Base, untrained head (before)",
+MODEL_TITLES = {
+    "candidate": "Adapter",
+    "base": "Base model, untrained head",
     "majority": "Majority class",
     "tfidf": "TF-IDF + logistic regression",
     "champion": "Champion",
 }
 
 
-def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int) -> dict[str, Any]:
-    """Write evaluation.json, predictions.parquet (note, one column of logits a label) and the manifest; return
-    evaluation.json's content. What a model says of a side is kept in the store, and an evaluation that was cut goes on.
-
-    Raises:
-        UserError: the champion or the base model cannot be loaded.
-        Leakage: a score is above the ceiling of the rows that are scored.
-    """
-    data = read_json(splits / MANIFEST)
-    labels = data["labels"]
-    tables = {name: read_split(splits, name) for name in SPLITS}
-    texts = {name: table["text"].to_pylist() for name, table in tables.items()}
-    counts = {name: label_counts(table, labels) for name, table in tables.items()}
-    held = Held(counts["test"], tables["test"]["cluster"].to_numpy())
-
-    classifier = Classifier(adapter)
-    prepared = {name: classifier.tokenize(texts[name]) for name in ("validation", "test")}
-    logits: dict[str, dict[str, np.ndarray]] = {}
-    seconds: dict[str, float] = {}
-    store = open_store(champion.store)
-    log("evaluate", f"scoring {len(texts['test'])} held-out notes after and before training")
-    asked = [texts[part] for part in prepared]
-    after, before = (Kept(store, adapter, classifier.card, adapted, asked) for adapted in (True, False))
-    scored = {part: after.piece(part, partial(_scored, classifier.logits, prepared[part])) for part in prepared}
-    logits["candidate"] = {part: np.array(made["logits"]) for part, made in scored.items()}
-    seconds["candidate"] = sum(made["seconds"] for made in scored.values())
-    of_base = before.piece("test", partial(_scored, classifier.base_logits, prepared["test"]))
-    logits["base"] = {"test": np.array(of_base["logits"])}
-    log("evaluate", "fitting TF-IDF + logistic regression")
-    start = time.monotonic()
-    logits["tfidf"] = tfidf(texts, counts)
-    seconds["tfidf"] = time.monotonic() - start
-    temperatures = {
-        name: fit_temperature(logits[name]["validation"], counts["validation"]) for name in ("candidate", "tfidf")
-    }
-    temperatures["candidate"] *= classifier.card.temperature_ratio
-    if champion.version:
-        _score_champion(champion, labels, asked, logits, temperatures)
-
-    models: dict[str, dict[str, Any]] = {}
-    predicted: dict[str, np.ndarray] = {}
-    for name in (n for n in TITLES if n == "majority" or n in logits):
-        scaled = None
-        if name == "majority":
-            raw = majority(counts["train"], len(held.counts))
-        else:
-            raw = probabilities(logits[name]["test"])
-        if name in temperatures:
-            scaled = probabilities(logits[name]["test"], temperatures[name])
-        predicted[name] = raw.argmax(axis=1)
-        models[name] = {"title": TITLES[name], **measure(raw, scaled, held, seed)}
-        for entry, label in zip(models[name]["per_class"], labels, strict=True):
-            entry["label"] = label
-        if name in temperatures:
-            models[name]["temperature"] = temperatures[name]
-        if name in logits:
-            models[name]["roc"] = roc(raw, held, labels)
-        if name in seconds:
-            models[name]["seconds"] = seconds[name]
-        refuse_leakage(name, models[name]["metrics"]["accuracy"]["value"], held.ceiling())
-    models["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
-
-    evaluation = {
-        "labels": labels,
-        "rows": int(held.counts.sum()),
-        "notes": len(held.counts),
-        "clusters": len(np.unique(held.cluster)),
-        "ceiling": held.ceiling(),
-        "confidence": CONFIDENCE,
-        "models": models,
-        "comparisons": [
-            {
-                "a": "candidate",
-                "b": other,
-                "metric": "accuracy",
-                **compare(predicted["candidate"], predicted[other], held, seed),
-            }
-            for other in models
-            if other != "candidate"
-        ],
-        "champion_version": champion.version,
-        "champion_etag": champion.etag,
-        "unseen_token_share": prepared["test"].unseen_token_share(),
-        "tokens_mean": float(prepared["test"].token_counts.mean()),
-        "windows_mean": float(np.mean([len(cut) for cut in prepared["test"].windows])),
-    }
-    _write(output, evaluation, tables["test"]["note_id"], logits["candidate"]["test"], splits, adapter)
-    return evaluation
-
-
 class Leakage(UserError):
     """A score that no function of the text can reach."""
 
 
-def refuse_leakage(name: str, accuracy: float, ceiling: float) -> None:
-    """Raises Leakage when an accuracy is above the ceiling of the rows that were scored."""
+@dataclass(frozen=True)
+class Scores:
+    """Output of one model for the test notes.
+
+    Attributes:
+        logits: shape (notes, labels).
+        temperature: None for a model that is not scaled.
+        seconds: of inference, or of fitting for TF-IDF; None where it was not measured.
+    """
+
+    logits: np.ndarray
+    temperature: float | None = None
+    seconds: float | None = None
+
+
+def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int) -> dict[str, Any]:
+    """Score every model, compare the adapter with each other model and write the results.
+
+    Writes evaluation.json, predictions.parquet (note_id and one column of logits per label) and the manifest. Logits
+    are cached in the store, so an interrupted evaluation resumes.
+
+    Args:
+        splits: output of format.
+        adapter: output of train.
+        output: folder to write to.
+        champion: to compare with, and the store.
+        seed: of the bootstrap and the permutation tests.
+
+    Returns:
+        Content of evaluation.json.
+
+    Raises:
+        UserError: the champion or the base model cannot be loaded.
+        Leakage: an accuracy is above the ceiling of the test rows.
+    """
+    labels = read_json(splits / MANIFEST)["labels"]
+    tables = {name: read_split(splits, name) for name in SPLITS}
+    texts = {name: table["text"].to_pylist() for name, table in tables.items()}
+    counts = {name: label_counts(table, labels) for name, table in tables.items()}
+    notes = HeldOutNotes(counts["test"], tables["test"]["cluster"].to_numpy())
+
+    classifier = Classifier(adapter)
+    prepared = {name: classifier.tokenize(texts[name]) for name in ("validation", "test")}
+    prompts = [texts[name] for name in prepared]
+    scores = _score_adapter(classifier, adapter, champion.store, prepared, prompts, counts["validation"])
+    scores["tfidf"] = _score_tfidf(texts, counts)
+    if champion.version:
+        scores |= _score_champion(champion, labels, prompts)
+    predicted = {name: probabilities(model.logits) for name, model in scores.items()}
+    predicted["majority"] = majority(counts["train"], len(notes.counts))
+    predicted = {name: predicted[name] for name in MODEL_TITLES if name in predicted}
+
+    evaluation = {
+        "labels": labels,
+        "rows": int(notes.counts.sum()),
+        "notes": len(notes.counts),
+        "clusters": len(np.unique(notes.cluster)),
+        "ceiling": notes.ceiling(),
+        "confidence": CONFIDENCE,
+        "models": {name: _summary(name, p, scores.get(name), notes, labels, seed) for name, p in predicted.items()},
+        "comparisons": _comparisons(predicted, notes, seed),
+        "champion_version": champion.version,
+        "champion_etag": champion.etag,
+        "unseen_token_share": prepared["test"].unseen_token_share(),
+        "tokens_mean": float(prepared["test"].token_counts.mean()),
+        "windows_mean": float(np.mean([len(windows) for windows in prepared["test"].windows])),
+    }
+    evaluation["models"]["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
+    _write_predictions(output, tables["test"]["note_id"], scores["candidate"].logits)
+    write_results(output, evaluation, splits, adapter)
+    return evaluation
+
+
+def check_ceiling(name: str, accuracy: float, ceiling: float) -> None:
+    """Raise Leakage when the accuracy of a model is above the ceiling of the rows that were scored."""
     if accuracy > ceiling + 1e-9:
         raise Leakage(
-            f"{name} scores {accuracy:.4f} where no function of the text can pass {ceiling:.4f}: "
-            "labels have leaked into the text or the splits, look at the columns that were joined"
+            f"{name} has an accuracy of {accuracy:.4f}, above the ceiling of {ceiling:.4f}: labels have leaked into "
+            "the text or across the splits, check the columns that were joined"
         )
 
 
-def _score_champion(
-    champion: Champion,
-    labels: list[str],
-    asked: list[list[str]],
-    logits: dict[str, dict[str, np.ndarray]],
-    temperatures: dict[str, float],
-) -> None:
-    """Add the champion's logits of the last of the sides that are asked, and the temperature that it was published
-    with, if it knows the same labels."""
+def _score_adapter(
+    classifier: Classifier,
+    folder: Path,
+    store_uri: str,
+    prepared: dict[str, TokenizedNotes],
+    prompts: list[list[str]],
+    validation_counts: np.ndarray,
+) -> dict[str, Scores]:
+    """Score candidate and base; the candidate's temperature is fitted on the validation notes."""
+    log("evaluate", f"scoring {len(prompts[-1])} held-out notes with and without the adapter")
+    store = open_store(store_uri)
+    cache, base_cache = (AnswerCache(store, folder, classifier.card, flag, prompts) for flag in (True, False))
+    results = {name: cache.get(name, partial(_timed, classifier.logits, notes)) for name, notes in prepared.items()}
+    base_result = base_cache.get("test", partial(_timed, classifier.base_logits, prepared["test"]))
+    logits = {name: np.array(result["logits"]) for name, result in results.items()}
+    fitted = fit_temperature(logits["validation"], validation_counts) * classifier.card.temperature_ratio
+    seconds = sum(result["seconds"] for result in results.values())
+    return {
+        "candidate": Scores(logits["test"], fitted, seconds),
+        "base": Scores(np.array(base_result["logits"])),
+    }
+
+
+def _score_tfidf(texts: dict[str, list[str]], counts: dict[str, np.ndarray]) -> Scores:
+    log("evaluate", "fitting TF-IDF + logistic regression")
+    start = time.monotonic()
+    logits = tfidf(texts, counts)
+    seconds = time.monotonic() - start
+    fitted = fit_temperature(logits["validation"], counts["validation"])
+    return Scores(logits["test"], fitted, seconds)
+
+
+def _score_champion(champion: Champion, labels: list[str], prompts: list[list[str]]) -> dict[str, Scores]:
+    """Score the champion with the temperature it was published with; empty where its labels are different."""
     log("evaluate", f"scoring the champion, version {champion.version}")
 
-    def ask(folder: Path) -> dict[str, Any]:
+    def compute(folder: Path) -> dict[str, Any]:
         classifier = Classifier(folder)
-        return _scored(classifier.logits, classifier.tokenize(asked[-1]))
+        return _timed(classifier.logits, classifier.tokenize(prompts[-1]))
 
-    def score(folder: Path) -> None:
+    def score(folder: Path) -> dict[str, Scores]:
         card = ClassifyCard.read(folder)
-        if card.labels == labels:
-            kept = Kept(open_store(champion.store), folder, card, True, asked)
-            temperatures["champion"] = card.temperature
-            logits["champion"] = {"test": np.array(kept.piece("test", partial(ask, folder))["logits"])}
+        if card.labels != labels:
+            return {}
+        cache = AnswerCache(open_store(champion.store), folder, card, True, prompts)
+        logits = np.array(cache.get("test", partial(compute, folder))["logits"])
+        return {"champion": Scores(logits, card.temperature)}
 
-    champion.load(score)
+    return champion.load(score)
 
 
-def _scored(logits: Callable[[TokenizedNotes], np.ndarray], prepared: TokenizedNotes) -> dict[str, Any]:
+def _timed(logits: Callable[[TokenizedNotes], np.ndarray], prepared: TokenizedNotes) -> dict[str, Any]:
     start = time.monotonic()
-    found = logits(prepared)
-    return {"logits": found.tolist(), "seconds": time.monotonic() - start}
+    result = logits(prepared)
+    return {"logits": result.tolist(), "seconds": time.monotonic() - start}
 
 
-def _write(
-    output: Path,
-    evaluation: dict[str, Any],
-    notes: pa.ChunkedArray,
-    logits: np.ndarray,
-    splits: Path,
-    adapter: Path,
-) -> None:
+def _summary(
+    name: str, predicted: np.ndarray, scores: Scores | None, notes: HeldOutNotes, labels: list[str], seed: int
+) -> dict[str, Any]:
+    """Entry of a model in evaluation.json. Raises Leakage when its accuracy is above the ceiling.
+
+    Args:
+        predicted: probabilities before temperature scaling, shape (notes, labels).
+        scores: None for the majority class, which has no logits.
+    """
+    temperature = scores.temperature if scores else None
+    scaled = probabilities(scores.logits, temperature) if scores and temperature is not None else None
+    summary = {"title": MODEL_TITLES[name], **measure(predicted, scaled, notes, seed)}
+    for entry, label in zip(summary["per_class"], labels, strict=True):
+        entry["label"] = label
+    if temperature is not None:
+        summary["temperature"] = temperature
+    if scores:
+        summary["roc"] = roc(predicted, notes, labels)
+        if scores.seconds is not None:
+            summary["seconds"] = scores.seconds
+    check_ceiling(name, summary["metrics"]["accuracy"]["value"], notes.ceiling())
+    return summary
+
+
+def _comparisons(predicted: dict[str, np.ndarray], notes: HeldOutNotes, seed: int) -> list[dict[str, Any]]:
+    """Paired comparisons of the candidate's accuracy with that of every other model.
+
+    Args:
+        predicted: model -> probabilities, shape (notes, labels).
+    """
+    classes = {name: p.argmax(axis=1) for name, p in predicted.items()}
+    return [
+        {"a": "candidate", "b": name, "metric": "accuracy", **compare(classes["candidate"], other, notes, seed)}
+        for name, other in classes.items()
+        if name != "candidate"
+    ]
+
+
+def _write_predictions(output: Path, note_ids: pa.ChunkedArray, logits: np.ndarray) -> None:
     output.mkdir(parents=True, exist_ok=True)
     columns = {f"logit_{i}": logits[:, i] for i in range(logits.shape[1])}
-    write_table(pa.table({"note_id": notes, **columns}), output / "predictions.parquet")
-    write_json(output / "evaluation.json", evaluation)
-    made = read_json(adapter / MANIFEST)
-    inputs = {"splits": read_json(splits / MANIFEST)["digest"], "adapter": made["digest"]}
-    write_manifest(output, {f"{name}_digest": each for name, each in inputs.items()}, "evaluate", inputs, [made])
+    write_table(pa.table({"note_id": note_ids, **columns}), output / "predictions.parquet")

@@ -39,7 +39,7 @@ def evaluate_classify(
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
-                f"within the note's label set {model['metrics']['own_set_accuracy']['value']:.3f}")  # fmt: skip
+                f"any listed label {model['metrics']['any_label_accuracy']['value']:.3f}")  # fmt: skip
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -67,7 +67,7 @@ def evaluate_instruct(
         options = Evaluation.model_validate(settings["evaluation"])
         result = run(*folders, champion, options, int(settings["seed"]))
         facts |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
-        facts["smallest_difference"] = result["smallest_difference"]
+        facts["minimum_detectable_difference"] = result["minimum_detectable_difference"]
         log_metrics(metrics, facts)
         evaluation.metadata.update(facts)
         for name, model in result["models"].items():
@@ -90,7 +90,7 @@ def gate(
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
-    from components.evaluate.verdict import run
+    from components.evaluate.gate.step import run
 
     with step("gate", store) as facts:
         folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)

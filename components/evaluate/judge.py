@@ -1,4 +1,5 @@
-"""Let an OpenAI-compatible model score answers from 1 to 4, as Asclepius was (Kweon et al. 2023, arXiv:2309.00237)."""
+"""LLM as a judge: an OpenAI-compatible model scores answers from 1 to 4, as for Asclepius (Kweon et al. 2023,
+arXiv:2309.00237)."""
 
 from __future__ import annotations
 
@@ -26,28 +27,31 @@ _MAX_TOKENS = 64
 def judge(
     client: ChatClient, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, Sequence[str]], threads: int, seed: int
 ) -> dict[str, Any]:
-    """Score every model's answers; the order of the models is drawn anew for each question.
+    """Let the judge score the answers of all models. It sees them without names, in an order drawn anew for each
+    question, against position bias (Zheng et al. 2023, arXiv:2306.05685).
 
     Args:
         client: of the judge.
         rows: with note_text, instruction and cluster.
-        texts: model -> its answers, in the order of the rows.
-        threads: questions asked at once.
+        texts: model -> text of its answer to each row.
+        threads: requests in flight.
         seed: of the orders and the bootstrap.
 
     Returns:
-        judge (its name), scored (questions), parse_failures and refused (questions without a score, which count as
-        nothing, not as zero), scores: model -> mean with its interval.
+        judge (name of the model), scored, parse_failures and refused (numbers of questions; those without a score are
+        left out, not counted as 0), scores: model -> mean score with its interval.
     """
     rng = np.random.default_rng(seed)
     orders = [list(map(str, rng.permutation(list(texts)))) for _ in rows]
+
+    def request(i: int) -> str | None:
+        return _request(client, rows[i], [texts[name][i] for name in orders[i]])
+
     with ThreadPoolExecutor(threads) as pool:
-        replies = list(
-            pool.map(lambda i: _ask(client, rows[i], [texts[name][i] for name in orders[i]]), range(len(rows)))
-        )
-    found = [parse(reply, len(texts)) if reply is not None else None for reply in replies]
-    scored = [i for i, scores in enumerate(found) if scores]
-    table = np.array([[(found[i] or [])[orders[i].index(name)] for name in texts] for i in scored], dtype=float)
+        replies = list(pool.map(request, range(len(rows))))
+    parsed = [parse(reply, len(texts)) if reply is not None else None for reply in replies]
+    scored = [i for i, scores in enumerate(parsed) if scores]
+    table = np.array([[(parsed[i] or [])[orders[i].index(name)] for name in texts] for i in scored], dtype=float)
     result: dict[str, Any] = {
         "judge": client.model,
         "scored": len(scored),
@@ -62,16 +66,17 @@ def judge(
 
 
 def parse(reply: str, answers: int) -> list[int] | None:
-    """The scores of answers A, B, ...; None where one is missing, given twice or not from 1 to 4."""
+    """Scores of answers A, B, ... in a reply; None where one is missing, repeated or outside 1 to 4."""
     lines = re.findall(r"^\W*(?:Answer\s+)?([A-H])\W*[:=]\W*(\d+)", reply, re.MULTILINE)
-    given = {letter: int(score) for letter, score in lines}
-    wanted = _LETTERS[:answers]
-    if len(lines) != answers or set(given) != set(wanted) or not all(1 <= score <= 4 for score in given.values()):
+    scores = {letter: int(score) for letter, score in lines}
+    expected = _LETTERS[:answers]
+    if len(lines) != answers or set(scores) != set(expected) or not all(1 <= score <= 4 for score in scores.values()):
         return None
-    return [given[letter] for letter in wanted]
+    return [scores[letter] for letter in expected]
 
 
-def _ask(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str]) -> str | None:
+def _request(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str]) -> str | None:
+    """The judge's reply; None where it refuses or runs out of tokens."""
     shown = "\n\n".join(f"### Answer {letter}\n{text}" for letter, text in zip(_LETTERS, answers, strict=False))
     question = f"### Note\n{row['note_text']}\n\n### Instruction\n{row['instruction']}\n\n{shown}"
     try:

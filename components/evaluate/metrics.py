@@ -1,7 +1,9 @@
-"""Metrics of a classifier over rows, with bootstrap intervals by note cluster.
+"""Metrics over rows, with bootstrap intervals and paired tests by note cluster.
 
-Every metric is a function of sums over clusters (a confusion matrix, calibration bins, losses), so a bootstrap
-replicate is one weighted sum and all replicates together are one matrix product.
+Similar notes share a cluster, so clusters and not notes are resampled (the cluster bootstrap: Davison and Hinkley 1997,
+Bootstrap Methods and their Application, section 3.8). Every metric is a function of sums over clusters (a confusion
+matrix, calibration bins, losses): one bootstrap replicate is one weighted sum, and all replicates are one matrix
+product.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 BINS = 15  # of equal width, as in Guo et al. 2017 (arXiv:1706.04599)
 REPLICATES = 2000
+PERMUTATIONS = 10_000
 CONFIDENCE = 0.95
+_ROC_POINTS = 200
 
 
 @dataclass(frozen=True)
-class Held:
-    """The held-out notes.
+class HeldOutNotes:
+    """Labels and clusters of the held-out notes. A note listed under several labels has a row for each listing.
 
     Attributes:
-        counts: rows that list each note under each label, shape (notes, labels).
+        counts: rows of each note under each label, shape (notes, labels).
         cluster: cluster of each note, shape (notes,).
     """
 
@@ -36,200 +40,231 @@ class Held:
         return self.counts.sum(axis=1)
 
     def ceiling(self) -> float:
-        """The best accuracy over these very rows that any function of the text can reach."""
+        """Best accuracy over these rows that any function of the text can reach: each note's most frequent label."""
         return float(self.counts.max(axis=1).sum() / self.counts.sum())
 
 
-def measure(probabilities: np.ndarray, scaled: np.ndarray | None, held: Held, seed: int) -> dict[str, Any]:
-    """Everything the report says of one model.
+def measure(probabilities: np.ndarray, scaled: np.ndarray | None, notes: HeldOutNotes, seed: int) -> dict[str, Any]:
+    """Metrics of one classifier with their intervals.
 
     Args:
-        probabilities: (notes, labels), before temperature scaling.
-        scaled: the same after it; None for a model that is not scaled.
-        held: the notes.
+        probabilities: shape (notes, labels), before temperature scaling.
+        scaled: shape (notes, labels), after temperature scaling; None for a model that is not scaled.
+        notes: the held-out notes.
         seed: of the bootstrap.
 
     Returns:
-        metrics: name -> value, low, high; per_class; confusion (labels x labels, rows true); reliability bins.
+        `metrics`: name -> value, low and high (shares between 0 and 1; log loss in nats); `per_class`: precision,
+        recall, f1 and support of each label; `confusion`: rows, shape (labels, labels), by true and predicted label;
+        `reliability` and, where scaled, `reliability_scaled`: confidence, accuracy and weight (rows) of each bin that
+        is not empty.
     """
-    sums = _sums(probabilities, scaled if scaled is not None else probabilities, held)
-    clusters = len(np.unique(held.cluster))
-    weights = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), REPLICATES)
-    k = held.counts.shape[1]
-    point = _metrics(sums.sum(axis=0)[None], k)
-    spread = _metrics(weights @ sums, k)
+    sums = _cluster_sums(probabilities, scaled if scaled is not None else probabilities, notes)
+    weights = _bootstrap_weights(np.random.default_rng(seed), len(sums))
+    labels = notes.counts.shape[1]
+    total = sums.sum(axis=0)
+    values, replicates = _metrics(total[None], labels), _metrics(weights @ sums, labels)
     edge = (1 - CONFIDENCE) / 2
     metrics = {
         name: {
-            "value": float(point[name][0]),
-            "low": float(np.nanquantile(spread[name], edge)),
-            "high": float(np.nanquantile(spread[name], 1 - edge)),
+            "value": float(values[name][0]),
+            "low": float(np.nanquantile(replicates[name], edge)),
+            "high": float(np.nanquantile(replicates[name], 1 - edge)),
         }
-        for name in point
+        for name in values
         if scaled is not None or not name.endswith("_scaled")
     }
-    total = sums.sum(axis=0)
-    confusion = total[: k * k].reshape(k, k)
+    confusion = total[: labels * labels].reshape(labels, labels)
     result = {
         "metrics": metrics,
         "per_class": _per_class(confusion),
         "confusion": confusion.round().astype(int).tolist(),
-        "reliability": _reliability(total, k, 0),
+        "reliability": _reliability(total, labels, scaled=False),
     }
     if scaled is not None:
-        result["reliability_scaled"] = _reliability(total, k, 1)
+        result["reliability_scaled"] = _reliability(total, labels, scaled=True)
     return result
 
 
-def roc(probabilities: np.ndarray, held: Held, labels: list[str]) -> list[dict[str, Any]]:
-    """One against the rest over rows, thinned to at most about 200 points a curve."""
+def roc(probabilities: np.ndarray, notes: HeldOutNotes, labels: list[str]) -> list[dict[str, Any]]:
+    """One-vs-rest ROC curves over rows, thinned to at most 200 points a curve.
+
+    Args:
+        probabilities: shape (notes, labels).
+
+    Returns:
+        label, fpr, tpr, thresholds and auc of each label.
+    """
     curves = []
     for i, label in enumerate(labels):
-        truth = np.repeat([1, 0], len(held.counts))
+        truth = np.repeat([1, 0], len(notes.counts))
         score = np.tile(probabilities[:, i], 2)
-        weight = np.concatenate([held.counts[:, i], held.rows - held.counts[:, i]])
+        weight = np.concatenate([notes.counts[:, i], notes.rows - notes.counts[:, i]])
         fpr, tpr, thresholds = roc_curve(truth, score, sample_weight=weight)
-        keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int))
+        points = np.unique(np.linspace(0, len(fpr) - 1, _ROC_POINTS).astype(int))
         curves.append(
             {
                 "label": label,
-                "fpr": fpr[keep].tolist(),
-                "tpr": tpr[keep].tolist(),
-                "thresholds": np.minimum(thresholds[keep], 1.0).tolist(),
+                "fpr": fpr[points].tolist(),
+                "tpr": tpr[points].tolist(),
+                "thresholds": np.minimum(thresholds[points], 1.0).tolist(),
                 "auc": float(roc_auc_score(truth, score, sample_weight=weight)),
             }
         )
     return curves
 
 
-def compare(a: np.ndarray, b: np.ndarray, held: Held, seed: int) -> dict[str, float]:
-    """Paired comparison of two models' accuracy over rows, by cluster.
+def compare(a: np.ndarray, b: np.ndarray, notes: HeldOutNotes, seed: int) -> dict[str, float]:
+    """Paired comparison of the accuracy of two models over rows, by cluster.
 
     Args:
-        a, b: predicted label of each note, shape (notes,).
+        a, b: index of the predicted label of each note, shape (notes,).
 
     Returns:
-        difference (a - b) with its bootstrap interval; p of a two-sided sign-flip permutation test and p_worse of the
-        one-sided test that a is worse (each cluster's difference keeps or changes its sign; 10,000 draws).
+        The same as `paired`.
     """
-    notes = np.arange(len(a))
-    return paired(held.counts[notes, a] - held.counts[notes, b], held.rows, held.cluster, seed)
+    index = np.arange(len(a))
+    return paired(notes.counts[index, a] - notes.counts[index, b], notes.rows, notes.cluster, seed)
 
 
 def paired(difference: np.ndarray, weight: np.ndarray, cluster: np.ndarray, seed: int) -> dict[str, float]:
-    """Paired comparison of two models by the sums of what tells them apart, by cluster.
+    """Paired comparison of two models a and b by cluster.
+
+    The test is a sign-flip permutation test: if the models are equally good, the difference of a cluster is as likely
+    as its negative (Edgington and Onghena 2007, Randomization Tests; for NLP systems Dror et al. 2018,
+    doi:10.18653/v1/P18-1128). It draws 10,000 sign patterns.
 
     Args:
-        difference: a - b of each item, times its weight, shape (items,).
+        difference: a - b, times the weight, of each item, shape (items,).
         weight: of each item, shape (items,).
         cluster: of each item, shape (items,).
+        seed: of the bootstrap and the permutations.
 
     Returns:
-        as `compare`.
+        `difference` (weighted mean of a - b) with `low` and `high` of its bootstrap interval; `p` of the two-sided
+        test and `p_worse` of the one-sided test that a is worse.
     """
     sums = by_cluster(cluster, np.column_stack([difference, weight]))
     difference, rows = sums[:, 0], sums[:, 1]
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), REPLICATES)
+    weights = _bootstrap_weights(rng, len(rows))
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = (weights @ difference) / (weights @ rows)
-    moved = difference[difference != 0]
-    flips = rng.choice([-1, 1], size=(10_000, len(moved))) @ moved
-    observed = moved.sum()
+        replicates = (weights @ difference) / (weights @ rows)
+    nonzero = difference[difference != 0]
+    flipped = rng.choice([-1, 1], size=(PERMUTATIONS, len(nonzero))) @ nonzero
+    observed = nonzero.sum()
     return {
         "difference": float(observed / rows.sum()),
-        "low": float(np.nanquantile(spread, (1 - CONFIDENCE) / 2)),
-        "high": float(np.nanquantile(spread, (1 + CONFIDENCE) / 2)),
-        "p": float((np.sum(np.abs(flips) >= abs(observed)) + 1) / (len(flips) + 1)),
-        "p_worse": float((np.sum(flips <= observed) + 1) / (len(flips) + 1)),
+        "low": float(np.nanquantile(replicates, (1 - CONFIDENCE) / 2)),
+        "high": float(np.nanquantile(replicates, (1 + CONFIDENCE) / 2)),
+        "p": float((np.sum(np.abs(flipped) >= abs(observed)) + 1) / (len(flipped) + 1)),
+        "p_worse": float((np.sum(flipped <= observed) + 1) / (len(flipped) + 1)),
     }
 
 
-def by_cluster(cluster: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sums of the rows of `values`, shape (items, columns), over each cluster, shape (clusters, columns)."""
-    _, place = np.unique(cluster, return_inverse=True)
-    sums = np.zeros((place.max() + 1, values.shape[1]))
-    np.add.at(sums, place, values)
-    return sums
-
-
-def ratios(top: np.ndarray, bottom: np.ndarray, cluster: np.ndarray, seed: int) -> list[dict[str, float]]:
+def ratios(numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray, seed: int) -> list[dict[str, float]]:
     """Ratios of sums with bootstrap intervals by cluster.
 
     Args:
-        top, bottom: of each item, shape (items, ratios).
+        numerators, denominators: of each item, shape (items, ratios).
         cluster: of each item, shape (items,).
+        seed: of the bootstrap.
 
     Returns:
-        value, low and high of each ratio; not a number where its bottom is 0.
+        value, low and high of each ratio; NaN where its denominators are all 0.
     """
-    sums = by_cluster(cluster, np.hstack([top, bottom]))
-    count, k = len(sums), top.shape[1]
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), REPLICATES)
-    edge = (1 - CONFIDENCE) / 2
-    found = []
-    for i in range(k):
-        if not bottom[:, i].any():
-            found.append(dict.fromkeys(("value", "low", "high"), float("nan")))
+    sums = by_cluster(cluster, np.hstack([numerators, denominators]))
+    weights = _bootstrap_weights(np.random.default_rng(seed), len(sums))
+    edge, count = (1 - CONFIDENCE) / 2, numerators.shape[1]
+    estimates = []
+    for i in range(count):
+        if not denominators[:, i].any():
+            estimates.append(dict.fromkeys(("value", "low", "high"), float("nan")))
             continue
-        above, below = weights @ sums[:, i], weights @ sums[:, k + i]
-        spread = above[below > 0] / below[below > 0]
-        low, high = np.quantile(spread, [edge, 1 - edge])
-        found.append({"value": float(sums[:, i].sum() / sums[:, k + i].sum()), "low": float(low), "high": float(high)})
-    return found
+        above, below = weights @ sums[:, i], weights @ sums[:, count + i]
+        replicates = above[below > 0] / below[below > 0]
+        low, high = np.quantile(replicates, [edge, 1 - edge])
+        value = sums[:, i].sum() / sums[:, count + i].sum()
+        estimates.append({"value": float(value), "low": float(low), "high": float(high)})
+    return estimates
 
 
-def _sums(probabilities: np.ndarray, scaled: np.ndarray, held: Held) -> np.ndarray:
-    """What all metrics are made of, summed by cluster, shape (clusters, columns): the confusion matrix, rows within
-    the own label set, rows, then for raw and scaled probabilities log loss and per bin rows, confidence, hits."""
-    notes, k = held.counts.shape
-    predicted = probabilities.argmax(axis=1)
-    confusion = np.zeros((notes, k, k))
-    confusion[np.arange(notes), :, predicted] = held.counts
-    hits = held.counts[np.arange(notes), predicted]
-    columns = [confusion.reshape(notes, -1), (hits > 0) * held.rows, held.rows]
+def by_cluster(cluster: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum the rows of `values`, shape (items, columns), within each cluster: shape (clusters, columns)."""
+    _, index = np.unique(cluster, return_inverse=True)
+    sums = np.zeros((index.max() + 1, values.shape[1]))
+    np.add.at(sums, index, values)
+    return sums
+
+
+def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Softmax over labels of logits / temperature, shape (notes, labels)."""
+    return softmax(logits / temperature, axis=1)
+
+
+def _bootstrap_weights(rng: np.random.Generator, clusters: int) -> np.ndarray:
+    """How often each replicate draws each cluster, shape (replicates, clusters)."""
+    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), REPLICATES)
+
+
+def _cluster_sums(probabilities: np.ndarray, scaled: np.ndarray, notes: HeldOutNotes) -> np.ndarray:
+    """Sums by cluster from which all metrics follow, shape (clusters, columns).
+
+    Columns: the flattened confusion matrix; rows whose prediction is one of the note's labels; rows; then, for raw and
+    for scaled probabilities, the log loss and per bin rows, confidence and correct rows.
+    """
+    count, labels = notes.counts.shape
+    index, predicted = np.arange(count), probabilities.argmax(axis=1)
+    confusion = np.zeros((count, labels, labels))
+    confusion[index, :, predicted] = notes.counts
+    correct = notes.counts[index, predicted]
+    columns = [confusion.reshape(count, -1), (correct > 0) * notes.rows, notes.rows]
     for p in (probabilities, scaled):
-        top = p.max(axis=1)
-        bins = np.eye(BINS)[np.minimum((top * BINS).astype(int), BINS - 1)]
+        confidence = p.max(axis=1)
+        bins = np.eye(BINS)[np.minimum((confidence * BINS).astype(int), BINS - 1)]
         columns += [
-            -(held.counts * np.log(np.clip(p, 1e-12, 1))).sum(axis=1),
-            bins * held.rows[:, None],
-            bins * (top * held.rows)[:, None],
-            bins * hits[:, None],
+            -(notes.counts * np.log(np.clip(p, 1e-12, 1))).sum(axis=1),
+            bins * notes.rows[:, None],
+            bins * (confidence * notes.rows)[:, None],
+            bins * correct[:, None],
         ]
-    return by_cluster(held.cluster, np.column_stack(columns))
+    return by_cluster(notes.cluster, np.column_stack(columns))
 
 
-def _metrics(sums: np.ndarray, k: int) -> dict[str, np.ndarray]:
-    """Metrics of each replicate from its sums, shape (replicates, columns)."""
-    confusion = sums[:, : k * k].reshape(-1, k, k)
-    own, rows = sums[:, k * k], sums[:, k * k + 1]
-    hits = np.einsum("rkk->rk", confusion)
+def _metrics(sums: np.ndarray, labels: int) -> dict[str, np.ndarray]:
+    """Metrics, each of shape (replicates,), from the sums of each replicate, shape (replicates, columns)."""
+    confusion = sums[:, : labels * labels].reshape(-1, labels, labels)
+    own_label, rows = sums[:, labels * labels], sums[:, labels * labels + 1]
+    correct = np.einsum("rkk->rk", confusion)
     truth, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = hits / truth
-        f1 = 2 * hits / (truth + predicted)
+        recall = correct / truth
+        f1 = 2 * correct / (truth + predicted)
     result = {
-        "accuracy": hits.sum(axis=1) / rows,
-        "own_set_accuracy": own / rows,
+        "accuracy": correct.sum(axis=1) / rows,
+        "any_label_accuracy": own_label / rows,
         "balanced_accuracy": np.nanmean(recall, axis=1),
         "macro_f1": np.nanmean(f1, axis=1),
     }
-    for name, which in (("", 0), ("_scaled", 1)):
-        loss, weight, confidence, correct = _calibration(sums, k, which)
-        result[f"log_loss{name}"] = loss / rows
-        result[f"ece{name}"] = np.abs(confidence - correct).sum(axis=1) / weight.sum(axis=1)
+    for suffix, scaled in (("", False), ("_scaled", True)):
+        loss, weight, confidence, hits = _calibration_sums(sums, labels, scaled)
+        result[f"log_loss{suffix}"] = loss / rows
+        # Expected calibration error, Guo et al. 2017 (arXiv:1706.04599), equation 3
+        result[f"ece{suffix}"] = np.abs(confidence - hits).sum(axis=1) / weight.sum(axis=1)
     return result
 
 
-def _calibration(sums: np.ndarray, k: int, which: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    start = k * k + 2 + which * (1 + 3 * BINS)
+def _calibration_sums(
+    sums: np.ndarray, labels: int, scaled: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Log loss, shape (...), and per bin rows, confidence and correct rows, each of shape (..., BINS)."""
+    start = labels * labels + 2 + int(scaled) * (1 + 3 * BINS)
     parts = np.split(sums[..., start : start + 1 + 3 * BINS], [1, 1 + BINS, 1 + 2 * BINS], axis=-1)
     return parts[0][..., 0], parts[1], parts[2], parts[3]
 
 
-def _reliability(total: np.ndarray, k: int, which: int) -> list[dict[str, float]]:
-    _, weight, confidence, correct = _calibration(total, k, which)
+def _reliability(total: np.ndarray, labels: int, scaled: bool) -> list[dict[str, float]]:
+    _, weight, confidence, correct = _calibration_sums(total, labels, scaled)
     return [
         {"confidence": float(c / w), "accuracy": float(h / w), "weight": float(w)}
         for w, c, h in zip(weight, confidence, correct, strict=True)
@@ -238,20 +273,15 @@ def _reliability(total: np.ndarray, k: int, which: int) -> list[dict[str, float]
 
 
 def _per_class(confusion: np.ndarray) -> list[dict[str, float]]:
-    hits, truth, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
-    recall = np.divide(hits, truth, out=np.zeros_like(hits), where=truth > 0)
+    correct, truth, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = np.divide(correct, predicted, out=np.zeros_like(correct), where=predicted > 0)
+    recall = np.divide(correct, truth, out=np.zeros_like(correct), where=truth > 0)
     return [
         {
             "precision": float(p),
             "recall": float(r),
-            "f1": float(2 * h / (t + d)) if t + d else 0.0,
+            "f1": float(2 * c / (t + d)) if t + d else 0.0,
             "support": float(t),
         }
-        for p, r, h, t, d in zip(precision, recall, hits, truth, predicted, strict=True)
+        for p, r, c, t, d in zip(precision, recall, correct, truth, predicted, strict=True)
     ]
-
-
-def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Softmax over labels of logits over a temperature, shape (notes, labels)."""
-    return softmax(logits / temperature, axis=1)

@@ -1,4 +1,4 @@
-"""How good one answer is, by rules that anybody can check."""
+"""Metrics of a single answer, computed by fixed rules without a model."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from rouge_score.rouge_scorer import RougeScorer
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_SCORER = RougeScorer(["rougeL"])  # its own tokenizer, no stemmer: needs no data of nltk
+_SCORER = RougeScorer(["rougeL"])  # its own tokenizer, no stemmer: needs no NLTK data
 
-# An answer refuses when its first sentence says that the note does not tell: "The note does not say (mention, state,
-# ...)", "... is not mentioned (stated, ...)", "... cannot be determined", "There is no information (mention, ...)".
-# Only the first sentence, and only the note as the one who says nothing: "The patient does not report pain" is a fact,
-# and a long summary that ends with "the dose is not stated" is none.
-_SAYS = r"say|mention|state|specify|contain|include|provide|give|indicate|describe|document|record|tell|report"
-_SAID = r"mentioned|stated|specified|said|given|provided|documented|recorded|reported|described|indicated|included"
+# An answer is a refusal when its first sentence states that the note lacks the information: "The note does not say
+# (mention, state, ...)", "... is not mentioned (stated, ...)", "... cannot be determined", "There is no information
+# (mention, ...)". Only the first sentence counts, so that a long summary ending in "the dose is not stated" is no
+# refusal; and only the note as subject: "The patient does not report pain" is a clinical finding.
+_VERB = r"say|mention|state|specify|contain|include|provide|give|indicate|describe|document|record|tell|report"
+_PARTICIPLE = (
+    r"mentioned|stated|specified|said|given|provided|documented|recorded|reported|described|indicated|included"
+)
 _REFUSAL = re.compile(
     rf"\b(?:note|record|text|document|report|summary|dialogue|conversation|it|this)\s+(?:does|do|did)(?:\s+not|n['’]t)\s+"
-    rf"(?:\w+ly\s+)?(?:{_SAYS})\b"
-    rf"|\b(?:not|never|n['’]t)\s+(?:\w+ly\s+)?(?:{_SAID})\b"
+    rf"(?:\w+ly\s+)?(?:{_VERB})\b"
+    rf"|\b(?:not|never|n['’]t)\s+(?:\w+ly\s+)?(?:{_PARTICIPLE})\b"
     r"|\b(?:cannot|can\s+not|can['’]t|could\s+not|unable\s+to)\s+(?:be\s+)?(?:determine|answer|infer|find|found|tell)"
     r"|\bno\s+(?:information|mention|record|indication)\b",
     re.IGNORECASE,
@@ -29,13 +31,14 @@ _REFUSAL = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 
 
-def refuses(answer: str) -> bool:
-    """Whether an answer says that the note does not tell."""
+def is_refusal(answer: str) -> bool:
+    """Whether the first sentence of an answer states that the note lacks the information."""
     return bool(_REFUSAL.search(_SENTENCE_END.split(answer.strip(), maxsplit=1)[0]))
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """F1 of the words in common, after SQuAD's normalisation (Rajpurkar et al. 2016, arXiv:1606.05250)."""
+    """F1 of the words in common, between 0 and 1, after SQuAD's normalisation (Rajpurkar et al. 2016,
+    arXiv:1606.05250)."""
     a, b = _words(answer), _words(reference)
     if not a or not b:
         return float(a == b)
@@ -44,21 +47,26 @@ def token_f1(answer: str, reference: str) -> float:
 
 
 def rouge_l(answer: str, reference: str) -> float:
-    """F of the longest common subsequence of words (Lin 2004)."""
+    """F-measure of the longest common subsequence of words, between 0 and 1 (Lin 2004, aclanthology.org/W04-1013)."""
     return float(_SCORER.score(reference, answer)["rougeL"].fmeasure)
 
 
 def matches(answer: str, reference: str, check: str) -> bool:
-    """Whether a checkable answer is right. `exact`: the same but for case, blanks and a full stop at the end. `set`:
-    the same parts between semicolons, in any order. Points within numbers count: 2.5 mg is not 25 mg."""
+    """Whether a checkable answer equals its reference.
+
+    Args:
+        answer, reference: the texts.
+        check: `exact` ignores case, white space and a final full stop; `set` compares the parts between semicolons the
+            same way, in any order. Decimal points count: 2.5 mg is not 25 mg.
+    """
     if check == "set":
-        return {_plain(part) for part in answer.split(";")} == {_plain(part) for part in reference.split(";")}
-    return _plain(answer) == _plain(reference)
+        return {_normalise(part) for part in answer.split(";")} == {_normalise(part) for part in reference.split(";")}
+    return _normalise(answer) == _normalise(reference)
 
 
 def _words(text: str) -> list[str]:
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
     return " ".join(text.lower().split()).rstrip(". ")

@@ -13,7 +13,7 @@ import pytest
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.models.classifier import Classifier, TokenizedNotes
 from clinadapt.registry.adapters import download_adapter
-from components.evaluate.metrics import Held, compare
+from components.evaluate.metrics import HeldOutNotes, compare
 
 POLICIES = {
     "first window": lambda cut: cut[:1],
@@ -36,7 +36,7 @@ def test_long_notes():
     classifier = Classifier(folder)
     table = read_split(Path(os.environ["CLINADAPT_SPLITS"]), "test")
     counts = label_counts(table, classifier.card.labels)
-    held = Held(counts, table["cluster"].to_numpy())
+    held = HeldOutNotes(counts, table["cluster"].to_numpy())
     whole = classifier.tokenize(table["text"].to_pylist())
     chosen = {}
     seen = {}

@@ -58,7 +58,7 @@ def _run(profile, notes, folder):
     record = json.loads((folder / "store" / "runs" / answer["run"] / "train.json").read_text())["facts"]
     return {
         "accuracy": answer["metrics"]["accuracy"]["value"],
-        "own": answer["metrics"]["own_set_accuracy"]["value"],
+        "own": answer["metrics"]["any_label_accuracy"]["value"],
         "loss": record["best_validation_loss"],
         "gib": record["peak_memory_bytes"] / 2**30,
         "seconds": record["seconds"],

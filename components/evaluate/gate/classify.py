@@ -1,4 +1,4 @@
-"""May the candidate be published? A decision, the checks behind it, and one sentence."""
+"""The gate of the classify recipe: decide whether a candidate may be published."""
 
 from __future__ import annotations
 
@@ -8,71 +8,78 @@ from clinadapt.config.classify import ClassifyGate
 
 
 def decide(evaluation: dict[str, Any], thresholds: ClassifyGate) -> dict[str, Any]:
-    """decision (`pass` or `fail`), sentence and checks (name, passed, detail) for an evaluation."""
+    """Check an evaluation against the thresholds.
+
+    Args:
+        evaluation: content of evaluation.json.
+        thresholds: differences as shares (0.05 is 5 points), probabilities for p.
+
+    Returns:
+        decision (`pass` or `fail`), sentence, and checks with name, passed and detail.
+    """
     against = {c["b"]: c for c in evaluation["comparisons"]}
     checks = [
-        _gain(against["base"], "beats the base before training", thresholds.gain_over_base),
-        _gain(against["majority"], "beats the majority class", thresholds.gain_over_majority),
+        _gain(against["base"], "more accurate than the base model with an untrained head", thresholds.gain_over_base),
+        _gain(against["majority"], "more accurate than the majority class", thresholds.gain_over_majority),
     ]
     if "champion" in against:
-        c = against["champion"]
-        checks.append(
-            {
-                "name": f"is not worse than the champion {evaluation['champion_version']}",
-                "passed": c["p_worse"] >= thresholds.worse_than_champion,
-                "detail": f"difference {points(c)}, p = {c['p_worse']:.3f} that it is worse by chance alone "
-                f"(fails below {thresholds.worse_than_champion})",
-            }
-        )
+        name = f"not worse than the champion {evaluation['champion_version']}"
+        detail = f"accuracy differs by {points(against['champion'])}"
+        checks.append(not_worse(against["champion"], name, detail, thresholds.worse_than_champion))
     elif evaluation["champion_version"]:
         checks.append(
             {
-                "name": f"can be compared with the champion {evaluation['champion_version']}",
+                "name": f"comparable with the champion {evaluation['champion_version']}",
                 "passed": False,
-                "detail": "the champion knows other labels: publish under another adapter name",
+                "detail": "the champion was trained on other labels: publish under another adapter name",
             }
         )
     failed = [check for check in checks if not check["passed"]]
     return {
         "decision": "fail" if failed else "pass",
-        "sentence": _sentence(evaluation, failed, against["tfidf"]),
+        "sentence": f"{_result(evaluation, against['tfidf'])} {outcome(failed)}",
         "checks": checks,
     }
 
 
-def _gain(c: dict[str, Any], name: str, needed: float) -> dict[str, Any]:
+def points(comparison: dict[str, Any]) -> str:
+    """A difference of shares in percentage points, with its interval."""
+    difference, low, high = (100 * comparison[key] for key in ("difference", "low", "high"))
+    return f"{difference:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def not_worse(comparison: dict[str, Any], name: str, detail: str, threshold: float) -> dict[str, Any]:
+    """The check that the candidate is not significantly worse than the champion."""
     return {
         "name": name,
-        "passed": c["low"] > needed,
-        "detail": f"difference {points(c)}; its lower end has to be above {needed * 100:+.1f}",
+        "passed": comparison["p_worse"] >= threshold,
+        "detail": f"{detail}; one-sided test for worse: p = {comparison['p_worse']:.3f}, required: "
+        f"at least {threshold}",
     }
 
 
-def _chance(c: dict[str, Any]) -> str:
-    return f"p = {c['p']:.2f}" if c["p"] >= 0.01 else "p < 0.01"
+def outcome(failed: list[dict[str, Any]]) -> str:
+    """Last sentence of the verdict."""
+    if not failed:
+        return "Passed the gate."
+    return f"Failed the gate, check '{failed[0]['name']}': {failed[0]['detail']}."
 
 
-def points(c: dict[str, Any]) -> str:
-    """A difference of shares with its interval."""
-    return f"{c['difference'] * 100:+.1f} points ({c['low'] * 100:+.1f} to {c['high'] * 100:+.1f})"
+def _gain(comparison: dict[str, Any], name: str, threshold: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "passed": comparison["low"] > threshold,
+        "detail": f"accuracy differs by {points(comparison)}; required: lower bound above {threshold * 100:+.1f}",
+    }
 
 
-def _sentence(evaluation: dict[str, Any], failed: list[dict[str, Any]], tfidf: dict[str, Any]) -> str:
-    """The verdict. Where TF-IDF wins, it says so before anything else."""
+def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
+    """The accuracy and how it compares with TF-IDF. Where TF-IDF is better, that comes first."""
     accuracy = evaluation["models"]["candidate"]["metrics"]["accuracy"]["value"]
-    cheap = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
-    figures = f"{accuracy:.1%} of held-out rows, of at most {evaluation['ceiling']:.1%} that the text allows"
+    baseline = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
+    p = f"p = {tfidf['p']:.2f}" if tfidf["p"] >= 0.01 else "p < 0.01"
+    adapter = f"adapter has an accuracy of {accuracy:.1%} on held-out rows (best possible: {evaluation['ceiling']:.1%})"
     if tfidf["difference"] < 0:
-        start = (
-            f"TF-IDF with logistic regression wins ({cheap:.1%} against {accuracy:.1%}, {_chance(tfidf)}): "
-            f"the adapter names the specialty of {figures},"
-        )
-    else:
-        proof = "better than" if tfidf["p"] < 0.05 else "level with"
-        start = (
-            f"The adapter names the specialty of {figures}, {proof} TF-IDF with logistic regression "
-            f"({cheap:.1%}, {_chance(tfidf)}),"
-        )
-    if failed:
-        return f"{start} and is not published: the check '{failed[0]['name']}' failed ({failed[0]['detail']})."
-    return f"{start} and is fit to be published."
+        return f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): the {adapter}."
+    relation = "higher than" if tfidf["p"] < 0.05 else "not significantly different from"
+    return f"The {adapter}, {relation} TF-IDF with logistic regression ({baseline:.1%}, {p})."

@@ -1,60 +1,60 @@
-"""May an instruct adapter be published? A decision, the checks behind it, and one sentence."""
+"""The gate of the instruct recipe: decide whether a candidate may be published."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from clinadapt.config.instruct import InstructGate
-from components.evaluate.gate.classify import points
+from components.evaluate.gate.classify import not_worse, outcome, points
 
 
 def decide(evaluation: dict[str, Any], thresholds: InstructGate) -> dict[str, Any]:
-    """decision (`pass` or `fail`), sentence and checks (name, passed, detail) for an evaluation."""
+    """Check an evaluation against the thresholds.
+
+    Args:
+        evaluation: content of evaluation.json.
+        thresholds: differences as shares (0.05 is 5 points), probabilities for p.
+
+    Returns:
+        decision (`pass` or `fail`), sentence, and checks with name, passed and detail.
+    """
     against = {(c["b"], c["metric"]): c for c in evaluation["comparisons"] if c["task"] is None}
     version = evaluation["champion_version"]
-    yardstick, title = ("champion", f"the champion {version}") if version else ("base", "the base model")
-    gain, invented = against["base", "token_f1"], against[yardstick, "unsupported"]
+    reference, title = ("champion", f"the champion {version}") if version else ("base", "the base model")
+    gain, unsupported = against["base", "token_f1"], against[reference, "unsupported"]
     checks = [
         {
-            "name": "answers better than its base model",
+            "name": "higher token F1 than the base model",
             "passed": gain["low"] > thresholds.gain_over_base,
-            "detail": f"token F1 differs by {points(gain)}; the lower end has to be above "
+            "detail": f"token F1 differs by {points(gain)}; required: lower bound above "
             f"{100 * thresholds.gain_over_base:+.1f}",
         },
         {
-            "name": f"invents no more than {title}",
-            "passed": invented["low"] <= thresholds.unsupported,
-            "detail": "the share of answers with a fact that the note does not hold differs by "
-            f"{points(invented)}; the lower end may be {100 * thresholds.unsupported:+.1f} at most",
+            "name": f"no more unsupported facts than {title}",
+            "passed": unsupported["low"] <= thresholds.unsupported,
+            "detail": "the share of answers with an unsupported number, dose, date or drug differs by "
+            f"{points(unsupported)}; required: lower bound at most {100 * thresholds.unsupported:+.1f}",
         },
     ]
     if version:
-        c = against["champion", "token_f1"]
-        checks.append(
-            {
-                "name": f"is not worse than the champion {version}",
-                "passed": c["p_worse"] >= thresholds.worse_than_champion,
-                "detail": f"token F1 differs by {points(c)}, p = {c['p_worse']:.3f} that it is worse by chance alone "
-                f"(fails below {thresholds.worse_than_champion})",
-            }
-        )
+        comparison = against["champion", "token_f1"]
+        detail = f"token F1 differs by {points(comparison)}"
+        name = f"not worse than the champion {version}"
+        checks.append(not_worse(comparison, name, detail, thresholds.worse_than_champion))
     failed = [check for check in checks if not check["passed"]]
     return {
         "decision": "fail" if failed else "pass",
-        "sentence": _sentence(evaluation, failed, gain),
+        "sentence": f"{_result(evaluation, gain)} {outcome(failed)}",
         "checks": checks,
     }
 
 
-def _sentence(evaluation: dict[str, Any], failed: list[dict[str, Any]], gain: dict[str, Any]) -> str:
-    after, before = (evaluation["models"][name]["metrics"] for name in ("candidate", "base"))
-    verb = "better than" if gain["low"] > 0 else "worse than" if gain["high"] < 0 else "level with"
-    start = (
-        f"On {evaluation['rows']} held-out instructions the adapter answers {verb} its base model: "
-        f"{100 * after['token_f1']['value']:.1f} of 100 in token F1 against {100 * before['token_f1']['value']:.1f}, "
-        f"and {after['unsupported']['value']:.1%} of its answers name a fact that the note does not hold "
-        f"(base model {before['unsupported']['value']:.1%})"
+def _result(evaluation: dict[str, Any], gain: dict[str, Any]) -> str:
+    candidate, base = (evaluation["models"][name]["metrics"] for name in ("candidate", "base"))
+    relation = "" if gain["low"] > 0 or gain["high"] < 0 else ", not significantly different"
+    return (
+        f"On {evaluation['rows']} held-out instructions the adapter scores token F1 "
+        f"{100 * candidate['token_f1']['value']:.1f} against {100 * base['token_f1']['value']:.1f} for its base model"
+        f"{relation}; {candidate['unsupported']['value']:.1%} of its answers contain an unsupported number, dose, date "
+        f"or drug (base model {base['unsupported']['value']:.1%})."
     )
-    if failed:
-        return f"{start}; it is not published: the check '{failed[0]['name']}' failed ({failed[0]['detail']})."
-    return f"{start}; it is fit to be published."

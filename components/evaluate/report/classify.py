@@ -1,4 +1,4 @@
-"""The report of a classification run: what was decided, on which numbers and data, as one HTML file."""
+"""The report of a classify run as one HTML file: verdict, metrics, charts, training and data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,66 +18,64 @@ METRICS = {
         "Accuracy",
         percent,
         False,
-        "How often the predicted label is the one in the row. A note listed under two labels has a row for "
-        "each, so no model can be right on all of them; hence the ceiling of {ceiling}.",
+        "The share of rows for which the model predicts the row’s label. A note listed under two labels has one row "
+        "for each, and no model can be right on both; hence the ceiling of {ceiling}.",
     ),
-    "own_set_accuracy": Metric(
-        "Accuracy within the note’s own label set",
+    "any_label_accuracy": Metric(
+        "Accuracy, any listed label",
         percent,
         False,
-        "How often the predicted label is one of those under which this very note is listed, be it in this "
-        "row or in another. Here nothing but errors stands between a model and 100 %.",
+        "The share of rows for which the prediction is one of the labels under which the note is listed, in this row "
+        "or in another. The maximum is 100 %.",
     ),
     "balanced_accuracy": Metric(
         "Balanced accuracy",
         percent,
         False,
-        "The accuracy in each class, averaged: a rare class counts as much as a frequent one. Always naming "
-        "the same class gives {chance}.",
+        "The mean of the recall of all classes: a rare class counts as much as a frequent one. Predicting always the "
+        "same class gives {chance}.",
     ),
     "macro_f1": Metric(
         "Macro F1",
         decimal,
         False,
-        "F1 of each class, averaged. F1 is high only if few notes of the class are missed and few others are "
-        "taken for it; 1 is perfect.",
+        "The mean of the F1 of all classes. F1 is high only if both precision and recall are high; 1 is perfect.",
     ),
     "log_loss": Metric(
         "Log loss",
         decimal,
         True,
-        "A penalty that grows when the model is sure and wrong. 0 is perfect; giving every label the same "
-        "probability costs {blind}.",
+        "Penalises confident errors most. 0 is perfect; equal probabilities for all labels give {uniform}.",
     ),
     "ece": Metric(
         "Calibration error",
         percent,
         True,
-        "How far the confidence that the model states is from how often it is right, on average (expected "
-        "calibration error). At 0 its confidence can be taken at its word.",
+        "Expected calibration error: the mean gap between the confidence of a prediction and the share of correct "
+        "predictions at that confidence. At 0 %, predictions made with 80 % confidence are right 80 % of the time.",
     ),
     "ece_scaled": Metric(
         "Calibration error, scaled",
         percent,
         True,
-        "The same after temperature scaling: one number, fitted on the validation notes, that tones the "
-        "confidence down or up. It never changes which label is predicted. The adapter's is corrected by what the "
-        "training notes say out of fold, where it began as a linear probe; that of TF-IDF is not.",
+        "The same after temperature scaling: one factor, fitted on the validation notes, that raises or lowers all "
+        "confidences without changing the predicted labels. Where training started from a linear probe, the "
+        "adapter’s factor is corrected by the probe’s out-of-fold predictions on the training notes; that of TF-IDF is "
+        "not corrected.",
     ),
 }
 
 BARS = (("precision", "precision", "blue"), ("recall", "recall", "orange"), ("f1", "F1 × 100", "muted"))
 
 
-def render(facts: Mapping[str, Any]) -> str:
-    """The report as one HTML page: no script, nothing loaded, the same bytes for the same facts.
+def render(report: Mapping[str, Any]) -> str:
+    """Render the report as one HTML page that loads nothing, runs no script and is the same for the same input.
 
-    `facts` holds title, created, verdict, evaluation, training, data and provenance; a full example is in
-    tests/unit/test_report.py. Of evaluation.models only "candidate", the adapter, must be there, with its
-    accuracy and own_set_accuracy; other models may lack all but title and accuracy. The first entry of
-    provenance names the version.
+    Args:
+        report: title, created, verdict, evaluation, training, data and provenance, whose first entry is the version;
+            the `report` fixture in tests/components/evaluate/test_report_classify.py is a full one.
     """
-    evaluation, training = facts["evaluation"], facts["training"]
+    evaluation, training = report["evaluation"], report["training"]
     settings = {
         name: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         for name, value in training["settings"].items()
@@ -87,36 +85,36 @@ def render(facts: Mapping[str, Any]) -> str:
     }
     template = html.environment().get_template("classify.html.j2")
     return template.render(
-        facts,
+        report,
         adapter=evaluation["models"]["candidate"],
         figures=figures(evaluation, training),
         metrics=metrics_table(evaluation),
         explanations=explanations(evaluation),
         comparisons=comparisons_table(evaluation),
         confusions=confusions(evaluation),
-        classes=classes_table(facts["data"]["splits"]),
+        classes=classes_table(report["data"]["splits"]),
         settings=settings,
         timings={name: duration(time) for name, time in seconds.items()},
     )
 
 
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
-    """The charts by name; those that the adapter has no numbers for are left out."""
+    """Charts by name, without those that the adapter has no numbers for."""
     adapter = evaluation["models"]["candidate"]
-    made = {"accuracy": accuracy_figure(evaluation), "training": training_figure(training)}
+    charts = {"accuracy": accuracy_figure(evaluation), "training": training_figure(training)}
     if "confusion" in adapter:
-        made["confusion"] = confusion_figure(evaluation["labels"], adapter["confusion"])
+        charts["confusion"] = confusion_figure(evaluation["labels"], adapter["confusion"])
     if "per_class" in adapter:
-        made["classes"] = classes_figure(adapter["per_class"])
+        charts["classes"] = classes_figure(adapter["per_class"])
     if "reliability" in adapter:
-        made["reliability"] = reliability_figure(adapter)
+        charts["reliability"] = reliability_figure(adapter)
     if "roc" in adapter:
-        made["roc"] = roc_figure(adapter["roc"])
-    return made
+        charts["roc"] = roc_figure(adapter["roc"])
+    return charts
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of models x metrics; the best of each column, as far as its digits tell, is bold."""
+    """Head and rows of models x metrics; the best of each column, at the precision shown, is bold."""
     models = evaluation["models"].values()
     shown = measured(evaluation, METRICS)
     best = {}
@@ -136,18 +134,18 @@ def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def explanations(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Title and meaning of every metric, in the words of a reader who is no statistician."""
+    """Title and meaning of every metric, for a reader who is not a statistician."""
     labels = len(evaluation["labels"])
     numbers = {
         "ceiling": percent(evaluation["ceiling"]),
         "chance": percent(1 / labels),
-        "blind": decimal(math.log(labels)),
+        "uniform": decimal(math.log(labels)),
     }
     return [(metric.title, metric.meaning.format(**numbers)) for metric in measured(evaluation, METRICS).values()]
 
 
 def comparisons_table(evaluation: Mapping[str, Any]) -> list[list[Any]]:
-    """Rows of pair, metric, difference with its interval, p and what that says."""
+    """Rows of pair, metric, difference with its interval, p and interpretation."""
     rows = []
     for pair in evaluation["comparisons"]:
         metric = METRICS[pair["metric"]]
@@ -180,11 +178,11 @@ def classes_table(splits: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accuracy_figure(evaluation: Mapping[str, Any]) -> Markup:
-    """Accuracy, against its ceiling, and accuracy within the own label set of every model."""
+    """Chart of both accuracies of every model, with the ceiling of the first."""
     models = evaluation["models"].values()
     panels = [
         (METRICS[name].title, [model["metrics"].get(name) for model in models], ceiling)
-        for name, ceiling in (("accuracy", evaluation["ceiling"]), ("own_set_accuracy", None))
+        for name, ceiling in (("accuracy", evaluation["ceiling"]), ("any_label_accuracy", None))
     ]
     text = "; ".join(f"{model['title']} {percent(model['metrics']['accuracy']['value'])}" for model in models)
     return html.svg(
@@ -197,22 +195,22 @@ def accuracy_figure(evaluation: Mapping[str, Any]) -> Markup:
 
 
 def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Markup:
-    """True labels as rows, predicted ones as columns; the shade is the share of the row."""
+    """Confusion matrix with true labels as rows, predicted labels as columns, shaded by the share of the row."""
     side = max(17, min(96, 640 // len(labels)))
-    right = "; ".join(
+    correct = "; ".join(
         f"{label} {line[row]} of {sum(line)}" for row, (label, line) in enumerate(zip(labels, matrix, strict=True))
     )
     return html.svg(
         "confusion",
         "Confusion matrix of the adapter",
-        f"Right: {right}.",
+        f"Correct: {correct}.",
         (min(html.WIDTH, 340 + side * len(labels)), 190 + max(20, 0.62 * side) * len(labels)),
         lambda figure: draw_confusion(figure.subplots(), labels, matrix, side),
     )
 
 
 def draw_confusion(axes: Axes, labels: Sequence[str], matrix: Sequence[Sequence[int]], side: float) -> None:
-    """Counts, with the share of the row below where a cell, `side` pixels wide, has room for it."""
+    """Draw counts, and below them the share of the row where a cell, `side` pixels wide, has room for it."""
     names = [html.short(label) for label in labels]
     html.row_axis(axes, names)
     slant: Any = {"rotation": 28} if side > 30 else {"rotation": 90, "va": "center"}
@@ -236,7 +234,7 @@ def draw_confusion(axes: Axes, labels: Sequence[str], matrix: Sequence[Sequence[
 
 
 def classes_figure(classes: Sequence[Mapping[str, Any]]) -> Markup:
-    """Precision, recall and F1 of each class."""
+    """Chart of precision, recall and F1 of each class."""
     text = "; ".join(
         f"{c['label']} {percent(c['precision'])}, {percent(c['recall'])}, {decimal(c['f1'])}" for c in classes
     )
@@ -250,13 +248,13 @@ def classes_figure(classes: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def draw_classes(axes: Axes, classes: Sequence[Mapping[str, Any]]) -> None:
-    """Three bars a class."""
+    """Draw three bars per class."""
     html.row_axis(axes, [f"{html.short(c['label'], 28)} ({count(c['support'])})" for c in classes])
     html.percent_axis(axes.xaxis)
     axes.set_xlim(0, 1.02)
     style: Any = {"textcoords": "offset points", "va": "center", "size": 11.5, "color": COLOURS["muted"]}
-    for place, (name, title, colour) in enumerate(BARS):
-        rows = [row + 0.25 * (place - 1) for row in range(len(classes))]
+    for position, (name, title, colour) in enumerate(BARS):
+        rows = [row + 0.25 * (position - 1) for row in range(len(classes))]
         values = [c[name] for c in classes]
         axes.barh(rows, values, height=0.2, color=COLOURS[colour], label=title)
         for row, value in zip(rows, values, strict=True):
@@ -265,7 +263,7 @@ def draw_classes(axes: Axes, classes: Sequence[Mapping[str, Any]]) -> None:
 
 
 def reliability_figure(adapter: Mapping[str, Any]) -> Markup:
-    """How often the adapter is right at each confidence, before and after temperature scaling."""
+    """Reliability diagrams of the adapter before and after temperature scaling."""
     metrics = adapter["metrics"]
     panels = [
         (f"{title}: error {percent(metrics[metric]['value'])}", adapter[bins], colour)
@@ -286,20 +284,20 @@ def reliability_figure(adapter: Mapping[str, Any]) -> Markup:
 
 
 def draw_reliability(figure: Figure, panels: Sequence[tuple[str, Sequence[Mapping[str, float]], str]]) -> None:
-    """A panel a (title, bins, colour); the area of a dot is the share of the predictions in its bin."""
+    """Draw a panel for each (title, bins, colour); the area of a dot is the share of predictions in its bin."""
     style: Any = {"color": COLOURS["muted"], "size": 12}
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, bins, colour) in zip(grid, panels, strict=True):
         square(axes)
-        axes.set(title=title, xlabel="confidence that the model states", ylabel="share that is right")
-        seen = [point for point in bins if point["weight"] > 0]
-        total = sum(point["weight"] for point in seen)
-        x, y = ([point[name] for point in seen] for name in ("confidence", "accuracy"))
-        areas = [30 + 900 * point["weight"] / total for point in seen]
+        axes.set(title=title, xlabel="confidence", ylabel="accuracy")
+        filled = [point for point in bins if point["weight"] > 0]
+        total = sum(point["weight"] for point in filled)
+        x, y = ([point[name] for point in filled] for name in ("confidence", "accuracy"))
+        areas = [30 + 900 * point["weight"] / total for point in filled]
         axes.plot(x, y, color=COLOURS[colour], linewidth=1.5)
         axes.scatter(x, y, areas, COLOURS[colour], alpha=0.75, linewidths=0, zorder=3, clip_on=False)
-        axes.text(0.04, 0.93, "right more often than it says", **style)
-        axes.text(0.96, 0.04, "right less often than it says", ha="right", **style)
+        axes.text(0.04, 0.93, "underconfident", **style)
+        axes.text(0.96, 0.04, "overconfident", ha="right", **style)
 
 
 def square(axes: Axes) -> None:
@@ -311,7 +309,7 @@ def square(axes: Axes) -> None:
 
 
 def roc_figure(curves: Sequence[Mapping[str, Any]]) -> Markup:
-    """One ROC curve a class, that class against all others."""
+    """Chart of one ROC curve per class, one-vs-rest."""
     areas = "; ".join(f"{curve['label']} {decimal(curve['auc'])}" for curve in curves)
     return html.svg(
         "roc",
@@ -323,16 +321,16 @@ def roc_figure(curves: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def draw_roc(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
-    """Lines told apart by colour and, from the ninth on, by their dashes."""
+    """Draw one line per class; colours repeat from the ninth on, with other dashes."""
     square(axes)
-    axes.set(xlabel="others wrongly taken for the class", ylabel="notes of the class that are found")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
     lines = []
-    for place, curve in enumerate(curves):
-        dashes, hue = divmod(place, len(SERIES))
+    for number, curve in enumerate(curves):
+        dashes, hue = divmod(number, len(SERIES))
         style: Any = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)))[dashes % 5]
         colour = COLOURS[SERIES[hue]]
         lines += axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=style, clip_on=False)
     names = [f"{html.short(curve['label'])}: {decimal(curve['auc'])}" for curve in curves]
     beside: Any = {"loc": "upper left", "bbox_to_anchor": (1.03, 1), "labelspacing": 0.8, "borderpad": 1.2}
-    axes.legend(lines, names, title="Class: area under its curve", alignment="left", **beside)
+    axes.legend(lines, names, title="Class: area under the curve", alignment="left", **beside)
     axes.set_anchor("NW")

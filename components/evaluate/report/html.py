@@ -1,4 +1,4 @@
-"""What the HTML reports share: page, number formats and charts of one file without network or script."""
+"""Page, number formats and SVG charts of the HTML reports: one file that loads nothing and runs no script."""
 
 import io
 import math
@@ -18,8 +18,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 WIDTH = 936  # of a full-width chart, in CSS pixels: the column of page.html.j2 less its margins
 
 # CSS custom property -> its value on a light page. Charts are drawn in these and then refer to the property,
-# which page.html.j2 redefines for dark mode. Hues after Okabe and Ito, "Color Universal Design" (2008):
-# safe for the colour-blind.
+# which page.html.j2 redefines for dark mode. Colour-blind-safe hues after Okabe and Ito, "Color Universal Design"
+# (2008).
 COLOURS = {
     "ink": "#1c2530",
     "muted": "#586472",
@@ -37,8 +37,8 @@ SERIES = ("blue", "vermillion", "green", "purple", "orange", "sky", "ink", "mute
 
 STYLE = {
     "svg.fonttype": "none",  # text stays text; the page sets the typeface
-    "svg.hashsalt": "clinadapt",  # same facts, same bytes
-    "text.parse_math": False,  # a label may hold a dollar sign
+    "svg.hashsalt": "clinadapt",  # same input, same bytes
+    "text.parse_math": False,  # a label may contain a dollar sign
     "font.size": 13,
     "text.color": COLOURS["ink"],
     "figure.facecolor": "none",
@@ -79,7 +79,7 @@ def count(number: float) -> str:
 
 
 def decimal(number: float, digits: int = 3, sign: str = "-") -> str:
-    """-0.0214 -> −0.021; a dash for "not a number". With sign "+" positive numbers bear theirs too."""
+    """-0.0214 -> −0.021; a dash for NaN. With sign "+", positive numbers get a plus sign."""
     return "–" if math.isnan(number) else f"{number:{sign}z.{digits}f}".replace("-", "−")
 
 
@@ -105,33 +105,36 @@ def moment(time: str) -> str:
 
 
 def short(label: str, limit: int = 34) -> str:
-    """A label cut to what a chart has room for; tables show it whole."""
+    """Shorten a label for a chart; tables show it in full."""
     return label if len(label) <= limit else label[: limit - 1].rstrip() + "…"
 
 
 def estimate(number: Estimate, form: Callable[[float], str], best: bool = False) -> Markup:
-    """A table cell: the value, bold if it is the best of its column, and its interval in small print."""
+    """Table cell: the value, bold where it is the best, and its interval in small print."""
     value = Markup("<b>{}</b>" if best else "{}").format(form(number["value"]))
     low, high = form(number["low"]).rstrip("\u202f%"), form(number["high"])
     return Markup("{}<small>{} – {}</small>").format(value, low, high)
 
 
 def environment() -> jinja2.Environment:
-    """The templates beside this module."""
+    """Jinja environment of the templates beside this module."""
     loader = jinja2.PackageLoader("components.evaluate.report", "")
-    made = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.globals["colours"] = COLOURS
-    made.filters |= {form.__name__: form for form in (count, decimal, percent, duration, moment)}
-    return made
+    templates.globals["colours"] = COLOURS
+    templates.filters |= {form.__name__: form for form in (count, decimal, percent, duration, moment)}
+    return templates
 
 
 def svg(name: str, title: str, description: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> Markup:
-    """Call `draw` on a Figure of `size` CSS pixels and return it as inline SVG.
+    """Call `draw` on a Figure and return it as inline SVG.
 
-    Every id in it starts with `name`, so that charts can share a page; `title` and `description` are read
-    out by screen readers.
+    Args:
+        name: prefix of every id in the SVG, unique on the page.
+        title, description: for screen readers.
+        size: width and height in CSS pixels.
+        draw: draws the chart.
     """
     file = io.StringIO()
     undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -152,13 +155,13 @@ def svg(name: str, title: str, description: str, size: tuple[float, float], draw
 
 
 def percent_axis(axis: Axis) -> None:
-    """Label an x or y axis of shares at every 20 %; the caller sets its limits."""
+    """Label an axis of shares at every 20 %; the caller sets its limits."""
     axis.set_ticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}\u202f%"))
 
 
 def row_axis(axes: Axes, names: Sequence[str]) -> None:
-    """Make the y axis a list of names, the first one on top."""
+    """Make the y axis a list of names, the first one at the top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
@@ -171,9 +174,12 @@ def draw_intervals(
     names: Sequence[str],
     panels: Sequence[tuple[str, Sequence[Estimate | None], float | None]],
 ) -> None:
-    """Shares as dots with interval bars: a row a name, the first one in colour.
+    """Draw shares as dots with interval bars, one row per name, the first in colour.
 
-    A panel is a title, an estimate for each name (or None) and a ceiling (or None).
+    Args:
+        figure: to draw on.
+        names: of the rows.
+        panels: each a title, an estimate for every name (or None) and a ceiling (or None).
     """
     dashes: Any = {"color": COLOURS["vermillion"], "linestyle": (0, (4, 3)), "linewidth": 1.5}
     offset: Any = {"textcoords": "offset points", "ha": "center"}
@@ -189,8 +195,8 @@ def draw_intervals(
             colour, weight = (COLOURS["muted"], "normal") if row else (COLOURS["blue"], "bold")
             axes.plot([number["low"], number["high"]], [row, row], color=colour, linewidth=4)
             axes.plot(number["value"], row, "o", color=colour, markersize=9, markeredgecolor=COLOURS["paper"])
-            at_the_end: Any = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
-            axes.text(1.19, row, percent(number["value"]), color=colour, weight=weight, **at_the_end)
+            right_edge: Any = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+            axes.text(1.19, row, percent(number["value"]), color=colour, weight=weight, **right_edge)
         if ceiling is not None:
             axes.axvline(ceiling, **dashes)
             text, top = f"ceiling {percent(ceiling)}", ("data", "axes fraction")
@@ -199,9 +205,12 @@ def draw_intervals(
 
 
 def draw_training(figure: Figure, curve: Sequence[Mapping[str, float]], best_step: int) -> None:
-    """Training and validation loss and the learning rate against the step, with the epochs on top.
+    """Draw training and validation loss and the learning rate by step, with the epochs on top.
 
-    `curve` holds points of step and epoch with loss and learning_rate, or with validation_loss.
+    Args:
+        figure: to draw on.
+        curve: points of step and epoch with loss and learning_rate, or with validation_loss.
+        best_step: of the selected checkpoint.
     """
 
     def line(axes: Axes, name: str, label: str, form: str, colour: str, width: float) -> None:
@@ -213,7 +222,7 @@ def draw_training(figure: Figure, curve: Sequence[Mapping[str, float]], best_ste
     line(losses, "loss", "training", "-", "muted", 1.3)
     line(losses, "validation_loss", "validation", "o-", "blue", 2)
     line(rates, "learning_rate", "learning rate", "-", "muted", 2)
-    losses.axvline(best_step, color=COLOURS["green"], linestyle=(0, (4, 3)), linewidth=1.5, label="step kept")
+    losses.axvline(best_step, color=COLOURS["green"], linestyle=(0, (4, 3)), linewidth=1.5, label="selected checkpoint")
     losses.legend()
     powers = FuncFormatter(lambda rate, _: f"{rate:.1e}".replace("e-0", "e−") if rate else "0")
     rates.yaxis.set_major_formatter(powers)
@@ -222,8 +231,8 @@ def draw_training(figure: Figure, curve: Sequence[Mapping[str, float]], best_ste
         axes.set_title(title, pad=34)
         axes.set(xlabel="step", xlim=(0, last["step"] * 1.02))
         axes.set_ylim(bottom=0)
-    a_step = last["epoch"] / last["step"]
-    epochs = losses.secondary_xaxis("top", (lambda step: step * a_step, lambda epoch: epoch / a_step))
+    epochs_per_step = last["epoch"] / last["step"]
+    epochs = losses.secondary_xaxis("top", (lambda step: step * epochs_per_step, lambda epoch: epoch / epochs_per_step))
     epochs.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     epochs.xaxis.set_major_formatter(FuncFormatter(lambda epoch, _: f"epoch {epoch:.0f}"))
     epochs.spines["top"].set_visible(False)

@@ -1,4 +1,4 @@
-"""The report of an instruct run: what was decided, on which answers and data, as one HTML file."""
+"""The report of an instruct run as one HTML file: verdict, metrics, example answers, training and data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,70 +26,74 @@ METRICS = {
         "Token F1",
         of_100,
         False,
-        "How far the words of the answer and those of the right one are the same, from 0 to 100, whatever their order "
-        "(as in SQuAD). This is what the gate goes by.",
+        "Overlap between the words of the answer and those of the reference answer, in any order, from 0 to 100 (as in "
+        "SQuAD). The gate compares models by this metric.",
     ),
     "rouge_l": Metric(
         "ROUGE-L",
         of_100,
         False,
-        "The same, but only for words that stand in the same order in both.",
+        "The same, but only words in the same order as in the reference answer count.",
     ),
-    "match": Metric(
-        "Exactly right",
+    "exact_match": Metric(
+        "Exact match",
         percent,
         False,
-        "Of the answers that can be checked (a list, a date, an expansion), the share that is right to the letter.",
+        "Among answers that can be checked automatically (a list, a date, an expansion), the share that equals the "
+        "reference answer.",
     ),
     "perplexity": Metric(
         "Perplexity",
         _perplexity,
         True,
-        "How surprised the model is by the right answer; 1 would be no surprise at all. Comparable only between models "
-        "that cut text into the same tokens.",
+        "How unexpected the reference answer is to the model; 1 is the minimum. Comparable only between models with "
+        "the same tokenizer.",
     ),
     "unsupported": Metric(
-        "Invented facts",
+        "Answers with unsupported facts",
         percent,
         True,
-        "The share of answers with at least one number, dose, date or drug that stands neither in the note nor in the "
+        "The share of answers with at least one number, dose, date or drug that appears neither in the note nor in the "
         "instruction.",
     ),
-    "refused_rightly": Metric(
-        "Says so when the note is silent",
+    "correct_refusals": Metric(
+        "Correct refusals",
         percent,
         False,
-        "Of the instructions that the note cannot answer, the share to which the model says that it does not.",
+        "Among questions that the note does not answer, the share where the model states that the note lacks the "
+        "information.",
     ),
-    "refused_wrongly": Metric(
-        "Says so when it is not",
+    "wrong_refusals": Metric(
+        "Wrong refusals",
         percent,
         True,
-        "Of the instructions that the note does answer, the share to which the model says that it does not.",
+        "Among questions that the note does answer, the share where the model states that the note lacks the "
+        "information.",
     ),
-    "ended": Metric(
-        "Comes to an end",
+    "finished": Metric(
+        "Complete answers",
         percent,
         False,
-        "The share of answers that end by themselves, before they are cut at the limit.",
+        "The share of answers that the model ended by itself, before they reached the length limit.",
     ),
 }
 HUES = {"candidate": "blue", "base": "muted", "champion": "orange"}
 
 
-def render(facts: Mapping[str, Any]) -> str:
-    """The report as one HTML page: no script, nothing loaded, the same bytes for the same facts.
+def render(report: Mapping[str, Any]) -> str:
+    """Render the report as one HTML page that loads nothing, runs no script and is the same for the same input.
 
-    `facts` holds title, created, verdict, evaluation, training, data, provenance and examples; a full example is in
-    tests/unit/test_instruct_report.py.
+    Args:
+        report: title, created, verdict, evaluation, training, data, provenance and examples; the `report` function in
+            tests/components/evaluate/test_report_instruct.py builds a full one.
     """
-    evaluation, training = facts["evaluation"], facts["training"]
+    evaluation, training = report["evaluation"], report["training"]
     seconds = {"Training": training["seconds"]} | {
-        f"Answers of: {model['title']}": model["seconds"] for model in evaluation["models"].values()
+        f"Generation: {model['title']}": model["seconds"] for model in evaluation["models"].values()
     }
     template = html.environment().get_template("instruct.html.j2")
     return template.render(
-        facts,
+        report,
         models=evaluation["models"],
         figures=figures(evaluation, training),
         metrics=metrics_table(evaluation),
@@ -97,8 +101,8 @@ def render(facts: Mapping[str, Any]) -> str:
         by_task=tasks_table(evaluation),
         comparisons=comparisons_table(evaluation),
         speeds=speeds_table(evaluation),
-        splits=splits_table(facts["data"]),
-        synthesis=synthesis_rows(facts["data"]["synthesis"]),
+        splits=splits_table(report["data"]),
+        synthesis=synthesis_rows(report["data"]["synthesis"]),
         settings=settings_rows(training["settings"]),
         timings={name: duration(time) for name, time in seconds.items()},
         of_100=of_100,
@@ -106,15 +110,15 @@ def render(facts: Mapping[str, Any]) -> str:
 
 
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
-    """The charts by name; that of pretraining where the run began with it."""
-    made = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
+    """Charts by name; one of pretraining only where the base model was pretrained."""
+    charts = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
     if training["pretraining"]:
-        made["pretraining"] = training_figure(training["pretraining"], "pretraining")
-    return made
+        charts["pretraining"] = training_figure(training["pretraining"], "pretraining")
+    return charts
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of metrics x models; the best of each row, as far as its digits tell, is bold."""
+    """Head and rows of metrics x models; the best of each row, at the precision shown, is bold."""
     models = evaluation["models"].values()
     rows = []
     for name, metric in measured(evaluation, METRICS).items():
@@ -126,8 +130,7 @@ def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of tasks x models in token F1, with how many instructions, and what the difference to the base
-    says."""
+    """Head and rows of tasks x models: instructions, token F1 of each model, difference between adapter and base."""
     models = evaluation["models"].values()
     gains = {c["task"]: c for c in evaluation["comparisons"] if c["b"] == "base" and c["metric"] == "token_f1"}
     rows = []
@@ -141,7 +144,7 @@ def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparisons_table(evaluation: Mapping[str, Any]) -> list[list[Any]]:
-    """Rows of pair, metric, difference over all tasks with its interval, p and what that says."""
+    """Rows of pair, metric, difference over all tasks with its interval, p and interpretation."""
     return [
         comparison(evaluation, pair, METRICS[pair["metric"]], points(pair))
         for pair in evaluation["comparisons"]
@@ -150,7 +153,7 @@ def comparisons_table(evaluation: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def speeds_table(evaluation: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of model, tokens a second, seconds to the first token, tokens of an answer."""
+    """Rows of model, tokens per second, seconds to the first token, tokens per answer."""
     return [
         [
             model["title"],
@@ -163,34 +166,34 @@ def speeds_table(evaluation: Mapping[str, Any]) -> list[list[str]]:
 
 
 def splits_table(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of tasks x splits: how many instructions, then tokens and what was trimmed."""
+    """Head and rows of tasks x splits: instructions of each task, then tokens and truncated notes."""
     names = list(data["task_mix"])
     rows = [[task, *(count(data["task_mix"][name].get(task, 0)) for name in names)] for task in data["tasks"]]
-    rows.append(["The note cannot answer", *(percent(1 - data["answerable"][name]) for name in names)])
-    for title, key in (("Tokens", "total"), ("Tokens at the median", "median"), ("Tokens at most", "max")):
+    rows.append(["Not answerable from the note", *(percent(1 - data["answerable"][name]) for name in names)])
+    for title, key in (("Tokens, total", "total"), ("Tokens, median", "median"), ("Tokens, maximum", "max")):
         rows.append([title, *(count(data["tokens"][name][key]) for name in names)])
-    rows.append(["Trimmed notes", *(count(data["tokens"][name]["trimmed_rows"]) for name in names)])
-    rows.append(["Tokens lost to that", *(count(data["tokens"][name]["trimmed_tokens"]) for name in names)])
+    rows.append(["Truncated notes", *(count(data["tokens"][name]["trimmed_rows"]) for name in names)])
+    rows.append(["Tokens removed by truncation", *(count(data["tokens"][name]["lost"]) for name in names)])
     return {"head": ["", *(name.capitalize() for name in names)], "rows": rows}
 
 
-def synthesis_rows(made: Mapping[str, Any]) -> dict[str, str]:
-    """What the teacher was given, what it made, and what was dropped for which reason."""
+def synthesis_rows(synthesis: Mapping[str, Any]) -> dict[str, str]:
+    """What the teacher received and generated, and what was dropped for which reason."""
     rows = {
-        "Teacher": made["teacher"]["name"],
-        "Notes made of case reports": f"{count(made['notes_from_cases'])} of {count(made['cases'])}",
-        "Instructions made": count(made["triples"] - made["triples_ready"]),
-        "Instructions that came ready-made": count(made["triples_ready"]),
-        "Rows not asked about, as the token budget had ended": count(made["rows_skipped"]),
-        "Tokens spent": count(made["teacher"]["tokens"]),
+        "Teacher": synthesis["teacher"]["name"],
+        "Notes written from case reports": f"{count(synthesis['notes_from_cases'])} of {count(synthesis['cases'])}",
+        "Generated instructions": count(synthesis["triples"] - synthesis["triples_ready"]),
+        "Instructions supplied with the data": count(synthesis["triples_ready"]),
+        "Rows skipped when the token budget was used up": count(synthesis["rows_not_asked"]),
+        "Tokens used by the teacher": count(synthesis["teacher"]["tokens"]),
     }
-    rows |= {f"Quarantined: {reason}": count(number) for reason, number in made["quarantined"].items()}
-    rows |= {f"Dropped: {reason}": count(number) for reason, number in made["dropped"].items()}
+    rows |= {f"Quarantined: {reason}": count(number) for reason, number in synthesis["quarantined"].items()}
+    rows |= {f"Dropped: {reason}": count(number) for reason, number in synthesis["dropped"].items()}
     return {name: value for name, value in rows.items() if value not in ("0", "0 of 0")}
 
 
 def settings_rows(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings in one level: lora r, lora alpha, ..."""
+    """Nested settings as flat rows: lora r, lora lora_alpha, ..."""
     rows: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -201,7 +204,7 @@ def settings_rows(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tasks_figure(evaluation: Mapping[str, Any]) -> Markup:
-    """Token F1 of every model in each task, and over all, with intervals."""
+    """Chart of token F1 of every model over all tasks and in each task, with intervals."""
     models = evaluation["models"]
     panels = [("All tasks", evaluation["rows"], {name: m["metrics"]["token_f1"] for name, m in models.items()})]
     panels += [
@@ -224,21 +227,27 @@ def tasks_figure(evaluation: Mapping[str, Any]) -> Markup:
 def draw_tasks(
     figure: Figure, panels: Sequence[tuple[str, int, Mapping[str, html.Estimate]]], titles: Mapping[str, str]
 ) -> None:
-    """A row a task (name, instructions, model -> estimate); an arrow leads from the base to the adapter."""
+    """Draw one row per task, with an arrow from the base model to the adapter.
+
+    Args:
+        figure: to draw on.
+        panels: rows of task, number of instructions and model -> estimate.
+        titles: model -> its title, which gives the models that are drawn.
+    """
     axes: Axes = figure.subplots()
     html.row_axis(axes, [f"{html.short(task)} ({count(rows)})" for task, rows, _ in panels])
     html.percent_axis(axes.xaxis)
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
-    axes.set(xlim=(0, 1.06), xlabel="token F1, of 100")
+    axes.set(xlim=(0, 1.06), xlabel="token F1 (0 to 100)")
     order = [name for name in ("base", "champion", "candidate") if name in titles]
     for row, (_, _, entries) in enumerate(panels):
         start, end = entries["base"]["value"], entries["candidate"]["value"]
         if abs(end - start) > 0.03:
             arrow = {"arrowstyle": "->", "color": COLOURS["muted"], "linewidth": 1, "shrinkA": 6, "shrinkB": 7}
             axes.annotate("", (end, row + 0.2), (start, row - 0.2), arrowprops=arrow, zorder=0)
-        for place, name in enumerate(order):
+        for position, name in enumerate(order):
             entry, colour = entries[name], COLOURS[HUES[name]]
-            y = row - 0.2 + 0.4 * place / (len(order) - 1)
+            y = row - 0.2 + 0.4 * position / (len(order) - 1)
             label = titles[name] if row == 0 else None
             axes.plot(
                 [entry["low"], entry["high"]], [y, y], color=colour, linewidth=4, alpha=0.55, solid_capstyle="butt"

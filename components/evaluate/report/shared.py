@@ -1,4 +1,4 @@
-"""What the reports of both recipes say of metrics and of a training."""
+"""Metrics, comparisons and the training chart, as both reports show them."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from components.evaluate.report.html import decimal
 
 class Metric(NamedTuple):
     title: str
-    form: Callable[[float], str]
+    form: Callable[[float], str]  # number -> text
     lower_is_better: bool
-    meaning: str
+    meaning: str  # for a reader who is not a statistician
 
 
 def measured(evaluation: Mapping[str, Any], metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    """Those of `metrics` that at least one model has."""
+    """The metrics that at least one model has."""
     names = {name for model in evaluation["models"].values() for name in model["metrics"]}
     return {name: metric for name, metric in metrics.items() if name in names}
 
 
 def difference(pair: Mapping[str, float], scale: float, digits: int, unit: str) -> Markup:
-    """A difference, times `scale`, with its interval."""
+    """Table cell with a difference, times `scale`, and its interval."""
     middle, low, high = (decimal(scale * pair[key], digits, "+") for key in ("difference", "low", "high"))
     return Markup("{}{}<small>{} to {}</small>").format(middle, unit, low, high)
 
 
 def points(pair: Mapping[str, float]) -> Markup:
-    """A difference of shares."""
+    """Table cell with a difference of shares in percentage points."""
     return difference(pair, 100, 1, "\u202fpoints")
 
 
 def comparison(evaluation: Mapping[str, Any], pair: Mapping[str, Any], metric: Metric, cell: Markup) -> list[Any]:
-    """A row of pair, metric, difference with its interval (`cell`), p and what that says."""
+    """Table row: pair, metric, difference with its interval (`cell`), p, interpretation."""
     a, b = (evaluation["models"][pair[side]]["title"] for side in "ab")
     if pair["low"] <= 0 <= pair["high"]:
-        reading = Markup('<span class="even">no clear difference</span>')
+        reading = Markup('<span class="even">no significant difference</span>')
     else:
         better = b if (pair["difference"] > 0) == metric.lower_is_better else a
         reading = Markup("<b>{}</b> is better").format(better)
     p = "<\u202f0.001" if pair["p"] < 0.001 else decimal(pair["p"])
-    return [f"{a} against {b}", metric.title, cell, p, reading]
+    return [f"{a} vs. {b}", metric.title, cell, p, reading]
 
 
 def training_figure(training: Mapping[str, Any], name: str = "training") -> Markup:
-    """Loss and learning rate over the steps."""
+    """Chart of loss and learning rate over the steps."""
     return html.svg(
         name,
         f"{name.capitalize()} and validation loss, learning rate",
-        f"{len(training['curve'])} points; the weights of step {training['best_step']} were kept.",
+        f"{len(training['curve'])} points; checkpoint selected at step {training['best_step']}.",
         (html.WIDTH, 340),
         lambda figure: html.draw_training(figure, training["curve"], training["best_step"]),
     )

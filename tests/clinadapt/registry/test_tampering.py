@@ -16,8 +16,8 @@ from clinadapt.errors import UserError
 from clinadapt.registry.champion import champion
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
+from components.evaluate.gate.step import run as judge
 from components.evaluate.instruct import run as evaluate
-from components.evaluate.verdict import run as judge
 from components.publish.publish_version import run as publish
 from pipelines.cli.main import main
 from pipelines.cli.predict import predict

@@ -1,4 +1,4 @@
-"""The gate of the instruct recipe: every check passes and fails where its threshold says."""
+"""The gate of the instruct recipe: every check passes and fails at its threshold."""
 
 from __future__ import annotations
 
@@ -46,31 +46,39 @@ def failed(verdict: dict[str, Any]) -> list[str]:
 def test_a_good_adapter_passes() -> None:
     verdict = decide(evaluation(), InstructGate())
     assert (verdict["decision"], failed(verdict)) == ("pass", [])
-    assert verdict["sentence"] == (
-        "On 800 held-out instructions the adapter answers better than its base model: 54.2 of 100 in token F1 against "
-        "10.1, and 6.0% of its answers name a fact that the note does not hold (base model 30.0%); it is fit to be "
-        "published."
-    )
+    for part in ("On 800 held-out", "token F1 54.2 against 10.1", "6.0%", "base model 30.0%"):
+        assert part in verdict["sentence"]
+    assert verdict["sentence"].endswith("Passed the gate.") and "not significantly" not in verdict["sentence"]
 
 
 @pytest.mark.parametrize(
     ("comparison", "champion", "thresholds", "reason"),
     [
-        (against("base", "token_f1", 0.0, 0.0), "", InstructGate(), "answers better than its base model"),
-        (against("base", "token_f1", 0.1, -0.01), "", InstructGate(), "answers better than its base model"),
+        (against("base", "token_f1", 0.0, 0.0), "", InstructGate(), "higher token F1 than the base model"),
+        (against("base", "token_f1", 0.1, -0.01), "", InstructGate(), "higher token F1 than the base model"),
         (
             against("base", "token_f1", 0.4, 0.35),
             "",
             InstructGate(gain_over_base=0.35),
-            "answers better than its base model",
+            "higher token F1 than the base model",
         ),
-        (against("base", "unsupported", 0.1, 0.01), "", InstructGate(), "invents no more than the base model"),
-        (against("champion", "unsupported", 0.1, 0.01), "v1", InstructGate(), "invents no more than the champion v1"),
+        (
+            against("base", "unsupported", 0.1, 0.01),
+            "",
+            InstructGate(),
+            "no more unsupported facts than the base model",
+        ),
+        (
+            against("champion", "unsupported", 0.1, 0.01),
+            "v1",
+            InstructGate(),
+            "no more unsupported facts than the champion v1",
+        ),
         (
             against("champion", "token_f1", -0.1, -0.2, 0.049),
             "v1",
             InstructGate(),
-            "is not worse than the champion v1",
+            "not worse than the champion v1",
         ),
     ],
 )
@@ -79,7 +87,7 @@ def test_one_check_is_enough_to_fail(
 ) -> None:
     verdict = decide(evaluation(comparison, champion=champion), thresholds)
     assert (verdict["decision"], failed(verdict)) == ("fail", [reason])
-    assert f"is not published: the check '{reason}' failed" in verdict["sentence"]
+    assert f"Failed the gate, check '{reason}'" in verdict["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +95,7 @@ def test_one_check_is_enough_to_fail(
     [
         (against("base", "token_f1", 0.1, 0.0001), "", InstructGate()),
         (against("base", "unsupported", 0.1, 0.05), "", InstructGate(unsupported=0.05)),
-        (against("base", "unsupported", 0.3, 0.2), "v1", InstructGate()),  # the champion is the yardstick
+        (against("base", "unsupported", 0.3, 0.2), "v1", InstructGate()),  # the champion is the reference
         (against("champion", "token_f1", -0.1, -0.2, 0.05), "v1", InstructGate()),
     ],
 )
@@ -95,6 +103,6 @@ def test_just_enough_passes(comparison: dict[str, Any], champion: str, threshold
     assert decide(evaluation(comparison, champion=champion), thresholds)["decision"] == "pass"
 
 
-def test_it_does_not_call_chance_a_win() -> None:
+def test_a_difference_by_chance_is_not_significant() -> None:
     verdict = decide(evaluation(against("base", "token_f1", 0.01, -0.02)), InstructGate())
-    assert "answers level with its base model" in verdict["sentence"]
+    assert "not significantly different" in verdict["sentence"]

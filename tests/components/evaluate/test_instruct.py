@@ -21,10 +21,10 @@ from clinadapt.registry.adapters import download_adapter
 from clinadapt.registry.champion import champion
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
-from components.evaluate.instruct import METRICS, examples, run, sample, score, smallest_difference
+from components.evaluate.gate.step import run as gate
+from components.evaluate.instruct import METRICS, examples, minimum_detectable_difference, run, sample, score
 from components.evaluate.metrics import paired, ratios
-from components.evaluate.text_metrics import matches, refuses, rouge_l, token_f1
-from components.evaluate.verdict import run as judge
+from components.evaluate.text_metrics import is_refusal, matches, rouge_l, token_f1
 from components.publish.publish_version import run as publish
 
 NAME = "answers"
@@ -62,7 +62,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory, splits: Path, instruct_
     ],
 )
 def test_what_counts_as_a_refusal(answer: str, refused: bool) -> None:
-    assert refuses(answer) is refused
+    assert is_refusal(answer) is refused
 
 
 def test_scores_of_an_answer() -> None:
@@ -87,11 +87,11 @@ def test_every_error_is_counted_on_its_side() -> None:
     ]
     texts = ["The note does not mention warfarin.", "Warfarin 5 mg.", "The note does not say.", "Aspirin 81 mg"]
     answers = [Answer(text, [], True, 0) for text in texts]
-    tops, bottoms = score(rows, answers, np.ones(4), np.full(4, 2))
-    rate = dict(zip(METRICS, tops.sum(axis=0) / bottoms.sum(axis=0), strict=True))
-    assert (rate["refused_rightly"], rate["refused_wrongly"]) == (0.5, 0.5)
-    assert rate["unsupported"] == 0.25  # warfarin stands in the instruction, 5 mg nowhere
-    assert (rate["match"], rate["loss"], rate["ended"]) == (1, 0.5, 1)
+    numerators, denominators = score(rows, answers, np.ones(4), np.full(4, 2))
+    rate = dict(zip(METRICS, numerators.sum(axis=0) / denominators.sum(axis=0), strict=True))
+    assert (rate["correct_refusals"], rate["wrong_refusals"]) == (0.5, 0.5)
+    assert rate["unsupported"] == 0.25  # warfarin is in the instruction, 5 mg nowhere
+    assert (rate["exact_match"], rate["loss"], rate["finished"]) == (1, 0.5, 1)
 
 
 def test_a_sample_takes_whole_notes_and_no_more_of_a_task_than_asked() -> None:
@@ -111,7 +111,7 @@ def test_an_interval_holds_the_truth_and_power_is_what_it_says() -> None:
     cluster = np.repeat(np.arange(60), 3)
     found = {0.0: 0, 1.0: 0}
     once = paired(rng.normal(0, 1, 180), np.ones(180), cluster, 0)
-    smallest = smallest_difference(once)
+    smallest = minimum_detectable_difference(once)
     for share in found:
         for seed in range(100):
             difference = rng.normal(share * smallest, 1, 180)
@@ -138,8 +138,8 @@ def test_what_the_evaluation_holds(evaluation: Path) -> None:
         assert model["tokens_per_second"] > 0 and model["first_token_seconds"] > 0
         for entry in model["metrics"].values():
             assert entry["low"] <= entry["value"] <= entry["high"]
-        assert "match" not in model["per_task"]["Summarization"]
-        assert "refused_rightly" not in model["per_task"]["Summarization"]
+        assert "exact_match" not in model["per_task"]["Summarization"]
+        assert "correct_refusals" not in model["per_task"]["Summarization"]
     assert scores["comparisons"][0]["metric"] == "token_f1" and scores["comparisons"][0]["task"] is None
 
 
@@ -172,7 +172,7 @@ def test_examples_are_the_first_that_may_be_shown() -> None:
             [("a", True, True), ("a", True, False), ("a", True, False), ("b", False, False), ("b", True, False)]
         )
     ]
-    shown = examples(rows, {"candidate": [Answer(str(i), [], True, 0) for i in range(5)]})
+    shown = examples(rows, {"candidate": [str(i) for i in range(5)]})
     assert [example["instruction"] for example in shown] == ["1", "4", "3"]
     assert len(shown[0]["note"]) < 720 and shown[0]["note"].endswith("…")
 
@@ -182,7 +182,7 @@ def test_an_adapter_that_answers_as_its_base_fails_the_gate(splits: Path, tiny_l
     result = run(splits, adapter, tmp_path / "e", Champion(tmp_path.as_uri(), NAME, "", ""), SETTINGS, seed=0)
     assert result["models"]["candidate"]["metrics"] == result["models"]["base"]["metrics"]
     assert (result["comparisons"][0]["difference"], result["comparisons"][0]["p"]) == (0, 1)
-    verdict = judge(splits, adapter, tmp_path / "e", tmp_path / "v", InstructGate(), tmp_path.as_uri(), NAME)
+    verdict = gate(splits, adapter, tmp_path / "e", tmp_path / "v", InstructGate(), tmp_path.as_uri(), NAME)
     assert [check["passed"] for check in verdict["checks"]] == [False, True]
     assert verdict["decision"] == "fail"
 
@@ -191,7 +191,7 @@ def test_a_version_is_published_and_then_compared_with(
     splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
 ) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    judge(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT.model_dump(), store.uri, NAME)
+    gate(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT.model_dump(), store.uri, NAME)
     version = publish(splits, instruct_adapter, evaluation, tmp_path / "v", store.uri, NAME)["version"]
     folder, _ = download_adapter(NAME, store.uri)
     files = {path.name for path in folder.iterdir()}
@@ -212,7 +212,7 @@ def test_a_version_is_published_and_then_compared_with(
     assert found and found[0] == version
     again = run(splits, instruct_adapter, tmp_path / "e", Champion(store.uri, NAME, *found), SETTINGS, 0)
     assert again["models"]["champion"]["metrics"] == again["models"]["candidate"]["metrics"]
-    verdict = judge(splits, instruct_adapter, tmp_path / "e", tmp_path / "w", LENIENT, store.uri, NAME)
+    verdict = gate(splits, instruct_adapter, tmp_path / "e", tmp_path / "w", LENIENT, store.uri, NAME)
     assert [check["passed"] for check in verdict["checks"]] == [True, True, True]
 
 
@@ -220,7 +220,7 @@ def test_an_evaluation_that_was_cut_goes_on(
     splits: Path, instruct_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the same answers; what is answered is not asked again, nor is any model loaded for it."""
-    monkeypatch.setattr("components.evaluate.instruct.RELOAD_SAMPLE", 4)
+    monkeypatch.setattr("components.evaluate.generation.RELOAD_SAMPLE", 4)
     settings = Evaluation(rows_per_task=3, max_new_tokens=12, batch_size=4)  # of 12 rows: those proven, and two batches
 
     def evaluate(name: str, store: str) -> Path:
@@ -239,15 +239,15 @@ def test_an_evaluation_that_was_cut_goes_on(
     monkeypatch.setattr(Generator, "answers", cut)
     with pytest.raises(KeyboardInterrupt):
         evaluate("cut", "store")
-    kept = open_store((tmp_path / "store").as_uri()).list("evaluations/")
-    assert [key.rpartition("/")[2] for key in kept] == ["answers-0", "answers-1"]
+    cached = open_store((tmp_path / "store").as_uri()).list("evaluations/")
+    assert [key.rpartition("/")[2] for key in cached] == ["answers-0", "answers-1"]
     asked = -1000
     went_on = pq.read_table(evaluate("went on", "store"))
     assert asked + 1000 == (12 - 8) + 5 + (12 + 5)  # the rest and the first tokens of the adapter, all of the base
     monkeypatch.setattr(Generator, "answers", answers)
     assert went_on == pq.read_table(evaluate("whole", "another store"))
     store = open_store((tmp_path / "store").as_uri())
-    store.put(kept[0], store.get(kept[0])[0].replace(b"1", b"2"))
+    store.put(cached[0], store.get(cached[0])[0].replace(b"1", b"2"))
     assert went_on == pq.read_table(evaluate("one is damaged", "store"))
     monkeypatch.setattr(Generator, "__init__", lambda self, folder: pytest.fail("a model is loaded"))
     assert went_on == pq.read_table(evaluate("again", "store"))
@@ -259,7 +259,7 @@ def test_an_adapter_that_answers_otherwise_is_not_published(
     splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
 ) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    judge(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT, store.uri, NAME)
+    gate(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT, store.uri, NAME)
     adapter = Path(shutil.copytree(instruct_adapter, tmp_path / "adapter"))
     tensors = load_file(adapter / "adapter_model.safetensors")
     save_file(
@@ -277,4 +277,4 @@ def test_thresholds_of_another_recipe_are_refused(
     splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="gain_over_majority"):
-        judge(splits, instruct_adapter, evaluation, tmp_path / "v", {"gain_over_majority": 0}, tmp_path.as_uri(), NAME)
+        gate(splits, instruct_adapter, evaluation, tmp_path / "v", {"gain_over_majority": 0}, tmp_path.as_uri(), NAME)

@@ -1,4 +1,4 @@
-"""The instruct report: one file that loads nothing and says what was measured."""
+"""The instruct report: one file that loads nothing and shows what was measured."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def around(value: float) -> dict[str, float]:
 
 def model(title: str, f1: float, invented: float) -> dict[str, Any]:
     values = {
-        "token_f1": f1, "rouge_l": f1 - 0.05, "match": f1 - 0.1, "unsupported": invented, "refused_rightly": f1,
-        "refused_wrongly": 0.04, "ended": 0.97, "perplexity": 1 + invented * 40,
+        "token_f1": f1, "rouge_l": f1 - 0.05, "exact_match": f1 - 0.1, "unsupported": invented, "correct_refusals": f1,
+        "wrong_refusals": 0.04, "finished": 0.97, "perplexity": 1 + invented * 40,
     }  # fmt: skip
     per_task = {task: {"token_f1": around(max(0.05, f1 + 0.05 * (i % 3 - 1)))} for i, task in enumerate(TASKS)}
     return {
@@ -43,7 +43,7 @@ def compared(other: str, metric: str, difference: float, task: str | None = None
     }  # fmt: skip
 
 
-def facts(champion: bool = True) -> dict[str, Any]:
+def report(champion: bool = True) -> dict[str, Any]:
     models = {"candidate": model("Adapter", 0.62, 0.06), "base": model("Base model", 0.11, 0.31)}
     comparisons = [compared("base", "token_f1", 0.51), compared("base", "unsupported", -0.25)]
     comparisons += [compared("base", "token_f1", 0.5, task) for task in TASKS]
@@ -79,19 +79,19 @@ def facts(champion: bool = True) -> dict[str, Any]:
         "created": "2026-03-01T09:30:00Z",
         "verdict": {
             "decision": "pass",
-            "sentence": "On 712 held-out instructions the adapter answers better than its base model: 62.0 of 100 in "
-            "token F1 against 11.0, and 6.0% of its answers name a fact that the note does not hold (base model "
-            "31.0%); it is fit to be published.",
+            "sentence": "On 712 held-out instructions the adapter scores token F1 62.0 against 11.0 for its base "
+            "model; 6.0% of its answers contain an unsupported number, dose, date or drug (base model 31.0%). "
+            "Passed the gate.",
             "checks": [
-                {"name": "answers better than its base model", "passed": True, "detail": "token F1 differs by +51.0"},
-                {"name": "invents no more than the base model", "passed": False, "detail": "differs by −25.0 points"},
+                {"name": "higher token F1 than the base model", "passed": True, "detail": "token F1 differs by +51.0"},
+                {"name": "no more unsupported facts than the base model", "passed": False, "detail": "−25.0 points"},
             ],
         },
         "evaluation": {
             "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
             "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
             "trimmed_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
-            "smallest_difference": 0.031, "champion_version": "v1" if champion else "",
+            "minimum_detectable_difference": 0.031, "champion_version": "v1" if champion else "",
         },
         "training": TRAINING,
         "data": {
@@ -101,7 +101,7 @@ def facts(champion: bool = True) -> dict[str, Any]:
             "tokens": dict.fromkeys(sides, tokens),
             "synthesis": SYNTHESIS,
         },
-        "provenance": {"run key (the version)": "0123456789abcdef", "run": "by hand", "data source": "cases"},
+        "provenance": {"version (run key)": "0123456789abcdef", "run": "by hand", "data source": "cases"},
         "examples": [example, silent],
     }  # fmt: skip
 
@@ -131,8 +131,8 @@ class Reader(HTMLParser):
 
 @pytest.mark.parametrize("champion", [True, False])
 def test_it_is_one_whole_file_that_loads_nothing(champion: bool) -> None:
-    page = render(facts(champion))
-    assert page == render(facts(champion))
+    page = render(report(champion))
+    assert page == render(report(champion))
     reader = Reader()
     reader.feed(page)
     assert (reader.loads, reader.open) == ([], [])
@@ -140,78 +140,78 @@ def test_it_is_one_whole_file_that_loads_nothing(champion: bool) -> None:
 
 
 def test_a_note_is_no_markup() -> None:
-    page = render(facts())
+    page = render(report())
     assert "&lt;b&gt;COPD&lt;/b&gt;" in page and "<b>COPD</b>" not in page
 
 
-def test_it_says_what_a_clinician_asks() -> None:
-    words = " ".join(re.sub(r"<[^>]+>", " ", render(facts())).split())
-    assert "Of 100 answers of the adapter, 6 name at least one number, dose, date or drug" in words
-    assert "of the base model, 31" in words
-    assert "90 of the instructions ask for what the note does not hold" in words
-    assert "sees a true difference in token F1 of 3.1 points or more four times in five" in words
-    assert "712 of 1,904 held-out instructions were asked" in words
+def test_the_figures_that_a_clinician_asks_for_are_on_the_page() -> None:
+    words = " ".join(re.sub(r"<[^>]+>", " ", render(report())).split())
+    words = words.replace("\u202f", " ")
+    assert "6.0 % of the adapter’s answers and 31.0 % of the base model’s answers contain at least one number" in words
+    assert "90 of the instructions ask for information that is not in the note" in words
+    assert "difference in token F1 of 3.1 points or more with 80 % power" in words
+    assert "712 of 1,904 held-out instructions were evaluated" in words
     assert "3 dropped: the answer is empty; 1 dropped: the note is too long." in words
 
 
 def test_it_shows_how_the_base_model_was_pretrained() -> None:
-    given = facts()
+    given = report()
     plain = render(given)
     before = {name: TRAINING[name] for name in ("curve", "best_step", "seconds")}
     given["training"] = TRAINING | {"pretraining": before | {"useful_tokens": 54_321, "trainable_parameters": 190_000}}
     page = render(given)
-    assert "Pretraining and validation loss" in page and "190,000 parameters, 54,321 tokens an" in page
-    assert "Pretraining" not in plain and "How was its base model trained?" not in plain
+    assert "Pretraining and validation loss" in page and "190,000 parameters, 54,321 tokens per" in page
+    assert "Pretraining" not in plain and "Pretraining of the base model" not in plain
 
 
 def test_without_unanswerable_instructions_or_examples_it_says_so() -> None:
-    given = facts()
+    given = report()
     for entry in given["evaluation"]["models"].values():
-        del entry["metrics"]["refused_rightly"]
+        del entry["metrics"]["correct_refusals"]
     given["examples"] = []
     page = render(given)
-    assert "whether the adapter admits that is not known" in page
-    assert "What does it answer?" not in page
+    assert "refusals were not evaluated" in page
+    assert "Example answers" not in page
 
 
 def test_the_best_is_bold_and_lower_is_better_where_it_is() -> None:
-    table = metrics_table(facts()["evaluation"])
+    table = metrics_table(report()["evaluation"])
     assert table["head"] == ["", "Adapter", "Base model", "Champion"]
     rows = {row[0]: row[1:] for row in table["rows"]}
     assert list(rows) == [metric.title for metric in METRICS.values()]
-    for title in ("Token F1", "Invented facts", "Perplexity"):
+    for title in ("Token F1", "Answers with unsupported facts", "Perplexity"):
         assert ["<b>" in cell for cell in rows[title]] == [True, False, False]
 
 
 def test_a_difference_is_read_the_right_way_round() -> None:
-    rows = {(pair, metric): reading for pair, metric, _, _, reading in comparisons_table(facts()["evaluation"])}
-    assert "Adapter" in rows["Adapter against Base model", "Token F1"]
-    assert "Adapter" in rows["Adapter against Base model", "Invented facts"]
-    assert "no clear difference" in rows["Adapter against Champion", "Invented facts"]
+    rows = {(pair, metric): reading for pair, metric, _, _, reading in comparisons_table(report()["evaluation"])}
+    assert "Adapter" in rows["Adapter vs. Base model", "Token F1"]
+    assert "Adapter" in rows["Adapter vs. Base model", "Answers with unsupported facts"]
+    assert "no significant difference" in rows["Adapter vs. Champion", "Answers with unsupported facts"]
 
 
 def test_every_task_has_its_row() -> None:
-    table = tasks_table(facts()["evaluation"])
+    table = tasks_table(report()["evaluation"])
     assert [row[0] for row in table["rows"]] == list(TASKS)
     assert all("+50.0" in row[-1] for row in table["rows"])
 
 
 def test_a_judge_has_its_say() -> None:
-    given = facts(champion=False)
+    given = report(champion=False)
     scores = {"candidate": {"value": 3.2, "low": 3.1, "high": 3.3}, "base": {"value": 1.4, "low": 1.3, "high": 1.5}}
     given["evaluation"]["judge"] = {
         "judge": "llama", "scored": 700, "parse_failures": 10, "refused": 2, "scores": scores,
     }  # fmt: skip
     words = " ".join(re.sub(r"<[^>]+>", " ", render(given)).split())
     assert "Adapter 3.20 (3.10 to 3.30); Base model 1.40 (1.30 to 1.50)." in words
-    assert "could not be read for 10 instructions, and it refused 2" in words
+    assert "10 instructions with an unreadable reply and 2 that the judge refused" in words
 
 
 def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:
     assert synthesis_rows(SYNTHESIS) == {
         "Teacher": "rules",
-        "Instructions made": "7,800",
-        "Instructions that came ready-made": "1,200",
+        "Generated instructions": "7,800",
+        "Instructions supplied with the data": "1,200",
         "Quarantined: empty text": "2",
         "Dropped: no answer that can be checked": "4,321",
     }

@@ -29,7 +29,7 @@ from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
 from components.evaluate.champion import Champion
 from components.evaluate.classify import run as evaluate
-from components.evaluate.verdict import run as judge
+from components.evaluate.gate.step import run as judge
 from components.publish.publish_version import _rolled_back
 from components.publish.publish_version import run as publish
 from components.train.classify import run as train

@@ -1,0 +1,110 @@
+"""The gate step: apply the recipe's gate to an evaluation, write the verdict and the report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clinadapt.artifacts.code_version import adapter_version
+from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.step_record import RUN
+from clinadapt.config.classify import ClassifyGate
+from clinadapt.config.instruct import InstructGate
+from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
+from clinadapt.storage import open_store
+from components.evaluate.gate import classify as classify_gate
+from components.evaluate.gate import instruct as instruct_gate
+from components.evaluate.report import classify as classify_report
+from components.evaluate.report import instruct as instruct_report
+
+
+class _Recipe(NamedTuple):
+    settings: type[ClassifyGate] | type[InstructGate]
+    decide: Callable[[dict[str, Any], Any], dict[str, Any]]
+    render: Callable[[dict[str, Any]], str]
+
+
+RECIPES = {
+    "classify": _Recipe(ClassifyGate, classify_gate.decide, classify_report.render),
+    "instruct": _Recipe(InstructGate, instruct_gate.decide, instruct_report.render),
+}
+
+
+def run(
+    splits: Path,
+    adapter: Path,
+    evaluation: Path,
+    output: Path,
+    settings: ClassifyGate | InstructGate | dict[str, Any],
+    store_uri: str,
+    name: str,
+) -> dict[str, Any]:
+    """Write verdict.json and report.html, and upload the report to `runs/<run>/` in the store.
+
+    Args:
+        splits, adapter, evaluation: output of format, train and evaluate.
+        output: folder to write to.
+        settings: thresholds of the gate, of the adapter's recipe.
+        store_uri: of the store.
+        name: of the adapter.
+
+    Returns:
+        The verdict (decision, sentence, checks), the version and the candidate's metrics.
+
+    Raises:
+        ValidationError: the settings are of another recipe.
+    """
+    recipe = RECIPES[adapter_recipe(adapter)]
+    scores = read_json(evaluation / "evaluation.json")
+    verdict = recipe.decide(scores, recipe.settings.model_validate(settings))
+    version, training = adapter_version(splits, adapter), read_json(adapter / "training.json")
+    report = {
+        "title": f"{adapter_recipe(adapter)} · {name}",
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "verdict": verdict,
+        "evaluation": scores,
+        "training": training,
+        "data": read_json(splits / MANIFEST),
+        "provenance": _provenance(splits, adapter, version, scores["champion_version"]),
+    }
+    if (evaluation / "examples.json").exists():
+        report["examples"] = read_json(evaluation / "examples.json")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "report.html").write_text(recipe.render(report), encoding="utf-8")
+    fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
+    write_json(output / "verdict.json", {**verdict, **fields})
+    evaluated = read_json(evaluation / MANIFEST)
+    inputs = {"evaluation": evaluated["digest"]}
+    write_manifest(output, {"evaluation_digest": evaluated["digest"]}, "gate", inputs, [evaluated])
+    if run_name := os.environ.get(RUN):
+        open_store(store_uri).upload(output / "report.html", f"runs/{run_name}/report.html")
+    return {**verdict, "version": version, "metrics": scores["models"]["candidate"]["metrics"]}
+
+
+def _provenance(splits: Path, adapter: Path, version: str, champion_version: str) -> dict[str, str]:
+    """The report's table of inputs: row title -> value; the version comes first."""
+    data, card = read_json(splits / MANIFEST), AdapterCard.read(adapter)
+    training = read_json(adapter / "training.json")
+    return {
+        "version (run key)": version,
+        "run": os.environ.get(RUN, "started by hand"),
+        "data source": _source(data["source"]),
+        "dataset digest": data["dataset_digest"],
+        "splits digest": data["digest"],
+        "base model": card.base_model,
+        "base model digest": card.base_digest,
+        "adapter digest": read_json(adapter / MANIFEST)["digest"],
+        "settings digest": sha256_json(training["settings"]),
+        "code version": training["code_version"],
+        "seeds": f"split {data['settings']['seed']}, training {card.seed}",
+        "champion at the start of the run": champion_version or "none",
+    }
+
+
+def _source(source: str | list[dict[str, str]]) -> str:
+    """One URI, or those of an instruct run: `notes file:///notes.csv; pairs s3://bucket/pairs.csv`."""
+    return source if isinstance(source, str) else "; ".join(f"{entry['kind']} {entry['uri']}" for entry in source)
