@@ -30,7 +30,7 @@ def train_classifier(
     from clinadapt.config.classify import Train
     from clinadapt.storage import open_store
     from components.train.classify import run
-    from components.train.progress import check_gpu, told
+    from components.train.progress import check_gpu, step_summary
 
     form = {
         "base_model": base_model,
@@ -43,7 +43,7 @@ def train_classifier(
         check_gpu()
         settings = Train.model_validate({**train, **form})
         result = run(Path(splits.path), Path(adapter.path), settings, open_store(store))
-        facts |= told(result) | {"base_digest": base_digest}
+        facts |= step_summary(result) | {"base_digest": base_digest}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
@@ -71,7 +71,7 @@ def pretrain(
     from clinadapt.storage import open_store
     from components.train.distributed import train_distributed
     from components.train.pretrain import run
-    from components.train.progress import check_gpu, gpus, told
+    from components.train.progress import check_gpu, gpus, step_summary
 
     with step("pretrain", store) as facts:
         check_gpu()
@@ -82,7 +82,7 @@ def pretrain(
         else:
             result = run(*places, settings, base_model, open_store(store))
         base = {name: result[name] for name in ("uri", "digest")}
-        facts |= told(result) | base | {"base_digest": base_digest}
+        facts |= step_summary(result) | base | {"base_digest": base_digest}
         curve.metadata.update(facts)
         log("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
             f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
@@ -112,7 +112,7 @@ def train_instruct(
     from clinadapt.storage import open_store
     from components.train.distributed import train_distributed
     from components.train.instruct import run
-    from components.train.progress import check_gpu, gpus, told
+    from components.train.progress import check_gpu, gpus, step_summary
 
     form = {
         "base_model": base_model,
@@ -129,7 +129,7 @@ def train_instruct(
             result = train_distributed(processes, "instruct", *places, settings, store)
         else:
             result = run(*places, settings, open_store(store))
-        facts |= told(result) | {"base_digest": base_digest}
+        facts |= step_summary(result) | {"base_digest": base_digest}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "

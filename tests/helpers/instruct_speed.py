@@ -38,9 +38,7 @@ HOW = {
 
 def ours(model, rows, settings, folder):
     packs = pack_examples(rows, LENGTH)
-    trainer = CausalTrainer(
-        "train", model, {"train": packs, "validation": packs}, settings, "fp32", 1, folder, None, None
-    )
+    trainer = CausalTrainer(model, {"train": packs, "validation": packs}, settings)
     trainer.args.eval_strategy = "no"
     return trainer
 

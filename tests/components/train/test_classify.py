@@ -25,7 +25,8 @@ from clinadapt.models.calibration import temperature
 from clinadapt.models.classifier import Classifier, Prepared, load_base, pad_batch, predict_logits
 from components.download.classify import run as download
 from components.format.classify import run as format_notes
-from components.train.classify import MOVED, _adapted, run
+from components.train.classifier_trainer import FINETUNED_SHARE
+from components.train.classify import load_with_adapter, run
 from components.train.linear_probe import RIDGE, Probe, note_states, out_of_fold, soft_cross_entropy, softmax_regression
 from pipelines.named_settings import load_profile
 
@@ -181,11 +182,11 @@ def test_what_began_as_a_probe_goes_half_way_back(
 ) -> None:
     """Half the update of each weight of LoRA, and the middle of both heads."""
     train, saved = settings(tiny_bert, pooling="mean", num_train_epochs=1), {}
-    for moved in (0.0, MOVED, 1.0):
-        monkeypatch.setattr("components.train.classify.MOVED", moved)
+    for moved in (0.0, FINETUNED_SHARE, 1.0):
+        monkeypatch.setattr("components.train.classifier_trainer.FINETUNED_SHARE", moved)
         run(splits, tmp_path / f"{moved}", train)
         saved[moved] = load_file(tmp_path / f"{moved}/adapter_model.safetensors")
-    for name, half in saved[MOVED].items():
+    for name, half in saved[FINETUNED_SHARE].items():
         if "lora_A" in name:
             assert torch.equal(half, saved[1.0][name]) and half.abs().max() > 0
         else:
@@ -254,7 +255,9 @@ def test_validation_between_two_steps_leaves_the_gradients_as_they_were(
     request: pytest.FixtureRequest, model: str, quantization: str
 ) -> None:
     """bitsandbytes repacks 4-bit weights for prediction on some processors; no gradient would pass through them."""
-    adapted = _adapted(settings(request.getfixturevalue(model), quantization=quantization), list("ab"), "fp32", 1)
+    adapted = load_with_adapter(
+        settings(request.getfixturevalue(model), quantization=quantization), list("ab"), "fp32", 1
+    )
     windows = [[0, *range(9, 30)], [0, *range(40, 50)]]
 
     def gradients() -> list[torch.Tensor]:
@@ -273,7 +276,7 @@ def test_training_windows_are_drawn(tiny_llama: Path, splits: Path, tmp_path: Pa
     facts = run(
         splits, tmp_path, settings(tiny_llama, num_train_epochs=1, windows=Windows(max_length=32, max_windows=3))
     )
-    assert 0 < facts["tokens_per_epoch_share"] < 1
+    assert 0 < facts["token_share_per_epoch"] < 1
     assert 0 < facts["unseen_token_share"] < 1
 
 

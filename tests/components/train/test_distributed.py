@@ -39,7 +39,7 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
 ) -> None:
     """A pack each against two packs in one process. With 4 bits, as a GPU would have it, by gloo. Of an odd number of
     packs the last one would be trained twice, so that both processes have as many."""
-    assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["length"])) % 2 == 0
+    assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["max_length"])) % 2 == 0
     store = open_store((tmp_path / "store").as_uri())
     settings = Instruct(base_model=tiny_llama.as_uri(), **HOW)
     two = train_distributed(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)

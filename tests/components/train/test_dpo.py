@@ -106,7 +106,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     )
     undisturbed = prefer.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
     store = FolderStore((tmp_path / "store").as_uri())
-    loss = prefer._Trainer.compute_loss
+    loss = prefer.PreferenceTrainer.compute_loss
     for step in (2, 8):
 
         def signalled(trainer: Any, *arguments: Any, stop: int = step, **options: Any) -> Any:
@@ -115,7 +115,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
             return loss(trainer, *arguments, **options)
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(prefer._Trainer, "compute_loss", signalled)
+            patched.setattr(prefer.PreferenceTrainer, "compute_loss", signalled)
             prefer.run(splits, adapter, tmp_path / "stopped", settings, store)
     resumed = prefer.run(splits, adapter, tmp_path / "resumed", settings, store)["preference"]
     weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("undisturbed", "resumed")]

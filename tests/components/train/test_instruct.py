@@ -40,7 +40,7 @@ SMALL: dict[str, Any] = {
     "precision": "fp32",
     "lora": Lora(r=4),
 }
-TINY = Llama(hidden=32, intermediate=64, layers=2, heads=2, key_value_heads=2)
+TINY = Llama(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2)
 
 
 def settings(base: Path, **changes: Any) -> Instruct:
@@ -113,7 +113,7 @@ def first_step(splits: Path, base: Path, folder: Path, batch_size: int, accumula
     )
     model = add_lora(load_causal(base.as_uri(), "none", "fp32"), one.lora, 0)
     packs = {side: pack_examples(pq.read_table(splits / f"{side}.parquet"), 320) for side in ("train", "validation")}
-    trainer = CausalTrainer("train", model, packs, one, "fp32", 1, folder, None, None)
+    trainer = CausalTrainer(model, packs, one)
     trainer.args.max_steps = 1
     trainer.create_optimizer()
     trainer.optimizer.register_step_pre_hook(
@@ -186,9 +186,7 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
     monkeypatch.setattr("clinadapt.models.causal_lm.base_dtype", lambda precision: torch.float16)
     model = add_lora(load_causal(tiny_llama.as_uri(), quantization, "fp16"), Lora(r=4), 0)
     packs = pack_examples(pq.read_table(instruct_splits / "train.parquet"), 320)
-    CausalTrainer(
-        "train", model, {"train": packs, "validation": packs}, settings(tiny_llama), "fp32", 1, Path("x"), None, None
-    )
+    CausalTrainer(model, {"train": packs, "validation": packs}, settings(tiny_llama))
     seen = {p.dtype for p in model.parameters()} | {b.dtype for b in model.buffers()}
 
     def note(module: Any, given: Any, result: Any) -> None:

@@ -99,7 +99,9 @@ def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_tak
 
 @pytest.mark.slow
 def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTask, tmp_path: Path) -> None:
-    shape = Llama(hidden=32, intermediate=64, layers=1, heads=2, key_value_heads=2)
+    shape = Llama(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
+    )
     settings = Pretrain(llama=shape, **HOW)
     task = task.model_copy(update={"settings": settings, "base_model": "builtin://llama"})
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
@@ -147,5 +149,5 @@ def test_splits_that_are_not_what_format_wrote_are_refused(
 def test_a_task_that_is_none_is_one_line() -> None:
     command = [sys.executable, "-m", "components.train.multi_node", '{"splits": "s3://a/b"}']
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "error: the task is none (store: field required)" in done.stderr
+    assert done.returncode == 2 and "error: invalid task (store: field required)" in done.stderr
     assert "Traceback" not in done.stderr

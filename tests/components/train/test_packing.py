@@ -17,11 +17,11 @@ from clinadapt.models.causal_lm import load_causal
 from components.train import causal_trainer as causal
 from components.train.causal_trainer import Loss
 from components.train.packing import (
-    Piece,
+    Segment,
     attention_mask,
-    best_fit,
+    best_fit_decreasing,
+    build_pack,
     collate,
-    lay_out,
     pack_documents,
     pack_examples,
 )
@@ -34,16 +34,16 @@ def model(request: pytest.FixtureRequest) -> Any:
     return load_causal(request.getfixturevalue(request.param).as_uri(), "none", "fp32")
 
 
-def examples(splits: Path) -> list[Piece]:
+def examples(splits: Path) -> list[Segment]:
     table = pq.read_table(splits / "train.parquet")
-    return [Piece(np.array(row["input_ids"]), row["prompt_tokens"]) for row in table.to_pylist()]
+    return [Segment(np.array(row["input_ids"]), row["prompt_tokens"]) for row in table.to_pylist()]
 
 
-def alone(model: Any, piece: Piece) -> torch.Tensor:
+def alone(model: Any, segment: Segment) -> torch.Tensor:
     """The sum of the losses of an example as transformers computes it: one row, no mask, no packing."""
-    ids = torch.tensor(piece.ids).long()[None]
-    logits = model(input_ids=ids).logits[0, piece.trained - 1 : -1]
-    return cross_entropy(logits, ids[0, piece.trained :], reduction="sum")
+    ids = torch.tensor(segment.input_ids).long()[None]
+    logits = model(input_ids=ids).logits[0, segment.prompt_tokens - 1 : -1]
+    return cross_entropy(logits, ids[0, segment.prompt_tokens :], reduction="sum")
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
@@ -65,7 +65,7 @@ def test_packed_examples_have_the_losses_and_gradients_that_they_have_alone(
     """All packs of the split, one or two to a batch, against all examples one by one."""
     packs = pack_examples(pq.read_table(instruct_splits / "train.parquet"), 600)
     assert packs.computed_tokens < 0.7 * packs.useful_tokens
-    wanted = sum(alone(model, piece) for piece in examples(instruct_splits))
+    wanted = sum(alone(model, segment) for segment in examples(instruct_splits))
     wanted.backward()
     each = gradients(model)
     total = 0.0
@@ -79,16 +79,18 @@ def test_packed_examples_have_the_losses_and_gradients_that_they_have_alone(
 
 def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruct_splits: Path) -> None:
     """Its labels alone are asked for; all the other tokens of the pack stand beside it."""
-    pieces = examples(instruct_splits)[:4]  # three of one note, one of another
-    for i, piece in enumerate(pieces):
-        pack = lay_out([*pieces[:i], Piece(piece.ids, piece.trained), *pieces[i + 1 :]])
-        counts = np.cumsum([0, *(len(p.ids) - p.trained for p in pieces)])
+    segments = examples(instruct_splits)[:4]  # three of one note, one of another
+    for i, segment in enumerate(segments):
+        pack = build_pack([*segments[:i], Segment(segment.input_ids, segment.prompt_tokens), *segments[i + 1 :]])
+        counts = np.cumsum([0, *(len(p.input_ids) - p.prompt_tokens for p in segments)])
         batch = collate([pack])
-        batch["sources"], batch["labels"] = (batch[key][counts[i] : counts[i + 1]] for key in ("sources", "labels"))
+        batch["predicting_positions"], batch["labels"] = (
+            batch[key][counts[i] : counts[i + 1]] for key in ("predicting_positions", "labels")
+        )
         loss = Loss(model)(**batch)
         loss.backward()
         found = gradients(model)
-        wanted = alone(model, piece)
+        wanted = alone(model, segment)
         wanted.backward()
         assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
         assert_close(found, gradients(model))
@@ -96,23 +98,23 @@ def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruc
 
 def test_no_example_sees_another(model: Any, instruct_splits: Path) -> None:
     """Another answer, or another note, in the same pack changes no loss of the others, in any bit."""
-    pieces = examples(instruct_splits)[:6]
-    counts = np.cumsum([0, *(len(p.ids) - p.trained for p in pieces)])
+    segments = examples(instruct_splits)[:6]
+    counts = np.cumsum([0, *(len(p.input_ids) - p.prompt_tokens for p in segments)])
 
-    def losses(pieces: list[Piece]) -> torch.Tensor:
-        batch = collate([lay_out(pieces)])
+    def losses(segments: list[Segment]) -> torch.Tensor:
+        batch = collate([build_pack(segments)])
         states = model.model(
             input_ids=batch["input_ids"],
             position_ids=batch["position_ids"],
-            attention_mask=attention_mask(batch["ends"]),
-        ).last_hidden_state.flatten(0, 1)[batch["sources"]]
+            attention_mask=attention_mask(batch["subtree_ends"]),
+        ).last_hidden_state.flatten(0, 1)[batch["predicting_positions"]]
         return cross_entropy(model.lm_head(states), batch["labels"], reduction="none")
 
-    before = losses(pieces)
-    for i in range(len(pieces)):
-        ids = pieces[i].ids.copy()
-        ids[pieces[i].trained :] = (ids[pieces[i].trained :] + 7) % 600
-        after = losses([*pieces[:i], Piece(ids, pieces[i].trained), *pieces[i + 1 :]])
+    before = losses(segments)
+    for i in range(len(segments)):
+        ids = segments[i].input_ids.copy()
+        ids[segments[i].prompt_tokens :] = (ids[segments[i].prompt_tokens :] + 7) % 600
+        after = losses([*segments[:i], Segment(ids, segments[i].prompt_tokens), *segments[i + 1 :]])
         changed = slice(counts[i], counts[i + 1])
         assert not torch.equal(before[changed], after[changed])
         rest = torch.ones(len(before), dtype=torch.bool)
@@ -124,9 +126,9 @@ def test_documents_side_by_side_have_the_losses_that_they_have_alone(model: Any,
     column = pq.read_table(instruct_splits / "corpus.parquet")["input_ids"]
     packs = pack_documents(column, 200, seed=0)
     assert {len(packs[i].input_ids) for i in range(len(packs) - 1)} <= {199, 200}  # a first token may be shared
-    pieces = [piece for pack in packs._packs for piece in pack]
-    assert sum(len(piece.ids) for piece in pieces) >= sum(map(len, column.to_pylist())) - len(packs)
-    wanted = sum(alone(model, piece) for piece in pieces)
+    segments = [segment for pack in packs.segments for segment in pack]
+    assert sum(len(segment.input_ids) for segment in segments) >= sum(map(len, column.to_pylist())) - len(packs)
+    wanted = sum(alone(model, segment) for segment in segments)
     found = sum(Loss(model)(**collate([packs[i]])) for i in range(len(packs)))
     assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
@@ -150,20 +152,20 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
 
 
 def test_shared_beginnings_are_there_once() -> None:
-    one, two, three = (Piece(np.array(ids), 3) for ids in ([5, 6, 7, 8], [5, 6, 7, 9, 9], [5, 1, 2, 3]))
-    pack = lay_out([one, two, three])
+    one, two, three = (Segment(np.array(ids), 3) for ids in ([5, 6, 7, 8], [5, 6, 7, 9, 9], [5, 1, 2, 3]))
+    pack = build_pack([one, two, three])
     assert pack.input_ids.tolist() == [5, 6, 7, 8, 9, 9, 1, 2, 3]
     assert pack.position_ids.tolist() == [0, 1, 2, 3, 3, 4, 1, 2, 3]
-    assert pack.ends.tolist() == [9, 6, 6, 4, 6, 6, 9, 9, 9]
-    assert pack.sources.tolist() == [2, 2, 4, 7] and pack.labels.tolist() == [8, 9, 9, 3]
-    mask = attention_mask(collate([pack])["ends"])[0, 0]
+    assert pack.subtree_ends.tolist() == [9, 6, 6, 4, 6, 6, 9, 9, 9]
+    assert pack.predicting_positions.tolist() == [2, 2, 4, 7] and pack.labels.tolist() == [8, 9, 9, 3]
+    mask = attention_mask(collate([pack])["subtree_ends"])[0, 0]
     assert mask[5].nonzero().flatten().tolist() == [0, 1, 2, 4, 5]
     assert mask[8].nonzero().flatten().tolist() == [0, 6, 7, 8]
 
 
 def test_padding_attends_to_itself_alone() -> None:
-    packs = [lay_out([Piece(np.arange(2, 2 + n), 1)]) for n in (2, 4)]
-    mask = attention_mask(collate(packs)["ends"])[0, 0]
+    packs = [build_pack([Segment(np.arange(2, 2 + n), 1)]) for n in (2, 4)]
+    mask = attention_mask(collate(packs)["subtree_ends"])[0, 0]
     assert mask.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
@@ -183,13 +185,13 @@ def test_a_note_with_more_than_a_pack_holds_is_read_again_in_the_next() -> None:
 def test_the_same_prompt_with_two_answers_trains_both() -> None:
     packs = pack_examples(table([("a", [0, 5, 6, 7, 1], 3), ("a", [0, 5, 6, 8, 1], 3)]), 16)
     assert packs[0].input_ids.tolist() == [0, 5, 6, 7, 1, 8, 1]
-    assert packs[0].sources.tolist() == [2, 3, 2, 5]
+    assert packs[0].predicting_positions.tolist() == [2, 3, 2, 5]
 
 
-def test_packs_are_filled_by_the_best_fit() -> None:
-    assert best_fit([3, 7, 5, 2, 6, 1], 8) == [[1, 5], [4, 3], [2, 0]]
+def test_packs_are_filled_by_the_best_fit_decreasing() -> None:
+    assert best_fit_decreasing([3, 7, 5, 2, 6, 1], 8) == [[1, 5], [4, 3], [2, 0]]
     sizes = np.random.default_rng(0).integers(1, 100, 2000).tolist()
-    bins = best_fit(sizes, 100)
+    bins = best_fit_decreasing(sizes, 100)
     assert sorted(i for found in bins for i in found) == list(range(2000))
     assert all(sum(sizes[i] for i in found) <= 100 for found in bins)
     assert len(bins) <= 1.02 * sum(sizes) / 100
