@@ -23,9 +23,8 @@ from components.train.progress import Progress, training_metrics
 from components.train.training_arguments import VALIDATED, arguments
 
 MAX_DECAY = 0.98  # of the moving average of the weights
-FINETUNED_SHARE = (
-    0.5  # between the linear probe (0) and the trained weights (1); Wortsman et al. 2022, arXiv:2109.01903
-)
+# between the linear probe (0) and the trained weights (1); Wortsman et al. 2022, arXiv:2109.01903
+FINETUNED_SHARE = 0.5
 
 
 class NotesDataset(torch.utils.data.Dataset):

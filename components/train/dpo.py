@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from peft import PeftModel
@@ -14,7 +15,7 @@ from trl.trainer import DPOConfig, DPOTrainer
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import decisive
+from clinadapt.config.base import Precision, decisive
 from clinadapt.config.instruct import Preference
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
@@ -63,23 +64,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
         raise UserError("no preference pair to train on: see what format dropped, and why")
     base = load_causal(card.base_model, card.quantization, card.precision)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
-    trainer = PreferenceTrainer(
-        stage.checkpoints,
-        settings.checkpoint_minutes,
-        step="prefer",
-        model=model,
-        args=DPOConfig(
-            **arguments(settings, card.precision),
-            beta=settings.beta,
-            max_length=settings.max_length,
-            optim=optimiser(),
-            gradient_checkpointing=gradient_checkpointing(settings, None),
-        ),
-        train_dataset=Dataset.from_dict(pairs.to_pydict()),
-        processing_class=load_tokenizer(adapter),
-        callbacks=[Progress("prefer")],
-    )
-    train_in_fp32(model)  # trl has made those of a quantised model bf16, which the gradient scaler of fp16 refuses
+    trainer = PreferenceTrainer(model, pairs, settings, card.precision, load_tokenizer(adapter), stage.checkpoints)
     log("prefer", f"{len(pairs):,} pairs, {card.precision}, quantization {card.quantization}")
     seconds = trainer.train_or_resume()
     if not all(torch.isfinite(p).all() for p in model.parameters() if p.requires_grad):
@@ -108,7 +93,43 @@ def _stage(
 
 
 class PreferenceTrainer(ResumableTrainer, DPOTrainer):
-    """DPO on tokenised pairs. trl makes the reference of the adapter as it is before the first step."""
+    """DPO on tokenised pairs. trl copies the adapter as the reference before the first step."""
+
+    def __init__(
+        self,
+        model: PeftModel,
+        pairs: pa.Table,
+        settings: Preference,
+        precision: Precision,
+        tokenizer: Any,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        """
+        Args:
+            model: with the adapter, whose parameters become fp32.
+            pairs: with the columns COLUMNS, each a list of token ids.
+            settings: of the stage.
+            precision: that it computes in.
+            tokenizer: of the model.
+            checkpoints: where the state is saved; not at all where None.
+        """
+        super().__init__(
+            checkpoints,
+            settings.checkpoint_minutes,
+            step="prefer",
+            model=model,
+            args=DPOConfig(
+                **arguments(settings, precision),
+                beta=settings.beta,
+                max_length=settings.max_length,
+                optim=optimiser(),
+                gradient_checkpointing=gradient_checkpointing(settings, None),
+            ),
+            train_dataset=Dataset.from_dict(pairs.to_pydict()),
+            processing_class=tokenizer,
+            callbacks=[Progress("prefer")],
+        )
+        train_in_fp32(model)  # trl converts those of a quantised model to bf16, which fp16's gradient scaler refuses
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
         return dataset

@@ -1,5 +1,4 @@
-"""What the stages of training share around the training itself: a result in the store is reused; a new one is written,
-sealed by its manifest and stored."""
+"""What the training stages share: reuse an existing result from the store, or write and store a new one."""
 
 from __future__ import annotations
 
@@ -103,4 +102,4 @@ def read_table(splits: Path, name: str) -> Any:
     try:
         return pq.read_table(splits / name)
     except OSError as error:
-        raise UserError(f"the splits have no readable {name}: run format again") from error
+        raise UserError(f"{name} of the splits is missing or broken: run format again") from error

@@ -84,9 +84,8 @@ def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruc
         pack = build_pack([*segments[:i], Segment(segment.input_ids, segment.prompt_tokens), *segments[i + 1 :]])
         counts = np.cumsum([0, *(len(p.input_ids) - p.prompt_tokens for p in segments)])
         batch = collate([pack])
-        batch["predicting_positions"], batch["labels"] = (
-            batch[key][counts[i] : counts[i + 1]] for key in ("predicting_positions", "labels")
-        )
+        for key in ("predicting_positions", "labels"):
+            batch[key] = batch[key][counts[i] : counts[i + 1]]
         loss = Loss(model)(**batch)
         loss.backward()
         found = gradients(model)
@@ -188,7 +187,7 @@ def test_the_same_prompt_with_two_answers_trains_both() -> None:
     assert packs[0].predicting_positions.tolist() == [2, 3, 2, 5]
 
 
-def test_packs_are_filled_by_the_best_fit_decreasing() -> None:
+def test_packs_are_filled_by_best_fit_decreasing() -> None:
     assert best_fit_decreasing([3, 7, 5, 2, 6, 1], 8) == [[1, 5], [4, 3], [2, 0]]
     sizes = np.random.default_rng(0).integers(1, 100, 2000).tolist()
     bins = best_fit_decreasing(sizes, 100)
