@@ -47,15 +47,15 @@ def alone(model: Any, segment: Segment) -> torch.Tensor:
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    current = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    return found
+    return current
 
 
-def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, gradient in wanted.items():
-        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+def assert_close(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert (actual[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
@@ -65,20 +65,20 @@ def test_packed_examples_have_the_losses_and_gradients_that_they_have_alone(
     """All packs of the split, one or two to a batch, against all examples one by one."""
     packs = pack_examples(pq.read_table(instruct_splits / "train.parquet"), 600)
     assert packs.computed_tokens < 0.7 * packs.useful_tokens
-    wanted = sum(alone(model, segment) for segment in examples(instruct_splits))
-    wanted.backward()
+    expected = sum(alone(model, segment) for segment in examples(instruct_splits))
+    expected.backward()
     each = gradients(model)
     total = 0.0
     for start in range(0, len(packs), batch_size):
         loss = Loss(model)(**collate([packs[i] for i in range(start, min(start + batch_size, len(packs)))]))
         loss.backward()
         total += loss.item()
-    assert total == pytest.approx(wanted.item(), rel=1e-5)
+    assert total == pytest.approx(expected.item(), rel=1e-5)
     assert_close(gradients(model), each)
 
 
 def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruct_splits: Path) -> None:
-    """Its labels alone are asked for; all the other tokens of the pack stand beside it."""
+    """The loss of its labels alone, with all other tokens in the same pack."""
     segments = examples(instruct_splits)[:4]  # three of one note, one of another
     for i, segment in enumerate(segments):
         pack = build_pack([*segments[:i], Segment(segment.input_ids, segment.prompt_tokens), *segments[i + 1 :]])
@@ -88,11 +88,11 @@ def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruc
             batch[key] = batch[key][counts[i] : counts[i + 1]]
         loss = Loss(model)(**batch)
         loss.backward()
-        found = gradients(model)
-        wanted = alone(model, segment)
-        wanted.backward()
-        assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
-        assert_close(found, gradients(model))
+        actual = gradients(model)
+        expected = alone(model, segment)
+        expected.backward()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert_close(actual, gradients(model))
 
 
 def test_no_example_sees_another(model: Any, instruct_splits: Path) -> None:
@@ -127,9 +127,9 @@ def test_documents_side_by_side_have_the_losses_that_they_have_alone(model: Any,
     assert {len(packs[i].input_ids) for i in range(len(packs) - 1)} <= {199, 200}  # a first token may be shared
     segments = [segment for pack in packs.segments for segment in pack]
     assert sum(len(segment.input_ids) for segment in segments) >= sum(map(len, column.to_pylist())) - len(packs)
-    wanted = sum(alone(model, segment) for segment in segments)
-    found = sum(Loss(model)(**collate([packs[i]])) for i in range(len(packs)))
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    expected = sum(alone(model, segment) for segment in segments)
+    actual = sum(Loss(model)(**collate([packs[i]])) for i in range(len(packs)))
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
@@ -138,7 +138,7 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
     packs = pack_documents(pq.read_table(instruct_splits / "corpus.parquet")["input_ids"], 200, seed=0)
     whole = Loss(model)(**collate([packs[0]]))
     whole.backward()
-    wanted = gradients(model)
+    expected = gradients(model)
     largest = []
     head = model.lm_head.register_forward_hook(lambda module, given, logits: largest.append(len(logits)))
     monkeypatch.setattr(causal, "TILE", 32)
@@ -147,10 +147,10 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
     head.remove()
     assert max(largest) == 32 and len(largest) == 2 * -(-(len(packs[0].labels)) // 32)  # forward and backward
     assert tiled.item() == pytest.approx(whole.item(), rel=1e-6)
-    assert_close(gradients(model), wanted)
+    assert_close(gradients(model), expected)
 
 
-def test_shared_beginnings_are_there_once() -> None:
+def test_shared_prefixes_are_computed_once() -> None:
     one, two, three = (Segment(np.array(ids), 3) for ids in ([5, 6, 7, 8], [5, 6, 7, 9, 9], [5, 1, 2, 3]))
     pack = build_pack([one, two, three])
     assert pack.input_ids.tolist() == [5, 6, 7, 8, 9, 9, 1, 2, 3]
@@ -173,12 +173,12 @@ def table(rows: list[tuple[str, list[int], int]]) -> pa.Table:
     return pa.table({"note_id": note, "input_ids": pa.array(ids, pa.list_(pa.int32())), "prompt_tokens": prompt})
 
 
-def test_a_note_with_more_than_a_pack_holds_is_read_again_in_the_next() -> None:
+def test_a_note_larger_than_a_pack_is_repeated_in_the_next() -> None:
     note = [0, *range(10, 40)]
     packs = pack_examples(table([("a", [*note, 50 + i, *[60 + i] * 9, 1], len(note) + 1) for i in range(5)]), 64)
     assert len(packs) == 2
     assert sorted(len(packs[i].input_ids) for i in range(2)) == [31 + 2 * 11, 31 + 3 * 11]
-    assert sum((packs[i].labels == 1).sum() for i in range(2)) == 5  # every end is trained
+    assert sum((packs[i].labels == 1).sum() for i in range(2)) == 5  # every end of text is a label
 
 
 def test_the_same_prompt_with_two_answers_trains_both() -> None:
@@ -191,8 +191,8 @@ def test_packs_are_filled_by_best_fit_decreasing() -> None:
     assert best_fit_decreasing([3, 7, 5, 2, 6, 1], 8) == [[1, 5], [4, 3], [2, 0]]
     sizes = np.random.default_rng(0).integers(1, 100, 2000).tolist()
     bins = best_fit_decreasing(sizes, 100)
-    assert sorted(i for found in bins for i in found) == list(range(2000))
-    assert all(sum(sizes[i] for i in found) <= 100 for found in bins)
+    assert sorted(i for bin_ in bins for i in bin_) == list(range(2000))
+    assert all(sum(sizes[i] for i in bin_) <= 100 for bin_ in bins)
     assert len(bins) <= 1.02 * sum(sizes) / 100
 
 
@@ -204,7 +204,7 @@ def test_the_order_of_rows_does_not_matter(instruct_splits: Path) -> None:
     ]
 
 
-def test_what_cannot_be_packed_is_said() -> None:
+def test_what_cannot_be_packed_is_an_error() -> None:
     with pytest.raises(UserError, match="an example has 5 tokens and a pack holds 4: raise"):
         pack_examples(table([("a", [0, 5, 6, 7, 1], 3)]), 4)
     with pytest.raises(UserError, match="no example"):

@@ -1,4 +1,4 @@
-"""An interrupted training goes on where it stopped and ends with the bytes of one that was never stopped."""
+"""An interrupted training resumes and ends with the bytes of one that was never interrupted."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ def training(
     return make
 
 
-def told(facts: dict[str, Any]) -> dict[str, Any]:
-    """What a stop must not change of what training.json tells."""
-    kept = {key: facts[key] for key in ("curve", "best_step", "stopped_early", "token_share_per_epoch")}
-    return kept | {"tokens": round(facts["seconds"] * facts["tokens_per_second"])}
+def reproducible(training: dict[str, Any]) -> dict[str, Any]:
+    """The part of training.json that an interruption must not change."""
+    same = {key: training[key] for key in ("curve", "best_step", "stopped_early", "token_share_per_epoch")}
+    return same | {"tokens": round(training["seconds"] * training["tokens_per_second"])}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_goes_on_to_the_same_bytes(
+def test_it_resumes_to_the_same_bytes(
     training: Callable[..., Training], way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped after the first step, within an epoch, at an epoch's end, after the first step of one and before the
@@ -130,7 +130,7 @@ def test_it_goes_on_to_the_same_bytes(
     facts = one.finish()
     assert one.bytes() == one.bytes("undisturbed")
     assert ClassifyCard.read(one.folder / "adapter") == ClassifyCard.read(one.folder / "undisturbed")
-    assert told(facts) == told(undisturbed)
+    assert reproducible(facts) == reproducible(undisturbed)
     errors = capsys.readouterr().err
     assert re.findall(r"resuming at step (\d+) of (\d+)", errors) == [(str(step), str(3 * epoch)) for step in stops]
     assert all(f"saved at step {step} of {3 * epoch}: run again to resume" in errors for step in stops)
@@ -144,17 +144,17 @@ def test_a_stopped_early_training_stops_where_it_would_have(training: Callable[.
     assert undisturbed["stopped_early"] and len(ends) >= 3
     for step in (ends[-3], ends[-2]):
         one.stop(step)
-    assert told(one.finish()) == told(undisturbed)
+    assert reproducible(one.finish()) == reproducible(undisturbed)
     assert one.bytes() == one.bytes("undisturbed")
 
 
-def test_a_signal_in_the_last_step_keeps_what_is_there(training: Callable[..., Training]) -> None:
+def test_a_signal_in_the_last_step_keeps_the_earlier_checkpoint(training: Callable[..., Training]) -> None:
     """Training is over, and no later checkpoint is worth its time; the retry ends it again."""
     one = training("plain", num_train_epochs=2)
     undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
     last = undisturbed["curve"][-1]["step"]
     one.stop(last, saved=last // 2)
-    assert told(one.finish()) == told(undisturbed)
+    assert reproducible(one.finish()) == reproducible(undisturbed)
     assert one.bytes() == one.bytes("undisturbed")
 
 
