@@ -76,8 +76,8 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     made_from = made_base(source, data["digest"], decisive(settings) | {"base_model": base_model})
     training = trainer.metrics(seconds) | {"quantization": settings.quantization, "settings": made_from["settings"]}
     if first_process():
-        told = made_from | {"pretraining": {name: training[name] for name in PRETRAINING}}
-        digest = _publish(model, tokenizer, base_model, store, told, data)
+        provenance = made_from | {"pretraining": {name: training[name] for name in PRETRAINING}}
+        digest = _publish(model, tokenizer, base_model, store, provenance, data)
         training |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
         Stage(output, data["digest"], source, checkpoints).finish(training)
     return training
