@@ -23,13 +23,13 @@ def train_classify(
     from clinadapt.config.classify import Train
     from clinadapt.storage import open_store
     from components.train.classify import run
-    from components.train.progress import check_gpu, told
+    from components.train.progress import check_gpu, step_summary
 
     with step("train", store) as facts:
         check_gpu()
         training = Train.model_validate(settings["training"])
         result = run(Path(splits.path), Path(adapter.path), training, open_store(store))
-        facts |= told(result) | {"base_digest": settings["base_digest"]}
+        facts |= step_summary(result) | {"base_digest": settings["base_digest"]}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
@@ -50,7 +50,7 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
     from clinadapt.storage import open_store
     from components.train.distributed import train_distributed
     from components.train.pretrain import run
-    from components.train.progress import check_gpu, gpus, told
+    from components.train.progress import check_gpu, gpus, step_summary
 
     with step("pretrain", store) as facts:
         check_gpu()
@@ -61,7 +61,7 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
         else:
             result = run(*folders, training, settings["base_model"], open_store(store))
         base = {name: result[name] for name in ("uri", "digest")}
-        facts |= told(result) | base | {"base_digest": settings["base_digest"]}
+        facts |= step_summary(result) | base | {"base_digest": settings["base_digest"]}
         curve.metadata.update(facts)
         log("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
             f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
@@ -87,7 +87,7 @@ def train_instruct(
     from clinadapt.storage import open_store
     from components.train.distributed import train_distributed
     from components.train.instruct import run
-    from components.train.progress import check_gpu, gpus, told
+    from components.train.progress import check_gpu, gpus, step_summary
 
     with step("train", store) as facts:
         check_gpu()
@@ -97,7 +97,7 @@ def train_instruct(
             result = train_distributed(processes, "instruct", *folders, training, store)
         else:
             result = run(*folders, training, open_store(store))
-        facts |= told(result) | {"base_digest": base_digest or settings["base_digest"]}
+        facts |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
         log_metrics(metrics, facts)
         adapter.metadata.update(facts)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "

@@ -1,12 +1,13 @@
-"""`python -m components.train.distributed FILE`, started by torchrun: one of several processes that train together.
+"""Data-parallel training in several processes, on one node or several, launched by torchrun.
 
-Plain data parallelism, in one pod or in several: each process holds the whole model and trains on its share of the
-packs, and the gradients of what is trained are averaged (torch's DistributedDataParallel).
+Each process holds the whole model and trains on its share of the packs, and the gradients of the trained parameters are
+averaged (torch's DistributedDataParallel). `train_distributed` writes the task to task.json and launches
+`python -m components.train.distributed task.json` in every process; the first one, or one that fails, writes
+result.json: {"training": content of training.json}, {"error": message} or {"interrupted": true}.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from clinadapt.config.instruct import Instruct, Pretrain
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 from clinadapt.storage import open_store
 from components.train import instruct, pretrain
-from components.train.causal_trainer import first_process
+from components.train.stage import first_process
 
 
 def train_distributed(
@@ -34,79 +35,88 @@ def train_distributed(
     store_uri: str,
     base_model: str = "",
 ) -> dict[str, Any]:
-    """Run pretrain or instruct in several processes, unless that very training is done; return what the stage's run
-    returns, and nothing ({}) on a node that the first process is not on.
+    """Run pretrain or instruct in several processes, unless the store has the result of the same training.
 
     Args:
-        processes: one for each GPU; None joins the other nodes, where torchrun's environment says (PET_NNODES,
+        processes: one for each GPU; None joins the other nodes by torchrun's environment (PET_NNODES,
             PET_NPROC_PER_NODE, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT).
         stage: `pretrain` or `instruct`.
-        splits, output, settings, store_uri, base_model: as the stage's run takes them.
+        splits, output, settings, store_uri, base_model: see the run function of the stage.
+
+    Returns:
+        The content of training.json; empty on a node without the first process.
 
     Raises:
-        UserError: as the stage's run does.
-        KeyboardInterrupt: a signal asked to stop; the state is saved.
+        UserError: see the run function of the stage.
+        KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     store = open_store(store_uri)
     if isinstance(settings, Pretrain):
-        done = pretrain.trained(splits, output, settings, base_model, store)
+        existing = pretrain.existing_result(splits, output, settings, base_model, store)
     else:
-        done = instruct.trained(splits, output, settings, store)
-    if done:
-        return done
-    with tempfile.TemporaryDirectory(prefix="clinadapt-together-") as name:
-        task, answer = Path(name) / "task.json", Path(name) / "answer.json"
-        what = {"stage": stage, "settings": settings.model_dump(), "base_model": base_model, "store": store_uri}
-        places = {"splits": str(splits), "output": str(output), "answer": str(answer)}
-        write_json(task, what | places)
-        alone = ["--standalone", f"--nproc-per-node={processes}"] if processes else []
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            *alone,
-            "-m",
-            "components.train.distributed",
-            str(task),
-        ]
-        process = subprocess.Popen(command)
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
-        said = read_json(answer) if answer.exists() else {}
-    if "error" in said:
-        raise UserError(said["error"])
-    if said.get("interrupted"):
+        existing = instruct.existing_result(splits, output, settings, store)
+    if existing:
+        return existing
+    with tempfile.TemporaryDirectory(prefix="clinadapt-distributed-") as folder:
+        task, result = Path(folder) / "task.json", Path(folder) / "result.json"
+        write_json(
+            task,
+            {
+                "stage": stage,
+                "settings": settings.model_dump(),
+                "base_model": base_model,
+                "store": store_uri,
+                "splits": str(splits),
+                "output": str(output),
+                "result": str(result),
+            },
+        )
+        status = _launch(processes, task)
+        outcome = read_json(result) if result.exists() else {}
+    if "error" in outcome:
+        raise UserError(outcome["error"])
+    if outcome.get("interrupted"):
         raise KeyboardInterrupt
     if status:
-        raise RuntimeError(f"training in several processes ended with status {status}: see the log above")
-    return said.get("facts", {})
+        raise RuntimeError(f"distributed training ended with exit status {status}: see the log above")
+    training: dict[str, Any] = outcome.get("training", {})
+    return training
+
+
+def _launch(processes: int | None, task: Path) -> int:
+    """Run torchrun and return its exit status; pass an interrupt on to it."""
+    nodes = ["--standalone", f"--nproc-per-node={processes}"] if processes else []
+    module = ["-m", "components.train.distributed", str(task)]
+    process = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *nodes, *module])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        raise
 
 
 def main(task: dict[str, Any]) -> None:
-    """What each process does; the first one, or the one that fails, answers."""
+    """Entry point of each process; `task` is the content of task.json."""
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    answer = Path(task["answer"])
+    result = Path(task["result"])
     splits, output, store = Path(task["splits"]), Path(task["output"]), open_store(task["store"])
     try:
         if task["stage"] == "pretrain":
             settings = Pretrain.model_validate(task["settings"])
-            facts = pretrain.run(splits, output, settings, task["base_model"], store)
+            training = pretrain.run(splits, output, settings, task["base_model"], store)
         else:
-            facts = instruct.run(splits, output, Instruct.model_validate(task["settings"]), store)
+            training = instruct.run(splits, output, Instruct.model_validate(task["settings"]), store)
     except UserError as error:
-        write_json(answer, {"error": str(error)})
+        write_json(result, {"error": str(error)})
         raise SystemExit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:
-        write_json(answer, {"interrupted": True})
+        write_json(result, {"interrupted": True})
         raise SystemExit(EXIT_INTERRUPTED) from None
     if first_process():
-        write_json(answer, {"facts": facts})
+        write_json(result, {"training": training})
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    main(read_json(Path(sys.argv[1])))

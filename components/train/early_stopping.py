@@ -1,4 +1,4 @@
-"""A training that is validated after each epoch, keeps its best weights, and stops when it gets no better."""
+"""A Trainer that validates after each epoch, restores its best weights at the end, and stops early."""
 
 from __future__ import annotations
 
@@ -14,58 +14,61 @@ from components.train.resumable_trainer import ResumableTrainer
 
 
 class EarlyStoppingTrainer(ResumableTrainer):
-    """A subclass says by held_out_loss what validation is, and by judged which weights are validated."""
+    """A subclass defines validation_loss, and by evaluated_weights which weights it is computed with."""
 
-    def __init__(self, checkpoints: Checkpoints | None, minutes: float, patience: int, **kwargs: Any) -> None:
+    def __init__(self, checkpoints: Checkpoints | None, minutes: float, patience: float, **kwargs: Any) -> None:
         """
         Args:
-            checkpoints, minutes, kwargs: of ResumableTrainer.
-            patience: epochs without a better validation loss after which training stops.
+            checkpoints, minutes, kwargs: see ResumableTrainer.
+            patience: epochs without a better validation loss after which training stops; never where infinite.
         """
         super().__init__(checkpoints, minutes, **kwargs)
-        self._patience, self._worse = patience, 0
-        self._best: tuple[float, list[torch.Tensor]] = (math.inf, [])
+        self._patience, self._epochs_without_improvement = patience, 0
+        self._best_loss = math.inf
+        self._best_weights: list[torch.Tensor] = []
 
-    def held_out_loss(self) -> float:
-        """The loss of what is held out."""
+    def validation_loss(self) -> float:
+        """The loss on the validation split."""
         raise NotImplementedError
 
-    def judged(self) -> list[torch.Tensor]:
-        """A copy of the weights that are validated, in the order of the trained parameters."""
+    def evaluated_weights(self) -> list[torch.Tensor]:
+        """A copy of the weights that validation_loss evaluates, in the order of the trained parameters."""
         raise NotImplementedError
 
-    def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The best weights so far, and how often validation was worse since."""
-        loss, best = self._best
-        facts = {"best_loss": loss if best else None, "worse": self._worse}
-        return {f"best.{i}": weight for i, weight in enumerate(best)}, facts
+    def extra_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The best weights so far, their loss, and the epochs since."""
+        values = {
+            "best_loss": self._best_loss if self._best_weights else None,
+            "epochs_without_improvement": self._epochs_without_improvement,
+        }
+        return {f"best.{i}": weight for i, weight in enumerate(self._best_weights)}, values
 
-    def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back what own_state gave."""
-        if facts["best_loss"] is not None:
-            best = [tensors[f"best.{i}"].clone() for i, _ in enumerate(self._trained_parameters())]
-            self._best = facts["best_loss"], best
-        self._worse = facts["worse"]
+    def load_extra_state(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        if values["best_loss"] is not None:
+            self._best_loss = values["best_loss"]
+            self._best_weights = [tensors[f"best.{i}"].clone() for i, _ in enumerate(self._trained_parameters())]
+        self._epochs_without_improvement = values["epochs_without_improvement"]
 
-    def use_best(self) -> None:
-        """Put the judged weights of the epoch with the lowest validation loss into the model."""
-        for (_, parameter), best in zip(self._trained_parameters(), self._best[1], strict=True):
+    def load_best_weights(self) -> None:
+        """Load the evaluated weights of the epoch with the lowest validation loss into the model."""
+        for (_, parameter), best in zip(self._trained_parameters(), self._best_weights, strict=True):
             parameter.data.copy_(best)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        metrics = {"eval_loss": self.held_out_loss()}
+        metrics = {"eval_loss": self.validation_loss()}
         check_finite("validation", math.isfinite(metrics["eval_loss"]))
-        if metrics["eval_loss"] < self._best[0]:
-            self._best, self._worse = (metrics["eval_loss"], self.judged()), 0
+        if metrics["eval_loss"] < self._best_loss:
+            self._best_loss, self._best_weights = metrics["eval_loss"], self.evaluated_weights()
+            self._epochs_without_improvement = 0
         else:
-            self._worse += 1
+            self._epochs_without_improvement += 1
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.control.should_training_stop |= self._worse >= self._patience
+        self.control.should_training_stop |= self._epochs_without_improvement >= self._patience
         return metrics
 
 
-def check_finite(what: str, finite: bool | torch.Tensor) -> None:
-    """Raises UserError when the `training` or `validation` loss is no longer a number."""
+def check_finite(name: str, finite: bool | torch.Tensor) -> None:
+    """Raise a UserError where the `training` or `validation` loss is not finite."""
     if not finite:
-        raise UserError(f"the {what} loss is no longer a number: lower the learning rate")
+        raise UserError(f"the {name} loss is no longer a number: lower the learning rate")

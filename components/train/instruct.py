@@ -1,4 +1,4 @@
-"""Train a LoRA adapter on the answers to instructions, on a base model in 4 bits or as it is."""
+"""Train a LoRA adapter on the answers to instructions, on a base model in 4 bits or in its own precision."""
 
 from __future__ import annotations
 
@@ -9,54 +9,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clinadapt.artifacts.code_version import code_version
-from clinadapt.artifacts.hashing import read_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, decisive
 from clinadapt.config.instruct import Instruct
 from clinadapt.models.adapter_card import InstructCard
-from clinadapt.models.base_model import BaseModel, describe
+from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.registry.pretrained_bases import pretraining
 from clinadapt.storage.object_store import Store
-from components.train.causal_trainer import (
-    TOKENIZER,
-    CausalTrainer,
-    add_lora,
-    check_precision,
-    check_vocabulary,
-    first_process,
-    processes,
-    read_table,
-)
-from components.train.checkpoints import Checkpoints, decides
-from components.train.lora import save_adapter
+from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
+from components.train.lora import save_new_adapter
 from components.train.packing import pack_examples
+from components.train.stage import TOKENIZER, Stage, first_process, processes, read_table
 
 
 def run(splits: Path, output: Path, settings: Instruct, store: Store | None = None) -> dict[str, Any]:
-    """Train and write adapter_model.safetensors, adapter_config.json, the tokenizer, clinadapt.json, training.json
-    (loss curves and costs) and the manifest; return training.json's content.
+    """Train an adapter and write it to `output`: adapter_model.safetensors, adapter_config.json, the tokenizer,
+    clinadapt.json, training.json (loss curve and costs) and the manifest.
 
-    With a store, the state of training is kept there, and an interrupted training of the same data, settings and code
-    goes on where it stopped, to the same bytes on a CPU. One that is done is not done again: its result is kept too.
+    With a store, an interrupted training of the same data, settings and code resumes, to the same bytes on a CPU, and
+    the result of a finished one is reused.
+
+    Returns:
+        The content of training.json.
 
     Raises:
-        UserError: the base model or a LoRA target cannot be found, an example is longer than a pack, the loss is no
-            longer a number, or the checkpoint found is of a training by another number of processes.
-        KeyboardInterrupt: a signal asked to stop; the state is saved.
+        UserError: the base model or a LoRA target does not exist, an example is longer than a pack, the loss is not
+            finite, or the checkpoint was written by another number of processes.
+        KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     precision = resolve_precision(settings.precision)
     check_precision(precision)
     base = describe(settings.base_model)
     settings = settings.model_copy(update={"base_model": base.pinned()})
-    checkpoints = _checkpoints(splits, settings, base, store) if store else None
-    if checkpoints and processes() == 1 and (done := checkpoints.result(output)):
-        _seal(splits, output, base)
-        return done
-    before = pretraining(store, base.digest) if store else None
+    stage = Stage.of_new_adapter("instruct", splits, output, settings, base, store)
+    if processes() == 1 and (training := stage.existing_result()):
+        return training
+
+    base_pretraining = pretraining(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
     packs = {side: pack_examples(table, settings.max_length) for side, table in tables.items()}
     if first_process():
@@ -64,57 +56,41 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
         log(
             "train",
             f"{len(tables['train']):,} examples of {train.useful_tokens:,} tokens as {len(train):,} packs of "
-            f"{train.computed_tokens:,}, {precision}, quantisation {settings.quantization}, on {device().type}",
+            f"{train.computed_tokens:,}, {precision}, quantization {settings.quantization}, on {device().type}",
         )
     model = load_causal_lm(settings.base_model, settings.quantization, precision)
     check_vocabulary(model, packs)
     model = add_lora(model, settings.lora, settings.seed)
     trainer = CausalTrainer(
-        "train", model, packs, settings, precision, settings.early_stopping_patience, output, checkpoints, base
+        model, packs, settings, settings.early_stopping_patience, base=base, checkpoints=stage.checkpoints
     )
     seconds = trainer.train_or_resume()
-    trainer.use_best()
-    facts = trainer.facts(seconds, precision) | {
+    trainer.load_best_weights()
+
+    training = trainer.metrics(seconds) | {
         "quantization": settings.quantization,
         "total_parameters": base.parameters(),
         "settings": decisive(settings),
         "code_version": code_version("components.train.instruct"),
-        "pretraining": before,
+        "pretraining": base_pretraining,
     }
     if first_process():
-        card = _card(settings, base.digest, precision, tables["train"])
-        _write(output, model, load_tokenizer(splits / TOKENIZER), card, facts)
-        _seal(splits, output, base)
-        if checkpoints:
-            checkpoints.finish(output)
-    return facts
+        card, tokenizer = _card(settings, base.digest, precision, tables["train"]), load_tokenizer(splits / TOKENIZER)
+        save_new_adapter(model, tokenizer, card, output, save_embedding_layers=False)  # which are frozen
+        stage.finish(training)
+    return training
 
 
-def trained(splits: Path, output: Path, settings: Instruct, store: Store) -> dict[str, Any] | None:
-    """What `run` has come to before, from the store; None where it has not been. For whoever starts several processes:
-    these do not look for themselves."""
+def existing_result(splits: Path, output: Path, settings: Instruct, store: Store) -> dict[str, Any] | None:
+    """What `run` returned before for the same training, with its output from the store; None where there is none. The
+    processes of a distributed training do not look for it, whoever starts them does."""
     base = describe(settings.base_model)
-    if done := _checkpoints(splits, settings, base, store).result(output):
-        _seal(splits, output, base)
-    return done
-
-
-def _seal(splits: Path, output: Path, base: BaseModel) -> None:
-    """Write the manifest: what came of these very splits."""
-    data = read_json(splits / MANIFEST)
-    digests = {"splits": data["digest"], "base_model": base.digest}
-    write_manifest(output, {"splits_digest": data["digest"], "base_digest": base.digest}, "train", digests, [data])
-
-
-def _checkpoints(splits: Path, settings: Instruct, base: BaseModel, store: Store) -> Checkpoints:
     settings = settings.model_copy(update={"base_model": base.pinned()})
-    data = read_json(splits / MANIFEST)["digest"]
-    decided = decides("instruct", data, base.digest, settings, resolve_precision(settings.precision))
-    return Checkpoints(store, decided, processes())
+    return Stage.of_new_adapter("instruct", splits, output, settings, base, store).existing_result()
 
 
 def _card(settings: Instruct, base_digest: str, precision: Precision, train: pa.Table) -> InstructCard:
-    answers = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
+    answer_tokens = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
     return InstructCard(
         base_model=settings.base_model,
         base_digest=base_digest,
@@ -122,15 +98,6 @@ def _card(settings: Instruct, base_digest: str, precision: Precision, train: pa.
         precision=precision,
         seed=settings.seed,
         max_length=settings.max_length,
-        max_new_tokens=pc.max(answers).as_py(),
+        max_new_tokens=pc.max(answer_tokens).as_py(),
         tasks=sorted(train["task"].unique().to_pylist()),
     )
-
-
-def _write(output: Path, model: Any, tokenizer: Any, card: InstructCard, facts: dict[str, Any]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    model.peft_config["default"].base_model_name_or_path = card.base_model  # not the folder it was loaded from
-    save_adapter(model, output, save_embedding_layers=False)  # they are frozen
-    tokenizer.save_pretrained(output)
-    card.write(output)
-    write_json(output / "training.json", facts)

@@ -1,5 +1,5 @@
-"""The linear probe that the head of mean pooling begins as: ridge-penalised softmax regression over label sets on the
-base model's standardised states (Kumar et al. 2022, arXiv:2202.10054)."""
+"""The linear probe that initialises the head of mean pooling: softmax regression with a ridge penalty, over label sets,
+on the standardised hidden states of the base model (Kumar et al. 2022, arXiv:2202.10054)."""
 
 from __future__ import annotations
 
@@ -17,35 +17,45 @@ FOLDS = 5
 
 
 class Probe:
-    """A probe fitted on notes."""
+    """A linear probe fitted on notes."""
 
-    def __init__(self, states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> None:
+    def __init__(self, states: torch.Tensor, targets: torch.Tensor, class_weights: torch.Tensor) -> None:
         """
         Args:
-            states: as note_states gives them, shape (notes, features).
+            states: as note_states returns them, shape (notes, features).
             targets: distributions over label sets, shape (notes, sets).
-            weights: of the sets, shape (sets,).
+            class_weights: of the label sets, shape (sets,).
         """
-        scale, middle = states.std(dim=0).clamp_min(1e-6), states.mean(dim=0)
-        weight, bias = softmax_regression((states - middle) / scale, targets, weights)
+        scale, mean = states.std(dim=0).clamp_min(1e-6), states.mean(dim=0)
+        weight, bias = softmax_regression((states - mean) / scale, targets, class_weights)
         self.weight = weight / scale
-        self.bias = bias - self.weight @ middle
+        self.bias = bias - self.weight @ mean
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Shape (notes, sets)."""
+        """Logits over label sets, shape (notes, sets), of states with shape (notes, features)."""
         return states @ self.weight.T + self.bias
 
-    def put_into_head(self, model: Any) -> None:
-        """Make it the head of a mean-pooling model, which has rows for the whole note and for its first window."""
+    def initialise_head(self, model: Any) -> None:
+        """Copy the probe into the head of a mean-pooling model, which has one block of rows for the note and one for
+        its first window."""
         base = model.get_base_model()
-        trained = getattr(base, head_name(base)).modules_to_save["default"]
-        trained.weight.data.copy_(torch.cat(self.weight.chunk(2, dim=1)))
-        trained.bias.data.copy_(torch.cat([self.bias, torch.zeros_like(self.bias)]))
+        head = getattr(base, head_name(base)).modules_to_save["default"]
+        head.weight.data.copy_(torch.cat(self.weight.chunk(2, dim=1)))
+        head.bias.data.copy_(torch.cat([self.bias, torch.zeros_like(self.bias)]))
 
 
 def note_states(model: Any, prepared: TokenizedNotes, pad: int, precision: Precision) -> torch.Tensor:
-    """What the head of mean pooling reads: states of the whole note and of its first window side by side, shape
-    (notes, features)."""
+    """The input of a mean-pooling head: pooled hidden states of the note and those of its first window, concatenated.
+
+    Args:
+        model: a PeftModel of a sequence classifier; its adapter is disabled meanwhile.
+        prepared: the notes.
+        pad: id of the padding token.
+        precision: that it computes in.
+
+    Returns:
+        fp32, shape (notes, features), features twice the hidden size.
+    """
     base = model.get_base_model()
     name = head_name(base)
     head = getattr(base, name)
@@ -57,26 +67,37 @@ def note_states(model: Any, prepared: TokenizedNotes, pad: int, precision: Preci
 
 
 def out_of_fold(
-    states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clusters: np.ndarray
+    states: torch.Tensor, targets: torch.Tensor, class_weights: torch.Tensor, clusters: np.ndarray
 ) -> torch.Tensor:
-    """Logits for each note of a probe that was fitted without the note's fold; no cluster is in two folds."""
+    """Cross-validated logits, shape (notes, sets): of each note by a probe fitted on the other folds. A cluster, shape
+    (notes,), is never split over two folds."""
     logits = torch.empty_like(targets)
     for rest, fold in GroupKFold(FOLDS).split(states, groups=clusters):
-        logits[fold] = Probe(states[rest], targets[rest], weights).logits(states[fold])
+        logits[fold] = Probe(states[rest], targets[rest], class_weights).logits(states[fold])
     return logits
 
 
 def softmax_regression(
-    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    features: torch.Tensor, targets: torch.Tensor, class_weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight, shape (sets, features), and bias, shape (sets,), that minimise soft_cross_entropy and a ridge penalty."""
+    """Minimise soft_cross_entropy plus a ridge penalty by L-BFGS.
+
+    Args:
+        features: shape (notes, features).
+        targets: shape (notes, sets).
+        class_weights: shape (sets,).
+
+    Returns:
+        Weight, shape (sets, features), and bias, shape (sets,).
+    """
     weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        value = soft_cross_entropy(features @ weight.T + bias, targets, weights) + RIDGE / 2 * weight.square().sum()
+        logits = features @ weight.T + bias
+        value = soft_cross_entropy(logits, targets, class_weights) + RIDGE / 2 * weight.square().sum()
         value.backward()
         return value
 
@@ -84,7 +105,7 @@ def softmax_regression(
     return weight.detach(), bias.detach()
 
 
-def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, class_weights: torch.Tensor) -> torch.Tensor:
     """Mean over notes of -sum_s w_s p_s log softmax(logits)_s; logits and targets (notes, sets), weights (sets,)."""
-    weighted = targets * weights
+    weighted = targets * class_weights
     return -(weighted * logits.log_softmax(dim=1)).sum() / len(logits)

@@ -1,4 +1,4 @@
-"""A LoRA adapter on a base model: put on, kept in fp32, saved."""
+"""LoRA adapters: added to a base model, trained in fp32, saved."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 
 from clinadapt.config.base import Lora
+from clinadapt.models.adapter_card import AdapterCard
 from clinadapt.models.lora_targets import check_targets
 
 
 def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
-    """The model with a new adapter; `all-linear` leaves the output layer out.
+    """Wrap a model with a new adapter; `all-linear` leaves the output layer out.
 
     Raises:
         UserError: a target matches no module.
@@ -29,19 +30,29 @@ def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
         lora_dropout=lora.lora_dropout,
         bias="none",
         target_modules=lora.target_modules,
-        modules_to_save=[*lora.modules_to_save] or None,  # of a classifier peft adds the head to the list it is given
+        modules_to_save=[*lora.modules_to_save] or None,  # peft appends a classifier's head to the list it is given
     )
     return get_peft_model(model, config)
 
 
 def train_in_fp32(model: Any) -> None:
-    """Make the parameters that are trained fp32, as a scaler of fp16 and small updates ask for."""
+    """Convert the trainable parameters to fp32, which the gradient scaler of fp16 and small updates need."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
-def save_adapter(model: Any, output: Path, **how: Any) -> None:
-    """Save an adapter alone, as peft does with `how`. Peft's empty model card goes; publish writes the real one."""
-    model.save_pretrained(output, **how)
+def save_adapter(model: Any, output: Path, **kwargs: Any) -> None:
+    """Save the adapter alone; `kwargs` of save_pretrained. Removes peft's empty model card: publish writes the real
+    one."""
+    model.save_pretrained(output, **kwargs)
     (output / "README.md").unlink()
+
+
+def save_new_adapter(model: Any, tokenizer: Any, card: AdapterCard, output: Path, **kwargs: Any) -> None:
+    """Save a newly trained adapter with its tokenizer and its card; `kwargs` as in save_adapter."""
+    output.mkdir(parents=True, exist_ok=True)
+    model.peft_config["default"].base_model_name_or_path = card.base_model  # not the folder that it was loaded from
+    save_adapter(model, output, **kwargs)
+    tokenizer.save_pretrained(output)
+    card.write(output)

@@ -1,8 +1,7 @@
-"""`python -m components.train.multi_node TASK` (a NodesTask, as JSON): what each pod of a TrainJob runs.
+"""`python -m components.train.multi_node TASK` (a NodesTask, as JSON): the command of each pod of a TrainJob.
 
-Each node fetches the splits and joins the others by torchrun, to which Kubeflow Trainer's torch runtime says in the
-environment where they meet. What was trained goes to trained/ in the store, where the same training of the pipeline
-finds it (components/train/checkpoints.py).
+Each node downloads the splits and joins the others by torchrun, whose environment Kubeflow Trainer's torch runtime
+sets. The result goes to trained/ in the store, where the pipeline's training step finds it (see checkpoints.py).
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from clinadapt.errors import EXIT_BAD_INPUT, UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.transfer import download_folder
 from components.train.distributed import train_distributed
-from components.train.progress import check_gpu, told
+from components.train.progress import check_gpu, step_summary
 
 
 def run(task: NodesTask) -> None:
-    """Train on this node with the others, unless that very training is done.
+    """Train on this node together with the others, unless the store has the result of the same training.
 
     Raises:
-        UserError: the splits are not what format wrote, or as the stage's run does.
-        KeyboardInterrupt: a signal asked to stop; the state is saved.
+        UserError: the splits are incomplete or changed; or see the run function of the stage.
+        KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretrain) else "instruct"
     with step("pretrain" if stage == "pretrain" else "train", task.store) as facts:
@@ -39,13 +38,13 @@ def run(task: NodesTask) -> None:
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as name:
             splits, output = Path(name) / "splits", Path(name) / "output"
             fetch_splits(task.splits, splits)
-            result = train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
-            if result:
-                facts |= told(result)
+            training = train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
+            if training:
+                facts |= step_summary(training)
                 log(stage, f"validation loss {facts['best_validation_loss']:.4f}, "
-                    f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
+                    f"{training['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
                 if stage == "pretrain":
-                    log(stage, f"go on with --base-model {result['uri']}")
+                    log(stage, f"continue with --base-model {training['uri']}")
 
 
 def fetch_splits(uri: str, folder: Path) -> None:
@@ -61,11 +60,11 @@ def fetch_splits(uri: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: the task is the one argument."""
+    """Entry point; the only argument is the task."""
     try:
         task = NodesTask.model_validate_json(sys.argv[1])
     except ValidationError as error:
-        log("train", f"error: the task is none ({first_error(error)}): render it again with clinadapt trainjob")
+        log("train", f"error: invalid task ({first_error(error)}): render it again with clinadapt trainjob")
         raise SystemExit(EXIT_BAD_INPUT) from None
     run(task)
 

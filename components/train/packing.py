@@ -1,9 +1,21 @@
-"""Examples and documents packed into rows of tokens, none of which sees a token of another example.
+"""Examples and documents packed into rows of tokens, without one example attending to another.
 
-A pack is laid out as a tree: examples that begin with the same tokens, as the instructions about one note do, share
-them. A token attends to the tokens on its way from the root, so that every example has the loss and the gradient that
-it has alone, while a shared beginning is computed once (tree attention, Miao et al. 2023, arXiv:2305.09781, for
-training instead of drafting). Documents side by side are a tree without shared beginnings.
+A pack is a prefix tree: segments that begin with the same tokens, as the instructions about one note do, share them. A
+token attends to its ancestors in the tree, so every segment has the loss and the gradient that it has alone, while a
+shared prefix is computed once (tree attention, Miao et al. 2023, arXiv:2305.09781, for training instead of
+speculative decoding). Documents side by side are a tree without shared prefixes.
+
+Example: segments [5 6 7 8], [5 6 7 9 9] and [5 1 2 3], each with three prompt tokens, become one pack of nine tokens:
+
+    5 - 6 - 7 - 8              index                 0  1  2  3  4  5  6  7  8
+    |       `-- 9 - 9          input_ids             5  6  7  8  9  9  1  2  3
+    `-- 1 - 2 - 3              position_ids          0  1  2  3  3  4  1  2  3
+                               subtree_ends          9  6  6  4  6  6  9  9  9
+                               predicting_positions  2  2  4  7
+                               labels                8  9  9  3
+
+Token i attends to token j where j <= i < subtree_ends[j]: token 5 to 0, 1, 2, 4 and 5. Token 2 predicts twice: the 8 of
+the first segment and the first 9 of the second.
 """
 
 from __future__ import annotations
@@ -19,219 +31,235 @@ import torch
 
 from clinadapt.errors import UserError
 
-Batch = dict[str, torch.Tensor]
-
 
 @dataclass(frozen=True)
-class Piece:
-    """A run of tokens that is trained on: those of an example, or of a document or a part of one.
+class Segment:
+    """A run of tokens to train on: an example, or a document or a part of one.
 
     Attributes:
-        ids: tokens, shape (n,).
-        trained: from this one on, each is predicted from those before it; at least 1.
+        input_ids: shape (tokens,).
+        prompt_tokens: tokens at the beginning that are not predicted; at least 1, as the first token never is.
     """
 
-    ids: np.ndarray
-    trained: int
+    input_ids: np.ndarray
+    prompt_tokens: int
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Tokens in an order in which each stands after all that it attends to.
+    """Segments as a prefix tree, its tokens in depth-first order: every token comes after its ancestors.
 
     Attributes:
-        input_ids: shape (n,).
-        position_ids: how many tokens stand before it on its way from the root, shape (n,).
-        ends: the first token, here, that does not attend to it any more, shape (n,).
-        sources: tokens whose states predict, shape (predicted,).
-        labels: what they predict, shape (predicted,).
+        input_ids: shape (tokens,).
+        position_ids: depth in the tree, which is the position in the segment, shape (tokens,).
+        subtree_ends: index after the last descendant of a token, shape (tokens,).
+        predicting_positions: indices of the tokens whose hidden states predict a label, shape (labels,).
+        labels: token ids that they predict, shape (labels,).
     """
 
     input_ids: np.ndarray
     position_ids: np.ndarray
-    ends: np.ndarray
-    sources: np.ndarray
+    subtree_ends: np.ndarray
+    predicting_positions: np.ndarray
     labels: np.ndarray
 
 
-def lay_out(pieces: Sequence[Piece]) -> Pack:
-    """Pieces as one pack; what a piece has in common with the beginning of the one before it is shared."""
-    size = sum(len(piece.ids) for piece in pieces)
-    ids, positions, ends = np.zeros((3, size), dtype=np.int64)
-    sources, labels = [], []
-    path = np.zeros(0, dtype=np.int64)  # where the tokens of the piece before stand
-    before, filled = np.zeros(0, dtype=np.int64), 0
-    for piece in pieces:
-        shared = common(before, piece.ids)
-        ends[path[shared:]] = filled
-        own = np.arange(filled, filled + len(piece.ids) - shared)
-        path = np.concatenate([path[:shared], own])
-        ids[own], positions[own] = piece.ids[shared:], np.arange(shared, len(piece.ids))
-        sources.append(path[piece.trained - 1 : -1])
-        labels.append(piece.ids[piece.trained :])
-        before, filled = piece.ids, filled + len(own)
-    ends[path] = filled
-    return Pack(ids[:filled], positions[:filled], ends[:filled], np.concatenate(sources), np.concatenate(labels))
+def build_pack(segments: Sequence[Segment]) -> Pack:
+    """Lay segments out as one pack; a segment shares the prefix that it has in common with the one before it."""
+    size = sum(len(segment.input_ids) for segment in segments)
+    ids, positions, subtree_ends = np.zeros((3, size), dtype=np.int64)
+    predicting, labels = [], []
+    path = np.zeros(0, dtype=np.int64)  # indices of the previous segment's tokens
+    previous, filled = np.zeros(0, dtype=np.int64), 0
+    for segment in segments:
+        shared = common_prefix_length(previous, segment.input_ids)
+        subtree_ends[path[shared:]] = filled
+        new = np.arange(filled, filled + len(segment.input_ids) - shared)
+        path = np.concatenate([path[:shared], new])
+        ids[new], positions[new] = segment.input_ids[shared:], np.arange(shared, len(segment.input_ids))
+        predicting.append(path[segment.prompt_tokens - 1 : -1])
+        labels.append(segment.input_ids[segment.prompt_tokens :])
+        previous, filled = segment.input_ids, filled + len(new)
+    subtree_ends[path] = filled
+    return Pack(
+        ids[:filled], positions[:filled], subtree_ends[:filled], np.concatenate(predicting), np.concatenate(labels)
+    )
 
 
-def common(a: np.ndarray, b: np.ndarray) -> int:
-    """How many tokens two runs begin with in common."""
+def common_prefix_length(a: np.ndarray, b: np.ndarray) -> int:
+    """Number of tokens that both arrays begin with; shapes (m,) and (n,)."""
     shorter = min(len(a), len(b))
     different = np.flatnonzero(a[:shorter] != b[:shorter])
     return int(different[0]) if len(different) else shorter
 
 
-def collate(packs: Sequence[Pack]) -> Batch:
-    """Packs as one batch, padded to the longest: input_ids, position_ids and ends, shape (packs, longest), sources
-    counted through all packs and labels, both of shape (predicted,). A token of padding attends to itself alone."""
+def collate(packs: Sequence[Pack]) -> dict[str, torch.Tensor]:
+    """Batch packs, padded on the right to the longest. A padding token attends to itself alone.
+
+    Returns:
+        input_ids, position_ids and subtree_ends: int64, shape (packs, longest).
+        predicting_positions: indices into the batch flattened to (packs * longest,), int64, shape (labels,).
+        labels: int64, shape (labels,).
+    """
     longest = max(len(pack.input_ids) for pack in packs)
     rows = torch.zeros(3, len(packs), longest, dtype=torch.long)
     rows[2] = torch.arange(1, longest + 1)
     for i, pack in enumerate(packs):
-        for row, values in zip(rows, (pack.input_ids, pack.position_ids, pack.ends), strict=True):
+        for row, values in zip(rows, (pack.input_ids, pack.position_ids, pack.subtree_ends), strict=True):
             row[i, : len(values)] = torch.from_numpy(values)
+    positions = [torch.from_numpy(pack.predicting_positions + i * longest) for i, pack in enumerate(packs)]
     return {
         "input_ids": rows[0],
         "position_ids": rows[1],
-        "ends": rows[2],
-        "sources": torch.cat([torch.from_numpy(pack.sources + i * longest) for i, pack in enumerate(packs)]),
+        "subtree_ends": rows[2],
+        "predicting_positions": torch.cat(positions),
         "labels": torch.cat([torch.from_numpy(pack.labels) for pack in packs]).long(),
     }
 
 
-def attention_mask(ends: torch.Tensor) -> torch.Tensor:
-    """Which token (third dimension) attends to which (fourth): bool of shape (packs, 1, n, n) from ends (packs, n)."""
-    here = torch.arange(ends.shape[1], device=ends.device)
-    return ((here[:, None] >= here) & (here[:, None] < ends[:, None, :]))[:, None]
+def attention_mask(subtree_ends: torch.Tensor) -> torch.Tensor:
+    """Mask of the prefix tree: which query (third dimension) attends to which key (fourth).
+
+    Args:
+        subtree_ends: shape (packs, tokens).
+
+    Returns:
+        bool, shape (packs, 1, tokens, tokens).
+    """
+    index = torch.arange(subtree_ends.shape[1], device=subtree_ends.device)
+    return ((index[:, None] >= index) & (index[:, None] < subtree_ends[:, None, :]))[:, None]
 
 
-class Packed(torch.utils.data.Dataset):
-    """Packs of at most `length` tokens.
+class PackedDataset(torch.utils.data.Dataset):
+    """Packs of at most `max_length` tokens.
 
     Attributes:
-        length: tokens that a pack has room for.
-        useful_tokens: tokens of the pieces as if each stood alone.
-        computed_tokens: tokens of the packs.
-        highest_token: the highest id of one.
+        segments: of each pack.
+        max_length: tokens that a pack has room for.
+        useful_tokens: tokens of all segments, shared prefixes counted once for each segment.
+        computed_tokens: tokens of all packs, shared prefixes counted once.
+        highest_token: the highest token id.
     """
 
-    def __init__(self, packs: Sequence[Sequence[Piece]], length: int) -> None:
-        self._packs, self.length = packs, length
-        pieces = [piece for pack in packs for piece in pack]
-        self.useful_tokens = sum(len(piece.ids) for piece in pieces)
-        self.computed_tokens = sum(len(self[i].input_ids) for i in range(len(packs)))
-        self.highest_token = max(int(piece.ids.max()) for piece in pieces)
+    def __init__(self, segments: Sequence[Sequence[Segment]], max_length: int) -> None:
+        self.segments, self.max_length = segments, max_length
+        every = [segment for pack in segments for segment in pack]
+        self.useful_tokens = sum(len(segment.input_ids) for segment in every)
+        self.computed_tokens = sum(len(self[i].input_ids) for i in range(len(self)))
+        self.highest_token = max(int(segment.input_ids.max()) for segment in every)
 
     def __len__(self) -> int:
-        return len(self._packs)
+        return len(self.segments)
 
     def __getitem__(self, index: int) -> Pack:
-        return lay_out(self._packs[index])
+        return build_pack(self.segments[index])
 
 
-def pack_examples(table: pa.Table, length: int) -> Packed:
-    """Pack the rows of a table of EXAMPLES; those of one note share what they begin with.
+def pack_examples(table: pa.Table, max_length: int) -> PackedDataset:
+    """Pack a table of EXAMPLES; the examples about one note share their prefixes.
 
     Args:
-        table: at least the columns note_id, input_ids and prompt_tokens.
-        length: tokens of a pack, at most.
+        table: with the columns note_id, input_ids and prompt_tokens at least.
+        max_length: tokens of a pack, at most.
 
     Raises:
-        UserError: there are none, or one is longer than a pack.
+        UserError: the table is empty, or an example is longer than a pack.
     """
     if not len(table):
-        raise UserError("there is no example to train on: look at what format dropped, and why")
-    rows, trained = _rows(table["input_ids"]), table["prompt_tokens"].to_pylist()
+        raise UserError("no example to train on: see what format dropped, and why")
+    rows, prompt_tokens = _arrays(table["input_ids"]), table["prompt_tokens"].to_pylist()
     longest = max(map(len, rows))
-    if longest > length:
+    if longest > max_length:
         raise UserError(
-            f"an example has {longest} tokens and a pack holds {length}: raise the section's length to that of format"
+            f"an example has {longest} tokens and a pack holds {max_length}: "
+            "raise max_length of this stage to that of format"
         )
-    notes = sorted(zip(table["note_id"].to_pylist(), map(Piece, rows, trained), strict=True), key=lambda pair: pair[0])
+    segments = map(Segment, rows, prompt_tokens)
+    examples = sorted(zip(table["note_id"].to_pylist(), segments, strict=True), key=lambda pair: pair[0])
     trees = [
         tree
-        for _, group in groupby(notes, key=lambda pair: pair[0])
-        for tree in _trees(sorted((piece for _, piece in group), key=_key), length)
+        for _, group in groupby(examples, key=lambda pair: pair[0])
+        for tree in _prefix_trees(sorted((segment for _, segment in group), key=_sort_key), max_length)
     ]
-    head = _head(rows)
-    packs = best_fit([size - head for _, size in trees], length - head)
-    return Packed([[piece for i in pack for piece in trees[i][0]] for pack in packs], length)
+    prefix = _prefix_of_all(rows)
+    bins = best_fit_decreasing([size - prefix for _, size in trees], max_length - prefix)
+    return PackedDataset([[segment for i in bin_ for segment in trees[i][0]] for bin_ in bins], max_length)
 
 
-def pack_documents(column: pa.ChunkedArray, length: int, seed: int) -> Packed:
-    """Documents one after the other in an order drawn from `seed`, cut where a pack is full. The rest of a cut document
-    counts as one of its own.
+def pack_documents(column: pa.ChunkedArray, max_length: int, seed: int) -> PackedDataset:
+    """Pack documents one after the other in an order drawn from `seed`, and cut them where a pack is full. The rest of
+    a cut document becomes a segment of its own, without what comes before as context.
 
     Args:
-        column: tokens of each document.
-        length: tokens of a pack, at most.
+        column: token ids of each document, a list array.
+        max_length: tokens of a pack, at most.
         seed: of the order.
 
     Raises:
-        UserError: there are none.
+        UserError: there is no document.
     """
-    documents = _rows(column) if len(column) else []
-    packs: list[list[Piece]] = [[]]
-    room = length
+    documents = _arrays(column) if len(column) else []
+    packs: list[list[Segment]] = [[]]
+    room = max_length
     for i in np.random.default_rng(seed).permutation(len(documents)):
         rest = documents[i]
-        while len(rest) > 1:  # one token predicts nothing
-            packs[-1].append(Piece(rest[:room], 1))
+        while len(rest) > 1:  # a single token predicts nothing
+            packs[-1].append(Segment(rest[:room], 1))
             rest, room = rest[room:], room - len(rest[:room])
             if room < 2:
                 packs.append([])
-                room = length
+                room = max_length
     if not packs[0]:
-        raise UserError("there is no note to train on: look at what format dropped, and why")
-    return Packed([pack for pack in packs if pack], length)
+        raise UserError("no note to train on: see what format dropped, and why")
+    return PackedDataset([pack for pack in packs if pack], max_length)
 
 
-def best_fit(sizes: Sequence[int], room: int) -> list[list[int]]:
-    """Indices by bin, of `room` each: the largest first, each into the fullest bin that has room for it."""
+def best_fit_decreasing(sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Bin packing: indices into `sizes` by bin, the largest first, each into the fullest bin that has room for it."""
     bins: list[list[int]] = []
-    free: list[tuple[int, int]] = []  # (room left, bin), sorted
+    free: list[tuple[int, int]] = []  # (free room, bin), sorted
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        found = bisect.bisect_left(free, (sizes[i], -1))
-        if found < len(free):
-            left, bin_ = free.pop(found)
+        tightest = bisect.bisect_left(free, (sizes[i], -1))
+        if tightest < len(free):
+            room, bin_ = free.pop(tightest)
         else:
-            left, bin_ = room, len(bins)
+            room, bin_ = capacity, len(bins)
             bins.append([])
         bins[bin_].append(i)
-        bisect.insort(free, (left - sizes[i], bin_))
+        bisect.insort(free, (room - sizes[i], bin_))
     return bins
 
 
-def _rows(column: pa.ChunkedArray) -> list[np.ndarray]:
-    """Each list of a column, as a view of one array."""
-    whole = column.combine_chunks()
-    return np.split(whole.flatten().to_numpy(), np.cumsum(whole.value_lengths().to_numpy())[:-1])
+def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """Each list of a column as a view of one array."""
+    combined = column.combine_chunks()
+    return np.split(combined.flatten().to_numpy(), np.cumsum(combined.value_lengths().to_numpy())[:-1])
 
 
-def _key(piece: Piece) -> bytes:
-    """Sorts runs of tokens so that neighbours begin alike."""
-    return piece.ids.astype(">u4").tobytes()
+def _sort_key(segment: Segment) -> bytes:
+    """Sort segments by their tokens, so that neighbours share the longest prefixes."""
+    return segment.input_ids.astype(">u4").tobytes()
 
 
-def _head(rows: Sequence[np.ndarray]) -> int:
-    """How many tokens all of them begin with: two in one pack share them whatever their notes."""
-    head = rows[0]
+def _prefix_of_all(rows: Sequence[np.ndarray]) -> int:
+    """Length of the prefix that all rows have in common, which any two of them share in a pack."""
+    prefix = rows[0]
     for row in rows:
-        head = head[: common(head, row)]
-    return len(head)
+        prefix = prefix[: common_prefix_length(prefix, row)]
+    return len(prefix)
 
 
-def _trees(pieces: Sequence[Piece], length: int) -> list[tuple[list[Piece], int]]:
-    """Sorted examples of one note as trees of at most `length` tokens, each with its number of tokens."""
-    trees: list[tuple[list[Piece], int]] = []
-    before = pieces[0].ids[:0]
-    for piece in pieces:
-        more = len(piece.ids) - common(before, piece.ids)
-        if trees and trees[-1][1] + more <= length:
+def _prefix_trees(segments: Sequence[Segment], max_length: int) -> list[tuple[list[Segment], int]]:
+    """Split the sorted segments of one note into trees of at most `max_length` tokens; each with its tokens."""
+    trees: list[tuple[list[Segment], int]] = []
+    previous = segments[0].input_ids[:0]
+    for segment in segments:
+        new = len(segment.input_ids) - common_prefix_length(previous, segment.input_ids)
+        if trees and trees[-1][1] + new <= max_length:
             tree, size = trees[-1]
-            tree.append(piece)
-            trees[-1] = tree, size + more
+            tree.append(segment)
+            trees[-1] = tree, size + new
         else:
-            trees.append(([piece], len(piece.ids)))
-        before = piece.ids
+            trees.append(([segment], len(segment.input_ids)))
+        previous = segment.input_ids
     return trees

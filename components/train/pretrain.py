@@ -1,4 +1,4 @@
-"""Next-token training on notes: a base model adapted to the domain, or a small Llama from nothing."""
+"""Next-token training on notes: a base model adapted to the domain, or a small Llama from scratch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import decisive
+from clinadapt.config.base import Precision, decisive
 from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretrain
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe, fetch
@@ -26,52 +26,41 @@ from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.merging import merge_causal_lm
 from clinadapt.registry.pretrained_bases import PRETRAINING, base_place, made_base
 from clinadapt.storage.object_store import Conflict, Store
-from components.train.causal_trainer import (
-    TOKENIZER,
-    CausalTrainer,
-    add_lora,
-    check_precision,
-    check_vocabulary,
-    first_process,
-    processes,
-    read_table,
-)
+from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
 from components.train.checkpoints import Checkpoints, decides
-from components.train.packing import pack_documents
+from components.train.packing import PackedDataset, pack_documents
+from components.train.stage import TOKENIZER, Stage, first_process, processes, read_table
 
 
 def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any]:
-    """Train on the notes of the side `train`; put the base model that comes of it, a Hugging Face folder in
-    safetensors, into the store at `bases/<digest>/` (manifest last). Write training.json (loss curves, costs, uri and
-    digest) and the manifest to `output`; return training.json's content.
+    """Train a base model on the notes of the side `train`. It goes to the store at `bases/<digest>/`, a Hugging Face
+    folder in safetensors; training.json (loss curve, costs, URI and digest) and a manifest go to `output`.
 
-    An interrupted training goes on where it stopped, from its state in the store; one that is done is not done again.
+    An interrupted training resumes from its state in the store, and the result of a finished one is reused.
+
+    Returns:
+        The content of training.json.
 
     Raises:
-        UserError: the base model or a LoRA target cannot be found, there are no notes, the loss is no longer a number,
-            or the checkpoint found is of a training by another number of processes.
-        KeyboardInterrupt: a signal asked to stop; the state is saved.
+        UserError: the base model or a LoRA target does not exist, there are no notes, the loss is not finite, or the
+            checkpoint was written by another number of processes.
+        KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     precision = resolve_precision(settings.precision)
     check_precision(precision)
-    base = None if base_model == BUILTIN_LLAMA else describe(base_model)
+    base = _describe(base_model)
     checkpoints = _checkpoints(splits, settings, base, store)
-    if processes() == 1 and (done := _result(checkpoints, output, store)):
-        return done
+    if processes() == 1 and (training := _result(checkpoints, output, store)):
+        return training
+
     tokenizer = load_tokenizer(splits / TOKENIZER)
     if base is None:
         settings = settings.model_copy(update={"method": "full"})
         source, model = BUILTIN_LLAMA, _new_llama(settings.llama, tokenizer, settings)
     else:
         base_model, source = base.pinned(), base.digest
-        model = _existing(base_model, settings, precision)
-    corpus = read_table(splits, "corpus.parquet")
-    packs = {
-        side: pack_documents(
-            corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.max_length, settings.seed
-        )
-        for side in ("train", "validation")
-    }
+        model = _load_base(base_model, settings, precision)
+    packs = _pack_corpus(splits, settings)
     check_vocabulary(model, packs)
     if first_process():
         log(
@@ -80,11 +69,10 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
             f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters trained, {precision}, "
             f"on {device().type}",
         )
-    trainer = CausalTrainer(
-        "pretrain", model, packs, settings, precision, settings.num_train_epochs, output, checkpoints, base
-    )
+    trainer = CausalTrainer(model, packs, settings, step="pretrain", base=base, checkpoints=checkpoints)
     seconds = trainer.train_or_resume()
-    trainer.use_best()
+    trainer.load_best_weights()
+
     data = read_json(splits / MANIFEST)
     made_from = made_base(
         source,
@@ -92,26 +80,25 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
         decisive(settings) | {"base_model": base_model},
         code_version("components.train.pretrain"),
     )
-    facts = trainer.facts(seconds, precision) | {
-        "quantization": settings.quantization,
-        "settings": made_from["settings"],
-    }
+    training = trainer.metrics(seconds) | {"quantization": settings.quantization, "settings": made_from["settings"]}
     if first_process():
-        told = made_from | {"pretraining": {name: facts[name] for name in PRETRAINING}}
-        digest = _publish(model, tokenizer, base_model, store, told, data)
-        facts |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "training.json", facts)
-        write_manifest(output, {"splits_digest": data["digest"], "base_digest": source})
-        checkpoints.finish(output)
-    return facts
+        provenance = made_from | {"pretraining": {name: training[name] for name in PRETRAINING}}
+        digest = _publish(model, tokenizer, base_model, store, provenance, data)
+        training |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
+        Stage(output, data["digest"], source, checkpoints).finish(training)
+    return training
 
 
-def trained(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any] | None:
-    """What `run` has come to before, from the store; None where it has not been. For whoever starts several processes:
-    these do not look for themselves."""
-    base = None if base_model == BUILTIN_LLAMA else describe(base_model)
-    return _result(_checkpoints(splits, settings, base, store), output, store)
+def existing_result(
+    splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store
+) -> dict[str, Any] | None:
+    """What `run` returned before for the same training, with its output from the store; None where there is none. The
+    processes of a distributed training do not look for it, whoever starts them does."""
+    return _result(_checkpoints(splits, settings, _describe(base_model), store), output, store)
+
+
+def _describe(base_model: str) -> BaseModel | None:
+    return None if base_model == BUILTIN_LLAMA else describe(base_model)
 
 
 def _checkpoints(splits: Path, settings: Pretrain, base: BaseModel | None, store: Store) -> Checkpoints:
@@ -119,6 +106,17 @@ def _checkpoints(splits: Path, settings: Pretrain, base: BaseModel | None, store
     data = read_json(splits / MANIFEST)["digest"]
     decided = decides("pretrain", data, source, settings, resolve_precision(settings.precision))
     return Checkpoints(store, decided | {"base_model": base.pinned() if base else source}, processes())
+
+
+def _pack_corpus(splits: Path, settings: Pretrain) -> dict[str, PackedDataset]:
+    """Packs of the notes of each side."""
+    corpus = read_table(splits, "corpus.parquet")
+    return {
+        side: pack_documents(
+            corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.max_length, settings.seed
+        )
+        for side in ("train", "validation")
+    }
 
 
 def _result(checkpoints: Checkpoints, output: Path, store: Store) -> dict[str, Any] | None:
@@ -132,7 +130,7 @@ def _result(checkpoints: Checkpoints, output: Path, store: Store) -> dict[str, A
 
 
 def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
-    """A Llama with random weights for a tokenizer. Raises UserError when its shape is none."""
+    """A Llama with random weights and the vocabulary of a tokenizer. Raises UserError where its shape is invalid."""
     torch.manual_seed(settings.seed)
     try:
         config = LlamaConfig(
@@ -146,19 +144,20 @@ def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
         )
         return LlamaForCausalLM(config).to(device())
     except ValueError as error:
-        raise UserError(f"the section llama is no Llama: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the settings in pretrain.llama are no valid Llama: {str(error).splitlines()[0]}") from error
 
 
-def _existing(base_model: str, settings: Pretrain, precision: Any) -> Any:
+def _load_base(base_model: str, settings: Pretrain, precision: Precision) -> Any:
+    """An existing base model, with all of its weights trainable or with a new adapter."""
     if settings.method == "full":
         if settings.quantization != "none":
-            raise UserError("a model in 4 bits cannot be trained in full: set method to lora, or quantization to none")
+            raise UserError("a 4-bit model cannot be trained in full: set method to lora, or quantization to none")
         return load_causal_lm(base_model, "none", precision).requires_grad_(True)
     return add_lora(load_causal_lm(base_model, settings.quantization, precision), settings.lora, settings.seed)
 
 
 def _save(model: Any, base_model: str, folder: Path) -> None:
-    """Save a base model as safetensors, in the precision that it came in; an adapter is merged into it first."""
+    """Save a base model as safetensors, in its original precision; an adapter is merged into it first."""
     if isinstance(model, PeftModel):
         with tempfile.TemporaryDirectory(prefix="clinadapt-merge-") as name:
             model.save_pretrained(name, save_embedding_layers=False)

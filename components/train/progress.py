@@ -1,4 +1,4 @@
-"""What every training tells while it runs and when it is done."""
+"""Progress of a training while it runs, and its metrics when it is done."""
 
 from __future__ import annotations
 
@@ -17,9 +17,18 @@ from clinadapt.errors import UserError
 from clinadapt.models.devices import device
 from components.train.resumable_trainer import ResumableTrainer
 
+_SUMMARY = (
+    "seconds",
+    "peak_memory_bytes",
+    "tokens_per_second",
+    "trainable_parameters",
+    "checkpoints",
+    "checkpoint_blocking_ms",
+)
+
 
 def check_gpu() -> None:
-    """Raises UserError when this step was given a GPU (CLINADAPT_GPU, set by the pipeline) that torch cannot use."""
+    """Raise a UserError when this step was given a GPU (CLINADAPT_GPU, set by the pipeline) that torch cannot use."""
     if os.environ.get("CLINADAPT_GPU") and not torch.cuda.is_available():
         raise UserError(
             "this profile trains on a GPU and torch finds none: build the image with the CUDA build of torch"
@@ -27,22 +36,22 @@ def check_gpu() -> None:
 
 
 def gpus() -> int:
-    """How many GPUs this step was given and torch sees."""
+    """Number of GPUs that torch sees."""
     return torch.cuda.device_count()
 
 
 class Progress(TrainerCallback):
-    """A line with loss and time left, at most every five seconds."""
+    """Logs the validation loss of each epoch, and training loss and remaining time at most every five seconds."""
 
     def __init__(self, step: str) -> None:
-        """`step` begins each line."""
+        """`step` is the prefix of each line."""
         self._step = step
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._start = self._last = time.monotonic()
-        self._first = state.global_step
-        if self._first and state.is_world_process_zero:
-            log(self._step, f"resuming at step {self._first} of {state.max_steps}")
+        self._first_step = state.global_step
+        if self._first_step and state.is_world_process_zero:
+            log(self._step, f"resuming at step {self._first_step} of {state.max_steps}")
 
     def on_log(
         self,
@@ -61,18 +70,22 @@ class Progress(TrainerCallback):
             )
         elif "loss" in logs and now - self._last > 5:
             self._last = now
-            a_step = (now - self._start) / (state.global_step - self._first)
-            left = a_step * (state.max_steps - state.global_step)
+            seconds_per_step = (now - self._start) / (state.global_step - self._first_step)
+            remaining = seconds_per_step * (state.max_steps - state.global_step)
             log(
                 self._step,
                 f"step {state.global_step}/{state.max_steps}  epoch {state.epoch:.1f}  loss {logs['loss']:.4f}"
-                f"  {left // 60:.0f} min {left % 60:02.0f} s left",
+                f"  {remaining // 60:.0f} min {remaining % 60:02.0f} s left",
             )
 
 
-def costs(trainer: ResumableTrainer, seconds: float) -> dict[str, Any]:
-    """Curve, best step and costs of a training, for training.json. An interrupted training counts as one; only the peak
-    of memory is that of its last process."""
+def training_metrics(trainer: ResumableTrainer, seconds: float) -> dict[str, Any]:
+    """Loss curve, best step and costs of a training, for training.json.
+
+    Args:
+        trainer: after training.
+        seconds: duration, including what came before an interruption. The peak of memory is of the last process alone.
+    """
     curve = [
         {"step": e["step"], "epoch": e["epoch"], "loss": e["loss"], "learning_rate": e["learning_rate"]}
         if "loss" in e
@@ -92,17 +105,15 @@ def costs(trainer: ResumableTrainer, seconds: float) -> dict[str, Any]:
         "stopped_early": trainer.state.global_step < math.ceil(trainer.state.max_steps),
         "seconds": seconds,
         "peak_memory_bytes": peak,
-        "checkpoints": len(trainer.blocked_ms),
-        "checkpoint_blocked_ms": float(np.mean(trainer.blocked_ms or [0.0])),
+        "checkpoints": len(trainer.blocking_ms),
+        "checkpoint_blocking_ms": float(np.mean(trainer.blocking_ms or [0.0])),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "device": device().type,
         "processes": trainer.args.world_size,
     }
 
 
-def told(facts: dict[str, Any]) -> dict[str, Any]:
-    """What the record of a step tells of training.json."""
-    best = min(entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry)
-    names = ("seconds", "peak_memory_bytes", "tokens_per_second", "trainable_parameters", "checkpoints",
-             "checkpoint_blocked_ms")  # fmt: skip
-    return {"best_validation_loss": best} | {name: facts[name] for name in names}
+def step_summary(training: dict[str, Any]) -> dict[str, Any]:
+    """The part of training.json that goes into the record of the step."""
+    best = min(entry["validation_loss"] for entry in training["curve"] if "validation_loss" in entry)
+    return {"best_validation_loss": best} | {name: training[name] for name in _SUMMARY}

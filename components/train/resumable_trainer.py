@@ -1,6 +1,6 @@
-"""A Trainer that goes on, bit for bit, where an interrupted one stopped.
+"""A Trainer that resumes an interrupted training to the same bits.
 
-The Trainer's own resume finds the place in the data; what it would unpickle is read from safetensors and JSON here.
+The Trainer's own resume finds the position in the data; what it would unpickle is read from safetensors and JSON here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from clinadapt.artifacts.hashing import read_json
@@ -30,60 +30,64 @@ _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
 class ResumableTrainer(Trainer):
-    """Saves its state every few minutes and at the end of each epoch; on SIGTERM and SIGINT too, and then stops. Of
-    several processes the first saves; random numbers, which only a dropout needs, are its own.
+    """Saves its state every few minutes and after each epoch, and on SIGTERM and SIGINT, which stop it. Of several
+    processes the first one saves; its random state is restored in all of them, and only dropout draws from it.
 
-    A subclass that keeps something besides says so by own_state and load_own_state.
+    A subclass with state of its own returns it by extra_state and restores it in load_extra_state.
     """
 
     def __init__(self, checkpoints: Checkpoints | None, minutes: float, step: str = "train", **kwargs: Any) -> None:
         """
         Args:
-            checkpoints: where the state is kept; nowhere when None.
+            checkpoints: where the state is saved; not at all where None.
             minutes: between two checkpoints.
-            step: begins the lines of progress.
+            step: prefix of the lines of progress.
             kwargs: of the Trainer.
         """
         super().__init__(**kwargs)
+        self.remove_callback(PrinterCallback)
         self._checkpoints, self._interval, self._step = checkpoints, minutes * 60, step
-        self._signalled = False  # here, at any moment
-        self._asked_to_stop = False  # what all processes know, since the end of the last step
+        self._signalled = False  # set at any moment, in this process
+        self._stopping = False  # agreed by all processes at the end of the last step
         self._started, self._seconds_before = time.monotonic(), 0.0
-        self.blocked_ms: list[float] = []
+        self.blocking_ms: list[float] = []
         if checkpoints:
-            self.add_callback(_Saving(self))
+            self.add_callback(_CheckpointCallback(self))
 
-    def begin(self) -> None:
-        """What a training that begins afresh does first: nothing, unless a subclass says."""
+    def before_training(self) -> None:
+        """Hook that runs before the first step of a training, and not before a resumed one."""
 
-    def own_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Tensors by name, and JSON."""
+    def extra_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """State of a subclass: tensors by name, and values that are JSON."""
         return {}, {}
 
-    def load_own_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back what own_state gave; there are other tensors besides."""
+    def load_extra_state(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Restore what extra_state returned; `tensors` has others besides."""
 
     def train_or_resume(self) -> float:
         """Train, from the newest checkpoint on where there is one.
 
         Returns:
-            Seconds, those before an interruption included.
+            Duration in seconds, including those before an interruption.
 
         Raises:
-            KeyboardInterrupt: a signal came; the state is saved.
-            UserError: the checkpoint found cannot be resumed by this training.
+            KeyboardInterrupt: a signal stopped the training; the state is saved.
+            UserError: the checkpoint is not one of this training, or of another number of processes.
         """
-        with tempfile.TemporaryDirectory(prefix="clinadapt-resume-") as name:
-            found = self._checkpoints.newest(Path(name)) if self._checkpoints else None
+        with tempfile.TemporaryDirectory(prefix="clinadapt-resume-") as folder:
+            checkpoint = self._checkpoints.newest(Path(folder)) if self._checkpoints else None
             self._started = time.monotonic()
-            if not found:
-                self.begin()
-            with self._signals_kept():
-                self.train(resume_from_checkpoint=str(found) if found else None)
+            if not checkpoint:
+                self.before_training()
+            if self._checkpoints:
+                with self._signals_deferred():
+                    self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            else:
+                self.train()
         seconds = self._seconds()
         if self._checkpoints:
             self._checkpoints.wait()
-        if self._signalled:  # in the last step of all
+        if self._signalled:  # in the very last step
             raise KeyboardInterrupt
         return seconds
 
@@ -91,31 +95,35 @@ class ResumableTrainer(Trainer):
         return self._seconds_before + time.monotonic() - self._started
 
     @contextmanager
-    def _signals_kept(self) -> Iterator[None]:
-        """Let a signal wait for the end of the step, where the state is whole."""
-        if not self._checkpoints:
-            yield
-            return
+    def _signals_deferred(self) -> Iterator[None]:
+        """Defer signals to the end of the step, where the state is complete."""
 
-        def ask(signum: int, frame: object) -> None:
+        def receive(signum: int, frame: object) -> None:
             self._signalled = True
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _due(self, seconds: float) -> bool:
-        """Whether to save now, `seconds` after the last time. Several processes stop at the same step when one of them
-        is asked to."""
+    def should_checkpoint(self, seconds: float) -> bool:
+        """Whether to save at the end of this step: it is time to, or training stops. Several processes stop at the same
+        step when one of them is signalled.
+
+        Args:
+            seconds: since the last checkpoint.
+        """
         assert self._checkpoints
-        self._asked_to_stop = self._signalled
-        if self.args.world_size > 1:
-            asked = torch.tensor(int(self._asked_to_stop), device=self.args.device)
-            self._asked_to_stop = bool(self.accelerator.reduce(asked, reduction="sum"))
-        return self._asked_to_stop or (seconds >= self._interval and not self._checkpoints.busy())
+        self._stopping = self.any_process(self._signalled)
+        return self._stopping or (seconds >= self._interval and not self._checkpoints.busy())
+
+    def any_process(self, value: bool) -> bool:
+        """Whether any of the processes that train together passes True. All of them have to call it."""
+        if self.args.world_size == 1:
+            return value
+        return bool(self.accelerator.reduce(torch.tensor(int(value), device=self.args.device), reduction="sum"))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         assert self._checkpoints
@@ -123,30 +131,32 @@ class ResumableTrainer(Trainer):
             return
         if self.is_world_process_zero():
             self._save_state()
-        if self._asked_to_stop:
+        if self._stopping:
             if self._checkpoints.wait():
-                log(self._step, f"saved at step {self.state.global_step} of {self.state.max_steps}: run again to go on")
+                log(
+                    self._step, f"saved at step {self.state.global_step} of {self.state.max_steps}: run again to resume"
+                )
             raise KeyboardInterrupt
 
     def _save_state(self) -> None:
         assert self._checkpoints
         start = time.monotonic()
         tensors, state = self._state()
-        progress = dataclasses.replace(self.state, log_history=list(self.state.log_history))
-        self.blocked_ms.append(1000 * (time.monotonic() - start))
-        state["blocked_ms"] = list(self.blocked_ms)
+        trainer_state = dataclasses.replace(self.state, log_history=list(self.state.log_history))
+        self.blocking_ms.append(1000 * (time.monotonic() - start))
+        state["blocking_ms"] = list(self.blocking_ms)
 
         def write(folder: Path) -> None:
             save_file(tensors, folder / _TENSORS)
             (folder / _STATE).write_text(json.dumps(state))
-            progress.save_to_json(str(folder / TRAINER_STATE_NAME))
+            trainer_state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
         self._checkpoints.save(self.state.global_step, write)
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """A copy of all that decides the next steps; tensors in main memory."""
+        """A copy of everything that the next steps depend on; tensors in main memory."""
         optimizer = self.optimizer.state_dict()
-        tensors, own = self.own_state()
+        tensors, extra = self.extra_state()
         tensors |= {f"trained.{name}": p for name, p in self._trained_parameters()}
         for number, entry in optimizer["state"].items():
             tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in entry.items()}
@@ -157,7 +167,7 @@ class ResumableTrainer(Trainer):
         numpy["state"]["key"] = numpy["state"]["key"].tolist()
         scaler = self.accelerator.scaler
         state = {
-            "own": own,
+            "extra": extra,
             "param_groups": optimizer["param_groups"],
             "scheduler": self.lr_scheduler.state_dict(),
             "scaler": scaler and scaler.state_dict(),
@@ -171,14 +181,14 @@ class ResumableTrainer(Trainer):
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        tensors, state = _read(resume_from_checkpoint)
+        tensors, state = _read_checkpoint(resume_from_checkpoint)
         for name, parameter in self._trained_parameters():
             parameter.data.copy_(tensors[f"trained.{name}"])
-        self.load_own_state(tensors, state["own"])
-        self._seconds_before, self.blocked_ms = state["seconds"], state["blocked_ms"]
+        self.load_extra_state(tensors, state["extra"])
+        self._seconds_before, self.blocking_ms = state["seconds"], state["blocking_ms"]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str) -> None:
-        tensors, state = _read(checkpoint)
+        tensors, state = _read_checkpoint(checkpoint)
         entries: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
             if key.startswith("optimizer."):
@@ -189,10 +199,10 @@ class ResumableTrainer(Trainer):
 
     def _load_scaler(self, checkpoint: str) -> None:
         if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(_read(checkpoint)[1]["scaler"])
+            self.accelerator.scaler.load_state_dict(_read_checkpoint(checkpoint)[1]["scaler"])
 
     def _load_rng_state(self, checkpoint: str) -> None:
-        tensors, state = _read(checkpoint)
+        tensors, state = _read_checkpoint(checkpoint)
         version, keys, gauss = state["python"]
         random.setstate((version, tuple(keys), gauss))
         np.random.set_state(state["numpy"])
@@ -201,13 +211,13 @@ class ResumableTrainer(Trainer):
             torch.cuda.set_rng_state(tensors["rng.cuda"])
 
 
-def _read(folder: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors, mapped from the file, and JSON."""
+def _read_checkpoint(folder: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors, mapped from the file, and the JSON state."""
     return load_file(Path(folder) / _TENSORS), read_json(Path(folder) / _STATE)
 
 
-class _Saving(TrainerCallback):
-    """Tells the trainer when to save. The last step of an epoch is saved after the validation that follows it."""
+class _CheckpointCallback(TrainerCallback):
+    """Requests a checkpoint when one is due. The last step of an epoch is saved after the validation that follows."""
 
     def __init__(self, trainer: ResumableTrainer) -> None:
         self._trainer = trainer
@@ -224,5 +234,5 @@ class _Saving(TrainerCallback):
         self._save_if_due(control)
 
     def _save_if_due(self, control: TrainerControl) -> None:
-        if self._trainer._due(time.monotonic() - self._last):
+        if self._trainer.should_checkpoint(time.monotonic() - self._last):
             control.should_save, self._last = True, time.monotonic()

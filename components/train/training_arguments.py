@@ -1,8 +1,8 @@
-"""What the settings of a stage of training mean to transformers' Trainer and to trl's."""
+"""Training settings as arguments of transformers' Trainer and of trl's."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import tempfile
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from clinadapt.config.base import Precision
 from clinadapt.config.classify import Train
 from clinadapt.config.instruct import TrainingSettings
 
-# Of a training that validates its own way, and is given batches as they are
+# for an EarlyStoppingTrainer, which validates by a method of its own and whose collator makes the batches
 VALIDATED: dict[str, Any] = {
     "eval_strategy": "epoch",
     "label_names": ["labels"],
@@ -20,11 +20,11 @@ VALIDATED: dict[str, Any] = {
 }
 
 
-def arguments(settings: Train | TrainingSettings, precision: Precision, scratch: Path) -> dict[str, Any]:
-    """Of TrainingArguments: batches, schedule, precision and seed; nothing is saved or sent by the Trainer itself."""
+def arguments(settings: Train | TrainingSettings, precision: Precision) -> dict[str, Any]:
+    """Arguments of TrainingArguments: batches, schedule, precision and seed. The Trainer saves and reports nothing."""
     on_gpu = torch.cuda.is_available()
     return {
-        "output_dir": str(scratch),
+        "output_dir": tempfile.gettempdir(),  # required; nothing is written to it
         "per_device_train_batch_size": settings.per_device_train_batch_size,
         "gradient_accumulation_steps": settings.gradient_accumulation_steps,
         "num_train_epochs": settings.num_train_epochs,
@@ -46,5 +46,5 @@ def arguments(settings: Train | TrainingSettings, precision: Precision, scratch:
 
 
 def optimiser() -> str:
-    """AdamW: on a GPU in memory that can be paged out, elsewhere in one pass."""
+    """AdamW: paged on a GPU, fused on a CPU."""
     return "paged_adamw_32bit" if torch.cuda.is_available() else "adamw_torch_fused"

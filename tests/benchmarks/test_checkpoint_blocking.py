@@ -1,8 +1,9 @@
-"""How long does a checkpoint hold up the training? Saved by a thread of its own, and by the training itself.
+"""How long a checkpoint blocks training: saved by a thread of its own, or by the training thread.
 
 CLINADAPT_TEST_STORE=s3://bucket python -m pytest tests/benchmarks/test_checkpoint_blocking.py --benchmarks -s
-With the endpoint and keys of the store in the environment; without CLINADAPT_TEST_STORE a folder is used.
-MiniLM with LoRA of rank 16, a checkpoint at every second step; CLINADAPT_ROUNDS (3) trainings of each kind in turn.
+The environment has the store's endpoint and keys; without CLINADAPT_TEST_STORE a folder is used.
+MiniLM with LoRA of rank 16 and a checkpoint at every second step; CLINADAPT_ROUNDS (3) trainings of each kind,
+alternating.
 """
 
 import os
@@ -25,7 +26,7 @@ def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
     root = os.environ.get("CLINADAPT_TEST_STORE", (tmp_path / "store").as_uri()) + f"/blocking-{uuid.uuid4().hex[:8]}"
     settings = Train(base_model="builtin://minilm", lora=Lora(r=16), windows=Windows(max_length=64, max_windows=2),
                      train_windows=1, precision="fp32", num_train_epochs=2, checkpoint_minutes=1e-6)  # fmt: skip
-    blocked = {"asynchronous": [], "synchronous": []}
+    blocking = {"asynchronous": [], "synchronous": []}
     sizes, save, write = [], ResumableTrainer._save_checkpoint, Checkpoints._save
 
     def measured(checkpoints, step, state):
@@ -37,7 +38,7 @@ def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "_save", measured)
     for round_number in range(ROUNDS):
-        for way, times in blocked.items():
+        for way, times in blocking.items():
 
             def timed(trainer, *arguments, way=way, times=times):
                 if trainer.state.global_step % 2 or trainer.control.should_training_stop:
@@ -51,8 +52,8 @@ def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
 
             monkeypatch.setattr(ResumableTrainer, "_save_checkpoint", timed)
             run(splits, tmp_path / f"{way}-{round_number}", settings, open_store(f"{root}/{way}-{round_number}"))
-    print(f"\n{np.mean(sizes) / 2**20:.1f} MiB a checkpoint; blocked milliseconds")
+    print(f"\n{np.mean(sizes) / 2**20:.1f} MiB per checkpoint; milliseconds that training is blocked")
     print("way            checkpoints   median     90 %      max")
-    for way, times in blocked.items():
+    for way, times in blocking.items():
         print(f"{way:14} {len(times):11} {np.median(times):8.1f} {np.quantile(times, 0.9):8.1f} {max(times):8.1f}")
-    assert np.median(blocked["asynchronous"]) < np.median(blocked["synchronous"])
+    assert np.median(blocking["asynchronous"]) < np.median(blocking["synchronous"])

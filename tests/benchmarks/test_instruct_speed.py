@@ -1,9 +1,9 @@
-"""Useful tokens per second of the instruct stage against the hands-on notebook's way and trl's SFTTrainer.
+"""Useful tokens per second of the instruct stage, of the hands-on notebook's padded Trainer and of trl's SFTTrainer.
 
 make bench, or: python -m pytest tests/benchmarks/test_instruct_speed.py --benchmarks -s
-CLINADAPT_ROUNDS=5 and CLINADAPT_NOTES_READ=8 are the defaults. The same model, data and processor for all; each
-training in its own process, alternating, so that a busy machine slows all alike. nf4 + LoRA r=16, fp32, 512 tokens.
-Useful tokens are those of the examples as if each stood alone, without padding.
+Defaults: CLINADAPT_ROUNDS=5 and CLINADAPT_NOTES_READ=8. Model, data and processor are the same; every training has a
+process of its own, and they alternate, so that a busy machine slows all alike. nf4 + LoRA r=16, fp32, 512 tokens.
+Useful tokens are those of all examples, without padding, shared prefixes counted once for each example.
 """
 
 import json
@@ -41,25 +41,25 @@ def base(tiny_llama, tmp_path_factory):
 
 @pytest.mark.parametrize(("triples", "floors"), [(8, FLOORS), (1, {"notebook": 1.0, "trl": 0.9})])
 def test_instruct_speed(base, tmp_path, triples, floors):
-    """Eight instructions about each note, as the recipe makes them; and one, where nothing but the head is shared."""
+    """Eight instructions about each note, as the recipe makes them; and one, where only the chat template is shared."""
     splits = support.instruct_splits(tmp_path / "splits", base, NOTES * 8 // triples, ASKS[:triples], 512, 450)
     runs = {way: [] for way in ("ours", "trl", "notebook")}
     for _ in range(ROUNDS):
-        for way, found in runs.items():
+        for way, measured in runs.items():
             script = ROOT / "tests/helpers/instruct_speed.py"
             command = [sys.executable, str(script), way, str(splits), base.as_uri()]
             done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=support.ROOT,
                                   env=os.environ | {"PYTHONPATH": str(support.ROOT)})  # fmt: skip
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+            measured.append(json.loads(done.stdout.splitlines()[-1]))
     print(f"\n{triples} triples a note, {runs['ours'][0]['tokens']:,} useful tokens")
     print("way       tokens/s                tokens/processor second  peak MiB                ours / way, by the clock"
           "  ours / way, by processor")  # fmt: skip
     ratios = {}
-    for way, found in runs.items():
-        columns = [[run["tokens"] / run[key] for run in found] for key in ("seconds", "processor_seconds")]
-        columns.append([run["mib"] for run in found])
+    for way, measured in runs.items():
+        columns = [[run["tokens"] / run[key] for run in measured] for key in ("seconds", "processor_seconds")]
+        columns.append([run["mib"] for run in measured])
         for key in ("seconds", "processor_seconds"):
-            columns.append([other[key] / own[key] for other, own in zip(found, runs["ours"], strict=True)])
+            columns.append([other[key] / own[key] for other, own in zip(measured, runs["ours"], strict=True)])
         ratios[way] = statistics.median(columns[-1])
         print(f"{way:9}", *(f"{support.spread(column, '.4g'):24}" for column in columns))
     for way, floor in floors.items():

@@ -1,8 +1,8 @@
-"""Kill a real training with SIGKILL at random moments, again and again: does it end with the bytes of one left alone?
+"""Kill a training with SIGKILL at random moments: the resumed training has to end with the bytes of an undisturbed one.
 
 CLINADAPT_TEST_STORE=s3://bucket python -m pytest tests/benchmarks/test_kill.py --benchmarks -s
-With the endpoint and keys of the store in the environment; without CLINADAPT_TEST_STORE a folder is used.
-CLINADAPT_ROUNDS (50) says how often. Of the three kills of a round the second waits until an upload is in flight.
+The environment has the store's endpoint and keys; without CLINADAPT_TEST_STORE a folder is used.
+CLINADAPT_ROUNDS (50) rounds of three kills, of which the second waits until an upload is in flight.
 """
 
 import multiprocessing
@@ -45,7 +45,7 @@ def test_kill(tmp_path, tiny_llama, splits):
     start = time.monotonic()
     attempt("undisturbed", open_store(f"{root}/undisturbed")).join()
     seconds = time.monotonic() - start
-    wanted = weights(tmp_path / "undisturbed")
+    expected = weights(tmp_path / "undisturbed")
     for number in range(ROUNDS):
         name, store = f"round-{number}", open_store(f"{root}/round-{number}")
         with Watcher(store) as watcher:
@@ -63,11 +63,11 @@ def test_kill(tmp_path, tiny_llama, splits):
         counts["looks"] += watcher.looks
         counts["manifests seen"] += watcher.seen
         counts["half-written"] += len(watcher.wrong)
-        counts["left in the store"] += len(store.list("checkpoints/"))
-        counts["same bytes"] += weights(tmp_path / name) == wanted
+        counts["checkpoints not removed"] += len(store.list("checkpoints/"))
+        counts["same bytes"] += weights(tmp_path / name) == expected
         print(f"round {number + 1} of {ROUNDS}: {dict(counts)}", flush=True)
     assert counts["same bytes"] == ROUNDS
-    assert counts["half-written"] == counts["left in the store"] == 0
+    assert counts["half-written"] == counts["checkpoints not removed"] == 0
 
 
 def weights(folder):
@@ -76,7 +76,7 @@ def weights(folder):
 
 
 def wait(process, store, seconds, in_upload):
-    """Until `seconds` have passed or the training has ended; then, if asked, until an upload is seen in flight."""
+    """Wait for `seconds` or the end of the training; then, with `in_upload`, for an upload in flight."""
     process.join(seconds)
     while in_upload and process.is_alive():
         keys = store.list("checkpoints/")
@@ -86,7 +86,7 @@ def wait(process, store, seconds, in_upload):
 
 
 class Watcher(threading.Thread):
-    """Lists the store over and over, and holds every manifest that it sees against the files."""
+    """Lists the store repeatedly and compares every manifest with its files."""
 
     def __init__(self, store):
         super().__init__(daemon=True)
@@ -95,8 +95,8 @@ class Watcher(threading.Thread):
 
     def run(self):
         while not self._done.is_set():
-            kept = [*self._store.list("checkpoints/"), *self._store.list("trained/")]
-            self.seen += sum(key.endswith(MANIFEST) for key in kept)
+            keys = [*self._store.list("checkpoints/"), *self._store.list("trained/")]
+            self.seen += sum(key.endswith(MANIFEST) for key in keys)
             self.wrong += incomplete(self._store)
             self.looks += 1
             time.sleep(0.05)

@@ -1,7 +1,7 @@
-"""How much of a long note has to be read? Accuracy of one adapter under several policies, on the same held-out notes.
+"""How many windows of a long note are worth reading: accuracy of one adapter under several policies, same test notes.
 
 CLINADAPT_ADAPTER=URI CLINADAPT_SPLITS=FOLDER python -m pytest tests/benchmarks/test_long_notes.py --benchmarks -s
-The folder is the `splits` output of a run; the adapter is the one that this run published.
+FOLDER is the `splits` output of a run, URI the adapter that this run published.
 """
 
 import os
@@ -37,14 +37,12 @@ def test_long_notes():
     table = read_split(Path(os.environ["CLINADAPT_SPLITS"]), "test")
     counts = label_counts(table, classifier.card.labels)
     held = HeldOutNotes(counts, table["cluster"].to_numpy())
-    whole = classifier.tokenize(table["text"].to_pylist())
+    all_windows = classifier.tokenize(table["text"].to_pylist())
     chosen = {}
     seen = {}
     for name, policy in POLICIES.items():
-        cut = TokenizedNotes(
-            [policy(windows) for windows in whole.windows], whole.token_counts, whole.seen_token_counts
-        )
-        seen[name] = _tokens(cut) / _tokens(whole)
+        cut = TokenizedNotes([policy(windows) for windows in all_windows.windows], all_windows.tokens, all_windows.seen)
+        seen[name] = _tokens(cut) / _tokens(all_windows)
         chosen[name] = classifier.logits(cut).argmax(axis=1)
     print("\npolicy                    tokens seen  accuracy  own label set  accuracy against all windows")
     notes = np.arange(len(counts))

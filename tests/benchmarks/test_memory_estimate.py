@@ -24,7 +24,7 @@ from clinadapt.models.devices import autocast, resolve_precision
 from clinadapt.models.memory.instruct import estimate, method
 from clinadapt.models.memory.sizes import CONTEXT
 from components.train.causal_trainer import Loss, add_lora
-from components.train.packing import Piece, collate, lay_out
+from components.train.packing import Segment, build_pack, collate
 
 MODELS = {
     "phi-2": PhiConfig(
@@ -109,5 +109,5 @@ def peak(settings: Instruct) -> int:
 
 
 def _batch(settings: Instruct) -> dict[str, Any]:
-    pack = lay_out([Piece(np.arange(settings.max_length) % 1000, 1)])
+    pack = build_pack([Segment(np.arange(settings.max_length) % 1000, 1)])
     return {name: tensor.cuda() for name, tensor in collate([pack] * settings.per_device_train_batch_size).items()}

@@ -1,4 +1,4 @@
-"""fp32, nf4 and, where the processor multiplies it, bf16 side by side: accuracy, peak memory and time of the same run.
+"""Accuracy, peak memory and time of the same run in fp32, nf4 and, where the processor supports it, bf16.
 
 make bench, or: python -m pytest tests/benchmarks/test_quantization.py --benchmarks -s
 CLINADAPT_NOTES=notes.csv runs it on your notes (profile cpu-minilm) instead of the built-in ones (cpu-demo).

@@ -1,7 +1,7 @@
-"""One measured training: python tests/helpers/instruct_speed.py WAY SPLITS BASE; prints a line of JSON.
+"""Measure one training and print a line of JSON: python tests/helpers/instruct_speed.py WAY SPLITS BASE.
 
-Ways: `ours`; `notebook`, the Trainer padded to 512, two examples by eight steps of accumulation; `trl`, SFTTrainer with
-best-fit packing, no padding, its tiled head and no recomputed activations.
+Ways: `ours`; `notebook`, the Trainer with examples padded to 512, batches of two and eight accumulation steps; `trl`,
+SFTTrainer with best-fit packing, no padding, its tiled head and no gradient checkpointing.
 """
 
 import json
@@ -19,6 +19,7 @@ from clinadapt.config.base import Lora
 from clinadapt.config.instruct import Instruct
 from clinadapt.models.causal_lm import load_causal_lm
 from components.train.causal_trainer import CausalTrainer, add_lora
+from components.train.lora import train_in_fp32
 from components.train.packing import pack_examples
 
 LENGTH = 512
@@ -26,7 +27,7 @@ HOW = {
     "num_train_epochs": 1,
     "learning_rate": 2e-4,
     "optim": "adamw_torch_fused",
-    "bf16": False,  # trl would have it, which is slow where no processor multiplies it
+    "bf16": False,  # trl's default, which is slow on processors without bf16
     "use_cpu": True,
     "dataloader_pin_memory": False,
     "save_strategy": "no",
@@ -38,9 +39,7 @@ HOW = {
 
 def ours(model, rows, settings, folder):
     packs = pack_examples(rows, LENGTH)
-    trainer = CausalTrainer(
-        "train", model, {"train": packs, "validation": packs}, settings, "fp32", 1, folder, None, None
-    )
+    trainer = CausalTrainer(model, {"train": packs, "validation": packs}, settings)
     trainer.args.eval_strategy = "no"
     return trainer
 
@@ -77,9 +76,7 @@ def trl(model, rows, settings, folder):
     trainer = SFTTrainer(
         model, how, train_dataset=dataset, processing_class=load_tokenizer(Path(sys.argv[2]) / "tokenizer")
     )
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()  # trl makes them bf16, which is slow here
+    train_in_fp32(model)  # trl converts them to bf16, which is slow here
     return trainer
 
 

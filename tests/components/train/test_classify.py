@@ -25,7 +25,8 @@ from clinadapt.models.calibration import fit_temperature
 from clinadapt.models.classifier import Classifier, TokenizedNotes, load_sequence_classifier, pad_batch, predict_logits
 from components.download.classify import run as download
 from components.format.classify import run as format_notes
-from components.train.classify import MOVED, _adapted, run
+from components.train.classifier_trainer import FINETUNED_SHARE
+from components.train.classify import load_with_adapter, run
 from components.train.linear_probe import RIDGE, Probe, note_states, out_of_fold, soft_cross_entropy, softmax_regression
 from pipelines.named_settings import load_profile
 
@@ -49,7 +50,7 @@ EVERYWHERE = "patient seen today history pain exam normal plan follow reports de
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 notes whose words tell the label, as download and format leave them: what tiny models can learn."""
+    """240 notes whose words depend on the label, so that tiny models can learn it, in the layout of format."""
     draw, folder = random.Random(0), tmp_path_factory.mktemp("words")
     with (folder / "notes.csv").open("w", newline="") as file:
         csv.writer(file).writerow(["transcription", "medical_specialty"])
@@ -66,7 +67,7 @@ def settings(base: Path, **changes: Any) -> Train:
 
 
 def losses(folder: Path) -> tuple[list[float], list[float]]:
-    """Training and validation losses that training.json tells."""
+    """Training and validation losses in training.json."""
     curve = read_json(folder / "training.json")["curve"]
     return (
         [entry["loss"] for entry in curve if "loss" in entry],
@@ -85,8 +86,8 @@ def check_the_base_is_untouched(folder: Path, train: Train, original: dict[str, 
     base = Path(train.base_model.removeprefix("file://"))
     assert list_files(base) == original
     saved = load_file(folder / "adapter_model.safetensors")
-    kept = {"score", "classifier", *train.lora.modules_to_save}
-    assert all("lora_" in name or kept & set(name.split(".")) for name in saved)
+    trained = {"score", "classifier", *train.lora.modules_to_save}
+    assert all("lora_" in name or trained & set(name.split(".")) for name in saved)
     assert any("lora_B" in name and tensor.abs().max() > 0 for name, tensor in saved.items())
     untrained = load_sequence_classifier(
         train.base_model, ClassifyCard.read(folder).set_names(), "none", "fp32", "model", 1, train.seed
@@ -178,16 +179,16 @@ def test_mean_pooling_begins_with_a_probe(
     check_it_reloads(tmp_path, splits)
 
 
-def test_what_began_as_a_probe_goes_half_way_back(
+def test_the_published_weights_are_half_way_back_to_the_probe(
     tiny_bert: Path, splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half the update of each weight of LoRA, and the middle of both heads."""
     train, saved = settings(tiny_bert, pooling="mean", num_train_epochs=1), {}
-    for moved in (0.0, MOVED, 1.0):
-        monkeypatch.setattr("components.train.classify.MOVED", moved)
+    for moved in (0.0, FINETUNED_SHARE, 1.0):
+        monkeypatch.setattr("components.train.classifier_trainer.FINETUNED_SHARE", moved)
         run(splits, tmp_path / f"{moved}", train)
         saved[moved] = load_file(tmp_path / f"{moved}/adapter_model.safetensors")
-    for name, half in saved[MOVED].items():
+    for name, half in saved[FINETUNED_SHARE].items():
         if "lora_A" in name:
             assert torch.equal(half, saved[1.0][name]) and half.abs().max() > 0
         else:
@@ -229,8 +230,8 @@ def test_bf16_saves_fp32_weights(tiny_bert: Path, splits: Path, tmp_path: Path, 
 def test_the_seed_decides_every_byte(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         run(splits, tmp_path / name, settings(tiny_llama, num_train_epochs=1, seed=seed, lora=Lora(lora_dropout=0.1)))
-    found = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("one", "again", "other")]
-    assert found[0] == found[1] != found[2]
+    weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("one", "again", "other")]
+    assert weights[0] == weights[1] != weights[2]
 
 
 @pytest.mark.parametrize("model", ["tiny_llama", "tiny_bert"])
@@ -256,7 +257,9 @@ def test_validation_between_two_steps_leaves_the_gradients_as_they_were(
     request: pytest.FixtureRequest, model: str, quantization: str
 ) -> None:
     """bitsandbytes repacks 4-bit weights for prediction on some processors; no gradient would pass through them."""
-    adapted = _adapted(settings(request.getfixturevalue(model), quantization=quantization), list("ab"), "fp32", 1)
+    adapted = load_with_adapter(
+        settings(request.getfixturevalue(model), quantization=quantization), list("ab"), "fp32", 1
+    )
     windows = [[0, *range(9, 30)], [0, *range(40, 50)]]
 
     def gradients() -> list[torch.Tensor]:
@@ -275,7 +278,7 @@ def test_training_windows_are_drawn(tiny_llama: Path, splits: Path, tmp_path: Pa
     facts = run(
         splits, tmp_path, settings(tiny_llama, num_train_epochs=1, windows=Windows(max_length=32, max_windows=3))
     )
-    assert 0 < facts["tokens_per_epoch_share"] < 1
+    assert 0 < facts["token_share_per_epoch"] < 1
     assert 0 < facts["unseen_token_share"] < 1
 
 
@@ -289,7 +292,7 @@ def test_it_stops_when_it_gets_worse(tiny_llama: Path, splits: Path, tmp_path: P
     check_it_reloads(tmp_path, splits)
 
 
-def test_a_loss_that_is_no_number(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="loss is no longer a number: lower the learning rate"):
         run(splits, tmp_path / "out", settings(tiny_llama, learning_rate=1e30))
     assert not (tmp_path / "out" / MANIFEST).exists()
@@ -303,7 +306,7 @@ def test_a_loss_that_is_no_number(tiny_llama: Path, splits: Path, tmp_path: Path
         (Lora(modules_to_save=["pooler"]), "'pooler' matches no module"),
     ],
 )
-def test_a_wrong_target_is_named(tiny_llama: Path, splits: Path, tmp_path: Path, lora: Lora, named: str) -> None:
+def test_a_wrong_target_is_an_error(tiny_llama: Path, splits: Path, tmp_path: Path, lora: Lora, named: str) -> None:
     with pytest.raises(UserError, match=named):
         run(splits, tmp_path / "out", settings(tiny_llama, lora=lora))
 
@@ -332,7 +335,7 @@ def test_balanced_weights_lift_the_rare_label(tiny_llama: Path, splits: Path, tm
     assert share["balanced"] > share["none"]
 
 
-def test_what_is_written(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
+def test_files_of_the_output(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
     train = settings(tiny_llama, num_train_epochs=1)
     facts = run(splits, tmp_path, train)
     assert {path.name for path in tmp_path.iterdir()} == {

@@ -37,9 +37,9 @@ HOW: dict[str, Any] = {
 def test_two_processes_give_the_losses_and_the_adapter_of_one(
     instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    """A pack each against two packs in one process. With 4 bits, as a GPU would have it, by gloo. Of an odd number of
-    packs the last one would be trained twice, so that both processes have as many."""
-    assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["length"])) % 2 == 0
+    """One pack per process against two packs in one process, in 4 bits, by gloo. With an odd number of packs the last
+    one would be trained twice, so that both processes have as many."""
+    assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["max_length"])) % 2 == 0
     store = open_store((tmp_path / "store").as_uri())
     settings = Instruct(base_model=tiny_llama.as_uri(), **HOW)
     two = train_distributed(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)
@@ -95,7 +95,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
     assert stopped == undisturbed
 
 
-def test_what_a_process_cannot_do_is_one_line(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
+def test_an_error_of_a_process_is_a_user_error(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
     settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"max_length": 64})
     with pytest.raises(UserError, match="an example has 256 tokens and a pack holds 64"):
         train_distributed(2, "instruct", instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())

@@ -1,4 +1,4 @@
-"""DPO moves an adapter towards the chosen answers, and the adapter before is what it is measured against."""
+"""DPO moves an adapter towards the chosen answers, with the adapter before as the reference."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.storage.folder_store import FolderStore
-from components.train import dpo as prefer
-from components.train import instruct
+from components.train import dpo, instruct
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +57,20 @@ def log_probabilities(adapter: Path, rows: list[dict[str, Any]], key: str) -> to
     model = PeftModel.from_pretrained(
         load_causal_lm(card.base_model, card.quantization, card.precision), adapter
     ).eval()
-    found = []
+    sums = []
     for row in rows:
         ids = torch.tensor([row["prompt_ids"] + row[key]])
         with torch.no_grad():
             logits = model(input_ids=ids).logits[0, len(row["prompt_ids"]) - 1 : -1].log_softmax(-1)
-        found.append(logits.gather(1, ids[0, len(row["prompt_ids"]) :, None]).sum())
-    return torch.stack(found)
+        sums.append(logits.gather(1, ids[0, len(row["prompt_ids"]) :, None]).sum())
+    return torch.stack(sums)
 
 
 def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path, adapter: Path, tmp_path: Path) -> None:
     settings = Preference(
         max_length=320, num_train_epochs=4, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
     )
-    facts = prefer.run(splits, adapter, tmp_path, settings)
+    facts = dpo.run(splits, adapter, tmp_path, settings)
     rows = pq.read_table(splits / "preferences.parquet").to_pylist()
     gain = {
         key: log_probabilities(tmp_path, rows, key) - log_probabilities(adapter, rows, key)
@@ -86,8 +85,8 @@ def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path,
 
 def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
     settings = Preference(max_length=320, learning_rate=5e-3, precision="fp32", per_device_train_batch_size=8)
-    prefer.run(splits, adapter, tmp_path / "one", settings)
-    prefer.run(splits, adapter, tmp_path / "two", settings)
+    dpo.run(splits, adapter, tmp_path / "one", settings)
+    dpo.run(splits, adapter, tmp_path / "two", settings)
     before, one, two = (
         load_file(f / "adapter_model.safetensors") for f in (adapter, tmp_path / "one", tmp_path / "two")
     )
@@ -99,16 +98,16 @@ def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, t
     assert adapter_version(splits, tmp_path / "one") != adapter_version(splits, adapter)
 
 
-def test_a_stopped_training_goes_on_to_the_same_bytes(
+def test_an_interrupted_training_resumes_to_the_same_bytes(
     splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped in the middle of an epoch and at the end of one."""
     settings = Preference(
         max_length=320, num_train_epochs=3, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
     )
-    undisturbed = prefer.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
+    undisturbed = dpo.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
     store = FolderStore((tmp_path / "store").as_uri())
-    loss = prefer._Trainer.compute_loss
+    loss = dpo.PreferenceTrainer.compute_loss
     for step in (2, 8):
 
         def signalled(trainer: Any, *arguments: Any, stop: int = step, **options: Any) -> Any:
@@ -117,9 +116,9 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
             return loss(trainer, *arguments, **options)
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(prefer._Trainer, "compute_loss", signalled)
-            prefer.run(splits, adapter, tmp_path / "stopped", settings, store)
-    resumed = prefer.run(splits, adapter, tmp_path / "resumed", settings, store)["preference"]
+            patched.setattr(dpo.PreferenceTrainer, "compute_loss", signalled)
+            dpo.run(splits, adapter, tmp_path / "stopped", settings, store)
+    resumed = dpo.run(splits, adapter, tmp_path / "resumed", settings, store)["preference"]
     weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("undisturbed", "resumed")]
     assert weights[0] == weights[1]
     assert resumed["curve"] == undisturbed["curve"] and len(resumed["curve"]) == 12
@@ -127,11 +126,11 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     assert store.list("checkpoints/") == []
 
 
-def test_no_pairs_is_one_line(splits: Path, adapter: Path, tmp_path: Path) -> None:
+def test_no_pairs_is_an_error(splits: Path, adapter: Path, tmp_path: Path) -> None:
     pairs = pq.read_table(splits / "preferences.parquet")
     empty = tmp_path / "empty"
     empty.mkdir()
     pq.write_table(pairs.slice(0, 0), empty / "preferences.parquet")
     write_manifest(empty, {})
     with pytest.raises(UserError, match="no preference pair"):
-        prefer.run(empty, adapter, tmp_path / "out", Preference())
+        dpo.run(empty, adapter, tmp_path / "out", Preference())

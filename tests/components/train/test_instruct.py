@@ -1,4 +1,4 @@
-"""The engine of pretrain and instruct: what is trained, and that it comes out the same however it is cut."""
+"""The instruct and pretrain stages on tiny models, and that batching, recomputation and interruption change nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SMALL: dict[str, Any] = {
     "precision": "fp32",
     "lora": Lora(r=4),
 }
-TINY = Llama(hidden=32, intermediate=64, layers=2, heads=2, key_value_heads=2)
+TINY = Llama(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2)
 
 
 def settings(base: Path, **changes: Any) -> Instruct:
@@ -58,9 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path, tin
     return folder
 
 
-def test_it_leaves_an_adapter_that_loads_and_says_what_it_is(
-    trained: Path, instruct_splits: Path, tiny_llama: Path
-) -> None:
+def test_the_output_is_a_complete_adapter(trained: Path, instruct_splits: Path, tiny_llama: Path) -> None:
     files = {path.name for path in trained.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "clinadapt.json", "training.json",
             MANIFEST} <= files  # fmt: skip
@@ -78,7 +76,7 @@ def test_it_leaves_an_adapter_that_loads_and_says_what_it_is(
     assert facts["tokens_per_second"] > 1.1 * facts["computed_tokens_per_second"] > 0
 
 
-def test_the_adapter_has_the_validation_loss_that_is_told(
+def test_the_adapter_has_the_validation_loss_in_training_json(
     trained: Path, instruct_splits: Path, tiny_llama: Path
 ) -> None:
     """Loaded afresh on the 4-bit base, example by example, by transformers' own loss."""
@@ -93,8 +91,8 @@ def test_the_adapter_has_the_validation_loss_that_is_told(
             total += model(input_ids=ids, labels=labels).loss.item() * count
         predicted += count
     facts = read_json(trained / "training.json")
-    told = min(entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry)
-    assert total / predicted == pytest.approx(told, rel=1e-4)
+    recorded = min(entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry)
+    assert total / predicted == pytest.approx(recorded, rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(
@@ -113,7 +111,7 @@ def first_step(splits: Path, base: Path, folder: Path, batch_size: int, accumula
     )
     model = add_lora(load_causal_lm(base.as_uri(), "none", "fp32"), one.lora, 0)
     packs = {side: pack_examples(pq.read_table(splits / f"{side}.parquet"), 320) for side in ("train", "validation")}
-    trainer = CausalTrainer("train", model, packs, one, "fp32", 1, folder, None, None)
+    trainer = CausalTrainer(model, packs, one)
     trainer.args.max_steps = 1
     trainer.create_optimizer()
     trainer.optimizer.register_step_pre_hook(
@@ -166,9 +164,7 @@ def test_a_dropout_of_the_adapter_resumes_to_the_same_bytes_after_sigkill_and_si
     assert store.list("checkpoints/") == []
 
 
-def test_training_stops_when_validation_gets_no_better_and_keeps_the_best(
-    instruct_splits: Path, tiny_llama: Path, tmp_path: Path
-) -> None:
+def test_early_stopping_restores_the_best_weights(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
     facts = instruct.run(
         instruct_splits,
         tmp_path,
@@ -186,9 +182,7 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
     monkeypatch.setattr("clinadapt.models.causal_lm.base_dtype", lambda precision: torch.float16)
     model = add_lora(load_causal_lm(tiny_llama.as_uri(), quantization, "fp16"), Lora(r=4), 0)
     packs = pack_examples(pq.read_table(instruct_splits / "train.parquet"), 320)
-    CausalTrainer(
-        "train", model, {"train": packs, "validation": packs}, settings(tiny_llama), "fp32", 1, Path("x"), None, None
-    )
+    CausalTrainer(model, {"train": packs, "validation": packs}, settings(tiny_llama))
     seen = {p.dtype for p in model.parameters()} | {b.dtype for b in model.buffers()}
 
     def note(module: Any, given: Any, result: Any) -> None:
@@ -231,7 +225,7 @@ def test_recomputed_activations_give_the_same_adapter(
     assert facts["curve"] == read_json(trained / "training.json")["curve"]
 
 
-def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_splits: Path, tmp_path: Path) -> None:
+def test_pretraining_from_scratch_puts_a_base_model_into_the_store(instruct_splits: Path, tmp_path: Path) -> None:
     store = open_store((tmp_path / "store").as_uri())
     how = Pretrain(max_length=256, num_train_epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
     facts = pretrain.run(instruct_splits, tmp_path / "curve", how, BUILTIN_LLAMA, store)
@@ -244,14 +238,14 @@ def test_pretraining_from_nothing_makes_a_base_model_in_the_store(instruct_split
     folder = fetch(facts["uri"])
     model = AutoModelForCausalLM.from_pretrained(folder)
     column = pq.read_table(instruct_splits / "corpus.parquet").to_pylist()
-    held = [torch.tensor(row["input_ids"])[None, :256] for row in column if row["side"] == "validation"]
+    validation = [torch.tensor(row["input_ids"])[None, :256] for row in column if row["side"] == "validation"]
     with torch.no_grad():
-        assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in held) / len(held) < losses[0]
+        assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in validation) / len(validation) < losses[0]
     adapted = instruct.run(
         instruct_splits, tmp_path / "adapter", settings(fetch(facts["uri"]), num_train_epochs=1), store
     )
-    told = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
-    assert adapted["pretraining"] == {name: facts[name] for name in told}
+    shown = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
+    assert adapted["pretraining"] == {name: facts[name] for name in shown}
     assert pretrain.run(instruct_splits, tmp_path / "taken", how, BUILTIN_LLAMA, store) == facts
     moved = open_store(Path(shutil.copytree(tmp_path / "store", tmp_path / "moved")).as_uri())
     assert pretrain.run(instruct_splits, tmp_path / "there", how, BUILTIN_LLAMA, moved)["uri"].startswith(moved.uri)
@@ -286,7 +280,7 @@ def test_pretraining_an_existing_base(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"lora": Lora(target_modules=["Wqkv"])}, "LoRA target 'Wqkv' matches no module"),
         ({"learning_rate": 1e30}, "no longer a number: lower the learning rate"),
@@ -294,12 +288,12 @@ def test_pretraining_an_existing_base(
         ({"max_length": 64}, "an example has 256 tokens and a pack holds 64"),
     ],
 )
-def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(
-    instruct_splits: Path, tiny_llama: Path, tmp_path: Path, changes: dict[str, Any], said: str
+def test_what_cannot_be_trained_is_a_user_error_without_output(
+    instruct_splits: Path, tiny_llama: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     if "precision" in changes and torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         instruct.run(instruct_splits, tmp_path / "adapter", settings(tiny_llama, **changes))
     assert not (tmp_path / "adapter" / MANIFEST).exists()
 
@@ -310,5 +304,5 @@ def test_a_tokenizer_of_another_base_is_refused(instruct_splits: Path, tmp_path:
     config = LlamaConfig(vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
                          num_attention_heads=2)  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
-    with pytest.raises(UserError, match=r"the splits hold token \d+ and the base model knows 300"):
+    with pytest.raises(UserError, match=r"token \d+ and the base model has 300"):
         instruct.run(instruct_splits, tmp_path / "adapter", settings(tmp_path / "base"))

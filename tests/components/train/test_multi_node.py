@@ -1,4 +1,4 @@
-"""Two nodes that meet as the pods of a TrainJob do train as one process does, from URI to URI."""
+"""Two nodes that join like the pods of a TrainJob train the same as one process."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def start(task: NodesTask, folder: Path, ranks: tuple[int, ...] = (0, 1)) -> lis
     """Both nodes, or one of them, with the environment that Kubeflow Trainer's torch runtime gives their pods. Logs are
     appended."""
     folder.mkdir(exist_ok=True)
-    meeting = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
-    meeting["PET_MASTER_PORT"] = str(free_ports())
+    rendezvous = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
+    rendezvous["PET_MASTER_PORT"] = str(free_ports())
     command = [sys.executable, "-m", "components.train.multi_node", task.model_dump_json()]
     nodes = []
     for rank in ranks:
-        environment = quiet_environment() | meeting | {"PET_NODE_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        environment = quiet_environment() | rendezvous | {"PET_NODE_RANK": str(rank), "OMP_NUM_THREADS": "1"}
         with (folder / f"node-{rank}.txt").open("a") as log:
             nodes.append(subprocess.Popen(command, stderr=log, env=environment))
     return nodes
@@ -91,7 +91,7 @@ def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_tak
     assert manifest["splits_digest"] == read_json(instruct_splits / MANIFEST)["digest"]
     assert open_store(task.store).list("checkpoints/") == []
     done = f"this very training is done already, by 2 processes: taken from {task.store}/trained/"
-    assert finish(start(task, tmp_path / "logs", ranks=(1,))) == [0]  # a pod that is retried alone finds nobody to meet
+    assert finish(start(task, tmp_path / "logs", ranks=(1,))) == [0]  # a pod retried alone has no peer
     assert logs(tmp_path / "logs").count(done) == 1
     assert instruct.run(instruct_splits, tmp_path / "pipeline", task.settings, open_store(task.store)) == together
     assert done in capsys.readouterr().err and list_files(tmp_path / "pipeline") == list_files(two)
@@ -99,7 +99,9 @@ def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_tak
 
 @pytest.mark.slow
 def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTask, tmp_path: Path) -> None:
-    shape = Llama(hidden=32, intermediate=64, layers=1, heads=2, key_value_heads=2)
+    shape = Llama(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
+    )
     settings = Pretrain(llama=shape, **HOW)
     task = task.model_copy(update={"settings": settings, "base_model": "builtin://llama"})
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
@@ -114,7 +116,7 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
 
 
 @pytest.mark.slow
-def test_a_node_that_is_drained_stops_both_and_they_go_on(task: NodesTask, tmp_path: Path) -> None:
+def test_a_drained_node_stops_both_and_they_resume(task: NodesTask, tmp_path: Path) -> None:
     task = task.model_copy(
         update={"settings": task.settings.model_copy(update={"num_train_epochs": 40, "early_stopping_patience": 40})}
     )
@@ -144,8 +146,8 @@ def test_splits_that_are_not_what_format_wrote_are_refused(
     assert not open_store(task.store).list("trained/")
 
 
-def test_a_task_that_is_none_is_one_line() -> None:
+def test_an_invalid_task_is_one_line() -> None:
     command = [sys.executable, "-m", "components.train.multi_node", '{"splits": "s3://a/b"}']
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "error: the task is none (store: field required)" in done.stderr
+    assert done.returncode == 2 and "error: invalid task (store: field required)" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,11 +17,11 @@ from clinadapt.models.causal_lm import load_causal_lm
 from components.train import causal_trainer as causal
 from components.train.causal_trainer import Loss
 from components.train.packing import (
-    Piece,
+    Segment,
     attention_mask,
-    best_fit,
+    best_fit_decreasing,
+    build_pack,
     collate,
-    lay_out,
     pack_documents,
     pack_examples,
 )
@@ -34,28 +34,28 @@ def model(request: pytest.FixtureRequest) -> Any:
     return load_causal_lm(request.getfixturevalue(request.param).as_uri(), "none", "fp32")
 
 
-def examples(splits: Path) -> list[Piece]:
+def examples(splits: Path) -> list[Segment]:
     table = pq.read_table(splits / "train.parquet")
-    return [Piece(np.array(row["input_ids"]), row["prompt_tokens"]) for row in table.to_pylist()]
+    return [Segment(np.array(row["input_ids"]), row["prompt_tokens"]) for row in table.to_pylist()]
 
 
-def alone(model: Any, piece: Piece) -> torch.Tensor:
+def alone(model: Any, segment: Segment) -> torch.Tensor:
     """The sum of the losses of an example as transformers computes it: one row, no mask, no packing."""
-    ids = torch.tensor(piece.ids).long()[None]
-    logits = model(input_ids=ids).logits[0, piece.trained - 1 : -1]
-    return cross_entropy(logits, ids[0, piece.trained :], reduction="sum")
+    ids = torch.tensor(segment.input_ids).long()[None]
+    logits = model(input_ids=ids).logits[0, segment.prompt_tokens - 1 : -1]
+    return cross_entropy(logits, ids[0, segment.prompt_tokens :], reduction="sum")
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    current = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    return found
+    return current
 
 
-def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, gradient in wanted.items():
-        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+def assert_close(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert (actual[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
@@ -65,54 +65,55 @@ def test_packed_examples_have_the_losses_and_gradients_that_they_have_alone(
     """All packs of the split, one or two to a batch, against all examples one by one."""
     packs = pack_examples(pq.read_table(instruct_splits / "train.parquet"), 600)
     assert packs.computed_tokens < 0.7 * packs.useful_tokens
-    wanted = sum(alone(model, piece) for piece in examples(instruct_splits))
-    wanted.backward()
+    expected = sum(alone(model, segment) for segment in examples(instruct_splits))
+    expected.backward()
     each = gradients(model)
     total = 0.0
     for start in range(0, len(packs), batch_size):
         loss = Loss(model)(**collate([packs[i] for i in range(start, min(start + batch_size, len(packs)))]))
         loss.backward()
         total += loss.item()
-    assert total == pytest.approx(wanted.item(), rel=1e-5)
+    assert total == pytest.approx(expected.item(), rel=1e-5)
     assert_close(gradients(model), each)
 
 
 def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruct_splits: Path) -> None:
-    """Its labels alone are asked for; all the other tokens of the pack stand beside it."""
-    pieces = examples(instruct_splits)[:4]  # three of one note, one of another
-    for i, piece in enumerate(pieces):
-        pack = lay_out([*pieces[:i], Piece(piece.ids, piece.trained), *pieces[i + 1 :]])
-        counts = np.cumsum([0, *(len(p.ids) - p.trained for p in pieces)])
+    """The loss of its labels alone, with all other tokens in the same pack."""
+    segments = examples(instruct_splits)[:4]  # three of one note, one of another
+    for i, segment in enumerate(segments):
+        pack = build_pack([*segments[:i], Segment(segment.input_ids, segment.prompt_tokens), *segments[i + 1 :]])
+        counts = np.cumsum([0, *(len(p.input_ids) - p.prompt_tokens for p in segments)])
         batch = collate([pack])
-        batch["sources"], batch["labels"] = (batch[key][counts[i] : counts[i + 1]] for key in ("sources", "labels"))
+        for key in ("predicting_positions", "labels"):
+            batch[key] = batch[key][counts[i] : counts[i + 1]]
         loss = Loss(model)(**batch)
         loss.backward()
-        found = gradients(model)
-        wanted = alone(model, piece)
-        wanted.backward()
-        assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
-        assert_close(found, gradients(model))
+        actual = gradients(model)
+        expected = alone(model, segment)
+        expected.backward()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert_close(actual, gradients(model))
 
 
 def test_no_example_sees_another(model: Any, instruct_splits: Path) -> None:
     """Another answer, or another note, in the same pack changes no loss of the others, in any bit."""
-    pieces = examples(instruct_splits)[:6]
-    counts = np.cumsum([0, *(len(p.ids) - p.trained for p in pieces)])
+    segments = examples(instruct_splits)[:6]
+    counts = np.cumsum([0, *(len(p.input_ids) - p.prompt_tokens for p in segments)])
 
-    def losses(pieces: list[Piece]) -> torch.Tensor:
-        batch = collate([lay_out(pieces)])
+    def losses(segments: list[Segment]) -> torch.Tensor:
+        batch = collate([build_pack(segments)])
         states = model.model(
             input_ids=batch["input_ids"],
             position_ids=batch["position_ids"],
-            attention_mask=attention_mask(batch["ends"]),
-        ).last_hidden_state.flatten(0, 1)[batch["sources"]]
+            attention_mask=attention_mask(batch["subtree_ends"]),
+        ).last_hidden_state.flatten(0, 1)[batch["predicting_positions"]]
         return cross_entropy(model.lm_head(states), batch["labels"], reduction="none")
 
-    before = losses(pieces)
-    for i in range(len(pieces)):
-        ids = pieces[i].ids.copy()
-        ids[pieces[i].trained :] = (ids[pieces[i].trained :] + 7) % 600
-        after = losses([*pieces[:i], Piece(ids, pieces[i].trained), *pieces[i + 1 :]])
+    before = losses(segments)
+    for i in range(len(segments)):
+        ids = segments[i].input_ids.copy()
+        ids[segments[i].prompt_tokens :] = (ids[segments[i].prompt_tokens :] + 7) % 600
+        after = losses([*segments[:i], Segment(ids, segments[i].prompt_tokens), *segments[i + 1 :]])
         changed = slice(counts[i], counts[i + 1])
         assert not torch.equal(before[changed], after[changed])
         rest = torch.ones(len(before), dtype=torch.bool)
@@ -124,11 +125,11 @@ def test_documents_side_by_side_have_the_losses_that_they_have_alone(model: Any,
     column = pq.read_table(instruct_splits / "corpus.parquet")["input_ids"]
     packs = pack_documents(column, 200, seed=0)
     assert {len(packs[i].input_ids) for i in range(len(packs) - 1)} <= {199, 200}  # a first token may be shared
-    pieces = [piece for pack in packs._packs for piece in pack]
-    assert sum(len(piece.ids) for piece in pieces) >= sum(map(len, column.to_pylist())) - len(packs)
-    wanted = sum(alone(model, piece) for piece in pieces)
-    found = sum(Loss(model)(**collate([packs[i]])) for i in range(len(packs)))
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    segments = [segment for pack in packs.segments for segment in pack]
+    assert sum(len(segment.input_ids) for segment in segments) >= sum(map(len, column.to_pylist())) - len(packs)
+    expected = sum(alone(model, segment) for segment in segments)
+    actual = sum(Loss(model)(**collate([packs[i]])) for i in range(len(packs)))
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
@@ -137,7 +138,7 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
     packs = pack_documents(pq.read_table(instruct_splits / "corpus.parquet")["input_ids"], 200, seed=0)
     whole = Loss(model)(**collate([packs[0]]))
     whole.backward()
-    wanted = gradients(model)
+    expected = gradients(model)
     largest = []
     head = model.lm_head.register_forward_hook(lambda module, given, logits: largest.append(len(logits)))
     monkeypatch.setattr(causal, "TILE", 32)
@@ -146,24 +147,24 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
     head.remove()
     assert max(largest) == 32 and len(largest) == 2 * -(-(len(packs[0].labels)) // 32)  # forward and backward
     assert tiled.item() == pytest.approx(whole.item(), rel=1e-6)
-    assert_close(gradients(model), wanted)
+    assert_close(gradients(model), expected)
 
 
-def test_shared_beginnings_are_there_once() -> None:
-    one, two, three = (Piece(np.array(ids), 3) for ids in ([5, 6, 7, 8], [5, 6, 7, 9, 9], [5, 1, 2, 3]))
-    pack = lay_out([one, two, three])
+def test_shared_prefixes_are_computed_once() -> None:
+    one, two, three = (Segment(np.array(ids), 3) for ids in ([5, 6, 7, 8], [5, 6, 7, 9, 9], [5, 1, 2, 3]))
+    pack = build_pack([one, two, three])
     assert pack.input_ids.tolist() == [5, 6, 7, 8, 9, 9, 1, 2, 3]
     assert pack.position_ids.tolist() == [0, 1, 2, 3, 3, 4, 1, 2, 3]
-    assert pack.ends.tolist() == [9, 6, 6, 4, 6, 6, 9, 9, 9]
-    assert pack.sources.tolist() == [2, 2, 4, 7] and pack.labels.tolist() == [8, 9, 9, 3]
-    mask = attention_mask(collate([pack])["ends"])[0, 0]
+    assert pack.subtree_ends.tolist() == [9, 6, 6, 4, 6, 6, 9, 9, 9]
+    assert pack.predicting_positions.tolist() == [2, 2, 4, 7] and pack.labels.tolist() == [8, 9, 9, 3]
+    mask = attention_mask(collate([pack])["subtree_ends"])[0, 0]
     assert mask[5].nonzero().flatten().tolist() == [0, 1, 2, 4, 5]
     assert mask[8].nonzero().flatten().tolist() == [0, 6, 7, 8]
 
 
 def test_padding_attends_to_itself_alone() -> None:
-    packs = [lay_out([Piece(np.arange(2, 2 + n), 1)]) for n in (2, 4)]
-    mask = attention_mask(collate(packs)["ends"])[0, 0]
+    packs = [build_pack([Segment(np.arange(2, 2 + n), 1)]) for n in (2, 4)]
+    mask = attention_mask(collate(packs)["subtree_ends"])[0, 0]
     assert mask.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
@@ -172,26 +173,26 @@ def table(rows: list[tuple[str, list[int], int]]) -> pa.Table:
     return pa.table({"note_id": note, "input_ids": pa.array(ids, pa.list_(pa.int32())), "prompt_tokens": prompt})
 
 
-def test_a_note_with_more_than_a_pack_holds_is_read_again_in_the_next() -> None:
+def test_a_note_larger_than_a_pack_is_repeated_in_the_next() -> None:
     note = [0, *range(10, 40)]
     packs = pack_examples(table([("a", [*note, 50 + i, *[60 + i] * 9, 1], len(note) + 1) for i in range(5)]), 64)
     assert len(packs) == 2
     assert sorted(len(packs[i].input_ids) for i in range(2)) == [31 + 2 * 11, 31 + 3 * 11]
-    assert sum((packs[i].labels == 1).sum() for i in range(2)) == 5  # every end is trained
+    assert sum((packs[i].labels == 1).sum() for i in range(2)) == 5  # every end of text is a label
 
 
 def test_the_same_prompt_with_two_answers_trains_both() -> None:
     packs = pack_examples(table([("a", [0, 5, 6, 7, 1], 3), ("a", [0, 5, 6, 8, 1], 3)]), 16)
     assert packs[0].input_ids.tolist() == [0, 5, 6, 7, 1, 8, 1]
-    assert packs[0].sources.tolist() == [2, 3, 2, 5]
+    assert packs[0].predicting_positions.tolist() == [2, 3, 2, 5]
 
 
-def test_packs_are_filled_by_the_best_fit() -> None:
-    assert best_fit([3, 7, 5, 2, 6, 1], 8) == [[1, 5], [4, 3], [2, 0]]
+def test_packs_are_filled_by_best_fit_decreasing() -> None:
+    assert best_fit_decreasing([3, 7, 5, 2, 6, 1], 8) == [[1, 5], [4, 3], [2, 0]]
     sizes = np.random.default_rng(0).integers(1, 100, 2000).tolist()
-    bins = best_fit(sizes, 100)
-    assert sorted(i for found in bins for i in found) == list(range(2000))
-    assert all(sum(sizes[i] for i in found) <= 100 for found in bins)
+    bins = best_fit_decreasing(sizes, 100)
+    assert sorted(i for bin_ in bins for i in bin_) == list(range(2000))
+    assert all(sum(sizes[i] for i in bin_) <= 100 for bin_ in bins)
     assert len(bins) <= 1.02 * sum(sizes) / 100
 
 
@@ -203,7 +204,7 @@ def test_the_order_of_rows_does_not_matter(instruct_splits: Path) -> None:
     ]
 
 
-def test_what_cannot_be_packed_is_said() -> None:
+def test_what_cannot_be_packed_is_an_error() -> None:
     with pytest.raises(UserError, match="an example has 5 tokens and a pack holds 4: raise"):
         pack_examples(table([("a", [0, 5, 6, 7, 1], 3)]), 4)
     with pytest.raises(UserError, match="no example"):

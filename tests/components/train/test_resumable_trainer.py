@@ -1,4 +1,4 @@
-"""An interrupted training goes on where it stopped and ends with the bytes of one that was never stopped."""
+"""An interrupted training resumes and ends with the bytes of one that was never interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +31,8 @@ from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import upload_folder
 from components.train.checkpoints import Checkpoints, decides
-from components.train.classify import _Trainer, run
+from components.train.classifier_trainer import ClassifierTrainer
+from components.train.classify import run
 from components.train.resumable_trainer import ResumableTrainer
 
 SMALL: dict[str, Any] = {
@@ -80,15 +80,15 @@ class Training:
 
     def stop(self, step: int, number: signal.Signals = signal.SIGTERM, saved: int = 0) -> None:
         """Train until a signal comes in the middle of this step, which saves it, or else the step `saved`."""
-        loss = _Trainer.compute_loss
+        loss = ClassifierTrainer.compute_loss
 
-        def signalled(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
+        def signalled(trainer: ClassifierTrainer, *arguments: Any, **options: Any) -> Any:
             if trainer.state.global_step == step - 1:
                 signal.raise_signal(number)
             return loss(trainer, *arguments, **options)
 
         with self.monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(_Trainer, "compute_loss", signalled)
+            patched.setattr(ClassifierTrainer, "compute_loss", signalled)
             self.finish("stopped")
         assert not (self.folder / "stopped" / MANIFEST).exists()
         assert self.steps()[-1] == (saved or step)
@@ -109,14 +109,14 @@ def training(
     return make
 
 
-def told(facts: dict[str, Any]) -> dict[str, Any]:
-    """What a stop must not change of what training.json tells."""
-    kept = {key: facts[key] for key in ("curve", "best_step", "stopped_early", "tokens_per_epoch_share")}
-    return kept | {"tokens": round(facts["seconds"] * facts["tokens_per_second"])}
+def reproducible(training: dict[str, Any]) -> dict[str, Any]:
+    """The part of training.json that an interruption must not change."""
+    same = {key: training[key] for key in ("curve", "best_step", "stopped_early", "token_share_per_epoch")}
+    return same | {"tokens": round(training["seconds"] * training["tokens_per_second"])}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_goes_on_to_the_same_bytes(
+def test_it_resumes_to_the_same_bytes(
     training: Callable[..., Training], way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped after the first step, within an epoch, at an epoch's end, after the first step of one and before the
@@ -130,10 +130,10 @@ def test_it_goes_on_to_the_same_bytes(
     facts = one.finish()
     assert one.bytes() == one.bytes("undisturbed")
     assert ClassifyCard.read(one.folder / "adapter") == ClassifyCard.read(one.folder / "undisturbed")
-    assert told(facts) == told(undisturbed)
+    assert reproducible(facts) == reproducible(undisturbed)
     errors = capsys.readouterr().err
     assert re.findall(r"resuming at step (\d+) of (\d+)", errors) == [(str(step), str(3 * epoch)) for step in stops]
-    assert all(f"saved at step {step} of {3 * epoch}: run again to go on" in errors for step in stops)
+    assert all(f"saved at step {step} of {3 * epoch}: run again to resume" in errors for step in stops)
     assert one.store.list("checkpoints/") == []
 
 
@@ -144,17 +144,17 @@ def test_a_stopped_early_training_stops_where_it_would_have(training: Callable[.
     assert undisturbed["stopped_early"] and len(ends) >= 3
     for step in (ends[-3], ends[-2]):
         one.stop(step)
-    assert told(one.finish()) == told(undisturbed)
+    assert reproducible(one.finish()) == reproducible(undisturbed)
     assert one.bytes() == one.bytes("undisturbed")
 
 
-def test_a_signal_in_the_last_step_keeps_what_is_there(training: Callable[..., Training]) -> None:
+def test_a_signal_in_the_last_step_keeps_the_earlier_checkpoint(training: Callable[..., Training]) -> None:
     """Training is over, and no later checkpoint is worth its time; the retry ends it again."""
     one = training("plain", num_train_epochs=2)
     undisturbed = run(one.splits, one.folder / "undisturbed", one.settings)
     last = undisturbed["curve"][-1]["step"]
     one.stop(last, saved=last // 2)
-    assert told(one.finish()) == told(undisturbed)
+    assert reproducible(one.finish()) == reproducible(undisturbed)
     assert one.bytes() == one.bytes("undisturbed")
 
 
@@ -291,7 +291,7 @@ def test_the_newest_two_are_kept(training: Callable[..., Training]) -> None:
     assert not one.store.exists(left_over)
     assert incomplete(one.store) == []
     facts = one.finish()
-    assert facts["checkpoints"] >= 4 and facts["checkpoint_blocked_ms"] > 0
+    assert facts["checkpoints"] >= 4 and facts["checkpoint_blocking_ms"] > 0
     assert one.store.list("checkpoints/") == []
 
 
@@ -300,9 +300,9 @@ def test_at_most_one_upload_and_training_goes_on(
 ) -> None:
     """A store that waits until training has done three steps more, or a second has passed."""
     flying, most, steps, meanwhile = 0, 0, 0, []
-    loss = _Trainer.compute_loss
+    loss = ClassifierTrainer.compute_loss
 
-    def counted(trainer: _Trainer, *arguments: Any, **options: Any) -> Any:
+    def counted(trainer: ClassifierTrainer, *arguments: Any, **options: Any) -> Any:
         nonlocal steps
         steps += 1
         return loss(trainer, *arguments, **options)
@@ -321,7 +321,7 @@ def test_at_most_one_upload_and_training_goes_on(
         flying -= 1
 
     one = training("plain", checkpoint_minutes=1e-6)
-    monkeypatch.setattr(_Trainer, "compute_loss", counted)
+    monkeypatch.setattr(ClassifierTrainer, "compute_loss", counted)
     monkeypatch.setattr("components.train.checkpoints.upload_folder", slow)
     facts = one.finish()
     assert most == 1 and max(meanwhile) >= 3
@@ -352,7 +352,7 @@ def test_what_is_trained_is_not_trained_again(
     (trained,) = (key.split("/")[1] for key in one.store.list("trained/") if key.endswith(MANIFEST))
     one.store.put(f"checkpoints/{trained}/step-3/state.json", b"{}")  # it was killed before it had removed all
     with monkeypatch.context() as patched:
-        patched.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
+        patched.setattr(ClassifierTrainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
         assert one.finish("again") == facts
         assert one.store.list("checkpoints/") == []
         with pytest.raises(pytest.fail.Exception, match="it trains"):
@@ -393,7 +393,7 @@ def test_two_that_end_at_the_same_moment_have_a_folder_each(
     first, second = (key for key in one.store.list("trained/") if key.endswith(f"/{MANIFEST}"))
     assert incomplete(one.store) == []
     damage(one.folder / "store" / first, "cut")
-    monkeypatch.setattr(_Trainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
+    monkeypatch.setattr(ClassifierTrainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
     one.finish("third")
     assert one.bytes("third") == one.bytes() and one.store.exists(second) and not one.store.exists(first)
 
@@ -443,7 +443,7 @@ def test_sigterm_ends_with_status_75_and_the_retry_with_the_same_bytes(
     first.join(30)
     print(f"stopped in {time.monotonic() - start:.1f} s")
     assert first.exitcode == 75
-    assert re.search(r"saved at step \d+ of \d+: run again to go on\n.*interrupted", log(one))
+    assert re.search(r"saved at step \d+ of \d+: run again to resume\n.*interrupted", log(one))
     assert not (one.folder / "adapter" / MANIFEST).exists() and len(one.steps()) in (1, 2)
     again = processes.Process(target=train_in_process, args=arguments)
     again.start()
@@ -453,20 +453,22 @@ def test_sigterm_ends_with_status_75_and_the_retry_with_the_same_bytes(
     assert one.bytes() == one.bytes("undisturbed")
 
 
-def test_a_signal_that_comes_while_processes_agree_is_not_forgotten(tmp_path: Path) -> None:
-    """All of them have to stop at the same step, so that this one goes on once more."""
+def test_a_signal_that_comes_while_processes_agree_stops_the_next_step(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All processes stop at the same step, so the one with a late signal trains one step more."""
+    one = training("plain")
 
-    class Agreeing:
-        """The other process has no signal; one comes here while its answer is on its way."""
+    def agree(trainer: ResumableTrainer, signalled: bool) -> bool:
+        """No other process has a signal; one comes here while they agree at the end of step 3."""
+        if trainer.state.global_step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return signalled
 
-        def reduce(self, asked: torch.Tensor, reduction: str) -> torch.Tensor:
-            trainer._signalled = True
-            return asked
-
-    trainer: Any = object.__new__(ResumableTrainer)
-    trainer._checkpoints, trainer._interval, trainer._signalled = kept(tmp_path, 2, []), 60.0, False
-    trainer.args, trainer.accelerator = SimpleNamespace(world_size=2, device="cpu"), Agreeing()
-    assert [trainer._due(0.0), trainer._due(0.0)] == [False, True]
+    monkeypatch.setattr(ResumableTrainer, "any_process", agree)
+    with pytest.raises(KeyboardInterrupt):
+        one.finish("stopped")
+    assert one.steps() == [4]
 
 
 def test_killed_at_any_moment(training: Callable[..., Training], processes: Any) -> None:

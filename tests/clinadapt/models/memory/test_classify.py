@@ -19,7 +19,7 @@ from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import machine_memory
 from clinadapt.models.memory.classify import estimate, method
 from components.preflight.classify import check_memory
-from components.train.classify import _adapted
+from components.train.classify import load_with_adapter
 
 LABELS = list("abcde")
 
@@ -35,7 +35,7 @@ def size(tensors: Iterable[torch.Tensor]) -> int:
 
 def after_one_step(train: Train) -> tuple[int, int]:
     """Bytes of the frozen weights, and of trained weights, gradients and optimiser after a step of AdamW."""
-    model = _adapted(train, LABELS, "fp32", 1)
+    model = load_with_adapter(train, LABELS, "fp32", 1)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained)
     tokens = torch.ones(2, 8, dtype=torch.long)

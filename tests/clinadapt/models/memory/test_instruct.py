@@ -156,7 +156,7 @@ def saved_by_autograd(model: torch.nn.Module, tokens: int) -> int:
     ends = torch.full((1, tokens), tokens)
     batch = {"input_ids": torch.ones(1, tokens, dtype=torch.long), "position_ids": torch.arange(tokens)[None]}
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        loss = Loss(model)(**batch, ends=ends, sources=torch.tensor([0]), labels=torch.tensor([1]))
+        loss = Loss(model)(**batch, subtree_ends=ends, predicting_positions=torch.tensor([0]), labels=torch.tensor([1]))
     loss.backward()
     return sum(saved.values())
 
