@@ -156,7 +156,7 @@ def run(
 
 def _result(summary: dict[str, Any]) -> dict[str, Any]:
     judged = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
-    facts = judged.get("facts", {})
+    facts = judged.get("outputs", {})
     keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "log")
     return {
         "run_key": facts.get("version"),

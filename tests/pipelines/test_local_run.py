@@ -66,7 +66,7 @@ def test_the_store(demo_run: Run) -> None:
     }
     summary = read_json(runs / "summary.json")
     assert list(summary["steps"]) == STEPS
-    assert all(record["state"] == "done" and record["seconds"] >= 0 for record in summary["steps"].values())
+    assert all(record["state"] == "done" and record["duration_seconds"] >= 0 for record in summary["steps"].values())
     assert demo_run.result["report_uri"] == (runs / "report.html").as_uri()
     assert (runs / "report.html").read_bytes() == (demo_run.version / "report.html").read_bytes()
     manifest = read_json(demo_run.version / MANIFEST)
