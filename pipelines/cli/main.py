@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from clinadapt.config.profile import AnyProfile
 
 app = typer.Typer(
-    help="Train, evaluate and publish clinical LLM adapters on Kubeflow Pipelines.\n\nStart with: clinadapt run instruct",
+    help="Train, evaluate and publish clinical LLM adapters on Kubeflow Pipelines.\n\n"
+    "Start with: clinadapt run instruct",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
