@@ -154,9 +154,9 @@ def trainjob(
         Path | None, typer.Option("--output", "-o", help="File for the YAML.", show_default="standard output")
     ] = None,
 ) -> None:
-    """Render a TrainJob for training on several nodes (Kubeflow Trainer 2.2 or later).
+    """Render a TrainJob for training on several nodes.
 
-    A later run of the pipeline with the same profile, data and store uses the trained weights, evaluates and publishes
+    Needs Kubeflow Trainer 2.2 or later. A later run of the pipeline with the same profile, data and store uses the trained weights, evaluates and publishes
     them. The same command renders the same name, so that a stopped TrainJob resumes from its checkpoint.
 
         clinadapt trainjob -p a100x4-llama3-8b --splits s3://clinadapt/... --nodes 2 | kubectl apply -f -
@@ -183,7 +183,10 @@ def trainjob(
 
 
 def mirror_list(cluster: ClusterName = "airgap") -> None:
-    """List the images and models that a site without internet access has to mirror: kind, name, used by."""
+    """List the images and models that a site without internet access has to mirror.
+
+    Prints one per line: kind, name, used by.
+    """
     from pipelines.cli.mirror_list import needed
     from pipelines.named_settings import load_cluster
 

@@ -121,12 +121,12 @@ def run(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a complete pipeline on this machine, with the same components as on a cluster.
+    """Run a complete pipeline on this machine.
 
-    Options override the profile. Exit status: 0 published or nothing new, 2 invalid input, 3 refused by the gate,
+    The components are the same as on a cluster. Options override the profile. Exit status: 0 published or nothing new, 2 invalid input, 3 refused by the gate,
     75 interrupted (run the same command again to resume).
 
-        clinadapt run instruct                                   # demo on built-in cases, a few minutes
+        clinadapt run instruct                                   # demo, a few minutes
 
         clinadapt run instruct notes=notes.csv --profile t4-phi2
 
@@ -240,7 +240,10 @@ def compile_pipelines(
         ),
     ] = None,
 ) -> None:
-    """Compile pipelines for a cluster, one file per profile, for upload in the KFP UI."""
+    """Compile the pipelines for a cluster.
+
+    Writes one file per profile, for upload in the KFP UI.
+    """
     from pipelines.compile import compile_profile
     from pipelines.named_settings import load_cluster, load_profile, profile_names
 
@@ -264,9 +267,9 @@ def estimate(
     labels: Annotated[int, typer.Option(help="classify: number of labels.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Estimate the memory that training needs: full fine-tuning, LoRA and QLoRA side by side.
+    """Estimate the memory that training needs.
 
-    Reads only configuration and safetensors headers; no weights are downloaded.
+    Compares full fine-tuning, LoRA and QLoRA. Reads only configuration and safetensors headers; no weights are downloaded.
     """
     from pipelines.cli.estimate import of_profile
     from pipelines.named_settings import load_profile
@@ -293,7 +296,7 @@ def predict(
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Run a published adapter on one note, or on each row of a file.
+    """Run a published adapter on a note or a file of notes.
 
     Prints the answer, for a file a CSV, to standard output; with --json, lines of JSON.
 
@@ -324,9 +327,9 @@ def review(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
 ) -> None:
-    """Serve the review page: paste a note, see the prediction or ask for an answer, and flag errors.
+    """Serve the review page of an adapter.
 
-    To listen on another address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
+    There clinicians paste a note, see the prediction or ask for an answer, and flag errors. To listen on another address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
     """
     from clinadapt.review.server import serve
 
@@ -339,9 +342,9 @@ def mirror(
     target: Annotated[str, typer.Argument(help="Target: s3://bucket/models/name, a folder or file://.")],
     as_json: Json = False,
 ) -> None:
-    """Copy a base model into the store, for clusters without internet access.
+    """Copy a base model into the store.
 
-    Copies safetensors, tokenizer and configuration, and verifies every file. Run the same command again to resume.
+    For clusters without internet access. Copies safetensors, tokenizer and configuration, and verifies every file. Run the same command again to resume.
 
         clinadapt mirror hf://org/name s3://bucket/models/name
 

@@ -34,7 +34,10 @@ def list_adapters(
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """List all versions, newest first, with accuracy or token F1 on held-out notes. The champion is marked `*`."""
+    """List the published versions, newest first.
+
+    With accuracy or token F1 on held-out notes; the champion is marked `*`.
+    """
     from clinadapt.registry.versions import names
     from pipelines.cli.registry_output import version_lines
 
@@ -73,7 +76,7 @@ def _listed(store: Store, name: str) -> list[dict[str, Any]]:
 
 @app.command()
 def show(adapter: Version, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
-    """Show the metrics of a version, what it was trained on, and the champion history of its adapter.
+    """Show a version: its metrics, inputs and champion history.
 
     Digests are shortened; `--json` prints them in full.
     """
@@ -97,7 +100,10 @@ def diff(
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Show the differences between two versions: data, base model, settings, code, metrics, files."""
+    """Show the differences between two versions.
+
+    Compares data, base model, settings, code, metrics and files.
+    """
     from clinadapt.registry.versions import read_version
     from pipelines.cli.registry_output import difference_lines
 
@@ -117,7 +123,10 @@ def promote(
     adapter: Annotated[str, typer.Argument(help="NAME/VERSION.")],
     store: StoreUri = DEFAULT_STORE,
 ) -> None:
-    """Make a version the champion by hand, bypassing the gate. The history records who did it."""
+    """Make a version the champion, bypassing the gate.
+
+    The history records who did it.
+    """
     from clinadapt.registry.champion import move
 
     name, _, version = adapter.partition("/")
@@ -130,7 +139,10 @@ def promote(
 
 @app.command()
 def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
-    """Roll back to the previous champion. Repeat to go back further."""
+    """Roll back to the previous champion.
+
+    Repeat to go back further.
+    """
     from clinadapt.registry.champion import move
 
     opened = _open(store)
@@ -141,9 +153,9 @@ def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
 
 @app.command()
 def register(adapter: Versions = None, store: StoreUri = DEFAULT_STORE) -> None:
-    """Register versions in the Kubeflow Model Registry at CLINADAPT_MODEL_REGISTRY_URL.
+    """Register versions in a Kubeflow Model Registry.
 
-    publish, promote and rollback register by themselves; use this for versions published before, or while the model
+    Its address is CLINADAPT_MODEL_REGISTRY_URL. publish, promote and rollback register by themselves; use this for versions published before, or while the model
     registry was down.
     """
     from clinadapt.registry import kubeflow_model_registry as model_registry
@@ -157,9 +169,9 @@ def register(adapter: Versions = None, store: StoreUri = DEFAULT_STORE) -> None:
 
 @app.command()
 def verify(adapter: Versions = None, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
-    """Verify published versions: hash every file, and check that data, base model, settings and code match.
+    """Verify published versions.
 
-    With CLINADAPT_VERIFY_KEY set, signatures are checked too. Exit status: 0 all versions are intact, 2 otherwise.
+    Hashes every file, and checks that data, base model, settings and code match the version. With CLINADAPT_VERIFY_KEY set, signatures are checked too. Exit status: 0 all versions are intact, 2 otherwise.
     """
     from clinadapt.registry import versions
 
@@ -184,9 +196,9 @@ def fetch(
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Download and verify an instruct adapter and its base model, ready for vLLM.
+    """Download an instruct adapter and its base model for vLLM.
 
-    Then serve it: `vllm serve --config FOLDER/vllm.yaml`. If verification fails, no vllm.yaml is written. With
+    Serve them with `vllm serve --config FOLDER/vllm.yaml`. If verification fails, no vllm.yaml is written. With
     CLINADAPT_VERIFY_KEY set, an unsigned adapter is refused.
     """
     from clinadapt.registry.vllm import fetch_served
@@ -199,9 +211,9 @@ def fetch(
 
 @app.command()
 def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
-    """Print the SLSA provenance of a version as an in-toto statement: its files and inputs, by digest.
+    """Print the SLSA provenance of a version.
 
-    For a version published with CLINADAPT_SIGNING_KEY, prints the signed DSSE envelope.
+    An in-toto statement with the digests of its files and inputs. For a version published with CLINADAPT_SIGNING_KEY, prints the signed DSSE envelope.
     """
     from clinadapt.artifacts.hashing import to_json
     from clinadapt.artifacts.slsa import statement
@@ -222,7 +234,10 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete. Without it, only list what would go.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete old versions, caches and unfinished uploads. Champions and their rollback targets are always kept."""
+    """Delete old versions, caches and unfinished uploads.
+
+    Champions and the versions they can be rolled back to are never deleted.
+    """
     from clinadapt.registry import garbage_collection
 
     opened, keep, longest = _open(store), timedelta(days=keep_days), timedelta(hours=unfinished_hours)
@@ -270,9 +285,9 @@ def export(
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Merge a version into its 16-bit base model, for transformers and vLLM without peft.
+    """Merge a version into its 16-bit base model.
 
-    Writes safetensors (files of 5 GB), config, tokenizer with chat template, generation config, model card and, last,
+    The result loads in transformers and vLLM without peft. Writes safetensors (files of 5 GB), config, tokenizer with chat template, generation config, model card and, last,
     the manifest (signed if CLINADAPT_SIGNING_KEY is set). The version is verified first. The adapter is merged into
     the published weights of the base model, never into their 4-bit form.
 

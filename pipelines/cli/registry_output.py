@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _GROUPS = {
-    "published": ("created", "by", "code_version"),
+    "published": ("recipe", "started", "created", "by", "code_version"),
     "trained on": ("dataset_digest", "splits_digest", "base_model", "base_digest", "settings_digest"),
 }
 
@@ -41,7 +41,7 @@ def manifest_lines(manifest: dict[str, Any], champion: bool, history: list[dict[
     yield from _fields((metric, interval(value)) for metric, value in manifest["metrics"].items())
     texts = {key: value for key, value in manifest.items() if isinstance(value, str) and key not in ("name", "version")}
     grouped = {key for keys in _GROUPS.values() for key in keys}
-    groups = {**_GROUPS, "integrity": tuple(key for key in texts if key not in grouped)}
+    groups = {**_GROUPS, "other": tuple(key for key in texts if key not in grouped)}
     for title, keys in groups.items():
         yield from ("", title)
         yield from _fields((key, short(texts[key])) for key in keys if key in texts)
