@@ -293,7 +293,7 @@ def _tasks(run: Any) -> dict[str, tuple[str, str]]:
 
     A task is named like its step, or with a suffix (`train-classifier`). Drivers and conditions are left out.
     """
-    found = {}
+    tasks = {}
     details = (run.run_details and run.run_details.task_details) or ()
     for step, task in product(STEPS, details):
         name = task.display_name
@@ -301,8 +301,8 @@ def _tasks(run: Any) -> dict[str, tuple[str, str]]:
             end = task.end_time or datetime.now(UTC)
             start = task.start_time or task.create_time
             duration = f"{max(0, (end - start).total_seconds()):.0f} s" if start else ""
-            found[name] = (task.state or "PENDING", duration)
-    return found
+            tasks[name] = (task.state or "PENDING", duration)
+    return tasks
 
 
 def _table(tasks: dict[str, tuple[str, str]]) -> Table:

@@ -156,8 +156,9 @@ def trainjob(
 ) -> None:
     """Render a TrainJob for training on several nodes.
 
-    Needs Kubeflow Trainer 2.2 or later. A later run of the pipeline with the same profile, data and store uses the trained weights, evaluates and publishes
-    them. The same command renders the same name, so that a stopped TrainJob resumes from its checkpoint.
+    Needs Kubeflow Trainer 2.2 or later. A later run of the pipeline with the same profile, data and store uses the
+    trained weights, evaluates and publishes them. The same command renders the same name, so that a stopped TrainJob
+    resumes from its checkpoint.
 
         clinadapt trainjob -p a100x4-llama3-8b --splits s3://clinadapt/... --nodes 2 | kubectl apply -f -
     """

@@ -123,8 +123,8 @@ def run(
 ) -> None:
     """Run a complete pipeline on this machine.
 
-    The components are the same as on a cluster. Options override the profile. Exit status: 0 published or nothing new, 2 invalid input, 3 refused by the gate,
-    75 interrupted (run the same command again to resume).
+    The components are the same as on a cluster. Options override the profile. Exit status: 0 published or nothing new,
+    2 invalid input, 3 refused by the gate, 75 interrupted (run the same command again to resume).
 
         clinadapt run instruct                                   # demo, a few minutes
 
@@ -269,7 +269,8 @@ def estimate(
 ) -> None:
     """Estimate the memory that training needs.
 
-    Compares full fine-tuning, LoRA and QLoRA. Reads only configuration and safetensors headers; no weights are downloaded.
+    Compares full fine-tuning, LoRA and QLoRA. Reads only configuration and safetensors headers; no weights are
+    downloaded.
     """
     from pipelines.cli.estimate import of_profile
     from pipelines.named_settings import load_profile
@@ -329,7 +330,8 @@ def review(
 ) -> None:
     """Serve the review page of an adapter.
 
-    There clinicians paste a note, see the prediction or ask for an answer, and flag errors. To listen on another address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
+    There clinicians paste a note, see the prediction or ask for an answer, and flag errors. To listen on another
+    address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
     """
     from clinadapt.review.server import serve
 
@@ -344,7 +346,8 @@ def mirror(
 ) -> None:
     """Copy a base model into the store.
 
-    For clusters without internet access. Copies safetensors, tokenizer and configuration, and verifies every file. Run the same command again to resume.
+    For clusters without internet access. Copies safetensors, tokenizer and configuration, and verifies every file. Run
+    the same command again to resume.
 
         clinadapt mirror hf://org/name s3://bucket/models/name
 

@@ -155,8 +155,8 @@ def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
 def register(adapter: Versions = None, store: StoreUri = DEFAULT_STORE) -> None:
     """Register versions in a Kubeflow Model Registry.
 
-    Its address is CLINADAPT_MODEL_REGISTRY_URL. publish, promote and rollback register by themselves; use this for versions published before, or while the model
-    registry was down.
+    Its address is CLINADAPT_MODEL_REGISTRY_URL. publish, promote and rollback register by themselves; use this for
+    versions published before, or while the model registry was down.
     """
     from clinadapt.registry import kubeflow_model_registry as model_registry
 
@@ -171,7 +171,8 @@ def register(adapter: Versions = None, store: StoreUri = DEFAULT_STORE) -> None:
 def verify(adapter: Versions = None, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
     """Verify published versions.
 
-    Hashes every file, and checks that data, base model, settings and code match the version. With CLINADAPT_VERIFY_KEY set, signatures are checked too. Exit status: 0 all versions are intact, 2 otherwise.
+    Hashes every file, and checks that data, base model, settings and code match the version. With CLINADAPT_VERIFY_KEY
+    set, signatures are checked too. Exit status: 0 all versions are intact, 2 otherwise.
     """
     from clinadapt.registry import versions
 
@@ -213,7 +214,8 @@ def fetch(
 def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     """Print the SLSA provenance of a version.
 
-    An in-toto statement with the digests of its files and inputs. For a version published with CLINADAPT_SIGNING_KEY, prints the signed DSSE envelope.
+    An in-toto statement with the digests of its files and inputs. For a version published with CLINADAPT_SIGNING_KEY,
+    prints the signed DSSE envelope.
     """
     from clinadapt.artifacts.hashing import to_json
     from clinadapt.artifacts.slsa import statement
@@ -287,9 +289,10 @@ def export(
 ) -> None:
     """Merge a version into its 16-bit base model.
 
-    The result loads in transformers and vLLM without peft. Writes safetensors (files of 5 GB), config, tokenizer with chat template, generation config, model card and, last,
-    the manifest (signed if CLINADAPT_SIGNING_KEY is set). The version is verified first. The adapter is merged into
-    the published weights of the base model, never into their 4-bit form.
+    The result loads in transformers and vLLM without peft. Writes safetensors (files of 5 GB), config, tokenizer with
+    chat template, generation config, model card and, last, the manifest (signed if CLINADAPT_SIGNING_KEY is set). The
+    version is verified first. The adapter is merged into the published weights of the base model, never into their
+    4-bit form.
 
     The merged model is compared with base + adapter on up to 200 held-out examples: the mean absolute difference of
     the log-likelihood, per token of the right answer (instruct) or per label of a note (classify). Beyond the
