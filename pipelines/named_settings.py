@@ -1,4 +1,4 @@
-"""Profiles and clusters by name, from the folders that come with Clinadapt, or by the path of a YAML file."""
+"""Profiles and clusters, loaded by the name of a bundled one or by the path of a YAML file."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -17,30 +17,30 @@ S = TypeVar("S", bound=Section)
 
 
 def profile_names(recipe: str = "") -> list[str]:
-    """The profiles that come with Clinadapt; with a recipe, those of it."""
+    """Names of the bundled profiles, of one recipe if given."""
     return [name for name in _names("profile") if not recipe or load_profile(name).recipe == recipe]
 
 
 def load_profile(name: str) -> AnyProfile:
-    """Read a profile and validate it by its recipe.
+    """Load a profile and validate it.
 
     Raises:
-        UserError: there is none of that name, it is not YAML, its recipe is unknown, or a value is wrong.
+        UserError: there is no such profile, it is not YAML, or its recipe or a value is invalid.
     """
     values = _read("profile", name)
     recipe = str(values.get("recipe")) if isinstance(values, dict) else ""
     if recipe not in RECIPES:
-        raise UserError(f"profile '{name}': recipe: use {' or '.join(RECIPES)}")
+        raise UserError(f"profile '{name}': unknown recipe: use {' or '.join(RECIPES)}")
     return _validated("profile", RECIPES[recipe], name, values)
 
 
 def cluster_names() -> list[str]:
-    """The clusters that come with Clinadapt."""
+    """Names of the bundled cluster settings."""
     return _names("cluster")
 
 
 def load_cluster(name: str) -> Cluster:
-    """Read and validate a cluster's settings. Raises UserError as `load_profile`."""
+    """Load and validate the settings of a cluster. Raises UserError as `load_profile`."""
     return _validated("cluster", Cluster, name, _read("cluster", name))
 
 
@@ -51,11 +51,11 @@ def _names(kind: str) -> list[str]:
 def _read(kind: str, name: str) -> Any:
     path = Path(name) if name.endswith((".yaml", ".yml")) else files("pipelines") / f"{kind}s" / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f"there is no {kind} '{name}': use {', '.join(_names(kind))} or the path of a .yaml file")
+        raise UserError(f"{kind} '{name}' not found: use {', '.join(_names(kind))} or the path of a .yaml file")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise UserError(f"{kind} '{name}' is not YAML: mend its indentation or quotes") from error
+        raise UserError(f"{kind} '{name}' is not valid YAML: check its indentation and quotes") from error
 
 
 def _validated(kind: str, section: type[S], name: str, values: Any) -> S:

@@ -10,6 +10,7 @@ from clinadapt.artifacts.code_version import CACHED_STEPS
 from clinadapt.artifacts.manifest import IMAGE
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.config.profile import AnyProfile
+from clinadapt.config.steps import Step
 from clinadapt.kubernetes.cluster import (
     CA,
     DIGEST,
@@ -20,7 +21,6 @@ from clinadapt.kubernetes.cluster import (
     Cluster,
     GpuNodes,
     Nodes,
-    Step,
     scratch_size,
 )
 

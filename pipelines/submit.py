@@ -1,4 +1,4 @@
-"""Bring a pipeline to Kubeflow Pipelines, start a run of it, and show its steps as they go."""
+"""Upload a pipeline to Kubeflow Pipelines, start a run of it, and follow its steps."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +23,25 @@ from rich.table import Table
 
 from clinadapt.config.base import ProfileBase
 from clinadapt.config.profile import AnyProfile
+from clinadapt.config.steps import STEPS
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, UserError
 from clinadapt.kubernetes.cluster import Cluster
-from pipelines.kfp_api import Refused, Remote
+from pipelines.kfp_api import ApiError, Remote
 
 EXPERIMENT = "clinadapt"
-# Of both recipes, in the order of their pipelines
-STEPS = ("preflight-classify", "preflight-instruct", "download-classify", "download-instruct", "synthesize",
-         "format-classify", "format-instruct", "lookup", "pretrain", "train-classify", "train-instruct", "prefer",
-         "evaluate-classify", "evaluate-instruct", "gate", "publish", "summarise")  # fmt: skip
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
-PATIENCE = 3600  # seconds without an answer after which a run is no longer followed
-_KINDS = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list}
+PATIENCE = 3600  # seconds without a response after which a run is no longer followed
+_TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list}
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled pipeline: its name, its text, the form it asks for, and the name of the version that it is."""
+    """A compiled pipeline.
+
+    Attributes:
+        text: the YAML.
+        form: the parameters of the run form, by name, as in the pipeline spec.
+    """
 
     name: str
     description: str
@@ -46,11 +50,12 @@ class Compiled:
 
     @property
     def version(self) -> str:
+        """Name of the pipeline version: the package's version and a hash of the text."""
         return f"{package_version('clinadapt')}-{hashlib.sha256(self.text.encode()).hexdigest()[:10]}"
 
 
 def compiled(profile: AnyProfile, cluster: Cluster) -> Compiled:
-    """Compile now; nothing that lies around is trusted to be up to date."""
+    """Compile a profile for a cluster."""
     from pipelines.compile import compile_profile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -60,20 +65,28 @@ def compiled(profile: AnyProfile, cluster: Cluster) -> Compiled:
 
 
 def check(parameters: dict[str, Any], form: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Parameters as the form takes them. Raises UserError for a name, a type or a choice that it does not know."""
+    """Return `parameters` unchanged if the form accepts them.
+
+    Raises:
+        UserError: a name, a type or a choice that the form does not have.
+    """
     for name, value in parameters.items():
         if name not in form:
-            raise UserError(f"there is no parameter '{name}': the form has {', '.join(sorted(form))}")
-        kind = _KINDS[form[name]["parameterType"]]
-        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-            raise UserError(f"parameter {name}: give a value of type {kind.__name__}")
+            raise UserError(f"unknown parameter '{name}': the form has {', '.join(sorted(form))}")
+        expected = _TYPES[form[name]["parameterType"]]
+        if not isinstance(value, (int, float) if expected is float else expected) or isinstance(value, bool):
+            raise UserError(f"parameter {name}: give a value of type {expected.__name__}")
         if (choices := form[name].get("literals")) and value not in choices:
             raise UserError(f"parameter {name}: use one of {', '.join(choices)}")
     return parameters
 
 
 def parsed(settings: list[str], form: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """`name=value` from the command line: a string as it stands, anything else as JSON."""
+    """Parse `name=value` from the command line: strings as they are, everything else as JSON.
+
+    Raises:
+        UserError: as `check`, or a value is not JSON.
+    """
     parameters: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -91,15 +104,17 @@ def parsed(settings: list[str], form: dict[str, dict[str, Any]]) -> dict[str, An
 
 def find_pipeline(remote: Remote, name: str) -> Any | None:
     """The pipeline of that name, or None."""
-    wanted = _equals("display_name", name)
-    listed = remote.every(
-        remote.pipelines.pipeline_service_list_pipelines, "pipelines", namespace=remote.namespace, filter=wanted
+    listed = remote.list_all(
+        remote.pipelines.pipeline_service_list_pipelines,
+        "pipelines",
+        namespace=remote.namespace,
+        filter=_equals("display_name", name),
     )
     return next((pipeline for pipeline in listed if pipeline.display_name == name), None)
 
 
 def newest_version(remote: Remote, pipeline_id: str) -> Any | None:
-    """The version that runs and schedules take, or None."""
+    """The version that runs and schedules use, or None."""
     page = remote.call(
         remote.pipelines.pipeline_service_list_pipeline_versions, pipeline_id, page_size=1, sort_by="created_at desc"
     )
@@ -107,43 +122,48 @@ def newest_version(remote: Remote, pipeline_id: str) -> Any | None:
 
 
 def upload(remote: Remote, pipeline: Compiled) -> tuple[str, str, bool]:
-    """Make this the newest version of its pipeline, where it is not.
+    """Make this the newest version of its pipeline, unless it already is.
 
     Returns:
-        (pipeline id, version id, whether anything was uploaded)
+        (pipeline id, version id, whether a version was uploaded)
 
     Raises:
-        UserError: the cluster's settings still have the placeholder of a digest.
+        UserError: the cluster's settings still have a placeholder for an image digest.
     """
     if f"@sha256:{'0' * 64}" in pipeline.text:
-        raise UserError("the cluster's settings have 0000... for a digest: put in the one that your mirror gives")
-    found = find_pipeline(remote, pipeline.name) or _create_pipeline(remote, pipeline)
-    newest = newest_version(remote, found.pipeline_id)
-    if newest and is_version(newest.display_name, pipeline):
-        return found.pipeline_id, newest.pipeline_version_id, False
+        raise UserError("the cluster's settings have the placeholder 0000... for an image digest: use your mirror's")
+    pipeline_id = (find_pipeline(remote, pipeline.name) or _create_pipeline(remote, pipeline)).pipeline_id
+    if (existing := _existing_version(remote, pipeline_id, pipeline)) is not None:
+        return pipeline_id, existing, False
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{pipeline.name}.yaml"
         file.write_text(pipeline.text, encoding="utf-8")
-        for again in ("", f"-again-{datetime.now(UTC):%Y%m%d%H%M%S}"):  # back to a version that there was before
+        # The second name is for going back to an earlier version: names of versions are unique
+        for suffix in ("", f"-again-{datetime.now(UTC):%Y%m%d%H%M%S}"):
             try:
-                made = remote.call(
+                created = remote.call(
                     remote.uploads.upload_pipeline_version,
                     str(file),
-                    name=pipeline.version + again,
-                    pipelineid=found.pipeline_id,
+                    name=pipeline.version + suffix,
+                    pipelineid=pipeline_id,
                 )
-                return found.pipeline_id, made.pipeline_version_id, True
-            except Refused as error:
+                return pipeline_id, created.pipeline_version_id, True
+            except ApiError as error:
                 if error.status != 409:
                     raise
-            newest = newest_version(remote, found.pipeline_id)
-            if newest and is_version(newest.display_name, pipeline):  # somebody else was faster
-                return found.pipeline_id, newest.pipeline_version_id, False
+            if (existing := _existing_version(remote, pipeline_id, pipeline)) is not None:  # uploaded concurrently
+                return pipeline_id, existing, False
     raise UserError(f"pipeline {pipeline.name}: version {pipeline.version} is being uploaded by another; try again")
 
 
+def _existing_version(remote: Remote, pipeline_id: str, pipeline: Compiled) -> str | None:
+    """Id of the newest version if it is this pipeline."""
+    newest = newest_version(remote, pipeline_id)
+    return newest.pipeline_version_id if newest and is_version(newest.display_name, pipeline) else None
+
+
 def is_version(version: str, pipeline: Compiled) -> bool:
-    """Whether a version of that name is this pipeline."""
+    """Whether the version named `version` is this pipeline."""
     return version.partition("-again-")[0] == pipeline.version
 
 
@@ -154,40 +174,41 @@ def _create_pipeline(remote: Remote, pipeline: Compiled) -> Any:
         description=pipeline.description,
         namespace=remote.namespace,
     )
-    return _created(
+    return _create_or_find(
         lambda: remote.call(remote.pipelines.pipeline_service_create_pipeline, body),
         lambda: find_pipeline(remote, pipeline.name),
     )
 
 
 def find_experiment(remote: Remote) -> Any | None:
-    """The experiment that holds our runs, or None."""
-    wanted = _equals("display_name", EXPERIMENT)
-    listed = remote.every(
-        remote.experiments.experiment_service_list_experiments, "experiments", namespace=remote.namespace, filter=wanted
+    """The experiment of Clinadapt's runs, or None."""
+    listed = remote.list_all(
+        remote.experiments.experiment_service_list_experiments,
+        "experiments",
+        namespace=remote.namespace,
+        filter=_equals("display_name", EXPERIMENT),
     )
     return next((experiment for experiment in listed if experiment.display_name == EXPERIMENT), None)
 
 
-def experiment(remote: Remote) -> str:
-    """Id of the experiment that holds our runs; made where there is none."""
+def experiment_id(remote: Remote) -> str:
+    """Id of the experiment of Clinadapt's runs, created if missing."""
     body = kfp_api.V2beta1Experiment(display_name=EXPERIMENT, namespace=remote.namespace)
-    found = find_experiment(remote) or _created(
+    experiment = find_experiment(remote) or _create_or_find(
         lambda: remote.call(remote.experiments.experiment_service_create_experiment, body),
         lambda: find_experiment(remote),
     )
-    return found.experiment_id
+    return experiment.experiment_id
 
 
-def _created(create: Any, find: Any) -> Any:
-    """What `create` makes; where another made it first, what `find` finds."""
+def _create_or_find(create: Callable[[], Any], find: Callable[[], Any]) -> Any:
+    """Create an object, or find the one that was created concurrently."""
     try:
         return create()
-    except Refused as error:
-        found = find() if error.status == 409 else None
-        if found is None:
+    except ApiError as error:
+        if error.status != 409 or (existing := find()) is None:
             raise
-        return found
+        return existing
 
 
 def _equals(key: str, value: str) -> str:
@@ -197,9 +218,9 @@ def _equals(key: str, value: str) -> str:
 def start(
     remote: Remote, profile: ProfileBase, cluster: Cluster, pipeline: Compiled, parameters: dict[str, Any]
 ) -> Any:
-    """Start a run of the newest version.
+    """Upload a pipeline if it changed, and start a run of it.
 
-    It is named by what it makes, of what, and when: `specialty, cpu-minilm, 2026-03-01 09:30`.
+    The run is named by adapter, profile and time (UTC): `specialty, cpu-minilm, 2026-03-01 09:30`.
     """
     pipeline_id, version_id, _ = upload(remote, pipeline)
     name = f"{parameters.get('adapter_name', profile.adapter_name)}, {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
@@ -207,7 +228,7 @@ def start(
         remote.runs.run_service_create_run,
         kfp_api.V2beta1Run(
             display_name=name,
-            experiment_id=experiment(remote),
+            experiment_id=experiment_id(remote),
             pipeline_version_reference=kfp_api.V2beta1PipelineVersionReference(pipeline_id, version_id),
             runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=parameters),
             service_account=cluster.service_account or None,
@@ -215,88 +236,97 @@ def start(
     )
 
 
-def follow(remote: Remote, run_id: str, every: float = 5.0) -> int:
-    """Show the steps of a run until it ends: a live table on a terminal, else a line for each change.
+def follow(remote: Remote, run_id: str, interval: float = 5.0) -> int:
+    """Show the steps of a run until it ends: a live table on a terminal, else a line for each change of state.
 
-    A network that is down, or a server that fails, is told in a line and asked again.
+    Network failures and server errors are reported in one line and retried.
+
+    Args:
+        interval: seconds between two requests.
 
     Returns:
-        0 published or nothing new, 1 a step failed, 3 the gate said no.
+        Exit status: 0 published or nothing new, 1 a step failed, 3 the gate refused the adapter.
 
     Raises:
-        UserError: no answer for PATIENCE seconds, or one that asking again does not mend.
+        UserError: no response for PATIENCE seconds, or an error that a retry does not fix.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    told: dict[str, str] = {}
+    printed: dict[str, str] = {}
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            run = _ask(remote, run_id, console, every)
-            steps = _steps(run)
+            run = _get_run(remote, run_id, console, interval)
+            tasks = _tasks(run)
             if live:
-                live.update(_table(steps), refresh=True)
+                live.update(_table(tasks), refresh=True)
             else:
-                for step, (state, seconds) in steps.items():
-                    if told.get(step) != state:
-                        console.print(f"{step:20} {state.lower()} {seconds}".rstrip(), markup=False)
-                        told[step] = state
+                for name, (state, duration) in tasks.items():
+                    if printed.get(name) != state:
+                        console.print(f"{name:20} {state.lower()} {duration}".rstrip(), markup=False)
+                        printed[name] = state
             if run.state in ENDED:
-                return _outcome(run, steps, console)
-            time.sleep(every)
+                return _outcome(run, tasks, console)
+            time.sleep(interval)
 
 
-def _ask(remote: Remote, run_id: str, console: Console, every: float) -> Any:
-    """The run as it is now, asked for until there is an answer."""
-    since = None
+def _get_run(remote: Remote, run_id: str, console: Console, interval: float) -> Any:
+    """The run's current state, retried until there is a response."""
+    failing_since = None
     while True:
         try:
             run = remote.call(remote.runs.run_service_get_run, run_id)
         except UserError as error:
-            passing = not isinstance(error, Refused) or error.status in (408, 429) or error.status >= 500
-            if not passing or (since and time.monotonic() - since > PATIENCE):
+            temporary = not isinstance(error, ApiError) or error.status in (408, 429) or error.status >= 500
+            if not temporary or (failing_since and time.monotonic() - failing_since > PATIENCE):
                 raise
-            if since is None:
-                console.print(f"{error}; the run goes on, asking again", style="yellow", markup=False)
-                since = time.monotonic()
-            time.sleep(every)
+            if failing_since is None:
+                console.print(f"{error}; the run continues, retrying", style="yellow", markup=False)
+                failing_since = time.monotonic()
+            time.sleep(interval)
             continue
-        if since is not None:
-            console.print("there is an answer again", markup=False)
+        if failing_since is not None:
+            console.print("connected again", markup=False)
         return run
 
 
-def _steps(run: Any) -> dict[str, tuple[str, str]]:
-    """State and seconds of each step that has begun, in the order of the pipeline."""
-    details = {task.display_name: task for task in (run.run_details and run.run_details.task_details) or ()}
-    found = {}
-    for step in STEPS:
-        if task := details.get(step):
+def _tasks(run: Any) -> dict[str, tuple[str, str]]:
+    """(state, duration) of each step's task that has started, by its name and in the order of the pipeline.
+
+    A task is named like its step, or with a suffix (`train-classify`). Drivers and conditions are left out.
+    """
+    tasks = {}
+    details = (run.run_details and run.run_details.task_details) or ()
+    for step, task in product(STEPS, details):
+        name = task.display_name
+        if (name == step or name.startswith(f"{step}-")) and not name.endswith("-driver"):
             end = task.end_time or datetime.now(UTC)
-            begun = task.start_time or task.create_time
-            found[step] = (task.state or "PENDING", f"{max(0, (end - begun).total_seconds()):.0f} s" if begun else "")
-    return found
+            start = task.start_time or task.create_time
+            duration = f"{max(0, (end - start).total_seconds()):.0f} s" if start else ""
+            tasks[name] = (task.state or "PENDING", duration)
+    return tasks
 
 
-def _table(steps: dict[str, tuple[str, str]]) -> Table:
+def _table(tasks: dict[str, tuple[str, str]]) -> Table:
     colours = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "bold", "SKIPPED": "dim"}
     table = Table.grid(padding=(0, 2))
-    for step, (state, seconds) in steps.items():
-        table.add_row(step, f"[{colours.get(state, 'default')}]{state.lower()}[/]", seconds)
+    for name, (state, duration) in tasks.items():
+        table.add_row(name, f"[{colours.get(state, 'default')}]{state.lower()}[/]", duration)
     return table
 
 
-def _outcome(run: Any, steps: dict[str, tuple[str, str]], console: Console) -> int:
+def _outcome(run: Any, tasks: dict[str, tuple[str, str]], console: Console) -> int:
+    """Print how a run ended; return the exit status."""
     if run.state != "SUCCEEDED":
-        failed = [step for step, (state, _) in steps.items() if state == "FAILED"]
+        failed = [name for name, (state, _) in tasks.items() if state == "FAILED"]
         where = f"see the log of {failed[0]} in the UI" if failed else "see the run in the UI"
         console.print(f"{run.display_name}: {run.state.lower()}; {where}", style="bold red", markup=False)
         return EXIT_BUG
-    done = {step for step, (state, _) in steps.items() if state == "SUCCEEDED"}
+    done = {name for name, (state, _) in tasks.items() if state == "SUCCEEDED"}
     if "publish" in done:
         verdict, status = "published", EXIT_DONE
     elif "gate" in done:
-        verdict, status = "the gate said no; its report says why", EXIT_GATE_SAID_NO
+        verdict, status = "refused by the gate: see its report", EXIT_GATE_SAID_NO
     else:
-        verdict, status = "nothing new: the registry has what this run would make", EXIT_DONE
+        verdict, status = "nothing new: the registry already has this version", EXIT_DONE
     style = "bold green" if status == EXIT_DONE else "bold yellow"
     console.print(f"{run.display_name}: {verdict}", style=style, markup=False)
     return status

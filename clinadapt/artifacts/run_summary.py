@@ -1,50 +1,59 @@
-"""A run's summary, collected from the records that its steps left in the store."""
+"""The summary of a run, collected from the records of its steps."""
 
 from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from clinadapt.artifacts.step_record import RUN
+from clinadapt.config.steps import STEPS, Step
 from clinadapt.storage import open_store
-from clinadapt.storage.object_store import Store
 
-STEPS = (
-    "preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate", "gate",
-    "publish",
-)  # fmt: skip
+Records = dict[Step, dict[str, Any]]  # in the order of STEPS
 
 
 def run(store_uri: str, state: str) -> str:
-    """Write `runs/<run>/summary.json`; return the same as Markdown.
+    """Write `runs/<run>/summary.json` to the store; return the same as Markdown.
 
     Args:
         store_uri: the store that the steps wrote their records to.
-        state: of the pipeline as KFP tells it: SUCCEEDED, FAILED or CANCELLED.
+        state: of the pipeline, as KFP reports it: SUCCEEDED, FAILED or CANCELLED.
     """
     name = os.environ[RUN]
-    summary = collect(open_store(store_uri), name, state)
-    open_store(store_uri).put(f"runs/{name}/summary.json", json.dumps(summary, indent=2).encode())
+    store = open_store(store_uri)
+    prefix = f"runs/{name}"
+    existing = (step for step in STEPS if store.exists(f"{prefix}/{step}.json"))
+    records = {step: json.loads(store.get(f"{prefix}/{step}.json")[0]) for step in existing}
+    summary = summarise(name, state, records, store.uri)
+    store.put(f"{prefix}/summary.json", json.dumps(summary, indent=2).encode())
     return _markdown(summary)
 
 
-def collect(store: Store, name: str, state: str) -> dict[str, Any]:
-    """state, error of the step that failed, sentence of the gate (or of lookup, where nothing is new), URIs of adapter
-    and report, and the record of each step. A step that the cache answered for leaves no record."""
-    records = {}
-    for step in STEPS:
-        if store.exists(f"runs/{name}/{step}.json"):
-            records[step] = json.loads(store.get(f"runs/{name}/{step}.json")[0])
-    known, gate, published = (records.get(step, {}).get("facts", {}) for step in ("lookup", "gate", "publish"))
+def read_records(folder: Path) -> Records:
+    """The records in a local folder."""
+    paths = ((step, folder / f"{step}.json") for step in STEPS)
+    return {step: json.loads(path.read_bytes()) for step, path in paths if path.is_file()}
+
+
+def summarise(name: str, state: str, records: Records, store_uri: str) -> dict[str, Any]:
+    """Summarise a run from the records of its steps.
+
+    Returns:
+        run, state, error of the first step that failed, verdict and sentence of the gate (or the sentence of lookup
+        if nothing is new), adapter_uri, report_uri, and steps (the records). A step that was answered from KFP's
+        cache has no record.
+    """
+    lookup, gate, publish = (records.get(step, {}).get("outputs", {}) for step in ("lookup", "gate", "publish"))
     return {
         "run": name,
         "state": state,
-        "error": next((f"{step}: {r['error']}" for step, r in records.items() if "error" in r), None),
+        "error": next((f"{step}: {record['error']}" for step, record in records.items() if "error" in record), None),
         "verdict": gate.get("decision"),
-        "sentence": gate.get("sentence") or known.get("sentence"),
-        "adapter_uri": published.get("uri") or known.get("uri"),
-        "report_uri": f"{store.uri}/runs/{name}/report.html" if gate else known.get("report_uri"),
+        "sentence": gate.get("sentence") or lookup.get("sentence"),
+        "adapter_uri": publish.get("uri") or lookup.get("uri"),
+        "report_uri": f"{store_uri}/runs/{name}/report.html" if gate else lookup.get("report_uri"),
         "steps": records,
     }
 
@@ -53,7 +62,7 @@ def _markdown(summary: dict[str, Any]) -> str:
     lines = [f"# {summary['run']}: {summary['state']}", ""]
     lines += [summary[key] for key in ("sentence", "error") if summary[key]]
     lines += ["", "| step | state | seconds |", "|---|---|---|"]
-    lines += [f"| {step} | {r['state']} | {r['seconds']:.1f} |" for step, r in summary["steps"].items()]
+    lines += [f"| {step} | {r['state']} | {r['duration_seconds']:.1f} |" for step, r in summary["steps"].items()]
     lines += [
         "",
         f"Adapter: {summary['adapter_uri'] or 'not published'}",

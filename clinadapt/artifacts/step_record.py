@@ -1,4 +1,4 @@
-"""What surrounds every step: its record in the store, its one-line messages, its exit status."""
+"""What surrounds every step: its record, its log lines and its exit status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,69 +17,87 @@ from typing import Any
 from pydantic import ValidationError
 
 from clinadapt.config.base import first_error
-from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
+from clinadapt.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, UserError
 from clinadapt.storage import open_store
 
-RUN = "CLINADAPT_RUN"  # the run's name: set by `clinadapt run`, on a cluster from the pod's workflow label
-MARK = "clinadapt |"  # begins every line that is meant for a reader of the log
+RUN = "CLINADAPT_RUN"  # name of the run; set by `clinadapt run`, on a cluster from the pod's workflow label
+RECORDS = "CLINADAPT_RECORDS"  # folder for a second copy of each record; set by `clinadapt run`, which reads them
+LOG_MARKER = "clinadapt |"  # begins every log line meant for people
 
 
 def log(step: str, message: str) -> None:
-    """Print one line for a person, in a pod's log or a laptop's terminal. Never the text of a note."""
-    print(f"{MARK} {step} | {message}", file=sys.stderr, flush=True)
+    """Print one log line to standard error. Never pass the text of a note."""
+    print(f"{LOG_MARKER} {step} | {message}", file=sys.stderr, flush=True)
 
 
-def log_metrics(metrics: Any, facts: dict[str, Any]) -> None:
-    """Show the numbers among facts in the run list, through KFP's artifact of metrics."""
-    for name, value in facts.items():
+def log_metrics(metrics: Any, values: dict[str, Any]) -> None:
+    """Log the numbers among `values` to a KFP Metrics artifact, which the run list shows."""
+    for name, value in values.items():
         if not isinstance(value, str):
             metrics.log_metric(name, value)
-    Path(metrics.path).touch()  # kfp.local takes an artifact without a file for lost, and would do the step again
+    Path(metrics.path).touch()  # kfp.local treats an artifact without a file as missing and would repeat the step
 
 
 @contextmanager
 def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
-    """Run a step's body and leave a record at `runs/<run>/<step>.json`, whatever happens.
+    """Run the body of a step and write its record to `runs/<run>/<step>.json`, whatever happens.
 
-    The body adds facts (numbers, digests, URIs) to the yielded dictionary. A UserError becomes one line and
-    exit status 2, SIGINT or SIGTERM exit status 75. Any other exception is a bug and keeps its traceback.
+    The record holds `step`, `started` (UTC), `state` (done, failed or interrupted), `exit_status`,
+    `duration_seconds`, `outputs`, and `error` (one line) if the step failed. A UserError ends the process with
+    exit status 2, SIGINT or SIGTERM with 75. Any other exception is a bug and keeps its traceback.
+
+    Yields:
+        The record's `outputs`, to be filled with numbers, digests and URIs.
     """
-    facts: dict[str, Any] = {}
-    record: dict[str, Any] = {"step": name, "started": _now(), "state": "failed", "facts": facts}
+    outputs: dict[str, Any] = {}
+    record: dict[str, Any] = {"step": name, "started": _now(), "state": "failed", "exit_status": EXIT_BUG}
     start = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     log(name, "started")
     try:
-        yield facts
-        record["state"] = "done"
+        yield outputs
+        record |= {"state": "done", "exit_status": EXIT_DONE}
         log(name, f"done in {time.monotonic() - start:.1f} s")
-    except (UserError, ValidationError) as error:
-        record["error"] = first_error(error) if isinstance(error, ValidationError) else str(error)
-        log(name, f"error: {record['error']}")
-        raise SystemExit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:
-        record["state"] = "interrupted"
+        record |= {"state": "interrupted", "exit_status": EXIT_INTERRUPTED}
         log(name, "interrupted")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
-        if os.strerror(errno.ENOSPC) in str(error):  # safetensors, Arrow and the Trainer each raise their own
-            record["error"] = "no space left on the device: free space and run again"
-            log(name, f"error: {record['error']}")
-            raise SystemExit(EXIT_BAD_INPUT) from None
-        record["error"] = f"{type(error).__name__}: a bug of ours, see the traceback in the step's log"
-        raise
+        message = _user_message(error)
+        if message is None:
+            record["error"] = f"{type(error).__name__}: this is a bug, see the traceback in the step's log"
+            raise
+        record |= {"error": message, "exit_status": EXIT_BAD_INPUT}
+        log(name, f"error: {message}")
+        raise SystemExit(EXIT_BAD_INPUT) from None
     finally:
-        record["seconds"] = round(time.monotonic() - start, 3)
-        if run := os.environ.get(RUN):
-            _keep(store_uri, f"runs/{run}/{name}.json", record)
+        record |= {"duration_seconds": round(time.monotonic() - start, 3), "outputs": outputs}
+        _write(record, store_uri)
 
 
-def _keep(store_uri: str, key: str, record: dict[str, Any]) -> None:
-    try:
-        open_store(store_uri).put(key, json.dumps(record, indent=2).encode())
-    except UserError as error:  # the step's own outcome matters more than its record
-        if str(error) != record.get("error"):
-            log(record["step"], f"could not keep the record of this step: {error}")
+def _user_message(error: Exception) -> str | None:
+    """The one line to show if the user can fix this error, else None."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        return first_error(error)
+    if os.strerror(errno.ENOSPC) in str(error):  # safetensors, Arrow and the Trainer each raise a type of their own
+        return "no space left on the device: free space and run again"
+    return None
+
+
+def _write(record: dict[str, Any], store_uri: str) -> None:
+    """Write a record to the folder in RECORDS and to the store, where either is configured."""
+    data = json.dumps(record, indent=2).encode()
+    if folder := os.environ.get(RECORDS):
+        with suppress(OSError):
+            (Path(folder) / f"{record['step']}.json").write_bytes(data)
+    if run := os.environ.get(RUN):
+        try:
+            open_store(store_uri).put(f"runs/{run}/{record['step']}.json", data)
+        except UserError as error:  # the outcome of the step matters more than its record
+            if str(error) != record.get("error"):
+                log(record["step"], f"could not write the record of this step: {error}")
 
 
 def _interrupt(signum: int, frame: object) -> None:

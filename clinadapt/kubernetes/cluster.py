@@ -12,11 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from clinadapt.config.base import Section
 from clinadapt.config.image import IMAGE
 from clinadapt.config.profile import AnyProfile
+from clinadapt.config.steps import Step
 
-Step = Literal[
-    "preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate", "gate",
-    "publish", "summarise",
-]  # fmt: skip
 WITH_BASE_MODEL: tuple[Step, ...] = (
     "pretrain",
     "train",

@@ -14,8 +14,9 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.instruct import InstructProfile, NodesTask, Stage
 from clinadapt.config.profile import AnyProfile
 from clinadapt.config.resolve import resolve
+from clinadapt.config.steps import Step
 from clinadapt.errors import UserError
-from clinadapt.kubernetes.cluster import CA, MODELS, SCRATCH, Affinity, Cluster, Nodes, Step, scratch_size
+from clinadapt.kubernetes.cluster import CA, MODELS, SCRATCH, Affinity, Cluster, Nodes, scratch_size
 
 RUNTIME = "torch-distributed"
 COMPONENT = "trainjob"  # pod label that manifests/base/networkpolicy.yaml selects

@@ -1,4 +1,4 @@
-"""The commands for a cluster: submit, schedule plan, apply and status, trainjob; and what a site has to mirror."""
+"""The commands for a cluster: submit, schedule, trainjob and mirror-list."""
 
 from __future__ import annotations
 
@@ -16,65 +16,63 @@ from pipelines.cli.options import Json, StoreUri, emit
 if TYPE_CHECKING:
     from pipelines.recurring_runs import Plan
 
-ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="A cluster's name, or the path of a .yaml file.")]
+ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Name of cluster settings, or path of a .yaml file.")]
 Endpoint = Annotated[
     str | None,
     typer.Option(
         "--endpoint",
-        help="Address of Kubeflow Pipelines, such as https://kubeflow.example.org/pipeline; in a pod, its own cluster.",
+        help="URL of Kubeflow Pipelines, such as https://kubeflow.example.org/pipeline. Not needed in a pod.",
         envvar="KF_PIPELINES_ENDPOINT",
     ),
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Where several users share a Kubeflow.", envvar="CLINADAPT_NAMESPACE"),
+    typer.Option("--namespace", "-n", help="Your namespace in a multi-user Kubeflow.", envvar="CLINADAPT_NAMESPACE"),
 ]
-Folder = Annotated[Path, typer.Option("--folder", help="Folder with the declared schedules.")]
+Folder = Annotated[Path, typer.Option("--folder", help="Folder with the schedules.")]
 SCHEDULES = Path("pipelines/schedules")
 
-schedule = typer.Typer(
-    help="Recurring runs: what is declared in pipelines/schedules, made so in the cluster.", no_args_is_help=True
-)
+schedule = typer.Typer(help="Manage recurring runs, declared in pipelines/schedules/*.yaml.", no_args_is_help=True)
 
 
 def submit(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")],
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or path of a .yaml file.")],
     cluster: ClusterName = "default",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A field of the run form, name=value; repeat for more.")
+        list[str] | None, typer.Option("--set", help="Field of the run form, as NAME=VALUE. Can be repeated.")
     ] = None,
     endpoint: Endpoint = None,
     namespace: Namespace = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its steps until it ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the steps until the run ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a pipeline to the cluster, where it is not the newest version there, and start a run of it.
+    """Compile a pipeline, upload it if it changed, and start a run.
 
-    Exit status: 0 started (with --follow: published, or nothing new), 1 a step failed, 2 bad input or no cluster,
-    3 the gate said no, 75 no longer followed (the run goes on).
+    Exit status: 0 started (with --follow: published or nothing new), 1 a step failed, 2 invalid input or no
+    connection, 3 refused by the gate, 75 interrupted (the run continues).
 
         clinadapt submit -p cpu-demo --endpoint http://localhost:8080 --follow
 
         clinadapt submit -p t4-tinyllama -c site.yaml --set num_train_epochs=3 --set source=s3://notes/2026.parquet
 
-    Sign in with CLINADAPT_KFP_TOKEN or CLINADAPT_KFP_COOKIE; in a pod its service account does.
+    To authenticate, set CLINADAPT_KFP_TOKEN or CLINADAPT_KFP_COOKIE; in a pod, the service account is used.
     """
-    from pipelines import submit as submitting
+    from pipelines import submit as submission
     from pipelines.kfp_api import connect
     from pipelines.named_settings import load_cluster, load_profile
 
-    chosen, place = load_profile(profile), load_cluster(cluster)
-    pipeline = submitting.compiled(chosen, place)
-    parameters = submitting.parsed(settings or [], pipeline.form)
+    loaded, target = load_profile(profile), load_cluster(cluster)
+    pipeline = submission.compiled(loaded, target)
+    parameters = submission.parsed(settings or [], pipeline.form)
     remote = connect(endpoint, namespace)
-    run = submitting.start(remote, chosen, place, pipeline, parameters)
+    run = submission.start(remote, loaded, target, pipeline, parameters)
     print(f"started: {run.display_name}\nsee      {remote.endpoint}/#/runs/details/{run.run_id}", file=sys.stderr)
     status = EXIT_DONE
     if follow:
         try:
-            status = submitting.follow(remote, run.run_id)
+            status = submission.follow(remote, run.run_id)
         except KeyboardInterrupt:
-            print("no longer followed; the run goes on", file=sys.stderr)
+            print("stopped following; the run continues", file=sys.stderr)
             status = EXIT_INTERRUPTED
     if as_json:
         emit({"run_id": run.run_id, "name": run.display_name, "version": pipeline.version, "status": status})
@@ -82,14 +80,14 @@ def submit(
 
 
 def _plan(folder: Path, cluster: str, endpoint: str | None, namespace: str | None, force: bool) -> Plan:
-    """The plan, shown."""
-    from pipelines import recurring_runs as schedules
+    """Make a plan and print it."""
+    from pipelines import recurring_runs
     from pipelines.kfp_api import connect
     from pipelines.named_settings import load_cluster
 
-    place = load_cluster(cluster)
-    declared = schedules.load(folder, place)
-    plan = schedules.Plan(connect(endpoint, namespace), place, declared, force)
+    settings = load_cluster(cluster)
+    schedules = recurring_runs.load(folder, settings)
+    plan = recurring_runs.Plan(connect(endpoint, namespace), settings, schedules, force)
     for pipeline in plan.outdated:
         print(f"+ pipeline {pipeline.name}: new version {pipeline.version}")
     for change in plan.changes:
@@ -101,7 +99,7 @@ def _plan(folder: Path, cluster: str, endpoint: str | None, namespace: str | Non
 def plan_schedules(
     folder: Folder = SCHEDULES, cluster: ClusterName = "default", endpoint: Endpoint = None, namespace: Namespace = None
 ) -> None:
-    """Show what `apply` would do, and change nothing."""
+    """Show the changes that `apply` would make."""
     _plan(folder, cluster, endpoint, namespace, force=False)
 
 
@@ -111,12 +109,12 @@ def apply_schedules(
     cluster: ClusterName = "default",
     endpoint: Endpoint = None,
     namespace: Namespace = None,
-    force: Annotated[bool, typer.Option("--force", help="End runs in progress that stand in the way.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="End runs in progress that block a change.")] = False,
 ) -> None:
-    """Show the plan, then make the cluster's recurring runs so. Those made by hand are left alone.
+    """Create, replace and delete recurring runs to match the schedules; those created by hand are not touched.
 
-    A recurring run is replaced to be changed, which would end its run in progress: such a one is left as it is, and
-    the exit status is 75; run the same command again later.
+    Changing a recurring run means replacing it, which would end its run in progress. Such a change is skipped and the
+    exit status is 75: run the same command again later.
     """
     done = _plan(folder, cluster, endpoint, namespace, force).apply()
     raise typer.Exit(EXIT_DONE if done else EXIT_INTERRUPTED)
@@ -124,44 +122,45 @@ def apply_schedules(
 
 @schedule.command("status")
 def status_of_schedules(endpoint: Endpoint = None, namespace: Namespace = None) -> None:
-    """The schedules in the cluster and their last runs."""
+    """Show the schedules in the cluster and their last runs."""
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines import recurring_runs as schedules
+    from pipelines import recurring_runs
     from pipelines.kfp_api import connect
 
     table = Table("schedule", "", "cron", "last run", "state", box=None)
-    for row in schedules.status(connect(endpoint, namespace)):
+    for row in recurring_runs.status(connect(endpoint, namespace)):
         table.add_row(*row)
     Console().print(table)
 
 
 def trainjob(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")],
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or path of a .yaml file.")],
     splits: Annotated[
-        str, typer.Option(help="What format wrote, s3://...: the URI of its output `splits` in the KFP UI.")
+        str, typer.Option(help="URI (s3://...) of the output `splits` of the format step, from the KFP UI.")
     ],
     cluster: ClusterName = "default",
-    nodes: Annotated[int, typer.Option(help="How many; each has what train_resources of the profile says.", min=1)] = 2,
-    stage: Annotated[Stage, typer.Option(help="What is trained.")] = "instruct",
+    nodes: Annotated[int, typer.Option(help="Number of nodes, each with the profile's train_resources.", min=1)] = 2,
+    stage: Annotated[Stage, typer.Option(help="Stage of training.")] = "instruct",
     base_model: Annotated[
-        str | None, typer.Option(help="Another one than the profile's; after pretrain the one that its log tells.")
+        str | None, typer.Option(help="Base model instead of the profile's; after pretrain, the URI in its log.")
     ] = None,
     runtime: Annotated[
-        str, typer.Option(help="A ClusterTrainingRuntime with torch policy and a container `node`.")
+        str, typer.Option(help="ClusterTrainingRuntime with torch policy and a container `node`.")
     ] = "torch-distributed",
     store: StoreUri = "s3://clinadapt",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The .yaml file.", show_default="standard output")
+        Path | None, typer.Option("--output", "-o", help="File for the YAML.", show_default="standard output")
     ] = None,
 ) -> None:
-    """Render a TrainJob of Kubeflow Trainer 2.2 or later: training on several nodes, with the settings of a run.
+    """Render a TrainJob for training on several nodes.
 
-    clinadapt trainjob -p a100x4-llama3-8b --splits s3://clinadapt/... --stage pretrain --nodes 2 | kubectl apply -f -
+    Needs Kubeflow Trainer 2.2 or later. A later run of the pipeline with the same profile, data and store uses the
+    trained weights, evaluates and publishes them. The same command renders the same name, so that a stopped TrainJob
+    resumes from its checkpoint.
 
-    A run of the pipeline with the same profile, data and store then takes what was trained, judges and publishes it.
-    The same command renders the same name, and a TrainJob that was stopped goes on from its checkpoint.
+        clinadapt trainjob -p a100x4-llama3-8b --splits s3://clinadapt/... --nodes 2 | kubectl apply -f -
     """
     import yaml
 
@@ -178,14 +177,17 @@ def trainjob(
     else:
         print(text, end="")
     print(
-        f"a step   {rendering.packs_a_step(manifest)} packs on all nodes together\n"
-        f"next     kubectl apply; once it is complete, clinadapt submit -p {profile}: the run takes what was trained",
+        f"batch    {rendering.packs_a_step(manifest)} packs per optimizer step, over all nodes\n"
+        f"next     kubectl apply; when it is complete, clinadapt submit -p {profile}, which uses the trained weights",
         file=sys.stderr,
     )
 
 
 def mirror_list(cluster: ClusterName = "airgap") -> None:
-    """Print every image and model that a site without a way out has to mirror, one a line: kind, name, used by."""
+    """List the images and models that a site without internet access has to mirror.
+
+    Prints one per line: kind, name, used by.
+    """
     from pipelines.cli.mirror_list import needed
     from pipelines.named_settings import load_cluster
 

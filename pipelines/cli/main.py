@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from clinadapt.config.profile import AnyProfile
 
 app = typer.Typer(
-    help="Train, judge and publish clinical LLM adapters on Kubeflow Pipelines.\n\nBegin with: clinadapt run instruct",
+    help="Train, evaluate and publish clinical LLM adapters on Kubeflow Pipelines.\n\n"
+    "Start with: clinadapt run instruct",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -27,24 +30,25 @@ app = typer.Typer(
 
 app.add_typer(registry_cli.app, name="registry")
 
-ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile's name, or the path of a .yaml file.")]
+PROFILE_HELP = "Name of a profile, or path of a .yaml file."
 AdapterName = Annotated[
     str,
     typer.Option(
         "--adapter",
         "-a",
-        help="A name (its champion answers), name/version, or the URI of a version.",
+        help="NAME for its champion, NAME/VERSION, or the URI of a version.",
         envvar="CLINADAPT_ADAPTER",
     ),
 ]
-COMPILED = Path("pipelines/compiled")  # kept, for the default cluster
+COMPILED = Path("pipelines/compiled")  # in the repository, for the default cluster
 
 
 def main() -> None:
-    """Entry point: a user's error is one line on standard error and exit status 2; with --json also one of JSON.
+    """Entry point. A UserError becomes one line on standard error, with --json also a line of JSON, and exit status 2.
 
-    Without --json Typer itself shows what is wrong with the options, in a box.
+    Without --json, Typer reports invalid options itself.
     """
+    _silence_libraries()
     as_json = "--json" in sys.argv
     try:
         raise SystemExit(app(standalone_mode=not as_json))
@@ -54,6 +58,14 @@ def main() -> None:
         if as_json:
             emit({"error": message})
         raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def _silence_libraries() -> None:
+    """Hide progress bars and warnings of model libraries; steps inherit it. The environment can override it."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read by transformers too
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.filterwarnings("ignore", module=r"(bitsandbytes|huggingface_hub|peft|torch|transformers)(\.|$)")
 
 
 @app.callback(invoke_without_command=True)
@@ -75,52 +87,50 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="[SOURCE]...",
-            help="Data: a file or folder, by path or file://, https://, s3://, hf://org/name, builtin://cases. For "
-            "instruct one or more, each with its kind: cases=, notes= (the default), triples=, chat=, alpaca=, pairs= "
-            "or preferences=.",
+            help="Data: a path, file://, https://, s3://, hf://org/name or builtin://cases. classify takes one source. "
+            "instruct takes several, as KIND=SOURCE: cases, notes (default), triples, chat, alpaca, pairs or "
+            "preferences.",
         ),
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(
-            "--profile", "-p", help="A profile's name, or the path of a .yaml file.", show_default="the recipe's demo"
-        ),
+        typer.Option("--profile", "-p", help=PROFILE_HELP, show_default="the recipe's demo"),
     ] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column with the text of the note.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column with the note text.")] = None,
     instruction: Annotated[
-        str | None, typer.Option(help="instruct: what to do with each of the pairs; may name columns in {braces}.")
+        str | None, typer.Option(help="instruct: the instruction for pairs= sources; {column} inserts a column.")
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="instruct: rules (offline), or llm at CLINADAPT_TEACHER_URL.")
+        str | None, typer.Option(help="instruct: rules (offline) or llm (at CLINADAPT_TEACHER_URL).")
     ] = None,
-    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Keep only this label; repeat for more.")] = None,
-    top_labels: Annotated[int | None, typer.Option(help="Keep only the so many most frequent labels.")] = None,
-    base_model: Annotated[str | None, typer.Option(help="builtin://minilm, a folder, s3:// or hf://org/name.")] = None,
-    quantization: Annotated[str | None, typer.Option(help="none, or nf4 for a 4-bit base (QLoRA).")] = None,
-    num_train_epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Passes over the training notes, at most.")
+    label_column: Annotated[str | None, typer.Option(help="classify: column with the label.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="classify: use only this label. Can be repeated.")] = None,
+    top_labels: Annotated[int | None, typer.Option(help="classify: use only the N most frequent labels.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Base model: builtin://minilm, a folder, s3:// or hf://org/name.")
     ] = None,
+    quantization: Annotated[str | None, typer.Option(help="Of the base model: none or nf4 (4 bits, QLoRA).")] = None,
+    num_train_epochs: Annotated[int | None, typer.Option("--epochs", help="Maximum number of training epochs.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the split, the head and the order of the notes.")] = None,
-    adapter_name: Annotated[str | None, typer.Option(help="Publish under this name.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of split, initialisation and order.")] = None,
+    adapter_name: Annotated[str | None, typer.Option(help="Name to publish the adapter under.")] = None,
     store: StoreUri = DEFAULT_STORE,
-    home: Annotated[Path, typer.Option(help="Outputs, caches and logs of local runs.")] = HOME,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that Kubeflow Pipelines prints.")] = False,
+    home: Annotated[Path, typer.Option(help="Folder for outputs, caches and logs of local runs.")] = HOME,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the complete output of Kubeflow Pipelines.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a whole pipeline on this machine: the same components that run on a cluster.
+    """Run a complete pipeline on this machine.
 
-    Exit status: 0 published, or nothing new since; 2 bad input, 3 the gate said no, 75 interrupted (the same command
-    goes on).
+    The components are the same as on a cluster. Options override the profile. Exit status: 0 published or nothing new,
+    2 invalid input, 3 refused by the gate, 75 interrupted (run the same command again to resume).
 
-        clinadapt run instruct                                   # built-in cases, a few minutes
+        clinadapt run instruct                                   # demo, a few minutes
 
         clinadapt run instruct notes=notes.csv --profile t4-phi2
 
         clinadapt run classify notes.csv --profile cpu-minilm --top-labels 5
-
-    Every option not given comes from the profile.
     """
     from pipelines.named_settings import DEMO_PROFILES, load_profile
 
@@ -131,7 +141,7 @@ def run(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
     form = {
-        **_data(recipe, sources or [], text_column, instruction),
+        **_data_parameters(recipe, sources or [], text_column, instruction),
         "teacher": teacher,
         "label_column": label_column,
         "labels": label or None,
@@ -145,49 +155,52 @@ def run(
         "store": as_uri(store),
     }
     given = {name: value for name, value in form.items() if value is not None}
-    from pipelines import local_run as local
+    from pipelines import local_run
 
-    status, summary = local.run(settings, given, home, verbose)
-    _tell(status, summary, settings, adapter_name or settings.adapter_name, store)
+    status, summary = local_run.run(settings, given, home, verbose)
+    _print_outcome(status, summary, settings, adapter_name or settings.adapter_name, store)
     if as_json:
         emit(_result(summary))
     raise typer.Exit(status)
 
 
 def _result(summary: dict[str, Any]) -> dict[str, Any]:
-    judged = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
-    facts = judged.get("facts", {})
+    """What `run --json` prints."""
+    record = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
+    outputs = record.get("outputs", {})
     keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "log")
     return {
-        "run_key": facts.get("version"),
+        "run_key": outputs.get("version"),
         **{key: summary[key] for key in keys},
-        "metrics": facts.get("metrics", {}),
+        "metrics": outputs.get("metrics", {}),
     }
 
 
-def _data(recipe: str, sources: list[str], text_column: str | None, instruction: str | None) -> dict[str, Any]:
-    """What the run form of a recipe calls its data."""
+def _data_parameters(
+    recipe: str, sources: list[str], text_column: str | None, instruction: str | None
+) -> dict[str, Any]:
+    """The parameters of the run form that describe the data."""
     if recipe == "classify":
         if len(sources) > 1:
-            raise UserError("classify reads one source: put the notes into one file or folder")
+            raise UserError("classify takes one source: put the notes into one file or folder")
         return {"source": as_uri(sources[0]) if sources else None, "text_column": text_column}
     from clinadapt.config.instruct import COLUMNS
 
-    read = []
+    entries = []
     for source in sources:
-        named, _, place = source.partition("=")
-        kind = next((kind for kind in COLUMNS if kind == named), None)
-        entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(place if kind else source)}
+        prefix, _, location = source.partition("=")
+        kind = next((kind for kind in COLUMNS if kind == prefix), None)
+        entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
         if text_column and entry["kind"] in ("cases", "notes"):
             entry["columns"] = {"text": text_column}
         if kind == "pairs":
             entry["instruction"] = instruction or ""
-        read.append(entry)
-    return {"sources": read or None}
+        entries.append(entry)
+    return {"sources": entries or None}
 
 
-def _tell(status: int, summary: dict[str, Any], settings: AnyProfile, name: str, store: str) -> None:
-    """The outcome and the next step, for a person."""
+def _print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, name: str, store: str) -> None:
+    """Print the result of a run and the next command to standard error."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -197,33 +210,40 @@ def _tell(status: int, summary: dict[str, Any], settings: AnyProfile, name: str,
         console.print(f"report   {summary['report_uri']}", markup=False)
     if status == EXIT_DONE:
         console.print(f"adapter  {summary['adapter_uri']}", markup=False)
-        place = f"--adapter {name} --store {store}"
-        console.print(f"next     clinadapt review {place}", markup=False)
-        if settings.recipe == "instruct":
-            ask = f'clinadapt predict {place} --note FILE --ask "Which drugs does the patient take?"'
-            console.print(f"or       {ask}", markup=False)
+        options = f"--adapter {name} --store {store}"
+        console.print(f"next     clinadapt review {options}", markup=False)
+        ask = ' --ask "Which drugs does the patient take?"' if settings.recipe == "instruct" else ""
+        console.print(f"or       clinadapt predict {options} --note FILE{ask}", markup=False)
     elif status == EXIT_INTERRUPTED:
-        console.print("interrupted: run the same command again, finished steps are kept", style="bold yellow")
+        console.print("interrupted: run the same command again to resume", style="bold yellow")
     elif status == EXIT_BAD_INPUT:
         console.print(f"error: {summary['error']}", style="bold red", markup=False)
     elif status != EXIT_GATE_SAID_NO:
-        console.print(f"a step failed, which is a bug of ours: see {summary['log']}", style="bold red", markup=False)
+        console.print(
+            f"a step failed because of a bug in clinadapt: see {summary['log']}", style="bold red", markup=False
+        )
 
 
 @app.command("compile")
 def compile_pipelines(
     profile: Annotated[
-        list[str] | None, typer.Option("--profile", "-p", help="Only this profile; repeat for more.")
+        list[str] | None, typer.Option("--profile", "-p", help="Compile this profile only. Can be repeated.")
     ] = None,
     cluster: cluster_cli.ClusterName = "default",
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder for the .yaml files.", show_default="pipelines/compiled, or below .clinadapt"
+            "--output",
+            "-o",
+            help="Folder for the .yaml files.",
+            show_default="pipelines/compiled or .clinadapt/compiled",
         ),
     ] = None,
 ) -> None:
-    """Compile pipelines for a cluster, one file per pipeline and profile; upload them in the KFP UI."""
+    """Compile the pipelines for a cluster.
+
+    Writes one file per profile, for upload in the KFP UI.
+    """
     from pipelines.compile import compile_profile
     from pipelines.named_settings import load_cluster, load_profile, profile_names
 
@@ -242,14 +262,15 @@ app.command("mirror-list")(cluster_cli.mirror_list)
 
 @app.command()
 def estimate(
-    profile: ProfileName = "cpu-demo",
-    base_model: Annotated[str | None, typer.Option(help="Another base model than the profile's.")] = None,
-    labels: Annotated[int, typer.Option(help="How many labels the head has (classify).")] = 5,
+    profile: Annotated[str, typer.Option("--profile", "-p", help=PROFILE_HELP)] = "cpu-demo",
+    base_model: Annotated[str | None, typer.Option(help="Base model to use instead of the profile's.")] = None,
+    labels: Annotated[int, typer.Option(help="classify: number of labels.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """How much memory training needs, by part: full fine-tuning, LoRA and QLoRA side by side.
+    """Estimate the memory that training needs.
 
-    Reads configuration and safetensors headers only; the weights are not downloaded.
+    Compares full fine-tuning, LoRA and QLoRA. Reads only configuration and safetensors headers; no weights are
+    downloaded.
     """
     from pipelines.cli.estimate import of_profile
     from pipelines.named_settings import load_profile
@@ -263,33 +284,37 @@ def estimate(
 def predict(
     adapter: AdapterName,
     note: Annotated[
-        Path | None, typer.Option(help="A text file with one note; - for standard input.", allow_dash=True)
+        Path | None, typer.Option(help="Text file with one note, or - for standard input.", allow_dash=True)
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Many notes: .csv, .jsonl or .parquet (also compressed).")] = None,
-    text_column: Annotated[str, typer.Option(help="Column of --file with the note.")] = "transcription",
-    ask: Annotated[str | None, typer.Option(help="What an instruct adapter shall do with the note.")] = None,
-    ask_column: Annotated[str | None, typer.Option(help="Column of --file with what to ask, not --ask.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="File with one note per row: .csv, .jsonl or .parquet, also compressed.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Column of --file with the note text.")] = "transcription",
+    ask: Annotated[str | None, typer.Option(help="Instruction for an instruct adapter.")] = None,
+    ask_column: Annotated[
+        str | None, typer.Option(help="Column of --file with the instruction, instead of --ask.")
+    ] = None,
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Ask a published adapter: one note, or a file row by row as CSV on standard output (JSON lines with --json).
+    """Run a published adapter on a note or a file of notes.
 
-    clinadapt predict --adapter demo-specialty --note note.txt
+    Prints the answer, for a file a CSV, to standard output; with --json, lines of JSON.
 
-    clinadapt predict --adapter demo-specialty --file notes.csv > answers.csv
+        clinadapt predict --adapter demo-specialty --note note.txt
 
-    An instruct adapter writes its answer as it comes:
+        clinadapt predict --adapter demo-specialty --file notes.csv > answers.csv
 
-    clinadapt predict --adapter demo-instruct --note note.txt --ask "Which drugs were given?"
+        clinadapt predict --adapter demo-instruct --note note.txt --ask "Which drugs were given?"
     """
     if (note is None) == (file is None):
         raise UserError("give either --note FILE or --file FILE")
     if ask_column is not None and (note or ask is not None):
-        raise UserError("--ask-column belongs to --file and stands in place of --ask: give one of them")
-    from pipelines.cli import predict as answers
+        raise UserError("--ask-column needs --file and replaces --ask: give one of the two")
+    from pipelines.cli import predict as prediction
 
     try:
-        answers.predict(adapter, as_uri(store), note, file, text_column, ask, ask_column, as_json)
+        prediction.predict(adapter, as_uri(store), note, file, text_column, ask, ask_column, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
@@ -299,15 +324,14 @@ def review(
     adapter: AdapterName,
     store: StoreUri = DEFAULT_STORE,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any other than localhost asks for a password.")
+        str, typer.Option(help="Address to listen on. Any other than localhost requires a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
 ) -> None:
-    """Open the page where people try an adapter: paste a note, see what it answers, flag what is wrong.
+    """Serve the review page of an adapter.
 
-    An instruct adapter is asked in the reader's own words or with an example, and answers as it writes.
-
-    On another address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
+    There clinicians paste a note, see the prediction or ask for an answer, and flag errors. To listen on another
+    address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
     """
     from clinadapt.review.server import serve
 
@@ -316,13 +340,14 @@ def review(
 
 @app.command()
 def mirror(
-    source: Annotated[str, typer.Argument(help="A base model: hf://org/name[@revision], a folder, file:// or s3://.")],
-    target: Annotated[str, typer.Argument(help="Where to: s3://bucket/models/name, a folder or file://.")],
+    source: Annotated[str, typer.Argument(help="Base model: hf://org/name[@revision], a folder, file:// or s3://.")],
+    target: Annotated[str, typer.Argument(help="Target: s3://bucket/models/name, a folder or file://.")],
     as_json: Json = False,
 ) -> None:
-    """Copy a base model into the store, for clusters without internet: safetensors, tokenizer and configuration only.
+    """Copy a base model into the store.
 
-    The same command goes on where it was cut. Every file is verified; the manifest is written last.
+    For clusters without internet access. Copies safetensors, tokenizer and configuration, and verifies every file. Run
+    the same command again to resume.
 
         clinadapt mirror hf://org/name s3://bucket/models/name
 
@@ -331,7 +356,7 @@ def mirror(
     from clinadapt.models.mirror import mirror as copy
 
     result = copy(as_uri(source), as_uri(target))
-    print(f"mirrored: --base-model {result['uri']}", file=sys.stderr)
+    print(f"mirrored; use it with --base-model {result['uri']}", file=sys.stderr)
     if as_json:
         emit(result)
 

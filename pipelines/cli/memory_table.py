@@ -9,11 +9,11 @@ from rich.table import Table
 
 
 def memory_table(estimate: dict[str, Any], available: float) -> None:
-    """Print parts by method in GiB on standard error, and whether and by how much each fits `available` bytes."""
+    """Print a table of memory (GiB) by part and method to standard error, and how well each fits `available` bytes."""
     methods = estimate["methods"]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    trained = f"{estimate['adapter_parameters'] / 1e6:,.2f} M of them trained with LoRA"
-    console.print(f"{estimate['parameters'] / 1e6:,.1f} M parameters, {trained}; peak memory of a training step:")
+    trainable = f"{estimate['adapter_parameters'] / 1e6:,.2f} M trainable with LoRA"
+    console.print(f"{estimate['parameters'] / 1e6:,.1f} M parameters, {trainable}; peak memory of a training step:")
     table = Table()
     table.add_column("GiB")
     for name in methods:
@@ -23,8 +23,10 @@ def memory_table(estimate: dict[str, Any], available: float) -> None:
             part, *(f"{parts[part] / 2**30:.2f}" for parts in methods.values()), end_section=part == "context"
         )
     if "checkpointed" in estimate:
-        table.add_row("activations", *("recomputed" if estimate["checkpointed"][name] else "kept" for name in methods))
+        table.add_row(
+            "activations", *("recomputed" if estimate["checkpointed"][name] else "stored" for name in methods)
+        )
     margins = ((available - parts["total"]) / 2**30 for parts in methods.values())
-    fits = (f"yes, {margin:.1f} left" if margin >= 0 else f"no, by {-margin:.1f}" for margin in margins)
+    fits = (f"yes, {margin:.1f} free" if margin >= 0 else f"no, {-margin:.1f} short" for margin in margins)
     table.add_row(f"fits {available / 2**30:.1f} GiB", *fits, style="bold")
     console.print(table)

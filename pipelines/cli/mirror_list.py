@@ -1,4 +1,4 @@
-"""What a site without a way out has to mirror: images and base models."""
+"""The images and base models that a site without internet access has to mirror."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from clinadapt.config.image import IMAGE
 from clinadapt.kubernetes.cluster import Cluster
 from pipelines.named_settings import load_profile, profile_names
 
-PYTHON = "python:3.11-slim-bookworm"  # of images/Containerfile
-VLLM = "vllm/vllm-openai:v0.26.0"  # of manifests/components/serving
+PYTHON = "python:3.11-slim-bookworm"  # as in images/Containerfile
+VLLM = "vllm/vllm-openai:v0.26.0"  # as in manifests/components/serving
 
 
 def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
-    """(kind, name, used by) of everything; an image by digest where the cluster's settings name one.
+    """Yield (kind, name, used by) of every image and model; an image by digest if the cluster's settings have one.
 
-    The images of Kubeflow Pipelines itself belong to its installation: `kubectl -n kubeflow get pods` tells them.
+    The images of Kubeflow Pipelines itself are not included: see `kubectl -n kubeflow get pods`.
     """
     yield "image", cluster.cpu.image, "steps without a GPU"
     yield "image", cluster.gpu.image, "train, evaluate and publish on a GPU"
-    yield "image", IMAGE.replace("/cpu:", "/review:"), "review page; its digest stands in manifests/overlays/airgap"
-    yield "image", VLLM, "manifests/components/serving, where you use it"
+    yield "image", IMAGE.replace("/cpu:", "/review:"), "review page; its digest is in manifests/overlays/airgap"
+    yield "image", VLLM, "manifests/components/serving, if used"
     yield "image", PYTHON, "builds of the images above"
     for name in profile_names():
         profile = load_profile(name)
@@ -29,4 +29,4 @@ def needed(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
         if base_model.startswith("hf://"):
             yield "model", base_model, f"profile {name}"
         elif base_model.startswith("builtin://"):
-            yield "model", base_model, f"profile {name}; comes with the images"
+            yield "model", base_model, f"profile {name}; included in the images"

@@ -1,4 +1,4 @@
-"""Options and small helpers that the commands share."""
+"""Options and helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ DEFAULT_STORE = str(HOME / "store")
 
 Json = Annotated[
     bool,
-    typer.Option("--json", help="End with one line of JSON on standard output; all else to standard error."),
+    typer.Option("--json", help="Print JSON to standard output, and everything else to standard error."),
 ]
 StoreUri = Annotated[
     str,
     typer.Option(
-        "--store", help="Where adapters live: file:///folder or s3://bucket/prefix.", envvar="CLINADAPT_STORE"
+        "--store", help="Store with the adapters: a folder, file:// or s3://bucket/prefix.", envvar="CLINADAPT_STORE"
     ),
 ]
 
 
-def as_uri(place: str) -> str:
-    """A URI as it is; a path as file://."""
-    return place if "://" in place else Path(place).expanduser().resolve().as_uri()
+def as_uri(location: str) -> str:
+    """Return a URI unchanged and a path as file://."""
+    return location if "://" in location else Path(location).expanduser().resolve().as_uri()
 
 
 def emit(value: dict[str, Any]) -> None:
-    """The one line of JSON that scripts read."""
+    """Print one line of JSON to standard output."""
     print(json.dumps(value, ensure_ascii=False), flush=True)

@@ -1,4 +1,4 @@
-"""Print what an adapter answers."""
+"""Print the predictions and answers of an adapter."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from clinadapt.data.readers import read_rows
 from clinadapt.review.classify import ClassifyService
@@ -27,49 +25,52 @@ def predict(
     instruction_column: str | None,
     as_json: bool,
 ) -> None:
-    """Answer a note or, where there is none, a file; with an instruct adapter where there is an instruction.
+    """Print the output of an adapter for a note, or for each row of a file.
+
+    With an instruction, or a column of instructions, the adapter is of the recipe instruct, else classify.
 
     Raises:
-        UserError: what is given cannot be read or answered, or the adapter is of the other recipe.
+        UserError: the input cannot be read or used, or the adapter is of the other recipe.
     """
-    text = read(note) if note else ""
+    text = _read_note(note) if note else ""
     if file:
         with readable(file):
             pass
     if instruction is None and instruction_column is None:
         answerer = ClassifyService(adapter, store_uri)
-        print(f"answering: {answerer.uri}", file=sys.stderr)
-        many(answerer, file, column, as_json) if file else one(answerer, text, as_json)
+        if file:
+            _classify_rows(answerer, file, column, as_json)
+        else:
+            _classify_note(answerer, text, as_json)
         return
     asker = InstructService(adapter, store_uri)
-    print(f"answering: {asker.uri}", file=sys.stderr)
     if file:
-        ask_many(asker, file, column, instruction or "", instruction_column or "", as_json)
+        _answer_rows(asker, file, column, instruction or "", instruction_column or "", as_json)
     else:
-        ask(asker, text, instruction or "", as_json)
+        _answer_note(asker, text, instruction or "", as_json)
 
 
-def read(note: Path) -> str:
-    """The text of a note; of `-`, what comes on standard input. Raises UserError where it cannot be read."""
+def _read_note(note: Path) -> str:
+    """The text of a file, or of standard input for `-`. Raises UserError if it cannot be read."""
     return decode(sys.stdin.buffer.read(), "standard input") if str(note) == "-" else read_note(note)
 
 
-def one(answerer: ClassifyService, text: str, as_json: bool) -> None:
-    """Answer one note: bars for people on standard error, or one line of JSON on standard output."""
+def _classify_note(answerer: ClassifyService, text: str, as_json: bool) -> None:
+    """Print the label of a note, and the probabilities as bars to standard error; or one line of JSON."""
     answer = answerer.answer(text)
     if as_json:
         emit(answer)
         return
     print(answer["label"])
-    wide = max(map(len, answer["probabilities"]))
+    width = max(map(len, answer["probabilities"]))
     for label, p in sorted(answer["probabilities"].items(), key=lambda entry: -entry[1]):
-        Console(stderr=True, highlight=False).print(f"  {label:{wide}}  {p:6.1%}  {'█' * round(30 * p)}", markup=False)
+        print(f"  {label:{width}}  {p:6.1%}  {'█' * round(30 * p)}".rstrip(), file=sys.stderr)
     if answer["unseen_token_share"]:
         print(f"the model did not see {answer['unseen_token_share']:.0%} of this note", file=sys.stderr)
 
 
-def many(answerer: ClassifyService, file: Path, column: str, as_json: bool) -> None:
-    """Answer a file row by row as it is read: CSV, or JSON lines that end with a summary."""
+def _classify_rows(answerer: ClassifyService, file: Path, column: str, as_json: bool) -> None:
+    """Print the labels of a file's rows as they are read: CSV, or lines of JSON and a summary."""
 
     def fields(answer: dict[str, Any]) -> list[Any]:
         return [answer["label"], max(answer["probabilities"].values())]
@@ -78,9 +79,8 @@ def many(answerer: ClassifyService, file: Path, column: str, as_json: bool) -> N
     _write(answers, ["label", "probability"], fields, answerer.uri, as_json)
 
 
-def ask(asker: InstructService, text: str, instruction: str, as_json: bool) -> None:
-    """Answer an instruction about one note: on standard output as it comes, and on standard error what to know of it;
-    or one line of JSON."""
+def _answer_note(asker: InstructService, text: str, instruction: str, as_json: bool) -> None:
+    """Stream the answer about a note, then print remarks on it to standard error; or print one line of JSON."""
     if as_json:
         emit(asker.answer(text, instruction))
         return
@@ -89,13 +89,14 @@ def ask(asker: InstructService, text: str, instruction: str, as_json: bool) -> N
             print(part, end="", flush=True)
         else:
             print(flush=True)
-            print(*remarks(part), sep="\n", end="\n" if remarks(part) else "", file=sys.stderr)
+            for remark in remarks(part):
+                print(remark, file=sys.stderr)
 
 
-def ask_many(
+def _answer_rows(
     asker: InstructService, file: Path, column: str, instruction: str, instruction_column: str, as_json: bool
 ) -> None:
-    """Answer an instruction about each row of a file, as `many`."""
+    """Print the answers about a file's rows, as `_classify_rows`."""
 
     def fields(answer: dict[str, Any]) -> list[Any]:
         return [
@@ -128,9 +129,9 @@ def _write(
         if as_json:
             emit(answer)
         else:
-            given = [""] * len(columns) if "error" in answer else fields(answer)
-            writer.writerow([answer["row"], *given, answer.get("error", "")])
+            cells = [""] * len(columns) if "error" in answer else fields(answer)
+            writer.writerow([answer["row"], *cells, answer.get("error", "")])
             sys.stdout.flush()
     if as_json:
         emit({"rows": rows, "not_answered": failed, "adapter": uri})
-    print(f"{rows} rows, {failed} of them not answered", file=sys.stderr)
+    print(f"{rows} rows, {failed} failed", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""`clinadapt registry`: which adapters there are, which one answers, and how that came about."""
+"""`clinadapt registry`: the published adapters, their champions and their history."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,89 +14,83 @@ from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from clinadapt.storage.object_store import Store
 
 app = typer.Typer(
-    help="Adapters in the store: list, compare, promote, roll back, verify, fetch, export, clean up.",
+    help="Manage published adapters: list, compare, promote, roll back, verify, export, clean up.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(help="An adapter's name.")]
-Version = Annotated[str, typer.Argument(help="A name (its champion) or name/version.")]
+Name = Annotated[str, typer.Argument(help="Name of the adapter.")]
+Version = Annotated[str, typer.Argument(help="Adapter: NAME for its champion, or NAME/VERSION.")]
+Versions = Annotated[str | None, typer.Argument(help="NAME, or NAME/VERSION.  [default: all versions]")]
 
 
 @app.command("list")
 def list_adapters(
-    name: Annotated[str | None, typer.Argument(help="Only this adapter.")] = None,
+    name: Annotated[str | None, typer.Argument(help="List this adapter only.")] = None,
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """All versions, the champion marked, with the accuracy or token F1 on their held-out notes."""
-    from clinadapt.registry import champion as champion_
-    from clinadapt.registry import versions as versions_
+    """List the published versions, newest first.
 
-    place = _open(store)
-    rows = []
-    for each in [name] if name else versions_.names(place):
-        champion = (champion_.champion(place, each) or ("", ""))[0]
-        manifests = []
-        for version in versions_.versions(place, each):
-            try:
-                manifests.append(versions_.read_version(place, each, version))
-            except UserError as error:
-                print(error, file=sys.stderr)
-        for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
-            facts = {key: manifest[key] for key in ("name", "version", "created", "by", "base_model", "code_version")}
-            metric = versions_.headline(manifest["metrics"])
-            value = manifest["metrics"][metric]
-            rows.append({**facts, "champion": manifest["version"] == champion, "metric": metric, metric: value})
+    With accuracy or token F1 on held-out notes; the champion is marked `*`.
+    """
+    from clinadapt.registry.versions import names
+    from pipelines.cli.registry_output import version_lines
+
+    opened = _open(store)
+    rows = [row for each in ([name] if name else names(opened)) for row in _listed(opened, each)]
     if name and not rows:
-        raise UserError(f"no adapter '{name}' in {place.uri}: clinadapt registry list shows all names")
-    table = _table("adapter", "version", "", "held-out notes (95 %)", "published", "by", "base model")
-    for row in rows:
-        mark = "champion" if row["champion"] else ""
-        cells = (
-            row["name"],
-            row["version"],
-            mark,
-            f"{row['metric']} {_interval(row[row['metric']])}",
-            row["created"],
-            row["by"],
-        )
-        table.add_row(*cells, row["base_model"], style="bold green" if mark else None)
-    _show(table, f"no adapters in {place.uri} yet: clinadapt run classify publishes one" if not rows else "")
+        raise UserError(f"no adapter '{name}' in {opened.uri}: see clinadapt registry list")
+    if not rows:
+        _report(f"no adapters in {opened.uri} yet: publish one with clinadapt run instruct")
+    for line, is_champion in version_lines(rows, datetime.now(UTC)):
+        _print(line, as_json, "bold green" if is_champion else "")
     if as_json:
-        emit({"store": place.uri, "versions": rows})
+        emit({"store": opened.uri, "versions": rows})
+
+
+def _listed(store: Store, name: str) -> list[dict[str, Any]]:
+    """The readable versions of an adapter, newest first; an unreadable one is reported."""
+    from clinadapt.registry.champion import champion
+    from clinadapt.registry.versions import headline, read_version, versions
+
+    current = (champion(store, name) or ("", ""))[0]
+    manifests = []
+    for version in versions(store, name):
+        try:
+            manifests.append(read_version(store, name, version))
+        except UserError as error:
+            _report(str(error))
+    rows = []
+    for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
+        row = {key: manifest[key] for key in ("name", "version", "created", "by", "base_model", "code_version")}
+        metric = headline(manifest["metrics"])
+        value = manifest["metrics"][metric]
+        rows.append({**row, "champion": manifest["version"] == current, "metric": metric, metric: value})
+    return rows
 
 
 @app.command()
 def show(adapter: Version, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
-    """Where a version comes from, what it was measured at, and the history of its name."""
-    from clinadapt.registry import champion as champion_
-    from clinadapt.registry import versions as versions_
+    """Show a version: its metrics, inputs and champion history.
 
-    place = _open(store)
-    name, version = _version(place, adapter)
-    manifest = versions_.read_version(place, name, version)
-    past = champion_.history(place, name)
-    facts = _table("", f"{name}/{version}")
-    for key, value in manifest.items():
-        if isinstance(value, str):
-            facts.add_row(key, value)
-    for metric, value in manifest["metrics"].items():
-        facts.add_row(metric, _interval(value))
-    _show(facts)
-    table = _table("champion since", "version", "before", "by", "")
-    for entry in reversed(past):
-        cells = (entry["when"], entry["version"], entry["previous"] or "none", entry["by"])
-        table.add_row(*cells, "rollback" if entry["rollback"] else "")
-    _show(table)
+    Digests are shortened; `--json` prints them in full.
+    """
+    from clinadapt.registry.champion import champion, history
+    from clinadapt.registry.versions import read_version
+    from pipelines.cli.registry_output import manifest_lines
+
+    opened = _open(store)
+    name, version = _locate(opened, adapter)
+    manifest, champions = read_version(opened, name, version), history(opened, name)
+    for line in manifest_lines(manifest, (champion(opened, name) or ("", ""))[0] == version, champions):
+        _print(line, as_json, "" if line.startswith(" ") else "bold")
     if as_json:
-        emit({"manifest": manifest, "history": past})
+        emit({"manifest": manifest, "history": champions})
 
 
 @app.command()
@@ -106,86 +100,92 @@ def diff(
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """What differs between two versions: data, base model, settings, code, metrics, files."""
-    from clinadapt.registry import versions as versions_
+    """Show the differences between two versions.
 
-    place = _open(store)
-    manifests = [versions_.read_version(place, *_version(place, adapter)) for adapter in (one, other)]
+    Compares data, base model, settings, code, metrics and files.
+    """
+    from clinadapt.registry.versions import read_version
+    from pipelines.cli.registry_output import difference_lines
+
+    opened = _open(store)
+    manifests = [read_version(opened, *_locate(opened, adapter)) for adapter in (one, other)]
     pair = [dict(_flat({k: v for k, v in each.items() if k != "attestation"})) for each in manifests]
     keys = sorted(pair[0].keys() | pair[1].keys())
-    changes = {key: [side.get(key) for side in pair] for key in keys if pair[0].get(key) != pair[1].get(key)}
-    table = _table("", one, other)
-    for key, values in changes.items():
-        table.add_row(key, *("–" if value is None else str(value) for value in values))
-    _show(table, "" if changes else "no difference")
+    differences = {key: [side.get(key) for side in pair] for key in keys if pair[0].get(key) != pair[1].get(key)}
+    for line in difference_lines(differences) if differences else ["no differences"]:
+        _print(line, as_json)
     if as_json:
-        emit({"differences": changes})
+        emit({"differences": differences})
 
 
 @app.command()
-def promote(adapter: Annotated[str, typer.Argument(help="name/version.")], store: StoreUri = DEFAULT_STORE) -> None:
-    """Let a version answer from now on, by hand and past the gate. The history keeps who did it."""
-    from clinadapt.registry import champion as champion_
+def promote(
+    adapter: Annotated[str, typer.Argument(help="NAME/VERSION.")],
+    store: StoreUri = DEFAULT_STORE,
+) -> None:
+    """Make a version the champion, bypassing the gate.
+
+    The history records who did it.
+    """
+    from clinadapt.registry.champion import move
 
     name, _, version = adapter.partition("/")
     if not version:
-        raise UserError(f"'{adapter}' names no version: write name/version, clinadapt registry list shows them")
-    place = _open(store)
-    _say(f"{name}/{champion_.move(place, name, version)} is the champion")
-    _tell(place, name, version)
+        raise UserError(f"'{adapter}' has no version: write NAME/VERSION, as in clinadapt registry list")
+    opened = _open(store)
+    _report(f"{name}/{move(opened, name, version)} is now the champion")
+    _register(opened, name, version)
 
 
 @app.command()
 def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
-    """Let the version answer that answered before. Again: the one before that."""
-    from clinadapt.registry import champion as champion_
+    """Roll back to the previous champion.
 
-    place = _open(store)
-    version = champion_.move(place, name, None)
-    _say(f"{name}/{version} is the champion again")
-    _tell(place, name, version)
+    Repeat to go back further.
+    """
+    from clinadapt.registry.champion import move
+
+    opened = _open(store)
+    version = move(opened, name, None)
+    _report(f"{name}/{version} is the champion again")
+    _register(opened, name, version)
 
 
 @app.command()
-def register(
-    adapter: Annotated[str | None, typer.Argument(help="A name, or name/version; all versions without.")] = None,
-    store: StoreUri = DEFAULT_STORE,
-) -> None:
-    """Tell the Kubeflow Model Registry at CLINADAPT_MODEL_REGISTRY_URL of versions that it does not know yet.
+def register(adapter: Versions = None, store: StoreUri = DEFAULT_STORE) -> None:
+    """Register versions in a Kubeflow Model Registry.
 
-    Publishing, promote and rollback tell it themselves; this is for versions from before, or from when it was down.
+    Its address is CLINADAPT_MODEL_REGISTRY_URL. publish, promote and rollback register by themselves; use this for
+    versions published before, or while the model registry was down.
     """
     from clinadapt.registry import kubeflow_model_registry as model_registry
 
-    place, told = _open(store), 0
-    for name, version in _chosen(place, adapter):
-        model_registry.register(place, name, version)
-        told += 1
-    _say(f"{told} versions are registered", "bold green")
+    opened, count = _open(store), 0
+    for name, version in _selected(opened, adapter):
+        model_registry.register(opened, name, version)
+        count += 1
+    _report(f"{count} versions are registered", "bold green")
 
 
 @app.command()
-def verify(
-    adapter: Annotated[str | None, typer.Argument(help="A name, or name/version; all versions without.")] = None,
-    store: StoreUri = DEFAULT_STORE,
-    as_json: Json = False,
-) -> None:
-    """Hash every file again and check that each version follows from its data, base model, settings and code.
+def verify(adapter: Versions = None, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
+    """Verify published versions.
 
-    With CLINADAPT_VERIFY_KEY set, check signatures too. Exit status: 0 all is as it was published, 2 something is not.
+    Hashes every file, and checks that data, base model, settings and code match the version. With CLINADAPT_VERIFY_KEY
+    set, signatures are checked too. Exit status: 0 all versions are intact, 2 otherwise.
     """
-    from clinadapt.registry import versions as versions_
+    from clinadapt.registry import versions
 
-    place = _open(store)
-    wrong: dict[str, list[str]] = {}
-    for name, version in _chosen(place, adapter):
-        wrong[f"{name}/{version}"] = versions_.verify(place, name, version)
-        for line in wrong[f"{name}/{version}"]:
-            _say(line, "bold red")
-    bad = sum(map(bool, wrong.values()))
-    _say(f"{len(wrong) - bad} of {len(wrong)} versions are what was published", "bold red" if bad else "bold green")
+    opened = _open(store)
+    problems: dict[str, list[str]] = {}
+    for name, version in _selected(opened, adapter):
+        problems[f"{name}/{version}"] = versions.verify(opened, name, version)
+        for line in problems[f"{name}/{version}"]:
+            _report(line, "bold red")
+    bad = sum(map(bool, problems.values()))
+    _report(f"{len(problems) - bad} of {len(problems)} versions are intact", "bold red" if bad else "bold green")
     if as_json:
-        emit({"store": place.uri, "versions": wrong})
+        emit({"store": opened.uri, "versions": problems})
     if bad:
         raise typer.Exit(EXIT_BAD_INPUT)
 
@@ -193,118 +193,114 @@ def verify(
 @app.command()
 def fetch(
     adapter: Version,
-    to: Annotated[Path, typer.Option(help="Where to: a folder; the base model goes where CLINADAPT_CACHE says.")],
+    to: Annotated[Path, typer.Option(help="Target folder. The base model is cached in CLINADAPT_CACHE.")],
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Fetch an instruct adapter and its base model, verified, for vLLM to serve: vllm serve --config FOLDER/vllm.yaml
+    """Download an instruct adapter and its base model for vLLM.
 
-    With CLINADAPT_VERIFY_KEY set, an adapter without its signature is refused. Nothing is served that is not what was
-    published: where this fails, there is no vllm.yaml.
+    Serve them with `vllm serve --config FOLDER/vllm.yaml`. If verification fails, no vllm.yaml is written. With
+    CLINADAPT_VERIFY_KEY set, an unsigned adapter is refused.
     """
     from clinadapt.registry.vllm import fetch_served
 
     result = fetch_served(adapter, as_uri(store), to)
-    _say(f"fetched {result['uri']}\nserve it with: vllm serve --config {result['config']}", "bold green")
+    _report(f"fetched {result['uri']}\nserve it with: vllm serve --config {result['config']}", "bold green")
     if as_json:
         emit(result)
 
 
 @app.command()
 def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
-    """Print an in-toto statement with SLSA provenance of a version: its files, and all it was made of, by digest.
+    """Print the SLSA provenance of a version.
 
-    Of a version that was published with CLINADAPT_SIGNING_KEY, the statement comes in its signed DSSE envelope.
+    An in-toto statement with the digests of its files and inputs. For a version published with CLINADAPT_SIGNING_KEY,
+    prints the signed DSSE envelope.
     """
     from clinadapt.artifacts.hashing import to_json
     from clinadapt.artifacts.slsa import statement
-    from clinadapt.registry import versions as versions_
+    from clinadapt.registry.versions import read_version
 
-    place = _open(store)
-    manifest = versions_.read_version(place, *_version(place, adapter))
+    opened = _open(store)
+    manifest = read_version(opened, *_locate(opened, adapter))
     if "chain" not in manifest:
-        raise UserError(
-            f"{manifest['name']}/{manifest['version']} was published before chains were kept: publish again"
-        )
+        raise UserError(f"{manifest['name']}/{manifest['version']} was published without a chain: publish it again")
     print(to_json(manifest.get("attestation") or statement(manifest)), end="")
 
 
 @app.command()
 def gc(
     store: StoreUri = DEFAULT_STORE,
-    keep_days: Annotated[float, typer.Option(help="Keep versions that answered within so many days.", min=0)] = 90,
-    unfinished_hours: Annotated[float, typer.Option(help="How long an upload may take.", min=0)] = 24,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only say what would go.")] = False,
+    keep_days: Annotated[float, typer.Option(help="Keep versions that were champion in the last N days.", min=0)] = 90,
+    unfinished_hours: Annotated[float, typer.Option(help="Longest duration of an upload, in hours.", min=0)] = 24,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete. Without it, only list what would go.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove old versions and broken-off uploads. Champions and what they can be rolled back to always stay."""
-    from datetime import UTC, datetime
+    """Delete old versions, caches and unfinished uploads.
 
+    Champions and the versions they can be rolled back to are never deleted.
+    """
     from clinadapt.registry import garbage_collection
 
-    place, keep, running = _open(store), timedelta(days=keep_days), timedelta(hours=unfinished_hours)
-    found = garbage_collection.garbage(place, keep, running)
-    parts = place.incomplete_uploads(datetime.now(UTC) - running, delete=delete)
-    table = _table("", "why", "files", "MB")
-    for item in found:
-        table.add_row(item.what, item.why, str(len(item.keys)), f"{item.size / 1e6:.1f}")
+    opened, keep, longest = _open(store), timedelta(days=keep_days), timedelta(hours=unfinished_hours)
+    garbage = garbage_collection.garbage(opened, keep, longest)
+    parts = opened.incomplete_uploads(datetime.now(UTC) - longest, delete=delete)
+    for reason in dict.fromkeys(item.why for item in garbage):
+        _print(reason, as_json, "bold")
+        for item in (item for item in garbage if item.why == reason):
+            _print(f"  {item.size / 1e6:10,.1f} MB  {item.what}", as_json)
+    if parts:
+        _print("parts of an unfinished upload", as_json, "bold")
     for key in parts:
-        table.add_row(key, "parts of an upload that was never finished", "", "")
-    _show(table, "" if found or parts else "nothing to remove")
-    if delete:
-        garbage_collection.collect(place, found, keep, _say)
-    elif found or parts:
-        _say("nothing was removed: add --delete", "bold yellow")
+        _print(f"  {key}", as_json)
+    if not (garbage or parts):
+        _report("nothing to delete")
+    elif delete:
+        garbage_collection.collect(opened, garbage, keep, _report)
+    else:
+        _report("nothing was deleted: add --delete", "bold yellow")
     if as_json:
-        emit(
-            {
-                "deleted": delete,
-                "garbage": [{"what": i.what, "why": i.why, "bytes": i.size} for i in found],
-                "parts": parts,
-            }
-        )
+        listed = [{"what": item.what, "why": item.why, "bytes": item.size} for item in garbage]
+        emit({"deleted": delete, "garbage": listed, "parts": parts})
 
 
 @app.command()
 def export(
     adapter: Version,
-    to: Annotated[str, typer.Option(help="Where to: an empty folder, file:// or s3://bucket/prefix.")],
+    to: Annotated[str, typer.Option(help="Target: an empty folder, file:// or s3://bucket/prefix.")],
     splits: Annotated[
         str | None,
         typer.Option(
-            help="The splits that the version was evaluated with: the folder or URI of the artifact `splits` that its "
-            "run's step format wrote.",
-            show_default="found in --home by their digest",
+            help="Splits that the version was evaluated on: folder or URI of the output `splits` of its format step.",
+            show_default="found in --home by digest",
         ),
     ] = None,
-    home: Annotated[Path, typer.Option(help="Outputs of local runs.")] = HOME,
+    home: Annotated[Path, typer.Option(help="Folder with the outputs of local runs.")] = HOME,
     tolerance: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="How far the log-likelihood may move, in nats.",
-            show_default="0.02, or 0.1 where the adapter was trained on a 4-bit base",
+            help="Maximum mean absolute difference of the log-likelihood, in nats.",
+            show_default="0.02; 0.1 for an adapter trained on a 4-bit base",
         ),
     ] = None,
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
-    """Merge a version into its 16-bit base: weights that transformers and vLLM load without peft.
+    """Merge a version into its 16-bit base model.
 
-    The version is verified as `predict` does. The adapter is merged into the base model's published weights, never into
-    their 4-bit form, and kept in the base's own 16 bits (fp16 where it has 32). Written are safetensors in files of
-    5 GB, config, tokenizer with chat template, generation config, model card, and last the manifest, signed where
-    CLINADAPT_SIGNING_KEY is set.
+    The result loads in transformers and vLLM without peft. Writes safetensors (files of 5 GB), config, tokenizer with
+    chat template, generation config, model card and, last, the manifest (signed if CLINADAPT_SIGNING_KEY is set). The
+    version is verified first. The adapter is merged into the published weights of the base model, never into their
+    4-bit form.
 
-    Before that, base + adapter as it was published and the merged weights answer up to 200 held-out examples. Measured
-    is the mean absolute difference of the log-likelihood, of the right answer a token (instruct) or of a note's labels
-    (classify). Rounding to 16 bits alone moved it by 0.0001 to 0.003; against a 4-bit base the merged weights moved by
-    0.03, for they leave its rounding away. Beyond the tolerance nothing is written, exit status 2. How many of
-    32 greedy answers, or of all predictions, are the same is told beside it.
+    The merged model is compared with base + adapter on up to 200 held-out examples: the mean absolute difference of
+    the log-likelihood, per token of the right answer (instruct) or per label of a note (classify). Beyond the
+    tolerance nothing is written and the exit status is 2. Measured: 0.0001 to 0.003 from rounding to 16 bits, 0.03
+    for an adapter of a 4-bit base, whose quantisation error the merged weights do not have.
 
-    It needs 2 bytes a weight on disk, in TMPDIR and again at the target, and one model in memory at a time: 2.4 bytes a
-    weight to merge, 4 for a classifier or where the base has 32 bits; to compare, as `predict`, 2 on a GPU and 4 on a
-    CPU.
+    Needs 2 bytes per weight on disk, in TMPDIR and at the target, and memory for one model: 2.4 bytes per weight to
+    merge (4 for a classifier or a 32-bit base), then 2 on a GPU or 4 on a CPU to compare.
 
         clinadapt registry export demo-instruct --to merged/
 
@@ -316,15 +312,15 @@ def export(
         result = run(adapter, as_uri(store), as_uri(to), splits and as_uri(splits), home, tolerance)
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _say(f"exported to {result['uri']}", "bold green")
+    _report(f"exported to {result['uri']}", "bold green")
     if as_json:
         emit(result)
 
 
-def _tell(store: Store, name: str, version: str) -> None:
+def _register(store: Store, name: str, version: str) -> None:
     from clinadapt.registry.kubeflow_model_registry import tell
 
-    tell(store, name, version, _say)
+    tell(store, name, version, _report)
 
 
 def _open(store: str) -> Store:
@@ -333,7 +329,8 @@ def _open(store: str) -> Store:
     return open_store(as_uri(store))
 
 
-def _version(store: Store, adapter: str) -> tuple[str, str]:
+def _locate(store: Store, adapter: str) -> tuple[str, str]:
+    """(name, version) of NAME (its champion) or NAME/VERSION."""
     from clinadapt.registry.adapters import locate_adapter
 
     _, prefix = locate_adapter(adapter, store.uri)
@@ -341,22 +338,20 @@ def _version(store: Store, adapter: str) -> tuple[str, str]:
     return name, version
 
 
-def _chosen(store: Store, adapter: str | None) -> Iterator[tuple[str, str]]:
-    """(name, version) of one version, of a name's versions, or of all."""
-    from clinadapt.registry import versions as versions_
+def _selected(store: Store, adapter: str | None) -> Iterable[tuple[str, str]]:
+    """(name, version) of one version, of all versions of an adapter, or of all adapters."""
+    from clinadapt.registry.versions import names, versions
 
     if adapter and "/" in adapter:
-        yield _version(store, adapter)
-        return
-    known = versions_.names(store)
-    if adapter and adapter not in known:
-        raise UserError(f"no adapter '{adapter}' in {store.uri}; there are: {', '.join(known) or 'none yet'}")
-    for name in [adapter] if adapter else known:
-        yield from ((name, version) for version in versions_.versions(store, name))
+        return [_locate(store, adapter)]
+    existing = names(store)
+    if adapter and adapter not in existing:
+        raise UserError(f"no adapter '{adapter}' in {store.uri}; there are: {', '.join(existing) or 'none yet'}")
+    return ((name, version) for name in ([adapter] if adapter else existing) for version in versions(store, name))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of everything in nested dictionaries."""
+    """(dotted name, value) of every value in nested dictionaries."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)
@@ -364,30 +359,14 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _interval(metric: dict[str, float]) -> str:
-    return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _show(table: Table, instead: str = "") -> None:
+def _print(line: str, as_json: bool, style: str = "") -> None:
+    """Print a line of the result: to standard output, or to standard error where that is for JSON."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
-    if table.row_count:
-        console.print(table)
-    if instead:
-        console.print(instead, markup=False, soft_wrap=True)
+    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=True)
+    console.print(line, style=style or None, markup=False)
 
 
-def _say(line: str, style: str = "") -> None:
-    from rich.console import Console
-
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line, style=style or None, markup=False)
+def _report(message: str, style: str = "") -> None:
+    """Print a message to standard error."""
+    _print(message, as_json=True, style=style)

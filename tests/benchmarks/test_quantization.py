@@ -55,7 +55,7 @@ def _run(profile, notes, folder):
     ]
     command += ["--profile", str(profile), "--home", str(folder), "--store", str(folder / "store"), "--json"]
     answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    record = json.loads((folder / "store" / "runs" / answer["run"] / "train.json").read_text())["facts"]
+    record = json.loads((folder / "store" / "runs" / answer["run"] / "train.json").read_text())["outputs"]
     return {
         "accuracy": answer["metrics"]["accuracy"]["value"],
         "own": answer["metrics"]["any_label_accuracy"]["value"],

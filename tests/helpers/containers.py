@@ -16,7 +16,7 @@ import docker
 from docker.models.containers import Container
 from kfp import local
 
-from clinadapt.artifacts.step_record import MARK, RUN
+from clinadapt.artifacts.step_record import LOG_MARKER, RUN
 from clinadapt.kubernetes.cluster import Cluster, Retry
 from clinadapt.storage.object_store import Store
 from pipelines.compile import build
@@ -57,7 +57,7 @@ class Step:
 
     def _said(self, message: str) -> tuple[datetime, str]:
         for time, line in self.lines:
-            if found := re.search(rf"{re.escape(MARK)} (\w+) \| {message}", line):
+            if found := re.search(rf"{re.escape(LOG_MARKER)} (\w+) \| {message}", line):
                 return time, found[1]
         raise AssertionError(f"no step said '{message}': {self.state}\n" + "\n".join(line for _, line in self.lines))
 

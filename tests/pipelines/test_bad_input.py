@@ -163,7 +163,10 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "unknown scheme": (lambda d: ["ftp://host/notes.csv"], "unsupported URI scheme: use file:///path"),
     "unknown built-in source": (lambda d: ["builtin://case"], "write builtin://cases"),
     "unknown label": (lambda d: ["--label", "Surgry", "--label", "Urology"], "no label 'Surgry' .*: did you mean '"),
-    "unknown profile": (lambda d: ["--profile", "no-such"], "no profile 'no-such': use .*cpu-demo, .* or the path"),
+    "unknown profile": (
+        lambda d: ["--profile", "no-such"],
+        "profile 'no-such' not found: use .*cpu-demo",
+    ),
     "profile with a wrong key": (
         lambda d: d.profile("num_train_epochs:", "epoch:"),
         "profile '.*': train.epoch: extra inputs are not permitted",
@@ -172,7 +175,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
         lambda d: d.profile("num_train_epochs: 1", "num_train_epochs: 0"),
         "train.num_train_epochs: input should be greater than or equal to 1",
     ),
-    "profile that is no YAML": (lambda d: d.profile("name:", "name: ["), "is not YAML: mend its indentation or quotes"),
+    "profile that is no YAML": (lambda d: d.profile("name:", "name: ["), "is not valid YAML"),
     "another recipe": (lambda d: ["--recipe-is", "pretrain"], "for recipe 'classify', not 'pretrain': choose another"),
     "unknown base model": (lambda d: ["--base-model", str(d.folder / "none")], "no config.json: give the folder of"),
     "base model without safetensors": (
@@ -219,9 +222,9 @@ OTHERS: dict[str, tuple[list[str], str]] = {
     ),
     "predict without a note": (["predict", "--adapter", "a"], "give either --note FILE or --file FILE"),
     "predict with a note that is not there": (["predict", "--adapter", "a", "--note", "none.txt"], "no file none.txt"),
-    "estimate of an unknown profile": (["estimate", "--profile", "none"], "there is no profile 'none': use "),
+    "estimate of an unknown profile": (["estimate", "--profile", "none"], "profile 'none' not found: use "),
     "estimate of an unknown base": (["estimate", "--base-model", "none/such"], "no config.json: give the folder"),
-    "compile of an unknown profile": (["compile", "--profile", "none", "-o", "OUT"], "there is no profile 'none'"),
+    "compile of an unknown profile": (["compile", "--profile", "none", "-o", "OUT"], "profile 'none' not found"),
 }
 
 
@@ -235,7 +238,8 @@ def desk(tmp_path: Path, tiny_bert: Path, write_profile: Callable[..., Path]) ->
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """The command's own entry point, with its arguments; the steps of a run are processes of their own all the same."""
-    monkeypatch.setenv("CLINADAPT_RUN", "")  # put back afterwards
+    for name in ("CLINADAPT_RUN", "CLINADAPT_RECORDS"):  # restored afterwards
+        monkeypatch.setenv(name, "")
 
     def call(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["clinadapt", *arguments])
@@ -253,7 +257,7 @@ def check(status: int, errors: str, wanted: str, name: str, capfd: pytest.Captur
     assert status == 2, errors
     assert len(lines) == 1, errors
     assert re.search(wanted, lines[0]), lines[0]
-    assert "Traceback" not in errors and "bug of ours" not in errors
+    assert "Traceback" not in errors and "bug in clinadapt" not in errors
     assert SECRET not in errors
 
 

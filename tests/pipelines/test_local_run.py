@@ -66,7 +66,7 @@ def test_the_store(demo_run: Run) -> None:
     }
     summary = read_json(runs / "summary.json")
     assert list(summary["steps"]) == STEPS
-    assert all(record["state"] == "done" and record["seconds"] >= 0 for record in summary["steps"].values())
+    assert all(record["state"] == "done" and record["duration_seconds"] >= 0 for record in summary["steps"].values())
     assert demo_run.result["report_uri"] == (runs / "report.html").as_uri()
     assert (runs / "report.html").read_bytes() == (demo_run.version / "report.html").read_bytes()
     manifest = read_json(demo_run.version / MANIFEST)
@@ -128,12 +128,13 @@ def test_predict(demo_run: Run, clinadapt: Clinadapt, notes_csv: Callable[..., P
     note = tmp_path / "note.txt"
     note.write_text("Knee pain. X-ray shows a fracture of the tibia.", encoding="utf-8")
     done = clinadapt("predict", *where, "--note", note, "--json")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
     assert answer["label"] in answer["probabilities"] and answer["adapter"] == demo_run.version.as_uri()
     done = clinadapt("predict", *where, "--file", notes_csv(rows=5))
     lines = done.stdout.splitlines()
     assert lines[0] == "row,label,probability,error" and len(lines) == 6
+    assert done.stderr == "5 rows, 0 failed\n"
     store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
     weights = store / demo_run.version.relative_to(demo_run.store) / "adapter_model.safetensors"
     data = bytearray(weights.read_bytes())

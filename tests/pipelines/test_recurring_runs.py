@@ -19,7 +19,7 @@ from clinadapt.errors import UserError
 from pipelines import recurring_runs as schedules
 from pipelines.kfp_api import connect
 from pipelines.named_settings import load_cluster, load_profile
-from pipelines.recurring_runs import MARK, Plan
+from pipelines.recurring_runs import DESCRIPTION, Plan
 from pipelines.submit import compiled
 
 WEEKLY = {
@@ -133,7 +133,7 @@ def test_changed_while_running(fake: FakeKfp, plan: Callable[..., Plan], state: 
         running(fake, before | {"recurring_run_id": "another"}, "SUCCEEDED")
     fake.requests.clear()
     changed = plan(WEEKLY | {"max_concurrency": 2})
-    assert next(changed.changes[0].lines()) == "! weekly: left as it is: weekly-1 is in progress"
+    assert next(changed.changes[0].lines()) == "! weekly: not changed: run weekly-1 is in progress"
     assert not changed.apply()
     assert fake.changed() == [] and fake.objects["recurringruns"] == [before]
     run["state"] = "SUCCEEDED"
@@ -187,7 +187,7 @@ def test_switched_off_and_on(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
         assert made["mode"] == mode and fake.objects["recurringruns"] == [made]
 
 
-@pytest.mark.parametrize("candidate", range(1, 6))
+@pytest.mark.parametrize("after", range(1, 6))
 def test_interrupted_half_way(fake: FakeKfp, plan: Callable[..., Plan], after: int) -> None:
     """The connection is lost after so many changes of a first apply, and of a change; the next apply ends it."""
     for declared in (WEEKLY, WEEKLY | {"parameters": {"num_train_epochs": 9}}):
@@ -203,7 +203,7 @@ def test_interrupted_half_way(fake: FakeKfp, plan: Callable[..., Plan], after: i
         try:
             plan(declared).apply()
         except UserError as error:
-            assert "answers 503" in str(error)
+            assert "returned HTTP 503" in str(error)
         assert len(fake.objects["recurringruns"]) <= 2
         assert sum(made["mode"] == "ENABLE" for made in fake.objects["recurringruns"]) <= 1, "never two that fire"
         fake.before = lambda method, path: None
@@ -302,8 +302,8 @@ def test_several_users(fake: FakeKfp, endpoint: str, monkeypatch: pytest.MonkeyP
         ({"max_concurrency": 11}, "max_concurrency"),
         ({"name": "Weekly run"}, "name: string should match"),
         ({"catchup": True}, "catchup: extra inputs"),
-        ({"profile": "none"}, "there is no profile 'none'"),
-        ({"parameters": {"epoch": 3}}, "there is no parameter 'epoch'"),
+        ({"profile": "none"}, "profile 'none' not found"),
+        ({"parameters": {"epoch": 3}}, "unknown parameter 'epoch'"),
         ({"parameters": {"num_train_epochs": "3"}}, "parameter num_train_epochs: give a value of type int"),
         ({"parameters": {"quantization": "nf8"}}, "use one of none, nf4"),
     ],
@@ -327,7 +327,7 @@ def test_the_schedules_that_come_along() -> None:
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(401, "sign in again"), (403, "ask for the right"), (404, "check the endpoint"), (500, "log of the deployment")],
+    [(401, "sign in again"), (403, "ask for the role"), (404, "check the endpoint"), (500, "log of the deployment")],
 )
 def test_a_refusal_is_one_line(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt, status: int, advice: str) -> None:
     def before(method: str, path: str) -> None:
@@ -336,7 +336,7 @@ def test_a_refusal_is_one_line(fake: FakeKfp, endpoint: str, clinadapt: Clinadap
     fake.before = before
     done = clinadapt("schedule", "status", "--endpoint", endpoint)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"error: {endpoint} answers {status} (so it is and no other way): ")
+    assert done.stderr.startswith(f"error: {endpoint} returned HTTP {status} (so it is and no other way): ")
     assert done.stderr.count("\n") == 1
     assert advice in done.stderr
 
@@ -351,7 +351,7 @@ def test_a_server_that_is_down(clinadapt: Clinadapt) -> None:
 
 def test_a_sign_in_page(fake: FakeKfp, endpoint: str) -> None:
     fake.html = True
-    with pytest.raises(UserError, match="answers with a page, not with the API"):
+    with pytest.raises(UserError, match="a web page instead of the API"):
         connect(endpoint, None)
 
 
@@ -359,7 +359,7 @@ def test_a_cookie_and_no_endpoint(fake: FakeKfp, endpoint: str, monkeypatch: pyt
     monkeypatch.setenv("CLINADAPT_KFP_COOKIE", "authservice_session=abc")
     connect(endpoint, None)
     assert fake.headers["cookie"] == "authservice_session=abc" and "authorization" not in fake.headers
-    with pytest.raises(UserError, match="Give --endpoint"):
+    with pytest.raises(UserError, match="give --endpoint"):
         connect(None, None)
 
 
@@ -392,4 +392,4 @@ def test_the_commands(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt, tmp_pa
     (tmp_path / "weekly.yaml").write_text(yaml.safe_dump(WEEKLY | {"cron": "0 0 3 * * 0"}))
     done = clinadapt("schedule", "apply", *where)
     assert done.returncode == 75 and "weekly-1 is in progress" in done.stdout
-    assert fake.objects["recurringruns"][0]["description"] == MARK
+    assert fake.objects["recurringruns"][0]["description"] == DESCRIPTION

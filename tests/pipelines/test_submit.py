@@ -60,7 +60,7 @@ def test_a_new_version_where_the_pipeline_changed_and_none_where_it_is_equal(
 
 def test_the_placeholder_of_a_digest_is_not_uploaded(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
     text = pipeline.text.replace(CLUSTER.cpu.image, load_cluster("airgap").cpu.image)
-    with pytest.raises(UserError, match="have 0000... for a digest"):
+    with pytest.raises(UserError, match="placeholder 0000... for an image digest"):
         submit.upload(remote, submit.Compiled(pipeline.name, "", text, pipeline.form))
     assert fake.changed() == []
 
@@ -95,7 +95,7 @@ def test_settings(pipeline: submit.Compiled, settings: list[str], parameters: di
     ("setting", "what"),
     [
         ("num_train_epochs", "write it as name=value"),
-        ("epoch=3", "there is no parameter 'epoch'"),
+        ("epoch=3", "unknown parameter 'epoch'"),
         ("num_train_epochs=three", "write its value as JSON"),
         ("num_train_epochs=true", "give a value of type int"),
         ("labels=3", "give a value of type list"),
@@ -116,9 +116,9 @@ def task(name: str, state: str) -> dict[str, str]:
     ("state", "states", "status", "last"),
     [
         ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SUCCEEDED"}, 0, "published"),
-        ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SKIPPED"}, 3, "the gate said no; its report says why"),
-        ("SUCCEEDED", {"gate": "SUCCEEDED"}, 3, "the gate said no; its report says why"),
-        ("SUCCEEDED", {"lookup": "SUCCEEDED"}, 0, "nothing new: the registry has what this run would make"),
+        ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SKIPPED"}, 3, "refused by the gate: see its report"),
+        ("SUCCEEDED", {"gate": "SUCCEEDED"}, 3, "refused by the gate: see its report"),
+        ("SUCCEEDED", {"lookup": "SUCCEEDED"}, 0, "nothing new: the registry already has this version"),
         ("FAILED", {"train-classify": "FAILED"}, 1, "failed; see the log of train-classify in the UI"),
         ("CANCELED", {"train-classify": "CANCELED"}, 1, "canceled; see the run in the UI"),
     ],
@@ -150,7 +150,7 @@ def test_following(
         made["run_details"] = {"task_details": [task(name, state) for name, state in now.items()]}
 
     fake.before = before
-    assert submit.follow(remote, run.run_id, every=0) == status
+    assert submit.follow(remote, run.run_id, interval=0) == status
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].split() == ["preflight", "running", "65", "s"]
     assert lines[1].split() == ["preflight", "succeeded", "65", "s"]

@@ -492,10 +492,38 @@ def test_the_commands(
     assert versions_.versions(store, NAME) == [one]
 
 
+def test_what_is_listed_fits_into_80_columns(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No value is folded over two lines: each is found in one line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("CLINADAPT_RUN", "instruct-cpu-instruct-20261129-005351-ab12")
+    for version in versions[:2]:
+        move(store, NAME, version)
+    assert command(store, monkeypatch, "list") == 0
+    listed = capsys.readouterr().out.splitlines()
+    rows = [line for line in listed if any(version in line for version in versions)]
+    assert [line[2:18] for line in rows] == versions[::-1], "newest first"
+    assert [line[0] for line in rows] == [" ", "*", " "]
+    assert all("accuracy 0.700 (0.600 to 0.800)" in line and line.endswith(" ago") for line in rows)
+    assert command(store, monkeypatch, "show", NAME) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"{NAME}/{versions[1]} (champion)"
+    fields = ("0.700 (0.600 to 0.800)", "builtin://minilm", "2026-01-02T00:00:00Z", "0.1.0+code")
+    assert all(any(line.endswith(field) for line in shown) for field in fields)
+    assert [line.split()[2] for line in shown[-2:]] == [versions[1], versions[0]]
+    assert command(store, monkeypatch, "diff", NAME, f"{NAME}/{versions[0]}") == 0
+    different = capsys.readouterr().out.splitlines()
+    assert different[different.index("settings.seed") :][1:3] == ["  - 2", "  + 1"]
+    assert command(store, monkeypatch, "gc", "--keep-days", "0", "--unfinished-hours", "0") == 0
+    assert f"adapters/{NAME}/{versions[2]}" in capsys.readouterr().out
+    assert all(len(line) <= 80 for line in [*listed, *shown, *different])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["promote", NAME], "'specialty' names no version: write name/version"),
+        (["promote", NAME], "'specialty' has no version: write NAME/VERSION"),
         (["promote", f"{NAME}/none"], "no adapter version 'specialty/none'"),
         (["rollback", "none"], "no version of 'none' has answered before"),
         (["show", "none"], "no adapter 'none' in .*; there are: specialty"),
