@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-ADAPTER_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+def _check_adapter_name(name: str) -> str:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", name):
+        raise ValueError(f"'{name[:80]}' is no adapter name: use small letters, digits and hyphens, at most 63")
+    return name
+
+
+AdapterName = Annotated[str, AfterValidator(_check_adapter_name)]
 
 
 class Section(BaseModel):
@@ -47,7 +56,7 @@ class ProfileBase(Section):
 
     name: str
     description: str
-    adapter_name: str = Field(pattern=ADAPTER_NAME)
+    adapter_name: AdapterName
     resources: Resources = Resources()
     train_resources: Resources = Resources(memory="8Gi")
 
@@ -55,4 +64,5 @@ class ProfileBase(Section):
 def first_error(error: ValidationError) -> str:
     """The first error as `path: reason`, without the value, which may come from data."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, first['loc']))}: {message[:1].lower()}{message[1:]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import uuid
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from clinadapt.artifacts.code_version import CACHED_STEPS, step_code_version, training_code_version
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import ADAPTER_NAME, Lora, Quantization
+from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, hub_folder
@@ -27,10 +26,8 @@ from clinadapt.storage.object_store import Conflict, Store
 _ROOM = 2**30  # bytes that a run needs beside the base model, of scratch space and of a store in a folder
 
 
-def checked_store(store_uri: str, adapter_name: str) -> Store:
-    """The store, which can be used. Raises UserError when it cannot, or the adapter cannot have that name."""
-    if not re.search(ADAPTER_NAME, adapter_name):
-        raise UserError(f"adapter name '{adapter_name}': use small letters, digits and hyphens, at most 63")
+def checked_store(store_uri: str) -> Store:
+    """The store, which can be used. Raises UserError when it cannot."""
     store = open_store(store_uri)
     if store_uri.startswith("file://"):
         check_room(file_path(store_uri), "choose another --store")

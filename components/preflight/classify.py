@@ -33,7 +33,7 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
         UserError: the first check that fails.
     """
     applied = apply_form(profile, form)
-    store = checked_store(store_uri, applied.adapter_name)
+    store = checked_store(store_uri)
     data = source_digest(applied.source)
     log("preflight", f"data source found, {data[:26]}")
     base = describe(applied.train.base_model)

@@ -25,7 +25,7 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     Args, Returns and Raises as `components.preflight.classify.run`.
     """
     applied = apply_form(profile, form)
-    store = checked_store(store_uri, applied.adapter_name)
+    store = checked_store(store_uri)
     data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in applied.sources])
     log("preflight", f"{len(applied.sources)} data source{'s'[: len(applied.sources) > 1]} found, {data[:26]}")
     if applied.synthesis.teacher == "llm":
