@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clinadapt.artifacts.artifact_cache import find_folder, keep_folder
+from clinadapt.artifacts.artifact_cache import load_folder, save_folder
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
@@ -49,10 +49,10 @@ def part(source: Source, settings: Examples, store: Store | None) -> Iterator[Pa
         folder, before = Path(name) / "part", digest(source.uri)
         decided = [source.model_dump(), settings.model_dump(), before, code_version()]
         place = f"sources/{sha256_json(decided)[7:39]}"
-        if store is None or not find_folder(store, place, folder, "download"):
+        if store is None or not load_folder(store, place, folder, "download"):
             _read(source, settings, folder, before)
             if store and names_content(before) and digest(source.uri) == before:  # nobody wrote to it meanwhile
-                keep_folder(store, place, folder, "download")
+                save_folder(store, place, folder, "download")
         yield folder
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from clinadapt.artifacts.artifact_cache import find, keep
+from clinadapt.artifacts.artifact_cache import load, save
 from clinadapt.artifacts.code_version import code_version, libraries
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.models.adapter_card import AdapterCard
@@ -48,10 +48,10 @@ class Kept:
     def piece(self, name: str, make: Callable[[], Any]) -> Any:
         """A piece as JSON gives it back: from the store, or what `make` makes, which goes there."""
         key = f"{self.prefix}/{name}"
-        data = find(self._store, key)
+        data = load(self._store, key)
         if data is None:
             data = json.dumps(make()).encode()
-            keep(self._store, key, data, "evaluate")
+            save(self._store, key, data, "evaluate")
         return json.loads(data)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinadapt.artifacts.artifact_cache import find, keep
+from clinadapt.artifacts.artifact_cache import load, save
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.data.tables import as_table
@@ -71,7 +71,7 @@ class KeptTokens:
             make: tokenises them.
         """
         key = f"tokens/{sha256_json([self._maker, texts])[7:39]}"
-        if data := find(self._store, key):
+        if data := load(self._store, key):
             table = pq.read_table(pa.BufferReader(data), schema=ENCODED)
             self.reused += len(table)
             return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
@@ -79,5 +79,5 @@ class KeptTokens:
         self.new += len(made)
         sink = pa.BufferOutputStream()
         pq.write_table(as_table(made, ENCODED), sink, compression="zstd")
-        keep(self._store, key, sink.getvalue().to_pybytes(), "format")
+        save(self._store, key, sink.getvalue().to_pybytes(), "format")
         return made

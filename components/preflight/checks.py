@@ -53,7 +53,7 @@ def found(
         "champion_version": version,
         "champion_etag": etag,
         "code_version": code_version(),
-        "settings": json.dumps({name: stage | {"base_model": base.pinned()} for name, stage in stages.items()}),
+        "settings": json.dumps({name: stage | {"base_model": base.pinned_uri()} for name, stage in stages.items()}),
     }
 
 

@@ -12,7 +12,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import BUILTIN_LLAMA
 from clinadapt.registry.champion import champion, was_champion
-from clinadapt.registry.pretrained_bases import bases_made, made_base
+from clinadapt.registry.pretrained_bases import base_inputs, find_bases
 from clinadapt.registry.versions import read_version
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
@@ -58,7 +58,7 @@ def run_keys(store: Store, data: str, stages: dict[str, dict[str, Any]], base_di
         yield run_key_of(data, base_digest, train, code_version())
         return
     source = train["base_model"] if train["base_model"] == BUILTIN_LLAMA else base_digest
-    for uri, digest in bases_made(store, made_base(source, data, stages["pretrain"])):
+    for uri, digest in find_bases(store, base_inputs(source, data, stages["pretrain"])):
         yield run_key_of(data, digest, train | {"base_model": uri}, code_version())
 
 

@@ -25,7 +25,7 @@ from clinadapt.models.classifier import Prepared, load_base, load_tokenizer, pad
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.label_sets import find_sets, label_logits, set_targets
 from clinadapt.storage.object_store import Store
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.early_stopping import EarlyStoppingTrainer, check_finite
 from components.train.linear_probe import Probe, note_states, out_of_fold, soft_cross_entropy
 from components.train.lora import add_adapter, save_adapter, train_in_fp32
@@ -49,9 +49,9 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     """
     precision = resolve_precision(settings.precision)
     base = describe(settings.base_model)
-    settings = settings.model_copy(update={"base_model": base.pinned()})
+    settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     data = read_json(splits / MANIFEST)
-    decided = decides("classify", data["digest"], base.digest, settings, precision)
+    decided = training_inputs("classify", data["digest"], base.digest, settings, precision)
     checkpoints = Checkpoints(store, decided, processes=1) if store else None
     digests = {"splits": data["digest"], "base_model": base.digest}
     sealed = partial(

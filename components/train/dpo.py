@@ -24,7 +24,7 @@ from clinadapt.models.causal_lm import load_causal
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import gradient_checkpointing, processes, read_table
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.lora import save_adapter, train_in_fp32
 from components.train.progress import Progress
 from components.train.resumable_trainer import ResumableTrainer
@@ -53,7 +53,7 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
     card = InstructCard.read(adapter)
     card.check_base()
     before, data = read_json(adapter / MANIFEST), read_json(splits / MANIFEST)["digest"]
-    decided = decides("prefer", data, before["digest"], settings, card.precision)
+    decided = training_inputs("prefer", data, before["digest"], settings, card.precision)
     checkpoints = Checkpoints(store, decided, processes()) if store else None
     inputs = {"splits": data, "adapter": before["digest"], "base_model": before["base_digest"]}
     digests = {name: before[name] for name in ("splits_digest", "base_digest")}

@@ -18,7 +18,7 @@ from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.causal_lm import load_causal
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
-from clinadapt.registry.pretrained_bases import pretraining
+from clinadapt.registry.pretrained_bases import pretraining_record
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import (
     TOKENIZER,
@@ -30,7 +30,7 @@ from components.train.causal_trainer import (
     processes,
     read_table,
 )
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.lora import save_adapter
 from components.train.packing import pack_examples
 
@@ -50,12 +50,12 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     precision = resolve_precision(settings.precision)
     check_precision(precision)
     base = describe(settings.base_model)
-    settings = settings.model_copy(update={"base_model": base.pinned()})
+    settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     checkpoints = _checkpoints(splits, settings, base, store) if store else None
     if checkpoints and processes() == 1 and (done := checkpoints.result(output)):
         _seal(splits, output, base)
         return done
-    before = pretraining(store, base.digest) if store else None
+    before = pretraining_record(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
     packs = {side: pack_examples(table, settings.max_length) for side, table in tables.items()}
     if first_process():
@@ -105,9 +105,9 @@ def _seal(splits: Path, output: Path, base: BaseModel) -> None:
 
 
 def _checkpoints(splits: Path, settings: Instruct, base: BaseModel, store: Store) -> Checkpoints:
-    settings = settings.model_copy(update={"base_model": base.pinned()})
+    settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     data = read_json(splits / MANIFEST)["digest"]
-    decided = decides("instruct", data, base.digest, settings, resolve_precision(settings.precision))
+    decided = training_inputs("instruct", data, base.digest, settings, resolve_precision(settings.precision))
     return Checkpoints(store, decided, processes())
 
 

@@ -41,16 +41,19 @@ def list_adapters(
 
     place = _open(store)
     rows = []
-    for each in [name] if name else versions_.names(place):
+    for each in [name] if name else versions_.adapter_names(place):
         champion = (champion_.champion(place, each) or ("", ""))[0]
         manifests = []
-        for version in versions_.versions(place, each):
+        for version in versions_.version_ids(place, each):
             try:
                 manifests.append(versions_.read_version(place, each, version))
             except UserError as error:
                 print(error, file=sys.stderr)
         for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
-            facts = {key: manifest[key] for key in ("name", "version", "created", "by", "base_model", "code_version")}
+            facts = {
+                key: manifest[key]
+                for key in ("name", "version", "created", "published_by", "base_model", "code_version")
+            }
             metric = versions_.headline(manifest["metrics"])
             value = manifest["metrics"][metric]
             rows.append({**facts, "champion": manifest["version"] == champion, "metric": metric, metric: value})
@@ -65,7 +68,7 @@ def list_adapters(
             mark,
             f"{row['metric']} {_interval(row[row['metric']])}",
             row["created"],
-            row["by"],
+            row["published_by"],
         )
         table.add_row(*cells, row["base_model"], style="bold green" if mark else None)
     _show(table, f"no adapters in {place.uri} yet: clinadapt run classify publishes one" if not rows else "")
@@ -131,7 +134,8 @@ def promote(adapter: Annotated[str, typer.Argument(help="name/version.")], store
     if not version:
         raise UserError(f"'{adapter}' names no version: write name/version, clinadapt registry list shows them")
     place = _open(store)
-    _say(f"{name}/{champion_.move(place, name, version)} is the champion")
+    champion_.promote_manually(place, name, version)
+    _say(f"{name}/{version} is the champion")
     _tell(place, name, version)
 
 
@@ -141,7 +145,7 @@ def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
     from clinadapt.registry import champion as champion_
 
     place = _open(store)
-    version = champion_.move(place, name, None)
+    version = champion_.roll_back(place, name)
     _say(f"{name}/{version} is the champion again")
     _tell(place, name, version)
 
@@ -217,16 +221,12 @@ def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     Of a version that was published with CLINADAPT_SIGNING_KEY, the statement comes in its signed DSSE envelope.
     """
     from clinadapt.artifacts.hashing import to_json
-    from clinadapt.artifacts.slsa import statement
+    from clinadapt.artifacts.slsa import ATTESTATION, provenance, statement
     from clinadapt.registry import versions as versions_
 
     place = _open(store)
     manifest = versions_.read_version(place, *_version(place, adapter))
-    if "chain" not in manifest:
-        raise UserError(
-            f"{manifest['name']}/{manifest['version']} was published before chains were kept: publish again"
-        )
-    print(to_json(manifest.get("attestation") or statement(manifest)), end="")
+    print(to_json(manifest.get(ATTESTATION) or statement(manifest, provenance(manifest))), end="")
 
 
 @app.command()
@@ -247,7 +247,7 @@ def gc(
     parts = place.unfinished(datetime.now(UTC) - running, drop=delete)
     table = _table("", "why", "files", "MB")
     for item in found:
-        table.add_row(item.what, item.why, str(len(item.keys)), f"{item.size / 1e6:.1f}")
+        table.add_row(item.prefix, item.reason, str(len(item.keys)), f"{item.size / 1e6:.1f}")
     for key in parts:
         table.add_row(key, "parts of an upload that was never finished", "", "")
     _show(table, "" if found or parts else "nothing to remove")
@@ -259,7 +259,7 @@ def gc(
         emit(
             {
                 "deleted": delete,
-                "garbage": [{"what": i.what, "why": i.why, "bytes": i.size} for i in found],
+                "garbage": [{"prefix": i.prefix, "reason": i.reason, "bytes": i.size} for i in found],
                 "parts": parts,
             }
         )
@@ -322,9 +322,9 @@ def export(
 
 
 def _tell(store: Store, name: str, version: str) -> None:
-    from clinadapt.registry.kubeflow_model_registry import tell
+    from clinadapt.registry.kubeflow_model_registry import register_if_configured
 
-    tell(store, name, version, _say)
+    register_if_configured(store, name, version, _say)
 
 
 def _open(store: str) -> Store:
@@ -348,11 +348,11 @@ def _chosen(store: Store, adapter: str | None) -> Iterator[tuple[str, str]]:
     if adapter and "/" in adapter:
         yield _version(store, adapter)
         return
-    known = versions_.names(store)
+    known = versions_.adapter_names(store)
     if adapter and adapter not in known:
         raise UserError(f"no adapter '{adapter}' in {store.uri}; there are: {', '.join(known) or 'none yet'}")
     for name in [adapter] if adapter else known:
-        yield from ((name, version) for version in versions_.versions(store, name))
+        yield from ((name, version) for version in versions_.version_ids(store, name))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
