@@ -35,24 +35,25 @@ def list_files(folder: Path, exclude: Iterable[str] = (MANIFEST,)) -> dict[str, 
     return {name: file_entry(paths[name]) for name in sorted(paths) if name not in exclude}
 
 
-def new_manifest(
-    files: dict[str, dict[str, Any]],
+def write_manifest(
+    folder: Path,
     fields: dict[str, Any],
     step: str = "",
     inputs: dict[str, str] | None = None,
     upstream: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A manifest of these files.
+    """Seal a folder: write the manifest of all its files, last, and return it.
 
     `digest` is that of the list of files and identifies the folder by content. `chain` records the provenance: one link
     per step, {step, inputs: name -> digest, output: digest}, with the image where a cluster names images by digest.
 
     Args:
-        files: as `list_files` returns them.
+        folder: to seal.
         fields: what else to record.
         step, inputs: the link of this folder; none without a step.
         upstream: manifests of the inputs, whose links come first.
     """
+    files = list_files(folder)
     digest = sha256_json(files)
     chain: list[dict[str, Any]] = []
     for link in (link for manifest in upstream for link in manifest.get("chain", [])):
@@ -61,18 +62,7 @@ def new_manifest(
     if step:
         image = {"image": os.environ[IMAGE]} if IMAGE in os.environ else {}
         chain.append({"step": step, "inputs": inputs or {}, "output": digest, **image})
-    return with_digest({**fields, "chain": chain, "files": files, "digest": digest})
-
-
-def write_manifest(
-    folder: Path,
-    fields: dict[str, Any],
-    step: str = "",
-    inputs: dict[str, str] | None = None,
-    upstream: Iterable[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    """Seal a folder: write the manifest of all its files, last, and return it. Arguments as of `new_manifest`."""
-    manifest = new_manifest(list_files(folder), fields, step, inputs, upstream)
+    manifest = with_digest({**fields, "chain": chain, "files": files, "digest": digest})
     write_json(folder / MANIFEST, manifest)
     return manifest
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -83,12 +83,12 @@ class SealedFolder:
         return verify_folder(folder, manifest, closed)
 
     def fetch_file(self, name: str, folder: Path, manifest: dict[str, Any]) -> Path:
-        """Download one file and verify it against the manifest.
+        """Download one file into `folder` and verify it against the manifest.
 
         Raises:
             DamagedFolder: it is missing, differs or is not listed.
         """
-        path = folder / name
+        path = folder / PurePosixPath(name).name
         if name not in manifest["files"]:
             raise DamagedFolder(name, "is not listed")
         try:
@@ -97,22 +97,22 @@ class SealedFolder:
             raise DamagedFolder(name, "is missing") from error
         except CorruptObject as error:
             raise DamagedFolder(name, "is corrupt in the store") from error
-        if file_entry(path) != manifest["files"][name]:
-            raise DamagedFolder(name, "differs in size or sha256")
+        for problem in differences({name: manifest["files"][name]}, {name: file_entry(path)}).values():
+            raise DamagedFolder(name, problem)
         return path
 
     def problems(self, manifest: dict[str, Any]) -> dict[str, str]:
         """File name -> what is wrong with it, of every file; one file is on disk at a time."""
         start = self.key("")
-        stored = {key.removeprefix(start) for key in self.store.list(start)} - {MANIFEST}
-        problems = dict.fromkeys(stored - manifest["files"].keys(), "is not listed")
-        for name in manifest["files"]:
+        names = {key.removeprefix(start) for key in self.store.list(start)} - {MANIFEST} | manifest["files"].keys()
+        problems = {}
+        for name in sorted(names):
             with TemporaryDirectory(prefix="clinadapt-verify-") as scratch:
                 try:
                     self.fetch_file(name, Path(scratch), manifest)
                 except DamagedFolder as error:
                     problems[name] = error.problem
-        return dict(sorted(problems.items()))
+        return problems
 
     def publish(self, folder: Path, if_absent: bool = False) -> bool:
         """Upload a local sealed folder, several files at once, the manifest last.

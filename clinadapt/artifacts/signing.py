@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,12 @@ def sign_manifest(manifest: dict[str, Any], predicate: dict[str, Any] | None = N
         UserError: the key cannot be read.
     """
     content = {name: value for name, value in manifest.items() if name not in (ATTESTATION, MANIFEST_DIGEST)}
-    if pem := _read_pem(SIGNING_KEY):
+    if key := _read_key(SIGNING_KEY):
         from securesystemslib.dsse import Envelope
         from securesystemslib.signer import CryptoSigner
 
-        signer = CryptoSigner(_private_key(pem))
         envelope = Envelope(to_json(statement(content, predicate or {})).encode(), IN_TOTO, {})
-        envelope.sign(signer)
+        envelope.sign(CryptoSigner(key))
         content |= {ATTESTATION: envelope.to_dict()}
     return with_digest(content)
 
@@ -65,8 +65,8 @@ def verify_manifest(data: bytes, location: str) -> dict[str, Any]:
         raise UserError(
             f"{location} is not what was published ({error.problem}): publish this version again"
         ) from error
-    if pem := _read_pem(VERIFY_KEY):
-        _verify_attestation(manifest, pem, location)
+    if os.environ.get(VERIFY_KEY):
+        _verify_attestation(manifest, location)
     return {name: value for name, value in manifest.items() if name != MANIFEST_DIGEST}
 
 
@@ -78,14 +78,14 @@ def _from_earlier_release(data: bytes) -> bool:
         return False
 
 
-def _verify_attestation(manifest: dict[str, Any], pem: bytes, location: str) -> None:
+def _verify_attestation(manifest: dict[str, Any], location: str) -> None:
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import Error
     from securesystemslib.signer import SSlibKey
 
     if ATTESTATION not in manifest:
         raise UserError(f"{location} is not signed and {VERIFY_KEY} requires it: publish with {SIGNING_KEY} set")
-    key = SSlibKey.from_crypto(_public_key(pem))
+    key = SSlibKey.from_crypto(_read_key(VERIFY_KEY))
     try:
         envelope = Envelope.from_dict(copy.deepcopy(manifest[ATTESTATION]))  # from_dict changes its argument
         envelope.verify([key], threshold=1)
@@ -100,44 +100,22 @@ def _verify_attestation(manifest: dict[str, Any], pem: bytes, location: str) -> 
         )
 
 
-def _read_pem(name: str) -> bytes | None:
-    """The key that an environment variable gives as a path or as PEM text; None where it is not set."""
-    value = os.environ.get(name, "")
-    if not value or value.startswith("-----BEGIN"):
-        return value.encode() or None
+def _read_key(name: str) -> Any:
+    """The ed25519 key that an environment variable gives as a path or as PEM text; None where it is not set."""
+    value = os.environ.get(name)
+    if not value:
+        return None
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
     try:
-        return Path(value).read_bytes()
+        pem = value.encode() if value.startswith("-----BEGIN") else Path(value).read_bytes()
     except OSError as error:
         raise UserError(f"{name} is neither PEM text nor a readable file: check it") from error
-
-
-def _private_key(pem: bytes) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _not_a_key(SIGNING_KEY, "private", "genpkey -algorithm ed25519") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _not_a_key(SIGNING_KEY, "private", "genpkey -algorithm ed25519")
-    return key
-
-
-def _public_key(pem: bytes) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    try:
-        key = load_pem_public_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _not_a_key(VERIFY_KEY, "public", "pkey -pubout") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise _not_a_key(VERIFY_KEY, "public", "pkey -pubout")
-    return key
-
-
-def _not_a_key(name: str, kind: str, command: str) -> UserError:
-    return UserError(f"{name} is not an unencrypted ed25519 {kind} key: make one with openssl {command}")
+    with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_pem_private_key(pem, password=None) if name == SIGNING_KEY else load_pem_public_key(pem)
+        if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
+            return key
+    kind, command = ("private", "genpkey -algorithm ed25519") if name == SIGNING_KEY else ("public", "pkey -pubout")
+    raise UserError(f"{name} is not an unencrypted ed25519 {kind} key: make one with openssl {command}")

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from clinadapt.artifacts.hashing import sha256_file, sha256_json, to_json
-from clinadapt.artifacts.manifest import MANIFEST, file_entry, new_manifest
+from clinadapt.artifacts.manifest import MANIFEST, file_entry, with_digest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import FILES, cache_folder, fetch, hub_error, hub_name
@@ -70,7 +70,8 @@ def mirror(source: str, target: str) -> dict[str, Any]:
             with file.local() as path:
                 copied[file.name] = _copy(store, path, file, moved)
             _write_journal(store, origin, copied)
-    manifest = new_manifest({name: copied[name] for name in sorted(copied)}, {"source": origin})
+    listed = {name: copied[name] for name in sorted(copied)}
+    manifest = with_digest({"source": origin, "files": listed, "digest": sha256_json(listed)})
     SealedFolder(store).write_manifest(manifest)
     store.delete(_JOURNAL)
     return {"uri": target, **manifest}

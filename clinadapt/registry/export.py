@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, list_files, new_manifest
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest, verify_manifest
 from clinadapt.artifacts.slsa import export_provenance
@@ -150,24 +148,18 @@ def _write_manifest(merged: Path, version: dict[str, Any], dtype: str, compariso
         "created": utc_now(),
         "published_by": actor(),
     }
-    manifest = new_manifest(list_files(merged), fields)
+    manifest = write_manifest(merged, fields)
     write_json(merged / MANIFEST, sign_manifest(manifest, export_provenance(manifest)))
 
 
 def _upload(store: Store, merged: Path, digest: str) -> None:
     """Publish at the target; where that fails, remove what was uploaded."""
-    with _removed_on_failure(store, [_UNFINISHED, *(path.name for path in merged.iterdir() if path.name != MANIFEST)]):
+    try:
         store.put(_UNFINISHED, digest.encode())
         SealedFolder(store).publish(merged)
-    store.delete(_UNFINISHED)
-
-
-@contextmanager
-def _removed_on_failure(store: Store, keys: list[str]) -> Iterator[None]:
-    try:
-        yield
     except BaseException:
         if not store.exists(MANIFEST):  # else it is complete, by this run or another
-            for key in keys:
+            for key in (_UNFINISHED, *(path.name for path in merged.iterdir())):
                 store.delete(key)
         raise
+    store.delete(_UNFINISHED)

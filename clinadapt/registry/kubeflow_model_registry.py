@@ -77,7 +77,7 @@ def register(store: Store, name: str, version: str) -> None:
             server.request("PATCH", f"model_artifacts/{artifact['id']}", json=update)
         current = (champion(store, name) or ("none",))[0]
         existing = model.get("customProperties") or {}
-        properties = existing | _custom({"champion": current})["customProperties"]  # the server replaces the whole map
+        properties = existing | _custom({"champion": current})["customProperties"]  # an update replaces the map
         if properties != existing:
             server.request("PATCH", f"registered_models/{model['id']}", json={"customProperties": properties})
 

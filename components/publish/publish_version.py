@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, list_files, new_manifest
+from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.artifacts.slsa import provenance
@@ -85,7 +85,7 @@ def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str) -> N
         fields = _assemble(folder, inputs, target.store, name, version)
         _check_staged(folder, target.store, inputs)
         upstream = [_base_manifest(fields["base_model"]), read_json(inputs.verdict / MANIFEST)]
-        manifest = new_manifest(list_files(folder), fields, upstream=upstream)
+        manifest = write_manifest(folder, fields, upstream=upstream)
         write_json(folder / MANIFEST, sign_manifest(manifest, provenance(manifest)))
         if not target.publish(folder, if_absent=True):
             log("publish", f"another run has published {name} {version} meanwhile")

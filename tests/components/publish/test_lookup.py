@@ -10,7 +10,7 @@ import pytest
 
 from clinadapt.artifacts.code_version import code_version, run_key_of
 from clinadapt.artifacts.hashing import sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, new_manifest, write_manifest
+from clinadapt.artifacts.manifest import MANIFEST, with_digest, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.config.instruct import BUILTIN_LLAMA
@@ -144,7 +144,7 @@ def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, s
     bases = []
     for number, fields in enumerate([made_from, made_from, made_from | {"code_version": "0.0.1+other"}]):
         files = {"model.safetensors": {"size": number, "sha256": sha256_json(number)}}
-        manifest = new_manifest(files, fields)
+        manifest = with_digest(fields | {"files": files, "digest": sha256_json(files)})
         prefix = base_prefix(manifest["digest"])
         SealedFolder(store, prefix).write_manifest(manifest)
         bases.append((f"{store.uri}/{prefix}", manifest["digest"]))
