@@ -149,7 +149,7 @@ def _verify_mirror(folder: Path, uri: str) -> None:
         manifest = read_json(folder / MANIFEST)
         earlier_release = MANIFEST_DIGEST not in manifest  # whose mirrors stay valid
         verify_folder(folder, manifest if earlier_release else None, closed="*.safetensors")
-    except (DamagedFolder, ValueError) as error:
+    except (DamagedFolder, ValueError, KeyError, TypeError) as error:
         file = error.file if isinstance(error, DamagedFolder) else MANIFEST
         shutil.rmtree(folder)
         raise UserError(f"base model '{uri}': {file} is not what was mirrored: run clinadapt mirror again") from error

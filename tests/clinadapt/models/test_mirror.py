@@ -198,6 +198,11 @@ def test_a_mirror_in_s3_is_verified_when_it_is_fetched(model: Path, s3_environme
     open_store(uri).put("vocab.txt", b"b")
     with pytest.raises(UserError, match=r"vocab.txt is not what was mirrored: run clinadapt mirror again"):
         fetch(uri)
+    store = open_store(uri)
+    store.put("vocab.txt", b"a")
+    earlier = {name: value for name, value in read_json(folder / MANIFEST).items() if name in ("source", "files")}
+    store.put(MANIFEST, json.dumps(earlier).encode())  # as an earlier release wrote it
+    assert fetch(uri) != folder
 
 
 def test_a_cut_download_of_a_base_model_goes_on(
