@@ -343,7 +343,7 @@ def test_the_command(make: Callable[..., Published], tmp_path: Path, clinadapt: 
     made = make("classify", "tiny_bert", "none")
     command = ["registry", "export", "answers/v1", "--store", str(made.store), "--to", str(tmp_path / "merged")]
     done = clinadapt(*command, "--json")
-    assert done.returncode == 2 and "name them with --splits" in done.stderr
+    assert done.returncode == 2 and "give them with --splits" in done.stderr
     done = clinadapt(*command, "--splits", str(made.splits), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["digest"] == sha256_json(list_files(tmp_path / "merged", (MANIFEST, ".lock")))
