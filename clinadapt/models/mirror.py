@@ -1,4 +1,7 @@
-"""Copy a base model into the store, file by file, so that it can be cut at any moment and go on."""
+"""Mirror a base model into a store, file by file; an interrupted mirror is resumed.
+
+While the manifest is not written, `.mirror` in the target lists the files that were copied.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from clinadapt.artifacts.hashing import sha256_file, sha256_json, to_json
-from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.artifacts.manifest import MANIFEST, file_entry, with_digest
+from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import FILES, cache_folder, fetch, hub_error, hub_name
 from clinadapt.storage import open_store
@@ -20,12 +24,19 @@ from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import progress_bar
 
-_JOURNAL = ".mirror"  # what has been copied already, while the manifest is not there
+_JOURNAL = ".mirror"
 
 
 @dataclass(frozen=True)
-class _File:
-    """A file of the source: size in bytes, sha256 where the source tells it, how to have it on disk for a while."""
+class _SourceFile:
+    """A file of the source.
+
+    Attributes:
+        name: its name.
+        size: in bytes.
+        sha256: None where the source does not publish it.
+        local: context manager that yields a local copy.
+    """
 
     name: str
     size: int
@@ -34,87 +45,105 @@ class _File:
 
 
 def mirror(source: str, target: str) -> dict[str, Any]:
-    """Copy safetensors, tokenizer and configuration from `source` to `target`; return uri, digest, source and files.
+    """Copy weights (safetensors), tokenizer and configuration from `source` to `target`.
 
-    A file that lies at the target whole is not copied again. config.json comes last but for the manifest, so that a
-    copy that was cut is no base model yet.
+    A file that the target has already is not copied again. config.json is copied last, so that an interrupted mirror
+    does not pass for a base model, and then the manifest is written.
+
+    Returns:
+        uri of the target, and the fields of its manifest.
 
     Raises:
-        UserError: the source has no safetensors weights, a file is not what the source says, or a place cannot be used.
+        UserError: the source has no safetensors weights, a file differs from what the source lists, or source or target
+            cannot be used.
     """
     store = open_store(target)
     origin, files = _hub_files(source) if urlparse(source).scheme == "hf" else _folder_files(source)
     if not any(file.name.endswith(".safetensors") for file in files):
         raise UserError(f"base model '{source}' has no .safetensors weights: pickled weights are not mirrored")
-    there = {entry.key: entry.size for entry in store.entries()}
-    before = _listed(store, MANIFEST)
-    known = next((found for found in (_listed(store, _JOURNAL), before) if found["source"] == origin), None)
-    known = known or {"source": origin, "files": {}}
-    left = before["files"].keys() - {file.name for file in files}
-    if before["source"] != origin or left or not all(_lies_there(file, known, there) for file in files):
-        store.put(_JOURNAL, to_json(known).encode())
-        for name in (MANIFEST, "config.json", *left):
-            store.delete(name)
-            there.pop(name, None)
+    copied = _prepare(store, origin, files)
     with progress_bar("mirroring", sum(file.size for file in files)) as moved:
         for file in sorted(files, key=lambda file: (file.name == "config.json", file.name)):
-            if _lies_there(file, known, there):
+            if file.name in copied:
                 moved(file.size)
                 continue
             with file.local() as path:
-                known["files"][file.name] = _copy(store, path, file, moved)
-            store.put(_JOURNAL, to_json(known).encode())
-    listed = {name: known["files"][name] for name in sorted(file.name for file in files)}
-    manifest = {"source": origin, "files": listed, "digest": sha256_json(listed)}
-    store.put(MANIFEST, to_json(manifest).encode())
+                copied[file.name] = _copy(store, path, file, moved)
+            _write_journal(store, origin, copied)
+    listed = {name: copied[name] for name in sorted(copied)}
+    manifest = with_digest({"source": origin, "files": listed, "digest": sha256_json(listed)})
+    SealedFolder(store).write_manifest(manifest)
     store.delete(_JOURNAL)
     return {"uri": target, **manifest}
 
 
-def _lies_there(file: _File, known: dict[str, Any], there: dict[str, int]) -> bool:
-    facts = known["files"].get(file.name)
-    return bool(facts and there.get(file.name) == file.size == facts["size"] and file.sha256 in (None, facts["sha256"]))
+def _prepare(store: Store, origin: str, files: list[_SourceFile]) -> dict[str, Any]:
+    """Remove from the target what is not of this source; return the entries of the files that are complete.
+
+    Entries of an earlier mirror count for the same origin only: a hub's small files have no sha256 to compare.
+    """
+    sizes = {entry.key: entry.size for entry in store.entries()}
+    mirrored, journal = _read_entries(store, MANIFEST), _read_entries(store, _JOURNAL)
+    entries = next((files for source, files in (journal, mirrored) if source == origin), {})
+    complete = {
+        file.name: entries[file.name]
+        for file in files
+        if file.name in entries
+        and sizes.get(file.name) == file.size == entries[file.name]["size"]
+        and file.sha256 in (None, entries[file.name]["sha256"])
+    }
+    stale = mirrored[1].keys() - {file.name for file in files}
+    if mirrored[0] != origin or stale or len(complete) < len(files):
+        _write_journal(store, origin, entries)
+        for name in (MANIFEST, "config.json", *stale):
+            store.delete(name)
+            complete.pop(name, None)
+    return complete
 
 
-def _listed(store: Store, key: str) -> dict[str, Any]:
-    """What a manifest or journal at the target lists: of an earlier copy, or one that was cut. Of the very same origin
-    it saves a copy: a hub's small files have no sha256 to compare."""
+def _read_entries(store: Store, key: str) -> tuple[str | None, dict[str, Any]]:
+    """(source, files) of a manifest or journal at the target; (None, {}) where there is none."""
     try:
-        listed = json.loads(store.get(key)[0])
-        files = {name: {"size": facts["size"], "sha256": facts["sha256"]} for name, facts in listed["files"].items()}
-        return {"source": listed["source"], "files": files}
+        record = json.loads(store.get(key)[0])
+        files = {name: {"size": entry["size"], "sha256": entry["sha256"]} for name, entry in record["files"].items()}
+        return record["source"], files
     except (KeyError, ValueError, TypeError, AttributeError):
-        return {"source": None, "files": {}}
+        return None, {}
 
 
-def _copy(store: Store, path: Path, file: _File, moved: Callable[[int], None]) -> dict[str, Any]:
-    digest = sha256_file(path)
-    if path.stat().st_size != file.size or file.sha256 not in (None, digest):
-        raise UserError(f"{file.name} is not what its source says (size or sha256 differ): run the same command again")
+def _write_journal(store: Store, origin: str, files: dict[str, Any]) -> None:
+    store.put(_JOURNAL, to_json({"source": origin, "files": files}).encode())
+
+
+def _copy(store: Store, path: Path, file: _SourceFile, moved: Callable[[int], None]) -> dict[str, Any]:
+    entry = file_entry(path)
+    if entry["size"] != file.size or file.sha256 not in (None, entry["sha256"]):
+        raise UserError(f"{file.name} differs from its source (size or sha256): run the same command again")
     store.upload(path, file.name, moved)
-    return {"size": file.size, "sha256": digest}
+    return entry
 
 
-def _wanted(name: str) -> bool:
+def _is_mirrored(name: str) -> bool:
     return "/" not in name and name != MANIFEST and any(fnmatch(name, pattern) for pattern in FILES)
 
 
-def _folder_files(source: str) -> tuple[str, list[_File]]:
+def _folder_files(source: str) -> tuple[str, list[_SourceFile]]:
+    """Files of a base model that needs no download of its own."""
     folder = fetch(source)
 
     @contextmanager
     def local(path: Path) -> Iterator[Path]:
         yield path
 
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and _wanted(path.name)]
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_mirrored(path.name)]
     return source, [
-        _File(path.name, path.stat().st_size, sha256_file(path), lambda path=path: local(path))  # type: ignore[misc]
+        _SourceFile(path.name, path.stat().st_size, sha256_file(path), lambda path=path: local(path))  # type: ignore[misc]
         for path in paths
     ]
 
 
-def _hub_files(source: str) -> tuple[str, list[_File]]:
-    """Files of a hub model at one commit. A file lies on disk only until it is copied; a cut download goes on."""
+def _hub_files(source: str) -> tuple[str, list[_SourceFile]]:
+    """Files of a hub model at one commit. A file is on disk only until it is copied; a download is resumed."""
     from huggingface_hub import hf_hub_download, model_info
     from huggingface_hub.errors import HFValidationError, HTTPError
 
@@ -126,7 +155,7 @@ def _hub_files(source: str) -> tuple[str, list[_File]]:
 
     @contextmanager
     def local(file: str) -> Iterator[Path]:
-        with os_errors(f"cannot keep base model '{source}' in {cache_folder()}"):
+        with os_errors(f"cannot write base model '{source}' to {cache_folder()}"):
             scratch = cache_folder() / "mirror" / sha256_json([name, info.sha])[7:23]
             scratch.mkdir(parents=True, exist_ok=True)
         try:
@@ -136,9 +165,9 @@ def _hub_files(source: str) -> tuple[str, list[_File]]:
         yield path
         path.unlink()
 
-    files = [sibling for sibling in info.siblings if _wanted(sibling.rfilename)]
+    files = [sibling for sibling in info.siblings if _is_mirrored(sibling.rfilename)]
     return f"hf://{name}@{info.sha}", [
-        _File(
+        _SourceFile(
             file.rfilename,
             file.size,
             f"sha256:{file.lfs.sha256}" if file.lfs else None,

@@ -1,43 +1,37 @@
-"""Published adapters by name, version or URI: located, downloaded_adapter and verified."""
+"""Published adapters by name, version or URI: located, downloaded and verified."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from clinadapt.artifacts.manifest import MANIFEST, first_difference, list_files
+from clinadapt.artifacts.manifest import DamagedFolder
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import CARD, adapter_recipe
 from clinadapt.registry.champion import champion
-from clinadapt.registry.versions import names, read_manifest
+from clinadapt.registry.versions import adapter_names, problem_line, read_manifest, version_folder
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
-from clinadapt.storage.transfer import download_folder
 
 
 def published_recipe(adapter: str, store_uri: str) -> str:
-    """The same of a published adapter, without its weights. Raises UserError where there is none, it is none of ours,
-    or its card is not what was published."""
+    """The recipe of a published adapter, read from its verified card; the weights are not downloaded.
+
+    Raises:
+        UserError: as `download_adapter`.
+    """
     store, prefix = locate_adapter(adapter, store_uri)
     _, name, version = prefix.split("/", 2)
-    with tempfile.TemporaryDirectory() as scratch:
-        with suppress(KeyError):  # one that is missing is told below
-            store.download(f"{prefix}/{CARD}", Path(scratch) / CARD)
-        wanted = read_manifest(store, name, version)["files"]
-        _check_files({CARD: wanted.get(CARD)}, list_files(Path(scratch)), prefix)
+    folder, manifest = version_folder(store, name, version), read_manifest(store, name, version)
+    with tempfile.TemporaryDirectory(prefix="clinadapt-card-") as scratch:
+        try:
+            folder.fetch_file(CARD, Path(scratch), manifest)
+        except DamagedFolder as error:
+            raise UserError(problem_line(folder, error.file, error.problem)) from error
         return adapter_recipe(Path(scratch))
-
-
-def _check_files(wanted: dict[str, Any], found: dict[str, Any], prefix: str) -> None:
-    """Raises UserError for the first file that is missing, is another one, or was not published."""
-    if name := first_difference(wanted, found):
-        raise UserError(
-            f"{prefix}/{name} is not what was published (size or sha256 differ): publish this version again"
-        )
 
 
 def locate_adapter(adapter: str, store_uri: str) -> tuple[Store, str]:
@@ -47,42 +41,45 @@ def locate_adapter(adapter: str, store_uri: str) -> tuple[Store, str]:
         UserError: there is no such adapter.
     """
     if "://" in adapter:
-        root, marker, prefix = adapter.rstrip("/").rpartition("/adapters/")
+        root, marker, path = adapter.rstrip("/").rpartition("/adapters/")
         if not marker:
             raise UserError(
-                f"'{adapter}' is no adapter: write <store>/adapters/<name>/<version>, or its name with --store"
+                f"'{adapter}' is not an adapter: write <store>/adapters/<name>/<version>, or its name with --store"
             )
-        store, name = open_store(root), prefix
+        store = open_store(root)
     else:
-        store, name = open_store(store_uri), adapter.strip("/")
-    if "/" not in name:
-        found = champion(store, name)
-        if found is None:
-            raise UserError(f"no adapter '{name}' in {store.uri}; there are: {', '.join(names(store)) or 'none yet'}")
-        name = f"{name}/{found[0]}"
-    if not store.exists(f"adapters/{name}/{MANIFEST}"):
-        raise UserError(f"no adapter version '{name}' in {store.uri}: list the folder adapters/ to see what there is")
-    return store, f"adapters/{name}"
+        store, path = open_store(store_uri), adapter.strip("/")
+    if "/" not in path:
+        current = champion(store, path)
+        if current is None:
+            available = ", ".join(adapter_names(store)) or "none yet"
+            raise UserError(f"no adapter '{path}' in {store.uri}; there are: {available}")
+        path = f"{path}/{current[0]}"
+    name, _, version = path.partition("/")
+    if not version_folder(store, name, version).exists():
+        raise UserError(f"no adapter version '{path}' in {store.uri}: list the folder adapters/ to see what there is")
+    return store, f"adapters/{path}"
 
 
 def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
-    """Download a published adapter into a temporary folder and verify every file against its manifest.
+    """Download a published adapter into a temporary folder and verify every file.
 
     Returns:
         (folder, URI of the version).
 
     Raises:
-        UserError: there is none, a file is not what was published, or a signature that is asked for does not hold.
+        UserError: there is no such adapter, a file is not what was published, or the signature does not verify.
     """
     store, prefix = locate_adapter(adapter, store_uri)
     _, name, version = prefix.split("/", 2)
-    wanted = read_manifest(store, name, version)["files"]
+    sealed, manifest = version_folder(store, name, version), read_manifest(store, name, version)
     folder = Path(tempfile.mkdtemp(prefix="clinadapt-adapter-"))
     try:
-        download_folder(store, prefix, folder)
-        _check_files(wanted, list_files(folder), prefix)
+        sealed.fetch(folder, manifest)
     except BaseException as error:
         shutil.rmtree(folder)
+        if isinstance(error, DamagedFolder):
+            raise UserError(problem_line(sealed, error.file, error.problem)) from error
         if isinstance(error, KeyError):
             raise UserError(f"{prefix} was removed while it was downloaded: choose another version") from error
         raise
@@ -91,7 +88,7 @@ def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:
 
 @contextmanager
 def downloaded_adapter(adapter: str, store_uri: str) -> Iterator[tuple[Path, str]]:
-    """As download_adapter; the folder goes at the end."""
+    """As `download_adapter`; the folder is removed at the end."""
     folder, uri = download_adapter(adapter, store_uri)
     try:
         yield folder, uri

@@ -1,4 +1,9 @@
-"""The champion pointer of an adapter and its history; it moves by compare-and-swap."""
+"""The champion of an adapter, the version that predict and review use, and its history.
+
+adapters/<name>/champion.json    {version, history}; written by compare-and-swap, so that the history never forks
+
+A history entry: id, version, previous, when (UTC), by (run or user), rollback, and fields of the caller.
+"""
 
 from __future__ import annotations
 
@@ -11,94 +16,104 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clinadapt.artifacts.hashing import to_json
-from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.errors import UserError
-from clinadapt.registry.versions import headline, read_version
+from clinadapt.registry.versions import headline, read_version, version_folder
 from clinadapt.storage.object_store import Conflict, Store
 
 
-def who() -> str:
-    """The run, or the user at the keyboard."""
+def actor() -> str:
+    """Who acts: the run's name, or the user's."""
     try:
         return os.environ.get(RUN) or getpass.getuser()
     except (KeyError, OSError):  # a pod's user has no name
         return f"uid {os.getuid()}"
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _pointer(store: Store, name: str) -> tuple[dict[str, Any], str] | None:
+def _key(name: str) -> str:
+    return f"adapters/{name}/champion.json"
+
+
+def read_pointer(store: Store, name: str) -> tuple[dict[str, Any], str] | None:
+    """({version, history}, etag) of champion.json; None where there is none. Raises UserError where it is broken."""
     try:
-        data, etag = store.get(f"adapters/{name}/champion.json")
+        data, etag = store.get(_key(name))
     except KeyError:
         return None
     try:
         pointer = json.loads(data)
         for entry in pointer["history"]:
-            _ = [entry[name] for name in ("id", "previous", "by", "rollback")]
+            _ = [entry[field] for field in ("id", "previous", "by", "rollback")]
             if datetime.fromisoformat(entry["when"]).tzinfo is None:
-                raise ValueError("a time without a zone")
+                raise ValueError("time without a zone")
         if not all(isinstance(each["version"], str) for each in (pointer, *pointer["history"])):
-            raise ValueError("a version that is no name")
+            raise ValueError("version is not a string")
         return {"version": pointer["version"], "history": pointer["history"]}, etag
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"adapters/{name}/champion.json in {store.uri} is broken: remove it and promote a version"
-        ) from error
+        raise UserError(f"{_key(name)} in {store.uri} is broken: remove it and promote a version") from error
 
 
 def champion(store: Store, name: str) -> tuple[str, str] | None:
-    """(version, etag of the pointer) of the champion, or None where there is none."""
-    found = _pointer(store, name)
-    return (found[0]["version"], found[1]) if found else None
+    """(version, etag of the pointer) of the champion; None where there is none."""
+    pointer = read_pointer(store, name)
+    return (pointer[0]["version"], pointer[1]) if pointer else None
 
 
 def history(store: Store, name: str) -> list[dict[str, Any]]:
-    """Every champion there was, the oldest first."""
-    found = _pointer(store, name)
-    return found[0]["history"] if found else []
+    """All entries of the champion's history, the oldest first."""
+    pointer = read_pointer(store, name)
+    return pointer[0]["history"] if pointer else []
 
 
-def promote(store: Store, name: str, version: str, seen: str, facts: dict[str, Any], rollback: bool = False) -> None:
-    """Move the champion pointer to `version` if it still is what was seen (its etag; empty: there was none).
+def promote(
+    store: Store, name: str, version: str, expected_etag: str, fields: dict[str, Any], rollback: bool = False
+) -> None:
+    """Make `version` the champion if the pointer has not changed since it was read.
+
+    Args:
+        store, name, version: the version to promote.
+        expected_etag: of the pointer when it was read; empty where there was none.
+        fields: what else the history entry records.
+        rollback: whether this goes back to an earlier champion.
 
     Raises:
-        UserError: another run moved it in between, or the version is gone.
+        UserError: another run moved the pointer in between, or the version was removed.
     """
-    before = _pointer(store, name)
-    if (before[1] if before else "") == seen:
-        pointer = before[0] if before else {"version": None, "history": []}
-        entry = {"id": uuid.uuid4().hex[:16], "version": version, "previous": pointer["version"], "when": now()}
-        entry |= {"by": who(), "rollback": rollback, **facts}
+    current = read_pointer(store, name)
+    if (current[1] if current else "") == expected_etag:
+        pointer = current[0] if current else {"version": None, "history": []}
+        entry = {"id": uuid.uuid4().hex[:16], "version": version, "previous": pointer["version"], "when": utc_now()}
+        entry |= {"by": actor(), "rollback": rollback, **fields}
         data = to_json({"version": version, "history": [*pointer["history"], entry]}).encode()
         try:
-            etag = store.put(f"adapters/{name}/champion.json", data, if_absent=not seen, if_match=seen or None)
-            if not store.exists(f"adapters/{name}/{version}/{MANIFEST}"):
-                _take_back(store, name, before[0] if before else None, etag)
-                raise UserError(f"{name}/{version} is gone, gc removed it meanwhile: promote another one, or run again")
+            etag = store.put(_key(name), data, if_absent=not expected_etag, if_match=expected_etag or None)
+            if not version_folder(store, name, version).exists():
+                _undo(store, name, current[0] if current else None, etag)
+                raise UserError(f"{name}/{version} was removed by gc meanwhile: promote another version, or run again")
             return
         except Conflict:
-            if any(known["id"] == entry["id"] for known in history(store, name)):
-                return  # it was moved, the answer was lost, and another one has moved it since
+            if any(existing["id"] == entry["id"] for existing in history(store, name)):
+                return  # a retried write conflicts with itself; another promotion has followed since
     raise UserError(f"another run has changed the champion of '{name}' since the gate compared with it: run again")
 
 
-def _take_back(store: Store, name: str, pointer: dict[str, Any] | None, etag: str) -> None:
-    """Let the pointer be what it was before, unless another one has moved it since."""
-    key = f"adapters/{name}/champion.json"
+def _undo(store: Store, name: str, pointer: dict[str, Any] | None, etag: str) -> None:
+    """Restore the former pointer, unless another run has moved it since."""
     with suppress(Conflict, KeyError):
         if pointer:
-            store.put(key, to_json(pointer).encode(), if_match=etag)
-        elif store.etag(key) == etag:
-            store.delete(key)
+            store.put(_key(name), to_json(pointer).encode(), if_match=etag)
+        elif store.etag(_key(name)) == etag:
+            store.delete(_key(name))
 
 
 def previous_champion(store: Store, name: str) -> str | None:
-    """The version that a rollback leads to: what answered before the champion, leaving out what was rolled back."""
+    """The version that a rollback returns to: the champion before this one, without those rolled back; None where
+    there is none."""
     stack: list[str] = []
     for entry in history(store, name):
         if entry["rollback"]:
@@ -109,28 +124,36 @@ def previous_champion(store: Store, name: str) -> str | None:
     return stack[-2] if len(stack) > 1 else None
 
 
-def move(store: Store, name: str, version: str | None) -> str:
-    """Promote `version` by hand, or roll back where there is none; return the version that answers now.
+def promote_manually(store: Store, name: str, version: str, rollback: bool = False) -> None:
+    """Make a version the champion without a gate.
 
     Raises:
-        UserError: there is no such version, or nothing to go back to, or another run was faster.
+        UserError: there is no such version, it is the champion already, or another run was faster.
     """
     current = champion(store, name)
-    target = version or previous_champion(store, name)
-    if target is None:
-        raise UserError(f"no version of '{name}' has answered before: promote one by name")
-    if current and current[0] == target:
-        raise UserError(f"{name}/{target} is the champion already: nothing to do")
-    manifest = read_version(store, name, target)
+    if current and current[0] == version:
+        raise UserError(f"{name}/{version} is the champion already: nothing to do")
+    manifest = read_version(store, name, version)
     metric = headline(manifest["metrics"])
-    facts = {metric: manifest["metrics"][metric], "code_version": manifest["code_version"]}
-    promote(store, name, target, current[1] if current else "", facts, rollback=version is None)
-    return target
+    fields = {metric: manifest["metrics"][metric], "code_version": manifest["code_version"]}
+    promote(store, name, version, current[1] if current else "", fields, rollback)
+
+
+def roll_back(store: Store, name: str) -> str:
+    """Return to the previous champion; return its version.
+
+    Raises:
+        UserError: there is none, or as `promote_manually`.
+    """
+    version = previous_champion(store, name)
+    if version is None:
+        raise UserError(f"'{name}' has no previous champion to roll back to: promote a version by name")
+    promote_manually(store, name, version, rollback=True)
+    return version
 
 
 def was_champion(store: Store, name: str, version: str) -> bool:
-    """Whether a version exists and has been the champion. One that was published by a run that broke off before it
-    became so has not."""
-    return store.exists(f"adapters/{name}/{version}/{MANIFEST}") and any(
+    """Whether a complete version has ever been the champion; one whose run was killed before promotion has not."""
+    return version_folder(store, name, version).exists() and any(
         entry["version"] == version for entry in history(store, name)
     )

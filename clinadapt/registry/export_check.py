@@ -1,11 +1,11 @@
-"""Is a merged model the model that was published? Both are asked about the same held-out examples."""
+"""Compare merged weights with the published adapter on held-out examples."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -22,86 +22,102 @@ from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Generator
 from clinadapt.models.merging import load_merged
 
-MOST = 200  # held-out examples that are compared
-ANSWERS = 32  # of them whose greedy answers are compared too: each costs as many passes as it has tokens
-_AT_ONCE = 16
+MAX_EXAMPLES = 200
+MAX_ANSWERS = 32  # greedy answers, which cost one pass a token
+_BATCH_SIZE = 16
 
 
-class Said(NamedTuple):
-    """What a model says of the examples: log-likelihoods of what is right, shape (examples,), in nats a token of the
-    answer or a note; and its own answers (token ids) or predictions (label numbers)."""
+class Responses(NamedTuple):
+    """A model's responses to the examples.
+
+    Attributes:
+        likelihood: log-likelihoods of the right answers, shape (examples,), in nats a token (instruct) or a note
+            (classify).
+        answers: token ids of greedy answers (instruct), or predicted label sets (classify).
+    """
 
     likelihood: np.ndarray
     answers: list[Any]
 
 
-def compare(adapter: Path, merged: Path, splits: Path) -> dict[str, float]:
-    """Ask base model + adapter as it was published, then the merged model; one of them is in memory at a time.
+class Comparison(TypedDict):
+    """Merged model against base model + adapter.
+
+    `difference`: mean absolute difference of the log-likelihood, in nats a token of the right answer (instruct) or a
+    note (classify), over `examples`; `worse`: its signed mean, above 0 where the merged model is worse; `equal`: share
+    of `answers` that are the same.
+    """
+
+    examples: int
+    difference: float
+    worse: float
+    answers: int
+    equal: float
+
+
+def compare(adapter: Path, merged: Path, splits: Path) -> Comparison:
+    """Compare a merged model with the adapter that it was made from; one of them is in memory at a time.
 
     Args:
         adapter: a published version.
         merged: what `write_merged` wrote.
         splits: a folder with the test.parquet that format wrote.
-
-    Returns:
-        examples; difference, the mean over them of |log-likelihood merged - with adapter|, in nats a token of the right
-        answer (instruct) or a note (classify); worse, the mean of the same with its sign, above 0 where the merged
-        model is the worse one; answers, how many were compared, and equal, the share of them that are the same.
     """
-    ask = _instructions(splits) if adapter_recipe(adapter) == "instruct" else _notes(splits)
-    before = ask(Generator(adapter) if adapter_recipe(adapter) == "instruct" else Classifier(adapter), "base + adapter")
+    instruct = adapter_recipe(adapter) == "instruct"
+    respond = _instruct_responses(splits) if instruct else _classify_responses(splits)
+    original = respond(Generator(adapter) if instruct else Classifier(adapter), "base + adapter")
     free_memory()
-    after = ask(load_merged(merged, adapter), "merged")
+    exported = respond(load_merged(merged, adapter), "merged")
     free_memory()
-    lost = before.likelihood - after.likelihood
-    equal = [one == other for one, other in zip(before.answers, after.answers, strict=True)]
+    loss = original.likelihood - exported.likelihood
+    equal = [one == other for one, other in zip(original.answers, exported.answers, strict=True)]
     return {
-        "examples": len(lost),
-        "difference": float(np.abs(lost).mean()),
-        "worse": float(lost.mean()),
+        "examples": len(loss),
+        "difference": float(np.abs(loss).mean()),
+        "worse": float(loss.mean()),
         "answers": len(equal),
         "equal": float(np.mean(equal)),
     }
 
 
-def _instructions(splits: Path) -> Callable[[Any, str], Said]:
-    table = _some(pq.read_table(splits / "test.parquet", schema=EXAMPLES))
-    answers = table["answer"].to_pylist()
+def _instruct_responses(splits: Path) -> Callable[[Any, str], Responses]:
+    table = _sample(pq.read_table(splits / "test.parquet", schema=EXAMPLES))
+    references = table["answer"].to_pylist()
     pairs = zip(table["note_text"].to_pylist(), table["instruction"].to_pylist(), strict=True)
     questions = [Question(note, instruction) for note, instruction in pairs]
 
-    def ask(generator: Generator, who: str) -> Said:
-        found, said = [], []
-        for part in _parts(len(questions), who):
-            sums, tokens = generator.answer_losses(questions[part], answers[part])
-            found.append(-sums / tokens)
-        for part in _parts(min(ANSWERS, len(questions)), f"{who}, answers"):
-            said += [answer.tokens for answer in generator.answers(questions[part])]
-        return Said(np.concatenate(found), said)
+    def respond(generator: Generator, title: str) -> Responses:
+        likelihoods, answers = [], []
+        for batch in _batches(len(questions), title):
+            sums, tokens = generator.answer_losses(questions[batch], references[batch])
+            likelihoods.append(-sums / tokens)
+        for batch in _batches(min(MAX_ANSWERS, len(questions)), f"{title}, answers"):
+            answers += [answer.tokens for answer in generator.answers(questions[batch])]
+        return Responses(np.concatenate(likelihoods), answers)
 
-    return ask
+    return respond
 
 
-def _notes(splits: Path) -> Callable[[Any, str], Said]:
-    table = _some(read_split(splits, "test"))
+def _classify_responses(splits: Path) -> Callable[[Any, str], Responses]:
+    table = _sample(read_split(splits, "test"))
     texts = table["text"].to_pylist()
 
-    def ask(classifier: Classifier, who: str) -> Said:
-        parts = [classifier.logits(classifier.tokenize(texts[part])) for part in _parts(len(texts), who)]
-        logits = np.concatenate(parts)
+    def respond(classifier: Classifier, title: str) -> Responses:
+        batches = [classifier.logits(classifier.tokenize(texts[batch])) for batch in _batches(len(texts), title)]
+        logits = np.concatenate(batches)
         counts = label_counts(table, classifier.card.labels)
-        return Said((logits * counts).sum(axis=1) / counts.sum(axis=1), logits.argmax(axis=1).tolist())
+        return Responses((logits * counts).sum(axis=1) / counts.sum(axis=1), logits.argmax(axis=1).tolist())
 
-    return ask
-
-
-def _some(table: pa.Table) -> pa.Table:
-    """All rows, or MOST of them drawn at random, always the same."""
-    return table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:MOST]))
+    return respond
 
 
-def _parts(rows: int, who: str) -> Iterator[slice]:
-    """Slices of so many rows, with a bar on the terminal."""
-    console = Console(stderr=True)
-    for start in track(range(0, rows, _AT_ONCE), who, console=console, transient=True, disable=not sys.stderr.isatty()):
-        yield slice(start, min(start + _AT_ONCE, rows))
+def _sample(table: pa.Table) -> pa.Table:
+    """All rows, or MAX_EXAMPLES drawn with a fixed seed."""
+    return table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:MAX_EXAMPLES]))
+
+
+def _batches(rows: int, title: str) -> Iterator[slice]:
+    """Slices of `rows` rows, with a progress bar on a terminal."""
+    console, quiet = Console(stderr=True), not sys.stderr.isatty()
+    for start in track(range(0, rows, _BATCH_SIZE), title, console=console, transient=True, disable=quiet):
+        yield slice(start, min(start + _BATCH_SIZE, rows))

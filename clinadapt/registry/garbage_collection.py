@@ -1,4 +1,4 @@
-"""What of a store nobody needs any more, and its removal."""
+"""Garbage collection: find and delete what no version, rollback or running job needs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from datetime import UTC, datetime, timedelta
 
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.errors import UserError
-from clinadapt.registry.champion import _pointer, previous_champion
-from clinadapt.registry.pretrained_bases import base_place
-from clinadapt.registry.versions import names, versions
+from clinadapt.registry.champion import previous_champion, read_pointer
+from clinadapt.registry.pretrained_bases import base_prefix
+from clinadapt.registry.versions import adapter_names, version_folder, version_ids
 from clinadapt.storage.object_store import Entry, Store
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What nobody needs: keys in the order in which they have to go, bytes, and the reason."""
+    """Objects to delete together.
 
-    what: str
-    why: str
+    Attributes:
+        prefix: that they share.
+        reason: why nothing needs them.
+        keys: in the order of deletion, a manifest first.
+        size: in bytes.
+    """
+
+    prefix: str
+    reason: str
     keys: list[str]
     size: int
 
@@ -32,106 +39,114 @@ _COLLECTED = (
     "bases/"
 )  # fmt: skip
 
-
-_LEFT = {
-    "checkpoints": "checkpoints of a training that nobody goes on with",
-    "trained": "what a training came to long ago",
-    "sources": "rows of a source that were read long ago",
-    "evaluations": "what a model answered in an evaluation long ago",
-    "tokens": "tokens of examples that were made long ago",
+# First part of a prefix -> why it is deleted once it is old
+_EXPIRING = {
+    "checkpoints": "checkpoints of a training that was not resumed",
+    "trained": "cached training outputs, expired",
+    "sources": "cached source rows, expired",
+    "evaluations": "cached evaluation answers, expired",
+    "tokens": "cached tokens, expired",
 }
 
 
 def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[Garbage]:
-    """What no champion, no rollback, no history entry younger than `retention` and no running upload needs. A base
-    model that pretrain made goes once no version is left that was made on it.
+    """What no champion, rollback, recent history entry or running upload needs. A pretrained base model is garbage once
+    no version uses it.
 
     Args:
-        store: the store.
-        retention: how long a version is kept after it last answered, or since it was published; and all else, since
-            it was written.
+        store: to search.
+        retention: how long a version stays after it was last champion or was published, and all else after it was
+            written.
         unfinished: how long an upload may take, and a run between two of its steps.
     """
-    moment = datetime.now(UTC)
+    now = datetime.now(UTC)
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in (entry for prefix in _COLLECTED for entry in store.entries(prefix)):
-        if not entry.key.startswith("adapters/") or entry.key.count("/") > 2:  # else a pointer, or no version's
+        if not entry.key.startswith("adapters/") or entry.key.count("/") > 2:  # else a pointer or a foreign file
             groups[_group(entry.key)].append(entry)
-    bases, old = _bases(store), max(retention, unfinished)
-    needed = {name: _needed(store, name, moment - retention) for name in names(store)}
-    found = []
-    for what, entries in groups.items():
-        age = moment - max(entry.modified for entry in entries)
+    used_bases, expiry = _used_bases(store), max(retention, unfinished)
+    needed = {name: _needed_versions(store, name, now - retention) for name in adapter_names(store)}
+    result = []
+    for prefix, entries in groups.items():
         keys = sorted((entry.key for entry in entries), key=lambda key: not key.endswith(f"/{MANIFEST}"))
-        size = sum(entry.size for entry in entries)
-        if left := _LEFT.get(what.split("/")[0]):
-            if age > old:
-                found.append(Garbage(what, left, keys, size))
+        age = now - max(entry.modified for entry in entries)
+        kind, name, version = (*prefix.split("/"), "", "")[:3]
+        reason = ""
+        if kind in _EXPIRING:
+            reason = _EXPIRING[kind] if age > expiry else ""
         elif not keys[0].endswith(f"/{MANIFEST}"):
-            if age > unfinished:
-                found.append(Garbage(what, "an upload that was never finished", keys, size))
-        elif what.startswith("bases/"):
-            if age > old and what not in bases:
-                found.append(Garbage(what, "a base model that no version was made on", keys, size))
-        elif age > old and what.split("/")[2] not in needed.get(what.split("/")[1], set()):
-            found.append(Garbage(what, "a version that has not answered for long", keys, size))
-    return found
+            reason = "an unfinished upload" if age > unfinished else ""
+        elif age > expiry:
+            if kind == "bases":
+                reason = "" if prefix in used_bases else "a base model that no version uses"
+            elif version not in needed.get(name, set()):
+                reason = "a version that has not been champion recently"
+        if reason:
+            result.append(Garbage(prefix, reason, keys, sum(entry.size for entry in entries)))
+    return result
 
 
 def _group(key: str) -> str:
-    """What lives and goes together: a version, an upload in staging/, a training's checkpoints, a model's answers, a
-    base model, a left test object."""
+    """The prefix that is deleted as a unit: a version, an upload, a training's checkpoints, a base model, ..."""
     return "/".join(key.split("/")[: 3 if key.startswith("adapters/") else 2])
 
 
-def _bases(store: Store) -> set[str]:
-    """Where the base models of all versions would lie, had pretrain made them."""
-    found = set()
-    for name in names(store):
-        for version in versions(store, name):
-            key = f"adapters/{name}/{version}/{MANIFEST}"
-            with suppress(KeyError):  # another one cleans up too
+def _used_bases(store: Store) -> set[str]:
+    """Prefixes of the base models of all versions, as if pretrain had made each of them."""
+    prefixes = set()
+    for name in adapter_names(store):
+        for version in version_ids(store, name):
+            key = version_folder(store, name, version).key(MANIFEST)
+            with suppress(KeyError):  # deleted meanwhile
                 data = store.get(key)[0]
                 try:
-                    found.add(base_place(json.loads(data).get("base_digest")))
+                    prefixes.add(base_prefix(json.loads(data).get("base_digest")))
                 except (ValueError, AttributeError) as error:
-                    raise UserError(f"{key} is broken, so nobody knows what it needs: see registry verify") from error
-    return found
+                    raise UserError(
+                        f"{key} is broken, so its base model is unknown: run clinadapt registry verify"
+                    ) from error
+    return prefixes
 
 
-def _needed(store: Store, name: str, since: datetime) -> set[str]:
-    """Champion, the one before it, and all that answered later than `since`."""
-    found = _pointer(store, name)
-    if not found:
+def _needed_versions(store: Store, name: str, since: datetime) -> set[str]:
+    """The champion, the one that a rollback returns to, and every champion since a moment."""
+    current = read_pointer(store, name)
+    if not current:
         return set()
-    entries = found[0]["history"]
+    pointer, _ = current
+    entries = pointer["history"]
     ends = [*(datetime.fromisoformat(entry["when"]) for entry in entries[1:]), datetime.now(UTC)]
     recent = {entry["version"] for entry, end in zip(entries, ends, strict=False) if end > since}
-    return recent | {found[0]["version"], previous_champion(store, name) or found[0]["version"]}
+    return recent | {pointer["version"], previous_champion(store, name) or pointer["version"]}
 
 
-def collect(store: Store, found: list[Garbage], retention: timedelta, log: Callable[[str], None]) -> None:
-    """Delete garbage, the manifest of a version first. A version that is promoted at this very moment is kept, and so
-    is what somebody goes on with since it was found."""
+def collect(store: Store, items: list[Garbage], retention: timedelta, log: Callable[[str], None]) -> None:
+    """Delete garbage, manifests first. What was promoted or written to since it was listed stays.
+
+    Args:
+        store: to delete from.
+        items: as `garbage` returns them.
+        retention: as of `garbage`.
+        log: receives one line for each item.
+    """
     since = datetime.now(UTC) - retention
-    for item in found:
-        if set(store.list(f"{item.what}/")) - set(item.keys):
-            log(f"kept {item.what}, which somebody goes on with")
+    for item in items:
+        if set(store.list(f"{item.prefix}/")) - set(item.keys):
+            log(f"kept {item.prefix}: it was written to meanwhile")
             continue
-        first, *rest = item.keys
-        if item.what.startswith("adapters/") and first.endswith(f"/{MANIFEST}"):
-            _, name, version = item.what.split("/")
+        keys = item.keys
+        if item.prefix.startswith("adapters/") and keys[0].endswith(f"/{MANIFEST}"):
+            _, name, version = item.prefix.split("/")
             try:
-                manifest = store.get(first)[0]
-            except KeyError:  # another one cleans up too
+                manifest = store.get(keys[0])[0]
+            except KeyError:  # deleted meanwhile
                 continue
-            store.delete(first)
-            if version in _needed(store, name, since):
-                store.put(first, manifest, if_absent=True)
-                log(f"kept {item.what}, which has been promoted meanwhile")
+            store.delete(keys[0])
+            if version in _needed_versions(store, name, since):
+                store.put(keys[0], manifest, if_absent=True)
+                log(f"kept {item.prefix}: it was promoted meanwhile")
                 continue
-        else:
-            rest = item.keys
-        for key in rest:
+            keys = keys[1:]
+        for key in keys:
             store.delete(key)
-        log(f"removed {item.what}")
+        log(f"removed {item.prefix}")

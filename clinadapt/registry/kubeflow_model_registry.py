@@ -1,12 +1,12 @@
-"""Tell a Kubeflow Model Registry of published versions, through its REST API.
+"""Register published versions in a Kubeflow Model Registry, through its REST API.
 
-CLINADAPT_MODEL_REGISTRY_URL     its address; where it is not set, nobody is told
-CLINADAPT_MODEL_REGISTRY_TOKEN   a bearer token, where it asks for one
+CLINADAPT_MODEL_REGISTRY_URL     its address; nothing is registered where it is not set
+CLINADAPT_MODEL_REGISTRY_TOKEN   a bearer token, if it requires one
 
-Registered model = adapter, model version = version, model artifact = the version's URI in the store. The store decides;
-this is a copy for those who look there, and telling it again changes nothing. Its own client (PyPI model-registry) is
-not used: it refuses a version that exists, so that what was cut half-way can never be completed, wants a token wherever
-there is TLS, and brings ten packages along. The tests hold this module to its models.
+Registered model = adapter, model version = version, model artifact = the version's URI in the store. The store is the
+source of truth, this is a copy of it, and registering again changes nothing. The official client (PyPI model-registry)
+is not used: it refuses an existing version, so that an interrupted registration cannot be completed, requires a token
+with TLS, and adds ten dependencies. The tests compare this module with its models.
 """
 
 from __future__ import annotations
@@ -26,59 +26,64 @@ from clinadapt.registry.versions import read_version
 from clinadapt.storage.object_store import Store
 
 URL, TOKEN = "CLINADAPT_MODEL_REGISTRY_URL", "CLINADAPT_MODEL_REGISTRY_TOKEN"
-_API = ("v1", "v1alpha3")  # what servers of 2026 speak, and those before them; the same objects
+_API = ("v1", "v1alpha3")  # of current and of older servers; the objects are the same
 _TIMEOUT = 10  # seconds
-_TRIES = 3  # of a request that finds nobody or a server in trouble
-_WAIT = 1.0  # seconds before the second try, twice that before the third
-_FACTS = ("base_model", "base_digest", "dataset_digest", "splits_digest", "settings_digest", "code_version")
+_TRIES = 3  # of a request that fails or gets status 5xx or 429
+_WAIT = 1.0  # seconds before the second try; twice as long before the third
+_FIELDS = ("base_model", "base_digest", "dataset_digest", "splits_digest", "settings_digest", "code_version")
 
 
-def tell(store: Store, name: str, version: str, log: Callable[[str], None]) -> dict[str, str]:
-    """Register a published version where an address is given, and say what came of it: nothing that befalls the model
-    registry undoes or fails a publication. Return the same as a fact for a step's record."""
+def register_if_configured(store: Store, name: str, version: str, log: Callable[[str], None]) -> dict[str, str]:
+    """Register a published version if an address is configured. An error is logged and does not fail the publication.
+
+    Returns:
+        {model_registry: what happened}, for the step's record; empty where no address is configured.
+    """
     if not os.environ.get(URL):
         return {}
     try:
         register(store, name, version)
-        told = f"{name}/{version} is registered in the model registry"
+        result = f"{name}/{version} is registered in the model registry"
     except UserError as error:
-        told = (
-            f"{name}/{version} stands in the store and is not registered in the model registry: {error}; then "
+        result = (
+            f"{name}/{version} is published but not registered in the model registry: {error}; then run "
             f"clinadapt registry register {name}/{version}"
         )
-    log(told)
-    return {"model_registry": told}
+    log(result)
+    return {"model_registry": result}
 
 
 def register(store: Store, name: str, version: str) -> None:
-    """Tell of a version and of the adapter's champion; what is known already stays, what is missing is added.
+    """Register a version and the adapter's champion; existing objects stay, missing ones are added.
 
     Raises:
-        UserError: there is no such version, no address, nobody answers there, or not as a model registry does.
+        UserError: there is no such version, no address is configured, or it does not respond as a model registry.
     """
     manifest, uri = read_version(store, name, version), f"{store.uri}/adapters/{name}/{version}"
-    recipe = published_recipe(f"{name}/{version}", store.uri)
-    facts: dict[str, str | float] = {fact: manifest[fact] for fact in _FACTS}
-    facts |= {"recipe": recipe, "run_key": version, **_metrics(manifest["metrics"])}
+    fields: dict[str, str | float] = {field: manifest[field] for field in _FIELDS}
+    fields |= {"recipe": published_recipe(f"{name}/{version}", store.uri), "run_key": version}
+    fields |= _metrics(manifest["metrics"])
     with _Server() as server:
-        model = server.known("registered_model", {"name": name}, "registered_models", {"name": name})
-        body = {"name": version, "registeredModelId": model["id"], "author": manifest["by"]}
+        model = server.get_or_create("registered_model", {"name": name}, "registered_models", {"name": name})
+        body = {"name": version, "registeredModelId": model["id"], "author": manifest["published_by"]}
         of_model = {"name": version, "parentResourceId": model["id"]}
-        known = server.known("model_version", of_model, "model_versions", body | _custom(facts))
+        registered = server.get_or_create("model_version", of_model, "model_versions", body | _custom(fields))
         body = {"artifactType": "model-artifact", "name": name, "uri": uri, "modelFormatName": "peft"}
-        of_version = {"name": name, "parentResourceId": known["id"]}
-        artifact = server.known("model_artifact", of_version, f"model_versions/{known['id']}/artifacts", body)
+        of_version = {"name": name, "parentResourceId": registered["id"]}
+        path = f"model_versions/{registered['id']}/artifacts"
+        artifact = server.get_or_create("model_artifact", of_version, path, body)
         if artifact["uri"] != uri:
-            changed = {"artifactType": "model-artifact", "uri": uri}
-            server.ask("PATCH", f"model_artifacts/{artifact['id']}", json=changed)
-        answers = _custom({"champion": (champion(store, name) or ("none",))[0]})["customProperties"]
-        before = model.get("customProperties") or {}
-        if before | answers != before:  # a map that is sent replaces the one that is there
-            server.ask("PATCH", f"registered_models/{model['id']}", json={"customProperties": before | answers})
+            update = {"artifactType": "model-artifact", "uri": uri}
+            server.request("PATCH", f"model_artifacts/{artifact['id']}", json=update)
+        current = (champion(store, name) or ("none",))[0]
+        existing = model.get("customProperties") or {}
+        properties = existing | _custom({"champion": current})["customProperties"]  # an update replaces the map
+        if properties != existing:
+            server.request("PATCH", f"registered_models/{model['id']}", json={"customProperties": properties})
 
 
 def _metrics(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
-    """accuracy, accuracy_low, accuracy_high, ...: values with the ends of their 95 % intervals."""
+    """accuracy, accuracy_low, accuracy_high, ...: values with the bounds of their 95 % intervals."""
     flat = {
         name if part == "value" else f"{name}_{part}": float(entry[part])
         for name, entry in metrics.items()
@@ -87,90 +92,92 @@ def _metrics(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: value for name, value in flat.items() if math.isfinite(value)}
 
 
-def _custom(facts: dict[str, Any]) -> dict[str, Any]:
-    """Custom properties as the API spells them."""
+def _custom(fields: dict[str, Any]) -> dict[str, Any]:
+    """Custom properties in the API's format."""
     return {
         "customProperties": {
             name: {"double_value": value, "metadataType": "MetadataDoubleValue"}
             if isinstance(value, float)
             else {"string_value": value, "metadataType": "MetadataStringValue"}
-            for name, value in facts.items()
+            for name, value in fields.items()
         }
     }
 
 
-class _Taken(Exception):
-    """Another one was faster."""
+class _AlreadyExists(Exception):
+    """Another client created the object meanwhile."""
 
 
 class _Server:
-    """The model registry at the address. Every method raises UserError as `register`."""
+    """The model registry at the configured address. Every method raises UserError as `register`."""
 
     def __init__(self) -> None:
         self._url = os.environ.get(URL, "").rstrip("/")
         token = os.environ.get(TOKEN, "").strip()
         if not self._url.startswith(("http://", "https://")):
-            raise UserError(f"{URL} is no address: set it to the model registry's, http://host:port or https://host")
+            raise UserError(
+                f"{URL} is not an address: set it to the model registry's, http://host:port or https://host"
+            )
         if not (token.isascii() and token.isprintable()):
-            raise UserError(f"{TOKEN} holds characters that no token has: set it anew")
+            raise UserError(f"{TOKEN} contains characters that are not allowed in a token: set it again")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(headers=headers, timeout=_TIMEOUT)  # follows no redirect: it would carry the token
+        self._client = httpx.Client(headers=headers, timeout=_TIMEOUT)  # no redirects: they would leak the token
         self._root = ""
 
     def __enter__(self) -> _Server:
         for version in _API:
             self._root = f"{self._url}/api/model_registry/{version}"
-            if self.ask("GET", "registered_models", params={"pageSize": "1"}) is not None:
+            if self.request("GET", "registered_models", params={"pageSize": "1"}) is not None:
                 return self
-        raise UserError(f"{self._url} is no model registry (404): check {URL}")
+        raise UserError(f"{self._url} is not a model registry (404): check {URL}")
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def known(self, kind: str, named: dict[str, str], place: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The object of that kind and name; made where there is none."""
-        found = self.ask("GET", kind, params=named)
-        if found is None:
+    def get_or_create(self, kind: str, query: dict[str, str], path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The object that a query finds; created with `body` at `path` where there is none."""
+        existing = self.request("GET", kind, params=query)
+        if existing is None:
             try:
-                found = self.ask("POST", place, json=body)
-            except _Taken:
-                found = self.ask("GET", kind, params=named)
-        if found is None:
-            raise UserError(f"{self._url} neither has nor takes a {kind.replace('_', ' ')}: run again")
-        return found
+                existing = self.request("POST", path, json=body)
+            except _AlreadyExists:
+                existing = self.request("GET", kind, params=query)
+        if existing is None:
+            raise UserError(f"{self._url} neither finds nor creates a {kind.replace('_', ' ')}: run again")
+        return existing
 
-    def ask(self, method: str, path: str, **what: Any) -> dict[str, Any] | None:
-        """The answer's object; None where there is none of that name. Raises _Taken where there is one already."""
-        response = self._answer(method, f"{self._root}/{path}", what)
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
+        """The object in the response; None for status 404. Raises _AlreadyExists for status 409."""
+        response = self._send(method, f"{self._root}/{path}", options)
         if response.status_code == 404:
             return None
         if response.status_code == 409:
-            raise _Taken
+            raise _AlreadyExists
         if response.status_code in (401, 403):
-            raise UserError(f"{self._url} does not let us in ({response.status_code}): set {TOKEN} to a token that may")
+            raise UserError(f"{self._url} denies access ({response.status_code}): set {TOKEN} to a valid token")
         try:
-            found = response.json() if response.is_success else None
+            content = response.json() if response.is_success else None
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            content = None
+        if not isinstance(content, dict):
             raise UserError(
                 f"{self._url} answers {method} {path.partition('/')[0]} with status {response.status_code} and not as "
                 f"a model registry: check {URL} and that it is up"
             )
-        return found
+        return content
 
-    def _answer(self, method: str, url: str, what: dict[str, Any]) -> httpx.Response:
-        for tried in range(_TRIES):
-            if tried:
-                time.sleep(_WAIT * tried)
+    def _send(self, method: str, url: str, options: dict[str, Any]) -> httpx.Response:
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_WAIT * attempt)
             try:
-                response = self._client.request(method, url, **what)
+                response = self._client.request(method, url, **options)
             except httpx.HTTPError as error:
-                why = type(error).__name__
+                reason = type(error).__name__
                 continue
             except httpx.InvalidURL as error:
-                raise UserError(f"{URL} is no address: {error}") from error
+                raise UserError(f"{URL} is not an address: {error}") from error
             if response.status_code < 500 and response.status_code != 429:
                 return response
-            why = f"status {response.status_code}"
-        raise UserError(f"{self._url} cannot be reached ({why}, {_TRIES} tries): see that it is up, and check {URL}")
+            reason = f"status {response.status_code}"
+        raise UserError(f"{self._url} cannot be reached ({reason}, {_TRIES} tries): check that it is up, and {URL}")

@@ -1,9 +1,9 @@
-"""Does the adapter in the store answer as it did in the evaluation?
+"""Compare the answers of an adapter in the store with those of its evaluation.
 
 python -m clinadapt.registry.reload_check STORE PREFIX SPLITS EVALUATION
 
-Runs in a process of its own, so that nothing of the training or evaluation is left in memory. Prints one line of JSON:
-answers, how many are not those of predictions.parquet, and of a classifier the largest difference of a logit.
+Runs in a process of its own, so that nothing of training or evaluation is in memory. Prints one line of JSON: answers,
+different (how many differ from predictions.parquet) and, for a classifier, the largest difference of a logit.
 """
 
 from __future__ import annotations
@@ -29,39 +29,49 @@ from clinadapt.storage.transfer import download_folder
 
 
 def compare(store_uri: str, prefix: str, splits: Path, evaluation: Path) -> dict[str, float]:
-    """Count the held-out notes or instructions that are answered otherwise than in the evaluation, in any bit."""
+    """Count the held-out notes or instructions whose answer differs from the evaluation in any bit.
+
+    Args:
+        store_uri, prefix: the adapter.
+        splits: the folder that format wrote.
+        evaluation: the folder that evaluate wrote.
+
+    Returns:
+        answers, different and, for a classifier, largest.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        download_folder(open_store(store_uri), prefix, Path(scratch))
-        if adapter_recipe(Path(scratch)) == "instruct":
-            return _compare_answers(Path(scratch), splits, evaluation)
-        return _compare_logits(Path(scratch), splits, evaluation)
+        adapter = Path(scratch)
+        download_folder(open_store(store_uri), prefix, adapter)
+        if adapter_recipe(adapter) == "instruct":
+            return _compare_answers(adapter, splits, evaluation)
+        return _compare_logits(adapter, splits, evaluation)
 
 
 def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
     classifier = Classifier(adapter)
     test = read_split(splits, "test")
-    now = classifier.logits(classifier.tokenize(test["text"].to_pylist()))
-    then = pq.read_table(evaluation / "predictions.parquet")
-    if then["note_id"].to_pylist() != test["note_id"].to_pylist():
-        raise SystemExit("the evaluation scored other notes")
-    difference = np.abs(now - np.column_stack([then[f"logit_{i}"] for i in range(now.shape[1])])).max(axis=1)
-    return {"answers": len(now), "different": int((difference > 0).sum()), "largest": float(difference.max())}
+    logits = classifier.logits(classifier.tokenize(test["text"].to_pylist()))  # (notes, label sets)
+    predictions = pq.read_table(evaluation / "predictions.parquet")
+    if predictions["note_id"].to_pylist() != test["note_id"].to_pylist():
+        raise SystemExit("the evaluation is of other notes")
+    evaluated = np.column_stack([predictions[f"logit_{i}"] for i in range(logits.shape[1])])
+    difference = np.abs(logits - evaluated).max(axis=1)
+    return {"answers": len(logits), "different": int((difference > 0).sum()), "largest": float(difference.max())}
 
 
 def _compare_answers(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
-    """The first answers only: each costs as many passes as it has tokens."""
-    then = pq.read_table(evaluation / "predictions.parquet").slice(0, RELOAD_SAMPLE)
-    test = pq.read_table(splits / "test.parquet", schema=EXAMPLES).take(then["index"])
-    if then["note_id"].to_pylist() != test["note_id"].to_pylist():
-        raise SystemExit("the evaluation asked about other notes")
+    """The first RELOAD_SAMPLE answers only: each costs one pass a token."""
+    predictions = pq.read_table(evaluation / "predictions.parquet").slice(0, RELOAD_SAMPLE)
+    test = pq.read_table(splits / "test.parquet", schema=EXAMPLES).take(predictions["index"])
+    if predictions["note_id"].to_pylist() != test["note_id"].to_pylist():
+        raise SystemExit("the evaluation is of other notes")
     pairs = zip(test["note_text"].to_pylist(), test["instruction"].to_pylist(), strict=True)
-    asked = read_json(evaluation / "evaluation.json")
     questions = [Question(note, instruction) for note, instruction in pairs]
-    now = answer_reload_sample(Generator(adapter), questions, asked["max_new_tokens"], asked["batch_size"])
-    different = sum(
-        answer_digest(answer) != wanted for answer, wanted in zip(now, then["digest"].to_pylist(), strict=True)
-    )
-    return {"answers": len(now), "different": different}
+    settings = read_json(evaluation / "evaluation.json")
+    answers = answer_reload_sample(Generator(adapter), questions, settings["max_new_tokens"], settings["batch_size"])
+    expected = predictions["digest"].to_pylist()
+    different = sum(answer_digest(answer) != evaluated for answer, evaluated in zip(answers, expected, strict=True))
+    return {"answers": len(answers), "different": different}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clinadapt.artifacts.artifact_cache import find_folder, keep_folder
+from clinadapt.artifacts.artifact_cache import load_folder, save_folder
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
@@ -49,11 +49,11 @@ def parsed_file(source: Source, settings: Examples, store: Store | None) -> Iter
         folder, digest = Path(name) / "parsed", source_digest(source.uri)
         inputs = [source.model_dump(), settings.model_dump(), digest, code_version("components.download.source_cache")]
         prefix = f"sources/{sha256_json(inputs)[7:39]}"
-        if store is None or not find_folder(store, prefix, folder, "download"):
+        if store is None or not load_folder(store, prefix, folder, "download"):
             _parse(source, settings, folder, digest)
             unchanged = identifies_content(digest) and source_digest(source.uri) == digest
             if store and unchanged:  # not written to while it was read
-                keep_folder(store, prefix, folder, "download")
+                save_folder(store, prefix, folder, "download")
         yield folder
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from clinadapt.artifacts.artifact_cache import find, keep
+from clinadapt.artifacts.artifact_cache import load, save
 from clinadapt.artifacts.code_version import code_version, library_versions
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.models.adapter_card import AdapterCard
@@ -54,10 +54,10 @@ class AnswerCache:
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
         """Return the cached JSON of a batch; on a miss, call `compute` and cache its result."""
         key = f"{self.prefix}/{name}"
-        data = find(self._store, key)
+        data = load(self._store, key)
         if data is None:
             data = json.dumps(compute()).encode()
-            keep(self._store, key, data, "evaluate")
+            save(self._store, key, data, "evaluate")
         return json.loads(data)
 
 

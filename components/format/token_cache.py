@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinadapt.artifacts.artifact_cache import find, keep
+from clinadapt.artifacts.artifact_cache import load, save
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.data.tables import to_table
@@ -85,7 +85,7 @@ class TokenCache:
             tokenize: tokenizes them.
         """
         key = f"tokens/{sha256_json([self._tokenizer_key, self._max_length, triples])[7:39]}"
-        if data := find(self._store, key):
+        if data := load(self._store, key):
             table = pq.read_table(pa.BufferReader(data), schema=ENCODED)
             self.hits += len(table)
             return [Encoded(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
@@ -93,5 +93,5 @@ class TokenCache:
         self.misses += len(encoded)
         sink = pa.BufferOutputStream()
         pq.write_table(to_table(encoded, ENCODED), sink, compression="zstd")
-        keep(self._store, key, sink.getvalue().to_pybytes(), "format")
+        save(self._store, key, sink.getvalue().to_pybytes(), "format")
         return encoded

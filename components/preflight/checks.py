@@ -38,7 +38,7 @@ def checked_store(store_uri: str) -> Store:
 
 def pin(base: BaseModel) -> PinnedModel:
     """The base model by content."""
-    return PinnedModel(base.pinned(), base.digest)
+    return PinnedModel(base.pinned_uri(), base.digest)
 
 
 def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store) -> dict[str, Settings]:

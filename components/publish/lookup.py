@@ -11,7 +11,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import BUILTIN_LLAMA
 from clinadapt.registry.champion import champion, was_champion
-from clinadapt.registry.pretrained_bases import bases_made, made_base
+from clinadapt.registry.pretrained_bases import base_inputs, find_bases
 from clinadapt.registry.versions import read_version
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
@@ -61,8 +61,8 @@ def run_keys(store: Store, data: str, settings: dict[str, Any]) -> Iterator[str]
         yield run_key(data, settings["base_digest"], training, code)
         return
     source = BUILTIN_LLAMA if training["base_model"] == BUILTIN_LLAMA else settings["base_digest"]
-    inputs = made_base(source, data, settings["pretraining"], settings["pretraining_code_version"])
-    for uri, digest in bases_made(store, inputs):
+    inputs = base_inputs(source, data, settings["pretraining"], settings["pretraining_code_version"])
+    for uri, digest in find_bases(store, inputs):
         yield run_key(data, digest, training | {"base_model": uri}, code)
 
 

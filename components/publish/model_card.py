@@ -1,4 +1,4 @@
-"""The model card of a published version, from the run's own facts."""
+"""The model card of a published version, filled in by the run."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from clinadapt.models.adapter_card import AdapterCard, InstructCard
 
 
-def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any], data: dict[str, Any]) -> ModelCard:
-    """A Hugging Face model card (https://huggingface.co/docs/hub/model-cards) whose metadata holds the metrics.
+def model_card(
+    fields: dict[str, Any], card: AdapterCard, evaluation: dict[str, Any], splits: dict[str, Any]
+) -> ModelCard:
+    """A Hugging Face model card (https://huggingface.co/docs/hub/model-cards) with the metrics in its metadata.
 
     Args:
-        facts: of the version's manifest.
-        card: the adapter's own facts.
-        scores: evaluation.json.
-        data: the manifest of the splits.
+        fields: of the version's manifest.
+        card: the adapter's.
+        evaluation: content of evaluation.json.
+        splits: manifest of the splits.
     """
-    metrics = scores["models"]["candidate"]["metrics"]
+    metrics = evaluation["models"]["candidate"]["metrics"]
     instruct = isinstance(card, InstructCard)
     task = "text-generation" if instruct else "text-classification"
     header = ModelCardData(
-        model_name=facts["name"],
+        model_name=fields["name"],
         library_name="peft",
         pipeline_tag=task,
         language="en",
@@ -32,7 +34,7 @@ def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any],
             EvalResult(
                 task_type=task,
                 dataset_type="held-out notes",
-                dataset_name=f"held-out notes of {facts['dataset_digest']}",
+                dataset_name=f"held-out notes of {fields['dataset_digest']}",
                 metric_type=name,
                 metric_value=round(entry["value"], 4),
             )
@@ -43,8 +45,8 @@ def model_card(facts: dict[str, Any], card: AdapterCard, scores: dict[str, Any],
     return ModelCard.from_template(
         header,
         template_str=template.read_text(encoding="utf-8"),
-        facts=facts,
+        fields=fields,
         card=card,
-        scores=scores,
-        data=data,
+        evaluation=evaluation,
+        splits=splits,
     )

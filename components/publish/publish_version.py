@@ -1,4 +1,4 @@
-"""Publish an adapter: an immutable version in the store, proven to answer as it did in the evaluation."""
+"""Publish an adapter as an immutable version, after reloading it from the store and comparing its answers."""
 
 from __future__ import annotations
 
@@ -8,225 +8,188 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from clinadapt.artifacts.hashing import read_json, sha256_file, sha256_json, to_json, write_json
+from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.signing import envelope, seal
-from clinadapt.artifacts.slsa import statement
+from clinadapt.artifacts.sealed_folder import SealedFolder
+from clinadapt.artifacts.signing import sign_manifest
+from clinadapt.artifacts.slsa import provenance
 from clinadapt.artifacts.step_record import RUN, log
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
-from clinadapt.registry.champion import champion, history, now, promote, who
-from clinadapt.registry.kubeflow_model_registry import tell
-from clinadapt.registry.versions import headline
+from clinadapt.registry.champion import actor, champion, history, promote, utc_now
+from clinadapt.registry.kubeflow_model_registry import register_if_configured
+from clinadapt.registry.versions import headline, version_folder
 from clinadapt.storage import open_store
-from clinadapt.storage.object_store import Conflict, Store
+from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import delete_folder, upload_folder
 from components.publish.model_card import model_card
 
-_NOT_WEIGHTS = {MANIFEST, "training.json"}
-_PATIENCE = 60  # seconds for another run to finish the very same version
+_NOT_COPIED = {MANIFEST, "training.json"}  # of the adapter's folder: they are written anew
+
+
+class Inputs(NamedTuple):
+    """Folders that the steps format, train, evaluate and gate wrote."""
+
+    splits: Path
+    adapter: Path
+    evaluation: Path
+    verdict: Path
 
 
 def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri: str, name: str) -> dict[str, Any]:
-    """Write `adapters/<name>/<version>/` (manifest last) and move the champion pointer; return `uri` and `version`.
+    """Write the sealed folder `adapters/<name>/<version>/` and make it the champion.
 
-    The version is the run key, so the same run publishes the same version once. Then a model registry is told, where
-    its address is given; what came of that is returned as `model_registry`.
+    The version is the run key, so that the same run publishes one version only. A version that somebody rolled back
+    stays rolled back. Then the version is registered in the model registry, if one is configured.
+
+    Args:
+        splits, adapter, evaluation, verdict: what the steps before wrote.
+        store_uri: the store to publish in.
+        name: of the adapter.
+
+    Returns:
+        uri, version and, where a model registry is configured, model_registry (what happened there).
 
     Raises:
-        UserError: the reloaded adapter does not answer as in the evaluation, or the champion has moved meanwhile.
+        UserError: the reloaded adapter gives other answers than in the evaluation, or another run has promoted a
+            version meanwhile.
     """
-    facts = read_json(verdict / "verdict.json")
-    version = facts["version"]
-    store = open_store(store_uri)
-    prefix = f"adapters/{name}/{version}"
-    if store.exists(f"{prefix}/{MANIFEST}"):
+    inputs = Inputs(splits, adapter, evaluation, verdict)
+    gate = read_json(verdict / "verdict.json")
+    store, version = open_store(store_uri), gate["version"]
+    target = version_folder(store, name, version)
+    if target.exists():
         log("publish", f"{name} {version} is published already")
-        _reload(store, prefix, splits, evaluation)
+        _check_reload(target, inputs)
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            _assemble(Path(scratch), splits, adapter, evaluation, verdict, name, version, store)
-            manifest = (Path(scratch) / MANIFEST).read_bytes()
-            (Path(scratch) / MANIFEST).unlink()
-            _prove(Path(scratch), store, splits, evaluation)
-            if not _put_in_place(Path(scratch), manifest, store, prefix):
-                log("publish", f"another run has published {name} {version} meanwhile")
-                _reload(store, prefix, splits, evaluation)
-    scores = facts["evaluation"]
-    if _rolled_back(store, name, version):
-        log("publish", f"{name} {version} was rolled back: clinadapt registry promote brings it back")
+        _publish(target, inputs, name, version)
+    if _was_rolled_back(store, name, version):
+        log("publish", f"{name} {version} was rolled back: promote it with clinadapt registry promote")
     else:
         if (champion(store, name) or ("", ""))[0] != version:
-            _promote(store, name, version, scores, facts["code_version"])
+            _promote(store, name, version, gate["evaluation"], gate["code_version"])
         log("publish", f"{name} {version} is the champion")
-    return {"uri": f"{store.uri}/{prefix}", "version": version, **tell(store, name, version, partial(log, "publish"))}
+    registered = register_if_configured(store, name, version, partial(log, "publish"))
+    return {"uri": f"{store.uri}/{target.prefix}", "version": version, **registered}
 
 
-def _rolled_back(store: Store, name: str, version: str) -> bool:
-    """Whether the last thing that somebody did was to go back from this very version."""
+def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="clinadapt-publish-") as scratch:
+        folder = Path(scratch)
+        fields = _assemble(folder, inputs, target.store, name, version)
+        _check_staged(folder, target.store, inputs)
+        upstream = [_base_manifest(fields["base_model"]), read_json(inputs.verdict / MANIFEST)]
+        manifest = write_manifest(folder, fields, upstream=upstream)
+        write_json(folder / MANIFEST, sign_manifest(manifest, provenance(manifest)))
+        if not target.publish(folder, if_absent=True):
+            log("publish", f"another run has published {name} {version} meanwhile")
+            _check_reload(target, inputs)
+
+
+def _was_rolled_back(store: Store, name: str, version: str) -> bool:
+    """Whether the last entry of the history is a rollback from this version."""
     last = history(store, name)[-1:]
     return bool(last) and last[0]["rollback"] and last[0]["previous"] == version
 
 
-def _promote(store: Store, name: str, version: str, scores: dict[str, Any], code_version: str) -> None:
-    metrics = scores["models"]["candidate"]["metrics"]
-    facts = {headline(metrics): metrics[headline(metrics)], "code_version": code_version}
+def _promote(store: Store, name: str, version: str, evaluation: dict[str, Any], code_version: str) -> None:
+    metrics = evaluation["models"]["candidate"]["metrics"]
+    fields = {headline(metrics): metrics[headline(metrics)], "code_version": code_version}
     try:
-        promote(store, name, version, scores["champion_etag"], facts)
+        promote(store, name, version, evaluation["champion_etag"], fields)
     except UserError:
-        if (champion(store, name) or ("", ""))[0] != version:  # else another run of the same key was faster
+        if (champion(store, name) or ("", ""))[0] != version:  # else another run of the same version was faster
             raise
 
 
-def _assemble(
-    folder: Path, splits: Path, adapter: Path, evaluation: Path, verdict: Path, name: str, version: str, store: Store
-) -> None:
-    """Gather all files of a version in `folder`; seal them with the manifest."""
-    for path in (p for p in adapter.iterdir() if p.name not in _NOT_WEIGHTS):
+def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: str) -> dict[str, Any]:
+    """Write all files of a version but its manifest; return the fields of the manifest."""
+    adapter, evaluation = inputs.adapter, read_json(inputs.evaluation / "evaluation.json")
+    for path in (path for path in adapter.iterdir() if path.name not in _NOT_COPIED):
         shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(verdict / "report.html", folder / "report.html")
+    shutil.copyfile(inputs.verdict / "report.html", folder / "report.html")
     shutil.copyfile(adapter / "training.json", folder / "training.json")
-    scores = read_json(evaluation / "evaluation.json")
-    write_json(folder / "evaluation.json", scores)
-    card = _card(adapter, scores)
+    write_json(folder / "evaluation.json", evaluation)
+    card = _calibrated_card(adapter, evaluation)
     card.write(folder)
-    facts = {
+    splits, training = read_json(inputs.splits / MANIFEST), read_json(adapter / "training.json")
+    fields = {
         "name": name,
         "version": version,
         "recipe": adapter_recipe(adapter),
-        "dataset_digest": read_json(splits / MANIFEST)["dataset_digest"],
-        "splits_digest": read_json(splits / MANIFEST)["digest"],
+        "dataset_digest": splits["dataset_digest"],
+        "splits_digest": splits["digest"],
         "base_model": card.base_model,
         "base_digest": card.base_digest,
-        "settings": read_json(adapter / "training.json")["settings"],
-        "settings_digest": sha256_json(read_json(adapter / "training.json")["settings"]),
-        "code_version": read_json(adapter / "training.json")["code_version"],
-        "metrics": scores["models"]["candidate"]["metrics"],
-        "created": now(),
-        "by": who(),
-        **_started(store),
+        "settings": training["settings"],
+        "settings_digest": sha256_json(training["settings"]),
+        "code_version": training["code_version"],
+        "metrics": evaluation["models"]["candidate"]["metrics"],
+        "created": utc_now(),
+        "published_by": actor(),
+        **_run_start(store),
     }
-    data = read_json(splits / MANIFEST)
-    model_card(facts, card, scores, data).save(folder / "README.md")
-    before = [_manifest_of_base(card.base_model), read_json(verdict / MANIFEST)]
-    manifest = write_manifest(folder, facts, after=before)
-    write_json(folder / MANIFEST, seal({**manifest, **envelope(to_json(statement(manifest)).encode())}))
+    model_card(fields, card, evaluation, splits).save(folder / "README.md")
+    return fields
 
 
-def _started(store: Store) -> dict[str, str]:
-    """When the run began, by the record of its first step."""
+def _run_start(store: Store) -> dict[str, str]:
+    """{started: time} of the run's first step; empty where publish does not run in a pipeline."""
     try:
         return {"started": json.loads(store.get(f"runs/{os.environ[RUN]}/preflight.json")[0])["started"]}
-    except KeyError:  # published by hand
+    except KeyError:
         return {}
 
 
-def _manifest_of_base(uri: str) -> dict[str, Any]:
-    """What pretrain wrote beside a base model; empty for another one."""
+def _base_manifest(uri: str) -> dict[str, Any]:
+    """The manifest of a base model in a store; empty where it has none."""
     try:
         return dict(json.loads(open_store(uri).get(MANIFEST)[0])) if uri.startswith(("file://", "s3://")) else {}
     except KeyError:
         return {}
 
 
-def _card(adapter: Path, scores: dict[str, Any]) -> AdapterCard:
-    """The adapter's own facts; of a classifier with the temperature that the evaluation found."""
+def _calibrated_card(adapter: Path, evaluation: dict[str, Any]) -> AdapterCard:
+    """The adapter's card; a classifier's with the temperature that the evaluation fitted."""
     if adapter_recipe(adapter) == "instruct":
         return InstructCard.read(adapter)
-    return ClassifyCard.read(adapter).model_copy(update={"temperature": scores["models"]["candidate"]["temperature"]})
+    temperature = evaluation["models"]["candidate"]["temperature"]
+    return ClassifyCard.read(adapter).model_copy(update={"temperature": temperature})
 
 
-def _prove(folder: Path, store: Store, splits: Path, evaluation: Path) -> None:
-    """Reload the files from where nobody looks (`staging/`). Raises UserError when they do not answer as evaluated."""
-    staging = f"staging/{uuid.uuid4().hex}"
+def _check_staged(folder: Path, store: Store, inputs: Inputs) -> None:
+    """Upload to `staging/` and compare the reloaded adapter. Raises UserError as `_check_reload`."""
+    staging = SealedFolder(store, f"staging/{uuid.uuid4().hex}")
     try:
-        upload_folder(store, folder, staging)
-        _reload(store, staging, splits, evaluation)
+        upload_folder(store, folder, staging.prefix)
+        _check_reload(staging, inputs)
     finally:
-        delete_folder(store, staging)
+        delete_folder(store, staging.prefix)
 
 
-def _put_in_place(folder: Path, manifest: bytes, store: Store, prefix: str) -> bool:
-    """Write the version, the manifest last. No file is ever overwritten, so that two publishers cannot mix theirs.
-
-    Returns:
-        False where another run was faster.
-
-    Raises:
-        UserError: other files lie there, and nobody finishes them.
-    """
-    for path in sorted(folder.iterdir()):
-        key = f"{prefix}/{path.name}"
-        try:
-            store.upload(path, key, if_absent=True)
-        except Conflict as error:
-            try:
-                same = _same(store, key, path)
-            except KeyError:  # gc has taken it meanwhile
-                store.upload(path, key)
-                same = True
-            if not same:
-                if _appears(store, f"{prefix}/{MANIFEST}"):
-                    return False
-                raise UserError(
-                    f"another run began to publish this very version and did not finish ({key} is its own): "
-                    "if it was killed, run clinadapt registry gc --unfinished-hours 0 --delete, then run again"
-                ) from error
-    try:
-        store.put(f"{prefix}/{MANIFEST}", manifest, if_absent=True)
-    except Conflict:
-        return False
-    if {f"{prefix}/{path.name}" for path in folder.iterdir()} - set(store.list(f"{prefix}/")):
-        store.delete(f"{prefix}/{MANIFEST}")
-        raise UserError(f"files of {prefix} were removed while it was published: run again, and let gc wait")
-    return True
-
-
-def _same(store: Store, key: str, path: Path) -> bool:
-    with tempfile.TemporaryDirectory() as scratch:
-        store.download(key, Path(scratch) / "copy")
-        return sha256_file(Path(scratch) / "copy") == sha256_file(path)
-
-
-def _appears(store: Store, key: str) -> bool:
-    for _ in range(_PATIENCE):
-        if store.exists(key):
-            return True
-        time.sleep(1)
-    return False
-
-
-def _reload(store: Store, prefix: str, splits: Path, evaluation: Path) -> None:
-    """Answer held-out notes in a fresh process with the files in the store; compare with the evaluation.
+def _check_reload(adapter: SealedFolder, inputs: Inputs) -> None:
+    """Load the adapter from the store in a fresh process and compare its held-out answers with the evaluation's.
 
     Raises:
         UserError: the answers differ, or the adapter does not load.
     """
     log("publish", "reloading the adapter from the store in a fresh process")
-    command = [
-        sys.executable,
-        "-m",
-        "clinadapt.registry.reload_check",
-        store.uri,
-        prefix,
-        str(splits),
-        str(evaluation),
-    ]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        reason = answer.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise UserError(f"the adapter in the store cannot be reloaded, so it is not published: {reason[0]}")
-    result = json.loads(answer.stdout)
+    arguments = [adapter.store.uri, adapter.prefix, str(inputs.splits), str(inputs.evaluation)]
+    command = [sys.executable, "-m", "clinadapt.registry.reload_check", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        reason = process.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise UserError(f"not published, the adapter in the store cannot be reloaded: {reason[0]}")
+    result = json.loads(process.stdout)
     if result["different"]:
-        how = f" (logits differ by up to {result['largest']:.2g})" if "largest" in result else ""
+        largest = f" (logits differ by up to {result['largest']:.2g})" if "largest" in result else ""
         raise UserError(
-            f"the reloaded adapter gives {result['different']} of {result['answers']} held-out answers otherwise{how}, "
-            "so it is not published: evaluate and publish on the same kind of processor"
+            f"not published, {result['different']} of {result['answers']} held-out answers differ after reloading"
+            f"{largest}: evaluate and publish on the same kind of processor"
         )
-    log("publish", f"{result['answers']} held-out answers: the same as in the evaluation")
+    log("publish", f"{result['answers']} held-out answers are the same as in the evaluation")

@@ -1,17 +1,16 @@
-"""A training in the store: its state, saved while it goes on and found again, and what it came to.
+"""Checkpoints and cached outputs of a training in the store.
 
 checkpoints/<key>/step-N/...    a checkpoint
-trained/<key>/<digest>/...      the folder that the training wrote; its checkpoints go when it is there. Two that end at
-                                the same moment have one each
+trained/<key>/<digest>/...      the output of the training, after which its checkpoints are deleted. Two trainings that
+                                end at the same moment have one folder each
 
-Each exists once its manifest.json is there, which is written last. The key is a digest of what decides the training:
-the same training finds its own, another one never does. So a pod that is lost before its outputs are uploaded loses
-nothing, what a TrainJob has trained is there for the pipeline, and nothing is trained twice.
+Both are sealed folders. The key is a hash of all inputs of the training (`training_inputs`), so that a restarted pod
+resumes its own training and no other, an output that a TrainJob trained is reused by the pipeline, and nothing is
+trained twice.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -23,27 +22,27 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from clinadapt.artifacts.artifact_cache import find_folder
+from clinadapt.artifacts.artifact_cache import load_folder
 from clinadapt.artifacts.code_version import code_version, library_versions
 from clinadapt.artifacts.hashing import read_json, sha256_json
-from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
+from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, decisive
 from clinadapt.config.classify import Train
 from clinadapt.config.instruct import TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.devices import device
-from clinadapt.storage.object_store import Conflict, CorruptObject, Store
-from clinadapt.storage.transfer import delete_folder, download_folder, upload_folder
+from clinadapt.storage.object_store import CorruptObject, Store
 
-_KEPT = 2
+_MAX_CHECKPOINTS = 2
 
 
-def decides(
+def training_inputs(
     step: str, splits_digest: str, base_digest: str, settings: Train | TrainingSettings, precision: Precision
 ) -> dict[str, Any]:
-    """All that decides the bytes that a training ends with, on the same processor with as many threads and processes:
-    how many processes there were, a result says of itself."""
+    """All inputs that determine the bytes of the trained weights, on the same processor with as many threads and
+    processes (the output records how many processes there were)."""
     return {
         "step": step,
         "splits": splits_digest,
@@ -57,18 +56,18 @@ def decides(
 
 
 class Checkpoints:
-    """The checkpoints of one training."""
+    """The checkpoints and the output of one training."""
 
-    def __init__(self, store: Store, decides: dict[str, Any], processes: int) -> None:
+    def __init__(self, store: Store, inputs: dict[str, Any], processes: int) -> None:
         """
         Args:
-            store: where they are kept.
-            decides: all that decides the training, as JSON.
-            processes: how many train together.
+            store: for checkpoints and output.
+            inputs: `training_inputs`, as JSON.
+            processes: number of training processes.
         """
         self._store, self._processes = store, processes
-        self._digest = sha256_json(decides)
-        key = self._digest[7:23]
+        self._inputs_digest = sha256_json(inputs)
+        key = self._inputs_digest[7:23]
         self.prefix, self._trained = f"checkpoints/{key}", f"trained/{key}"
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._upload: Future[bool] | None = None
@@ -78,145 +77,137 @@ class Checkpoints:
         return self._upload is not None and not self._upload.done()
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Begin to save a checkpoint and return; wait for the one in flight first.
+        """Save a checkpoint in the background, after the upload in flight has ended.
 
         Args:
-            step: how many steps of the optimiser are done.
+            step: number of optimizer steps done.
             write: writes the state into a folder; called from another thread.
         """
         self.wait()
         self._upload = self._worker.submit(self._save, step, write)
 
     def wait(self) -> bool:
-        """Wait for the upload in flight; return whether the last one arrived."""
+        """Wait for the upload in flight; return whether the last upload succeeded."""
         return self._upload is not None and self._upload.result()
 
     def _save(self, step: int, write: Callable[[Path], None]) -> bool:
-        place = f"{self.prefix}/step-{step}"
+        checkpoint = self._checkpoint(step)
         try:
-            if self._store.exists(f"{place}/{MANIFEST}"):  # a pod given up for lost trains on
+            if checkpoint.exists():  # written by a pod that was presumed lost and still trains
                 return True
-            with tempfile.TemporaryDirectory(prefix="clinadapt-checkpoint-") as name:
-                write(Path(name))
-                upload_folder(self._store, Path(name), place)
-                manifest = {"step": step, "decided_by": self._digest, "processes": self._processes}
-                manifest["files"] = files = list_files(Path(name))
-            manifest["digest"] = sha256_json(manifest)
-            if files.keys() - set(self._steps().get(step, [])):
-                raise UserError("another process of this training has removed its files")
-            with suppress(Conflict):
-                self._store.put(f"{place}/{MANIFEST}", json.dumps(manifest, indent=2).encode(), if_absent=True)
-            self._remove_old(step)
+            with tempfile.TemporaryDirectory(prefix="clinadapt-checkpoint-") as scratch:
+                folder = Path(scratch)
+                write(folder)
+                fields = {"step": step, "inputs_digest": self._inputs_digest, "processes": self._processes}
+                write_manifest(folder, fields)
+                checkpoint.publish(folder)
+            self._delete_old(step)
         except (UserError, OSError, SafetensorError) as error:
-            log("train", f"a checkpoint could not be saved, training goes on without it: {error}")
+            log("train", f"a checkpoint could not be saved, training continues without it: {error}")
             with suppress(UserError):
-                self._remove_old(step)
+                self._delete_old(step)
             return False
         return True
 
     def newest(self, folder: Path) -> Path | None:
-        """Download the newest checkpoint that is what its manifest says, or the one before; None where there is none.
-
-        A broken one is removed.
+        """Download the newest intact checkpoint below `folder`; None where there is none. Broken ones are deleted.
 
         Raises:
-            UserError: it is of a training by other settings or by another number of processes.
+            UserError: it belongs to other inputs or another number of processes.
         """
         for step in self._complete(self._steps()):
             target = folder / f"step-{step}"
-            with suppress(CorruptObject, KeyError):
-                download_folder(self._store, f"{self.prefix}/step-{step}", target)
-            if manifest := _verified(target):
-                self._refuse_another(manifest)
+            try:
+                manifest = self._checkpoint(step).fetch(target)
+            except (DamagedFolder, CorruptObject, KeyError):
+                log("train", f"the checkpoint of step {step} is broken and is not used")
+                self._checkpoint(step).delete()
+            else:
+                self._check_inputs(manifest)
                 return target
-            log("train", f"the checkpoint of step {step} is broken and is not used")
-            self._delete(step)
         return None
 
-    def _refuse_another(self, manifest: dict[str, Any]) -> None:
-        where = f"the checkpoint {self.prefix}/step-{manifest['step']}"
-        if manifest["decided_by"] != self._digest:
-            raise UserError(f"{where} is of other settings, data or code: remove {self.prefix} to start afresh")
+    def _check_inputs(self, manifest: dict[str, Any]) -> None:
+        checkpoint = f"the checkpoint {self.prefix}/step-{manifest['step']}"
+        if manifest["inputs_digest"] != self._inputs_digest:
+            raise UserError(f"{checkpoint} is of other settings, data or code: remove {self.prefix} to start afresh")
         if manifest["processes"] != self._processes:
             raise UserError(
-                f"{where} was written by {manifest['processes']} processes and {self._processes} train now: "
+                f"{checkpoint} was written by {manifest['processes']} processes, and now there are {self._processes}: "
                 f"train with {manifest['processes']}, or remove {self.prefix} to start afresh"
             )
 
     def result(
-        self, output: Path, usable: Callable[[dict[str, Any]], bool] = lambda facts: True
+        self, output: Path, usable: Callable[[dict[str, Any]], bool] = lambda record: True
     ) -> dict[str, Any] | None:
-        """What this very training came to before, downloaded to `output`: the content of its training.json; None where
-        it has not been done, or what is there is damaged or no longer usable. Then that is removed.
+        """Download the cached output of this training.
+
+        Args:
+            output: folder to download to.
+            usable: whether an output with this training.json is still valid; it is deleted otherwise.
+
+        Returns:
+            The content of its training.json; None where there is no intact, usable output.
         """
-        for place in self._results():
-            if not find_folder(self._store, place, output, "train"):
+        for prefix in self._results():
+            if not load_folder(self._store, prefix, output, "train"):
                 continue
-            facts: dict[str, Any] = read_json(output / "training.json")
-            if usable(facts):
-                self._delete_all()  # of one that was killed between its result and this
-                by = f"by {facts['processes']} process{'es'[: 2 * (facts['processes'] > 1)]}"
-                log("train", f"this very training is done already, {by}: taken from {self._store.uri}/{place}")
-                return facts
+            record: dict[str, Any] = read_json(output / "training.json")
+            if usable(record):
+                self._delete_all()  # left by a pod that was killed after it had finished
+                count = record["processes"]
+                log("train", f"reusing the training by {count} process{'es' if count > 1 else ''} in "
+                    f"{self._store.uri}/{prefix}")  # fmt: skip
+                return record
             shutil.rmtree(output, ignore_errors=True)
-            delete_folder(self._store, place)
+            SealedFolder(self._store, prefix).delete()
         return None
 
     def finish(self, output: Path) -> None:
-        """Keep the sealed folder that was trained, and remove the checkpoints. Where the store refuses, it is told:
-        `output` is there, which matters more."""
+        """Cache the sealed output and delete the checkpoints. A store that refuses is only logged, since `output` is
+        complete."""
+        result = SealedFolder(self._store, f"{self._trained}/{read_json(output / MANIFEST)['digest'][7:23]}")
         try:
-            place = f"{self._trained}/{read_json(output / MANIFEST)['digest'][7:23]}"
-            if not self._store.exists(f"{place}/{MANIFEST}"):
-                upload_folder(self._store, output, place)
+            if not result.exists():
+                result.publish(output)
         except UserError as error:
-            log("train", f"what was trained could not be kept in {self._trained}: {error}")
+            log("train", f"cannot cache the training output in {self._trained}: {error}")
         else:
             self._delete_all()
 
     def _results(self) -> list[str]:
-        """Where the whole folders are that this training came to."""
+        """Prefixes of the complete outputs of this training."""
         keys = self._store.list(f"{self._trained}/")
         return [key.removesuffix(f"/{MANIFEST}") for key in keys if key.endswith(f"/{MANIFEST}")]
 
+    def _checkpoint(self, step: int) -> SealedFolder:
+        return SealedFolder(self._store, f"{self.prefix}/step-{step}")
+
     def _steps(self) -> dict[int, list[str]]:
-        """Step -> names of the files that are there."""
-        found: dict[int, list[str]] = {}
+        """Step -> names of its files."""
+        steps: dict[int, list[str]] = {}
         for key in self._store.list(f"{self.prefix}/"):
             if match := re.fullmatch(r"step-(\d+)/(.+)", key.removeprefix(f"{self.prefix}/")):
-                found.setdefault(int(match[1]), []).append(match[2])
-        return found
+                steps.setdefault(int(match[1]), []).append(match[2])
+        return steps
 
     @staticmethod
     def _complete(steps: dict[int, list[str]]) -> list[int]:
-        """Those with a manifest, newest first."""
+        """Steps with a manifest, newest first."""
         return sorted((step for step, names in steps.items() if MANIFEST in names), reverse=True)
 
-    def _remove_old(self, reached: int) -> None:
-        """Keep the newest complete ones. What has no manifest is left over from a killed process, or from a save that
-        failed; what lies beyond the step that was reached, another process may be writing."""
+    def _delete_old(self, reached: int) -> None:
+        """Delete all but the newest complete checkpoints. One without a manifest is left over from a killed process or
+        a failed upload, unless its step is beyond `reached`: then another process may be writing it."""
         steps = self._steps()
         complete = self._complete(steps)
-        for step in steps.keys() - set(complete[:_KEPT]):
+        for step in steps.keys() - set(complete[:_MAX_CHECKPOINTS]):
             if step in complete or step <= reached:
-                self._delete(step)
+                self._checkpoint(step).delete()
 
     def _delete_all(self) -> None:
         try:
             for step in self._steps():
-                self._delete(step)
-        except UserError as error:  # what was trained is there, which matters more
+                self._checkpoint(step).delete()
+        except UserError as error:  # the output is complete
             log("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
-
-    def _delete(self, step: int) -> None:
-        delete_folder(self._store, f"{self.prefix}/step-{step}")
-
-
-def _verified(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a downloaded checkpoint, or None where a byte of it or of the files differs."""
-    try:
-        manifest = read_json(folder / MANIFEST)
-    except (OSError, ValueError):
-        return None
-    digest = manifest.pop("digest", None)
-    return manifest if digest == sha256_json(manifest) and manifest["files"] == list_files(folder) else None

@@ -43,7 +43,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     """
     precision = resolve_precision(settings.precision)
     base = describe(settings.base_model)
-    settings = settings.model_copy(update={"base_model": base.pinned()})
+    settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     stage = Stage.of_new_adapter("classify", splits, output, settings, base, store)
     if training := stage.existing_result():
         return training

@@ -24,7 +24,7 @@ from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import gradient_checkpointing
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.lora import save_adapter, train_in_fp32
 from components.train.progress import Progress
 from components.train.resumable_trainer import ResumableTrainer
@@ -88,7 +88,7 @@ def _stage(
 ) -> Stage:
     manifest, data, checkpoints = read_json(adapter / MANIFEST), read_json(splits / MANIFEST)["digest"], None
     if store:
-        decided = decides("prefer", data, manifest["digest"], settings, card.precision)
+        decided = training_inputs("prefer", data, manifest["digest"], settings, card.precision)
         checkpoints = Checkpoints(store, decided, processes())
     inputs = {"splits": data, "adapter": manifest["digest"], "base_model": manifest["base_digest"]}
     return Stage(output, manifest["splits_digest"], manifest["base_digest"], checkpoints, "prefer", inputs, (manifest,))

@@ -17,7 +17,7 @@ from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
-from clinadapt.registry.pretrained_bases import pretraining
+from clinadapt.registry.pretrained_bases import pretraining_record
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
 from components.train.lora import save_new_adapter
@@ -43,12 +43,12 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     precision = resolve_precision(settings.precision)
     check_precision(precision)
     base = describe(settings.base_model)
-    settings = settings.model_copy(update={"base_model": base.pinned()})
+    settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     stage = Stage.of_new_adapter("instruct", splits, output, settings, base, store)
     if processes() == 1 and (training := stage.existing_result()):
         return training
 
-    base_pretraining = pretraining(store, base.digest) if store else None
+    base_pretraining = pretraining_record(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
     packs = {side: pack_examples(table, settings.max_length) for side, table in tables.items()}
     if first_process():
@@ -85,7 +85,7 @@ def existing_result(splits: Path, output: Path, settings: Instruct, store: Store
     """What `run` returned before for the same training, with its output from the store; None where there is none. The
     processes of a distributed training do not look for it, whoever starts them does."""
     base = describe(settings.base_model)
-    settings = settings.model_copy(update={"base_model": base.pinned()})
+    settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     return Stage.of_new_adapter("instruct", splits, output, settings, base, store).existing_result()
 
 

@@ -13,14 +13,13 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from clinadapt.artifacts.hashing import read_json
-from clinadapt.artifacts.manifest import MANIFEST, first_difference, list_files
+from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
+from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log, step
 from clinadapt.config.base import first_error
 from clinadapt.config.instruct import NodesTask, Pretrain
 from clinadapt.errors import EXIT_BAD_INPUT, UserError
 from clinadapt.storage import open_store
-from clinadapt.storage.transfer import download_folder
 from components.train.distributed import train_distributed
 from components.train.progress import check_gpu, step_summary
 
@@ -48,15 +47,19 @@ def run(task: NodesTask) -> None:
 
 
 def fetch_splits(uri: str, folder: Path) -> None:
-    """Download the folder that format wrote. Raises UserError when a file of it is missing or another one."""
+    """Download and verify the splits at a URI.
+
+    Raises:
+        UserError: there are none, or a file is not what format wrote.
+    """
     root, _, prefix = uri.rstrip("/").rpartition("/")
-    download_folder(open_store(root), prefix, folder)
+    splits = SealedFolder(open_store(root), prefix)
+    if not splits.exists():
+        raise UserError(f"{uri} is not a folder that format wrote: its {MANIFEST} is missing")
     try:
-        wanted = read_json(folder / MANIFEST)["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{uri} is no folder that format wrote: its {MANIFEST} is missing or broken") from error
-    if name := first_difference(wanted, list_files(folder)):
-        raise UserError(f"{uri}/{name} is not what format wrote (size or sha256 differ): run format again")
+        splits.fetch(folder)
+    except (DamagedFolder, KeyError) as error:
+        raise UserError(f"{uri} is not what format wrote ({error}): run format again") from error
 
 
 def main() -> None:

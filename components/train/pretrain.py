@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, decisive
 from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretrain
@@ -24,10 +24,10 @@ from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.merging import merge_causal_lm
-from clinadapt.registry.pretrained_bases import PRETRAINING, base_place, made_base
-from clinadapt.storage.object_store import Conflict, Store
+from clinadapt.registry.pretrained_bases import PRETRAINING_FIELDS, base_inputs, base_prefix
+from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.packing import PackedDataset, pack_documents
 from components.train.stage import TOKENIZER, Stage, first_process, processes, read_table
 
@@ -58,7 +58,7 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
         settings = settings.model_copy(update={"method": "full"})
         source, model = BUILTIN_LLAMA, _new_llama(settings.llama, tokenizer, settings)
     else:
-        base_model, source = base.pinned(), base.digest
+        base_model, source = base.pinned_uri(), base.digest
         model = _load_base(base_model, settings, precision)
     packs = _pack_corpus(splits, settings)
     check_vocabulary(model, packs)
@@ -74,7 +74,7 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     trainer.load_best_weights()
 
     data = read_json(splits / MANIFEST)
-    made_from = made_base(
+    made_from = base_inputs(
         source,
         data["digest"],
         decisive(settings) | {"base_model": base_model},
@@ -82,9 +82,9 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     )
     training = trainer.metrics(seconds) | {"quantization": settings.quantization, "settings": made_from["settings"]}
     if first_process():
-        provenance = made_from | {"pretraining": {name: training[name] for name in PRETRAINING}}
+        provenance = made_from | {"pretraining": {name: training[name] for name in PRETRAINING_FIELDS}}
         digest = _publish(model, tokenizer, base_model, store, provenance, data)
-        training |= {"uri": f"{store.uri}/{base_place(digest)}", "digest": digest}
+        training |= {"uri": f"{store.uri}/{base_prefix(digest)}", "digest": digest}
         Stage(output, data["digest"], source, checkpoints).finish(training)
     return training
 
@@ -104,8 +104,8 @@ def _describe(base_model: str) -> BaseModel | None:
 def _checkpoints(splits: Path, settings: Pretrain, base: BaseModel | None, store: Store) -> Checkpoints:
     source = base.digest if base else BUILTIN_LLAMA
     data = read_json(splits / MANIFEST)["digest"]
-    decided = decides("pretrain", data, source, settings, resolve_precision(settings.precision))
-    return Checkpoints(store, decided | {"base_model": base.pinned() if base else source}, processes())
+    decided = training_inputs("pretrain", data, source, settings, resolve_precision(settings.precision))
+    return Checkpoints(store, decided | {"base_model": base.pinned_uri() if base else source}, processes())
 
 
 def _pack_corpus(splits: Path, settings: Pretrain) -> dict[str, PackedDataset]:
@@ -120,13 +120,14 @@ def _pack_corpus(splits: Path, settings: Pretrain) -> dict[str, PackedDataset]:
 
 
 def _result(checkpoints: Checkpoints, output: Path, store: Store) -> dict[str, Any] | None:
-    """What was trained before, where its base model is still in the store; at the address that it has there now."""
-    done = checkpoints.result(output, lambda facts: store.exists(f"{base_place(facts['digest'])}/{MANIFEST}"))
-    if done:
-        done["uri"] = f"{store.uri}/{base_place(done['digest'])}"
-        write_json(output / "training.json", done)
-        write_manifest(output, {name: read_json(output / MANIFEST)[name] for name in ("splits_digest", "base_digest")})
-    return done
+    """The cached output, where its base model is still in the store, with that model's present URI."""
+    record = checkpoints.result(output, lambda record: SealedFolder(store, base_prefix(record["digest"])).exists())
+    if record:
+        record["uri"] = f"{store.uri}/{base_prefix(record['digest'])}"
+        write_json(output / "training.json", record)
+        manifest = read_json(output / MANIFEST)
+        write_manifest(output, {name: manifest[name] for name in ("splits_digest", "base_digest")})
+    return record
 
 
 def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
@@ -168,23 +169,24 @@ def _save(model: Any, base_model: str, folder: Path) -> None:
 
 
 def _publish(
-    model: Any, tokenizer: Any, base_model: str, store: Store, told: dict[str, Any], data: dict[str, Any]
+    model: Any, tokenizer: Any, base_model: str, store: Store, fields: dict[str, Any], splits: dict[str, Any]
 ) -> str:
-    """Put a base model into the store by its content; return its digest, which base_model.describe finds too.
+    """Put a base model into the store by its content; return its digest, as `base_model.describe` computes it.
 
     Args:
-        model, tokenizer, base_model, store: what goes where, and what it was made of.
-        told: what the manifest says of how it was made: what made_base does, and its pretraining.
-        data: manifest of the splits.
+        model, tokenizer: what to save.
+        base_model: the base model that the training started from.
+        store: to publish in.
+        fields: of the manifest: `base_inputs` and the pretraining record.
+        splits: manifest of the splits.
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-base-") as name:
         folder = Path(name)
         _save(model, base_model, folder)
         tokenizer.save_pretrained(folder)
-        inputs = {"splits": data["digest"], "base_model": told["source"]}
-        digest = str(write_manifest(folder, told, "pretrain", inputs, [data])["digest"])
-        if not store.exists(f"{base_place(digest)}/{MANIFEST}"):
-            for path in sorted(folder.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
-                with suppress(Conflict):  # the same training elsewhere was faster, with the same bytes
-                    store.upload(path, f"{base_place(digest)}/{path.name}", if_absent=True)
+        inputs = {"splits": splits["digest"], "base_model": fields["source"]}
+        digest = str(write_manifest(folder, fields, "pretrain", inputs, [splits])["digest"])
+        base = SealedFolder(store, base_prefix(digest))
+        if not base.exists():
+            base.publish(folder, if_absent=True)
     return digest

@@ -17,7 +17,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.devices import resolve_precision
 from clinadapt.storage.object_store import Store
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 
 TOKENIZER = "tokenizer"  # folder of the splits with the tokenizer and its chat template
 
@@ -58,7 +58,7 @@ class Stage:
         manifest = read_json(splits / MANIFEST)
         data, checkpoints = manifest["digest"], None
         if store:
-            decided = decides(recipe, data, base.digest, settings, resolve_precision(settings.precision))
+            decided = training_inputs(recipe, data, base.digest, settings, resolve_precision(settings.precision))
             checkpoints = Checkpoints(store, decided, processes())
         inputs = {"splits": data, "base_model": base.digest}
         return cls(output, data, base.digest, checkpoints, "train", inputs, (manifest,))

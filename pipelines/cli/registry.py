@@ -38,11 +38,11 @@ def list_adapters(
 
     With accuracy or token F1 on held-out notes; the champion is marked `*`.
     """
-    from clinadapt.registry.versions import names
+    from clinadapt.registry.versions import adapter_names
     from pipelines.cli.registry_output import version_lines
 
     opened = _open(store)
-    rows = [row for each in ([name] if name else names(opened)) for row in _listed(opened, each)]
+    rows = [row for each in ([name] if name else adapter_names(opened)) for row in _listed(opened, each)]
     if name and not rows:
         raise UserError(f"no adapter '{name}' in {opened.uri}: see clinadapt registry list")
     if not rows:
@@ -56,18 +56,20 @@ def list_adapters(
 def _listed(store: Store, name: str) -> list[dict[str, Any]]:
     """The readable versions of an adapter, newest first; an unreadable one is reported."""
     from clinadapt.registry.champion import champion
-    from clinadapt.registry.versions import headline, read_version, versions
+    from clinadapt.registry.versions import headline, read_version, version_ids
 
     current = (champion(store, name) or ("", ""))[0]
     manifests = []
-    for version in versions(store, name):
+    for version in version_ids(store, name):
         try:
             manifests.append(read_version(store, name, version))
         except UserError as error:
             _report(str(error))
     rows = []
     for manifest in sorted(manifests, key=lambda m: m["created"], reverse=True):
-        row = {key: manifest[key] for key in ("name", "version", "created", "by", "base_model", "code_version")}
+        row = {
+            key: manifest[key] for key in ("name", "version", "created", "published_by", "base_model", "code_version")
+        }
         metric = headline(manifest["metrics"])
         value = manifest["metrics"][metric]
         rows.append({**row, "champion": manifest["version"] == current, "metric": metric, metric: value})
@@ -127,13 +129,14 @@ def promote(
 
     The history records who did it.
     """
-    from clinadapt.registry.champion import move
+    from clinadapt.registry.champion import promote_manually
 
     name, _, version = adapter.partition("/")
     if not version:
         raise UserError(f"'{adapter}' has no version: write NAME/VERSION, as in clinadapt registry list")
     opened = _open(store)
-    _report(f"{name}/{move(opened, name, version)} is now the champion")
+    promote_manually(opened, name, version)
+    _report(f"{name}/{version} is now the champion")
     _register(opened, name, version)
 
 
@@ -143,10 +146,10 @@ def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
 
     Repeat to go back further.
     """
-    from clinadapt.registry.champion import move
+    from clinadapt.registry.champion import roll_back
 
     opened = _open(store)
-    version = move(opened, name, None)
+    version = roll_back(opened, name)
     _report(f"{name}/{version} is the champion again")
     _register(opened, name, version)
 
@@ -218,14 +221,12 @@ def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     prints the signed DSSE envelope.
     """
     from clinadapt.artifacts.hashing import to_json
-    from clinadapt.artifacts.slsa import statement
+    from clinadapt.artifacts.slsa import ATTESTATION, provenance, statement
     from clinadapt.registry.versions import read_version
 
     opened = _open(store)
     manifest = read_version(opened, *_locate(opened, adapter))
-    if "chain" not in manifest:
-        raise UserError(f"{manifest['name']}/{manifest['version']} was published without a chain: publish it again")
-    print(to_json(manifest.get("attestation") or statement(manifest)), end="")
+    print(to_json(manifest.get(ATTESTATION) or statement(manifest, provenance(manifest))), end="")
 
 
 @app.command()
@@ -245,10 +246,10 @@ def gc(
     opened, keep, longest = _open(store), timedelta(days=keep_days), timedelta(hours=unfinished_hours)
     garbage = garbage_collection.garbage(opened, keep, longest)
     parts = opened.incomplete_uploads(datetime.now(UTC) - longest, delete=delete)
-    for reason in dict.fromkeys(item.why for item in garbage):
+    for reason in dict.fromkeys(item.reason for item in garbage):
         _print(reason, as_json, "bold")
-        for item in (item for item in garbage if item.why == reason):
-            _print(f"  {item.size / 1e6:10,.1f} MB  {item.what}", as_json)
+        for item in (item for item in garbage if item.reason == reason):
+            _print(f"  {item.size / 1e6:10,.1f} MB  {item.prefix}", as_json)
     if parts:
         _print("parts of an unfinished upload", as_json, "bold")
     for key in parts:
@@ -260,7 +261,7 @@ def gc(
     else:
         _report("nothing was deleted: add --delete", "bold yellow")
     if as_json:
-        listed = [{"what": item.what, "why": item.why, "bytes": item.size} for item in garbage]
+        listed = [{"prefix": item.prefix, "reason": item.reason, "bytes": item.size} for item in garbage]
         emit({"deleted": delete, "garbage": listed, "parts": parts})
 
 
@@ -318,9 +319,9 @@ def export(
 
 
 def _register(store: Store, name: str, version: str) -> None:
-    from clinadapt.registry.kubeflow_model_registry import tell
+    from clinadapt.registry.kubeflow_model_registry import register_if_configured
 
-    tell(store, name, version, _report)
+    register_if_configured(store, name, version, _report)
 
 
 def _open(store: str) -> Store:
@@ -340,14 +341,14 @@ def _locate(store: Store, adapter: str) -> tuple[str, str]:
 
 def _selected(store: Store, adapter: str | None) -> Iterable[tuple[str, str]]:
     """(name, version) of one version, of all versions of an adapter, or of all adapters."""
-    from clinadapt.registry.versions import names, versions
+    from clinadapt.registry.versions import adapter_names, version_ids
 
     if adapter and "/" in adapter:
         return [_locate(store, adapter)]
-    existing = names(store)
+    existing = adapter_names(store)
     if adapter and adapter not in existing:
         raise UserError(f"no adapter '{adapter}' in {store.uri}; there are: {', '.join(existing) or 'none yet'}")
-    return ((name, version) for name in ([adapter] if adapter else existing) for version in versions(store, name))
+    return ((name, version) for name in ([adapter] if adapter else existing) for version in version_ids(store, name))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

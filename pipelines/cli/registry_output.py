@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _GROUPS = {
-    "published": ("recipe", "started", "created", "by", "code_version"),
+    "published": ("recipe", "started", "created", "published_by", "code_version"),
     "trained on": ("dataset_digest", "splits_digest", "base_model", "base_digest", "settings_digest"),
 }
 

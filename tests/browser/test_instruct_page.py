@@ -28,7 +28,7 @@ def publish(folder: Path, base: Path, name: str, max_new_tokens: int) -> Path:
     """A store with a random instruct adapter that writes so many tokens, as champion of its name."""
     from clinadapt.artifacts.hashing import write_json
     from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-    from clinadapt.artifacts.signing import seal
+    from clinadapt.artifacts.signing import sign_manifest
     from clinadapt.registry.champion import promote
     from clinadapt.storage import open_store
     from clinadapt.storage.transfer import upload_folder
@@ -36,7 +36,7 @@ def publish(folder: Path, base: Path, name: str, max_new_tokens: int) -> Path:
     adapter = make_adapter(folder / "adapter", base, seed=1)
     card = adapter / "clinadapt.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"max_length": 2048, "max_new_tokens": max_new_tokens}))
-    write_json(adapter / MANIFEST, seal(write_manifest(adapter, {"name": name, "version": VERSION})))
+    write_json(adapter / MANIFEST, sign_manifest(write_manifest(adapter, {"name": name, "version": VERSION})))
     store = open_store((folder / "store").as_uri())
     upload_folder(store, adapter, f"adapters/{name}/{VERSION}")
     promote(store, name, VERSION, "", {})

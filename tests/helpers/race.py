@@ -12,13 +12,13 @@ from typing import Any
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.signing import seal
+from clinadapt.artifacts.sealed_folder import SealedFolder
+from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.errors import UserError
-from clinadapt.registry.champion import champion, history, move, promote
-from clinadapt.registry.versions import versions
+from clinadapt.registry.champion import champion, history, promote, promote_manually
+from clinadapt.registry.versions import version_ids
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
-from components.publish.publish_version import _put_in_place
 
 NAME = "raced"
 ACCURACY = {"value": 0.7, "low": 0.6, "high": 0.8}
@@ -57,7 +57,7 @@ def race(store: Store, publishers: int, promoters: int, rounds: int) -> dict[str
         assert {entry["by"] for entry in past} == won and len(past) == len(won)
         assert len(past) > length, "nobody won this round"
         length = len(past)
-        assert len(versions(store, NAME)) == (number + 1) * (publishers + 1)
+        assert len(version_ids(store, NAME)) == (number + 1) * (publishers + 1)
         end.wait(300)
     for worker in workers:
         worker.join()
@@ -77,8 +77,8 @@ def _worker(number: int, publishes: bool, uri: str, rounds: int, start: Barrier,
                     _publish(store, each)
                 promote(store, NAME, version, seen, {})
             else:
-                version = rng.choice(versions(store, NAME) or [""])
-                move(store, NAME, version)
+                version = rng.choice(version_ids(store, NAME) or [""])
+                promote_manually(store, NAME, version)
             answers.put((by, True))
         except UserError:
             answers.put((by, False))
@@ -90,12 +90,10 @@ def _publish(store: Store, version: str) -> None:
         folder = Path(scratch)
         (folder / "adapter_model.safetensors").write_bytes(version.encode() * 1000)
         (folder / "README.md").write_text(version)
-        fields: dict[str, Any] = dict.fromkeys(
-            ("base_model", "base_digest", "splits_digest", "settings_digest", "created", "by"), "race"
+        facts: dict[str, Any] = dict.fromkeys(
+            ("base_model", "base_digest", "splits_digest", "settings_digest", "created", "published_by"), "race"
         )
-        fields |= {"name": NAME, "version": version, "code_version": "race"}
-        fields |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
-        write_json(folder / MANIFEST, seal(write_manifest(folder, fields)))
-        manifest = (folder / MANIFEST).read_bytes()
-        (folder / MANIFEST).unlink()
-        _put_in_place(folder, manifest, store, f"adapters/{NAME}/{version}")
+        facts |= {"name": NAME, "version": version, "code_version": "race"}
+        facts |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
+        write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
+        SealedFolder(store, f"adapters/{NAME}/{version}").publish(folder, if_absent=True)

@@ -184,7 +184,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ),
     "cut-off safetensors": (
         lambda d: d.base(cut_off),
-        "model.safetensors is not a whole safetensors file: fetch the base model again",
+        "model.safetensors is truncated or not a safetensors file: fetch the base model again",
     ),
     "base model that is no classifier": (
         lambda d: d.base(

@@ -11,7 +11,7 @@ from support import Clinadapt
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.signing import seal
+from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.registry.champion import promote
 from clinadapt.storage import open_store
 from clinadapt.storage.transfer import upload_folder
@@ -21,7 +21,7 @@ from clinadapt.storage.transfer import upload_folder
 def instruct_store(instruct_adapter: Path, tmp_path: Path) -> str:
     """A store with an instruct adapter `answers` as champion."""
     folder = Path(shutil.copytree(instruct_adapter, tmp_path / "adapter"))
-    write_json(folder / MANIFEST, seal(write_manifest(folder, {"name": "answers", "version": "v1"})))
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, {"name": "answers", "version": "v1"})))
     store = open_store((tmp_path / "store").as_uri())
     upload_folder(store, folder, "adapters/answers/v1")
     promote(store, "answers", "v1", "", {})

@@ -13,10 +13,19 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from support import Run
 
-from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
-from clinadapt.artifacts.manifest import IMAGE, MANIFEST, write_manifest
-from clinadapt.artifacts.signing import IN_TOTO, check_seal, envelope, key_id, seal
-from clinadapt.artifacts.slsa import PREDICATE, broken_link, statement
+from clinadapt.artifacts.hashing import read_json, sha256_json, to_json, write_json
+from clinadapt.artifacts.manifest import IMAGE, MANIFEST, with_digest, write_manifest
+from clinadapt.artifacts.signing import IN_TOTO, sign_manifest, verify_manifest
+from clinadapt.artifacts.slsa import (
+    ATTESTATION,
+    MANIFEST_CONTENT,
+    PREDICATE_TYPE,
+    broken_link,
+    export_provenance,
+    provenance,
+    statement,
+)
+from clinadapt.errors import UserError
 from clinadapt.registry.versions import headline, verify
 from clinadapt.storage import open_store
 from pipelines.cli.main import main
@@ -55,11 +64,15 @@ def validated(found: dict[str, Any]) -> Any:
 def test_a_run_is_stated(demo_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = exported(demo_run, monkeypatch, capsys)
     predicate, manifest = validated(found), read_json(demo_run.version / MANIFEST)
-    assert found["predicateType"] == PREDICATE
-    for subject in found["subject"]:
+    assert found["predicateType"] == PREDICATE_TYPE
+    *files, content = found["subject"]
+    assert content["name"] == MANIFEST_CONTENT
+    unsigned = {name: value for name, value in manifest.items() if name not in (ATTESTATION, "manifest_digest")}
+    assert content["digest"] == {"sha256": sha256_json(unsigned).removeprefix("sha256:")}
+    for subject in files:
         content = (demo_run.version / subject["name"]).read_bytes()
         assert subject["digest"] == {"sha256": hashlib.sha256(content).hexdigest()}
-    assert {subject["name"] for subject in found["subject"]} == {
+    assert {subject["name"] for subject in files} == {
         path.name for path in demo_run.version.iterdir() if path.name != MANIFEST
     }
     built, ran = predicate.build_definition, predicate.run_details
@@ -86,14 +99,14 @@ def test_the_chain_is_that_of_the_steps(demo_run: Run) -> None:
 def test_verify_names_the_broken_link(demo_run: Run, tmp_path: Path, number: int) -> None:
     store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
     path = store / demo_run.version.relative_to(demo_run.store) / MANIFEST
-    manifest = {name: value for name, value in read_json(path).items() if name not in ("seal", "signature")}
+    manifest = read_json(path)
     link = manifest["chain"][number]
     name = next(name for name in link["inputs"] if name != "base_model")
     link["inputs"][name] = SHA
-    write_json(path, seal(manifest))
+    write_json(path, sign_manifest(manifest))
     (line,) = verify(open_store(store.as_uri()), "specialty", demo_run.version.name)
     assert line.endswith(
-        f"manifest.json: in the chain of steps, {name} of {link['step']} does not agree with what came before"
+        f"manifest.json: in the chain of steps, {name} of {link['step']} does not match the output of the step before"
     )
 
 
@@ -108,30 +121,55 @@ def private(monkeypatch: pytest.MonkeyPatch) -> Any:
     return key
 
 
-def test_the_envelope_holds_for_another_library(private: Any) -> None:
-    dsse = pytest.importorskip("securesystemslib.dsse")
+def test_one_signature_covers_files_and_manifest(private: Any, tmp_path: Path) -> None:
+    """Checked with the library's own verification, as a tool that knows nothing of Clinadapt would."""
+    from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import VerificationError
     from securesystemslib.signer import SSlibKey
 
-    name = key_id(private.public_key())
-    key = SSlibKey.from_crypto(private.public_key(), keyid=name)
-    made = envelope(b'{"_type": "x"}')["attestation"]
-    read = dsse.Envelope.from_dict(made)
-    assert (read.payload, read.payload_type) == (b'{"_type": "x"}', IN_TOTO)
-    assert list(read.verify([key], 1)) == [name]
-    read.payload = b'{"_type": "y"}'
+    (tmp_path / "file").write_bytes(b"x")
+    manifest = sign_manifest(write_manifest(tmp_path, {"name": "a"}), {"a": "predicate"})
+    envelope = Envelope.from_dict(json.loads(json.dumps(manifest[ATTESTATION])))
+    key = SSlibKey.from_crypto(private.public_key())
+    assert list(envelope.verify([key], 1)) == [key.keyid]
+    assert envelope.payload_type == IN_TOTO
+    signed = json.loads(envelope.payload)
+    assert signed["predicate"] == {"a": "predicate"}
+    content = {name: value for name, value in manifest.items() if name not in (ATTESTATION, "manifest_digest")}
+    assert {subject["name"]: subject["digest"]["sha256"] for subject in signed["subject"]} == {
+        "file": hashlib.sha256(b"x").hexdigest(),
+        MANIFEST_CONTENT: sha256_json(content).removeprefix("sha256:"),
+    }
+    envelope.payload += b" "
     with pytest.raises(VerificationError):
-        read.verify([key], 1)
+        envelope.verify([key], 1)
 
 
 def test_every_byte_of_a_signed_manifest_counts_without_the_key(private: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    write_json(tmp_path / MANIFEST, seal({**write_manifest(tmp_path, {}), **envelope(b"{}")}))
+    write_json(tmp_path / MANIFEST, sign_manifest(write_manifest(tmp_path, {})))
     data = (tmp_path / MANIFEST).read_bytes()
-    assert "attestation" in check_seal(data, MANIFEST)
+    assert ATTESTATION in verify_manifest(data, MANIFEST)
     for spot in range(len(data)):
-        with pytest.raises(Exception, match="manifest.json is not what was published"):
-            check_seal(data[:spot] + bytes([data[spot] ^ 1]) + data[spot + 1 :], MANIFEST)
+        with pytest.raises(UserError, match="manifest.json is not what was published"):
+            verify_manifest(data[:spot] + bytes([data[spot] ^ 1]) + data[spot + 1 :], MANIFEST)
+
+
+def test_a_signature_does_not_hold_for_another_manifest(
+    private: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same files with other fields, and of other files."""
+    from cryptography.hazmat.primitives import serialization as s
+
+    public = private.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo).decode()
+    monkeypatch.setenv("CLINADAPT_VERIFY_KEY", public)
+    (tmp_path / "file").write_bytes(b"x")
+    manifest = sign_manifest(write_manifest(tmp_path, {"name": "a"}))
+    verify_manifest(to_json(manifest).encode(), MANIFEST)
+    (tmp_path / "file").write_bytes(b"y")
+    for other in (manifest | {"name": "b"}, manifest | write_manifest(tmp_path, {"name": "a"})):
+        with pytest.raises(UserError, match="has the signature of another manifest"):
+            verify_manifest(to_json(with_digest(other)).encode(), MANIFEST)
 
 
 def instruct_manifest(folder: Path) -> dict[str, Any]:
@@ -149,14 +187,15 @@ def instruct_manifest(folder: Path) -> dict[str, Any]:
     metrics = {"loss": {"value": 2, "low": 1, "high": 3}, "token_f1": {"value": 0.2, "low": 0.1, "high": 0.3}}
     digests = dict.fromkeys(("dataset_digest", "splits_digest", "base_digest"), SHA)
     facts = {"name": "a", "recipe": "instruct", "base_model": "hf://org/name", "settings": {}, "metrics": metrics,
-             "code_version": "0.1.0+abc", "created": "2026-01-01T00:00:00Z", "by": "a-run", **digests}  # fmt: skip
-    return write_manifest(folder, facts, after=[last])
+             "code_version": "0.1.0+abc", "created": "2026-01-01T00:00:00Z",
+             "published_by": "a-run", **digests}  # fmt: skip
+    return write_manifest(folder, facts, upstream=[last])
 
 
 def test_teacher_pretraining_and_images_are_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(IMAGE, image := f"registry.example.org/clinadapt/cpu@{SHA}")
     manifest = instruct_manifest(tmp_path)
-    predicate = validated(statement(manifest))
+    predicate = validated(statement(manifest, provenance(manifest)))
     named = {entry.name: entry for entry in predicate.build_definition.resolved_dependencies}
     assert dict(named["teacher"].digest) == {"sha256": "ab" * 32}
     assert dict(named["base model before pretraining"].digest) == {"gitCommit": "1" * 40}
@@ -174,15 +213,24 @@ def test_steps_are_told_their_image_where_it_has_a_digest(tmp_path: Path) -> Non
         assert (IMAGE in text) is told
 
 
-def test_an_attestation_is_exported_as_it_was_signed(
+def test_an_attestation_is_printed_as_it_was_signed(
     demo_run: Run, tmp_path: Path, private: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
     path = store / demo_run.version.relative_to(demo_run.store) / MANIFEST
-    manifest = {name: value for name, value in read_json(path).items() if name not in ("seal", "signature")}
-    text = json.dumps(statement(manifest)).encode()
-    write_json(path, seal({**manifest, **envelope(text)}))
-    copy = Run(demo_run.command, demo_run.result, demo_run.home, store)
-    found = exported(copy, monkeypatch, capsys)
-    assert base64.b64decode(found["payload"]) == text
-    validated(json.loads(text))
+    manifest = read_json(path)
+    write_json(path, sign_manifest(manifest, provenance(manifest)))
+    printed = exported(Run(demo_run.command, demo_run.result, demo_run.home, store), monkeypatch, capsys)
+    assert printed == read_json(path)[ATTESTATION]
+    validated(json.loads(base64.b64decode(printed["payload"])))
+
+
+def test_an_export_is_stated(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    fields = {"name": "a", "version": "v", "base_model": "hf://org/name", "base_digest": "hf:" + "1" * 40,
+              "adapter_digest": SHA, "dtype": "float16", "code_version": "0.1.0+abc",
+              "created": "2026-01-01T00:00:00Z", "published_by": "a-run"}  # fmt: skip
+    manifest = write_manifest(tmp_path, fields)
+    predicate = validated(statement(manifest, export_provenance(manifest)))
+    named = {entry.name: dict(entry.digest) for entry in predicate.build_definition.resolved_dependencies}
+    assert named == {"adapter": {"sha256": "ab" * 32}, "base model": {"gitCommit": "1" * 40}}

@@ -83,18 +83,21 @@ def cut_off(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut_off, "model.safetensors is not a whole safetensors file: fetch the base model again"),
-        (lambda f: (f / "model.safetensors").write_bytes(b""), "not a whole safetensors file"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 500), "not a whole safetensors file"),
+        (cut_off, "model.safetensors is truncated or not a safetensors file: fetch the base model again"),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), "not a safetensors file"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 500), "not a safetensors file"),
         (
             lambda f: (f / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
-            "not a whole",
+            "not a safetensors file",
         ),
-        (lambda f: break_header(f, lambda header: header["lm_head.weight"].pop("data_offsets")), "not a whole"),
+        (
+            lambda f: break_header(f, lambda header: header["lm_head.weight"].pop("data_offsets")),
+            "not a safetensors file",
+        ),
         (lambda f: (f / "model.safetensors").unlink(), "no .safetensors weights: convert it first, pickled"),
         (lambda f: (f / "config.json").unlink(), "has no config.json: give the folder of a Hugging Face model"),
-        (lambda f: (f / "config.json").write_text("{"), "config.json is not JSON; fetch the model again"),
-        (lambda f: (f / "config.json").write_text("{}"), "config.json names no model_type"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json is not JSON: fetch the model again"),
+        (lambda f: (f / "config.json").write_text("{}"), "config.json has no model_type"),
     ],
 )
 def test_a_broken_model(copy: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -138,5 +141,7 @@ def test_a_model_from_an_object_store(
 
 @pytest.mark.parametrize("ask", [describe, fetch])
 def test_a_hub_that_does_not_answer(no_hub: None, ask: Callable[[str], object]) -> None:
-    with pytest.raises(UserError, match=r"cannot be had from the hub .*: check its name, HF_TOKEN and the network"):
+    with pytest.raises(
+        UserError, match=r"cannot be downloaded from the hub .*: check its name, HF_TOKEN and the network"
+    ):
         ask("hf://someone/model")

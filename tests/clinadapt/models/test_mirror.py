@@ -177,13 +177,13 @@ def test_from_the_hub(hub: SimpleNamespace, target: FolderStore, cache: Path) ->
 
 def test_a_file_that_is_not_what_the_hub_says(hub: SimpleNamespace, target: FolderStore) -> None:
     hub.sha256["b.safetensors"] = "0" * 64
-    with pytest.raises(UserError, match=r"b.safetensors is not what its source says .*: run the same command again"):
+    with pytest.raises(UserError, match=r"b.safetensors differs from its source .*: run the same command again"):
         mirror("hf://org/name", target.uri)
     assert not target.exists(MANIFEST)
 
 
 def test_a_hub_that_cannot_be_reached(no_hub: None, target: FolderStore) -> None:
-    with pytest.raises(UserError, match="cannot be had from the hub"):
+    with pytest.raises(UserError, match="cannot be downloaded from the hub"):
         mirror("hf://org/name", target.uri)
 
 
@@ -198,6 +198,11 @@ def test_a_mirror_in_s3_is_verified_when_it_is_fetched(model: Path, s3_environme
     open_store(uri).put("vocab.txt", b"b")
     with pytest.raises(UserError, match=r"vocab.txt is not what was mirrored: run clinadapt mirror again"):
         fetch(uri)
+    store = open_store(uri)
+    store.put("vocab.txt", b"a")
+    earlier = {name: value for name, value in read_json(folder / MANIFEST).items() if name in ("source", "files")}
+    store.put(MANIFEST, json.dumps(earlier).encode())  # as an earlier release wrote it
+    assert fetch(uri) != folder
 
 
 def test_a_cut_download_of_a_base_model_goes_on(

@@ -14,11 +14,11 @@ import pytest
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.signing import seal
+from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.errors import UserError
 from clinadapt.registry import kubeflow_model_registry as model_registry
 from clinadapt.registry.champion import promote
-from clinadapt.registry.kubeflow_model_registry import TOKEN, URL, register, tell
+from clinadapt.registry.kubeflow_model_registry import TOKEN, URL, register, register_if_configured
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import upload_folder
@@ -39,9 +39,9 @@ def publish(store: Store, folder: Path, version: str) -> None:
     facts: dict[str, Any] = {"name": name, "version": number, "base_model": "hf://org/base", "base_digest": "hf:1"}
     facts |= {f"{what}_digest": f"sha256:{what}" for what in ("dataset", "splits", "settings")}
     f1, perplexity = {"value": 0.5, "low": 0.25, "high": 0.75}, {"value": 2, "low": 1, "high": float("inf")}
-    facts |= {"settings": {}, "code_version": "0.1.0+code", "created": "2026-01-01T00:00:00Z", "by": "run-1"}
+    facts |= {"settings": {}, "code_version": "0.1.0+code", "created": "2026-01-01T00:00:00Z", "published_by": "run-1"}
     facts["metrics"] = {"token_f1": f1, "perplexity": perplexity}
-    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
     upload_folder(store, folder, f"adapters/{version}")
 
 
@@ -66,7 +66,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModelRegistry]:
 
 def tell_of(store: Store, version: str) -> tuple[list[str], dict[str, str]]:
     said: list[str] = []
-    return said, tell(store, *version.split("/"), said.append)
+    return said, register_if_configured(store, *version.split("/"), said.append)
 
 
 def properties(item: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def properties(item: dict[str, Any]) -> dict[str, Any]:
 def test_nobody_is_told_without_an_address(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URL, raising=False)
     assert tell_of(store, ONE) == ([], {})
-    with pytest.raises(UserError, match=f"{URL} is no address"):
+    with pytest.raises(UserError, match=f"{URL} is not an address"):
         register(store, *ONE.split("/"))
 
 
@@ -140,8 +140,8 @@ def test_cut_anywhere_it_is_completed(store: Store, fake: FakeModelRegistry, cut
 
     fake.before = down
     said, _ = tell_of(store, ONE)
-    assert "stands in the store and is not registered in the model registry: http://127.0.0.1" in said[0]
-    assert said[0].endswith(f"then clinadapt registry register {ONE}") and "\n" not in said[0]
+    assert "is published but not registered in the model registry: http://127.0.0.1" in said[0]
+    assert said[0].endswith(f"then run clinadapt registry register {ONE}") and "\n" not in said[0]
     fake.before = lambda method, path: None
     tell_of(store, ONE)
     assert [len(items) for items in fake.objects.values()] == [1, 1, 1]
@@ -179,13 +179,13 @@ def refuse(status: int) -> Any:
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        (401, rf"does not let us in \(401\): set {TOKEN} to a token that may"),
-        (403, rf"does not let us in \(403\): set {TOKEN} to a token that may"),
-        (404, rf"is no model registry \(404\): check {URL}"),
+        (401, rf"denies access \(401\): set {TOKEN}"),
+        (403, rf"denies access \(403\): set {TOKEN}"),
+        (404, rf"is not a model registry \(404\): check {URL}"),
         (400, "answers GET registered_models with status 400 and not as a model registry"),
         (302, "answers GET registered_models with status 302 and not as a model registry"),
-        (500, r"cannot be reached \(status 500, 3 tries\): see that it is up"),
-        (429, r"cannot be reached \(status 429, 3 tries\): see that it is up"),
+        (500, r"cannot be reached \(status 500, 3 tries\): check that it is up"),
+        (429, r"cannot be reached \(status 429, 3 tries\): check that it is up"),
     ],
 )
 def test_a_registry_that_refuses(store: Store, fake: FakeModelRegistry, status: int, message: str) -> None:
@@ -193,7 +193,7 @@ def test_a_registry_that_refuses(store: Store, fake: FakeModelRegistry, status: 
     with pytest.raises(UserError, match=message) as raised:
         register(store, *ONE.split("/"))
     assert "\n" not in str(raised.value)
-    assert "stands in the store" in tell_of(store, ONE)[0][0]
+    assert "is published" in tell_of(store, ONE)[0][0]
 
 
 def test_a_page_to_sign_in(store: Store, fake: FakeModelRegistry) -> None:
@@ -226,7 +226,7 @@ def test_the_token_goes_along_and_into_no_line(
     fake.before = refuse(401)
     assert "s3cret" not in tell_of(store, ONE)[0][0]
     monkeypatch.setenv(TOKEN, "s3\ncret")
-    with pytest.raises(UserError, match="holds characters that no token has") as raised:
+    with pytest.raises(UserError, match="contains characters that are not allowed") as raised:
         register(store, *ONE.split("/"))
     assert "cret" not in str(raised.value)
 

@@ -14,13 +14,14 @@ import pytest
 
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
-from clinadapt.artifacts.signing import check_seal, seal
+from clinadapt.artifacts.manifest import MANIFEST, list_files, with_digest, write_manifest
+from clinadapt.artifacts.signing import sign_manifest, verify_manifest
+from clinadapt.artifacts.slsa import ATTESTATION
 from clinadapt.errors import UserError
 from clinadapt.registry import garbage_collection, pretrained_bases
 from clinadapt.registry import versions as versions_
-from clinadapt.registry.adapters import download_adapter
-from clinadapt.registry.champion import champion, history, move, promote
+from clinadapt.registry.adapters import download_adapter, published_recipe
+from clinadapt.registry.champion import champion, history, promote, promote_manually, roll_back
 from clinadapt.registry.garbage_collection import Garbage, garbage
 from clinadapt.registry.versions import verify
 from clinadapt.storage import open_store
@@ -61,9 +62,9 @@ def make(store: Store, folder: Path, number: int, name: str = NAME) -> str:
         "code_version": "0.1.0+code",
         "metrics": METRICS,
         "created": f"2026-01-{number:02}T00:00:00Z",
-        "by": "a test",
+        "published_by": "a test",
     }
-    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
     upload_folder(store, folder, f"adapters/{name}/{version}")
     return version
 
@@ -106,13 +107,13 @@ def test_the_history_is_linear(store: Store, versions: list[str], monkeypatch: p
 def test_rollback_goes_back_and_further_back(store: Store, versions: list[str]) -> None:
     one, two, three = versions
     for version in versions:
-        move(store, NAME, version)
-    assert move(store, NAME, None) == two
-    assert move(store, NAME, None) == one
-    with pytest.raises(UserError, match="no version of 'specialty' has answered before: promote one by name"):
-        move(store, NAME, None)
-    assert move(store, NAME, three) == three
-    assert move(store, NAME, None) == one
+        promote_manually(store, NAME, version)
+    assert roll_back(store, NAME) == two
+    assert roll_back(store, NAME) == one
+    with pytest.raises(UserError, match="'specialty' has no previous champion"):
+        roll_back(store, NAME)
+    promote_manually(store, NAME, three)
+    assert roll_back(store, NAME) == one
     assert [entry["rollback"] for entry in history(store, NAME)] == [False] * 3 + [True, True, False, True]
     previous = [entry["previous"] for entry in history(store, NAME)]
     assert previous == [None, one, two, three, two, one, three]
@@ -120,11 +121,11 @@ def test_rollback_goes_back_and_further_back(store: Store, versions: list[str]) 
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [("0000000000000000", "no adapter version"), ("", "no version of 'specialty' has answered before")],
+    [("0000000000000000", "no adapter version"), ("", "'specialty' has no previous champion")],
 )
 def test_what_cannot_be_promoted(store: Store, versions: list[str], version: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        move(store, NAME, version or None)
+        promote_manually(store, NAME, version) if version else roll_back(store, NAME)
     assert champion(store, NAME) is None
 
 
@@ -194,10 +195,10 @@ def test_a_changed_byte_in_any_file_is_found_by_name(store: Store, versions: lis
 
 def test_every_byte_of_a_manifest_counts(store: Store, versions: list[str]) -> None:
     data = store.get(f"adapters/{NAME}/{versions[0]}/{MANIFEST}")[0]
-    check_seal(data, MANIFEST)
+    verify_manifest(data, MANIFEST)
     for spot in range(len(data)):
         with pytest.raises(UserError, match="manifest.json is not what was published"):
-            check_seal(flipped(data, spot), MANIFEST)
+            verify_manifest(flipped(data, spot), MANIFEST)
 
 
 def test_what_was_added_or_is_missing(store: Store, versions: list[str]) -> None:
@@ -205,23 +206,22 @@ def test_what_was_added_or_is_missing(store: Store, versions: list[str]) -> None
     store.put(f"{prefix}/adapter_model.bin", b"pickle")
     store.delete(f"{prefix}/README.md")
     assert verify(store, NAME, versions[0]) == [
-        f"{prefix}/adapter_model.bin was not published",
-        f"{prefix}/README.md is missing",
+        f"{prefix}/README.md is not what was published (missing): publish this version again",
+        f"{prefix}/adapter_model.bin is not what was published (not listed): publish this version again",
     ]
 
 
-def reseal(store: Store, version: str, **facts: Any) -> None:
-    """Change facts of a manifest and give it a seal that holds."""
+def reseal(store: Store, version: str, **fields: Any) -> None:
+    """Change fields of a manifest and seal it again."""
     key = f"adapters/{NAME}/{version}/{MANIFEST}"
-    manifest = {k: v for k, v in json.loads(store.get(key)[0]).items() if k not in ("seal", "signature")}
-    write_json(place(store) / key, seal(manifest | facts))
+    write_json(place(store) / key, sign_manifest(json.loads(store.get(key)[0]) | fields))
 
 
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"splits_digest": "sha256:other"}, "manifest.json: version, which data, base model, settings and code make"),
-        ({"code_version": "0.2.0"}, "manifest.json: version, which data, base model, settings and code make"),
+        ({"splits_digest": "sha256:other"}, "manifest.json: version, the key of data, base model, settings and code,"),
+        ({"code_version": "0.2.0"}, "manifest.json: version, the key of data, base model, settings and code,"),
         ({"settings_digest": "sha256:other"}, "manifest.json: settings_digest"),
         ({"metrics": {"accuracy": {"value": 1, "low": 1, "high": 1}}}, "evaluation.json: metrics"),
     ],
@@ -235,9 +235,9 @@ def test_facts_that_do_not_follow(store: Store, versions: list[str], facts: dict
 def test_a_sealed_manifest_that_lacks_something(store: Store, versions: list[str], lost: str) -> None:
     path = place(store) / f"adapters/{NAME}/{versions[0]}/{MANIFEST}"
     manifest = json.loads(path.read_bytes())
-    write_json(path, seal({name: value for name, value in manifest.items() if name not in (lost, "seal")}))
+    write_json(path, sign_manifest({name: value for name, value in manifest.items() if name != lost}))
     (line,) = verify(store, NAME, versions[0])
-    assert f"does not say {lost}, so publish did not write it" in line
+    assert f"has no field '{lost}'" in line
 
 
 @pytest.mark.parametrize("lost", ["training.json", "evaluation.json"])
@@ -246,9 +246,13 @@ def test_a_sealed_manifest_that_lists_too_little(store: Store, versions: list[st
     manifest = json.loads(store.get(f"{prefix}/{MANIFEST}")[0])
     files = {name: facts for name, facts in manifest["files"].items() if name != lost}
     reseal(store, versions[0], files=files, digest=sha256_json(files))
-    assert verify(store, NAME, versions[0]) == [f"{prefix}/{lost} was not published"]
+    assert verify(store, NAME, versions[0]) == [
+        f"{prefix}/{lost} is not what was published (not listed): publish this version again"
+    ]
     store.delete(f"{prefix}/{lost}")
-    assert verify(store, NAME, versions[0]) == [f"{prefix}/{lost} was not published"]
+    assert verify(store, NAME, versions[0]) == [
+        f"{prefix}/{lost} is not what was published (not listed): publish this version again"
+    ]
 
 
 def test_files_that_are_no_versions_are_left_alone(store: Store, versions: list[str]) -> None:
@@ -256,8 +260,8 @@ def test_files_that_are_no_versions_are_left_alone(store: Store, versions: list[
     for key in strange:
         store.put(key, b"{}")
     age(store, "adapters/", 100)
-    assert versions_.names(store) == [NAME]
-    assert sorted(versions_.versions(store, NAME)) == sorted(versions)
+    assert versions_.adapter_names(store) == [NAME]
+    assert sorted(versions_.version_ids(store, NAME)) == sorted(versions)
     garbage_collection.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, lambda line: None)
     assert sorted(store.list("adapters/")) == sorted(strange)
 
@@ -290,18 +294,27 @@ def test_a_signature(store: Store, tmp_path: Path, keys: tuple[str, str, str], m
     monkeypatch.setenv("CLINADAPT_VERIFY_KEY", str(tmp_path / "public.pem"))
     download_adapter(f"{NAME}/{signed}", store.uri)
     assert verify(store, NAME, signed) == []
-    with pytest.raises(UserError, match=rf"{unsigned}/manifest.json is not signed and CLINADAPT_VERIFY_KEY asks"):
+    with pytest.raises(UserError, match=rf"{unsigned}/manifest.json is not signed and CLINADAPT_VERIFY_KEY requires"):
         download_adapter(f"{NAME}/{unsigned}", store.uri)
     monkeypatch.delenv("CLINADAPT_SIGNING_KEY")
-    reseal(store, signed, by="somebody else")
+    attestation = json.loads(store.get(f"adapters/{NAME}/{signed}/{MANIFEST}")[0])[ATTESTATION]
+    reseal(store, signed, published_by="somebody else")
     with pytest.raises(UserError, match="is not signed"):
         download_adapter(f"{NAME}/{signed}", store.uri)
     key = f"adapters/{NAME}/{unsigned}/{MANIFEST}"
-    stolen = {name: value for name, value in json.loads(store.get(key)[0]).items() if name != "seal"}
-    stolen["signature"] = "AAAA"
-    write_json(place(store) / key, {**stolen, "seal": sha256_json(stolen)})
-    with pytest.raises(UserError, match="is not signed by the key in CLINADAPT_VERIFY_KEY: do not use this version"):
-        download_adapter(f"{NAME}/{unsigned}", store.uri)
+    manifest = json.loads(store.get(key)[0])
+    broken = attestation | {"signatures": [attestation["signatures"][0] | {"sig": "AAAA"}]}
+    for forged, message in (
+        (attestation, "has the signature of another manifest: do not use this version"),
+        (broken, "is not signed by the key in CLINADAPT_VERIFY_KEY: do not use this version"),
+        (attestation | {"payloadType": "text/plain"}, "is not signed by the key"),
+        (attestation | {"signatures": []}, "is not signed by the key"),
+        ({"payload": 1}, "is not signed by the key"),
+        ("AAAA", "is not signed by the key"),
+    ):
+        write_json(place(store) / key, with_digest(manifest | {ATTESTATION: forged}))
+        with pytest.raises(UserError, match=message):
+            download_adapter(f"{NAME}/{unsigned}", store.uri)
     monkeypatch.setenv("CLINADAPT_SIGNING_KEY", private)
     reseal(store, signed)
     monkeypatch.setenv("CLINADAPT_VERIFY_KEY", other)
@@ -311,25 +324,45 @@ def test_a_signature(store: Store, tmp_path: Path, keys: tuple[str, str, str], m
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("CLINADAPT_SIGNING_KEY", "/none.pem", "is neither PEM text nor a file"),
-        ("CLINADAPT_SIGNING_KEY", "-----BEGIN NOTHING-----", "holds no ed25519 private key"),
+        ("CLINADAPT_SIGNING_KEY", "/none.pem", "is neither PEM text nor a readable file"),
+        ("CLINADAPT_SIGNING_KEY", "-----BEGIN NOTHING-----", "is not an unencrypted ed25519 private key"),
     ],
 )
 def test_a_key_that_is_none(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
-        seal({})
+        sign_manifest({})
+
+
+def test_a_version_of_an_earlier_release_is_refused(store: Store, tmp_path: Path) -> None:
+    """With its own seal and signature, and the former names in manifest and card."""
+    version = make(store, tmp_path, 1)
+    folder = place(store) / f"adapters/{NAME}/{version}"
+    write_json(folder / "clinadapt.json", {"recipe": "instruct", "length": 512, "new_tokens": 64})
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest = {name: value for name, value in manifest.items() if name not in ("manifest_digest", "published_by")}
+    manifest |= {"by": "a test", "signature": "AAAA"}
+    write_json(folder / MANIFEST, {**manifest, "seal": sha256_json(manifest)})
+    message = f"adapters/{NAME}/{version}/{MANIFEST} was published by an earlier release: publish this version again"
+    with pytest.raises(UserError) as refused:
+        download_adapter(f"{NAME}/{version}", store.uri)
+    assert str(refused.value) == message
+    with pytest.raises(UserError, match="by an earlier release"):
+        published_recipe(f"{NAME}/{version}", store.uri)
+    assert verify(store, NAME, version) == [message]
+    with pytest.raises(UserError, match="by an earlier release"):
+        promote_manually(store, NAME, version)
 
 
 def whats(found: list[Garbage]) -> set[str]:
-    return {item.what.removeprefix(f"adapters/{NAME}/") for item in found}
+    return {item.prefix.removeprefix(f"adapters/{NAME}/") for item in found}
 
 
 def test_gc_keeps_what_is_young_or_needed(store: Store, versions: list[str], tmp_path: Path) -> None:
     one, two, three = versions
     four = make(store, tmp_path, 4)
     for version in (one, two, three):
-        move(store, NAME, version)
+        promote_manually(store, NAME, version)
     assert garbage(store, 90 * DAY, 24 * HOUR) == []
     age(store, "adapters/", 100)
     assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {four}  # the others answered within 90 days
@@ -340,7 +373,7 @@ def test_gc_keeps_what_is_young_or_needed(store: Store, versions: list[str], tmp
     assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {one, four}  # three answers, two is its rollback
     said: list[str] = []
     garbage_collection.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, said.append)
-    assert sorted(versions_.versions(store, NAME)) == sorted([two, three])
+    assert sorted(versions_.version_ids(store, NAME)) == sorted([two, three])
     assert store.list(f"adapters/{NAME}/{one}/") == []
     assert sorted(said) == sorted(f"removed adapters/{NAME}/{version}" for version in (one, four))
 
@@ -357,7 +390,7 @@ def test_gc_removes_uploads_that_never_finished(store: Store, versions: list[str
     garbage_collection.collect(store, found, 90 * DAY, lambda line: None)
     assert garbage(store, 90 * DAY, 24 * HOUR) == []
     assert store.exists("runs/a-run/train.json")
-    assert sorted(versions_.versions(store, NAME)) == sorted(versions[1:])
+    assert sorted(versions_.version_ids(store, NAME)) == sorted(versions[1:])
 
 
 def test_gc_removes_checkpoints_that_nobody_goes_on_with(store: Store) -> None:
@@ -376,7 +409,7 @@ def test_gc_removes_checkpoints_that_nobody_goes_on_with(store: Store) -> None:
 def test_gc_removes_old_answers_and_bases_that_no_version_was_made_on(store: Store, versions: list[str]) -> None:
     """`versions` were made on sha256:base."""
     used, unused, half = (
-        pretrained_bases.base_place(digest) for digest in ("sha256:base", "sha256:other", "sha256:half")
+        pretrained_bases.base_prefix(digest) for digest in ("sha256:base", "sha256:other", "sha256:half")
     )
     for base in (used, unused, half):
         store.put(f"{base}/model.safetensors", b"x")
@@ -399,12 +432,12 @@ def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[s
     age(store, "adapters/", 100)
     found = garbage(store, 90 * DAY, 24 * HOUR)
     assert len(found) == 3
-    move(store, NAME, versions[1])
+    promote_manually(store, NAME, versions[1])
     said: list[str] = []
     garbage_collection.collect(store, found, 90 * DAY, said.append)
-    assert versions_.versions(store, NAME) == [versions[1]]
+    assert versions_.version_ids(store, NAME) == [versions[1]]
     assert verify(store, NAME, versions[1]) == []
-    assert f"kept adapters/{NAME}/{versions[1]}, which has been promoted meanwhile" in said
+    assert f"kept adapters/{NAME}/{versions[1]}: it was promoted meanwhile" in said
 
 
 def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
@@ -415,7 +448,7 @@ def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
     store.put("staging/abc/README.md", b"x")
     said: list[str] = []
     garbage_collection.collect(store, found, 90 * DAY, said.append)
-    assert said == ["kept staging/abc, which somebody goes on with"]
+    assert said == ["kept staging/abc: it was written to meanwhile"]
     assert len(store.list("staging/abc/")) == 2
 
 
@@ -434,12 +467,12 @@ def test_what_gc_removes_while_it_is_promoted_is_no_champion(
     for before in ("", one):
         if before:
             store = open_store(store.uri)
-            move(store, NAME, one)
+            promote_manually(store, NAME, one)
         with monkeypatch.context() as patched:
             patched.setattr(FolderStore, "put", raced)
             manifest = store.get(f"adapters/{NAME}/{two}/{MANIFEST}")[0]
-            with pytest.raises(UserError, match=f"{NAME}/{two} is gone, gc removed it meanwhile"):
-                move(store, NAME, two)
+            with pytest.raises(UserError, match=f"{NAME}/{two} was removed by gc meanwhile"):
+                promote_manually(store, NAME, two)
         assert answered(store) == before
         store.put(f"adapters/{NAME}/{two}/{MANIFEST}", manifest)
 
@@ -486,10 +519,10 @@ def test_the_commands(
     assert json.loads(capsys.readouterr().out)["versions"] == {f"{NAME}/{v}": [] for v in sorted(versions)}
     assert command(store, monkeypatch, "gc", "--keep-days", "0", "--unfinished-hours", "0", "--json") == 0
     garbage = json.loads(capsys.readouterr().out)["garbage"]  # two was rolled back, three never answered
-    assert {item["what"] for item in garbage} == {f"adapters/{NAME}/{version}" for version in versions[1:]}
-    assert len(versions_.versions(store, NAME)) == 3
+    assert {item["prefix"] for item in garbage} == {f"adapters/{NAME}/{version}" for version in versions[1:]}
+    assert len(versions_.version_ids(store, NAME)) == 3
     assert command(store, monkeypatch, "gc", "--keep-days", "0", "--unfinished-hours", "0", "--delete") == 0
-    assert versions_.versions(store, NAME) == [one]
+    assert versions_.version_ids(store, NAME) == [one]
 
 
 def test_what_is_listed_fits_into_80_columns(
@@ -499,7 +532,7 @@ def test_what_is_listed_fits_into_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("CLINADAPT_RUN", "instruct-cpu-instruct-20261129-005351-ab12")
     for version in versions[:2]:
-        move(store, NAME, version)
+        promote_manually(store, NAME, version)
     assert command(store, monkeypatch, "list") == 0
     listed = capsys.readouterr().out.splitlines()
     rows = [line for line in listed if any(version in line for version in versions)]
@@ -525,7 +558,7 @@ def test_what_is_listed_fits_into_80_columns(
     [
         (["promote", NAME], "'specialty' has no version: write NAME/VERSION"),
         (["promote", f"{NAME}/none"], "no adapter version 'specialty/none'"),
-        (["rollback", "none"], "no version of 'none' has answered before"),
+        (["rollback", "none"], "'none' has no previous champion"),
         (["show", "none"], "no adapter 'none' in .*; there are: specialty"),
         (["list", "none"], "no adapter 'none'"),
         (["verify", "none"], "no adapter 'none' in .*; there are: specialty"),

@@ -13,7 +13,7 @@ from support import ROOT, Clinadapt, make_adapter
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
-from clinadapt.artifacts.signing import VERIFY_KEY, seal
+from clinadapt.artifacts.signing import VERIFY_KEY, sign_manifest
 from clinadapt.errors import UserError
 from clinadapt.models.chat_template import SYSTEM, Question, Template, load_tokenizer
 from clinadapt.registry.champion import promote
@@ -30,7 +30,7 @@ def publish(adapter: Path, store_uri: str, **changes: object) -> Path:
     for name in ("clinadapt.json", "adapter_config.json"):
         facts = read_json(adapter / name)
         write_json(adapter / name, facts | {key: value for key, value in changes.items() if key in facts})
-    write_json(adapter / MANIFEST, seal(write_manifest(adapter, {"name": NAME, "version": VERSION})))
+    write_json(adapter / MANIFEST, sign_manifest(write_manifest(adapter, {"name": NAME, "version": VERSION})))
     store = open_store(store_uri)
     upload_folder(store, adapter, f"adapters/{NAME}/{VERSION}")
     promote(store, NAME, VERSION, "", {})
@@ -103,7 +103,7 @@ def test_what_vllm_does_not_serve_is_refused(
     adapter: Path, store: str, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     publish(adapter, store, **changes)
-    with pytest.raises(UserError, match="vLLM serves adapters of rank 512 at most that save no other modules"):
+    with pytest.raises(UserError, match="vLLM supports LoRA up to rank 512 without modules_to_save"):
         fetch_served(NAME, store, tmp_path / "served")
     assert not (tmp_path / "served/vllm.yaml").exists()
 
@@ -121,7 +121,7 @@ def test_what_was_not_published_is_not_served(
     assert not (served / "vllm.yaml").exists()
     (version / "adapter_model.safetensors").write_bytes(weights)
     monkeypatch.setenv(VERIFY_KEY, "-----BEGIN PUBLIC KEY-----")
-    with pytest.raises(UserError, match=f"is not signed and {VERIFY_KEY} asks for it"):
+    with pytest.raises(UserError, match=f"is not signed and {VERIFY_KEY} requires it"):
         fetch_served(NAME, store, served)
 
 
@@ -133,5 +133,5 @@ def test_another_base_model_is_refused(adapter: Path, store: str, tmp_path: Path
 
 def test_a_classifier_is_refused(adapter: Path, store: str, tmp_path: Path) -> None:
     publish(adapter, store, recipe="classify")
-    with pytest.raises(UserError, match="is missing, broken or of another recipe"):
+    with pytest.raises(UserError, match="is missing, broken, of another recipe"):
         fetch_served(NAME, store, tmp_path / "served")

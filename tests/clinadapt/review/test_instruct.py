@@ -15,7 +15,7 @@ import pytest
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.signing import seal
+from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.data.readers import read_rows
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
         tasks=["Question Answering"],
     ).write(folder)
     facts = {"name": "assistant", "version": "0123456789abcdef"}
-    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
     opened = open_store(place.as_uri())
     upload_folder(opened, folder, "adapters/assistant/0123456789abcdef")
     promote(opened, "assistant", "0123456789abcdef", "", {})

@@ -266,9 +266,7 @@ def test_an_adapter_that_answers_otherwise_is_not_published(
         {name: -value if "lora_A" in name else value for name, value in tensors.items()},
         adapter / "adapter_model.safetensors",
     )
-    with pytest.raises(
-        UserError, match=r"the reloaded adapter gives \d+ of 16 held-out answers otherwise, so it is not"
-    ):
+    with pytest.raises(UserError, match=r"not published, \d+ of 16 held-out answers differ after reloading"):
         publish(splits, adapter, evaluation, tmp_path / "v", store.uri, NAME)
     assert store.list() == []
 

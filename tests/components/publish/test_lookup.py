@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,14 @@ import pytest
 
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.signing import seal
+from clinadapt.artifacts.manifest import MANIFEST, with_digest, write_manifest
+from clinadapt.artifacts.sealed_folder import SealedFolder
+from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.config.instruct import BUILTIN_LLAMA
 from clinadapt.errors import UserError
 from clinadapt.registry import pretrained_bases
 from clinadapt.registry.champion import champion, promote
-from clinadapt.registry.pretrained_bases import base_place, made_base, pretraining
+from clinadapt.registry.pretrained_bases import base_inputs, base_prefix, pretraining_record
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import upload_folder
@@ -55,7 +55,7 @@ def publish(store: Store, folder: Path, settings: dict[str, Any], base: str = BA
     }
     facts |= {"splits_digest": DATA, "settings": settings, "settings_digest": sha256_json(settings)}
     facts |= {"code_version": code, "created": "2026-01-01T00:00:00Z", "by": "a test"}
-    write_json(folder / MANIFEST, seal(write_manifest(folder, facts)))
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
     upload_folder(store, folder, f"adapters/{NAME}/{version}")
     return version
 
@@ -146,12 +146,16 @@ def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, s
     """It is found by what it was made of; of several each may have been the one."""
     pretrain = {"method": "lora", "num_train_epochs": 1, "base_model": source}
     train = TRAIN | {"base_model": source}
-    made_from = made_base(BUILTIN_LLAMA if source == BUILTIN_LLAMA else BASE, DATA, pretrain, CODE)
-    for number, facts in enumerate([made_from, made_from, made_from | {"code_version": "0.0.1+other"}]):
-        digest = sha256_json(number)
-        store.put(f"{base_place(digest)}/{MANIFEST}", json.dumps(facts | {"digest": digest}).encode())
-    bases = [(f"{store.uri}/{base_place(digest)}", digest) for digest in map(sha256_json, (0, 1))]
-    assert sorted(pretrained_bases.bases_made(store, made_from)) == sorted(bases)
+    made_from = base_inputs(BUILTIN_LLAMA if source == BUILTIN_LLAMA else BASE, DATA, pretrain, CODE)
+    bases = []
+    for number, fields in enumerate([made_from, made_from, made_from | {"code_version": "0.0.1+other"}]):
+        files = {"model.safetensors": {"size": number, "sha256": sha256_json(number)}}
+        manifest = with_digest(fields | {"files": files, "digest": sha256_json(files)})
+        prefix = base_prefix(manifest["digest"])
+        SealedFolder(store, prefix).write_manifest(manifest)
+        bases.append((f"{store.uri}/{prefix}", manifest["digest"]))
+    bases.pop()
+    assert sorted(pretrained_bases.find_bases(store, made_from)) == sorted(bases)
     stages = {"train": train, "pretraining": pretrain}
     keys = {run_key(DATA, digest, train | {"base_model": uri}, CODE) for uri, digest in bases}
     assert set(run_keys(store, DATA, settings(**stages))) == keys
@@ -166,6 +170,6 @@ def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, s
 @pytest.mark.parametrize("told", ["", "[]", "{}", '{"pretraining": 5}', '{"pretraining": {"curve": []}}'])
 def test_a_base_model_that_does_not_tell_how_it_was_pretrained(tmp_path: Path, told: str) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    assert pretraining(store, sha256_json(0)) is None
-    store.put(f"{base_place(sha256_json(0))}/{MANIFEST}", told.encode())
-    assert pretraining(store, sha256_json(0)) is None
+    assert pretraining_record(store, sha256_json(0)) is None
+    store.put(f"{base_prefix(sha256_json(0))}/{MANIFEST}", told.encode())
+    assert pretraining_record(store, sha256_json(0)) is None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from components.evaluate.verdict import run as judge
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
@@ -29,8 +30,7 @@ from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
 from components.evaluate.champion import Champion
 from components.evaluate.classify import run as evaluate
-from components.evaluate.gate.step import run as judge
-from components.publish.publish_version import _rolled_back
+from components.publish.publish_version import _was_rolled_back
 from components.publish.publish_version import run as publish
 from components.train.classify import run as train
 
@@ -176,7 +176,7 @@ def test_what_gc_takes_while_it_is_published_is_no_version(
 
     with monkeypatch.context() as patched:
         patched.setattr(FolderStore, "put", raced)
-        with pytest.raises(UserError, match="were removed while it was published: run again, and let gc wait"):
+        with pytest.raises(UserError, match="were removed while it was published: run again"):
             made.publish(store)
     assert not store.exists(f"{prefix}/{MANIFEST}") and champion(store, NAME) is None
     assert made.publish(store)["version"] == version_of(made)
@@ -235,7 +235,7 @@ def test_promote_is_compare_and_swap(store: Store) -> None:
     now = champion(store, NAME) or ("", "")
     assert (version, now[0]) == ("v1", "v2")
     store.delete(f"adapters/{NAME}/v3/{MANIFEST}")  # gc, after somebody has looked
-    with pytest.raises(UserError, match="v3 is gone, gc removed it meanwhile"):
+    with pytest.raises(UserError, match="v3 was removed by gc meanwhile"):
         promote(store, NAME, "v3", now[1], {})
     assert (champion(store, NAME) or ("", ""))[0] == "v2"
 
@@ -261,9 +261,9 @@ def cut_off(made: Made, tmp_path: Path) -> Made:
     [
         (
             tampered,
-            r"the reloaded adapter gives .* held-out answers otherwise \(logits differ by .*\), so it is not published",
+            r"not published, .* held-out answers differ after reloading \(logits differ by .*\)",
         ),
-        (cut_off, "the adapter in the store cannot be reloaded, so it is not published: "),
+        (cut_off, "not published, the adapter in the store cannot be reloaded: "),
     ],
 )
 def test_an_adapter_that_answers_otherwise_is_not_published(
@@ -291,7 +291,7 @@ def test_a_missing_or_added_file_is_refused(made: Made, copy: Store, change: str
     [
         ("other", "no adapter 'other' in file://.*; there are: specialty"),
         (f"{NAME}/0000", f"no adapter version '{NAME}/0000' in"),
-        ("file:///somewhere/else", "is no adapter: write <store>/adapters/<name>/<version>"),
+        ("file:///somewhere/else", "is not an adapter: write <store>/adapters/<name>/<version>"),
         ("ftp://host/adapters/a/b", "no scheme I know"),
     ],
 )
@@ -387,6 +387,6 @@ def test_what_was_rolled_back_stays_back(tmp_path: Path) -> None:
     for version, rollback in (("old", False), ("new", False), ("old", True)):
         store.put(f"adapters/{NAME}/{version}/{MANIFEST}", b"{}")
         promote(store, NAME, version, (champion(store, NAME) or ("", ""))[1], {}, rollback)
-    assert _rolled_back(store, NAME, "new") and not _rolled_back(store, NAME, "old")
+    assert _was_rolled_back(store, NAME, "new") and not _was_rolled_back(store, NAME, "old")
     promote(store, NAME, "new", champion(store, NAME)[1], {})
-    assert not _rolled_back(store, NAME, "new")
+    assert not _was_rolled_back(store, NAME, "new")

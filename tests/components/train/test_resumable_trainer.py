@@ -22,15 +22,14 @@ from support import incomplete, train_in_process
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
+from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.config.base import Lora
 from clinadapt.config.classify import Train, Windows
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
-from clinadapt.storage.object_store import Store
-from clinadapt.storage.transfer import upload_folder
-from components.train.checkpoints import Checkpoints, decides
+from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.classifier_trainer import ClassifierTrainer
 from components.train.classify import run
 from components.train.resumable_trainer import ResumableTrainer
@@ -227,15 +226,17 @@ def test_what_lies_beyond_the_step_that_was_reached_stays(tmp_path: Path) -> Non
 def test_a_checkpoint_whose_files_another_process_removes_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def raced(store: Store, folder: Path, prefix: str) -> None:
-        upload_folder(store, folder, prefix)
-        store.delete(f"{prefix}/state.json")
+    upload = FolderStore.upload
+
+    def raced(self: FolderStore, path: Path, key: str, *rest: Any, **options: Any) -> None:
+        upload(self, path, key, *rest, **options)
+        self.delete(key)
 
     checkpoints = kept(tmp_path, 1, [3])
-    monkeypatch.setattr("components.train.checkpoints.upload_folder", raced)
+    monkeypatch.setattr(FolderStore, "upload", raced)
     checkpoints.save(5, lambda place: (place / "state.json").write_text("{}") and None)
     assert not checkpoints.wait()
-    assert "another process of this training has removed its files" in capsys.readouterr().err
+    assert "step-5 were removed while it was published" in capsys.readouterr().err
     assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
 
 
@@ -246,7 +247,7 @@ def test_a_checkpoint_that_scratch_cannot_hold_is_left_out(
     checkpoints = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
     checkpoints.save(5, lambda place: save_file({"weights": torch.zeros(100_000)}, place / "big.safetensors"))
     assert not checkpoints.wait()
-    assert "a checkpoint could not be saved, training goes on without it" in capsys.readouterr().err
+    assert "a checkpoint could not be saved, training continues without it" in capsys.readouterr().err
     assert open_store((tmp_path / "store").as_uri()).list() == []
 
 
@@ -255,7 +256,9 @@ def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monke
 
     def key(splits: str = "a", base: str = "b", precision: Any = "fp32", **changes: Any) -> str:
         changed = settings.model_copy(update=changes)
-        return Checkpoints(FolderStore("file:///none"), decides("classify", splits, base, changed, precision), 1).prefix
+        return Checkpoints(
+            FolderStore("file:///none"), training_inputs("classify", splits, base, changed, precision), 1
+        ).prefix
 
     assert key() == key(checkpoint_minutes=1) and re.fullmatch("checkpoints/[0-9a-f]{16}", key())
     others = [key(splits="c"), key(base="c"), key(precision="bf16"), key(learning_rate=0.02), key(seed=1),
@@ -276,7 +279,9 @@ def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
     two = kept(tmp_path, 2, [7])
     assert two.newest(tmp_path / "two") == tmp_path / "two/step-7"
     one = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
-    with pytest.raises(UserError, match="written by 2 processes and 1 train now: train with 2, or remove checkpoints/"):
+    with pytest.raises(
+        UserError, match="written by 2 processes, and now there are 1: train with 2, or remove checkpoints/"
+    ):
         one.newest(tmp_path / "one")
 
 
@@ -307,22 +312,25 @@ def test_at_most_one_upload_and_training_goes_on(
         steps += 1
         return loss(trainer, *arguments, **options)
 
-    def slow(store: Store, folder: Path, prefix: str) -> None:
+    publish = SealedFolder.publish
+
+    def slow(self: SealedFolder, folder: Path) -> bool:
         nonlocal flying, most
-        if prefix.startswith("trained/"):
-            return
+        if self.prefix.startswith("trained/"):
+            return True
         assert threading.current_thread() is not threading.main_thread()
         flying += 1
         most, before, end = max(most, flying), steps, time.monotonic() + 1
         while steps < before + 3 and time.monotonic() < end:
             time.sleep(0.005)
         meanwhile.append(steps - before)
-        upload_folder(store, folder, prefix)
+        published = publish(self, folder)
         flying -= 1
+        return published
 
     one = training("plain", checkpoint_minutes=1e-6)
     monkeypatch.setattr(ClassifierTrainer, "compute_loss", counted)
-    monkeypatch.setattr("components.train.checkpoints.upload_folder", slow)
+    monkeypatch.setattr(SealedFolder, "publish", slow)
     facts = one.finish()
     assert most == 1 and max(meanwhile) >= 3
     assert 1 < facts["checkpoints"] < steps
@@ -331,15 +339,15 @@ def test_at_most_one_upload_and_training_goes_on(
 def test_a_store_that_fails_does_not_stop_the_training(
     training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(store: Store, folder: Path, prefix: str) -> None:
+    def refuse(self: SealedFolder, folder: Path) -> bool:
         raise UserError("the store is full: free space")
 
     one = training("plain")
-    monkeypatch.setattr("components.train.checkpoints.upload_folder", refuse)
+    monkeypatch.setattr(SealedFolder, "publish", refuse)
     one.finish()
     errors = capsys.readouterr().err
-    assert "a checkpoint could not be saved, training goes on without it: the store is full" in errors
-    assert "what was trained could not be kept in trained/" in errors
+    assert "a checkpoint could not be saved, training continues without it: the store is full" in errors
+    assert "cannot cache the training output in trained/" in errors
     assert (one.folder / "adapter" / MANIFEST).exists()
 
 
@@ -359,10 +367,7 @@ def test_what_is_trained_is_not_trained_again(
             one.finish("other", seed=7)
     assert list_files(one.folder / "again") == list_files(one.folder / "adapter")
     assert read_json(one.folder / "again" / MANIFEST) == read_json(one.folder / "adapter" / MANIFEST)
-    assert (
-        f"this very training is done already, by 1 process: taken from {one.store.uri}/trained/"
-        in capsys.readouterr().err
-    )
+    assert f"reusing the training by 1 process in {one.store.uri}/trained/" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -419,7 +424,9 @@ def test_only_safetensors_and_json(training: Callable[..., Training]) -> None:
     }
     assert tensors["optimizer.0.step"] == 12
     assert torch.equal(tensors["rng.torch"], torch.get_rng_state())
-    assert set(read_json(folder / MANIFEST)) == {"step", "decided_by", "processes", "files", "digest"}
+    assert set(read_json(folder / MANIFEST)) == {
+        "step", "inputs_digest", "processes", "chain", "files", "digest", "manifest_digest"
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

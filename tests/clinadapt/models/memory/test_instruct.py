@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PhiCo
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import Instruct, Pretrain
 from clinadapt.config.instruct import Llama as Small
-from clinadapt.models.base_model import BaseModel, _config, _header, describe
+from clinadapt.models.base_model import BaseModel, _read_config, _read_header, describe
 from clinadapt.models.builtin_llama import describe_builtin_llama, training_stages
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.memory.instruct import (
@@ -80,7 +80,7 @@ def without_weights(config: Any, folder: Path) -> str:
 def of_full_size(config: Any, folder: Path) -> BaseModel:
     """The same as `describe` has it, without the digest of a hole of gigabytes."""
     uri = without_weights(config, folder)
-    return BaseModel(uri, "", _config(folder / "config.json", uri), _header(folder / "model.safetensors"))
+    return BaseModel(uri, "", _read_config(folder / "config.json", uri), _read_header(folder / "model.safetensors"))
 
 
 @pytest.fixture(scope="module")
