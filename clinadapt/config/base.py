@@ -26,7 +26,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def decisive(stage: Section) -> dict[str, Any]:
+def outcome_settings(stage: Section) -> dict[str, Any]:
     """The settings that determine the weights a training stage ends with: all but how often it saves its state."""
     return stage.model_dump(exclude={"checkpoint_minutes"})
 

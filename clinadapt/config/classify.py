@@ -49,7 +49,7 @@ class Windows(Section):
     max_windows: int = Field(default=16, ge=1)
 
 
-class Train(Section):
+class ClassifyTraining(Section):
     """train: the base model and the hyperparameters, by the names of transformers where it has them.
 
     Attributes:
@@ -111,10 +111,10 @@ class ClassifyProfile(ProfileBase):
     source: str = Field(description="data source, a URI")
     notes: Notes = Notes()
     split: Split = Split()
-    train: Train
+    train: ClassifyTraining
     gate: ClassifyGate = ClassifyGate()
 
     @property
-    def training(self) -> Train:
+    def training(self) -> ClassifyTraining:
         """The training stage whose settings are on the run form."""
         return self.train

@@ -135,7 +135,7 @@ class Llama(Section):
     num_key_value_heads: int = Field(default=8, ge=1)
 
 
-class Pretrain(TrainingSettings):
+class Pretraining(TrainingSettings):
     """pretrain: next-token training on the training notes, before instruction tuning.
 
     Attributes:
@@ -149,14 +149,14 @@ class Pretrain(TrainingSettings):
     llama: Llama = Llama()
 
 
-class Preference(TrainingSettings):
+class PreferenceTraining(TrainingSettings):
     """prefer: DPO on preference pairs, after instruction tuning (Rafailov et al. 2023, arXiv:2305.18290)."""
 
     learning_rate: float = Field(default=5e-6, gt=0, allow_inf_nan=False)
     beta: float = Field(default=0.1, gt=0)
 
 
-class Instruct(TrainingSettings):
+class InstructTraining(TrainingSettings):
     """train: LoRA or QLoRA on the answers.
 
     Attributes:
@@ -183,7 +183,7 @@ class NodesTask(Section):
     splits: str
     store: str
     base_model: str = ""
-    settings: Instruct | Pretrain
+    settings: InstructTraining | Pretraining
 
 
 class Evaluation(Section):
@@ -226,19 +226,19 @@ class InstructProfile(ProfileBase):
     sources: list[Source] = Field(min_length=1)
     synthesis: Synthesis = Synthesis()
     examples: Examples = Examples()
-    pretrain: Pretrain | None = None
-    instruct: Instruct
-    preference: Preference | None = None
+    pretrain: Pretraining | None = None
+    instruct: InstructTraining
+    preference: PreferenceTraining | None = None
     evaluation: Evaluation = Evaluation()
     gate: InstructGate = InstructGate()
 
     @property
-    def training(self) -> Instruct:
+    def training(self) -> InstructTraining:
         """The training stage whose settings are on the run form."""
         return self.instruct
 
     @property
-    def pretraining(self) -> Pretrain | None:
+    def pretraining(self) -> Pretraining | None:
         """The section pretrain as it will be run: a model that starts from nothing is trained in full."""
         if self.pretrain and self.instruct.base_model == BUILTIN_LLAMA:
             return self.pretrain.model_copy(update={"method": "full"})

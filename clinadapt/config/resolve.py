@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import reduce
 from typing import Any, NamedTuple, TypeVar
 
-from clinadapt.config.base import decisive
+from clinadapt.config.base import outcome_settings
 from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile
 from clinadapt.config.profile import AnyProfile
@@ -107,7 +107,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
     return {
         "download": {"source": profile.source, "notes": profile.notes.model_dump()},
         "format": {"split": profile.split.model_dump()},
-        "lookup": _lookup(profile.adapter_name, decisive(training), base),
+        "lookup": _lookup(profile.adapter_name, outcome_settings(training), base),
         "train": {"training": training.model_dump(), "base_digest": base.digest},
         "evaluate": {"adapter_name": profile.adapter_name, "seed": training.seed},
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
@@ -119,9 +119,9 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
     base = base or PinnedModel(profile.instruct.base_model, "")
     training = profile.instruct.model_copy(update={"base_model": base.uri})
     builtin, pretraining = base.uri == BUILTIN_LLAMA, profile.pretraining
-    outcome = decisive(training)
+    outcome = outcome_settings(training)
     if profile.preference:
-        outcome["preference"] = decisive(profile.preference)
+        outcome["preference"] = outcome_settings(profile.preference)
     steps: dict[str, Settings] = {
         "download": {
             "sources": [source.model_dump() for source in profile.sources],
@@ -146,7 +146,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
         "publish": {"adapter_name": profile.adapter_name},
     }
     if pretraining:
-        steps["lookup"]["pretraining"] = decisive(pretraining) | {"base_model": base.uri}
+        steps["lookup"]["pretraining"] = outcome_settings(pretraining) | {"base_model": base.uri}
         steps["pretrain"] = {
             "training": pretraining.model_dump(), "base_model": base.uri, "base_digest": base.digest
         }  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.config.instruct import BUILTIN_LLAMA, Instruct, Llama, Pretrain
+from clinadapt.config.instruct import BUILTIN_LLAMA, InstructTraining, Llama, Pretraining
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 
 
-def describe_instruct_base(uri: str, pretrain: Pretrain | None) -> BaseModel:
+def describe_instruct_base(uri: str, pretrain: Pretraining | None) -> BaseModel:
     """Describe the base model of an instruct run; `builtin://llama` is described by the section pretrain.
 
     Raises:
@@ -21,7 +21,9 @@ def describe_instruct_base(uri: str, pretrain: Pretrain | None) -> BaseModel:
     return describe_builtin_llama(pretrain.llama)
 
 
-def training_stages(instruct: Instruct, pretrain: Pretrain | None) -> dict[str, Instruct | Pretrain]:
+def training_stages(
+    instruct: InstructTraining, pretrain: Pretraining | None
+) -> dict[str, InstructTraining | Pretraining]:
     """The stages of training by name, in order, with the settings they run with: a model made from scratch is trained
     in full."""
     if pretrain is None:

@@ -82,7 +82,7 @@ def load_sequence_classifier(
         output_names: names of the head's outputs, in order.
         quantization: `nf4` for QLoRA, else `none`.
         precision: of the computation, resolved (not `auto`).
-        pooling: what the head reads (see `clinadapt.config.classify.Train`).
+        pooling: what the head reads (see `clinadapt.config.classify.ClassifyTraining`).
         pad_token_id: of the tokenizer.
         seed: that the head is drawn from.
 

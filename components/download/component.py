@@ -14,11 +14,11 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     from clinadapt.config.classify import Notes
     from components.download.classify import run
 
-    with step("download", store) as facts:
+    with step("download", store) as outputs:
         manifest = run(settings["source"], Path(dataset.path), Notes.model_validate(settings["notes"]))
-        facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined")}
-        facts["source_digest"] = settings["source_digest"]
-        dataset.metadata.update(facts)
+        outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined")}
+        outputs["source_digest"] = settings["source_digest"]
+        dataset.metadata.update(outputs)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
 
@@ -33,12 +33,14 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     from clinadapt.storage import open_store
     from components.download.instruct import run
 
-    with step("download", store) as facts:
+    with step("download", store) as outputs:
         sources = [Source.model_validate(source) for source in settings["sources"]]
         limits = Examples(max_note_characters=settings["max_note_characters"])
         manifest = run(sources, Path(dataset.path), limits, open_store(store))
-        facts |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined")}
-        facts["source_digest"] = settings["source_digest"]
-        dataset.metadata.update(facts)
+        outputs |= {
+            key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined")
+        }
+        outputs["source_digest"] = settings["source_digest"]
+        dataset.metadata.update(outputs)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{manifest['repeated']} repeated, {sum(manifest['quarantined'].values())} quarantined")  # fmt: skip

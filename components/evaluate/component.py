@@ -22,21 +22,21 @@ def evaluate_classify(
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
 
-    with step("evaluate", store) as facts:
+    with step("evaluate", store) as outputs:
         champion = Champion(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
         folders = Path(splits.path), Path(adapter.path), Path(evaluation.path)
         result = run(*folders, champion, int(settings["seed"]))
         candidate = result["models"]["candidate"]
-        facts |= {name: entry["value"] for name, entry in candidate["metrics"].items()}
-        facts["ceiling"] = result["ceiling"]
-        log_metrics(metrics, facts)
+        outputs |= {name: entry["value"] for name, entry in candidate["metrics"].items()}
+        outputs["ceiling"] = result["ceiling"]
+        log_metrics(metrics, outputs)
         classification.log_confusion_matrix(result["labels"], candidate["confusion"])
         curve = max(candidate["roc"], key=lambda entry: len(entry["fpr"]))
         classification.log_roc_curve(curve["fpr"], curve["tpr"], curve["thresholds"])
         Path(classification.path).touch()  # kfp.local takes an artifact without a file for lost, and would score again
-        evaluation.metadata.update(facts)
+        evaluation.metadata.update(outputs)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
                 f"any listed label {model['metrics']['any_label_accuracy']['value']:.3f}")  # fmt: skip
@@ -59,17 +59,17 @@ def evaluate_instruct(
     from components.evaluate.champion import Champion
     from components.evaluate.instruct import run
 
-    with step("evaluate", store) as facts:
+    with step("evaluate", store) as outputs:
         champion = Champion(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
         folders = Path(splits.path), Path(adapter.path), Path(evaluation.path)
         options = Evaluation.model_validate(settings["evaluation"])
         result = run(*folders, champion, options, int(settings["seed"]))
-        facts |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
-        facts["minimum_detectable_difference"] = result["minimum_detectable_difference"]
-        log_metrics(metrics, facts)
-        evaluation.metadata.update(facts)
+        outputs |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
+        outputs["minimum_detectable_difference"] = result["minimum_detectable_difference"]
+        log_metrics(metrics, outputs)
+        evaluation.metadata.update(outputs)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} token F1 {model['metrics']['token_f1']['value']:.3f}, "
                 f"answers with unsupported facts {model['metrics']['unsupported']['value']:.1%}")  # fmt: skip
@@ -92,9 +92,9 @@ def gate(
     from clinadapt.artifacts.step_record import log, step
     from components.evaluate.gate.step import run
 
-    with step("gate", store) as facts:
+    with step("gate", store) as outputs:
         folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)
-        facts |= run(*folders, settings["thresholds"], store, settings["adapter_name"])
+        outputs |= run(*folders, settings["thresholds"], store, settings["adapter_name"])
         shutil.copyfile(Path(verdict.path) / "report.html", report.path)
-        log("gate", facts["sentence"])
-    return facts["decision"]
+        log("gate", outputs["sentence"])
+    return outputs["decision"]

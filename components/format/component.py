@@ -16,12 +16,12 @@ def format_classify(
     from clinadapt.config.classify import Split
     from components.format.classify import run
 
-    with step("format", store) as facts:
+    with step("format", store) as outputs:
         manifest = run(Path(dataset.path), Path(splits.path), Split.model_validate(settings["split"]))
         names = ("digest", "notes", "clusters", "near_duplicate_pairs", "cross_listed_notes", "ceiling",
                  "shared_clusters")  # fmt: skip
-        facts |= {name: manifest[name] for name in names}
-        splits.metadata.update(facts)
+        outputs |= {name: manifest[name] for name in names}
+        splits.metadata.update(outputs)
         log("format", f"{manifest['notes']} different notes in {manifest['clusters']} clusters, "
             f"{manifest['shared_clusters']} clusters in more than one split; "
             f"ceiling {manifest['ceiling']:.1%}")  # fmt: skip
@@ -39,7 +39,7 @@ def format_instruct(
     from clinadapt.storage import open_store
     from components.format.instruct import run
 
-    with step("format", store) as facts:
+    with step("format", store) as outputs:
         examples = Examples.model_validate(settings["examples"])
         manifest = run(
             Path(triples.path), Path(splits.path), examples, settings["base_model"], int(settings["vocab_size"]),
@@ -47,8 +47,8 @@ def format_instruct(
         )  # fmt: skip
         names = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped",
                  "tokens")  # fmt: skip
-        facts |= {name: manifest[name] for name in names}
-        splits.metadata.update(facts)
+        outputs |= {name: manifest[name] for name in names}
+        splits.metadata.update(outputs)
         rows, lost = manifest["rows"], sum(side["trimmed_tokens"] for side in manifest["tokens"].values())
         log("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
             f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "

@@ -6,7 +6,7 @@ from typing import Any
 
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
-from clinadapt.config.classify import ClassifyProfile, Train
+from clinadapt.config.classify import ClassifyProfile, ClassifyTraining
 from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
@@ -43,7 +43,7 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     return add_digests(resolve(profile, form, pin(base)), "classify", data, store)
 
 
-def check_memory(base: BaseModel, train: Train, resources: Resources) -> None:
+def check_memory(base: BaseModel, train: ClassifyTraining, resources: Resources) -> None:
     """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
     device, available = capacity(resources)
     needed = estimate(base, train, labels=10, device=device)["methods"][method(train.quantization)]["total"]

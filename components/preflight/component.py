@@ -39,10 +39,10 @@ def preflight_classify(
         "num_train_epochs": num_train_epochs, "learning_rate": learning_rate, "seed": seed,
         "adapter_name": adapter_name,
     }  # fmt: skip
-    with step("preflight", store) as facts:
+    with step("preflight", store) as outputs:
         steps = run(ClassifyProfile.model_validate(profile), form, store)
-        facts |= {"base_digest": steps["train"]["base_digest"]}
-        facts |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
+        outputs |= {"base_digest": steps["train"]["base_digest"]}
+        outputs |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
     return namedtuple("Steps", steps)(**steps)
 
 
@@ -74,8 +74,8 @@ def preflight_instruct(
         "num_train_epochs": num_train_epochs, "learning_rate": learning_rate, "seed": seed,
         "adapter_name": adapter_name,
     }  # fmt: skip
-    with step("preflight", store) as facts:
+    with step("preflight", store) as outputs:
         steps = {"pretrain": {}, "prefer": {}, **run(InstructProfile.model_validate(profile), form, store)}
-        facts |= {"base_digest": steps["train"]["base_digest"]}
-        facts |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
+        outputs |= {"base_digest": steps["train"]["base_digest"]}
+        outputs |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
     return namedtuple("Steps", steps)(**steps)

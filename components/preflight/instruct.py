@@ -7,7 +7,7 @@ from typing import Any
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
-from clinadapt.config.instruct import Instruct, InstructProfile, Pretrain
+from clinadapt.config.instruct import InstructProfile, InstructTraining, Pretraining
 from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
@@ -43,7 +43,7 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     return add_digests(resolve(profile, form, pin(base)), "instruct", data, store)
 
 
-def check_memory(name: str, base: BaseModel, stage: Instruct | Pretrain, resources: Resources) -> None:
+def check_memory(name: str, base: BaseModel, stage: InstructTraining | Pretraining, resources: Resources) -> None:
     """Compare the estimate with the GPU of the profile, or with this machine. Raises UserError when it cannot fit."""
     device, available = capacity(resources)
     processes = max(1, resources.gpu)

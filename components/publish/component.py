@@ -13,10 +13,12 @@ def lookup(settings: dict, splits: dsl.Input[dsl.Dataset], store: str) -> str:
     from clinadapt.artifacts.step_record import log, step
     from components.publish.lookup import run
 
-    with step("lookup", store) as facts:
-        facts |= run(Path(splits.path), settings, store)
-        log("lookup", facts.get("sentence", "the registry has no version of this data, base model, settings and code"))
-    return facts["decision"]
+    with step("lookup", store) as outputs:
+        outputs |= run(Path(splits.path), settings, store)
+        log(
+            "lookup", outputs.get("sentence", "the registry has no version of this data, base model, settings and code")
+        )
+    return outputs["decision"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -34,10 +36,10 @@ def publish(
     from clinadapt.artifacts.step_record import step
     from components.publish.publish_version import run
 
-    with step("publish", store) as facts:
+    with step("publish", store) as outputs:
         folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)
-        facts |= run(*folders, store, settings["adapter_name"])
-    return facts["uri"]
+        outputs |= run(*folders, store, settings["adapter_name"])
+    return outputs["uri"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -15,13 +15,13 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
     from clinadapt.storage import open_store
     from components.synthesize.instruct import run
 
-    with step("synthesize", store) as facts:
+    with step("synthesize", store) as outputs:
         synthesis = Synthesis.model_validate(settings["synthesis"])
         manifest = run(Path(dataset.path), Path(triples.path), synthesis, open_store(store))
         names = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_exhausted")
-        facts |= {name: manifest[name] for name in names}
-        facts["tokens"] = manifest["teacher"]["tokens"]
-        triples.metadata.update(facts)
+        outputs |= {name: manifest[name] for name in names}
+        outputs["tokens"] = manifest["teacher"]["tokens"]
+        triples.metadata.update(outputs)
         log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
             f"{manifest['not_answerable']} that the note cannot answer; "
             f"{sum(manifest['dropped'].values())} dropped")  # fmt: skip

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import TrainingArguments
 
 from clinadapt.config.base import Lora, Precision
-from clinadapt.config.instruct import Instruct, Pretrain, TrainingSettings
+from clinadapt.config.instruct import InstructTraining, Pretraining, TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.devices import autocast, resolve_precision
@@ -171,7 +171,7 @@ def gradient_checkpointing(settings: TrainingSettings, base: BaseModel | None) -
     otherwise; always on a GPU where there is no estimate."""
     if settings.gradient_checkpointing != "auto" or not torch.cuda.is_available():
         return settings.gradient_checkpointing == "always"
-    if base is None or not isinstance(settings, Instruct | Pretrain):
+    if base is None or not isinstance(settings, InstructTraining | Pretraining):
         return True
     return checkpointing_needed(base, settings, torch.cuda.get_device_properties(0).total_memory, "cuda")
 

@@ -28,8 +28,8 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Precision, decisive
-from clinadapt.config.classify import Train
+from clinadapt.config.base import Precision, outcome_settings
+from clinadapt.config.classify import ClassifyTraining
 from clinadapt.config.instruct import TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.devices import device
@@ -39,7 +39,7 @@ _MAX_CHECKPOINTS = 2
 
 
 def training_inputs(
-    step: str, splits_digest: str, base_digest: str, settings: Train | TrainingSettings, precision: Precision
+    step: str, splits_digest: str, base_digest: str, settings: ClassifyTraining | TrainingSettings, precision: Precision
 ) -> dict[str, Any]:
     """All inputs that determine the bytes of the trained weights, on the same processor with as many threads and
     processes (the output records how many processes there were)."""
@@ -47,7 +47,7 @@ def training_inputs(
         "step": step,
         "splits": splits_digest,
         "base": base_digest,
-        "settings": decisive(settings),
+        "settings": outcome_settings(settings),
         "precision": precision,
         "device": device().type,
         "code": code_version(f"components.train.{'dpo' if step == 'prefer' else step}"),

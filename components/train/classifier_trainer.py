@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.classify import Train
+from clinadapt.config.classify import ClassifyTraining
 from clinadapt.data.tables import label_counts
 from clinadapt.models.calibration import fit_temperature
 from clinadapt.models.classifier import TokenizedNotes, pad_batch, pool, predict_logits, tokenize_notes
@@ -40,7 +40,12 @@ class NotesDataset(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self, table: pa.Table, labels: list[str], label_sets: list[list[int]], tokenizer: Any, settings: Train
+        self,
+        table: pa.Table,
+        labels: list[str],
+        label_sets: list[list[int]],
+        tokenizer: Any,
+        settings: ClassifyTraining,
     ) -> None:
         self.counts = label_counts(table, labels)
         self.clusters = table["cluster"].to_numpy()
@@ -112,7 +117,12 @@ class ClassifierTrainer(EarlyStoppingTrainer):
     loss_is_scaled_for_ga = False  # compute_loss averages over its own batch, whatever the model's forward accepts
 
     def __init__(
-        self, model: Any, notes: dict[str, NotesDataset], settings: Train, pad: int, checkpoints: Checkpoints | None
+        self,
+        model: Any,
+        notes: dict[str, NotesDataset],
+        settings: ClassifyTraining,
+        pad: int,
+        checkpoints: Checkpoints | None,
     ) -> None:
         """
         Args:

@@ -12,8 +12,8 @@ from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Precision, decisive
-from clinadapt.config.classify import Train
+from clinadapt.config.base import Precision, outcome_settings
+from clinadapt.config.classify import ClassifyTraining
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.base_model import describe, fetch
@@ -26,7 +26,7 @@ from components.train.lora import add_adapter, save_new_adapter, train_in_fp32
 from components.train.stage import Stage
 
 
-def run(splits: Path, output: Path, settings: Train, store: Store | None = None) -> dict[str, Any]:
+def run(splits: Path, output: Path, settings: ClassifyTraining, store: Store | None = None) -> dict[str, Any]:
     """Train an adapter and write it to `output`: adapter_model.safetensors, adapter_config.json, the tokenizer,
     clinadapt.json, training.json (loss curve and costs) and the manifest.
 
@@ -74,7 +74,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     save_new_adapter(model, tokenizer, card, output)
     training = trainer.metrics(seconds) | {
         "quantization": settings.quantization,
-        "settings": decisive(settings),
+        "settings": outcome_settings(settings),
         "code_version": code_version("components.train.classify"),
         "total_parameters": base.parameters(),
     }
@@ -82,7 +82,7 @@ def run(splits: Path, output: Path, settings: Train, store: Store | None = None)
     return training
 
 
-def load_with_adapter(settings: Train, outputs: Sequence[str], precision: Precision, pad: int) -> Any:
+def load_with_adapter(settings: ClassifyTraining, outputs: Sequence[str], precision: Precision, pad: int) -> Any:
     """Load the base model with a new head for `outputs` and a new adapter, in fp32; `pad` is the padding token's id."""
     base = load_sequence_classifier(
         settings.base_model, outputs, settings.quantization, precision, settings.pooling, pad, settings.seed

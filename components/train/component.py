@@ -20,20 +20,20 @@ def train_classify(
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
-    from clinadapt.config.classify import Train
+    from clinadapt.config.classify import ClassifyTraining
     from clinadapt.storage import open_store
     from components.train.classify import run
     from components.train.progress import check_gpu, step_summary
 
-    with step("train", store) as facts:
+    with step("train", store) as outputs:
         check_gpu()
-        training = Train.model_validate(settings["training"])
+        training = ClassifyTraining.model_validate(settings["training"])
         result = run(Path(splits.path), Path(adapter.path), training, open_store(store))
-        facts |= step_summary(result) | {"base_digest": settings["base_digest"]}
-        log_metrics(metrics, facts)
-        adapter.metadata.update(facts)
+        outputs |= step_summary(result) | {"base_digest": settings["base_digest"]}
+        log_metrics(metrics, outputs)
+        adapter.metadata.update(outputs)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
-            f"validation loss {facts['best_validation_loss']:.4f}, "
+            f"validation loss {outputs['best_validation_loss']:.4f}, "
             f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
 
 
@@ -46,24 +46,24 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
-    from clinadapt.config.instruct import Pretrain
+    from clinadapt.config.instruct import Pretraining
     from clinadapt.storage import open_store
     from components.train.distributed import train_distributed
     from components.train.pretrain import run
     from components.train.progress import check_gpu, gpus, step_summary
 
-    with step("pretrain", store) as facts:
+    with step("pretrain", store) as outputs:
         check_gpu()
-        training = Pretrain.model_validate(settings["training"])
+        training = Pretraining.model_validate(settings["training"])
         folders = Path(splits.path), Path(curve.path)
         if (processes := gpus()) > 1:
             result = train_distributed(processes, "pretrain", *folders, training, store, settings["base_model"])
         else:
             result = run(*folders, training, settings["base_model"], open_store(store))
         base = {name: result[name] for name in ("uri", "digest")}
-        facts |= step_summary(result) | base | {"base_digest": settings["base_digest"]}
-        curve.metadata.update(facts)
-        log("pretrain", f"{result['uri']}, validation loss {facts['best_validation_loss']:.4f}, "
+        outputs |= step_summary(result) | base | {"base_digest": settings["base_digest"]}
+        curve.metadata.update(outputs)
+        log("pretrain", f"{result['uri']}, validation loss {outputs['best_validation_loss']:.4f}, "
             f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
     return namedtuple("Base", base)(**base)
 
@@ -83,25 +83,27 @@ def train_instruct(
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
-    from clinadapt.config.instruct import Instruct
+    from clinadapt.config.instruct import InstructTraining
     from clinadapt.storage import open_store
     from components.train.distributed import train_distributed
     from components.train.instruct import run
     from components.train.progress import check_gpu, gpus, step_summary
 
-    with step("train", store) as facts:
+    with step("train", store) as outputs:
         check_gpu()
-        training = Instruct.model_validate(settings["training"] | ({"base_model": base_model} if base_model else {}))
+        training = InstructTraining.model_validate(
+            settings["training"] | ({"base_model": base_model} if base_model else {})
+        )
         folders = Path(splits.path), Path(adapter.path)
         if (processes := gpus()) > 1:
             result = train_distributed(processes, "instruct", *folders, training, store)
         else:
             result = run(*folders, training, open_store(store))
-        facts |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
-        log_metrics(metrics, facts)
-        adapter.metadata.update(facts)
+        outputs |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
+        log_metrics(metrics, outputs)
+        adapter.metadata.update(outputs)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
-            f"validation loss {facts['best_validation_loss']:.4f}, {result['tokens_per_second']:,.0f} tokens a second, "
+            f"validation loss {outputs['best_validation_loss']:.4f}, {result['tokens_per_second']:,.0f} tokens a second, "
             f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
 
 
@@ -118,19 +120,19 @@ def prefer(
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
-    from clinadapt.config.instruct import Preference
+    from clinadapt.config.instruct import PreferenceTraining
     from clinadapt.storage import open_store
     from components.train.dpo import run
     from components.train.progress import check_gpu
 
-    with step("prefer", store) as facts:
+    with step("prefer", store) as outputs:
         check_gpu()
-        training = Preference.model_validate(settings["training"])
+        training = PreferenceTraining.model_validate(settings["training"])
         folders = Path(splits.path), Path(sft_adapter.path), Path(adapter.path)
         result = run(*folders, training, open_store(store))["preference"]
         last = result["curve"][-1]
-        facts |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],
+        outputs |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],
                   "margin": last["margin"]}  # fmt: skip
-        log_metrics(metrics, facts)
-        adapter.metadata.update(facts)
+        log_metrics(metrics, outputs)
+        adapter.metadata.update(outputs)
         log("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")

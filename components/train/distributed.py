@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from clinadapt.artifacts.hashing import read_json, write_json
-from clinadapt.config.instruct import Instruct, Pretrain
+from clinadapt.config.instruct import InstructTraining, Pretraining
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 from clinadapt.storage import open_store
 from components.train import instruct, pretrain
@@ -31,7 +31,7 @@ def train_distributed(
     stage: Literal["pretrain", "instruct"],
     splits: Path,
     output: Path,
-    settings: Instruct | Pretrain,
+    settings: InstructTraining | Pretraining,
     store_uri: str,
     base_model: str = "",
 ) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def train_distributed(
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     store = open_store(store_uri)
-    if isinstance(settings, Pretrain):
+    if isinstance(settings, Pretraining):
         existing = pretrain.existing_result(splits, output, settings, base_model, store)
     else:
         existing = instruct.existing_result(splits, output, settings, store)
@@ -104,10 +104,10 @@ def main(task: dict[str, Any]) -> None:
     splits, output, store = Path(task["splits"]), Path(task["output"]), open_store(task["store"])
     try:
         if task["stage"] == "pretrain":
-            settings = Pretrain.model_validate(task["settings"])
+            settings = Pretraining.model_validate(task["settings"])
             training = pretrain.run(splits, output, settings, task["base_model"], store)
         else:
-            training = instruct.run(splits, output, Instruct.model_validate(task["settings"]), store)
+            training = instruct.run(splits, output, InstructTraining.model_validate(task["settings"]), store)
     except UserError as error:
         write_json(result, {"error": str(error)})
         raise SystemExit(EXIT_BAD_INPUT) from None

@@ -16,8 +16,8 @@ from clinadapt.artifacts.code_version import training_code_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Precision, decisive
-from clinadapt.config.instruct import Preference
+from clinadapt.config.base import Precision, outcome_settings
+from clinadapt.config.instruct import PreferenceTraining
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
@@ -34,7 +34,9 @@ from components.train.training_arguments import arguments, optimiser
 COLUMNS = ["prompt_ids", "chosen_ids", "rejected_ids"]
 
 
-def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: Store | None = None) -> dict[str, Any]:
+def run(
+    splits: Path, adapter: Path, output: Path, settings: PreferenceTraining, store: Store | None = None
+) -> dict[str, Any]:
     """Continue the training of an adapter on preferences.parquet, with the adapter as it is as the reference. Writes
     the same files as instruct; training.json has the metrics of this stage under `preference`.
 
@@ -77,14 +79,14 @@ def run(splits: Path, adapter: Path, output: Path, settings: Preference, store: 
         "preference": {"pairs": len(pairs), "curve": trainer.curve(), "seconds": seconds},
         "processes": processes(),
     }
-    training["settings"] |= {"preference": decisive(settings)}
+    training["settings"] |= {"preference": outcome_settings(settings)}
     training["code_version"] = training_code_version("instruct", preferences=True)
     stage.finish(training)
     return training
 
 
 def _stage(
-    splits: Path, adapter: Path, output: Path, settings: Preference, card: InstructCard, store: Store | None
+    splits: Path, adapter: Path, output: Path, settings: PreferenceTraining, card: InstructCard, store: Store | None
 ) -> Stage:
     manifest, data, checkpoints = read_json(adapter / MANIFEST), read_json(splits / MANIFEST)["digest"], None
     if store:
@@ -101,7 +103,7 @@ class PreferenceTrainer(ResumableTrainer, DPOTrainer):
         self,
         model: PeftModel,
         pairs: pa.Table,
-        settings: Preference,
+        settings: PreferenceTraining,
         precision: Precision,
         tokenizer: Any,
         checkpoints: Checkpoints | None,

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Precision, decisive
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.base import Precision, outcome_settings
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
@@ -25,7 +25,7 @@ from components.train.packing import pack_examples
 from components.train.stage import TOKENIZER, Stage, first_process, processes, read_table
 
 
-def run(splits: Path, output: Path, settings: Instruct, store: Store | None = None) -> dict[str, Any]:
+def run(splits: Path, output: Path, settings: InstructTraining, store: Store | None = None) -> dict[str, Any]:
     """Train an adapter and write it to `output`: adapter_model.safetensors, adapter_config.json, the tokenizer,
     clinadapt.json, training.json (loss curve and costs) and the manifest.
 
@@ -70,7 +70,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     training = trainer.metrics(seconds) | {
         "quantization": settings.quantization,
         "total_parameters": base.parameters(),
-        "settings": decisive(settings),
+        "settings": outcome_settings(settings),
         "code_version": code_version("components.train.instruct"),
         "pretraining": base_pretraining,
     }
@@ -81,7 +81,7 @@ def run(splits: Path, output: Path, settings: Instruct, store: Store | None = No
     return training
 
 
-def existing_result(splits: Path, output: Path, settings: Instruct, store: Store) -> dict[str, Any] | None:
+def existing_result(splits: Path, output: Path, settings: InstructTraining, store: Store) -> dict[str, Any] | None:
     """What `run` returned before for the same training, with its output from the store; None where there is none. The
     processes of a distributed training do not look for it, whoever starts them does."""
     base = describe(settings.base_model)
@@ -89,7 +89,7 @@ def existing_result(splits: Path, output: Path, settings: Instruct, store: Store
     return Stage.of_new_adapter("instruct", splits, output, settings, base, store).existing_result()
 
 
-def _card(settings: Instruct, base_digest: str, precision: Precision, train: pa.Table) -> InstructCard:
+def _card(settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table) -> InstructCard:
     answer_tokens = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
     return InstructCard(
         base_model=settings.base_model,

@@ -17,7 +17,7 @@ from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log, step
 from clinadapt.config.base import first_error
-from clinadapt.config.instruct import NodesTask, Pretrain
+from clinadapt.config.instruct import NodesTask, Pretraining
 from clinadapt.errors import EXIT_BAD_INPUT, UserError
 from clinadapt.storage import open_store
 from components.train.distributed import train_distributed
@@ -31,7 +31,7 @@ def run(task: NodesTask) -> None:
         UserError: the splits are incomplete or changed; or see the run function of the stage.
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
-    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretrain) else "instruct"
+    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretraining) else "instruct"
     with step("pretrain" if stage == "pretrain" else "train", task.store) as facts:
         check_gpu()
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as name:

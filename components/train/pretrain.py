@@ -16,8 +16,8 @@ from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Precision, decisive
-from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretrain
+from clinadapt.config.base import Precision, outcome_settings
+from clinadapt.config.instruct import BUILTIN_LLAMA, Llama, Pretraining
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe, fetch
 from clinadapt.models.causal_lm import load_causal_lm
@@ -32,7 +32,7 @@ from components.train.packing import PackedDataset, pack_documents
 from components.train.stage import TOKENIZER, Stage, first_process, processes, read_table
 
 
-def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store) -> dict[str, Any]:
+def run(splits: Path, output: Path, settings: Pretraining, base_model: str, store: Store) -> dict[str, Any]:
     """Train a base model on the notes of the side `train`. It goes to the store at `bases/<digest>/`, a Hugging Face
     folder in safetensors; training.json (loss curve, costs, URI and digest) and a manifest go to `output`.
 
@@ -77,7 +77,7 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
     made_from = base_inputs(
         source,
         data["digest"],
-        decisive(settings) | {"base_model": base_model},
+        outcome_settings(settings) | {"base_model": base_model},
         code_version("components.train.pretrain"),
     )
     training = trainer.metrics(seconds) | {"quantization": settings.quantization, "settings": made_from["settings"]}
@@ -90,7 +90,7 @@ def run(splits: Path, output: Path, settings: Pretrain, base_model: str, store: 
 
 
 def existing_result(
-    splits: Path, output: Path, settings: Pretrain, base_model: str, store: Store
+    splits: Path, output: Path, settings: Pretraining, base_model: str, store: Store
 ) -> dict[str, Any] | None:
     """What `run` returned before for the same training, with its output from the store; None where there is none. The
     processes of a distributed training do not look for it, whoever starts them does."""
@@ -101,14 +101,14 @@ def _describe(base_model: str) -> BaseModel | None:
     return None if base_model == BUILTIN_LLAMA else describe(base_model)
 
 
-def _checkpoints(splits: Path, settings: Pretrain, base: BaseModel | None, store: Store) -> Checkpoints:
+def _checkpoints(splits: Path, settings: Pretraining, base: BaseModel | None, store: Store) -> Checkpoints:
     source = base.digest if base else BUILTIN_LLAMA
     data = read_json(splits / MANIFEST)["digest"]
     decided = training_inputs("pretrain", data, source, settings, resolve_precision(settings.precision))
     return Checkpoints(store, decided | {"base_model": base.pinned_uri() if base else source}, processes())
 
 
-def _pack_corpus(splits: Path, settings: Pretrain) -> dict[str, PackedDataset]:
+def _pack_corpus(splits: Path, settings: Pretraining) -> dict[str, PackedDataset]:
     """Packs of the notes of each side."""
     corpus = read_table(splits, "corpus.parquet")
     return {
@@ -130,7 +130,7 @@ def _result(checkpoints: Checkpoints, output: Path, store: Store) -> dict[str, A
     return record
 
 
-def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
+def _new_llama(shape: Llama, tokenizer: Any, settings: Pretraining) -> Any:
     """A Llama with random weights and the vocabulary of a tokenizer. Raises UserError where its shape is invalid."""
     torch.manual_seed(settings.seed)
     try:
@@ -148,7 +148,7 @@ def _new_llama(shape: Llama, tokenizer: Any, settings: Pretrain) -> Any:
         raise UserError(f"the settings in pretrain.llama are no valid Llama: {str(error).splitlines()[0]}") from error
 
 
-def _load_base(base_model: str, settings: Pretrain, precision: Precision) -> Any:
+def _load_base(base_model: str, settings: Pretraining, precision: Precision) -> Any:
     """An existing base model, with all of its weights trainable or with a new adapter."""
     if settings.method == "full":
         if settings.quantization != "none":

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.config.classify import Train
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.classify import ClassifyTraining
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.devices import resolve_precision
@@ -50,7 +50,7 @@ class Stage:
         recipe: str,
         splits: Path,
         output: Path,
-        settings: Train | Instruct,
+        settings: ClassifyTraining | InstructTraining,
         base: BaseModel,
         store: Store | None,
     ) -> Self:

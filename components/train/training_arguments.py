@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from clinadapt.config.base import Precision
-from clinadapt.config.classify import Train
+from clinadapt.config.classify import ClassifyTraining
 from clinadapt.config.instruct import TrainingSettings
 
 # for an EarlyStoppingTrainer, which validates by a method of its own and whose collator makes the batches
@@ -20,7 +20,7 @@ VALIDATED: dict[str, Any] = {
 }
 
 
-def arguments(settings: Train | TrainingSettings, precision: Precision) -> dict[str, Any]:
+def arguments(settings: ClassifyTraining | TrainingSettings, precision: Precision) -> dict[str, Any]:
     """Arguments of TrainingArguments: batches, schedule, precision and seed. The Trainer saves and reports nothing."""
     on_gpu = torch.cuda.is_available()
     return {

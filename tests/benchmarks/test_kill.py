@@ -18,7 +18,7 @@ from support import incomplete, train_in_process
 
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.base import Lora
-from clinadapt.config.classify import Train, Windows
+from clinadapt.config.classify import ClassifyTraining, Windows
 from clinadapt.storage import open_store
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "50"))
@@ -29,7 +29,7 @@ def test_kill(tmp_path, tiny_llama, splits):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.train.classify", "support"])
     root = os.environ.get("CLINADAPT_TEST_STORE", (tmp_path / "store").as_uri()) + f"/kill-{uuid.uuid4().hex[:8]}"
-    settings = Train(base_model=tiny_llama.as_uri(), lora=Lora(lora_dropout=0.1),
+    settings = ClassifyTraining(base_model=tiny_llama.as_uri(), lora=Lora(lora_dropout=0.1),
                      windows=Windows(max_length=64, max_windows=4),
                      train_windows=1, precision="fp32", num_train_epochs=3, checkpoint_minutes=1e-6)  # fmt: skip
     draw, counts = random.Random(0), Counter()

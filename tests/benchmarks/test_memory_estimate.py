@@ -17,7 +17,7 @@ from bitsandbytes.optim import AdamW32bit
 from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig
 
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.devices import autocast, resolve_precision
@@ -68,7 +68,7 @@ def test_memory_estimate(folders: dict[str, Path]) -> None:
     print("model     method  rank  batch x length  activations  estimate  measured  error")
     errors = []
     for name, quantization, rank, batch, length, checkpoint in SETTINGS:
-        settings = Instruct(
+        settings = InstructTraining(
             base_model=folders[name].as_uri(), quantization=quantization, lora=Lora(r=rank),
             per_device_train_batch_size=batch,
             max_length=length, gradient_checkpointing=checkpoint,
@@ -83,7 +83,7 @@ def test_memory_estimate(folders: dict[str, Path]) -> None:
     assert max(map(abs, errors)) < 0.3
 
 
-def peak(settings: Instruct) -> int:
+def peak(settings: InstructTraining) -> int:
     """Bytes that torch has allocated at most in two steps of training on full packs, each one long answer. The
     optimiser is the unpaged one, for torch does not count pages."""
     gc.collect()
@@ -108,6 +108,6 @@ def peak(settings: Instruct) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def _batch(settings: Instruct) -> dict[str, Any]:
+def _batch(settings: InstructTraining) -> dict[str, Any]:
     pack = build_pack([Segment(np.arange(settings.max_length) % 1000, 1)])
     return {name: tensor.cuda() for name, tensor in collate([pack] * settings.per_device_train_batch_size).items()}

@@ -16,7 +16,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.models.causal_lm import load_causal_lm
 from components.train.causal_trainer import CausalTrainer, add_lora
 from components.train.lora import train_in_fp32
@@ -82,7 +82,7 @@ def trl(model, rows, settings, folder):
 
 def main(way, splits, base):
     rows = pq.read_table(Path(splits) / "train.parquet")
-    settings = Instruct(base_model=base, max_length=LENGTH, precision="fp32", lora=Lora(r=16))
+    settings = InstructTraining(base_model=base, max_length=LENGTH, precision="fp32", lora=Lora(r=16))
     model = add_lora(load_causal_lm(base, "nf4", "fp32"), settings.lora, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = {"ours": ours, "notebook": notebook, "trl": trl}[way](model, rows, settings, Path(folder))

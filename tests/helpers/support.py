@@ -94,11 +94,11 @@ def instruct_profile(**sections: Any) -> dict[str, Any]:
 def train_in_process(splits: Path, output: Path, settings: Any, store_uri: str, log: Path) -> None:
     """What the train step does, as the target of a process of its own; its lines are appended to `log`."""
     from clinadapt.artifacts.step_record import step
-    from clinadapt.config.instruct import Instruct
+    from clinadapt.config.instruct import InstructTraining
     from clinadapt.storage import open_store
     from components.train import classify, instruct
 
-    run = instruct.run if isinstance(settings, Instruct) else classify.run
+    run = instruct.run if isinstance(settings, InstructTraining) else classify.run
     with log.open("a", buffering=1) as sys.stderr, step("train", store_uri):
         run(splits, output, settings, open_store(store_uri))
 

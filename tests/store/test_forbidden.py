@@ -27,9 +27,11 @@ from faulty_proxy import RegionalProxy
 from s3_support import bucket, free_memory
 
 from clinadapt.artifacts.step_record import RUN
+from clinadapt.config.classify import ClassifyProfile, ClassifyTraining, Notes
+from clinadapt.config.resolve import form_defaults
 from clinadapt.storage import open_store, s3_errors
 from clinadapt.storage.object_store import Store
-from components.preflight.component import preflight
+from components.preflight.component import preflight_classify
 from pipelines.cli.main import main
 
 Capture = pytest.CaptureFixture[str]
@@ -215,19 +217,15 @@ def scenario(
 
 def preflight_line(uri: str, base: Path, capsys: Capture) -> str:
     """The line that the step prints before it exits with status 2."""
+    profile = ClassifyProfile(
+        name="forbidden",
+        description="for a test",
+        adapter_name="specialty",
+        notes=Notes(source="builtin://cases?rows=100"),
+        train=ClassifyTraining(base_model=base.as_uri()),
+    )
     with pytest.raises(SystemExit) as stopped:
-        preflight.python_func(
-            source="builtin://cases?rows=100",
-            base_model=base.as_uri(),
-            quantization="none",
-            num_train_epochs=1,
-            learning_rate=1e-4,
-            seed=0,
-            adapter_name="specialty",
-            train={"base_model": base.as_uri()},
-            resources={},
-            store=uri,
-        )
+        preflight_classify.python_func(profile=profile.model_dump(), **form_defaults(profile), store=uri)
     assert stopped.value.code == 2
     started, line = capsys.readouterr().err.splitlines()
     assert started == "clinadapt | preflight | started"

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from clinadapt.config.base import Quantization
-from clinadapt.config.classify import POOLED_LAYERS, Train
+from clinadapt.config.classify import POOLED_LAYERS, ClassifyTraining
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.lora_targets import body_layers
 from clinadapt.models.memory.sizes import CONTEXT, adapter_parameters, config_size, frozen_weight_bytes
@@ -21,7 +21,7 @@ _NF4_BYTES = 0.5159  # of a weight
 _TRAINED_BYTES = 16  # of a trained fp32 parameter: weight 4, gradient 4, Adam 8
 
 
-def estimate(base: BaseModel, train: Train, labels: int, device: str) -> dict[str, Any]:
+def estimate(base: BaseModel, train: ClassifyTraining, labels: int, device: str) -> dict[str, Any]:
     """Estimate the peak memory in bytes for full fine-tuning, LoRA and QLoRA side by side.
 
     Args:
@@ -56,13 +56,13 @@ def method(quantization: Quantization) -> str:
     return "QLoRA" if quantization == "nf4" else "LoRA"
 
 
-def _head_inputs(config: dict[str, Any], train: Train) -> int:
+def _head_inputs(config: dict[str, Any], train: ClassifyTraining) -> int:
     """Weights of the head per label: mean pooling reads several layers of the complete note and of its first window."""
     layers = 2 * min(POOLED_LAYERS, config_size(config, "num_hidden_layers") + 1) if train.pooling == "mean" else 1
     return layers * config_size(config, "hidden_size")
 
 
-def _activations(config: dict[str, Any], train: Train, device: str) -> float:
+def _activations(config: dict[str, Any], train: ClassifyTraining, device: str) -> float:
     """Bytes. A CPU saves activations in fp32, and if it computes in 16 bits also 16-bit copies and (eager attention)
     the scores and probabilities of every head. A GPU saves them in the width of the base's weights."""
     mixed_on_cpu = device == "cpu" and train.precision != "fp32"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clinadapt.config.instruct import Instruct, Pretrain, TrainingSettings
+from clinadapt.config.instruct import InstructTraining, Pretraining, TrainingSettings
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.lora_targets import body_layers
 from clinadapt.models.memory.sizes import CONTEXT, adapter_parameters, config_size, frozen_weight_bytes
@@ -59,7 +59,7 @@ class DecoderShape:
 
 
 def estimate(
-    base: BaseModel, settings: Instruct | Pretrain, available: float, device: str, processes: int = 1
+    base: BaseModel, settings: InstructTraining | Pretraining, available: float, device: str, processes: int = 1
 ) -> dict[str, Any]:
     """Estimate the peak memory in bytes of one process for full fine-tuning, LoRA and QLoRA side by side.
 
@@ -83,7 +83,9 @@ def estimate(
     }
 
 
-def checkpointing_needed(base: BaseModel, settings: Instruct | Pretrain, gpu_bytes: float, device: str) -> bool:
+def checkpointing_needed(
+    base: BaseModel, settings: InstructTraining | Pretraining, gpu_bytes: float, device: str
+) -> bool:
     """Whether training with all activations saved takes more of `gpu_bytes` than HEADROOM leaves."""
     return _peak(base, settings, method(settings), device, False)["total"] > (1 - HEADROOM) * gpu_bytes
 
@@ -95,15 +97,15 @@ def weights_on_disk(base: BaseModel) -> int:
     )
 
 
-def method(settings: Instruct | Pretrain) -> str:
+def method(settings: InstructTraining | Pretraining) -> str:
     """Which of METHODS the settings choose."""
-    if isinstance(settings, Pretrain) and settings.method == "full":
+    if isinstance(settings, Pretraining) and settings.method == "full":
         return "full"
     return "QLoRA" if settings.quantization == "nf4" else "LoRA"
 
 
 def suggest_smaller_settings(
-    base: BaseModel, settings: Instruct | Pretrain, available: float, device: str, processes: int = 1
+    base: BaseModel, settings: InstructTraining | Pretraining, available: float, device: str, processes: int = 1
 ) -> str:
     """Suggest what would fit: the largest batch, length or rank, each with everything else unchanged.
 
@@ -114,7 +116,7 @@ def suggest_smaller_settings(
         Such as `fits with per_device_train_batch_size 1, or max_length 384, or rank 8`, or what else to change.
     """
 
-    def fits(changed: Instruct | Pretrain) -> bool:
+    def fits(changed: InstructTraining | Pretraining) -> bool:
         return _parts(base, changed, method(changed), available, device, processes)[0]["total"] <= available
 
     def largest(name: str, values: range, change: Callable[[int], dict[str, Any]]) -> Iterator[str]:
@@ -148,7 +150,12 @@ def rule_of_thumb(parameters: int) -> tuple[float, float]:
 
 
 def _parts(
-    base: BaseModel, settings: Instruct | Pretrain, method: str, available: float, device: str, processes: int
+    base: BaseModel,
+    settings: InstructTraining | Pretraining,
+    method: str,
+    available: float,
+    device: str,
+    processes: int,
 ) -> tuple[dict[str, float], bool]:
     """(parts of the peak in bytes, whether activations are checkpointed)."""
     checkpointing = settings.gradient_checkpointing
@@ -159,7 +166,12 @@ def _parts(
 
 
 def _peak(
-    base: BaseModel, settings: Instruct | Pretrain, method: str, device: str, checkpointed: bool, processes: int = 1
+    base: BaseModel,
+    settings: InstructTraining | Pretraining,
+    method: str,
+    device: str,
+    checkpointed: bool,
+    processes: int = 1,
 ) -> dict[str, float]:
     """Parts of the peak in bytes, with their total."""
     trained = base.parameters() if method == "full" else adapter_parameters(base, settings.lora)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from support import instruct_profile
 
-from clinadapt.config.base import decisive
+from clinadapt.config.base import outcome_settings
 from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 from clinadapt.config.resolve import FORM, PinnedModel, apply_form, form_defaults, resolve
@@ -96,8 +96,10 @@ def test_the_lookup_has_what_train_records() -> None:
     steps = resolve(profile, {}, BASE)
     applied = apply_form(profile, {})
     training = applied.instruct.model_copy(update={"base_model": BASE.uri})
-    assert steps["lookup"]["settings"] == decisive(training) | {"preference": decisive(applied.preference)}
-    assert steps["lookup"]["pretraining"] == decisive(applied.pretraining) | {"base_model": BASE.uri}
+    assert steps["lookup"]["settings"] == outcome_settings(training) | {
+        "preference": outcome_settings(applied.preference)
+    }
+    assert steps["lookup"]["pretraining"] == outcome_settings(applied.pretraining) | {"base_model": BASE.uri}
     often = instruct(instruct={**instruct_profile()["instruct"], "checkpoint_minutes": 1.0})
     assert resolve(often, {})["lookup"] == resolve(instruct(), {})["lookup"]
 

@@ -29,8 +29,8 @@ from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
 from clinadapt.artifacts.signing import sign_manifest, verify_manifest
 from clinadapt.config.base import Lora
-from clinadapt.config.classify import Train, Windows
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.classify import ClassifyTraining, Windows
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.data.tables import read_split
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import describe
@@ -87,7 +87,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         if key not in made:
             folder, uri = tmp_path_factory.mktemp("published"), request.getfixturevalue(base).as_uri()
             if recipe == "instruct":
-                trained = Instruct(
+                trained = InstructTraining(
                     base_model=uri, quantization=quantization, max_length=320, num_train_epochs=1, learning_rate=5e-3,
                     precision="fp32", lora=Lora(r=4),
                 )  # fmt: skip
@@ -95,7 +95,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
                 splits = make_instruct_splits(folder / "splits")
             else:
                 splits = request.getfixturevalue("splits")
-                settings = Train(
+                settings = ClassifyTraining(
                     base_model=uri, quantization=quantization, pooling=pooling,
                     windows=Windows(max_length=64, max_windows=4),
                     num_train_epochs=1, precision="fp32", lora=Lora(r=4),

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.config.base import Lora, Resources
-from clinadapt.config.instruct import Instruct, InstructProfile, Llama, Pretrain, Source, Synthesis
+from clinadapt.config.instruct import InstructProfile, InstructTraining, Llama, Pretraining, Source, Synthesis
 from clinadapt.config.resolve import Settings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
@@ -34,7 +34,7 @@ def check(base: str, store: Path, sources: list[Source] | None = None, **given: 
         synthesis=Synthesis(teacher=given.get("teacher", "rules")),
         pretrain=given.get("pretrain"),
         preference=given.get("preference"),
-        instruct=Instruct(base_model=base, max_length=64, **given.get("instruct", {})),
+        instruct=InstructTraining(base_model=base, max_length=64, **given.get("instruct", {})),
         train_resources=given.get("resources", Resources()),
     )  # fmt: skip
     return run(profile, form, store.as_uri())
@@ -102,7 +102,7 @@ def test_a_base_that_pretrain_makes(tmp_path: Path) -> None:
     shape = Llama(
         hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
     )  # fmt: skip
-    steps = check("builtin://llama", tmp_path, pretrain=Pretrain(llama=shape, max_length=64))
+    steps = check("builtin://llama", tmp_path, pretrain=Pretraining(llama=shape, max_length=64))
     assert steps["pretrain"]["base_digest"] == sha256_json(shape.model_dump())
     assert steps["lookup"]["pretraining_code_version"] == steps["pretrain"]["code_version"]
 
@@ -151,7 +151,7 @@ def test_a_teacher_that_asks_to_wait_is_up(
         ({"instruct": {"lora": Lora(target_modules=["Wqkv"])}}, "LoRA target 'Wqkv' matches no module"),
         ({"instruct": {"per_device_train_batch_size": 10**6}, "resources": Resources(gpu=1, gpu_memory_gib=15)},
          "instruct needs about .* GiB and there are 15.0: it fits with per_device_train_batch_size"),
-        ({"pretrain": Pretrain(per_device_train_batch_size=10**6), "resources": Resources(gpu=1, gpu_memory_gib=15)},
+        ({"pretrain": Pretraining(per_device_train_batch_size=10**6), "resources": Resources(gpu=1, gpu_memory_gib=15)},
          "pretrain needs about"),
     ],
 )  # fmt: skip

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from components.evaluate.verdict import run as judge
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.config.classify import ClassifyGate, Train, Windows
+from clinadapt.config.classify import ClassifyGate, ClassifyTraining, Windows
 from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.classifier import Classifier
@@ -30,6 +29,7 @@ from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
 from components.evaluate.champion import Champion
 from components.evaluate.classify import run as evaluate
+from components.evaluate.gate.step import run as judge
 from components.publish.publish_version import _was_rolled_back
 from components.publish.publish_version import run as publish
 from components.train.classify import run as train
@@ -54,7 +54,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, splits: Path) -> Made:
     folder = tmp_path_factory.mktemp("made")
     made = Made(splits, folder / "adapter", folder / "evaluation", folder / "verdict")
-    settings = Train(
+    settings = ClassifyTraining(
         base_model=tiny_llama.as_uri(),
         windows=Windows(max_length=64, max_windows=2),
         num_train_epochs=1,

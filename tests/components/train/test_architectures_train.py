@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.models.base_model import describe
 from clinadapt.models.lora_targets import adapted_layers
 from components.train import instruct
@@ -71,7 +71,7 @@ def test_qlora_trains_every_linear_layer(
     base = request.getfixturevalue(name)
     splits = support.instruct_splits(tmp_path / "splits", base, 8, ["List the drugs.", "What was done?"], 256)
     how: dict[str, Any] = {"precision": "fp32", **changes}
-    settings = Instruct(
+    settings = InstructTraining(
         base_model=base.as_uri(), max_length=512, num_train_epochs=3, learning_rate=5e-3, gradient_accumulation_steps=2,
         lora=Lora(r=8, lora_alpha=16), **how,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.base import Lora
-from clinadapt.config.classify import Notes, Split, Train, Windows
+from clinadapt.config.classify import ClassifyTraining, Notes, Split, Windows
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
@@ -62,8 +62,8 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "splits"
 
 
-def settings(base: Path, **changes: Any) -> Train:
-    return Train(base_model=base.as_uri(), **{**SMALL, **changes})
+def settings(base: Path, **changes: Any) -> ClassifyTraining:
+    return ClassifyTraining(base_model=base.as_uri(), **{**SMALL, **changes})
 
 
 def losses(folder: Path) -> tuple[list[float], list[float]]:
@@ -81,7 +81,7 @@ def check_it_learned(folder: Path) -> None:
     assert min(validation) < 0.7 * np.mean(train[:5])
 
 
-def check_the_base_is_untouched(folder: Path, train: Train, original: dict[str, dict[str, Any]]) -> None:
+def check_the_base_is_untouched(folder: Path, train: ClassifyTraining, original: dict[str, dict[str, Any]]) -> None:
     """On disk byte for byte, and in the model that was saved: it holds adapter and head, nothing else."""
     base = Path(train.base_model.removeprefix("file://"))
     assert list_files(base) == original
@@ -115,7 +115,7 @@ def check_it_reloads(folder: Path, splits: Path) -> None:
     assert np.abs(before - logits[0]).max() > 0.1
 
 
-def check(folder: Path, splits: Path, train: Train, original: dict[str, dict[str, Any]]) -> None:
+def check(folder: Path, splits: Path, train: ClassifyTraining, original: dict[str, dict[str, Any]]) -> None:
     check_it_learned(folder)
     check_the_base_is_untouched(folder, train, original)
     check_it_reloads(folder, splits)

@@ -18,7 +18,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import step
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct
+from clinadapt.config.instruct import InstructTraining
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from components.train import instruct
@@ -41,7 +41,7 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
     one would be trained twice, so that both processes have as many."""
     assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["max_length"])) % 2 == 0
     store = open_store((tmp_path / "store").as_uri())
-    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW)
+    settings = InstructTraining(base_model=tiny_llama.as_uri(), **HOW)
     two = train_distributed(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)
     one = instruct.run(
         instruct_splits, tmp_path / "one", settings.model_copy(update={"per_device_train_batch_size": 2})
@@ -59,7 +59,7 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
     assert store.list("checkpoints/") == []
 
 
-def train_two(splits: Path, output: Path, settings: Instruct, store_uri: str, log: Path) -> None:
+def train_two(splits: Path, output: Path, settings: InstructTraining, store_uri: str, log: Path) -> None:
     """What the train step does with two GPUs."""
     with log.open("a", buffering=1) as sys.stderr:
         os.dup2(sys.stderr.fileno(), 2)  # the two processes write there too
@@ -71,7 +71,9 @@ def train_two(splits: Path, output: Path, settings: Instruct, store_uri: str, lo
 def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
     instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"num_train_epochs": 8, "early_stopping_patience": 8})
+    settings = InstructTraining(
+        base_model=tiny_llama.as_uri(), **HOW | {"num_train_epochs": 8, "early_stopping_patience": 8}
+    )
     store, log = open_store((tmp_path / "store").as_uri()), tmp_path / "log.txt"
     context = multiprocessing.get_context("spawn")
     for status in (75, 0):
@@ -96,7 +98,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
 
 
 def test_an_error_of_a_process_is_a_user_error(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
-    settings = Instruct(base_model=tiny_llama.as_uri(), **HOW | {"max_length": 64})
+    settings = InstructTraining(base_model=tiny_llama.as_uri(), **HOW | {"max_length": 64})
     with pytest.raises(UserError, match="an example has 256 tokens and a pack holds 64"):
         train_distributed(2, "instruct", instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())
     assert not (tmp_path / "out").exists()

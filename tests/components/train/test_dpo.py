@@ -19,7 +19,7 @@ from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct, Preference
+from clinadapt.config.instruct import InstructTraining, PreferenceTraining
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
@@ -48,7 +48,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path) -> P
 def adapter(tmp_path_factory: pytest.TempPathFactory, splits: Path, tiny_llama: Path) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
     how = {"max_length": 320, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
-    instruct.run(splits, folder, Instruct(base_model=tiny_llama.as_uri(), **how))
+    instruct.run(splits, folder, InstructTraining(base_model=tiny_llama.as_uri(), **how))
     return folder
 
 
@@ -67,7 +67,7 @@ def log_probabilities(adapter: Path, rows: list[dict[str, Any]], key: str) -> to
 
 
 def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path, adapter: Path, tmp_path: Path) -> None:
-    settings = Preference(
+    settings = PreferenceTraining(
         max_length=320, num_train_epochs=4, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
     )
     facts = dpo.run(splits, adapter, tmp_path, settings)
@@ -84,7 +84,7 @@ def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path,
 
 
 def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
-    settings = Preference(max_length=320, learning_rate=5e-3, precision="fp32", per_device_train_batch_size=8)
+    settings = PreferenceTraining(max_length=320, learning_rate=5e-3, precision="fp32", per_device_train_batch_size=8)
     dpo.run(splits, adapter, tmp_path / "one", settings)
     dpo.run(splits, adapter, tmp_path / "two", settings)
     before, one, two = (
@@ -102,7 +102,7 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(
     splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped in the middle of an epoch and at the end of one."""
-    settings = Preference(
+    settings = PreferenceTraining(
         max_length=320, num_train_epochs=3, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
     )
     undisturbed = dpo.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
@@ -133,4 +133,4 @@ def test_no_pairs_is_an_error(splits: Path, adapter: Path, tmp_path: Path) -> No
     pq.write_table(pairs.slice(0, 0), empty / "preferences.parquet")
     write_manifest(empty, {})
     with pytest.raises(UserError, match="no preference pair"):
-        dpo.run(empty, adapter, tmp_path / "out", Preference())
+        dpo.run(empty, adapter, tmp_path / "out", PreferenceTraining())

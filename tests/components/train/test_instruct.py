@@ -22,7 +22,7 @@ from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import BUILTIN_LLAMA, Instruct, Llama, Pretrain
+from clinadapt.config.instruct import BUILTIN_LLAMA, InstructTraining, Llama, Pretraining
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe, fetch
@@ -43,8 +43,8 @@ SMALL: dict[str, Any] = {
 TINY = Llama(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2)
 
 
-def settings(base: Path, **changes: Any) -> Instruct:
-    return Instruct(base_model=base.as_uri(), **{**SMALL, **changes})
+def settings(base: Path, **changes: Any) -> InstructTraining:
+    return InstructTraining(base_model=base.as_uri(), **{**SMALL, **changes})
 
 
 def adapter_bytes(folder: Path) -> bytes:
@@ -227,7 +227,7 @@ def test_recomputed_activations_give_the_same_adapter(
 
 def test_pretraining_from_scratch_puts_a_base_model_into_the_store(instruct_splits: Path, tmp_path: Path) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    how = Pretrain(max_length=256, num_train_epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
+    how = Pretraining(max_length=256, num_train_epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
     facts = pretrain.run(instruct_splits, tmp_path / "curve", how, BUILTIN_LLAMA, store)
     assert facts["uri"] == f"{store.uri}/bases/{facts['digest'][7:23]}"
     assert describe(facts["uri"]).digest == facts["digest"]
@@ -267,7 +267,7 @@ def test_pretraining_an_existing_base(
     shutil.copytree(source, base)
     AutoModelForCausalLM.from_pretrained(source, dtype=torch.float16).save_pretrained(base)
     store = open_store((tmp_path / "store").as_uri())
-    how = Pretrain(max_length=256, num_train_epochs=2, learning_rate=5e-3, precision="fp32", **changes)
+    how = Pretraining(max_length=256, num_train_epochs=2, learning_rate=5e-3, precision="fp32", **changes)
     facts = pretrain.run(instruct_splits, tmp_path / "curve", how, base.as_uri(), store)
     before = load_file(base / "model.safetensors")
     after = load_file(fetch(facts["uri"]) / "model.safetensors")

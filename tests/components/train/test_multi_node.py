@@ -19,7 +19,7 @@ from support import quiet_environment
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct, Llama, NodesTask, Pretrain
+from clinadapt.config.instruct import InstructTraining, Llama, NodesTask, Pretraining
 from clinadapt.storage import open_store
 from components.train import instruct, pretrain
 
@@ -66,7 +66,7 @@ def trained(task: NodesTask) -> Path:
 
 @pytest.fixture
 def task(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> NodesTask:
-    settings = Instruct(base_model=tiny_llama.as_uri(), lora=Lora(r=4), **HOW)
+    settings = InstructTraining(base_model=tiny_llama.as_uri(), lora=Lora(r=4), **HOW)
     store = (tmp_path / "store").as_uri()
     return NodesTask(splits=instruct_splits.as_uri(), store=store, settings=settings)
 
@@ -102,7 +102,7 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
     shape = Llama(
         hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
     )
-    settings = Pretrain(llama=shape, **HOW)
+    settings = Pretraining(llama=shape, **HOW)
     task = task.model_copy(update={"settings": settings, "base_model": "builtin://llama"})
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
     together = read_json(trained(task) / "training.json")

@@ -24,7 +24,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.config.base import Lora
-from clinadapt.config.classify import Train, Windows
+from clinadapt.config.classify import ClassifyTraining, Windows
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.storage import open_store
@@ -60,7 +60,7 @@ class Training:
 
     splits: Path
     folder: Path
-    settings: Train
+    settings: ClassifyTraining
     monkeypatch: pytest.MonkeyPatch
 
     @property
@@ -103,7 +103,7 @@ def training(
     def make(way: str, **changes: Any) -> Training:
         base, own = WAYS[way]
         uri = request.getfixturevalue(base).as_uri()
-        return Training(splits, tmp_path, Train(base_model=uri, **{**SMALL, **own, **changes}), monkeypatch)
+        return Training(splits, tmp_path, ClassifyTraining(base_model=uri, **{**SMALL, **own, **changes}), monkeypatch)
 
     return make
 
@@ -252,7 +252,7 @@ def test_a_checkpoint_that_scratch_cannot_hold_is_left_out(
 
 
 def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Train(base_model=tiny_llama.as_uri())
+    settings = ClassifyTraining(base_model=tiny_llama.as_uri())
 
     def key(splits: str = "a", base: str = "b", precision: Any = "fp32", **changes: Any) -> str:
         changed = settings.model_copy(update=changes)

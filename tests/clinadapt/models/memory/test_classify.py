@@ -13,7 +13,7 @@ from bitsandbytes.nn import Params4bit
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from clinadapt.config.base import Lora, Resources
-from clinadapt.config.classify import Train, Windows
+from clinadapt.config.classify import ClassifyTraining, Windows
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import machine_memory
@@ -24,16 +24,16 @@ from components.train.classify import load_with_adapter
 LABELS = list("abcde")
 
 
-def settings(base: Path | str, **changes: Any) -> Train:
+def settings(base: Path | str, **changes: Any) -> ClassifyTraining:
     uri = base.as_uri() if isinstance(base, Path) else base
-    return Train(base_model=uri, precision="fp32", **{"lora": Lora(r=8), **changes})
+    return ClassifyTraining(base_model=uri, precision="fp32", **{"lora": Lora(r=8), **changes})
 
 
 def size(tensors: Iterable[torch.Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def after_one_step(train: Train) -> tuple[int, int]:
+def after_one_step(train: ClassifyTraining) -> tuple[int, int]:
     """Bytes of the frozen weights, and of trained weights, gradients and optimiser after a step of AdamW."""
     model = load_with_adapter(train, LABELS, "fp32", 1)
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PhiConfig, Qwen2Config, Qwen3Config
 
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import Instruct, Pretrain
+from clinadapt.config.instruct import InstructTraining, Pretraining
 from clinadapt.config.instruct import Llama as Small
 from clinadapt.models.base_model import BaseModel, _read_config, _read_header, describe
 from clinadapt.models.builtin_llama import describe_builtin_llama, training_stages
@@ -128,7 +128,7 @@ COUNTED = ("weights", "LoRA", "gradients", "optimiser")
 @pytest.mark.parametrize("name", METHODS)
 def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: str) -> None:
     uri = folder.as_uri()
-    settings = Instruct(base_model=uri, lora=Lora(r=8), precision="fp32", max_length=64)
+    settings = InstructTraining(base_model=uri, lora=Lora(r=8), precision="fp32", max_length=64)
     model = load_causal_lm(uri, "nf4" if name == "QLoRA" else "none", "fp32")
     model = model.requires_grad_(True) if name == "full" else add_lora(model, settings.lora, 0)
     found = estimate(describe(uri), settings, 2**40, "cpu")["methods"][name]
@@ -136,7 +136,9 @@ def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: st
 
 
 def test_lora_on_some_layers(folder: Path) -> None:
-    settings = Instruct(base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), max_length=64)
+    settings = InstructTraining(
+        base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), max_length=64
+    )
     model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0)
     found = estimate(describe(settings.base_model), settings, 2**40, "cpu")
     assert found["adapter_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -163,7 +165,7 @@ def saved_by_autograd(model: torch.nn.Module, tokens: int) -> int:
 
 def test_activations_are_what_autograd_saves(folder: Path) -> None:
     """And room for the gradients that pass through one layer."""
-    settings = Instruct(
+    settings = InstructTraining(
         base_model=folder.as_uri(), lora=Lora(r=1), precision="fp32", max_length=256, gradient_checkpointing="never"
     )
     model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
@@ -272,8 +274,8 @@ def test_the_llama_that_pretrain_makes() -> None:
     model = AutoModelForCausalLM.from_config(LlamaConfig(**SMALL, num_key_value_heads=2, tie_word_embeddings=True))
     tensors = {name: list(p.shape) for name, p in model.named_parameters()}
     assert {name: size for name, (_, size) in describe_builtin_llama(shape).tensors.items()} == tensors
-    instruct = Instruct(base_model="builtin://llama")
-    assert {name: method(stage) for name, stage in training_stages(instruct, Pretrain(llama=shape)).items()} == {
+    instruct = InstructTraining(base_model="builtin://llama")
+    assert {name: method(stage) for name, stage in training_stages(instruct, Pretraining(llama=shape)).items()} == {
         "pretrain": "full", "instruct": "QLoRA",
     }  # fmt: skip
     assert (
