@@ -103,8 +103,8 @@ def train_instruct(
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
-            f"validation loss {outputs['best_validation_loss']:.4f}, {result['tokens_per_second']:,.0f} tokens a second, "
-            f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
+            f"validation loss {outputs['best_validation_loss']:.4f}, "
+            f"{result['tokens_per_second']:,.0f} tokens a second, {result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -27,7 +27,7 @@ from faulty_proxy import RegionalProxy
 from s3_support import bucket, free_memory
 
 from clinadapt.artifacts.step_record import RUN
-from clinadapt.config.classify import ClassifyProfile, ClassifyTraining, Notes
+from clinadapt.config.classify import ClassifyProfile, ClassifyTraining
 from clinadapt.config.resolve import form_defaults
 from clinadapt.storage import open_store, s3_errors
 from clinadapt.storage.object_store import Store
@@ -221,7 +221,8 @@ def preflight_line(uri: str, base: Path, capsys: Capture) -> str:
         name="forbidden",
         description="for a test",
         adapter_name="specialty",
-        notes=Notes(source="builtin://cases?rows=100"),
+        recipe="classify",
+        source="builtin://cases?rows=100",
         train=ClassifyTraining(base_model=base.as_uri()),
     )
     with pytest.raises(SystemExit) as stopped:
