@@ -102,9 +102,12 @@ def train_instruct(
         outputs |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
-        log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
+        log(
+            "train",
+            f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
             f"validation loss {outputs['best_validation_loss']:.4f}, "
-            f"{result['tokens_per_second']:,.0f} tokens a second, {result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
+            f"{result['tokens_per_second']:,.0f} tokens a second, {result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak",
+        )
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -24,8 +24,15 @@ ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 
 def test_checkpoint_blocking(tmp_path, splits, monkeypatch):
     root = os.environ.get("CLINADAPT_TEST_STORE", (tmp_path / "store").as_uri()) + f"/blocking-{uuid.uuid4().hex[:8]}"
-    settings = ClassifyTraining(base_model="builtin://minilm", lora=Lora(r=16),
-                     windows=Windows(max_length=64, max_windows=2), train_windows=1, precision="fp32", num_train_epochs=2, checkpoint_minutes=1e-6)  # fmt: skip
+    settings = ClassifyTraining(
+        base_model="builtin://minilm",
+        lora=Lora(r=16),
+        windows=Windows(max_length=64, max_windows=2),
+        train_windows=1,
+        precision="fp32",
+        num_train_epochs=2,
+        checkpoint_minutes=1e-6,
+    )
     blocking = {"asynchronous": [], "synchronous": []}
     sizes, save, write = [], ResumableTrainer._save_checkpoint, Checkpoints._save
 
