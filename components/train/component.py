@@ -106,7 +106,8 @@ def train_instruct(
             "train",
             f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
             f"validation loss {outputs['best_validation_loss']:.4f}, "
-            f"{result['tokens_per_second']:,.0f} tokens a second, {result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak",
+            f"{result['tokens_per_second']:,.0f} tokens a second, "
+            f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak",
         )
 
 
