@@ -70,7 +70,7 @@ def build(profile: InstructProfile, cluster: Cluster | None = None) -> GraphComp
             triples = synthesize(settings=settings["synthesize"], dataset=dataset.output, store=store)
             place(triples, "synthesize")
             if profile.synthesis.token_budget:
-                triples.set_caching_options(False)  # the next run goes on where the budget ended this one
+                triples.set_caching_options(False)  # the next run continues where the token budget stopped this one
             splits = format_instruct(settings=settings["format"], triples=triples.output, store=store)
             place(splits, "format")
             with if_new(place, splits.output, settings, store):

@@ -24,7 +24,7 @@ from clinadapt.artifacts.run_summary import Records, read_records, summarise
 from clinadapt.artifacts.run_summary import run as write_summary
 from clinadapt.artifacts.step_record import LOG_MARKER, RECORDS, RUN
 from clinadapt.config.profile import AnyProfile
-from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
+from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import os_errors
 from pipelines.compile import build
@@ -84,7 +84,7 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
 
 def _exit_status(state: str, records: Records, verdict: str | None) -> int:
     if state == "SUCCEEDED":
-        return EXIT_GATE_SAID_NO if verdict == "fail" else EXIT_DONE
+        return EXIT_REFUSED if verdict == "fail" else EXIT_DONE
     if state == "CANCELLED":
         return EXIT_INTERRUPTED
     return next((record["exit_status"] for record in records.values() if record["exit_status"]), EXIT_BUG)

@@ -35,7 +35,7 @@ from pipelines.submit import (
     upload,
 )
 
-# The description of the recurring runs that `apply` manages. Existing ones are recognised by it: do not change
+# The description of the recurring runs that `apply` manages. Existing ones are recognized by it: do not change
 DESCRIPTION = "Kept by clinadapt schedule apply; change pipelines/schedules instead."
 _FIELDS = (("second", 0, 59), ("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
 _NAMES = {"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
@@ -99,7 +99,7 @@ def load(folder: Path, cluster: Cluster) -> list[Schedule]:
     for path in sorted(folder.glob("*.yaml")):
         try:
             schedule = Schedule.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is not valid YAML: check its indentation and quotes") from error
         except ValidationError as error:
             raise UserError(f"{path}: {first_error(error)}") from error

@@ -24,7 +24,7 @@ from rich.table import Table
 from clinadapt.config.base import ProfileBase
 from clinadapt.config.profile import AnyProfile
 from clinadapt.config.steps import STEPS
-from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE_SAID_NO, UserError
+from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_REFUSED, UserError
 from clinadapt.kubernetes.cluster import Cluster
 from pipelines.kfp_api import ApiError, Remote
 
@@ -324,7 +324,7 @@ def _outcome(run: Any, tasks: dict[str, tuple[str, str]], console: Console) -> i
     if "publish" in done:
         verdict, status = "published", EXIT_DONE
     elif "gate" in done:
-        verdict, status = "refused by the gate: see its report", EXIT_GATE_SAID_NO
+        verdict, status = "refused by the gate: see its report", EXIT_REFUSED
     else:
         verdict, status = "nothing new: the registry already has this version", EXIT_DONE
     style = "bold green" if status == EXIT_DONE else "bold yellow"

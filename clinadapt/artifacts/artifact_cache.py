@@ -41,7 +41,7 @@ def load_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
         return False
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(DamagedFolder, CorruptObject, KeyError, OSError):
-        cached.fetch(folder, closed="")
+        cached.fetch(folder, reject_unlisted="")
         return True
     shutil.rmtree(folder, ignore_errors=True)
     log(step, f"{prefix} is damaged: removed, and computed again")

@@ -84,7 +84,8 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
         intact = manifest == with_digest(manifest) and data == to_json(manifest).encode()
         intact = intact and manifest["digest"] == sha256_json(manifest["files"])
         intact = intact and all(entry.keys() == {"size", "sha256"} for entry in manifest["files"].values())
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        intact = intact and not any("\0" in name for name in manifest["files"])
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise DamagedFolder(MANIFEST, "is not a manifest") from error
     if not intact:
         raise DamagedFolder(MANIFEST, "does not match its digest")
@@ -92,16 +93,16 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
 
 
 def differences(
-    expected: dict[str, dict[str, Any]], actual: dict[str, dict[str, Any]], closed: str = "*"
+    expected: dict[str, dict[str, Any]], actual: dict[str, dict[str, Any]], reject_unlisted: str = "*"
 ) -> dict[str, str]:
     """File name -> what is wrong with it; empty where the folder matches its manifest.
 
     Args:
         expected: the files of a manifest.
         actual: as `list_files` returns them.
-        closed: pattern of the names that must not be there unless the manifest lists them; no names when empty.
+        reject_unlisted: pattern of the names that must not be there unless the manifest lists them; empty: none.
     """
-    problems = {name: "is not listed" for name in actual.keys() - expected.keys() if fnmatch(name, closed)}
+    problems = {name: "is not listed" for name in actual.keys() - expected.keys() if fnmatch(name, reject_unlisted)}
     for name in expected:
         if name not in actual:
             problems[name] = "is missing"

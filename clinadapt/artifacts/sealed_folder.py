@@ -31,13 +31,13 @@ from clinadapt.storage.transfer import delete_folder, download_folder, progress_
 _WAIT_SECONDS = 60  # for another publisher of the same folder to write its manifest
 
 
-def verify_folder(folder: Path, manifest: dict[str, Any] | None = None, closed: str = "*") -> dict[str, Any]:
+def verify_folder(folder: Path, manifest: dict[str, Any] | None = None, reject_unlisted: str = "*") -> dict[str, Any]:
     """Verify every file of a local folder and return its manifest.
 
     Args:
         folder: to verify.
         manifest: the folder's own, manifest.json, when None.
-        closed: as of `differences`.
+        reject_unlisted: as of `differences`.
 
     Raises:
         DamagedFolder: a file is missing, differs or is not listed.
@@ -47,7 +47,7 @@ def verify_folder(folder: Path, manifest: dict[str, Any] | None = None, closed: 
             manifest = parse_manifest((folder / MANIFEST).read_bytes())
         except OSError as error:
             raise DamagedFolder(MANIFEST, "is missing") from error
-    for name, problem in differences(manifest["files"], list_files(folder), closed).items():
+    for name, problem in differences(manifest["files"], list_files(folder), reject_unlisted).items():
         raise DamagedFolder(name, problem)
     return manifest
 
@@ -71,7 +71,7 @@ class SealedFolder:
         """The manifest. Raises KeyError where there is none, DamagedFolder where it was changed."""
         return parse_manifest(self.store.get(self.key(MANIFEST))[0])
 
-    def fetch(self, folder: Path, manifest: dict[str, Any] | None = None, closed: str = "*") -> dict[str, Any]:
+    def fetch(self, folder: Path, manifest: dict[str, Any] | None = None, reject_unlisted: str = "*") -> dict[str, Any]:
         """Download the folder, verify it and return its manifest. Arguments as of `verify_folder`.
 
         Raises:
@@ -80,7 +80,7 @@ class SealedFolder:
             KeyError: a file was removed meanwhile.
         """
         download_folder(self.store, self.prefix, folder)
-        return verify_folder(folder, manifest, closed)
+        return verify_folder(folder, manifest, reject_unlisted)
 
     def fetch_file(self, name: str, folder: Path, manifest: dict[str, Any]) -> Path:
         """Download one file into `folder` and verify it against the manifest.
@@ -141,11 +141,14 @@ class SealedFolder:
                 for done in pool.map(upload, paths):
                     if not done:
                         return False
+        uploaded = {self.key(name) for name in names.values()}
+        if if_absent and (extra := set(self.store.list(self.key(""))) - uploaded - {self.key(MANIFEST)}):
+            raise UserError(self._unfinished(min(extra)))
         try:
             self.store.put(self.key(MANIFEST), (folder / MANIFEST).read_bytes(), if_absent=if_absent)
         except Conflict:
             return False
-        if {self.key(name) for name in names.values()} - set(self.store.list(self.key(""))):
+        if uploaded - set(self.store.list(self.key(""))):
             self.store.delete(self.key(MANIFEST))
             raise UserError(
                 f"files of {self.prefix} were removed while it was published: run again, and not beside registry gc"
@@ -168,11 +171,14 @@ class SealedFolder:
                     return True
             if self._wait_for_manifest():
                 return False
-            raise UserError(
-                f"another run began to publish {self.prefix} and did not finish ({self.key(name)} is not from this "
-                "run): if it was killed, run clinadapt registry gc --unfinished-hours 0 --delete, then run again"
-            ) from error
+            raise UserError(self._unfinished(self.key(name))) from error
         return True
+
+    def _unfinished(self, key: str) -> str:
+        return (
+            f"another run began to publish {self.prefix} and did not finish ({key} is not from this run): if it was "
+            "killed, run clinadapt registry gc --unfinished-hours 0 --delete, then run again"
+        )
 
     def _wait_for_manifest(self) -> bool:
         for _ in range(_WAIT_SECONDS):

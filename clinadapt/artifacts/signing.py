@@ -58,7 +58,10 @@ def verify_manifest(data: bytes, location: str) -> dict[str, Any]:
             missing, by another key or of another manifest.
     """
     if _from_earlier_release(data):
-        raise UserError(f"{location} was published by an earlier release: publish this version again")
+        raise UserError(
+            f"{location} was published by an earlier release and cannot be loaded: remove champion.json of this "
+            "adapter from the store and run the pipeline again, or run it with another --adapter-name"
+        )
     try:
         manifest = parse_manifest(data)
     except DamagedFolder as error:
@@ -74,7 +77,7 @@ def _from_earlier_release(data: bytes) -> bool:
     """Earlier releases wrote the fields `seal` and `signature`."""
     try:
         return "seal" in json.loads(data)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return False
 
 

@@ -42,7 +42,7 @@ def abbreviation_lexicon() -> dict[str, Abbreviation]:
         short: Abbreviation(
             short, entry["means"], re.compile(entry["near"], re.IGNORECASE) if "near" in entry else None
         )
-        for short, entry in load_lexicon("abbreviations").items()
+        for short, entry in load_lexicon("abbreviations.yaml").items()
     }
 
 
@@ -56,7 +56,7 @@ def _short_pattern() -> re.Pattern[str]:
 def _short_by_long() -> dict[str, str]:
     return {
         entry.get("write", entry["means"]): short
-        for short, entry in load_lexicon("abbreviations").items()
+        for short, entry in load_lexicon("abbreviations.yaml").items()
         if short not in ("A1c", "CVA")
     }
 

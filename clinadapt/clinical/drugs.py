@@ -37,7 +37,7 @@ def drug_mentions(text: str) -> list[Mention]:
 @cache
 def _names() -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
     """Lower-case name -> generic names; first word of a name -> number of words of the longest name that begins so."""
-    lexicon = load_lexicon("drugs")
+    lexicon = load_lexicon("drugs.yaml")
     names: dict[str, tuple[str, ...]] = {generic.lower(): (generic.lower(),) for generic in lexicon["generic"]}
     for generic, brands in lexicon["generic"].items():
         names |= {brand.strip().lower(): (generic.lower(),) for brand in brands.split(",") if brand.strip()}
@@ -51,6 +51,6 @@ def _names() -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
 
 @lru_cache(maxsize=50_000)
 def _generics_by_stem(word: str) -> tuple[str, ...]:
-    lexicon = load_lexicon("drugs")
+    lexicon = load_lexicon("drugs.yaml")
     has_stem = word.endswith(tuple(lexicon["suffixes"])) or word.startswith(tuple(lexicon["prefixes"]))
     return (word,) if has_stem and len(word) > 6 and word.isalpha() and word not in lexicon["no_drug"] else ()

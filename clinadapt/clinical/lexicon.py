@@ -10,6 +10,9 @@ import yaml
 
 
 @cache
-def load_lexicon(name: str) -> Any:
-    """Parsed content of `<name>.yaml`; shared between callers, so do not modify it."""
-    return yaml.safe_load(resources.files(__package__).joinpath(f"{name}.yaml").read_text("utf-8"))
+def load_lexicon(file: str) -> Any:
+    """Parsed content of a YAML file of this folder; shared between callers, so do not modify it.
+
+    Callers name the whole file, so that `code_version` finds which sources read it.
+    """
+    return yaml.safe_load(resources.files(__package__).joinpath(file).read_text("utf-8"))

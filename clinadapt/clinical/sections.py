@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
 def section_lexicon() -> dict[str, dict[str, Any]]:
     """Entries of sections.yaml by section name."""
-    sections: dict[str, dict[str, Any]] = load_lexicon("sections")
+    sections: dict[str, dict[str, Any]] = load_lexicon("sections.yaml")
     return sections
 
 

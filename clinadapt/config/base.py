@@ -65,4 +65,5 @@ def first_error(error: ValidationError) -> str:
     """The first error as `path: reason`, without the value, which may come from data."""
     first = error.errors(include_input=False, include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, first['loc']))}: {message[:1].lower()}{message[1:]}"
+    path = ".".join(map(str, first["loc"]))
+    return f"{path}{': ' if path else ''}{message[:1].lower()}{message[1:]}"

@@ -1,8 +1,8 @@
 """A profile and the run form resolved into the settings of each step.
 
 Preflight resolves them once; every later step, the lookup in the registry and a TrainJob take the dictionary that is
-theirs and derive nothing again. A step's dictionary holds what the step reads and nothing else, so that Kubeflow
-Pipelines' cache, which compares inputs, is as precise as can be.
+theirs and derive nothing again. A step's dictionary holds what the step reads, so that Kubeflow Pipelines' cache, which
+compares inputs, is precise; preflight adds the digests of data and code (components/preflight/checks.py).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FORM: dict[str, dict[str, list[str]]] = {
 
 
 class PinnedModel(NamedTuple):
-    """A base model by content: a URI that goes on meaning the same files, and their digest."""
+    """A base model pinned by content: a URI that always refers to the same files, and their digest."""
 
     uri: str
     digest: str
@@ -78,7 +78,7 @@ def apply_form(profile: P, form: Mapping[str, Any]) -> P:
 
 
 def _section(values: Settings, path: list[str]) -> Any:
-    """What stands at a path; None where a section of it is missing."""
+    """The value at a path; None if a section on the way is missing."""
     return reduce(lambda section, key: section and section[key], path, values)
 
 

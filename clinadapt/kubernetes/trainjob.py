@@ -113,7 +113,7 @@ def render(
     }
 
 
-def packs_a_step(manifest: dict[str, Any]) -> int:
+def packs_per_step(manifest: dict[str, Any]) -> int:
     """Packs in one optimizer step, over all processes."""
     trainer = manifest["spec"]["trainer"]
     settings = NodesTask.model_validate_json(trainer["args"][0]).settings

@@ -148,7 +148,7 @@ def _verify_mirror(folder: Path, uri: str) -> None:
     try:
         manifest = read_json(folder / MANIFEST)
         earlier_release = MANIFEST_DIGEST not in manifest  # whose mirrors stay valid
-        verify_folder(folder, manifest if earlier_release else None, closed="*.safetensors")
+        verify_folder(folder, manifest if earlier_release else None, reject_unlisted="*.safetensors")
     except (DamagedFolder, ValueError, KeyError, TypeError) as error:
         file = error.file if isinstance(error, DamagedFolder) else MANIFEST
         shutil.rmtree(folder)

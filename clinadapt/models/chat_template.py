@@ -49,7 +49,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A tokenised prompt.
+    """A tokenized prompt.
 
     Attributes:
         input_ids: its tokens.
@@ -116,7 +116,7 @@ class Template:
         return self._tokenize([self._escape(answer) + self.end for answer in answers])
 
     def encode_prompts(self, questions: Sequence[Question], max_tokens: Sequence[int]) -> list[Prompt]:
-        """Tokenise prompts; trim the note, never the instruction, of those that are too long. Protected spans are
+        """Tokenize prompts; trim the note, never the instruction, of those that are too long. Protected spans are
         trimmed last, the beginning and the end of the note before them, the middle first.
 
         Args:

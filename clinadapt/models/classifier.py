@@ -33,7 +33,7 @@ from clinadapt.models.devices import (
 )
 from clinadapt.models.label_sets import label_logits
 
-# Modules that stay in full precision when the base is quantised. As patterns: transformers matches a bare name with the
+# Modules that stay in full precision when the base is quantized. As patterns: transformers matches a bare name with the
 # beginning or the end of a module's path, and would miss the dense layer in `bert.pooler.dense`.
 _UNQUANTISED = [rf"(.*\.)?{name}" for name in ("classifier", "score", "pooler")]
 _TOKENS_PER_BATCH = 8192  # of windows in a forward pass, padding included

@@ -1,4 +1,4 @@
-"""Device, precision and quantisation that a model is loaded and computed with."""
+"""Device, precision and quantization that a model is loaded and computed with."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def base_dtype(precision: Precision) -> torch.dtype:
 def quantization_config(
     quantization: Quantization, precision: Precision, skip_modules: list[str] | None = None
 ) -> BitsAndBytesConfig | None:
-    """transformers' settings for nf4 with double quantisation (Dettmers et al. 2023, arXiv:2305.14314); None for
+    """transformers' settings for nf4 with double quantization (Dettmers et al. 2023, arXiv:2305.14314); None for
     `none`.
 
     Args:
         quantization: of the base model.
         precision: of the computation, resolved (not `auto`).
-        skip_modules: patterns of modules that are not quantised; by default the output layer, as transformers chooses.
+        skip_modules: patterns of modules that are not quantized; by default the output layer, as transformers chooses.
     """
     if quantization == "none":
         return None

@@ -11,7 +11,7 @@ HEADS = {"classifier", "score", "lm_head", "pooler"}
 
 def body_layers(base: BaseModel) -> dict[str, list[int]]:
     """Module name -> (out features, in features) of all linear layers but heads: those that `all-linear` adapts and
-    nf4 quantises."""
+    nf4 quantizes."""
     return {name: shape for name, shape in base.linear_layers().items() if not HEADS & set(name.split("."))}
 
 

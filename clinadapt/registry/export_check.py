@@ -23,7 +23,7 @@ from clinadapt.models.generator import Generator
 from clinadapt.models.merging import load_merged
 
 MAX_EXAMPLES = 200
-MAX_ANSWERS = 32  # greedy answers, which cost one pass a token
+MAX_ANSWERS = 32  # greedy answers, which cost one forward pass per token
 _BATCH_SIZE = 16
 
 
@@ -33,7 +33,7 @@ class Responses(NamedTuple):
     Attributes:
         likelihood: log-likelihoods of the right answers, shape (examples,), in nats a token (instruct) or a note
             (classify).
-        answers: token ids of greedy answers (instruct), or predicted label sets (classify).
+        answers: token ids of greedy answers (instruct), or predicted labels (classify).
     """
 
     likelihood: np.ndarray

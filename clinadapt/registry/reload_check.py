@@ -50,7 +50,7 @@ def compare(store_uri: str, prefix: str, splits: Path, evaluation: Path) -> dict
 def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
     classifier = Classifier(adapter)
     test = read_split(splits, "test")
-    logits = classifier.logits(classifier.tokenize(test["text"].to_pylist()))  # (notes, label sets)
+    logits = classifier.logits(classifier.tokenize(test["text"].to_pylist()))  # (notes, labels)
     predictions = pq.read_table(evaluation / "predictions.parquet")
     if predictions["note_id"].to_pylist() != test["note_id"].to_pylist():
         raise SystemExit("the evaluation is of other notes")
@@ -60,7 +60,7 @@ def _compare_logits(adapter: Path, splits: Path, evaluation: Path) -> dict[str, 
 
 
 def _compare_answers(adapter: Path, splits: Path, evaluation: Path) -> dict[str, float]:
-    """The first RELOAD_SAMPLE answers only: each costs one pass a token."""
+    """The first RELOAD_SAMPLE answers only: each costs one forward pass per token."""
     predictions = pq.read_table(evaluation / "predictions.parquet").slice(0, RELOAD_SAMPLE)
     test = pq.read_table(splits / "test.parquet", schema=EXAMPLES).take(predictions["index"])
     if predictions["note_id"].to_pylist() != test["note_id"].to_pylist():

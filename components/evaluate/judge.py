@@ -14,12 +14,12 @@ from clinadapt.llm_client import ChatClient, OutOfTokens, Refused
 from components.evaluate.metrics import ratios
 
 _SYSTEM = """You judge answers to an instruction about a clinical note. Score each answer by itself:
-4: right and complete, and nothing in it that the note does not say
+4: right and complete, and states nothing that is not in the note
 3: right, but a small thing is missing or not needed
 2: partly wrong, or something important is missing
-1: wrong, not an answer, or it names what the note does not say
+1: wrong, not an answer, or it states something that is not in the note
 If the note cannot answer the instruction, an answer that says so is right.
-Reply with one line an answer and nothing else, as in: A: 3"""
+Reply with one line per answer and nothing else, as in: A: 3"""
 _LETTERS = "ABCDEFGH"
 _MAX_TOKENS = 64
 

@@ -37,7 +37,7 @@ def is_refusal(answer: str) -> bool:
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """F1 of the words in common, between 0 and 1, after SQuAD's normalisation (Rajpurkar et al. 2016,
+    """F1 of the words in common, between 0 and 1, after SQuAD's normalization (Rajpurkar et al. 2016,
     arXiv:1606.05250)."""
     a, b = _words(answer), _words(reference)
     if not a or not b:
@@ -60,13 +60,13 @@ def matches(answer: str, reference: str, check: str) -> bool:
             same way, in any order. Decimal points count: 2.5 mg is not 25 mg.
     """
     if check == "set":
-        return {_normalise(part) for part in answer.split(";")} == {_normalise(part) for part in reference.split(";")}
-    return _normalise(answer) == _normalise(reference)
+        return {_normalize(part) for part in answer.split(";")} == {_normalize(part) for part in reference.split(";")}
+    return _normalize(answer) == _normalize(reference)
 
 
 def _words(text: str) -> list[str]:
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
-def _normalise(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(text.lower().split()).rstrip(". ")

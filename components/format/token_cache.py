@@ -2,7 +2,7 @@
 
     tokens/<key>    Parquet (schema ENCODED)
 
-Chunks end where the hash of a note says so, which rows before and after do not change (content-defined chunking:
+The hash of a note decides whether a chunk ends before it, so other rows do not move it (content-defined chunking:
 Muthitacharoen et al., A Low-bandwidth Network File System, SOSP 2001).
 """
 

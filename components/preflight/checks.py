@@ -19,15 +19,16 @@ from clinadapt.models.lora_targets import adapted_layers
 from clinadapt.models.memory.available import on_cluster
 from clinadapt.models.memory.instruct import weights_on_disk
 from clinadapt.registry.champion import champion
+from clinadapt.registry.versions import read_manifest
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path
 from clinadapt.storage.object_store import Conflict, Store
 
-_ROOM = 2**30  # bytes that a run needs beside the base model, of scratch space and of a store in a folder
+_MIN_FREE_BYTES = 2**30  # bytes that a run needs beside the base model, of scratch space and of a store in a folder
 
 
 def checked_store(store_uri: str) -> Store:
-    """The store, which can be used. Raises UserError when it cannot."""
+    """Open the store and check that it can be written. Raises UserError when it cannot."""
     store = open_store(store_uri)
     if store_uri.startswith("file://"):
         check_room(file_path(store_uri), "choose another --store")
@@ -45,6 +46,8 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     """The settings of each step with what else determines its output: the digest of the data for download, the
     champion for evaluate, and the version of the code for every step whose output is cached."""
     version, etag = champion(store, steps["publish"]["adapter_name"]) or ("", "")
+    if version:
+        read_manifest(store, steps["publish"]["adapter_name"], version)  # evaluate could not load it either
     log("preflight", f"champion to compare with: {version or 'none yet'}")
     steps["download"]["source_digest"] = data
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
@@ -57,7 +60,7 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
 
 
 def check_base(base: BaseModel, lora: Lora, quantization: Quantization) -> None:
-    """Raises UserError when a LoRA target matches no layer, or nf4 cannot be had."""
+    """Raises UserError when a LoRA target matches no layer, or nf4 is set and bitsandbytes is not installed."""
     layers = adapted_layers(base, lora)
     log("preflight", f"base model {base.config['model_type']}, {base.parameters() / 1e6:.1f} M parameters, "
         f"LoRA on {len(layers)} layers")  # fmt: skip
@@ -84,7 +87,9 @@ def check_store(store: Store) -> None:
                     "both win: update the server or use another one"
                 )
     except Conflict as error:
-        raise UserError(f"the store {store.uri} refuses a conditional write that holds: update the server") from error
+        raise UserError(
+            f"the store {store.uri} refuses a conditional write whose condition is met: update the server"
+        ) from error
     finally:
         store.delete(key)
 
@@ -96,7 +101,7 @@ def check_disk(base: BaseModel) -> None:
     if not base.uri.startswith("hf://") or on_cluster():
         return
     folder = _existing(hub_folder())
-    need, free = weights_on_disk(base) + _ROOM, shutil.disk_usage(folder).free
+    need, free = weights_on_disk(base) + _MIN_FREE_BYTES, shutil.disk_usage(folder).free
     if need > free:
         raise UserError(
             f"base model '{base.uri}' needs {need / 2**30:.1f} GiB of disk and {folder} has {free / 2**30:.1f} free: "
@@ -107,9 +112,10 @@ def check_disk(base: BaseModel) -> None:
 def check_room(folder: Path, otherwise: str) -> None:
     """Room for what a run writes beside its base model. Raises UserError when it is short."""
     free = shutil.disk_usage(_existing(folder)).free
-    if free < _ROOM:
+    if free < _MIN_FREE_BYTES:
         raise UserError(
-            f"{folder} has {free / 2**30:.1f} GiB free, the run needs {_ROOM / 2**30:.1f}: free space or {otherwise}"
+            f"{folder} has {free / 2**30:.1f} GiB free, the run needs {_MIN_FREE_BYTES / 2**30:.1f}: "
+            f"free space or {otherwise}"
         )
 
 

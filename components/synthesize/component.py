@@ -22,9 +22,9 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
         outputs |= {name: manifest[name] for name in names}
         outputs["tokens"] = manifest["teacher"]["tokens"]
         triples.metadata.update(outputs)
-        log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, of which "
-            f"{manifest['not_answerable']} that the note cannot answer; "
+        log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, "
+            f"{manifest['not_answerable']} of them not answerable from the note; "
             f"{sum(manifest['dropped'].values())} dropped")  # fmt: skip
         if manifest["budget_exhausted"]:
-            log("synthesize", f"the token budget ended before {manifest['rows_skipped']} rows: raise token_budget "
-                "and run again; replies so far are cached")  # fmt: skip
+            log("synthesize", f"the token budget was used up with {manifest['rows_skipped']} rows left: raise "
+                "token_budget and run again; replies so far are cached")  # fmt: skip

@@ -22,13 +22,13 @@ from components.train.early_stopping import EarlyStoppingTrainer, check_finite
 from components.train.lora import add_adapter, train_in_fp32
 from components.train.packing import PackedDataset, attention_mask, collate
 from components.train.progress import Progress, training_metrics
-from components.train.training_arguments import VALIDATED, arguments, optimiser
+from components.train.training_arguments import EARLY_STOPPING, arguments, optimizer
 
 
 class Loss(torch.nn.Module):
     """A causal language model that returns the loss of a batch: the sum of -log p over the labels."""
 
-    accepts_loss_kwargs = True  # the Trainer then counts the labels of a whole optimiser step
+    accepts_loss_kwargs = True  # the Trainer then counts the labels of a whole optimizer step
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Loss(torch.nn.Module):
 
 
 class CausalTrainer(EarlyStoppingTrainer):
-    """Minimises the mean loss over all labels of an optimiser step, however it is cut into batches and processes; the
+    """Minimises the mean loss over all labels of an optimizer step, however it is cut into batches and processes; the
     validation loss is the same mean over the validation packs."""
 
     loss_is_scaled_for_ga = True
@@ -85,7 +85,7 @@ class CausalTrainer(EarlyStoppingTrainer):
             patience: epochs without a better validation loss after which training stops.
             step: prefix of the lines of progress.
             base: for the memory estimate; None where pretrain makes the model.
-            checkpoints: where the state is saved; not at all where None.
+            checkpoints: where the state is saved; None: it is not saved.
         """
         train_in_fp32(model)
         if gradient_checkpointing(settings, base):
@@ -99,9 +99,9 @@ class CausalTrainer(EarlyStoppingTrainer):
             model=Loss(model),
             args=TrainingArguments(
                 **arguments(settings, self._precision),
-                **VALIDATED,
+                **EARLY_STOPPING,
                 adam_beta2=0.95,  # short runs; as in Touvron et al. 2023, arXiv:2302.13971
-                optim=optimiser(),
+                optim=optimizer(),
                 ddp_find_unused_parameters=False,
             ),
             train_dataset=packs["train"],
@@ -161,7 +161,7 @@ def unwrap(model: Any) -> Any:
 
 
 def add_lora(model: Any, lora: Lora, seed: int) -> Any:
-    """Add a new adapter to a causal language model, initialised from `seed`. Raises UserError as add_adapter."""
+    """Add a new adapter to a causal language model, initialized from `seed`. Raises UserError as add_adapter."""
     torch.manual_seed(seed)
     return add_adapter(model, lora, TaskType.CAUSAL_LM)
 

@@ -66,6 +66,7 @@ class Checkpoints:
             processes: number of training processes.
         """
         self._store, self._processes = store, processes
+        self._step = inputs["step"] if inputs.get("step") in ("pretrain", "prefer") else "train"
         self._inputs_digest = sha256_json(inputs)
         key = self._inputs_digest[7:23]
         self.prefix, self._trained = f"checkpoints/{key}", f"trained/{key}"
@@ -103,7 +104,7 @@ class Checkpoints:
                 checkpoint.publish(folder)
             self._delete_old(step)
         except (UserError, OSError, SafetensorError) as error:
-            log("train", f"a checkpoint could not be saved, training continues without it: {error}")
+            log(self._step, f"a checkpoint could not be saved, training continues without it: {error}")
             with suppress(UserError):
                 self._delete_old(step)
             return False
@@ -120,7 +121,7 @@ class Checkpoints:
             try:
                 manifest = self._checkpoint(step).fetch(target)
             except (DamagedFolder, CorruptObject, KeyError):
-                log("train", f"the checkpoint of step {step} is broken and is not used")
+                log(self._step, f"the checkpoint of step {step} is broken and is not used")
                 self._checkpoint(step).delete()
             else:
                 self._check_inputs(manifest)
@@ -150,13 +151,13 @@ class Checkpoints:
             The content of its training.json; None where there is no intact, usable output.
         """
         for prefix in self._results():
-            if not load_folder(self._store, prefix, output, "train"):
+            if not load_folder(self._store, prefix, output, self._step):
                 continue
             record: dict[str, Any] = read_json(output / "training.json")
             if usable(record):
                 self._delete_all()  # left by a pod that was killed after it had finished
                 count = record["processes"]
-                log("train", f"reusing the training by {count} process{'es' if count > 1 else ''} in "
+                log(self._step, f"reusing the training by {count} process{'es' if count > 1 else ''} in "
                     f"{self._store.uri}/{prefix}")  # fmt: skip
                 return record
             shutil.rmtree(output, ignore_errors=True)
@@ -171,7 +172,7 @@ class Checkpoints:
             if not result.exists():
                 result.publish(output)
         except UserError as error:
-            log("train", f"cannot cache the training output in {self._trained}: {error}")
+            log(self._step, f"cannot cache the training output in {self._trained}: {error}")
         else:
             self._delete_all()
 
@@ -210,4 +211,4 @@ class Checkpoints:
             for step in self._steps():
                 self._checkpoint(step).delete()
         except UserError as error:  # the output is complete
-            log("train", f"the checkpoints in {self.prefix} could not be removed: {error}")
+            log(self._step, f"the checkpoints in {self.prefix} could not be removed: {error}")

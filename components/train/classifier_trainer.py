@@ -20,7 +20,7 @@ from components.train.checkpoints import Checkpoints
 from components.train.early_stopping import EarlyStoppingTrainer, check_finite
 from components.train.linear_probe import Probe, note_states, out_of_fold, soft_cross_entropy
 from components.train.progress import Progress, training_metrics
-from components.train.training_arguments import VALIDATED, arguments
+from components.train.training_arguments import EARLY_STOPPING, arguments
 
 MAX_DECAY = 0.98  # of the moving average of the weights
 # between the linear probe (0) and the trained weights (1); Wortsman et al. 2022, arXiv:2109.01903
@@ -130,7 +130,7 @@ class ClassifierTrainer(EarlyStoppingTrainer):
             notes: of `train` and `validation`.
             settings: of the stage.
             pad: id of the padding token.
-            checkpoints: where the state is saved; not at all where None.
+            checkpoints: where the state is saved; None: it is not saved.
         """
         self._precision = resolve_precision(settings.precision)
         super().__init__(
@@ -138,7 +138,7 @@ class ClassifierTrainer(EarlyStoppingTrainer):
             settings.checkpoint_minutes,
             settings.early_stopping_patience,
             model=model,
-            args=TrainingArguments(**arguments(settings, self._precision), **VALIDATED),
+            args=TrainingArguments(**arguments(settings, self._precision), **EARLY_STOPPING),
             train_dataset=notes["train"],
             eval_dataset=notes["validation"],
             data_collator=WindowCollator(pad),
@@ -154,7 +154,7 @@ class ClassifierTrainer(EarlyStoppingTrainer):
         self.temperature_ratio = 1.0
 
     def before_training(self) -> None:
-        """With mean pooling, initialise the head as a linear probe, and estimate from it by how much a temperature
+        """With mean pooling, initialize the head as a linear probe, and estimate from it by how much a temperature
         fitted on the validation notes is off."""
         if not self._probed:
             return
@@ -164,9 +164,9 @@ class ClassifierTrainer(EarlyStoppingTrainer):
             note_states(self.model, notes.prepared, self._pad, self._precision) for notes in (train, validation)
         )
         probe = Probe(states, train.targets, self._class_weights)
-        probe.initialise_head(self.model)
+        probe.initialize_head(self.model)
         cross_validated = out_of_fold(states, train.targets, self._class_weights, train.clusters)
-        ratio = train.temperature(cross_validated) / validation.temperature(probe.logits(validation_states))
+        ratio = train.fit_temperature(cross_validated) / validation.fit_temperature(probe.logits(validation_states))
         self.temperature_ratio = float(np.clip(ratio, 0.5, 2))  # beyond this the validation notes are of another kind
         _copy(self._trained, self._average)
         _copy(self._trained, self._initial)
@@ -237,7 +237,7 @@ def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
 
 
 class _StepCallback(TrainerCallback):
-    """Averages the weights after each optimiser step, and draws windows anew for each epoch."""
+    """Averages the weights after each optimizer step, and draws windows anew for each epoch."""
 
     def __init__(self, trainer: ClassifierTrainer) -> None:
         self._trainer = trainer

@@ -49,7 +49,7 @@ def run(splits: Path, output: Path, settings: ClassifyTraining, store: Store | N
         return training
 
     tokenizer = load_tokenizer(fetch(settings.base_model))
-    log("train", f"tokenising, {precision}, quantization {settings.quantization}, on {device().type}")
+    log("train", f"tokenizing, {precision}, quantization {settings.quantization}, on {device().type}")
     labels = read_json(splits / MANIFEST)["labels"]
     tables = {side: read_split(splits, side) for side in ("train", "validation")}
     label_sets = find_label_sets(label_counts(tables["train"], labels), settings.min_notes_per_label_set)

@@ -29,7 +29,7 @@ from components.train.lora import save_adapter, train_in_fp32
 from components.train.progress import Progress
 from components.train.resumable_trainer import ResumableTrainer
 from components.train.stage import Stage, processes, read_table
-from components.train.training_arguments import arguments, optimiser
+from components.train.training_arguments import arguments, optimizer
 
 COLUMNS = ["prompt_ids", "chosen_ids", "rejected_ids"]
 
@@ -37,8 +37,8 @@ COLUMNS = ["prompt_ids", "chosen_ids", "rejected_ids"]
 def run(
     splits: Path, adapter: Path, output: Path, settings: PreferenceTraining, store: Store | None = None
 ) -> dict[str, Any]:
-    """Continue the training of an adapter on preferences.parquet, with the adapter as it is as the reference. Writes
-    the same files as instruct; training.json has the metrics of this stage under `preference`.
+    """Continue the training of an adapter on preferences.parquet, with a frozen copy of the initial adapter as the
+    reference model. Writes the same files as instruct; training.json has the metrics of this stage under `preference`.
 
     With a store, an interrupted training resumes and the result of a finished one is reused, as in instruct.
 
@@ -90,14 +90,14 @@ def _stage(
 ) -> Stage:
     manifest, data, checkpoints = read_json(adapter / MANIFEST), read_json(splits / MANIFEST)["digest"], None
     if store:
-        decided = training_inputs("prefer", data, manifest["digest"], settings, card.precision)
-        checkpoints = Checkpoints(store, decided, processes())
+        determining_inputs = training_inputs("prefer", data, manifest["digest"], settings, card.precision)
+        checkpoints = Checkpoints(store, determining_inputs, processes())
     inputs = {"splits": data, "adapter": manifest["digest"], "base_model": manifest["base_digest"]}
     return Stage(output, manifest["splits_digest"], manifest["base_digest"], checkpoints, "prefer", inputs, (manifest,))
 
 
 class PreferenceTrainer(ResumableTrainer, DPOTrainer):
-    """DPO on tokenised pairs. trl copies the adapter as the reference before the first step."""
+    """DPO on tokenized pairs. trl copies the adapter as the reference before the first step."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class PreferenceTrainer(ResumableTrainer, DPOTrainer):
             settings: of the stage.
             precision: that it computes in.
             tokenizer: of the model.
-            checkpoints: where the state is saved; not at all where None.
+            checkpoints: where the state is saved; None: it is not saved.
         """
         super().__init__(
             checkpoints,
@@ -126,14 +126,14 @@ class PreferenceTrainer(ResumableTrainer, DPOTrainer):
                 **arguments(settings, precision),
                 beta=settings.beta,
                 max_length=settings.max_length,
-                optim=optimiser(),
+                optim=optimizer(),
                 gradient_checkpointing=gradient_checkpointing(settings, None),
             ),
             train_dataset=Dataset.from_dict(pairs.to_pydict()),
             processing_class=tokenizer,
             callbacks=[Progress("prefer")],
         )
-        train_in_fp32(model)  # trl converts those of a quantised model to bf16, which fp16's gradient scaler refuses
+        train_in_fp32(model)  # trl converts those of a quantized model to bf16, which fp16's gradient scaler refuses
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
         return dataset

@@ -82,8 +82,8 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
 
 
 def existing_result(splits: Path, output: Path, settings: InstructTraining, store: Store) -> dict[str, Any] | None:
-    """What `run` returned before for the same training, with its output from the store; None where there is none. The
-    processes of a distributed training do not look for it, whoever starts them does."""
+    """What `run` returned before for the same training, with its output from the store; None where there is none. In
+    distributed training only the launcher calls this."""
     base = describe(settings.base_model)
     settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     return Stage.of_new_adapter("instruct", splits, output, settings, base, store).existing_result()

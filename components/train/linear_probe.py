@@ -1,4 +1,4 @@
-"""The linear probe that initialises the head of mean pooling: softmax regression with a ridge penalty, over label sets,
+"""The linear probe that initializes the head of mean pooling: softmax regression with a ridge penalty, over label sets,
 on the standardised hidden states of the base model (Kumar et al. 2022, arXiv:2202.10054)."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Probe:
         """Logits over label sets, shape (notes, sets), of states with shape (notes, features)."""
         return states @ self.weight.T + self.bias
 
-    def initialise_head(self, model: Any) -> None:
+    def initialize_head(self, model: Any) -> None:
         """Copy the probe into the head of a mean-pooling model, which has one block of rows for the note and one for
         its first window."""
         base = model.get_base_model()
@@ -92,16 +92,16 @@ def softmax_regression(
     """
     weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         logits = features @ weight.T + bias
         value = soft_cross_entropy(logits, targets, class_weights) + RIDGE / 2 * weight.square().sum()
         value.backward()
         return value
 
-    optimiser.step(loss)
+    optimizer.step(loss)
     return weight.detach(), bias.detach()
 
 

@@ -92,8 +92,8 @@ def run(splits: Path, output: Path, settings: Pretraining, base_model: str, stor
 def existing_result(
     splits: Path, output: Path, settings: Pretraining, base_model: str, store: Store
 ) -> dict[str, Any] | None:
-    """What `run` returned before for the same training, with its output from the store; None where there is none. The
-    processes of a distributed training do not look for it, whoever starts them does."""
+    """What `run` returned before for the same training, with its output from the store; None where there is none. In
+    distributed training only the launcher calls this."""
     return _result(_checkpoints(splits, settings, _describe(base_model), store), output, store)
 
 
@@ -104,8 +104,8 @@ def _describe(base_model: str) -> BaseModel | None:
 def _checkpoints(splits: Path, settings: Pretraining, base: BaseModel | None, store: Store) -> Checkpoints:
     source = base.digest if base else BUILTIN_LLAMA
     data = read_json(splits / MANIFEST)["digest"]
-    decided = training_inputs("pretrain", data, source, settings, resolve_precision(settings.precision))
-    return Checkpoints(store, decided | {"base_model": base.pinned_uri() if base else source}, processes())
+    determining_inputs = training_inputs("pretrain", data, source, settings, resolve_precision(settings.precision))
+    return Checkpoints(store, determining_inputs | {"base_model": base.pinned_uri() if base else source}, processes())
 
 
 def _pack_corpus(splits: Path, settings: Pretraining) -> dict[str, PackedDataset]:

@@ -1,6 +1,6 @@
 """A Trainer that resumes an interrupted training to the same bits.
 
-The Trainer's own resume finds the position in the data; what it would unpickle is read from safetensors and JSON here.
+The Trainer restores the position in the data; what it would unpickle is read from safetensors and JSON instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ResumableTrainer(Trainer):
     def __init__(self, checkpoints: Checkpoints | None, minutes: float, step: str = "train", **kwargs: Any) -> None:
         """
         Args:
-            checkpoints: where the state is saved; not at all where None.
+            checkpoints: where the state is saved; None: it is not saved.
             minutes: between two checkpoints.
             step: prefix of the lines of progress.
             kwargs: of the Trainer.
@@ -58,11 +58,11 @@ class ResumableTrainer(Trainer):
         """Hook that runs before the first step of a training, and not before a resumed one."""
 
     def extra_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """State of a subclass: tensors by name, and values that are JSON."""
+        """State of a subclass: tensors of any shape by name, and JSON values."""
         return {}, {}
 
     def load_extra_state(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-        """Restore what extra_state returned; `tensors` has others besides."""
+        """Restore what extra_state returned; `tensors` also contains other state."""
 
     def train_or_resume(self) -> float:
         """Train, from the newest checkpoint on where there is one.

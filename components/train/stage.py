@@ -58,8 +58,10 @@ class Stage:
         manifest = read_json(splits / MANIFEST)
         data, checkpoints = manifest["digest"], None
         if store:
-            decided = training_inputs(recipe, data, base.digest, settings, resolve_precision(settings.precision))
-            checkpoints = Checkpoints(store, decided, processes())
+            determining_inputs = training_inputs(
+                recipe, data, base.digest, settings, resolve_precision(settings.precision)
+            )
+            checkpoints = Checkpoints(store, determining_inputs, processes())
         inputs = {"splits": data, "base_model": base.digest}
         return cls(output, data, base.digest, checkpoints, "train", inputs, (manifest,))
 

@@ -11,8 +11,8 @@ from clinadapt.config.base import Precision
 from clinadapt.config.classify import ClassifyTraining
 from clinadapt.config.instruct import TrainingSettings
 
-# for an EarlyStoppingTrainer, which validates by a method of its own and whose collator makes the batches
-VALIDATED: dict[str, Any] = {
+# for an EarlyStoppingTrainer, which overrides evaluate() and has its own collator
+EARLY_STOPPING: dict[str, Any] = {
     "eval_strategy": "epoch",
     "label_names": ["labels"],
     "logging_nan_inf_filter": False,
@@ -45,6 +45,6 @@ def arguments(settings: ClassifyTraining | TrainingSettings, precision: Precisio
     }
 
 
-def optimiser() -> str:
+def optimizer() -> str:
     """AdamW: paged on a GPU, fused on a CPU."""
     return "paged_adamw_32bit" if torch.cuda.is_available() else "adamw_torch_fused"

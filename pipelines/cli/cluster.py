@@ -177,7 +177,7 @@ def trainjob(
     else:
         print(text, end="")
     print(
-        f"batch    {rendering.packs_a_step(manifest)} packs per optimizer step, over all nodes\n"
+        f"batch    {rendering.packs_per_step(manifest)} packs per optimizer step, over all nodes\n"
         f"next     kubectl apply; when it is complete, clinadapt submit -p {profile}, which uses the trained weights",
         file=sys.stderr,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_GATE_SAID_NO, EXIT_INTERRUPTED, UserError
+from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from pipelines.cli import cluster as cluster_cli
 from pipelines.cli import registry as registry_cli
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
@@ -112,7 +112,7 @@ def run(
     quantization: Annotated[str | None, typer.Option(help="Of the base model: none or nf4 (4 bits, QLoRA).")] = None,
     num_train_epochs: Annotated[int | None, typer.Option("--epochs", help="Maximum number of training epochs.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed of split, initialisation and order.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of split, initialization and order.")] = None,
     adapter_name: Annotated[str | None, typer.Option(help="Name to publish the adapter under.")] = None,
     store: StoreUri = DEFAULT_STORE,
     home: Annotated[Path, typer.Option(help="Folder for outputs, caches and logs of local runs.")] = HOME,
@@ -205,7 +205,7 @@ def _print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, n
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print()
-    if status in (EXIT_DONE, EXIT_GATE_SAID_NO):
+    if status in (EXIT_DONE, EXIT_REFUSED):
         console.print(summary["sentence"], style="bold green" if status == EXIT_DONE else "bold yellow", markup=False)
         console.print(f"report   {summary['report_uri']}", markup=False)
     if status == EXIT_DONE:
@@ -218,7 +218,7 @@ def _print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, n
         console.print("interrupted: run the same command again to resume", style="bold yellow")
     elif status == EXIT_BAD_INPUT:
         console.print(f"error: {summary['error']}", style="bold red", markup=False)
-    elif status != EXIT_GATE_SAID_NO:
+    elif status != EXIT_REFUSED:
         console.print(
             f"a step failed because of a bug in clinadapt: see {summary['log']}", style="bold red", markup=False
         )
@@ -244,14 +244,16 @@ def compile_pipelines(
 
     Writes one file per profile, for upload in the KFP UI.
     """
+    from clinadapt.storage.local_files import os_errors
     from pipelines.compile import compile_profile
     from pipelines.named_settings import load_cluster, load_profile, profile_names
 
     settings = load_cluster(cluster)
     output = output or (COMPILED if cluster == "default" else HOME / "compiled" / settings.name)
-    output.mkdir(parents=True, exist_ok=True)
-    for name in profile or profile_names():
-        print(compile_profile(load_profile(name), settings, output), file=sys.stderr)
+    with os_errors(f"cannot write to {output}"):
+        output.mkdir(parents=True, exist_ok=True)
+        for name in profile or profile_names():
+            print(compile_profile(load_profile(name), settings, output), file=sys.stderr)
 
 
 app.command("submit")(cluster_cli.submit)

@@ -45,7 +45,7 @@ def list_adapters(
     rows = [row for each in ([name] if name else adapter_names(opened)) for row in _listed(opened, each)]
     if name and not rows:
         raise UserError(f"no adapter '{name}' in {opened.uri}: see clinadapt registry list")
-    if not rows:
+    if not (name or adapter_names(opened)):
         _report(f"no adapters in {opened.uri} yet: publish one with clinadapt run instruct")
     for line, is_champion in version_lines(rows, datetime.now(UTC)):
         _print(line, as_json, "bold green" if is_champion else "")
@@ -298,7 +298,7 @@ def export(
     The merged model is compared with base + adapter on up to 200 held-out examples: the mean absolute difference of
     the log-likelihood, per token of the right answer (instruct) or per label of a note (classify). Beyond the
     tolerance nothing is written and the exit status is 2. Measured: 0.0001 to 0.003 from rounding to 16 bits, 0.03
-    for an adapter of a 4-bit base, whose quantisation error the merged weights do not have.
+    for an adapter of a 4-bit base, whose quantization error the merged weights do not have.
 
     Needs 2 bytes per weight on disk, in TMPDIR and at the target, and memory for one model: 2.4 bytes per weight to
     merge (4 for a classifier or a 32-bit base), then 2 on a GPU or 4 on a CPU to compare.

@@ -85,7 +85,7 @@ def test_memory_estimate(folders: dict[str, Path]) -> None:
 
 def peak(settings: InstructTraining) -> int:
     """Bytes that torch has allocated at most in two steps of training on full packs, each one long answer. The
-    optimiser is the unpaged one, for torch does not count pages."""
+    optimizer is the unpaged one, for torch does not count pages."""
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -97,14 +97,14 @@ def peak(settings: InstructTraining) -> int:
         parameter.data = parameter.data.float()
     if settings.gradient_checkpointing == "always":
         model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
-    loss, optimiser = Loss(model).train(), AdamW32bit(trained)
+    loss, optimizer = Loss(model).train(), AdamW32bit(trained)
     for _ in range(2):
         batch = _batch(settings)
         with autocast(precision):
             value = loss(**batch) / len(batch["labels"])
         value.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     return torch.cuda.max_memory_allocated() - before
 
 

@@ -33,7 +33,7 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def shingles(normal: str) -> set[bytes]:
-    """The word 8-grams of a normalised text (the whole text where it is shorter), as near duplicates are defined."""
+    """The word 8-grams of a normalized text (the whole text where it is shorter), as near duplicates are defined."""
     words = normal.split()
     return {" ".join(words[i : i + 8]).encode() for i in range(max(1, len(words) - 7))}
 

@@ -1,7 +1,7 @@
 """How much memory a training step of the classify recipe needs, from configuration and headers alone.
 
-peak = weights + adapter (with gradients and optimiser) + activations + context. The bytes per weight of nf4 with
-double quantisation (0.5159) are those of Dettmers et al. 2023 (arXiv:2305.14314): 4 bits and 0.127 bits of constants.
+peak = weights + adapter (with gradients and optimizer) + activations + context. The bytes per weight of nf4 with
+double quantization (0.5159) are those of Dettmers et al. 2023 (arXiv:2305.14314): 4 bits and 0.127 bits of constants.
 Activations saved for the backward pass are, per layer and token, 12 hidden + 3 query + key/value + 3 feed-forward
 values (gated) or 2 (plain).
 """
@@ -35,14 +35,14 @@ def estimate(base: BaseModel, train: ClassifyTraining, labels: int, device: str)
     """
     lm_head = base.linear_layers().get("lm_head")  # a classifier has a head of its own in its place
     parameters = base.parameters() - (math.prod(lm_head) if lm_head else 0)
-    quantised = sum(map(math.prod, body_layers(base).values()))
+    quantized = sum(map(math.prod, body_layers(base).values()))
     adapter = adapter_parameters(base, train.lora) + _head_inputs(base.config, train) * labels
     weight_bytes = frozen_weight_bytes(device, train.precision)
     trained = adapter * _TRAINED_BYTES
     methods: dict[str, dict[str, float]] = {
         "full": {"weights": 0.0, "trained": float(parameters * _TRAINED_BYTES)},
         "LoRA": {"weights": parameters * weight_bytes, "trained": trained},
-        "QLoRA": {"weights": quantised * _NF4_BYTES + (parameters - quantised) * weight_bytes, "trained": trained},
+        "QLoRA": {"weights": quantized * _NF4_BYTES + (parameters - quantized) * weight_bytes, "trained": trained},
     }
     activations = _activations(base.config, train, device)
     for parts in methods.values():

@@ -1,6 +1,6 @@
 """How much memory a training step of a causal language model needs, from configuration and headers alone.
 
-Weights, LoRA, gradients and optimiser are counted, not estimated. Activations are the tensors that autograd saves for
+Weights, LoRA, gradients and optimizer are counted, not estimated. Activations are the tensors that autograd saves for
 the backward pass, by the operations of transformers' decoder layers under peft's LoRA on every linear layer and SDPA
 with a mask; `_saved_bytes_per_token` lists them. Fragmentation in the allocator is not included: leave HEADROOM.
 """
@@ -23,7 +23,7 @@ HEADROOM = 0.1  # share of a GPU left for fragmentation and the error of the est
 TILE = 1024  # tokens: the loss is computed in tiles, and only one tile's logits exist at a time
 METHODS = ("full", "LoRA", "QLoRA")
 _BATCH = "per_device_train_batch_size"
-# nf4 in bitsandbytes: weights that share a constant, and constants that share one in double quantisation
+# nf4 in bitsandbytes: weights that share a constant, and constants that share one in double quantization
 _BLOCK, _CONSTANTS_PER_BLOCK = 64, 256
 _TABLES = 4 * (16 + 256 + 1)  # bytes per layer: both code books and the offset, in fp32
 
@@ -36,7 +36,7 @@ class DecoderShape:
         layers: number of decoder layers.
         hidden, query, key_value, feed_forward, vocabulary: widths; query and key/value over all heads.
         gated: whether the feed-forward block has a gate (Llama, Mistral, Qwen).
-        query_norms: whether query and key are normalised (Qwen3).
+        query_norms: whether query and key are normalized (Qwen3).
         mixed: whether 16-bit values are computed beside fp32 ones.
         residual_bytes: bytes of a value in the residual stream.
     """
@@ -145,7 +145,7 @@ def suggest_smaller_settings(
 
 def rule_of_thumb(parameters: int) -> tuple[float, float]:
     """Bytes of full fine-tuning, low and high, by the usual rule: per parameter 2 for weights, 2 for gradients and 2 to
-    12 for the optimiser, without activations."""
+    12 for the optimizer, without activations."""
     return 6.0 * parameters, 16.0 * parameters
 
 
@@ -182,7 +182,7 @@ def _peak(
         "weights": weights.get(method, _nf4(base, frozen_bytes)),
         "LoRA": 0 if method == "full" else 4 * trained,
         "gradients": 4 * trained * (1 if processes == 1 else 2),
-        "optimiser": 8 * trained,
+        "optimizer": 8 * trained,
         "activations": activations,
         "logits": logits,
         "context": CONTEXT[device],
@@ -191,13 +191,13 @@ def _peak(
 
 
 def _nf4(base: BaseModel, frozen_bytes: int) -> int:
-    """Bytes of a base in nf4 with double quantisation (Dettmers et al. 2023, arXiv:2305.14314) as bitsandbytes stores
+    """Bytes of a base in nf4 with double quantization (Dettmers et al. 2023, arXiv:2305.14314) as bitsandbytes stores
     it: 4 bits per weight, an 8-bit constant for 64 of them, an fp32 one for 256 of those, and small tables."""
-    quantised = [math.prod(shape) for shape in body_layers(base).values()]
-    blocks = [math.ceil(n / _BLOCK) for n in quantised]
-    four_bit = sum(math.ceil(n / 2) for n in quantised)
+    quantized = [math.prod(shape) for shape in body_layers(base).values()]
+    blocks = [math.ceil(n / _BLOCK) for n in quantized]
+    four_bit = sum(math.ceil(n / 2) for n in quantized)
     constants = sum(n + 4 * math.ceil(n / _CONSTANTS_PER_BLOCK) + _TABLES for n in blocks)
-    return four_bit + constants + frozen_bytes * (base.parameters() - sum(quantised))
+    return four_bit + constants + frozen_bytes * (base.parameters() - sum(quantized))
 
 
 def _shape(base: BaseModel, settings: TrainingSettings, device: str) -> DecoderShape:
@@ -237,7 +237,7 @@ def _activations(
     cast_weights = 2 * sum(layer_sizes) if shape.mixed and fp32_weights else 0
     working = tokens * (4 * shape.hidden + 3 * value * shape.feed_forward)  # gradients on their way through a layer
     if method == "QLoRA":
-        working += value * max(layer_sizes)  # a layer's weights, dequantised
+        working += value * max(layer_sizes)  # a layer's weights, dequantized
     if checkpointed:
         saved, working = shape.layers * tokens * shape.hidden * shape.residual_bytes, layer + working
         cast_weights = cast_weights // shape.layers if method == "LoRA" else cast_weights

@@ -36,7 +36,7 @@ def config_size(config: dict[str, Any], name: str) -> int:
 
 
 def frozen_weight_bytes(device: str, precision: Precision) -> int:
-    """Bytes of one frozen weight that is not quantised: 4 on a CPU or in fp32, else 2."""
+    """Bytes of one frozen weight that is not quantized: 4 on a CPU or in fp32, else 2."""
     return 4 if device == "cpu" or precision == "fp32" else 2
 
 

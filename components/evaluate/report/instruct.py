@@ -173,7 +173,7 @@ def splits_table(data: Mapping[str, Any]) -> dict[str, Any]:
     for title, key in (("Tokens, total", "total"), ("Tokens, median", "median"), ("Tokens, maximum", "max")):
         rows.append([title, *(count(data["tokens"][name][key]) for name in names)])
     rows.append(["Truncated notes", *(count(data["tokens"][name]["trimmed_rows"]) for name in names)])
-    rows.append(["Tokens removed by truncation", *(count(data["tokens"][name]["lost"]) for name in names)])
+    rows.append(["Tokens removed by truncation", *(count(data["tokens"][name]["trimmed_tokens"]) for name in names)])
     return {"head": ["", *(name.capitalize() for name in names)], "rows": rows}
 
 
@@ -184,7 +184,7 @@ def synthesis_rows(synthesis: Mapping[str, Any]) -> dict[str, str]:
         "Notes written from case reports": f"{count(synthesis['notes_from_cases'])} of {count(synthesis['cases'])}",
         "Generated instructions": count(synthesis["triples"] - synthesis["triples_ready"]),
         "Instructions supplied with the data": count(synthesis["triples_ready"]),
-        "Rows skipped when the token budget was used up": count(synthesis["rows_not_asked"]),
+        "Rows skipped when the token budget was used up": count(synthesis["rows_skipped"]),
         "Tokens used by the teacher": count(synthesis["teacher"]["tokens"]),
     }
     rows |= {f"Quarantined: {reason}": count(number) for reason, number in synthesis["quarantined"].items()}

@@ -93,7 +93,7 @@ def _replaced(text: str, start: int, end: int, replacements: list[Replacement]) 
 
 @cache
 def _plain_words() -> tuple[dict[str, str], re.Pattern[str]]:
-    plain_words: dict[str, str] = load_lexicon("plain_words")
+    plain_words: dict[str, str] = load_lexicon("plain_words.yaml")
     alternatives = "|".join(sorted(plain_words, key=len, reverse=True))
     return plain_words, re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE)
 

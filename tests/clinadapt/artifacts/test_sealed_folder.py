@@ -74,11 +74,11 @@ def test_a_damaged_file_is_named(
 
 def test_files_that_are_not_listed_may_be_allowed(folder: Path) -> None:
     (folder / "notes.txt").write_text("x")
-    verify_folder(folder, closed="")
-    verify_folder(folder, closed="*.safetensors")
+    verify_folder(folder, reject_unlisted="")
+    verify_folder(folder, reject_unlisted="*.safetensors")
     (folder / "more.safetensors").write_text("x")
     with pytest.raises(DamagedFolder, match=r"more.safetensors is not listed"):
-        verify_folder(folder, closed="*.safetensors")
+        verify_folder(folder, reject_unlisted="*.safetensors")
 
 
 def test_every_byte_of_a_manifest_counts(folder: Path) -> None:
@@ -128,6 +128,13 @@ def test_two_publishers_never_mix_their_files(
     assert not published.publish(folder, if_absent=True)
     assert not published.publish(sealed(tmp_path / "same", "y"), if_absent=True)
     assert published.fetch(tmp_path / "copy")["name"] == "y"
+
+
+def test_a_file_that_a_killed_publisher_left_is_not_sealed_in(folder: Path, store: FolderStore) -> None:
+    store.put(f"{PREFIX}/merges.txt", b"left")
+    with pytest.raises(UserError, match=rf"{PREFIX}/merges.txt is not from this run"):
+        SealedFolder(store, PREFIX).publish(folder, if_absent=True)
+    assert not SealedFolder(store, PREFIX).exists()
 
 
 def test_files_removed_while_it_is_published(folder: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_what_is_trained_is_what_the_pipeline_trains() -> None:
     assert tasks["pretrain"].base_model == profile.instruct.base_model
     made = {"base_model": f"{STORE}/bases/0123456789abcdef"}
     assert tasks["instruct"].settings == profile.instruct.model_copy(update=made)
-    assert trainjob.packs_a_step(stages["pretrain"]) == 4 * 4 * 2 * 4  # batch, accumulation, nodes, GPUs
+    assert trainjob.packs_per_step(stages["pretrain"]) == 4 * 4 * 2 * 4  # batch, accumulation, nodes, GPUs
 
 
 def test_the_cluster_s_settings_arrive() -> None:

@@ -211,11 +211,11 @@ def test_the_frozen_base_has_no_dropout(tiny_bert: Path) -> None:
         assert torch.equal(base(**inputs).logits, base(**inputs).logits)
 
 
-def test_nf4_quantises_the_body_and_leaves_the_head(tiny_llama: Path, llama: torch.nn.Module) -> None:
+def test_nf4_quantizes_the_body_and_leaves_the_head(tiny_llama: Path, llama: torch.nn.Module) -> None:
     base = load_sequence_classifier(tiny_llama.as_uri(), LABELS, "nf4", "fp32", "model", pad_token_id=1, seed=0).eval()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)}
-    quantised = {name for name, module in layers.items() if isinstance(module, bitsandbytes.nn.Linear4bit)}
-    assert set(layers) - quantised == {"score"}
+    quantized = {name for name, module in layers.items() if isinstance(module, bitsandbytes.nn.Linear4bit)}
+    assert set(layers) - quantized == {"score"}
     state = layers["model.layers.0.self_attn.q_proj"].weight.quant_state
     assert (state.quant_type, state.nested) == ("nf4", True)
     inputs = pad_batch([list(range(2, 60))], pad_token_id=1)

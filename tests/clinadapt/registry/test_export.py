@@ -79,7 +79,7 @@ def seal_again(made: Published) -> None:
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[..., Published]:
-    """Train an adapter for real and publish it, once for each recipe, base, quantisation and pooling."""
+    """Train an adapter for real and publish it, once for each recipe, base, quantization and pooling."""
     made: dict[tuple[str, ...], Published] = {}
 
     def get(recipe: str, base: str, quantization: str, pooling: str = "model") -> Published:

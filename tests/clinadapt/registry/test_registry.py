@@ -343,13 +343,13 @@ def test_a_version_of_an_earlier_release_is_refused(store: Store, tmp_path: Path
     manifest = {name: value for name, value in manifest.items() if name not in ("manifest_digest", "published_by")}
     manifest |= {"by": "a test", "signature": "AAAA"}
     write_json(folder / MANIFEST, {**manifest, "seal": sha256_json(manifest)})
-    message = f"adapters/{NAME}/{version}/{MANIFEST} was published by an earlier release: publish this version again"
+    message = f"adapters/{NAME}/{version}/{MANIFEST} was published by an earlier release"
     with pytest.raises(UserError) as refused:
         download_adapter(f"{NAME}/{version}", store.uri)
-    assert str(refused.value) == message
+    assert str(refused.value).startswith(message)
     with pytest.raises(UserError, match="by an earlier release"):
         published_recipe(f"{NAME}/{version}", store.uri)
-    assert verify(store, NAME, version) == [message]
+    assert [line[: len(message)] for line in verify(store, NAME, version)] == [message]
     with pytest.raises(UserError, match="by an earlier release"):
         promote_manually(store, NAME, version)
 

@@ -241,7 +241,7 @@ def test_a_digest_follows_the_content(
         ("notes.csv", "unsupported URI scheme: use file:///path"),
         ("ftp://host/notes.csv", "unsupported URI scheme"),
         ("file:///no/such/file.csv", "/no/such/file.csv not found: check the path"),
-        ("file://relative/notes.csv", "not absolute: write file:///absolute/path"),
+        ("file://relative/notes.csv", "not an absolute path: write file:///absolute/path"),
         ("s3://bucket", "no object key: write s3://bucket/folder/file.csv"),
         ("builtin://case", "write builtin://cases"),
         ("builtin://cases?rows=many", "write builtin://cases"),

@@ -54,7 +54,7 @@ def publish(store: Store, folder: Path, settings: dict[str, Any], base: str = BA
         "base_digest": base,
     }
     facts |= {"splits_digest": DATA, "settings": settings, "settings_digest": sha256_json(settings)}
-    facts |= {"code_version": code, "created": "2026-01-01T00:00:00Z", "by": "a test"}
+    facts |= {"code_version": code, "created": "2026-01-01T00:00:00Z", "published_by": "a test"}
     write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
     upload_folder(store, folder, f"adapters/{NAME}/{version}")
     return version

@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(
 
 
 def first_step(splits: Path, base: Path, folder: Path, batch_size: int, accumulation: int) -> dict[str, torch.Tensor]:
-    """The gradients that the optimiser's first step sees."""
+    """The gradients that the optimizer's first step sees."""
     seen: dict[str, torch.Tensor] = {}
     one = settings(
         base, quantization="none", per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation
@@ -191,7 +191,7 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
     for module in model.modules():
         module.register_forward_hook(note)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser, scaler = torch.optim.AdamW(trained, lr=1e-2), torch.amp.GradScaler("cpu")
+    optimizer, scaler = torch.optim.AdamW(trained, lr=1e-2), torch.amp.GradScaler("cpu")
     losses = []
     for _ in range(4):
         with torch.autocast("cpu", torch.float16):
@@ -199,9 +199,9 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
             loss = Loss(model)(**batch) / len(batch["labels"])
         scaler.scale(loss).backward()
         assert {p.grad.dtype for p in trained} == {p.dtype for p in trained} == {torch.float32}
-        scaler.step(optimiser)
+        scaler.step(optimizer)
         scaler.update()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert torch.float16 in seen and torch.bfloat16 not in seen

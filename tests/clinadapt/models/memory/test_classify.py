@@ -34,14 +34,14 @@ def size(tensors: Iterable[torch.Tensor]) -> int:
 
 
 def after_one_step(train: ClassifyTraining) -> tuple[int, int]:
-    """Bytes of the frozen weights, and of trained weights, gradients and optimiser after a step of AdamW."""
+    """Bytes of the frozen weights, and of trained weights, gradients and optimizer after a step of AdamW."""
     model = load_with_adapter(train, LABELS, "fp32", 1)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained)
+    optimizer = torch.optim.AdamW(trained)
     tokens = torch.ones(2, 8, dtype=torch.long)
     model(input_ids=tokens, attention_mask=tokens).logits.sum().backward()
-    optimiser.step()
-    states = [t for state in optimiser.state.values() for name, t in state.items() if name != "step"]
+    optimizer.step()
+    states = [t for state in optimizer.state.values() for name, t in state.items() if name != "step"]
     gradients = [p.grad for p in trained if p.grad is not None]
     frozen = [p for name, p in model.named_parameters() if not p.requires_grad and "original_module" not in name]
     return size(frozen), size([*trained, *gradients, *states])
@@ -71,7 +71,7 @@ def test_bytes_of_a_bert_with_its_pooler(tiny_bert: Path) -> None:
     assert found["weights"] - 4 * (64 * 64 + 64) == frozen
 
 
-def test_nf4_with_double_quantisation() -> None:
+def test_nf4_with_double_quantization() -> None:
     """Bytes a weight of a layer as large as TinyLlama's."""
     weight = Params4bit(torch.randn(2048, 2048), requires_grad=False, quant_type="nf4", compress_statistics=True)
     weight = weight.to("cpu")
@@ -109,8 +109,8 @@ def test_tinyllama_on_a_t4(tinyllama: BaseModel) -> None:
     assert found["parameters"] == 1_100_048_384 - 32000 * 2048
     assert found["adapter_parameters"] == 1_126_400 + 5 * 2048
     parts = found["methods"]["QLoRA"]
-    quantised = 22 * (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 5632)
-    assert parts["weights"] == pytest.approx(quantised * 0.5159 + (32000 + 45) * 2048 * 2)
+    quantized = 22 * (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 5632)
+    assert parts["weights"] == pytest.approx(quantized * 0.5159 + (32000 + 45) * 2048 * 2)
     assert all(
         parts["total"] == math.fsum(v for k, v in parts.items() if k != "total") for parts in found["methods"].values()
     )

@@ -98,7 +98,7 @@ def size(tensors: Iterable[torch.Tensor]) -> int:
     return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
 
 
-def quantisation(model: torch.nn.Module) -> list[torch.Tensor]:
+def quantization(model: torch.nn.Module) -> list[torch.Tensor]:
     """What bitsandbytes keeps beside the 4-bit weights."""
     states = [p.quant_state for p in model.parameters() if getattr(p, "quant_state", None) is not None]
     return [t for s in states for t in (s.absmax, s.code, s.offset, s.state2.absmax, s.state2.code)]
@@ -108,21 +108,21 @@ def after_one_step(model: torch.nn.Module) -> dict[str, int]:
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.float()
-    optimiser = torch.optim.AdamW(trained)
+    optimizer = torch.optim.AdamW(trained)
     model(input_ids=torch.ones(1, 8, dtype=torch.long)).logits.sum().backward()
-    optimiser.step()
+    optimizer.step()
     lora = [p for name, p in model.named_parameters() if "lora_" in name]
     rest = [p for name, p in model.named_parameters() if "lora_" not in name]
-    moments = [t for state in optimiser.state.values() for name, t in state.items() if name != "step"]
+    moments = [t for state in optimizer.state.values() for name, t in state.items() if name != "step"]
     return {
-        "weights": size([*rest, *quantisation(model)]),
+        "weights": size([*rest, *quantization(model)]),
         "LoRA": size(lora),
         "gradients": size(p.grad for p in trained if p.grad is not None),
-        "optimiser": size(moments),
+        "optimizer": size(moments),
     }
 
 
-COUNTED = ("weights", "LoRA", "gradients", "optimiser")
+COUNTED = ("weights", "LoRA", "gradients", "optimizer")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -147,7 +147,7 @@ def test_lora_on_some_layers(folder: Path) -> None:
 
 def saved_by_autograd(model: torch.nn.Module, tokens: int) -> int:
     """Bytes that autograd keeps for the backward pass of the decoder, without parameters."""
-    parameters = {p.data_ptr() for p in model.parameters()} | {t.data_ptr() for t in quantisation(model)}
+    parameters = {p.data_ptr() for p in model.parameters()} | {t.data_ptr() for t in quantization(model)}
     saved: dict[int, int] = {}
 
     def save(tensor: torch.Tensor) -> torch.Tensor:
