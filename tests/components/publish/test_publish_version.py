@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
-from clinadapt.artifacts.code_version import run_key
+from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.classify import ClassifyGate, ClassifyTraining, Windows
@@ -85,7 +85,7 @@ def copy(published: Path, tmp_path: Path) -> Store:
 
 
 def version_of(made: Made) -> str:
-    return run_key(made.splits, made.adapter)
+    return adapter_version(made.splits, made.adapter)
 
 
 def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
@@ -292,7 +292,7 @@ def test_a_missing_or_added_file_is_refused(made: Made, copy: Store, change: str
         ("other", "no adapter 'other' in file://.*; there are: specialty"),
         (f"{NAME}/0000", f"no adapter version '{NAME}/0000' in"),
         ("file:///somewhere/else", "is not an adapter: write <store>/adapters/<name>/<version>"),
-        ("ftp://host/adapters/a/b", "no scheme I know"),
+        ("ftp://host/adapters/a/b", "unsupported URI scheme"),
     ],
 )
 def test_an_adapter_that_is_not_there(published: Path, adapter: str, message: str) -> None:
