@@ -32,18 +32,19 @@ def run(task: NodesTask) -> None:
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretraining) else "instruct"
-    with step("pretrain" if stage == "pretrain" else "train", task.store) as outputs:
+    name = "pretrain" if stage == "pretrain" else "train"
+    with step(name, task.store) as outputs:
         check_gpu()
-        with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as name:
-            splits, output = Path(name) / "splits", Path(name) / "output"
+        with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as scratch:
+            splits, output = Path(scratch) / "splits", Path(scratch) / "output"
             fetch_splits(task.splits, splits)
             training = train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
             if training:
                 outputs |= step_summary(training)
-                log(stage, f"validation loss {outputs['best_validation_loss']:.4f}, "
+                log(name, f"validation loss {outputs['best_validation_loss']:.4f}, "
                     f"{training['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
                 if stage == "pretrain":
-                    log(stage, f"continue with --base-model {training['uri']}")
+                    log(name, f"continue with --base-model {training['uri']}")
 
 
 def fetch_splits(uri: str, folder: Path) -> None:

@@ -90,7 +90,7 @@ def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_tak
     assert manifest["files"] == list_files(two)
     assert manifest["splits_digest"] == read_json(instruct_splits / MANIFEST)["digest"]
     assert open_store(task.store).list("checkpoints/") == []
-    done = f"this very training is done already, by 2 processes: taken from {task.store}/trained/"
+    done = f"reusing the training by 2 processes in {task.store}/trained/"
     assert finish(start(task, tmp_path / "logs", ranks=(1,))) == [0]  # a pod retried alone has no peer
     assert logs(tmp_path / "logs").count(done) == 1
     assert instruct.run(instruct_splits, tmp_path / "pipeline", task.settings, open_store(task.store)) == together
@@ -140,9 +140,9 @@ def test_splits_that_are_not_what_format_wrote_are_refused(
         file.write(b"0")
     refused = task.model_copy(update={"splits": changed.as_uri()})
     assert finish(start(refused, tmp_path / "logs")) == [2, 2]
-    assert "validation.parquet is not what format wrote" in logs(tmp_path / "logs")
+    assert "is not what format wrote (validation.parquet" in logs(tmp_path / "logs")
     assert finish(start(task.model_copy(update={"splits": tmp_path.as_uri()}), tmp_path / "other")) == [2, 2]
-    assert "is no folder that format wrote" in logs(tmp_path / "other")
+    assert "is not a folder that format wrote" in logs(tmp_path / "other")
     assert not open_store(task.store).list("trained/")
 
 
