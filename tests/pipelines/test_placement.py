@@ -344,7 +344,7 @@ def test_a_gpu_on_a_cheap_step_is_found(compiled: Compiled) -> None:
         ("name: x\nuser: 0\n", "user: input should be greater than or equal to 1"),
         ("name: x\nsecrets: [{name: Store, keys: [A]}]\n", "secrets.0.name"),
         ("name: x\nsecrets: [{name: s, keys: [A], steps: [training]}]\n", "secrets.0.steps.0"),
-        ("name: x\ngpu: {tolerations: [{key: a, operator: Equal}]}\n", "operator equal needs a value"),
+        ("name: x\ngpu: {tolerations: [{key: a, operator: Equal}]}\n", "operator Equal needs a value"),
         ("name: x\nscratch: {size: 10 GB}\n", "scratch.size"),
         ("name: x\nlabels: {team: 'our team'}\n", "a label's value"),
         ("name: [\n", "is not valid YAML"),
