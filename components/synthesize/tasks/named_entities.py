@@ -20,7 +20,10 @@ _OUTSIDE_LEXICON = re.compile(
     r"penicillins|nsaids?|statins?|narcotics?|diuretics?|allerg\w+)\b",
     re.IGNORECASE,
 )
-_WORD_WITH_DOSE = re.compile(r"([A-Za-z][A-Za-z-]{3,})[ ,]+(?:[A-Z]{2,3} )?\d[\d.,/]* ?(?:mg|mcg|units|tablets?)\b")
+# from the start of a word only, or a long word would take quadratic time
+_WORD_WITH_DOSE = re.compile(
+    r"(?<![A-Za-z-])-*([A-Za-z][A-Za-z-]{3,})[ ,]+(?:[A-Z]{2,3} )?\d[\d.,/]* ?(?:mg|mcg|units|tablets?)\b"
+)
 _DIAGNOSIS_SECTIONS = {
     "assessment", "impression", "discharge diagnosis", "admission diagnosis", "preoperative diagnosis",
     "postoperative diagnosis", "past medical history",
