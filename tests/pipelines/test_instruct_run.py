@@ -100,7 +100,7 @@ def test_no_note_is_told(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["notes=/nowhere.csv"], "there is no file /nowhere.csv"),
+        (["notes=/nowhere.csv"], "/nowhere.csv not found"),
         (["--top-labels", "3"], "--top-labels is not an option of instruct"),
         (["--teacher", "oracle"], "teacher"),
         (["pairs=/nowhere.csv"], "an instruction belongs to pairs"),
