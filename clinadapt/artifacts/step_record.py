@@ -50,7 +50,7 @@ def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
         The record's `outputs`, to be filled with numbers, digests and URIs.
     """
     outputs: dict[str, Any] = {}
-    record: dict[str, Any] = {"step": name, "started": _now(), "state": "failed", "exit_status": EXIT_BUG}
+    record: dict[str, Any] = {"step": name, "started": utc_now(), "state": "failed", "exit_status": EXIT_BUG}
     start = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     log(name, "started")
@@ -104,5 +104,6 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """The time in UTC, to the second, as `2026-01-31T09:30:00Z`."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

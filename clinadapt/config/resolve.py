@@ -19,12 +19,7 @@ from clinadapt.config.profile import AnyProfile
 Settings = dict[str, Any]
 P = TypeVar("P", ClassifyProfile, InstructProfile)
 
-_TRAINING = {
-    "base_model": ["base_model"],
-    "quantization": ["quantization"],
-    "num_train_epochs": ["num_train_epochs"],
-    "learning_rate": ["learning_rate"],
-}
+_TRAINING = ("base_model", "quantization", "num_train_epochs", "learning_rate")
 # Field of the run form -> the settings of the profile that it sets, as dotted paths. A path through a section that
 # the profile does not have is left out.
 FORM: dict[str, dict[str, list[str]]] = {
@@ -34,14 +29,14 @@ FORM: dict[str, dict[str, list[str]]] = {
         "label_column": ["notes.label_column"],
         "labels": ["notes.labels"],
         "top_labels": ["notes.top_labels"],
-        **{field: [f"train.{name}" for name in names] for field, names in _TRAINING.items()},
+        **{field: [f"train.{field}"] for field in _TRAINING},
         "seed": ["train.seed", "split.seed"],
         "adapter_name": ["adapter_name"],
     },
     "instruct": {
         "sources": ["sources"],
         "teacher": ["synthesis.teacher"],
-        **{field: [f"instruct.{name}" for name in names] for field, names in _TRAINING.items()},
+        **{field: [f"instruct.{field}"] for field in _TRAINING},
         "seed": ["instruct.seed", "pretrain.seed", "preference.seed", "synthesis.seed", "examples.seed"],
         "adapter_name": ["adapter_name"],
     },

@@ -12,11 +12,11 @@ import json
 import os
 import uuid
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from clinadapt.artifacts.hashing import to_json
-from clinadapt.artifacts.step_record import RUN
+from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.errors import UserError
 from clinadapt.registry.versions import headline, read_version, version_folder
 from clinadapt.storage.object_store import Conflict, Store
@@ -28,11 +28,6 @@ def actor() -> str:
         return os.environ.get(RUN) or getpass.getuser()
     except (KeyError, OSError):  # a pod's user has no name
         return f"uid {os.getuid()}"
-
-
-def utc_now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _key(name: str) -> str:

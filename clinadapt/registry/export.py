@@ -15,12 +15,12 @@ from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest, verify_manifest
 from clinadapt.artifacts.slsa import export_provenance
-from clinadapt.artifacts.step_record import log
+from clinadapt.artifacts.step_record import log, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import CARD, adapter_recipe
 from clinadapt.models.merging import HEAD, write_merged
 from clinadapt.registry.adapters import downloaded_adapter
-from clinadapt.registry.champion import actor, utc_now
+from clinadapt.registry.champion import actor
 from clinadapt.registry.export_check import Comparison, compare
 from clinadapt.registry.held_out import find_splits, held_out
 from clinadapt.storage import open_store

@@ -18,10 +18,10 @@ from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.artifacts.slsa import provenance
-from clinadapt.artifacts.step_record import RUN, log
+from clinadapt.artifacts.step_record import RUN, log, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
-from clinadapt.registry.champion import actor, champion, history, promote, utc_now
+from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.versions import headline, version_folder
 from clinadapt.storage import open_store

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.artifacts.step_record import RUN
+from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
@@ -64,7 +63,7 @@ def run(
     version, training = adapter_version(splits, adapter), read_json(adapter / "training.json")
     report = {
         "title": f"{adapter_recipe(adapter)} · {name}",
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": utc_now(),
         "verdict": verdict,
         "evaluation": scores,
         "training": training,
