@@ -35,8 +35,8 @@ def run_in(client: docker.DockerClient, *command: str, **options: Any) -> str:
 
 def test_the_image_holds_this_code_and_nothing_that_builds(client: docker.DockerClient) -> None:
     """An image of yesterday would prove yesterday's code."""
-    code = "from clinadapt.artifacts.code_version import code_version; print(code_version())"
-    assert run_in(client, "python", "-c", code, network_mode="none").strip() == code_version()
+    code = "from clinadapt.artifacts.code_version import code_version; print(code_version('pipelines.cli.main'))"
+    assert run_in(client, "python", "-c", code, network_mode="none").strip() == code_version("pipelines.cli.main")
     tools = "command -v gcc cc c++ make pip git || echo none"
     assert run_in(client, "sh", "-c", tools, network_mode="none").strip() == "none"
 
@@ -81,7 +81,7 @@ def test_classify_goes_on_where_its_training_was_killed(
 
     def kill(container: Container) -> None:
         container.reload()
-        while not killed and "train_classifier" in str(container.attrs["Config"]["Cmd"]):
+        while not killed and "train_classify" in str(container.attrs["Config"]["Cmd"]):
             if any(key.endswith(MANIFEST) for key in site.store.list("other/checkpoints/")):
                 container.kill()
                 killed.append(container.id)

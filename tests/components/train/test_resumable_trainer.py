@@ -263,7 +263,7 @@ def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monke
     assert key() == key(checkpoint_minutes=1) and re.fullmatch("checkpoints/[0-9a-f]{16}", key())
     others = [key(splits="c"), key(base="c"), key(precision="bf16"), key(learning_rate=0.02), key(seed=1),
               key(num_train_epochs=2), key(lora=Lora(r=2)), key(quantization="nf4"), key(pooling="mean")]  # fmt: skip
-    monkeypatch.setattr("components.train.checkpoints.code_version", lambda: "another")
+    monkeypatch.setattr("components.train.checkpoints.code_version", lambda module: "another")
     assert len({*others, key()}) == len(others) + 1
 
 
