@@ -1,8 +1,8 @@
 """Note + instruction -> prompt -> tokens, the same in training, evaluation and prediction.
 
-The prompt is rendered by the tokenizer's own chat template, or by CLINICAL_TEMPLATE if it has none, which is then
-published with the adapter. The note comes before the instruction, so that several instructions about one note share a
-prefix.
+The prompt is rendered by the tokenizer's own chat template, with a date that never changes and with the system prompt
+of its authors, or by CLINICAL_TEMPLATE if it has none; the template is published with the adapter. The note comes
+before the instruction, so that several instructions about one note share a prefix.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from jinja2.exceptions import TemplateError
 from transformers import AutoTokenizer
 
 from clinadapt.errors import UserError
+from clinadapt.models.published_template import keep_system_prompt, pin_date
 
 SYSTEM = "Answer from the clinical note alone. If it does not say, say so."
 TRIM_MARK = "\n[...]\n"  # replaces what is trimmed from a note
@@ -61,12 +62,14 @@ class Prompt:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer of a base model or adapter; one without a chat template gets CLINICAL_TEMPLATE.
+    """Load the tokenizer of a base model or adapter; one without a chat template gets CLINICAL_TEMPLATE. In a template,
+    the date is pinned, and the system prompt of the base's authors stays before SYSTEM.
 
     Nothing here relies on a pad token: padding goes by position, as pad may equal eos, which is always trained.
 
     Raises:
-        UserError: the tokenizer has no end-of-sequence token, or is not a fast one, which character offsets need.
+        UserError: the tokenizer has no end-of-sequence token, or is not a fast one, which character offsets need; or it
+            has several chat templates and none of them is the default.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.eos_token_id is None:
@@ -79,6 +82,12 @@ def load_tokenizer(folder: Path) -> Any:
     if not tokenizer.chat_template:
         adds_bos = tokenizer("x").input_ids[0] == tokenizer.bos_token_id
         tokenizer.chat_template = ("{{- bos_token -}}" if adds_bos else "") + CLINICAL_TEMPLATE
+    if isinstance(tokenizer.chat_template, dict):  # name -> template
+        if "default" not in tokenizer.chat_template:
+            raise UserError("none of the chat templates of the base model is named default: set one chat_template")
+        tokenizer.chat_template = tokenizer.chat_template["default"]
+    tokenizer.chat_template = pin_date(tokenizer.chat_template)
+    tokenizer.chat_template = keep_system_prompt(tokenizer, SYSTEM)
     return tokenizer
 
 

@@ -24,6 +24,7 @@ from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm, pad_left
 from clinadapt.models.chat_template import Prompt, Question, Template, load_tokenizer
 from clinadapt.models.devices import autocast, device, resolve_precision
+from clinadapt.models.stopping import Stopping
 
 _TOKENS_PER_BATCH = 8192  # of rows whose loss is computed in one forward pass, padding included
 
@@ -34,7 +35,7 @@ class Answer:
 
     Attributes:
         text: without special tokens and surrounding blanks.
-        tokens: ids as generated, without end-of-sequence.
+        tokens: ids as generated, without the token that ends the answer.
         complete: whether the model ended the answer; false where it was cut off at `max_new_tokens`.
         trimmed_tokens: tokens of the note that were left out to fit the adapter's `max_length`.
     """
@@ -52,6 +53,7 @@ class Generator:
     Attributes:
         card: the adapter's InstructCard.
         template: its chat template.
+        stopping: where an answer ends, as the base model's authors publish it.
         model: the peft model, or the merged model.
     """
 
@@ -70,12 +72,12 @@ class Generator:
         self.precision = resolve_precision(self.card.precision)
         self.tokenizer = load_tokenizer(folder)
         self.template = Template(self.tokenizer)
-        self.eos: int = self.tokenizer.eos_token_id
         model = load_causal_lm(
             merged.as_uri() if merged else self.card.base_model,
             "none" if merged else self.card.quantization,
             self.precision,
         )
+        self.stopping = Stopping.of(model.generation_config, self.tokenizer, self.template.end)
         model.generation_config = GenerationConfig()  # discards the base's own defaults (temperature, penalties)
         self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
 
@@ -134,22 +136,24 @@ class Generator:
 
         thread = threading.Thread(target=generate, name="clinadapt-stream", daemon=True)
         thread.start()
-        started = False
+        text, shown = "", 0
         try:
             for piece in streamer:
-                text = piece if started else piece.lstrip()
-                started = started or bool(text)
-                if text:
-                    yield text
+                text = (text + piece).lstrip()
+                if (end := self.stopping.final_length(text)) > shown:
+                    yield text[shown:end]
+                    shown = end
         finally:
             stop.event.set()
             thread.join()
         if errors:
             raise errors[0]
+        if rest := self.stopping.cut_text(text)[0][shown:]:  # it might have been the beginning of a stop string
+            yield rest
         return self._answer(generated[0], prompt)
 
     def answer_losses(self, questions: Sequence[Question], answers: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The negative log likelihood of given answers, their end-of-sequence token included.
+        """The negative log likelihood of given answers, the token that ends each included.
 
         Args:
             questions: about notes.
@@ -161,7 +165,8 @@ class Generator:
         Raises:
             UserError: as `answers`.
         """
-        ids = [row[: self.card.max_length // 2] for row in self.template.encode_answers(answers)]
+        encoded = self.template.encode_answers(answers)
+        ids = [row[: len(self.stopping.cut(row)[0]) + 1][: self.card.max_length // 2] for row in encoded]
         prompts = self.template.encode_prompts(questions, [self.card.max_length - len(row) for row in ids])
         rows = [prompt.input_ids + row for prompt, row in zip(prompts, ids, strict=True)]
         sums = np.zeros(len(rows))
@@ -176,11 +181,11 @@ class Generator:
         return self.template.encode_prompts(questions, [self.card.max_length - max_new_tokens] * len(questions))
 
     def _generate(self, rows: list[list[int]], max_new_tokens: int, **options: Any) -> list[list[int]]:
-        """New tokens for each prompt; those after end-of-sequence are padding."""
+        """New tokens for each prompt; those after the end of an answer are padding."""
         ids, mask = pad_left(rows)
-        settings = GenerationConfig(
-            do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=self.eos, pad_token_id=self.eos
-        )
+        settings = self.stopping.generation_config(max_new_tokens)
+        if settings.stop_strings:
+            options["tokenizer"] = self.tokenizer
         with torch.inference_mode(), autocast(self.precision):
             output = self.model.generate(
                 input_ids=ids.to(device()), attention_mask=mask.to(device()), generation_config=settings, **options
@@ -188,10 +193,9 @@ class Generator:
         return output[:, ids.shape[1] :].tolist()
 
     def _answer(self, row: list[int], prompt: Prompt) -> Answer:
-        complete = self.eos in row
-        tokens = row[: row.index(self.eos)] if complete else row
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        return Answer(text, tokens, complete, prompt.trimmed_tokens)
+        tokens, ended = self.stopping.cut(row)
+        text, stopped = self.stopping.cut_text(self.tokenizer.decode(tokens, skip_special_tokens=True))
+        return Answer(text.strip(), tokens, ended or stopped, prompt.trimmed_tokens)
 
     def _losses(self, rows: list[list[int]], answer_lengths: list[int]) -> np.ndarray:
         """Sums of -log p of the last `answer_lengths` tokens of each row, shape (rows,). Rows are padded on the left,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from clinadapt.models import chat_template
 from clinadapt.models.adapter_card import ClassifyCard, InstructCard, adapter_recipe
@@ -17,6 +17,7 @@ from clinadapt.models.base_model import fetch
 from clinadapt.models.classifier import Classifier, head_name, load_sequence_classifier, load_tokenizer
 from clinadapt.models.devices import prepare_frozen_base
 from clinadapt.models.generator import Generator
+from clinadapt.models.stopping import Stopping
 
 HEAD = "head.safetensors"  # weight and bias of a mean-pooling head in fp32: no transformers class pools that way
 _SHARD = "5GB"
@@ -53,10 +54,8 @@ def write_merged(adapter: Path, output: Path) -> str:
         base_model = card.base_model
         tokenizer = chat_template.load_tokenizer(adapter)
         model = merge_causal_lm(base_model, adapter)
-        eos = tokenizer.eos_token_id
-        model.generation_config = GenerationConfig(
-            do_sample=False, max_new_tokens=card.max_new_tokens, eos_token_id=eos, pad_token_id=eos
-        )
+        stopping = Stopping.of(model.generation_config, tokenizer, chat_template.Template(tokenizer).end)
+        model.generation_config = stopping.generation_config(card.max_new_tokens)
     else:
         classify_card = ClassifyCard.read(adapter)
         base_model = classify_card.base_model

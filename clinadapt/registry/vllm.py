@@ -23,6 +23,7 @@ from clinadapt.storage.local_files import os_errors
 
 ADAPTER, CONFIG = "adapter", "vllm.yaml"
 CHAT_TEMPLATE = "chat_template.jinja"
+GENERATION_CONFIG = "generation_config.json"
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "auto"}  # vLLM has no LoRA in fp32
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # values of --max-lora-rank, as of vLLM 0.26
 
@@ -64,6 +65,7 @@ def _config(card: InstructCard, name: str, base: Path, adapter: Path) -> dict[st
             f"{name} cannot be served, vLLM supports LoRA up to rank {_RANKS[-1]} without modules_to_save: train again"
         )
     quantized = {"quantization": "bitsandbytes"} if card.quantization == "nf4" else {}
+    own_ends = (adapter / GENERATION_CONFIG).is_file()  # earlier releases published none
     return {
         "model": str(base),
         "served-model-name": ["base"],
@@ -74,6 +76,7 @@ def _config(card: InstructCard, name: str, base: Path, adapter: Path) -> dict[st
         "max-lora-rank": rank,
         "lora-modules": [f"{name}={adapter}"],
         "chat-template": str(adapter / CHAT_TEMPLATE),
-        "generation-config": "vllm",  # not the base model's own temperature and penalties
+        # the ends of an answer as in evaluation, and not the base model's own temperature and penalties
+        "generation-config": str(adapter) if own_ends else "vllm",
         "override-generation-config": {"temperature": 0.0, "max_new_tokens": card.max_new_tokens},
     }

@@ -15,8 +15,9 @@ from clinadapt.config.instruct import InstructTraining
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
-from clinadapt.models.chat_template import load_tokenizer
+from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
+from clinadapt.models.stopping import Stopping
 from clinadapt.registry.pretrained_bases import pretraining_record
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
@@ -60,6 +61,7 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
         )
     model = load_causal_lm(settings.base_model, settings.quantization, precision)
     check_vocabulary(model, packs)
+    published = model.generation_config
     model = add_lora(model, settings.lora, settings.seed)
     trainer = CausalTrainer(
         model, packs, settings, settings.early_stopping_patience, base=base, checkpoints=stage.checkpoints
@@ -77,6 +79,8 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
     if first_process():
         card, tokenizer = _card(settings, base.digest, precision, tables["train"]), load_tokenizer(splits / TOKENIZER)
         save_new_adapter(model, tokenizer, card, output, save_embedding_layers=False)  # which are frozen
+        stopping = Stopping.of(published, tokenizer, Template(tokenizer).end)
+        stopping.generation_config(card.max_new_tokens).save_pretrained(output)
         stage.finish(training)
     return training
 

@@ -16,6 +16,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Generator
+from clinadapt.models.stopping import Stopping
 
 QUESTIONS = [
     Question("CHIEF COMPLAINT: Chest pain for two days.", "Summarize the note."),
@@ -52,7 +53,7 @@ def test_the_limit_cuts_and_eos_ends(generator: Generator, monkeypatch: pytest.M
     (long,) = generator.answers(QUESTIONS[:1], max_new_tokens=12)
     assert (len(long.tokens), long.complete) == (12, False)
     end = long.tokens[5]
-    monkeypatch.setattr(generator, "eos", end)
+    monkeypatch.setattr(generator, "stopping", Stopping((generator.tokenizer.eos_token_id, end)))
     for answer in generator.answers([QUESTIONS[0], QUESTIONS[0]], max_new_tokens=12):
         assert answer.complete
         assert answer.tokens == long.tokens[: long.tokens.index(end)]

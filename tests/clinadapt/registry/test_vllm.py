@@ -61,6 +61,15 @@ def test_the_command_fetches_what_was_published(
     assert config["model"] == str(tiny_llama) and config["lora-modules"] == [f"{NAME}={to}/adapter"]
     assert config["max-lora-rank"] == 8 and config["max-model-len"] == 512 and "quantization" not in config
     assert config["override-generation-config"] == {"temperature": 0.0, "max_new_tokens": 32}
+    assert config["generation-config"] == "vllm"  # the adapter publishes no ends of its own, as in earlier releases
+
+
+def test_answers_end_where_they_ended_in_evaluation(adapter: Path, store: str, tmp_path: Path) -> None:
+    write_json(adapter / "generation_config.json", {"eos_token_id": [1, 7]})
+    publish(adapter, store)
+    fetch_served(NAME, store, tmp_path / "served")
+    config = yaml.safe_load((tmp_path / "served/vllm.yaml").read_text())
+    assert read_json(Path(config["generation-config"]) / "generation_config.json") == {"eos_token_id": [1, 7]}
 
 
 def test_the_prompt_is_that_of_training(adapter: Path, store: str, tmp_path: Path) -> None:
