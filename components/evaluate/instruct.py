@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.clinical.faithfulness import unsupported_facts
+from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import write_table
@@ -28,7 +29,7 @@ from components.evaluate.generation import CachedModel, ModelAnswers, Row
 from components.evaluate.judge import judge
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
-from components.evaluate.text_metrics import is_refusal, matches, rouge_l, token_f1
+from components.evaluate.text_metrics import matches, rouge_l, token_f1
 
 MODEL_TITLES = {"candidate": "Adapter", "base": "Base model", "champion": "Champion"}
 METRICS = (

@@ -12,29 +12,6 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _SCORER = RougeScorer(["rougeL"])  # its own tokenizer, no stemmer: needs no NLTK data
 
-# An answer is a refusal when its first sentence states that the note lacks the information: "The note does not say
-# (mention, state, ...)", "... is not mentioned (stated, ...)", "... cannot be determined", "There is no information
-# (mention, ...)". Only the first sentence counts, so that a long summary ending in "the dose is not stated" is no
-# refusal; and only the note as subject: "The patient does not report pain" is a clinical finding.
-_VERB = r"say|mention|state|specify|contain|include|provide|give|indicate|describe|document|record|tell|report"
-_PARTICIPLE = (
-    r"mentioned|stated|specified|said|given|provided|documented|recorded|reported|described|indicated|included"
-)
-_REFUSAL = re.compile(
-    rf"\b(?:note|record|text|document|report|summary|dialogue|conversation|it|this)\s+(?:does|do|did)(?:\s+not|n['’]t)\s+"
-    rf"(?:\w+ly\s+)?(?:{_VERB})\b"
-    rf"|\b(?:not|never|n['’]t)\s+(?:\w+ly\s+)?(?:{_PARTICIPLE})\b"
-    r"|\b(?:cannot|can\s+not|can['’]t|could\s+not|unable\s+to)\s+(?:be\s+)?(?:determine|answer|infer|find|found|tell)"
-    r"|\bno\s+(?:information|mention|record|indication)\b",
-    re.IGNORECASE,
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
-
-
-def is_refusal(answer: str) -> bool:
-    """Whether the first sentence of an answer states that the note lacks the information."""
-    return bool(_REFUSAL.search(_SENTENCE_END.split(answer.strip(), maxsplit=1)[0]))
-
 
 def token_f1(answer: str, reference: str) -> float:
     """F1 of the words in common, between 0 and 1, after SQuAD's normalization (Rajpurkar et al. 2016,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from clinadapt.clinical.faithfulness import unsupported_facts
+from clinadapt.clinical.refusals import is_refusal
 from clinadapt.llm_client import Reply
 
 # In a note, AI alone means aortic insufficiency or an aromatase inhibitor
@@ -39,6 +40,11 @@ def answer_flaw(reply: Reply, note: str, question: str) -> str | None:
     if _QUESTION_AT_END.search(reply.text):
         return "ends in a question"
     return _added_facts(reply.text, f"{note}\n{question}")
+
+
+def refusal_flaw(reply: Reply, marked: bool) -> str | None:
+    """Flaw of an answer that the teacher marked as a refusal, without its mark, and that states something else."""
+    return "marked as not answerable but not a refusal" if marked and not is_refusal(reply.text) else None
 
 
 def _added_facts(text: str, source: str) -> str | None:

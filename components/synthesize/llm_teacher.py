@@ -14,11 +14,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.clinical.refusals import is_refusal, without_mark
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TASKS
 from clinadapt.llm_client import ChatClient, OutOfTokens, Refused, Reply
 from clinadapt.storage.object_store import Store
-from components.synthesize.filters import answer_flaw, flaw, note_flaw
+from components.synthesize.filters import answer_flaw, flaw, note_flaw, refusal_flaw
 from components.synthesize.teacher import BudgetExhausted, Dropped, Text, Triple, TripleBatch
 
 PROMPTS = "components.synthesize", "prompts"  # package, folder
@@ -26,7 +27,6 @@ MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512}  # of the reply to e
 UNANSWERABLE_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
 UNANSWERABLE_SHARE = 0.25  # of the questions of those tasks
 
-_NOT_ANSWERABLE = re.compile(r"\W*not answerable\W+", re.IGNORECASE)
 _REASONING = re.compile(r"\s*<think>.*?(?:</think>|$)", re.DOTALL)
 
 
@@ -96,11 +96,10 @@ class LlmTeacher:
         _drop_if("question", flaw(reply) or ("duplicate" if question in earlier else None))
         earlier.append(question)
         reply = self._complete("answer", note=note, task=task, question=question)
-        not_answerable = _NOT_ANSWERABLE.match(reply.text)
-        if not_answerable:
-            reply = Reply(text=reply.text[not_answerable.end() :], truncated=reply.truncated)
-        _drop_if("answer", answer_flaw(reply, note, question))
-        return Triple(question, reply.text, task, answerable=not not_answerable)
+        text, marked = without_mark(reply.text)
+        reply = Reply(text=text, truncated=reply.truncated)
+        _drop_if("answer", answer_flaw(reply, note, question) or refusal_flaw(reply, marked))
+        return Triple(question, text, task, answerable=not is_refusal(text))
 
     def _complete(self, prompt: str, **values: Any) -> Reply:
         """Reply to a prompt, without a reasoning model's `<think>` part. Raises Dropped or BudgetExhausted."""

@@ -24,7 +24,7 @@ from components.evaluate.champion import Champion
 from components.evaluate.gate.step import run as gate
 from components.evaluate.instruct import METRICS, examples, minimum_detectable_difference, run, sample, score
 from components.evaluate.metrics import paired, ratios
-from components.evaluate.text_metrics import is_refusal, matches, rouge_l, token_f1
+from components.evaluate.text_metrics import matches, rouge_l, token_f1
 from components.publish.publish_version import run as publish
 
 NAME = "answers"
@@ -44,25 +44,6 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory, splits: Path, instruct_
     settings = Evaluation(max_new_tokens=12, batch_size=4)
     run(splits, instruct_adapter, output, Champion(store, NAME, "", ""), settings, seed=0)
     return output
-
-
-@pytest.mark.parametrize(
-    ("answer", "refused"),
-    [
-        ("The note does not say.", True),
-        ("The note does not mention warfarin.", True),
-        ("It doesn't specify a dose.", True),
-        ("The dose is not explicitly stated in the note.", True),
-        ("This cannot be determined from the note.", True),
-        ("There is no information about allergies.", True),
-        ("The patient does not report any pain.", False),
-        ("Aspirin 81 mg daily.", False),
-        ("Pain for two days. The cause was not stated.", False),
-        ("", False),
-    ],
-)
-def test_what_counts_as_a_refusal(answer: str, refused: bool) -> None:
-    assert is_refusal(answer) is refused
 
 
 def test_scores_of_an_answer() -> None:
