@@ -6,6 +6,7 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.instruct import BUILTIN_LLAMA, InstructTraining, Llama, Pretraining
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
+from clinadapt.models.decoder_tensors import decoder_tensors
 
 
 def describe_instruct_base(uri: str, pretrain: Pretraining | None) -> BaseModel:
@@ -35,26 +36,6 @@ def training_stages(
 
 def describe_builtin_llama(shape: Llama) -> BaseModel:
     """Describe the model by the configuration and tensors that pretrain will write; its digest is that of `shape`."""
-    head = shape.hidden_size // shape.num_attention_heads
-    key_value = shape.num_key_value_heads * head
-    sizes = {
-        "self_attn.q_proj": [shape.hidden_size, shape.hidden_size],
-        "self_attn.k_proj": [key_value, shape.hidden_size],
-        "self_attn.v_proj": [key_value, shape.hidden_size],
-        "self_attn.o_proj": [shape.hidden_size, shape.hidden_size],
-        "mlp.gate_proj": [shape.intermediate_size, shape.hidden_size],
-        "mlp.up_proj": [shape.intermediate_size, shape.hidden_size],
-        "mlp.down_proj": [shape.hidden_size, shape.intermediate_size],
-        "input_layernorm": [shape.hidden_size],
-        "post_attention_layernorm": [shape.hidden_size],
-    }
-    tensors = {
-        f"model.layers.{layer}.{name}.weight": ("F32", size)
-        for layer in range(shape.num_hidden_layers)
-        for name, size in sizes.items()
-    }
-    tensors["model.embed_tokens.weight"] = ("F32", [shape.vocab_size, shape.hidden_size])
-    tensors["model.norm.weight"] = ("F32", [shape.hidden_size])
     config = {
         "model_type": "llama",
         "hidden_size": shape.hidden_size,
@@ -64,5 +45,6 @@ def describe_builtin_llama(shape: Llama) -> BaseModel:
         "num_key_value_heads": shape.num_key_value_heads,
         "vocab_size": shape.vocab_size,
         "hidden_act": "silu",
+        "tie_word_embeddings": True,
     }
-    return BaseModel(BUILTIN_LLAMA, sha256_json(shape.model_dump()), config, tensors)
+    return BaseModel(BUILTIN_LLAMA, sha256_json(shape.model_dump()), config, decoder_tensors(config, "F32"))

@@ -264,20 +264,34 @@ app.command("mirror-list")(cluster_cli.mirror_list)
 
 @app.command()
 def estimate(
-    profile: Annotated[str, typer.Option("--profile", "-p", help=PROFILE_HELP)] = "cpu-demo",
-    base_model: Annotated[str | None, typer.Option(help="Base model to use instead of the profile's.")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", help=PROFILE_HELP, show_default="cpu-demo; with --gpu none")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Base model to use instead of the profile's, such as microsoft/phi-2.")
+    ] = None,
     labels: Annotated[int, typer.Option(help="classify: number of labels.")] = 5,
+    gpu: Annotated[
+        float | None, typer.Option(help="Which base models fit a GPU of this many GiB, and with which method.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Estimate the memory that training needs.
 
     Compares full fine-tuning, LoRA and QLoRA. Reads only configuration and safetensors headers; no weights are
-    downloaded.
+    downloaded, and models that are often asked for need no model hub: `--gpu` lists them.
+
+        clinadapt estimate --profile t4-phi2
+
+        clinadapt estimate --gpu 24
     """
-    from pipelines.cli.estimate import of_profile
+    from pipelines.cli.estimate import for_gpu, of_profile
     from pipelines.named_settings import load_profile
 
-    result = of_profile(load_profile(profile), as_uri(base_model) if base_model else None, labels)
+    if gpu is not None:
+        result = for_gpu(gpu, load_profile(profile) if profile else None, base_model)
+    else:
+        result = of_profile(load_profile(profile or "cpu-demo"), base_model, labels)
     if as_json:
         emit(result)
 

@@ -224,6 +224,14 @@ OTHERS: dict[str, tuple[list[str], str]] = {
     "predict with a note that is not there": (["predict", "--adapter", "a", "--note", "none.txt"], "no file none.txt"),
     "estimate of an unknown profile": (["estimate", "--profile", "none"], "profile 'none' not found: use "),
     "estimate of an unknown base": (["estimate", "--base-model", "none/such"], "no config.json: give the folder"),
+    "estimate for a GPU of no size": (
+        ["estimate", "--gpu", "0"],
+        "--gpu 0 is no size of a GPU: give its memory in GiB",
+    ),
+    "estimate for a GPU of a classify profile": (
+        ["estimate", "--gpu", "24", "-p", "cpu-demo"],
+        "'cpu-demo' is of classify",
+    ),
     "compile of an unknown profile": (["compile", "--profile", "none", "-o", "OUT"], "profile 'none' not found"),
 }
 

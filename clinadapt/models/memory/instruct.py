@@ -17,7 +17,7 @@ from typing import Any
 from clinadapt.config.instruct import InstructTraining, Pretraining, TrainingSettings
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.lora_targets import body_layers
-from clinadapt.models.memory.sizes import CONTEXT, adapter_parameters, config_size, frozen_weight_bytes
+from clinadapt.models.memory.sizes import CONTEXT, adapter_parameters, config_size, decoder_config, frozen_weight_bytes
 
 HEADROOM = 0.1  # share of a GPU left for fragmentation and the error of the estimate
 TILE = 1024  # tokens: the loss is computed in tiles, and only one tile's logits exist at a time
@@ -35,8 +35,9 @@ class DecoderShape:
     Attributes:
         layers: number of decoder layers.
         hidden, query, key_value, feed_forward, vocabulary: widths; query and key/value over all heads.
-        gated: whether the feed-forward block has a gate (Llama, Mistral, Qwen).
-        query_norms: whether query and key are normalized (Qwen3).
+        gated: whether the feed-forward block has a gate (Llama, Mistral, Qwen, Gemma, Phi-3).
+        query_norms: whether query and key are normalized (Qwen3, Gemma 3).
+        output_norms: whether the outputs of attention and feed-forward are normalized too (Gemma).
         mixed: whether 16-bit values are computed beside fp32 ones.
         residual_bytes: bytes of a value in the residual stream.
     """
@@ -49,6 +50,7 @@ class DecoderShape:
     vocabulary: int
     gated: bool
     query_norms: bool
+    output_norms: bool
     mixed: bool
     residual_bytes: int
 
@@ -201,7 +203,7 @@ def _nf4(base: BaseModel, frozen_bytes: int) -> int:
 
 
 def _shape(base: BaseModel, settings: TrainingSettings, device: str) -> DecoderShape:
-    config = base.config
+    config = decoder_config(base.config)
     hidden, heads = config_size(config, "hidden_size"), config_size(config, "num_attention_heads")
     head = config.get("head_dim") or hidden // heads
     layer_types = {name.rpartition(".")[2] for name in base.linear_layers()}
@@ -212,8 +214,9 @@ def _shape(base: BaseModel, settings: TrainingSettings, device: str) -> DecoderS
         key_value=head * (config.get("num_key_value_heads") or heads),
         feed_forward=config_size(config, "intermediate_size"),
         vocabulary=config["vocab_size"],
-        gated="gate_proj" in layer_types,
+        gated=bool({"gate_proj", "gate_up_proj"} & layer_types),
         query_norms=any("q_norm" in name for name in base.tensors),
+        output_norms=any("post_feedforward_layernorm" in name for name in base.tensors),
         mixed=settings.precision in ("bf16", "fp16") or (device == "cuda" and settings.precision == "auto"),
         residual_bytes=frozen_weight_bytes(device, settings.precision),
     )
@@ -251,13 +254,16 @@ def _saved_bytes_per_token(shape: DecoderShape) -> int:
     """Bytes per token and layer that autograd saves, with LoRA on every linear layer.
 
     Attention: query, key and value (repeated for every head under a mask) and its output, which is the input of the
-    output layer. A gated block: inputs of two norms in fp32 and their outputs; gate, its activation, up, their product.
+    output layer. A gated block: inputs of two norms in fp32 and their outputs; gate, its activation, up, their product;
+    of norms of outputs the input in fp32.
     phi: one norm, cast for each of four layers under autocast; the tanh form of GELU, computed in steps, half of them
     in fp32.
     """
     value = shape.value_bytes
     attention = 4 * value * shape.query
     norms = 4 * (shape.query + shape.key_value) if shape.query_norms else 0
+    if shape.output_norms:
+        norms += 2 * 4 * shape.hidden
     if shape.gated:
         return 2 * (4 + value) * shape.hidden + norms + attention + 4 * value * shape.feed_forward
     copies = 4 if shape.mixed else 1

@@ -21,12 +21,18 @@ _ALIASES = {
 }
 
 
+def decoder_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of config.json that describes the decoder: all of it, or `text_config` of a multimodal model."""
+    return config.get("text_config", config)
+
+
 def config_size(config: dict[str, Any], name: str) -> int:
-    """A size in config.json under its usual name or an alias of it.
+    """A size of the decoder in config.json under its usual name or an alias of it.
 
     Raises:
         UserError: config.json has neither.
     """
+    config = decoder_config(config)
     for alias in (name, *_ALIASES[name]):
         if config.get(alias):
             return config[alias]

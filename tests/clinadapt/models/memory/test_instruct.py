@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PhiConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Phi3Config,
+    PhiConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import InstructTraining, Pretraining
@@ -40,6 +49,8 @@ CONFIGS = {
     "mistral": MistralConfig(**SMALL, num_key_value_heads=2),
     "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2, tie_word_embeddings=True),
     "qwen3": Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=32),
+    "phi3": Phi3Config(**SMALL, num_key_value_heads=2, pad_token_id=0),
+    "gemma3": Gemma3TextConfig(**SMALL, num_key_value_heads=2, head_dim=32),
 }
 # As their config.json on the hub have it
 PHI_2 = PhiConfig(
@@ -136,9 +147,9 @@ def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: st
 
 
 def test_lora_on_some_layers(folder: Path) -> None:
-    settings = InstructTraining(
-        base_model=folder.as_uri(), lora=Lora(r=4, target_modules=["q_proj", "v_proj"]), max_length=64
-    )
+    fused = "phi3" in folder.name
+    lora = Lora(r=4, target_modules=["qkv_proj", "o_proj"] if fused else ["q_proj", "v_proj"])
+    settings = InstructTraining(base_model=folder.as_uri(), lora=lora, max_length=64)
     model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0)
     found = estimate(describe(settings.base_model), settings, 2**40, "cpu")
     assert found["adapter_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -289,6 +300,7 @@ def test_weights_on_disk(phi_2: BaseModel, tiny_llama: Path) -> None:
     assert weights_on_disk(describe(tiny_llama.as_uri())) == 4 * describe(tiny_llama.as_uri()).parameters()
 
 
+@pytest.mark.parametrize("folder", ["phi"], indirect=True)
 def test_the_command_says_whether_it_fits(clinadapt: Any, folder: Path) -> None:
     done = clinadapt("estimate", "-p", "t4-phi2", "--base-model", str(folder), "--json")
     assert done.returncode == 0, done.stderr
@@ -297,6 +309,7 @@ def test_the_command_says_whether_it_fits(clinadapt: Any, folder: Path) -> None:
     assert "rule of thumb" in done.stderr and "QLoRA, batch 2 x 1024 tokens, rank 16" in done.stderr
 
 
+@pytest.mark.parametrize("folder", ["phi"], indirect=True)
 def test_the_command_says_what_would_fit(clinadapt: Any, folder: Path, tmp_path: Path) -> None:
     profile = load_profile("t4-phi2").model_dump()
     profile["instruct"] |= {"base_model": folder.as_uri(), "max_length": 2**16}
