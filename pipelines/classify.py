@@ -50,7 +50,7 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None) -> GraphComp
     ) -> None:
         summary = summarise(store=store)
         place(summary, "summarise")
-        with dsl.ExitHandler(summary):
+        with dsl.ExitHandler(summary, name="adapt"):
             preflight = preflight_classify(
                 profile=profile.model_dump(exclude_none=True),
                 source=source,

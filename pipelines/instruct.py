@@ -50,7 +50,7 @@ def build(profile: InstructProfile, cluster: Cluster | None = None) -> GraphComp
     ) -> None:
         summary = summarise(store=store)
         place(summary, "summarise")
-        with dsl.ExitHandler(summary):
+        with dsl.ExitHandler(summary, name="adapt"):
             preflight = preflight_instruct(
                 profile=profile.model_dump(exclude_none=True),
                 sources=sources,

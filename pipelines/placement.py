@@ -23,6 +23,7 @@ from clinadapt.kubernetes.cluster import (
     Nodes,
     scratch_size,
 )
+from clinadapt.kubernetes.requests import limits, requests
 
 
 class Placement:
@@ -53,10 +54,12 @@ class Placement:
 
     def _container(self, task: dsl.PipelineTask, step: Step, nodes: Nodes) -> None:
         """Image and resources, set on the spec: each of kfp's setters inspects the call stack, 10 ms a call."""
-        loads_model = step in WITH_BASE_MODEL
-        resources = self.profile.train_resources if loads_model else self.profile.resources
+        resources = limits(self.profile, step)
+        cpu, memory = requests(self.profile, step)
         task.container_spec.image = nodes.image
-        task.container_spec.resources = ResourceSpec(cpu_limit=resources.cpu, memory_limit=resources.memory)
+        task.container_spec.resources = ResourceSpec(
+            cpu_request=cpu, cpu_limit=resources.cpu, memory_request=memory, memory_limit=resources.memory
+        )
         if isinstance(nodes, GpuNodes):
             task.container_spec.resources.accelerator_type = nodes.resource or resources.gpu_type
             task.container_spec.resources.accelerator_count = str(resources.gpu)
@@ -66,8 +69,12 @@ def pipeline_config(cluster: Cluster | None) -> dsl.PipelineConfig | None:
     """Deadline of a run, and how long its workflow is kept."""
     if cluster is None:
         return None
+    keep = cluster.keep_seconds  # all three: those of Argo's defaults win over the first alone
     return dsl.PipelineConfig(
-        ttl_seconds_after_finished=cluster.keep_seconds, active_deadline_seconds=cluster.deadline_seconds
+        ttl_seconds_after_finished=keep,
+        ttl_seconds_after_success=keep,
+        ttl_seconds_after_failure=keep,
+        active_deadline_seconds=cluster.deadline_seconds,
     )
 
 

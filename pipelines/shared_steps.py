@@ -22,7 +22,7 @@ def if_new(place: Placement, splits: Any, settings: Mapping[str, Any], store: An
     """
     known = lookup(settings=settings["lookup"], splits=splits, store=store)
     place(known, "lookup")
-    return dsl.If(known.output == "new")
+    return dsl.If(known.output == "new", name="there is something new")
 
 
 def gate_and_publish(
@@ -33,7 +33,7 @@ def gate_and_publish(
         settings=settings["gate"], splits=splits, adapter=adapter, evaluation=evaluation, store=store
     )  # fmt: skip
     place(decided, "gate")
-    with dsl.If(decided.outputs["Output"] == "pass"):
+    with dsl.If(decided.outputs["Output"] == "pass", name="the gate says yes"):
         published = publish(
             settings=settings["publish"],
             splits=splits,

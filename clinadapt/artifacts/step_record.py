@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -43,8 +44,9 @@ def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
     """Run the body of a step and write its record to `runs/<run>/<step>.json`, whatever happens.
 
     The record holds `step`, `started` (UTC), `state` (done, failed or interrupted), `exit_status`,
-    `duration_seconds`, `outputs`, and `error` (one line) if the step failed. A UserError ends the process with
-    exit status 2, SIGINT or SIGTERM with 75. Any other exception is a bug and keeps its traceback.
+    `duration_seconds`, `peak_memory_bytes` (of the largest process), `outputs`, and `error` (one line) if the step
+    failed. A UserError ends the process with exit status 2, SIGINT or SIGTERM with 75. Any other exception is a bug and
+    keeps its traceback.
 
     Yields:
         The record's `outputs`, to be filled with numbers, digests and URIs.
@@ -71,7 +73,8 @@ def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
         log(name, f"error: {message}")
         raise SystemExit(EXIT_BAD_INPUT) from None
     finally:
-        record |= {"duration_seconds": round(time.monotonic() - start, 3), "outputs": outputs}
+        record |= {"duration_seconds": round(time.monotonic() - start, 3), "peak_memory_bytes": peak_memory()}
+        record["outputs"] = outputs
         _write(record, store_uri)
 
 
@@ -102,6 +105,16 @@ def _write(record: dict[str, Any], store_uri: str) -> None:
 
 def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process, or the largest of the children it waited for, has held at most."""
+    with suppress(OSError):  # since exec; getrusage of a child starts with what its parent held
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                own = int(line.split()[1])
+                return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def utc_now() -> str:

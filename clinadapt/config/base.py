@@ -42,10 +42,17 @@ class Lora(Section):
 
 
 class Resources(Section):
-    """Resources of a step's pod, in Kubernetes units; preflight compares its memory estimate with `gpu_memory_gib`."""
+    """Resources of a step's pod, in Kubernetes units; preflight compares its memory estimate with `gpu_memory_gib`.
+
+    Attributes:
+        cpu, memory: limits.
+        cpu_request, memory_request: what the scheduler keeps free for it; clinadapt/kubernetes/requests.py when None.
+    """
 
     cpu: str = "2"
     memory: str = "4Gi"
+    cpu_request: str | None = None
+    memory_request: str | None = None
     gpu: int = Field(default=0, ge=0)
     gpu_type: str = "nvidia.com/gpu"
     gpu_memory_gib: float = 0

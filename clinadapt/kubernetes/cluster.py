@@ -24,6 +24,7 @@ WITH_BASE_MODEL: tuple[Step, ...] = (
 RETRIED: tuple[Step, ...] = ("download", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
 SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # mount paths
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+NO_SIDECAR = "sidecar.istio.io/inject"  # a mesh's sidecar gets no way through the network policies, and never ready
 DIGEST = r"@sha256:[0-9a-f]{64}$"
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # of a Kubernetes object
 _QUANTITY = r"^[1-9][0-9]*(Mi|Gi|Ti)$"
@@ -129,7 +130,7 @@ class Retry(Section):
 
     times: int = Field(default=5, ge=0)
     wait_seconds: int = Field(default=30, ge=0)
-    factor: float = Field(default=2.0, ge=1)
+    factor: int = Field(default=2, ge=1)  # Argo reads a whole number and fails on any other
 
 
 class Timeouts(Section):
@@ -208,7 +209,7 @@ class Cluster(Section):
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
     deadline_seconds: int = Field(default=48 * 3600, ge=600)
-    keep_seconds: int = Field(default=7 * 24 * 3600, ge=0)
+    keep_seconds: int = Field(default=7 * 24 * 3600, ge=60)
     user: int | None = Field(default=None, ge=1)
     group: int | None = Field(default=None, ge=0)
     time_zone: str = "UTC"
@@ -235,7 +236,12 @@ class Cluster(Section):
 
     def pod_labels(self, component: str) -> dict[str, str]:
         """Labels of every pod of a component."""
-        return {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": component, **self.labels}
+        return {
+            "app.kubernetes.io/name": "clinadapt",
+            "app.kubernetes.io/component": component,
+            NO_SIDECAR: "false",
+            **self.labels,
+        }
 
     def environment(self, step: Step) -> dict[str, str]:
         """Environment variables with the paths of scratch space, base models and certificates."""

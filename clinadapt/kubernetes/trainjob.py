@@ -17,6 +17,7 @@ from clinadapt.config.resolve import resolve
 from clinadapt.config.steps import Step
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import CA, MODELS, SCRATCH, Affinity, Cluster, Nodes, scratch_size
+from clinadapt.kubernetes.requests import requests
 
 RUNTIME = "torch-distributed"
 COMPONENT = "trainjob"  # pod label that manifests/base/networkpolicy.yaml selects
@@ -101,7 +102,7 @@ def render(
                 "env": _environment(profile, cluster, step),
                 "numNodes": nodes,
                 "numProcPerNode": max(1, profile.train_resources.gpu),
-                "resourcesPerNode": {"limits": _limits(profile, cluster)},
+                "resourcesPerNode": _resources(profile, cluster, step),
             },
             "runtimePatches": [
                 {
@@ -121,12 +122,12 @@ def packs_per_step(manifest: dict[str, Any]) -> int:
     return each * trainer["numNodes"] * trainer["numProcPerNode"]
 
 
-def _limits(profile: AnyProfile, cluster: Cluster) -> dict[str, Any]:
+def _resources(profile: AnyProfile, cluster: Cluster, step: Step) -> dict[str, Any]:
     resources = profile.train_resources
     limits: dict[str, Any] = {"cpu": resources.cpu, "memory": resources.memory}
     if resources.gpu:
         limits[cluster.gpu.resource or resources.gpu_type] = str(resources.gpu)
-    return limits
+    return {"requests": dict(zip(("cpu", "memory"), requests(profile, step), strict=True)), "limits": limits}
 
 
 def _environment(profile: AnyProfile, cluster: Cluster, step: Step) -> list[dict[str, Any]]:

@@ -77,6 +77,14 @@ def test_there_are_profiles_with_and_without_a_gpu() -> None:
     assert {load_profile(name).train_resources.gpu > 0 for name in profile_names()} == {True, False}
 
 
+def test_the_groups_of_the_graph_say_what_they_are(compiled: dict[str, Any]) -> None:
+    names = {key: task["taskInfo"]["name"] for key, task in tasks(compiled).items()}
+    groups = {key: name for key, name in names.items() if key.startswith(("exit-handler", "condition"))}
+    assert groups == {
+        "exit-handler-1": "adapt", "condition-2": "there is something new", "condition-3": "the gate says yes"
+    }  # fmt: skip
+
+
 def test_a_summary_whatever_happens(compiled: dict[str, Any]) -> None:
     root = compiled["root"]["dag"]["tasks"]
     assert root["summarise"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.utils.quantity import parse_quantity
 from support import ROOT, Clinadapt
 
 from clinadapt.config.image import IMAGE
@@ -20,6 +21,7 @@ from clinadapt.config.instruct import InstructProfile
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster, scratch_size
+from clinadapt.kubernetes.requests import requests
 from pipelines import submit
 from pipelines.cli.mirror_list import PYTHON, needed
 from pipelines.compile import compile_profile
@@ -117,6 +119,8 @@ def container_findings(container: Document, step: str, compiled: Compiled) -> It
     found = container["resources"]
     if (found.get("resourceCpuLimit"), found.get("resourceMemoryLimit")) != (wanted.cpu, wanted.memory):
         yield "cpu or memory"
+    if (found.get("resourceCpuRequest"), found.get("resourceMemoryRequest")) != requests(profile, step):  # type: ignore[arg-type]
+        yield "request"
     asked = found.get("accelerator", {})
     if (asked.get("resourceType"), asked.get("resourceCount")) != (
         (cluster.gpu.resource or wanted.gpu_type, str(wanted.gpu)) if gpu else (None, None)
@@ -174,7 +178,8 @@ def pod_findings(pod: Document, step: str, compiled: Compiled) -> Iterator[str]:
     if any(set(pair) != {"secretKey", "envVar"} for entry in secrets.values() for pair in entry["keyToEnv"]):
         yield "literal secret"
     yield from volume_findings(pod, step, compiled)
-    labels = {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": step, **cluster.labels}
+    ours = {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": step}
+    labels = ours | {"sidecar.istio.io/inject": "false"} | cluster.labels
     if pod.get("podMetadata", {}).get("labels") != labels:
         yield "labels"
     if pod.get("activeDeadlineSeconds") != str(cluster.timeouts.model_dump()[step]):
@@ -241,6 +246,8 @@ def findings(compiled: Compiled) -> list[str]:
         found.append("pipeline: executors")
     if compiled.platform.get("pipelineConfig") != {
         "resourceTtlOnCompletion": compiled.cluster.keep_seconds,
+        "resourceTtlOnSuccess": compiled.cluster.keep_seconds,
+        "resourceTtlOnFailure": compiled.cluster.keep_seconds,
         "activeDeadlineSeconds": compiled.cluster.deadline_seconds,
     }:
         found.append("pipeline: time to live or deadline")
@@ -258,6 +265,36 @@ def settings(name: str) -> Cluster:
 @pytest.mark.parametrize(("cluster", "profile"), list(product([*cluster_names(), "full"], profile_names())))
 def test_every_executor_of_every_compiled_file(cluster: str, profile: str, tmp_path: Path) -> None:
     assert findings(Compiled(load_profile(profile), settings(cluster), tmp_path)) == []
+
+
+# Of a node beside Kubeflow Pipelines (measured: 0.5 CPUs and 2 GiB), in CPUs and GiB: a run of the CPU profiles fits
+NODE, KUBEFLOW, DRIVER = (2, 8), (0.5, 2), (0.1, 0.0625)
+WAIT = (0.01, 0.0625)  # Argo's wait container, in every pod of a step
+
+
+@pytest.mark.parametrize("name", ["cpu-demo", "cpu-instruct", "cpu-instruct-hour"])
+def test_a_run_fits_a_small_node_beside_kubeflow_pipelines(name: str, tmp_path: Path) -> None:
+    """Each step with the driver of the next one; steps run one after another. What a step asks for is what is summed,
+    its limits only where it asks for nothing."""
+    compiled = Compiled(load_profile(name), load_cluster("kind"), tmp_path)
+    for executor in compiled.steps():
+        found = compiled.container(executor)["resources"]
+        for i, (what, unit) in enumerate((("Cpu", 1), ("Memory", 2**30))):
+            asked = found.get(f"resource{what}Request", found[f"resource{what}Limit"])
+            total = float(parse_quantity(asked)) / unit + KUBEFLOW[i] + DRIVER[i] + WAIT[i]
+            assert total <= NODE[i], (executor, what, total)
+
+
+def test_what_a_step_asks_for(tmp_path: Path) -> None:
+    """Small steps little; with a GPU training asks for its limits; a profile's own requests count."""
+    gpu, cpu = load_profile("t4-tinyllama"), load_profile("cpu-demo")
+    assert requests(gpu, "train") == requests(gpu, "publish") == ("4", "16Gi")
+    assert requests(cpu, "train") == ("1", "3Gi")
+    for step in ("preflight", "lookup", "gate", "summarise"):
+        assert requests(gpu, step)[0] == "100m" and parse_quantity(requests(gpu, step)[1]) < 2**30
+    cpu.resources.memory_request = "5Gi"
+    with pytest.raises(UserError, match="'cpu-demo': gate asks for 5Gi of memory, its limit is 4Gi"):
+        requests(cpu, "gate")
 
 
 @pytest.mark.parametrize("recipe", STEPS)
@@ -311,7 +348,12 @@ def pip(container: Document) -> None:
         ("pod", "gate", with_value("securityContext", {"runAsNonRoot": True, "runAsUser": "0"}), "may run as root"),
         ("pod", "gate", without("securityContext"), "may run as root"),
         ("container", "format-classify", pip, "installs at run time"),
-        ("container", "gate", with_value("resources", {}), "cpu or memory"),
+        (
+            "container",
+            "gate",
+            with_value("resources", {"resourceCpuLimit": "2", "resourceMemoryLimit": "4Gi"}),
+            "request",
+        ),
         ("pod", "evaluate-classify", without("emptyDirMounts"), "shared memory"),
         ("pod", "publish", without("pvcMount"), "model cache"),
         ("pod", "preflight-classify", without("configMapAsVolume"), "CA bundle"),
@@ -346,6 +388,7 @@ def test_a_gpu_on_a_cheap_step_is_found(compiled: Compiled) -> None:
         ("name: x\nsecrets: [{name: s, keys: [A], steps: [training]}]\n", "secrets.0.steps.0"),
         ("name: x\ngpu: {tolerations: [{key: a, operator: Equal}]}\n", "operator Equal needs a value"),
         ("name: x\nscratch: {size: 10 GB}\n", "scratch.size"),
+        ("name: x\nretry: {factor: 1.5}\n", "retry.factor"),
         ("name: x\nlabels: {team: 'our team'}\n", "a label's value"),
         ("name: [\n", "is not valid YAML"),
     ],
@@ -381,4 +424,5 @@ def test_the_mirror_list(tmp_path: Path) -> None:
         compiled = Compiled(load_profile(name), cluster, tmp_path)
         assert {compiled.container(executor)["image"] for executor in compiled.steps()} <= listed
         assert compiled.profile.training.base_model in listed | {"builtin://llama"}
+    assert {name.split(":")[0].split("/")[-1] for name in listed} >= {"kfp-driver", "kfp-launcher", "argoexec"}
     assert PYTHON in listed and f"BASE_IMAGE={PYTHON}\n" in (ROOT / "images/Containerfile").read_text()

@@ -60,6 +60,7 @@ def test_the_record_says_how_a_step_ended(
     assert expected.items() <= record.items() and record["outputs"] == {"rows": 3}
     assert ("error" in record) == (record["state"] == "failed") and "secret" not in json.dumps(record)
     assert read_records(records) == {"format": record}
+    assert 2**20 < record["peak_memory_bytes"] < 2**34
 
 
 def test_a_step_that_cannot_reach_the_store_leaves_its_record_in_the_folder(tmp_path: Path, records: Path) -> None:

@@ -1,0 +1,196 @@
+"""Which connections the network policies let through, flow by flow, in the namespace of the runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from kustomize import render
+from network_policy import Place, allowed
+
+from clinadapt.config.steps import STEPS
+from clinadapt.kubernetes.cluster import Cluster
+
+NAMESPACE = "clinadapt"
+WORKFLOW = {"workflows.argoproj.io/workflow": "run-1"}
+
+
+def ours(*components: str, run: bool = True) -> list[Place]:
+    cluster = Cluster(name="c")
+    return [Place(NAMESPACE, cluster.pod_labels(name) | (WORKFLOW if run else {}), "10.1.0.5") for name in components]
+
+
+def kubeflow(app: str) -> Place:
+    return Place("kubeflow", {"app": app}, "10.1.0.9")
+
+
+# The launcher and Argo's wait container share the step's pod; a driver has a pod of its own, without our labels
+SOURCES = {
+    "driver": [Place(NAMESPACE, WORKFLOW, "10.1.0.4")],
+    "steps": ours(*STEPS),
+    "hub steps": ours("preflight", "download", "format", "pretrain", "train", "prefer", "evaluate", "publish"),
+    "deciding steps": ours("lookup", "gate", "summarise"),
+    "synthesize": ours("synthesize"),
+    "TrainJob node": ours("trainjob", run=False),
+    "review": ours("review", run=False),
+    "submit": ours("submit", run=False),
+    "neighbour": [Place("other", {"app": "other"}, "10.1.0.7")],
+}
+PLACES = {
+    "names": Place("kube-system", {"k8s-app": "kube-dns"}, "10.96.0.10"),
+    "names on the node": Place(address="169.254.20.10"),
+    "store": kubeflow("seaweedfs"),
+    "old store": kubeflow("minio"),
+    "pipelines": kubeflow("ml-pipeline"),
+    "metadata": kubeflow("metadata-grpc-deployment"),
+    "MLflow": kubeflow("mlflow"),
+    "API server": Place(address="172.18.0.2"),
+    "API server at 100.64/10": Place(address="100.64.3.1"),
+    "API server at a public address": Place(address="203.0.113.7"),
+    "hub": Place(address="198.51.100.20"),
+    "cloud metadata": Place(address="169.254.169.254"),
+    "TrainJob node": ours("trainjob", run=False)[0],
+    "review": ours("review", run=False)[0],
+}
+RUNS = ["driver", "steps"]
+EVERYBODY = [*RUNS, "TrainJob node", "review", "submit"]
+# (from, to, port, protocol) that must pass in every folder
+OPEN = [
+    *((source, "names", 53, "UDP") for source in EVERYBODY),
+    *((source, "names on the node", 53, "UDP") for source in EVERYBODY),
+    *((source, "store", 8333, "TCP") for source in [*RUNS, "TrainJob node", "review"]),
+    *((source, "store", 9000, "TCP") for source in RUNS),  # where Argo archives the log
+    *((source, "old store", 9000, "TCP") for source in RUNS),
+    *((source, "pipelines", port, "TCP") for source in RUNS for port in (8887, 8888)),
+    *((source, "metadata", 8080, "TCP") for source in RUNS),
+    *((source, "API server", 6443, "TCP") for source in RUNS),
+    *((source, "API server at 100.64/10", 443, "TCP") for source in RUNS),
+    ("submit", "pipelines", 8888, "TCP"),
+    ("TrainJob node", "TrainJob node", 29500, "TCP"),
+]
+# that must not, in any folder
+CLOSED = [
+    *((source, "hub", 443, "TCP") for source in ("driver", "deciding steps", "review", "submit")),
+    *((source, "cloud metadata", 80, "TCP") for source in EVERYBODY),
+    *((source, "cloud metadata", 443, "TCP") for source in EVERYBODY),
+    *((source, "hub", 80, "TCP") for source in EVERYBODY),
+    *((source, "API server", 6443, "TCP") for source in ("TrainJob node", "review", "submit")),
+    *((source, "pipelines", 8888, "TCP") for source in ("TrainJob node", "review")),
+    ("neighbour", "review", 7860, "TCP"),
+    ("steps", "review", 7860, "TCP"),
+    ("neighbour", "TrainJob node", 29500, "TCP"),
+    ("steps", "TrainJob node", 29500, "TCP"),
+    ("steps", "API server at a public address", 6443, "TCP"),
+    ("steps", "names", 53, "SCTP"),
+]
+FOLDERS = ["base", "overlays/airgap", "overlays/kind"]
+
+
+def policies(folder: str) -> list[dict[str, Any]]:
+    return [document for document in render(folder) if document["kind"] == "NetworkPolicy"]
+
+
+def passes(folder: str | list[dict[str, Any]], flow: tuple[str, str, int, str]) -> set[bool]:
+    """Whether each pod of the source gets through."""
+    source, to, port, protocol = flow
+    documents = policies(folder) if isinstance(folder, str) else folder
+    return {allowed(documents, place, PLACES[to], port, protocol) for place in SOURCES[source]}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_flow_of_the_table(folder: str) -> None:
+    wrong = [f"{flow} is closed" for flow in OPEN if passes(folder, flow) != {True}]
+    wrong += [f"{flow} is open" for flow in CLOSED if passes(folder, flow) != {False}]
+    assert not wrong
+
+
+def test_names_of_openshift() -> None:
+    names = Place("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"})
+    documents = policies("overlays/openshift")
+    assert all(allowed(documents, place, names, 5353, "UDP") for source in EVERYBODY for place in SOURCES[source])
+
+
+@pytest.mark.parametrize(
+    ("folder", "hub", "llm"),
+    [
+        ("base", False, False),
+        ("overlays/airgap", False, False),
+        ("base+internet", True, True),
+        ("overlays/kind", True, True),
+    ],
+)
+def test_the_way_out_is_opened_by_step(folder: str, hub: bool, llm: bool) -> None:
+    assert passes(folder, ("hub steps", "hub", 443, "TCP")) == {hub}
+    assert passes(folder, ("TrainJob node", "hub", 443, "TCP")) == {hub}
+    assert passes(folder, ("synthesize", "hub", 443, "TCP")) == {llm}
+
+
+def test_mlflow_where_it_is_on() -> None:
+    flow = ("steps", "MLflow", 5000, "TCP")
+    assert (passes("base", flow), passes("base+mlflow", flow)) == ({False}, {True})
+    assert passes("base+mlflow", ("review", "MLflow", 5000, "TCP")) == {False}
+
+
+def test_the_address_of_the_api_server_is_a_setting() -> None:
+    """The patch that README.md names."""
+    documents = copy.deepcopy(policies("base"))
+    policy = next(document for document in documents if document["metadata"]["name"] == "api-server")
+    policy["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] = "203.0.113.7/32"
+    assert passes(documents, ("steps", "API server at a public address", 6443, "TCP")) == {True}
+    assert passes(documents, ("review", "API server at a public address", 6443, "TCP")) == {False}
+
+
+def test_nothing_but_a_step_gets_the_hub_s_policy() -> None:
+    """A component that no pod has opens nothing."""
+    named = {
+        value
+        for policy in policies("base+internet")
+        for expression in policy["spec"]["podSelector"].get("matchExpressions", [])
+        for value in expression.get("values", [])
+    }
+    assert named - {"trainjob"} < set(STEPS)
+
+
+def defects() -> Iterator[tuple[str, str, Any]]:
+    """(policy, what is removed, flow that then fails)."""
+    yield "store", "port 9000", ("steps", "store", 9000, "TCP")
+    yield "names", "block", ("steps", "names on the node", 53, "UDP")
+    yield "api-server", "block", ("steps", "API server at 100.64/10", 443, "TCP")
+    yield "pipelines", "port 8887", ("driver", "pipelines", 8887, "TCP")
+
+
+@pytest.mark.parametrize(("name", "what", "flow"), list(defects()))
+def test_a_removed_rule_is_found(name: str, what: str, flow: Any) -> None:
+    documents = copy.deepcopy(policies("base"))
+    (rule,) = next(d for d in documents if d["metadata"]["name"] == name)["spec"]["egress"]
+    if what == "block":
+        rule["to"].pop()
+    else:
+        rule["ports"].remove({"port": int(what.split()[1])})
+    assert passes(documents, flow) == {False}
+
+
+def test_the_evaluator_reads_policies_as_kubernetes_does() -> None:
+    """https://kubernetes.io/docs/concepts/services-networking/network-policies"""
+    text = """
+    metadata: {namespace: a}
+    spec:
+      podSelector: {matchLabels: {app: web}}
+      policyTypes: [Ingress]
+      ingress:
+        - {from: [{namespaceSelector: {}, podSelector: {matchLabels: {app: ui}}}], ports: [{port: 80, endPort: 90}]}
+    """
+    policy = yaml.safe_load(text)
+    web, ui = Place("a", {"app": "web"}), Place("b", {"app": "ui"})
+    assert allowed([policy], ui, web, 85) and not allowed([policy], ui, web, 91)
+    assert not allowed([policy], ui, web, 85, "UDP"), "TCP is the default"
+    assert not allowed([policy], Place("a", {"app": "db"}), web, 85), "both selectors have to match"
+    assert allowed([policy], Place("c"), Place("a", {"app": "db"}), 1), "a pod that no policy selects is open"
+    assert allowed([policy], web, ui, 1), "the policy is of one direction"
+    policy["spec"]["ingress"] = []
+    assert not allowed([policy], ui, web, 85), "no rule lets nothing in"
+    policy["spec"]["ingress"] = [{}]
+    assert allowed([policy], Place(address="192.0.2.1"), web, 1), "an empty rule lets everything in"
