@@ -31,6 +31,7 @@ class Remote:
 
     def __init__(self, client: kfp_api.ApiClient, namespace: str | None) -> None:
         self.endpoint, self.namespace = client.configuration.host, namespace
+        self._client = client
         self.pipelines = kfp_api.PipelineServiceApi(client)
         self.uploads = kfp_api.PipelineUploadServiceApi(client)
         self.experiments = kfp_api.ExperimentServiceApi(client)
@@ -41,6 +42,25 @@ class Remote:
         """Call a method of the generated client. Raises UserError, in one line, for any server or network error."""
         with errors(self.endpoint):
             return method(*arguments, _request_timeout=_TIMEOUT, **options)
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path of the API that the generated client does not know. Raises UserError as `call`."""
+        try:
+            return json.loads(self.get_text(path))
+        except ValueError:
+            raise UserError(f"{self.endpoint}{path} returned no JSON: is Kubeflow Pipelines 2.17 or later?") from None
+
+    def get_text(self, path: str) -> str:
+        """The text at a path. Raises UserError as `call`."""
+        answer = self.call(
+            self._client.call_api,
+            path,
+            "GET",
+            auth_settings=["Bearer"],
+            _preload_content=False,
+            _return_http_data_only=True,
+        )
+        return str(answer.data.decode("utf-8", "replace"))
 
     def list_all(self, method: Callable[..., Any], field: str, **options: Any) -> Iterator[Any]:
         """Yield the items of all pages of a list; `field` is the list's name in the response."""
@@ -136,7 +156,8 @@ class ApiError(UserError):
 def _message(error: kfp_api.ApiException) -> str:
     """The first line of the server's message, or the HTTP reason."""
     try:
-        text = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
+        body = json.loads(error.body)  # an upload's error has error_message
+        text = body.get("error_message") or body.get("message") or body["error"]
+    except (AttributeError, TypeError, ValueError, KeyError):
         text = error.reason or "no reason given"
     return " ".join(str(text).split())[:200]

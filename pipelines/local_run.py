@@ -78,8 +78,9 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
                 write_summary(arguments["store"], state)
         except RuntimeError:  # raised by kfp for a failed task; the cause is in the task's record
             pass
-    summary = summarise(name, state, read_records(records), store.uri) | {"log": str(log)}
-    return _exit_status(state, summary["steps"], summary["verdict"]), summary
+    steps = read_records(records)
+    summary = summarise(name, state, steps, store.uri) | {"log": str(log)}
+    return _exit_status(state, steps, summary["verdict"]), summary
 
 
 def _exit_status(state: str, records: Records, verdict: str | None) -> int:

@@ -22,16 +22,15 @@ from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
 from pipelines.kfp_api import ApiError, Remote
 from pipelines.named_settings import load_profile
+from pipelines.run_progress import ENDED
 from pipelines.submit import (
-    ENDED,
     Compiled,
     check,
     compiled,
     experiment_id,
     find_experiment,
     find_pipeline,
-    is_version,
-    newest_version,
+    find_version,
     upload,
 )
 
@@ -47,7 +46,7 @@ class Schedule(Section):
 
     Attributes:
         name: shown in the UI; prefix of the names of its runs.
-        profile: profile to run, always in its newest pipeline version.
+        profile: profile to run, in the pipeline version that `apply` compiles from it; nothing else moves the version.
         cron: six fields: second, minute, hour, day of the month, month, weekday.
         time_zone: of `cron`; must be the cluster's, as KFP's controller has a single one.
         parameters: of the run form; the profile's values apply to the others.
@@ -125,6 +124,7 @@ class Change:
         delete: the recurring runs to delete.
         diff: lines, one for each difference.
         running: name of the run in progress that `delete` would end.
+        version: name of the pipeline version that it holds, or will.
     """
 
     name: str
@@ -134,11 +134,17 @@ class Change:
     delete: list[Any] = field(default_factory=list)
     diff: list[str] = field(default_factory=list)
     running: str | None = None
+    version: str = ""
 
     def lines(self) -> Iterator[str]:
         """The change as text: one line, and its diff indented below."""
         sign = {"create": "+", "delete": "-", "keep": "=", "wait": "!"}.get(self.action, "~")
-        text = {"keep": "unchanged", "wait": f"not changed: run {self.running} is in progress"}
+        version = f", version {self.version}" if self.version else ""
+        text = {
+            "keep": f"unchanged{version}",
+            "create": f"create{version}",
+            "wait": f"not changed: run {self.running} is in progress",
+        }
         yield f"{sign} {self.name}: {text.get(self.action, self.action)}"
         yield from (f"    {line}" for line in self.diff)
 
@@ -153,13 +159,12 @@ class Plan:
         for schedule in schedules:
             check(schedule.parameters, self.pipelines[schedule.profile].form)
         self.schedules = schedules
-        self.outdated = [pipeline for pipeline in self.pipelines.values() if not self._newest(pipeline)]
+        self.outdated = [pipeline for pipeline in self.pipelines.values() if not self._uploaded(pipeline)]
         self.changes = self._changes()
 
-    def _newest(self, pipeline: Compiled) -> bool:
+    def _uploaded(self, pipeline: Compiled) -> bool:
         existing = find_pipeline(self.remote, pipeline.name)
-        newest = newest_version(self.remote, existing.pipeline_id) if existing else None
-        return newest is not None and is_version(newest.display_name, pipeline)
+        return existing is not None and find_version(self.remote, existing.pipeline_id, pipeline) is not None
 
     def _changes(self) -> list[Change]:
         experiment = find_experiment(self.remote)
@@ -184,6 +189,7 @@ class Plan:
         else:
             action = "create" if declared and not existing else "replace" if declared else "delete"
         change = Change(name, action, declared, keep, delete, diff)
+        change.version = self.pipelines[declared.profile].version if declared else ""
         change.running = next((run for recurring in delete if (run := self.in_progress(recurring))), None)
         if change.running and not self.force:
             change.action = "wait"
@@ -193,7 +199,8 @@ class Plan:
         """The differences that need a new recurring run, one line each; `enabled` can be changed in place."""
         trigger, config = recurring.trigger, recurring.runtime_config
         actual = {
-            "pipeline": self._pipeline_name(recurring.pipeline_version_reference),
+            "pipeline": pipeline_name(self.remote, recurring.pipeline_version_reference),
+            "version": version_name(self.remote, recurring.pipeline_version_reference),
             "cron": trigger.cron_schedule.cron if trigger and trigger.cron_schedule else None,
             "parameters": (config and config.parameters) or {},
             "max_concurrency": int(recurring.max_concurrency or 1),
@@ -202,6 +209,7 @@ class Plan:
         }
         expected = {
             "pipeline": self.pipelines[declared.profile].name,
+            "version": self.pipelines[declared.profile].version,
             "cron": declared.cron,
             "parameters": declared.parameters,
             "max_concurrency": declared.max_concurrency,
@@ -210,22 +218,6 @@ class Plan:
         if self.cluster.service_account:
             expected["service_account"] = self.cluster.service_account
         return [f"{key}: {actual[key]!r} -> {value!r}" for key, value in expected.items() if actual[key] != value]
-
-    def _pipeline_name(self, reference: Any | None) -> str | None:
-        """Name of a recurring run's pipeline; differs from the plain name if pinned to an older version."""
-        if not reference or not reference.pipeline_id:
-            return None
-        try:
-            pipeline = self.remote.call(self.remote.pipelines.pipeline_service_get_pipeline, reference.pipeline_id)
-        except ApiError as error:
-            if error.status == 404:
-                return "deleted pipeline"
-            raise
-        newest = newest_version(self.remote, reference.pipeline_id)
-        pinned = reference.pipeline_version_id
-        if pinned and (newest is None or pinned != newest.pipeline_version_id):
-            return f"{pipeline.display_name} at an older version"
-        return pipeline.display_name
 
     def in_progress(self, recurring: Any) -> str | None:
         """Name of a run of `recurring` that has not ended, if any."""
@@ -240,10 +232,8 @@ class Plan:
 
     def apply(self) -> bool:
         """Apply the changes. Returns whether all are done: False if a run in progress blocks one."""
-        if self.outdated:
-            for pipeline in self.outdated:
-                upload(self.remote, pipeline)
-            self.changes = self._changes()  # a schedule may be pinned to what was the newest version
+        for pipeline in self.outdated:
+            upload(self.remote, pipeline)
         done = [self._apply(change) for change in self.changes]
         return all(done)
 
@@ -274,14 +264,14 @@ class Plan:
 
     def _create(self, schedule: Schedule) -> Any:
         self.experiment_id = self.experiment_id or experiment_id(self.remote)
-        pipeline_id = upload(self.remote, self.pipelines[schedule.profile])[0]
+        pipeline_id, version_id, _ = upload(self.remote, self.pipelines[schedule.profile])
         return self.remote.call(
             self.remote.recurring.recurring_run_service_create_recurring_run,
             kfp_api.V2beta1RecurringRun(
                 display_name=schedule.name,
                 description=DESCRIPTION,
                 experiment_id=self.experiment_id,
-                pipeline_version_reference=kfp_api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id),
+                pipeline_version_reference=kfp_api.V2beta1PipelineVersionReference(pipeline_id, version_id),
                 runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=schedule.parameters),
                 trigger=kfp_api.V2beta1Trigger(cron_schedule=kfp_api.V2beta1CronSchedule(cron=schedule.cron)),
                 max_concurrency=str(schedule.max_concurrency),
@@ -307,6 +297,36 @@ class Plan:
                 raise
 
 
+def pipeline_name(remote: Remote, reference: Any | None) -> str | None:
+    """Name of a recurring run's pipeline; None if it has none."""
+    if not reference or not reference.pipeline_id:
+        return None
+    found = _unless_gone(remote, remote.pipelines.pipeline_service_get_pipeline, reference.pipeline_id)
+    return found.display_name if found else "deleted pipeline"
+
+
+def version_name(remote: Remote, reference: Any | None) -> str:
+    """Name of the pipeline version that a recurring run holds."""
+    if not reference or not reference.pipeline_version_id:
+        return "the newest"  # as `apply` created them before, and whoever submits moves it
+    found = _unless_gone(
+        remote,
+        remote.pipelines.pipeline_service_get_pipeline_version,
+        reference.pipeline_id,
+        reference.pipeline_version_id,
+    )
+    return found.display_name if found else "deleted version"
+
+
+def _unless_gone(remote: Remote, method: Callable[..., Any], *identifiers: str) -> Any | None:
+    try:
+        return remote.call(method, *identifiers)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
 def _enabled(recurring: Any) -> bool:
     return recurring.mode == "ENABLE"
 
@@ -321,8 +341,8 @@ def recurring_runs(remote: Remote, experiment_id: str | None) -> list[Any]:
     return [recurring for recurring in listed if recurring.description == DESCRIPTION]
 
 
-def status(remote: Remote) -> list[tuple[str, str, str, str, str]]:
-    """(name, on or off, cron, time of the last run, its state) of every schedule in the cluster."""
+def status(remote: Remote) -> list[tuple[str, str, str, str, str, str]]:
+    """(name, on or off, cron, version, time of the last run, its state) of every schedule in the cluster."""
     experiment = find_experiment(remote)
     if experiment is None:
         return []
@@ -337,5 +357,6 @@ def status(remote: Remote) -> list[tuple[str, str, str, str, str]]:
         when = f"{run.created_at:%Y-%m-%d %H:%M}" if run else "never"
         state = run.state.lower() if run and run.state else ""
         cron = recurring.trigger.cron_schedule.cron
-        rows.append((recurring.display_name, "on" if _enabled(recurring) else "off", cron, when, state))
+        version = version_name(remote, recurring.pipeline_version_reference)
+        rows.append((recurring.display_name, "on" if _enabled(recurring) else "off", cron, version, when, state))
     return rows

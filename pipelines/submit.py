@@ -1,36 +1,32 @@
-"""Upload a pipeline to Kubeflow Pipelines, start a run of it, and follow its steps."""
+"""Compile a pipeline, upload it to Kubeflow Pipelines, and start a run of it."""
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import os
+import subprocess
 import tempfile
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import kfp_server_api as kfp_api
 import yaml
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from clinadapt.config.base import ProfileBase
 from clinadapt.config.profile import AnyProfile
-from clinadapt.config.steps import STEPS
-from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_REFUSED, UserError
+from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
-from pipelines.kfp_api import ApiError, Remote
+from pipelines.kfp_api import IN_CLUSTER, ApiError, Remote
 
 EXPERIMENT = "clinadapt"
-ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
-PATIENCE = 3600  # seconds without a response after which a run is no longer followed
+_SINCE_2_17 = ("resourceTtlOnCompletion", "resourceTtlOnSuccess", "resourceTtlOnFailure", "activeDeadlineSeconds")
 _TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list}
 
 
@@ -41,12 +37,14 @@ class Compiled:
     Attributes:
         text: the YAML.
         form: the parameters of the run form, by name, as in the pipeline spec.
+        origin: profile, cluster, user and commit that it was compiled from; the version's description.
     """
 
     name: str
     description: str
     text: str
     form: dict[str, dict[str, Any]]
+    origin: str = ""
 
     @property
     def version(self) -> str:
@@ -61,7 +59,25 @@ def compiled(profile: AnyProfile, cluster: Cluster) -> Compiled:
     with tempfile.TemporaryDirectory() as folder:
         text = compile_profile(profile, cluster, Path(folder)).read_text(encoding="utf-8")
     form = next(yaml.load_all(text, yaml.CSafeLoader))["root"]["inputDefinitions"]["parameters"]
-    return Compiled(f"{profile.recipe}-{profile.name}", profile.description, text, form)
+    origin = f"profile {profile.name}, cluster {cluster.name}, by {_user()}, commit {_commit()}"
+    return Compiled(f"{profile.recipe}-{profile.name}", profile.description, text, form, origin)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a pod's user id has no name
+        return f"user {os.getuid()}"
+
+
+def _commit() -> str:
+    """The commit of this code: of its repository, or that the image was built from."""
+    root = Path(__file__).parents[1]
+    if (root / ".git").exists():
+        with suppress(OSError, subprocess.CalledProcessError):
+            command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return os.environ.get("CLINADAPT_REVISION", "unknown")
 
 
 def check(parameters: dict[str, Any], form: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -113,58 +129,57 @@ def find_pipeline(remote: Remote, name: str) -> Any | None:
     return next((pipeline for pipeline in listed if pipeline.display_name == name), None)
 
 
-def newest_version(remote: Remote, pipeline_id: str) -> Any | None:
-    """The version that runs and schedules use, or None."""
-    page = remote.call(
-        remote.pipelines.pipeline_service_list_pipeline_versions, pipeline_id, page_size=1, sort_by="created_at desc"
+def find_version(remote: Remote, pipeline_id: str, pipeline: Compiled) -> str | None:
+    """Id of the version that is this pipeline, or None."""
+    listed = remote.list_all(
+        remote.pipelines.pipeline_service_list_pipeline_versions,
+        "pipeline_versions",
+        pipeline_id=pipeline_id,
+        filter=_equals("display_name", pipeline.version),
     )
-    return next(iter(page.pipeline_versions or ()), None)
+    return next((found.pipeline_version_id for found in listed if found.display_name == pipeline.version), None)
 
 
 def upload(remote: Remote, pipeline: Compiled) -> tuple[str, str, bool]:
-    """Make this the newest version of its pipeline, unless it already is.
+    """Upload a version of a pipeline, unless it is there. Schedules hold the version that they were created with.
 
     Returns:
         (pipeline id, version id, whether a version was uploaded)
 
     Raises:
-        UserError: the cluster's settings still have a placeholder for an image digest.
+        UserError: the cluster's settings still have a placeholder for an image digest, or the server is too old.
     """
     if f"@sha256:{'0' * 64}" in pipeline.text:
         raise UserError("the cluster's settings have the placeholder 0000... for an image digest: use your mirror's")
     pipeline_id = (find_pipeline(remote, pipeline.name) or _create_pipeline(remote, pipeline)).pipeline_id
-    if (existing := _existing_version(remote, pipeline_id, pipeline)) is not None:
+    if (existing := find_version(remote, pipeline_id, pipeline)) is not None:
         return pipeline_id, existing, False
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{pipeline.name}.yaml"
         file.write_text(pipeline.text, encoding="utf-8")
-        # The second name is for going back to an earlier version: names of versions are unique
-        for suffix in ("", f"-again-{datetime.now(UTC):%Y%m%d%H%M%S}"):
-            try:
-                created = remote.call(
-                    remote.uploads.upload_pipeline_version,
-                    str(file),
-                    name=pipeline.version + suffix,
-                    pipelineid=pipeline_id,
-                )
-                return pipeline_id, created.pipeline_version_id, True
-            except ApiError as error:
-                if error.status != 409:
-                    raise
-            if (existing := _existing_version(remote, pipeline_id, pipeline)) is not None:  # uploaded concurrently
-                return pipeline_id, existing, False
+        try:
+            created = remote.call(
+                remote.uploads.upload_pipeline_version,
+                str(file),
+                name=pipeline.version,
+                pipelineid=pipeline_id,
+                description=pipeline.origin,
+            )
+            return pipeline_id, created.pipeline_version_id, True
+        except ApiError as error:
+            if error.status != 409:
+                raise _too_old(remote, error) from None
+    if (existing := find_version(remote, pipeline_id, pipeline)) is not None:  # uploaded concurrently
+        return pipeline_id, existing, False
     raise UserError(f"pipeline {pipeline.name}: version {pipeline.version} is being uploaded by another; try again")
 
 
-def _existing_version(remote: Remote, pipeline_id: str, pipeline: Compiled) -> str | None:
-    """Id of the newest version if it is this pipeline."""
-    newest = newest_version(remote, pipeline_id)
-    return newest.pipeline_version_id if newest and is_version(newest.display_name, pipeline) else None
-
-
-def is_version(version: str, pipeline: Compiled) -> bool:
-    """Whether the version named `version` is this pipeline."""
-    return version.partition("-again-")[0] == pipeline.version
+def _too_old(remote: Remote, error: ApiError) -> UserError:
+    """What to do where a server before 2.17 refuses the IR for a field that it does not know."""
+    unknown = next((name for name in _SINCE_2_17 if name in str(error)), None)
+    if unknown is None:
+        return error
+    return UserError(f"{remote.endpoint} does not know {unknown}: Kubeflow Pipelines is older than 2.17, update it")
 
 
 def _create_pipeline(remote: Remote, pipeline: Compiled) -> Any:
@@ -236,97 +251,7 @@ def start(
     )
 
 
-def follow(remote: Remote, run_id: str, interval: float = 5.0) -> int:
-    """Show the steps of a run until it ends: a live table on a terminal, else a line for each change of state.
-
-    Network failures and server errors are reported in one line and retried.
-
-    Args:
-        interval: seconds between two requests.
-
-    Returns:
-        Exit status: 0 published or nothing new, 1 a step failed, 3 the gate refused the adapter.
-
-    Raises:
-        UserError: no response for PATIENCE seconds, or an error that a retry does not fix.
-    """
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    printed: dict[str, str] = {}
-    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
-        while True:
-            run = _get_run(remote, run_id, console, interval)
-            tasks = _tasks(run)
-            if live:
-                live.update(_table(tasks), refresh=True)
-            else:
-                for name, (state, duration) in tasks.items():
-                    if printed.get(name) != state:
-                        console.print(f"{name:20} {state.lower()} {duration}".rstrip(), markup=False)
-                        printed[name] = state
-            if run.state in ENDED:
-                return _outcome(run, tasks, console)
-            time.sleep(interval)
-
-
-def _get_run(remote: Remote, run_id: str, console: Console, interval: float) -> Any:
-    """The run's current state, retried until there is a response."""
-    failing_since = None
-    while True:
-        try:
-            run = remote.call(remote.runs.run_service_get_run, run_id)
-        except UserError as error:
-            temporary = not isinstance(error, ApiError) or error.status in (408, 429) or error.status >= 500
-            if not temporary or (failing_since and time.monotonic() - failing_since > PATIENCE):
-                raise
-            if failing_since is None:
-                console.print(f"{error}; the run continues, retrying", style="yellow", markup=False)
-                failing_since = time.monotonic()
-            time.sleep(interval)
-            continue
-        if failing_since is not None:
-            console.print("connected again", markup=False)
-        return run
-
-
-def _tasks(run: Any) -> dict[str, tuple[str, str]]:
-    """(state, duration) of each step's task that has started, by its name and in the order of the pipeline.
-
-    A task is named like its step, or with a suffix (`train-classify`). Drivers and conditions are left out.
-    """
-    tasks = {}
-    details = (run.run_details and run.run_details.task_details) or ()
-    for step, task in product(STEPS, details):
-        name = task.display_name
-        if (name == step or name.startswith(f"{step}-")) and not name.endswith("-driver"):
-            end = task.end_time or datetime.now(UTC)
-            start = task.start_time or task.create_time
-            duration = f"{max(0, (end - start).total_seconds()):.0f} s" if start else ""
-            tasks[name] = (task.state or "PENDING", duration)
-    return tasks
-
-
-def _table(tasks: dict[str, tuple[str, str]]) -> Table:
-    colours = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "bold", "SKIPPED": "dim"}
-    table = Table.grid(padding=(0, 2))
-    for name, (state, duration) in tasks.items():
-        table.add_row(name, f"[{colours.get(state, 'default')}]{state.lower()}[/]", duration)
-    return table
-
-
-def _outcome(run: Any, tasks: dict[str, tuple[str, str]], console: Console) -> int:
-    """Print how a run ended; return the exit status."""
-    if run.state != "SUCCEEDED":
-        failed = [name for name, (state, _) in tasks.items() if state == "FAILED"]
-        where = f"see the log of {failed[0]} in the UI" if failed else "see the run in the UI"
-        console.print(f"{run.display_name}: {run.state.lower()}; {where}", style="bold red", markup=False)
-        return EXIT_BUG
-    done = {name for name, (state, _) in tasks.items() if state == "SUCCEEDED"}
-    if "publish" in done:
-        verdict, status = "published", EXIT_DONE
-    elif "gate" in done:
-        verdict, status = "refused by the gate: see its report", EXIT_REFUSED
-    else:
-        verdict, status = "nothing new: the registry already has this version", EXIT_DONE
-    style = "bold green" if status == EXIT_DONE else "bold yellow"
-    console.print(f"{run.display_name}: {verdict}", style=style, markup=False)
-    return status
+def link(remote: Remote, cluster: Cluster, run_id: str) -> str:
+    """Where a browser shows a run; without the address of the UI, as in a pod, the command that shows it."""
+    address = cluster.ui or ("" if remote.endpoint == IN_CLUSTER else remote.endpoint)
+    return f"{address.rstrip('/')}/#/runs/details/{run_id}" if address else f"clinadapt runs show {run_id}"

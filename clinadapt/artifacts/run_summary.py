@@ -5,28 +5,34 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.config.steps import STEPS, Step
 from clinadapt.storage import open_store
 
 Records = dict[Step, dict[str, Any]]  # in the order of STEPS
+State = Literal["published", "refused", "nothing new", "failed", "stopped"]
+_LOST = (
+    "its pod was lost without a word (evicted, out of memory, or its node went away): `clinadapt runs show` has the "
+    "reason that the cluster gives"
+)
+_INTERRUPTED = "its pod was stopped (the run was ended by hand, or the node was drained); the next run resumes it"
 
 
-def run(store_uri: str, state: str) -> str:
+def run(store_uri: str, reported: str) -> str:
     """Write `runs/<run>/summary.json` to the store; return the same as Markdown.
 
     Args:
         store_uri: the store that the steps wrote their records to.
-        state: of the pipeline, as KFP reports it: SUCCEEDED, FAILED or CANCELLED.
+        reported: state of the pipeline as KFP reports it to the exit handler.
     """
     name = os.environ[RUN]
     store = open_store(store_uri)
     prefix = f"runs/{name}"
     existing = (step for step in STEPS if store.exists(f"{prefix}/{step}.json"))
     records = {step: json.loads(store.get(f"{prefix}/{step}.json")[0]) for step in existing}
-    summary = summarise(name, state, records, store.uri)
+    summary = summarise(name, reported, records, store.uri)
     store.put(f"{prefix}/summary.json", json.dumps(summary, indent=2).encode())
     return _markdown(summary)
 
@@ -37,19 +43,25 @@ def read_records(folder: Path) -> Records:
     return {step: json.loads(path.read_bytes()) for step, path in paths if path.is_file()}
 
 
-def summarise(name: str, state: str, records: Records, store_uri: str) -> dict[str, Any]:
+def summarise(name: str, reported: str, records: Records, store_uri: str) -> dict[str, Any]:
     """Summarise a run from the records of its steps.
 
+    Kubeflow Pipelines reports RUNNING to the exit handler of a run whose training pod was evicted, and of one that
+    found nothing new: only a cancelled run is taken from it.
+
     Returns:
-        run, state, error of the first step that failed, verdict and sentence of the gate (or the sentence of lookup
-        if nothing is new), adapter_uri, report_uri, and steps (the records). A step that was answered from KFP's
-        cache has no record.
+        run, state (published, refused, nothing new, failed or stopped), failed_step and error of a run that failed or
+        was stopped, verdict and sentence of the gate (or the sentence of lookup if nothing is new), adapter_uri,
+        report_uri, and steps (the records). A step that was answered from KFP's cache has no record.
     """
+    records = {step: record for step, record in records.items() if step != "summarise"}
     lookup, gate, publish = (records.get(step, {}).get("outputs", {}) for step in ("lookup", "gate", "publish"))
+    state, step, error = _outcome(reported, records)
     return {
         "run": name,
         "state": state,
-        "error": next((f"{step}: {record['error']}" for step, record in records.items() if "error" in record), None),
+        "failed_step": step,
+        "error": error,
         "verdict": gate.get("decision"),
         "sentence": gate.get("sentence") or lookup.get("sentence"),
         "adapter_uri": publish.get("uri") or lookup.get("uri"),
@@ -58,11 +70,31 @@ def summarise(name: str, state: str, records: Records, store_uri: str) -> dict[s
     }
 
 
+def _outcome(reported: str, records: Records) -> tuple[State, Step | None, str | None]:
+    """(state, the step that did not end well, why)."""
+    step = next((step for step, record in records.items() if record["state"] != "done"), None)
+    state: State = "stopped" if reported in ("CANCELLED", "CANCELED", "CANCELING") else "failed"
+    if step is not None:
+        reason = {"running": _LOST, "interrupted": _INTERRUPTED}.get(records[step]["state"], records[step].get("error"))
+        return state, step, f"{step}: {reason}"
+    decision = {step: records.get(step, {}).get("outputs", {}).get("decision") for step in ("lookup", "gate")}
+    if "publish" in records:
+        return "published", None, None
+    if decision["gate"] == "fail":
+        return "refused", None, None
+    if decision["lookup"] == "known":
+        return "nothing new", None, None
+    last = next(reversed(records), None)
+    return state, None, f"no step started after {last}" if last else "no step started"
+
+
 def _markdown(summary: dict[str, Any]) -> str:
     lines = [f"# {summary['run']}: {summary['state']}", ""]
     lines += [summary[key] for key in ("sentence", "error") if summary[key]]
     lines += ["", "| step | state | seconds |", "|---|---|---|"]
-    lines += [f"| {step} | {r['state']} | {r['duration_seconds']:.1f} |" for step, r in summary["steps"].items()]
+    for step, record in summary["steps"].items():
+        seconds = f"{record['duration_seconds']:.1f}" if "duration_seconds" in record else ""
+        lines.append(f"| {step} | {record['state']} | {seconds} |")
     lines += [
         "",
         f"Adapter: {summary['adapter_uri'] or 'not published'}",

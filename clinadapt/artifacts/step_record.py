@@ -41,9 +41,10 @@ def log_metrics(metrics: Any, values: dict[str, Any]) -> None:
 
 @contextmanager
 def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
-    """Run the body of a step and write its record to `runs/<run>/<step>.json`, whatever happens.
+    """Run the body of a step and write its record to `runs/<run>/<step>.json`, at its start and, whatever happens, at
+    its end: a step whose pod is lost without a word stays `running`.
 
-    The record holds `step`, `started` (UTC), `state` (done, failed or interrupted), `exit_status`,
+    The record holds `step`, `started` (UTC), `state` (running, done, failed or interrupted), `exit_status`,
     `duration_seconds`, `peak_memory_bytes` (of the largest process), `outputs`, and `error` (one line) if the step
     failed. A UserError ends the process with exit status 2, SIGINT or SIGTERM with 75. Any other exception is a bug and
     keeps its traceback.
@@ -52,10 +53,12 @@ def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
         The record's `outputs`, to be filled with numbers, digests and URIs.
     """
     outputs: dict[str, Any] = {}
-    record: dict[str, Any] = {"step": name, "started": utc_now(), "state": "failed", "exit_status": EXIT_BUG}
+    record: dict[str, Any] = {"step": name, "started": utc_now(), "exit_status": EXIT_BUG}
     start = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     log(name, "started")
+    _write(record | {"state": "running", "outputs": {}}, store_uri)
+    record["state"] = "failed"
     try:
         yield outputs
         record |= {"state": "done", "exit_status": EXIT_DONE}
@@ -99,7 +102,7 @@ def _write(record: dict[str, Any], store_uri: str) -> None:
         try:
             open_store(store_uri).put(f"runs/{run}/{record['step']}.json", data)
         except UserError as error:  # the outcome of the step matters more than its record
-            if str(error) != record.get("error"):
+            if record["state"] != "running" and str(error) != record.get("error"):
                 log(record["step"], f"could not write the record of this step: {error}")
 
 

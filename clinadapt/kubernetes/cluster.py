@@ -179,6 +179,7 @@ class Cluster(Section):
     Attributes:
         digests_only: reject images that are not referenced by digest.
         cpu, gpu: image and nodes of the steps without and with a GPU.
+        ui: URL of the UI of Kubeflow Pipelines, for links to runs; the endpoint of the command when empty.
         service_account: of submitted and scheduled runs; the default of Kubeflow Pipelines when empty.
         image_pull_secrets, image_pull_policy: as in a pod spec.
         secrets: replaces the default list.
@@ -198,6 +199,7 @@ class Cluster(Section):
     digests_only: bool = False
     cpu: Nodes = Nodes()
     gpu: GpuNodes = GpuNodes()
+    ui: str = Field(default="", pattern="^(https?://.*)?$")
     service_account: str = ""
     image_pull_secrets: list[str] = []
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"

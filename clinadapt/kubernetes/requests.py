@@ -16,7 +16,7 @@ from clinadapt.kubernetes.cluster import WITH_BASE_MODEL
 
 _CPU = "100m"
 _MEMORY: dict[Step, str] = {
-    "preflight": "768Mi",
+    "preflight": "512Mi",
     "download": "512Mi",
     "synthesize": "1Gi",
     "format": "2Gi",

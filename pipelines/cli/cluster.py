@@ -11,24 +11,12 @@ import typer
 from clinadapt.config.instruct import Stage
 from clinadapt.errors import EXIT_DONE, EXIT_INTERRUPTED
 from clinadapt.storage.local_files import os_errors
-from pipelines.cli.options import Json, StoreUri, emit
+from pipelines.cli.options import Endpoint, Json, Namespace, StoreUri, emit
 
 if TYPE_CHECKING:
     from pipelines.recurring_runs import Plan
 
 ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Name of cluster settings, or path of a .yaml file.")]
-Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint",
-        help="URL of Kubeflow Pipelines, such as https://kubeflow.example.org/pipeline. Not needed in a pod.",
-        envvar="KF_PIPELINES_ENDPOINT",
-    ),
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", help="Your namespace in a multi-user Kubeflow.", envvar="CLINADAPT_NAMESPACE"),
-]
 Folder = Annotated[Path, typer.Option("--folder", help="Folder with the schedules.")]
 SCHEDULES = Path("pipelines/schedules")
 
@@ -58,6 +46,7 @@ def submit(
     To authenticate, set CLINADAPT_KFP_TOKEN or CLINADAPT_KFP_COOKIE; in a pod, the service account is used.
     """
     from pipelines import submit as submission
+    from pipelines.follow import follow as follow_run
     from pipelines.kfp_api import connect
     from pipelines.named_settings import load_cluster, load_profile
 
@@ -66,11 +55,11 @@ def submit(
     parameters = submission.parsed(settings or [], pipeline.form)
     remote = connect(endpoint, namespace)
     run = submission.start(remote, loaded, target, pipeline, parameters)
-    print(f"started: {run.display_name}\nsee      {remote.endpoint}/#/runs/details/{run.run_id}", file=sys.stderr)
+    print(f"started: {run.display_name}\nsee      {submission.link(remote, target, run.run_id)}", file=sys.stderr)
     status = EXIT_DONE
     if follow:
         try:
-            status = submission.follow(remote, run.run_id)
+            status = follow_run(remote, run.run_id)
         except KeyboardInterrupt:
             print("stopped following; the run continues", file=sys.stderr)
             status = EXIT_INTERRUPTED
@@ -129,7 +118,7 @@ def status_of_schedules(endpoint: Endpoint = None, namespace: Namespace = None) 
     from pipelines import recurring_runs
     from pipelines.kfp_api import connect
 
-    table = Table("schedule", "", "cron", "last run", "state", box=None)
+    table = Table("schedule", "", "cron", "version", "last run", "state", box=None)
     for row in recurring_runs.status(connect(endpoint, namespace)):
         table.add_row(*row)
     Console().print(table)

@@ -1,4 +1,4 @@
-"""`clinadapt`: run, compile, submit, schedule, trainjob, estimate, predict, review, mirror, registry."""
+"""`clinadapt`: run, compile, submit, runs, schedule, trainjob, estimate, predict, review, mirror, registry."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from pipelines.cli import cluster as cluster_cli
 from pipelines.cli import registry as registry_cli
+from pipelines.cli import runs as runs_cli
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ def compile_pipelines(
 
 app.command("submit")(cluster_cli.submit)
 app.add_typer(cluster_cli.schedule, name="schedule")
+app.add_typer(runs_cli.app, name="runs")
 app.command("trainjob")(cluster_cli.trainjob)
 app.command("mirror-list")(cluster_cli.mirror_list)
 

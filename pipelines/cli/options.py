@@ -28,6 +28,20 @@ def as_uri(location: str) -> str:
     return location if "://" in location else Path(location).expanduser().resolve().as_uri()
 
 
-def emit(value: dict[str, Any]) -> None:
+def emit(value: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Print one line of JSON to standard output."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        help="URL of Kubeflow Pipelines, such as https://kubeflow.example.org/pipeline. Not needed in a pod.",
+        envvar="KF_PIPELINES_ENDPOINT",
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Your namespace in a multi-user Kubeflow.", envvar="CLINADAPT_NAMESPACE"),
+]

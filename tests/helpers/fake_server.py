@@ -66,6 +66,8 @@ def serve(fake: FakeServer) -> Iterator[str]:
             except Error as error:
                 status, answer = error.status, fake.refusal(error)
             kind, data = "application/json", json.dumps(answer).encode()
+            if answer.keys() == {""}:
+                kind, data = "text/plain", answer[""].encode()
             if fake.html:
                 status, kind, data = 200, "text/html", b"<html>Sign in to Dex</html>"
             self.send_response(status)

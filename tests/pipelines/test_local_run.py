@@ -29,7 +29,7 @@ METRICS = {"accuracy", "any_label_accuracy", "balanced_accuracy", "macro_f1", "l
 
 def test_the_line_of_json(demo_run: Run) -> None:
     result = demo_run.result
-    assert (result["state"], result["verdict"], result["error"]) == ("SUCCEEDED", "pass", None)
+    assert (result["state"], result["verdict"], result["error"]) == ("published", "pass", None)
     assert len(result["run_key"]) == 16 and int(result["run_key"], 16)
     assert result["adapter_uri"] == demo_run.version.as_uri()
     assert set(result["metrics"]) == METRICS
@@ -45,7 +45,7 @@ def test_every_artifact_is_there(demo_run: Run) -> None:
         manifest = read_json(outputs / folder / MANIFEST)
         assert manifest["files"] == list_files(outputs / folder), folder
     assert (outputs / "gate/report").read_text().startswith("<!doctype html>")
-    assert "SUCCEEDED" in (outputs / "summarise/summary").read_text()
+    assert ": published\n" in (outputs / "summarise/summary").read_text()
     executor = read_json(outputs / "evaluate-classify/executor_output.json")["artifacts"]
     matrix = executor["classification"]["artifacts"][0]["metadata"]["confusionMatrix"]
     assert (
@@ -105,7 +105,7 @@ def test_the_same_command_again_finds_nothing_new(demo_run: Run, clinadapt: Clin
         result = json.loads(done.stdout)
         told = {key: result[key] for key in ("run_key", "metrics", "adapter_uri")}
         assert told == {key: demo_run.result[key] for key in told}
-        assert (result["state"], result["verdict"]) == ("SUCCEEDED", None)
+        assert (result["state"], result["verdict"]) == ("nothing new", None)
         version = f"specialty/{result['run_key']}"
         nothing = f"nothing new: {version} was "
         assert result["sentence"].startswith(nothing) and nothing in done.stderr
@@ -158,7 +158,7 @@ def test_the_gate_says_no(demo_run: Run, clinadapt: Clinadapt, tmp_path: Path) -
         done = clinadapt(*demo_run.command[:place], strict, *demo_run.command[place + 1 :], "--adapter-name", "strict")
         assert done.returncode == 3, done.stderr
         result = json.loads(done.stdout)
-        assert (result["state"], result["verdict"], result["adapter_uri"]) == ("SUCCEEDED", "fail", None)
+        assert (result["state"], result["verdict"], result["adapter_uri"]) == ("refused", "fail", None)
         assert "more accurate than the base model with an untrained head" in result["sentence"]
         assert Path(result["report_uri"].removeprefix("file://")).is_file()
         assert "train" not in records(demo_run.store, result)

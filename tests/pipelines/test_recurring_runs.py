@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from pipelines import recurring_runs as schedules
 from pipelines.kfp_api import connect
 from pipelines.named_settings import load_cluster, load_profile
 from pipelines.recurring_runs import DESCRIPTION, Plan
-from pipelines.submit import compiled
+from pipelines.submit import compiled, upload
 
 WEEKLY = {
     "name": "weekly",
@@ -89,7 +90,10 @@ def test_created(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
     assert first.apply()
     (made,) = fake.objects["recurringruns"]
     (pipeline,) = fake.objects["pipelines"]
-    assert made["pipeline_version_reference"] == {"pipeline_id": pipeline["pipeline_id"]}, "follows the newest version"
+    (version,) = fake.objects["versions"]
+    assert made["pipeline_version_reference"] == {
+        "pipeline_id": pipeline["pipeline_id"], "pipeline_version_id": version["pipeline_version_id"]
+    }, "a schedule holds a version"  # fmt: skip
     assert (made["display_name"], made["mode"], made["no_catchup"], made["max_concurrency"]) == (
         "weekly", "ENABLE", True, "1")  # fmt: skip
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * 0"}}
@@ -104,7 +108,9 @@ def test_unchanged(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
     assert actions(again) == {"weekly": "keep"} and again.outdated == []
     assert again.apply()
     assert fake.changed() == []
-    assert [line for change in again.changes for line in change.lines()] == ["= weekly: unchanged"]
+    (version,) = fake.objects["versions"]
+    assert [line for change in again.changes for line in change.lines()] == [
+        f"= weekly: unchanged, version {version['name']}"]  # fmt: skip
 
 
 def test_changed_while_idle(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
@@ -258,17 +264,45 @@ def test_two_that_are_equal_become_one(fake: FakeKfp, plan: Callable[..., Plan])
     assert fake.objects["recurringruns"] == [first]
 
 
-def test_a_server_that_ties_a_schedule_to_a_version(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
+def test_a_trial_does_not_move_a_schedule(fake: FakeKfp, endpoint: str, plan: Callable[..., Plan]) -> None:
+    """A submit with other settings makes the newest version; the schedule stays with its own, `apply` moves it."""
     plan(WEEKLY).apply()
     (made,) = fake.objects["recurringruns"]
-    made["pipeline_version_reference"]["pipeline_version_id"] = fake.objects["versions"][0]["pipeline_version_id"]
-    assert actions(plan(WEEKLY)) == {"weekly": "keep"}
-    pipeline_id = fake.objects["pipelines"][0]["pipeline_id"]
-    fake.add("versions", pipeline_id=pipeline_id, name="0.0.9-abc", display_name="0.0.9-abc")
-    assert plan(WEEKLY).apply()
+    mine = compiled(load_profile("cpu-demo"), CLUSTER)
+    trial = dataclasses.replace(mine, text=mine.text + "# a trial\n")
+    upload(connect(endpoint, None), trial)
+    assert [version["name"] for version in fake.objects["versions"]] == [mine.version, trial.version]
+    assert schedules.status(connect(endpoint, None))[0][3] == mine.version
+    fake.requests.clear()
+    assert actions(plan(WEEKLY)) == {"weekly": "keep"} and plan(WEEKLY).apply() and fake.changed() == []
+    moved = plan(WEEKLY)
+    moved.pipelines["cpu-demo"] = trial  # as if the profile had changed
+    moved.changes = moved._changes()
+    assert list(moved.changes[0].lines()) == [
+        "~ weekly: replace", f"    version: '{mine.version}' -> '{trial.version}'"]  # fmt: skip
+    assert moved.apply()
+    (after,) = fake.objects["recurringruns"]
+    assert after["recurring_run_id"] != made["recurring_run_id"]
+    assert schedules.status(connect(endpoint, None))[0][3] == trial.version
+
+
+@pytest.mark.parametrize(
+    ("version", "shown"), [(None, "the newest"), ("gone", "deleted version")], ids=["without a version", "deleted"]
+)
+def test_a_schedule_that_holds_no_version_gets_one(
+    fake: FakeKfp, plan: Callable[..., Plan], version: str | None, shown: str
+) -> None:
+    plan(WEEKLY).apply()
     (made,) = fake.objects["recurringruns"]
-    assert "pipeline_version_id" not in made["pipeline_version_reference"]
-    assert fake.objects["versions"][-1]["display_name"].partition("-again-")[1], "the one before is the newest again"
+    reference = made["pipeline_version_reference"]
+    reference["pipeline_version_id"] = version
+    again = plan(WEEKLY)
+    assert again.changes[0].diff == [f"version: '{shown}' -> '{fake.objects['versions'][0]['name']}'"]
+    assert again.apply()
+    (after,) = fake.objects["recurringruns"]
+    assert (
+        after["pipeline_version_reference"]["pipeline_version_id"] == fake.objects["versions"][0]["pipeline_version_id"]
+    )
 
 
 def test_pages(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
@@ -384,11 +418,13 @@ def test_the_commands(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt, tmp_pa
     where = ["--folder", tmp_path, "--endpoint", endpoint]
     done = clinadapt("schedule", "apply", *where)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1:] == ["+ weekly: create"]
+    version = fake.objects["versions"][0]["name"]
+    assert done.stdout.splitlines()[1:] == [f"+ weekly: create, version {version}"]
     assert done.stdout.startswith("+ pipeline classify-cpu-demo: new version ")
     running(fake, fake.objects["recurringruns"][0])
     done = clinadapt("schedule", "status", "--endpoint", endpoint)
     assert done.returncode == 0 and "weekly" in done.stdout and "running" in done.stdout
+    assert version in done.stdout
     (tmp_path / "weekly.yaml").write_text(yaml.safe_dump(WEEKLY | {"cron": "0 0 3 * * 0"}))
     done = clinadapt("schedule", "apply", *where)
     assert done.returncode == 75 and "weekly-1 is in progress" in done.stdout

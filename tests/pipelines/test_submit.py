@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from support import Clinadapt
 
 from clinadapt.errors import UserError
 from pipelines import submit
-from pipelines.kfp_api import Remote, connect
+from pipelines.kfp_api import IN_CLUSTER, Remote, connect
 from pipelines.named_settings import load_cluster, load_profile
 
 PROFILE, CLUSTER = load_profile("cpu-demo"), load_cluster("default")
@@ -51,11 +52,49 @@ def test_a_new_version_where_the_pipeline_changed_and_none_where_it_is_equal(
     assert first[2] and submit.upload(remote, pipeline) == (*first[:2], False)
     second = submit.upload(remote, changed(pipeline))
     assert second[0] == first[0] and second[1] != first[1] and second[2]
-    back = submit.upload(remote, pipeline)
-    assert back[2] and back[1] not in (first[1], second[1]), "the newest is what was submitted last"
-    assert submit.upload(remote, pipeline) == (*back[:2], False)
-    names = [version["display_name"] for version in fake.objects["versions"]]
-    assert names[0] == pipeline.version and names[2].startswith(f"{pipeline.version}-again-")
+    assert submit.upload(remote, pipeline) == (*first[:2], False), "a run names its version, so the first serves again"
+    assert [version["display_name"] for version in fake.objects["versions"]] == [
+        pipeline.version, changed(pipeline).version
+    ]  # fmt: skip
+
+
+def test_a_version_says_where_it_is_from(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
+    submit.upload(remote, pipeline)
+    (version,) = fake.objects["versions"]
+    assert version["description"].startswith("profile cpu-demo, cluster default, by ")
+    assert re.search(r", commit (unknown|[0-9a-f]{7,12}(-dirty)?)$", version["description"])
+
+
+@pytest.mark.parametrize("field", ["resourceTtlOnCompletion", "activeDeadlineSeconds"])
+def test_an_older_server_is_named(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled, field: str) -> None:
+    """Before 2.17 strict protojson refuses the fields that it does not know; the reason is in error_message."""
+    fake.unknown_fields = (field,)
+    with pytest.raises(UserError, match=f"does not know {field}: Kubeflow Pipelines is older than 2.17, update it"):
+        submit.upload(remote, pipeline)
+    assert fake.objects["versions"] == []
+
+
+def test_another_error_of_an_upload_is_passed_on(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
+    fake.unknown_fields = ("pipelineInfo",)
+    with pytest.raises(
+        UserError, match='HTTP 400 .Failed to create a pipeline version: .*unknown field "pipelineInfo"'
+    ):
+        submit.upload(remote, pipeline)
+
+
+@pytest.mark.parametrize(
+    ("ui", "shown"),
+    [
+        ("", "{endpoint}/#/runs/details/run-1"),
+        ("https://ui.example.org/pipeline/", "https://ui.example.org/pipeline/#/"),
+    ],
+)
+def test_the_link_names_the_ui(remote: Remote, endpoint: str, ui: str, shown: str) -> None:
+    cluster = CLUSTER.model_copy(update={"ui": ui})
+    assert submit.link(remote, cluster, "run-1").startswith(shown.format(endpoint=endpoint))
+    remote.endpoint = IN_CLUSTER
+    if not ui:
+        assert submit.link(remote, cluster, "run-1") == "clinadapt runs show run-1", "the API shows no page"
 
 
 def test_the_placeholder_of_a_digest_is_not_uploaded(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
@@ -105,72 +144,6 @@ def test_settings(pipeline: submit.Compiled, settings: list[str], parameters: di
 def test_settings_that_are_wrong(pipeline: submit.Compiled, setting: str, what: str) -> None:
     with pytest.raises(UserError, match=what):
         submit.parsed([setting], pipeline.form)
-
-
-def task(name: str, state: str) -> dict[str, str]:
-    return {"task_id": name, "display_name": name, "state": state, "start_time": "2026-01-01T00:00:00Z",
-            "end_time": "2026-01-01T00:01:05Z"}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("state", "states", "status", "last"),
-    [
-        ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SUCCEEDED"}, 0, "published"),
-        ("SUCCEEDED", {"gate": "SUCCEEDED", "publish": "SKIPPED"}, 3, "refused by the gate: see its report"),
-        ("SUCCEEDED", {"gate": "SUCCEEDED"}, 3, "refused by the gate: see its report"),
-        ("SUCCEEDED", {"lookup": "SUCCEEDED"}, 0, "nothing new: the registry already has this version"),
-        ("FAILED", {"train-classify": "FAILED"}, 1, "failed; see the log of train-classify in the UI"),
-        ("CANCELED", {"train-classify": "CANCELED"}, 1, "canceled; see the run in the UI"),
-    ],
-)
-def test_following(
-    fake: FakeKfp,
-    remote: Remote,
-    pipeline: submit.Compiled,
-    capsys: pytest.CaptureFixture[str],
-    state: str,
-    states: dict[str, str],
-    status: int,
-    last: str,
-) -> None:
-    """A line for each change, those of the drivers and of the graph left out, and one sentence at the end."""
-    run = submit.start(remote, PROFILE, CLUSTER, pipeline, {})
-    made = fake.objects["runs"][0]
-    answers = iter(
-        [
-            ("PENDING", {}),
-            ("RUNNING", {"exit-handler-1": "RUNNING", "preflight-driver": "SUCCEEDED", "preflight": "RUNNING"}),
-            ("RUNNING", {"exit-handler-1": "RUNNING", "preflight": "RUNNING"}),
-            (state, {"preflight": "SUCCEEDED", **states}),
-        ]
-    )
-
-    def before(method: str, path: str) -> None:
-        made["state"], now = next(answers)
-        made["run_details"] = {"task_details": [task(name, state) for name, state in now.items()]}
-
-    fake.before = before
-    assert submit.follow(remote, run.run_id, interval=0) == status
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].split() == ["preflight", "running", "65", "s"]
-    assert lines[1].split() == ["preflight", "succeeded", "65", "s"]
-    assert lines[-1].endswith(last) and len(lines) == 3 + len(states)
-
-
-def test_following_on_a_terminal(
-    fake: FakeKfp, remote: Remote, pipeline: submit.Compiled, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    run = submit.start(remote, PROFILE, CLUSTER, pipeline, {})
-    states = {"gate": "SUCCEEDED", "publish": "SUCCEEDED", "condition-2-driver": "SUCCEEDED"}
-    fake.objects["runs"][0] |= {
-        "state": "SUCCEEDED",
-        "run_details": {"task_details": [task(name, state) for name, state in states.items()]},
-    }
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    assert submit.follow(remote, run.run_id) == 0
-    shown = capsys.readouterr().err
-    assert "publish" in shown and "\x1b[" in shown and "driver" not in shown
 
 
 def test_the_command(fake: FakeKfp, endpoint: str, clinadapt: Clinadapt) -> None:

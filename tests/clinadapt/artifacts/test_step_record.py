@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clinadapt.artifacts.run_summary import read_records, summarise
+from clinadapt.artifacts.run_summary import _markdown, read_records, summarise
 from clinadapt.artifacts.step_record import RECORDS, RUN, step
 from clinadapt.errors import UserError
 
@@ -69,3 +69,51 @@ def test_a_step_that_cannot_reach_the_store_leaves_its_record_in_the_folder(tmp_
     summary = summarise("a-run", "FAILED", read_records(records), "file:///store")
     assert summary["error"] == "format: the store cannot be reached"
     assert summary["steps"]["format"]["exit_status"] == 2
+    assert (summary["state"], summary["failed_step"]) == ("failed", "format")
+
+
+def test_a_step_is_on_record_from_its_start(tmp_path: Path, records: Path) -> None:
+    """So that one whose pod is lost without a word is the one that did not end."""
+
+    def body() -> None:
+        record = json.loads((tmp_path / "store/runs/a-run/format.json").read_bytes())
+        assert record["state"] == "running" and "duration_seconds" not in record
+        summary = summarise("a-run", "RUNNING", read_records(records), "file:///store")
+        assert (summary["state"], summary["failed_step"]) == ("failed", "format")
+        assert "its pod was lost" in summary["error"] and "format | running | " in _markdown(summary)
+
+    assert run_step(tmp_path / "store", body) is None
+
+
+DONE = {"state": "done", "exit_status": 0, "duration_seconds": 1.0, "outputs": {}}
+
+
+def record(state: str = "done", **outputs: Any) -> dict[str, Any]:
+    return {**DONE, "state": state, "outputs": outputs}
+
+
+@pytest.mark.parametrize(
+    ("reported", "steps", "state", "error"),
+    [
+        # What Kubeflow Pipelines reports to the exit handler, and what the records say
+        ("COMPLETE", {"lookup": record(decision="new"), "gate": record(decision="pass"), "publish": record()},
+         "published", None),
+        ("COMPLETE", {"lookup": record(decision="new"), "gate": record(decision="fail")}, "refused", None),
+        ("RUNNING", {"lookup": record(decision="known")}, "nothing new", None),
+        ("RUNNING", {"lookup": record(decision="new"), "train": record("running")}, "failed", "train: its pod was"),
+        ("FAILED", {"lookup": record(decision="new"), "train": record("interrupted")}, "failed",
+         "train: its pod was stopped"),
+        ("FAILED", {"preflight": record(), "download": {**record("failed"), "error": "no rows"}}, "failed",
+         "download: no rows"),
+        ("FAILED", {"preflight": record(), "lookup": record(decision="new")}, "failed", "no step started after lookup"),
+        ("FAILED", {}, "failed", "no step started"),
+        ("CANCELLED", {"preflight": record(), "train": record("interrupted")}, "stopped", "train: its pod was stopped"),
+        ("SUCCEEDED", {"gate": record(decision="pass"), "publish": record("running")}, "failed", "publish: its pod"),
+    ],
+)  # fmt: skip
+def test_the_summary_says_what_came_of_the_run(
+    reported: str, steps: dict[Any, Any], state: str, error: str | None
+) -> None:
+    summary = summarise("a-run", reported, {**steps, "summarise": record("running")}, "file:///store")
+    assert summary["state"] == state and "summarise" not in summary["steps"]
+    assert summary["error"] is None if error is None else summary["error"].startswith(error)
