@@ -299,8 +299,11 @@ def test_what_a_step_asks_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", STEPS)
 def test_a_follower_of_a_run_sees_every_step_in_its_order(recipe: str) -> None:
-    details = [SimpleNamespace(display_name=name, state="RUNNING", start_time=None, create_time=None, end_time=None)
-               for name in reversed([*STEPS[recipe], "the gate says yes", "adapt", "preflight-driver"])]  # fmt: skip
+    names = [*STEPS[recipe], "the gate says yes", "adapt", f"preflight-{recipe}-driver"]
+    details = [
+        SimpleNamespace(display_name=name, state="RUNNING", start_time=None, create_time=None, end_time=None)
+        for name in reversed(names)
+    ]
     run = SimpleNamespace(state="RUNNING", run_details=SimpleNamespace(task_details=details))
     assert list(step_states(run)) == list(STEPS[recipe])
 
