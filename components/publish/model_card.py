@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from clinadapt.models.adapter_card import AdapterCard, InstructCard
+from clinadapt.models.builtin_models import BUILTIN_MODELS
 
 
 def model_card(
@@ -24,7 +25,9 @@ def model_card(
     metrics = evaluation["models"]["candidate"]["metrics"]
     instruct = isinstance(card, InstructCard)
     task = "text-generation" if instruct else "text-classification"
+    builtin = BUILTIN_MODELS.get(card.base_model)
     header = ModelCardData(
+        base_model=builtin.hub_name if builtin else None,
         model_name=fields["name"],
         library_name="peft",
         pipeline_tag=task,
@@ -49,4 +52,5 @@ def model_card(
         card=card,
         evaluation=evaluation,
         splits=splits,
+        base_origin=builtin.origin() if builtin else None,
     )

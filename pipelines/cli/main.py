@@ -108,7 +108,8 @@ def run(
     label: Annotated[list[str] | None, typer.Option(help="classify: use only this label. Can be repeated.")] = None,
     top_labels: Annotated[int | None, typer.Option(help="classify: use only the N most frequent labels.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Base model: builtin://minilm, a folder, s3:// or hf://org/name.")
+        str | None,
+        typer.Option(help="Base model: builtin://smollm2, builtin://minilm, a folder, s3:// or hf://org/name."),
     ] = None,
     quantization: Annotated[str | None, typer.Option(help="Of the base model: none or nf4 (4 bits, QLoRA).")] = None,
     num_train_epochs: Annotated[int | None, typer.Option("--epochs", help="Maximum number of training epochs.")] = None,
@@ -308,7 +309,10 @@ def predict(
         Path | None, typer.Option(help="File with one note per row: .csv, .jsonl or .parquet, also compressed.")
     ] = None,
     text_column: Annotated[str, typer.Option(help="Column of --file with the note text.")] = "transcription",
-    ask: Annotated[str | None, typer.Option(help="Instruction for an instruct adapter.")] = None,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(help="Instruction for an instruct adapter. Can be repeated with --note."),
+    ] = None,
     ask_column: Annotated[
         str | None, typer.Option(help="Column of --file with the instruction, instead of --ask.")
     ] = None,
@@ -327,12 +331,14 @@ def predict(
     """
     if (note is None) == (file is None):
         raise UserError("give either --note FILE or --file FILE")
-    if ask_column is not None and (note or ask is not None):
+    if ask_column is not None and (note or ask):
         raise UserError("--ask-column needs --file and replaces --ask: give one of the two")
+    if file and ask and len(ask) > 1:
+        raise UserError("--file takes one --ask: give the instructions in a column, with --ask-column")
     from pipelines.cli import predict as prediction
 
     try:
-        prediction.predict(adapter, as_uri(store), note, file, text_column, ask, ask_column, as_json)
+        prediction.predict(adapter, as_uri(store), note, file, text_column, ask or [], ask_column, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 

@@ -21,13 +21,13 @@ def predict(
     note: Path | None,
     file: Path | None,
     column: str,
-    instruction: str | None,
+    instructions: list[str],
     instruction_column: str | None,
     as_json: bool,
 ) -> None:
     """Print the output of an adapter for a note, or for each row of a file.
 
-    With an instruction, or a column of instructions, the adapter is of the recipe instruct, else classify.
+    With instructions (for a file one, or a column of them) the adapter is of the recipe instruct, else classify.
 
     Raises:
         UserError: the input cannot be read or used, or the adapter is of the other recipe.
@@ -36,7 +36,7 @@ def predict(
     if file:
         with readable(file):
             pass
-    if instruction is None and instruction_column is None:
+    if not instructions and instruction_column is None:
         answerer = ClassifyService(adapter, store_uri)
         if file:
             _classify_rows(answerer, file, column, as_json)
@@ -45,9 +45,12 @@ def predict(
         return
     asker = InstructService(adapter, store_uri)
     if file:
-        _answer_rows(asker, file, column, instruction or "", instruction_column or "", as_json)
-    else:
-        _answer_note(asker, text, instruction or "", as_json)
+        _answer_rows(asker, file, column, "".join(instructions), instruction_column or "", as_json)
+        return
+    for instruction in instructions:
+        if len(instructions) > 1 and not as_json:
+            print(f"\n{instruction}", flush=True)
+        _answer_note(asker, text, instruction, as_json)
 
 
 def _read_note(note: Path) -> str:

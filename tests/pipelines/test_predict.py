@@ -3,6 +3,7 @@ standard error."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -37,3 +38,15 @@ def test_an_instruct_adapter_answers_without_noise(instruct_store: str, clinadap
     remarks = ("Not found in the note: ", "The answer was cut off", "The model did not see")
     assert all(line.startswith(remarks) for line in done.stderr.splitlines()), done.stderr
     assert clinadapt(*arguments, "--json").stderr == ""
+
+
+def test_several_questions_about_one_note(instruct_store: str, clinadapt: Clinadapt, tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("Knee pain. Ibuprofen 400 mg was given.", encoding="utf-8")
+    arguments = ["predict", "--adapter", "answers", "--store", instruct_store]
+    asks = ["--ask", "Which drugs?", "--ask", "Which knee?"]
+    done = clinadapt(*arguments, "--note", note, *asks, "--json")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["instruction"] for answer in answers] == ["Which drugs?", "Which knee?"]
+    refused = clinadapt(*arguments, "--file", tmp_path / "notes.csv", *asks)
+    assert refused.returncode == 2 and "--ask-column" in refused.stderr

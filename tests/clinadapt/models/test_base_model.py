@@ -109,8 +109,8 @@ def test_a_broken_model(copy: Path, damage: Callable[[Path], object], message: s
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("builtin://gpt", "the built-in one is builtin://minilm"),
-        ("TinyLlama/TinyLlama-1.1B", "use builtin://minilm, file:///folder, s3://bucket/folder or hf://org/name"),
+        ("builtin://gpt", "the built-in ones are builtin://minilm and builtin://smollm2"),
+        ("TinyLlama/TinyLlama-1.1B", "use builtin://smollm2, builtin://minilm, file:///folder, s3://bucket/folder or"),
         ("file:///no/such/folder", "has no config.json"),
     ],
 )
