@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from clinadapt.clinical.faithfulness import unsupported_facts
+from clinadapt.clinical.claims import unsupported
 from clinadapt.data.readers import Row
 from clinadapt.data.tables import batched
 from clinadapt.data.text import clean
@@ -41,8 +41,8 @@ class InstructService:
 
         Returns:
             `instruction`, `answer`, `complete` (false: cut off at the adapter's limit), `trimmed_tokens` (of the note,
-            left out because it is too long), `unsupported` (facts of the answer that are not in the note) and
-            `adapter`.
+            left out because it is too long), `unsupported` (claims of the answer that the note contradicts or
+            does not contain) and `adapter`.
 
         Raises:
             UserError: note or instruction is empty or too long.
@@ -101,12 +101,13 @@ class InstructService:
         return [self._record(question, answer) for question, answer in zip(questions, answers, strict=True)]
 
     def _record(self, question: Question, answer: Answer) -> dict[str, Any]:
+        doubtful = unsupported(answer.text, question.note, question.instruction)
         return {
             "instruction": question.instruction,
             "answer": answer.text,
             "complete": answer.complete,
             "trimmed_tokens": answer.trimmed_tokens,
-            "unsupported": sorted(unsupported_facts(answer.text, question.note)),
+            "unsupported": list(dict.fromkeys(each.claim.value for each in doubtful)),
             "adapter": self.uri,
         }
 
@@ -115,7 +116,7 @@ def remarks(answer: dict[str, Any]) -> list[str]:
     """What a reader needs to know about an answer, as sentences."""
     trimmed, unsupported = answer["trimmed_tokens"], answer["unsupported"]
     sentences = {
-        f"Not found in the note: {', '.join(unsupported)}": unsupported,
+        f"Not supported by the note: {', '.join(unsupported)}": unsupported,
         "The answer was cut off: this adapter cannot write a longer one": not answer["complete"],
         f"The note is too long: the model did not see {trimmed:,} tokens (words or parts of words) from its middle": (
             trimmed

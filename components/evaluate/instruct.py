@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import write_json
-from clinadapt.clinical.faithfulness import unsupported_facts
+from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
@@ -38,6 +38,8 @@ METRICS = (
     "exact_match",
     "loss",
     "unsupported",
+    "contradicted",
+    "omitted",
     "correct_refusals",
     "wrong_refusals",
     "finished",
@@ -94,6 +96,7 @@ def run(
         "batch_size": settings.batch_size,
         "trimmed_tokens": sum(trimmed_tokens),
         "trimmed_rows": sum(tokens > 0 for tokens in trimmed_tokens),
+        "reference": reference_rates(rows, cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "comparisons": comparisons,
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
@@ -148,20 +151,35 @@ def score(
     numerators, denominators = np.zeros((len(rows), len(METRICS))), np.ones((len(rows), len(METRICS)))
     for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         refusal = is_refusal(answer.text)
-        unsupported = unsupported_facts(answer.text, f"{row['note_text']}\n{row['instruction']}")
+        doubtful = unsupported(answer.text, row["note_text"], row["instruction"])
         checkable = row["check"] != "none"
         fractions = {
             "token_f1": (token_f1(answer.text, row["answer"]), 1),
             "rouge_l": (rouge_l(answer.text, row["answer"]), 1),
             "exact_match": (checkable and matches(answer.text, row["answer"], row["check"]), checkable),
             "loss": (losses[i], tokens[i]),
-            "unsupported": (bool(unsupported), 1),
+            "unsupported": (bool(doubtful), 1),
+            "contradicted": (any(claim.outcome == "contradicted" for claim in doubtful), 1),
+            "omitted": missing_claims(answer.text, row["answer"], row["note_text"]),
             "correct_refusals": (refusal and not row["answerable"], not row["answerable"]),
             "wrong_refusals": (refusal and row["answerable"], row["answerable"]),
             "finished": (answer.complete, 1),
         }
         numerators[i], denominators[i] = zip(*(fractions[name] for name in METRICS), strict=True)
     return numerators, denominators
+
+
+def reference_rates(rows: Sequence[Row], cluster: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+    """Shares of the reference answers that the check of claims finds fault with: how much of a model's rate is the
+    check's own error, or the data's.
+
+    Returns:
+        `unsupported` and `contradicted`, as in METRICS, with their intervals.
+    """
+    names = ("unsupported", "contradicted")
+    checked = [unsupported(row["answer"], row["note_text"], row["instruction"]) for row in rows]
+    wrong = np.array([[bool(each), any(claim.outcome == "contradicted" for claim in each)] for each in checked], float)
+    return dict(zip(names, ratios(wrong, np.ones_like(wrong), cluster, seed), strict=True))
 
 
 def minimum_detectable_difference(comparison: dict[str, Any]) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from clinadapt.clinical.claims import measured_accuracy
 from clinadapt.models.adapter_card import AdapterCard, InstructCard
 from clinadapt.models.builtin_models import BUILTIN_MODELS
 
@@ -53,4 +54,5 @@ def model_card(
         evaluation=evaluation,
         splits=splits,
         base_origin=builtin.origin() if builtin else None,
+        accuracy=measured_accuracy(),
     )

@@ -35,7 +35,7 @@ def test_an_instruct_adapter_answers_without_noise(instruct_store: str, clinadap
     arguments = ["predict", "--adapter", "answers", "--store", instruct_store, "--note", note, "--ask", "Which drugs?"]
     done = clinadapt(*arguments)
     assert done.returncode == 0 and done.stdout.strip()
-    remarks = ("Not found in the note: ", "The answer was cut off", "The model did not see")
+    remarks = ("Not supported by the note: ", "The answer was cut off", "The model did not see")
     assert all(line.startswith(remarks) for line in done.stderr.splitlines()), done.stderr
     assert clinadapt(*arguments, "--json").stderr == ""
 

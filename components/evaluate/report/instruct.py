@@ -7,6 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from clinadapt.clinical.claims import measured_accuracy
 from components.evaluate.report import html
 from components.evaluate.report.html import COLOURS, count, decimal, duration, percent
 from components.evaluate.report.shared import Metric, comparison, measured, points, training_figure
@@ -50,11 +51,25 @@ METRICS = {
         "the same tokenizer.",
     ),
     "unsupported": Metric(
-        "Answers with unsupported facts",
+        "Answers with an unsupported claim",
         percent,
         True,
-        "The share of answers with at least one number, dose, date or drug that appears neither in the note nor in the "
-        "instruction.",
+        "The share of answers with at least one claim that the note contradicts or does not contain: a drug, its dose, "
+        "route, frequency or status, a test result, a date, a duration, an age, the sex, a finding, its negation, side "
+        "or certainty, or whose it is.",
+    ),
+    "contradicted": Metric(
+        "Answers with a contradicted claim",
+        percent,
+        True,
+        "The share of answers with at least one claim of which the note says something else: another dose, the other "
+        "side, a finding that it denies.",
+    ),
+    "omitted": Metric(
+        "Omitted claims",
+        percent,
+        True,
+        "Of the claims in the reference answers that the note supports, the share that the model's answer lacks.",
     ),
     "correct_refusals": Metric(
         "Correct refusals",
@@ -106,6 +121,7 @@ def render(report: Mapping[str, Any]) -> str:
         settings=settings_rows(training["settings"]),
         timings={name: duration(time) for name, time in seconds.items()},
         of_100=of_100,
+        accuracy=measured_accuracy(),
     )
 
 
@@ -118,15 +134,17 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of metrics x models; the best of each row, at the precision shown, is bold."""
-    models = evaluation["models"].values()
+    """Head and rows of metrics x models; the best of each row, at the precision shown, is bold. The last column has the
+    reference answers' rate, where they were checked."""
+    models, reference = evaluation["models"].values(), evaluation["reference"]
     rows = []
     for name, metric in measured(evaluation, METRICS).items():
         values = [model["metrics"][name]["value"] for model in models]
         best = metric.form(min(values) if metric.lower_is_better else max(values))
         cells = [_cell(model["metrics"][name], metric, best) for model in models]
+        cells.append(html.estimate(reference[name], metric.form) if name in reference else Markup("–"))
         rows.append([metric.title, *cells])
-    return {"head": ["", *(model["title"] for model in models)], "rows": rows}
+    return {"head": ["", *(model["title"] for model in models), "Reference answers"], "rows": rows}
 
 
 def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_the_remarks_say_what_a_reader_has_to_know() -> None:
     answer = {"trimmed_tokens": 0, "complete": True, "unsupported": []}
     assert remarks(answer) == []
     told = remarks({"trimmed_tokens": 1200, "complete": False, "unsupported": ["40 mg", "heparin"]})
-    assert told[0] == "Not found in the note: 40 mg, heparin." and "1,200 tokens" in told[2] and len(told) == 3
+    assert told[0] == "Not supported by the note: 40 mg, heparin." and "1,200 tokens" in told[2] and len(told) == 3
 
 
 def test_the_command_streams_and_writes_files(store: str, clinadapt: Any, tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def around(value: float) -> dict[str, float]:
 
 def model(title: str, f1: float, invented: float) -> dict[str, Any]:
     values = {
-        "token_f1": f1, "rouge_l": f1 - 0.05, "exact_match": f1 - 0.1, "unsupported": invented, "correct_refusals": f1,
+        "token_f1": f1, "rouge_l": f1 - 0.05, "exact_match": f1 - 0.1, "unsupported": invented,
+        "contradicted": invented / 2,
+        "omitted": 1 - f1, "correct_refusals": f1,
         "wrong_refusals": 0.04, "finished": 0.97, "perplexity": 1 + invented * 40,
     }  # fmt: skip
     per_task = {task: {"token_f1": around(max(0.05, f1 + 0.05 * (i % 3 - 1)))} for i, task in enumerate(TASKS)}
@@ -80,17 +82,18 @@ def report(champion: bool = True) -> dict[str, Any]:
         "verdict": {
             "decision": "pass",
             "sentence": "On 712 held-out instructions the adapter scores token F1 62.0 against 11.0 for its base "
-            "model; 6.0% of its answers contain an unsupported number, dose, date or drug (base model 31.0%). "
+            "model; 6.0% of its answers contain an unsupported claim (base model 31.0%). "
             "Passed the gate.",
             "checks": [
                 {"name": "higher token F1 than the base model", "passed": True, "detail": "token F1 differs by +51.0"},
-                {"name": "no more unsupported facts than the base model", "passed": False, "detail": "−25.0 points"},
+                {"name": "few unsupported claims", "passed": False, "detail": "−25.0 points"},
             ],
         },
         "evaluation": {
             "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
             "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
             "trimmed_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
+            "reference": {"unsupported": around(0.03), "contradicted": around(0.01)},
             "minimum_detectable_difference": 0.031, "champion_version": "v1" if champion else "",
         },
         "training": TRAINING,
@@ -147,7 +150,8 @@ def test_a_note_is_no_markup() -> None:
 def test_the_figures_that_a_clinician_asks_for_are_on_the_page() -> None:
     words = " ".join(re.sub(r"<[^>]+>", " ", render(report())).split())
     words = words.replace("\u202f", " ")
-    assert "6.0 % of the adapter’s answers and 31.0 % of the base model’s answers contain at least one number" in words
+    assert "6.0 % of the adapter’s answers and 31.0 % of the base model’s answers contain at least one claim" in words
+    assert "accuses 3.0 %" in words
     assert "90 of the instructions ask for information that is not in the note" in words
     assert "difference in token F1 of 3.1 points or more with 80 % power" in words
     assert "712 of 1,904 held-out instructions were evaluated" in words
@@ -176,18 +180,19 @@ def test_without_unanswerable_instructions_or_examples_it_says_so() -> None:
 
 def test_the_best_is_bold_and_lower_is_better_where_it_is() -> None:
     table = metrics_table(report()["evaluation"])
-    assert table["head"] == ["", "Adapter", "Base model", "Champion"]
+    assert table["head"] == ["", "Adapter", "Base model", "Champion", "Reference answers"]
     rows = {row[0]: row[1:] for row in table["rows"]}
     assert list(rows) == [metric.title for metric in METRICS.values()]
-    for title in ("Token F1", "Answers with unsupported facts", "Perplexity"):
-        assert ["<b>" in cell for cell in rows[title]] == [True, False, False]
+    for title in ("Token F1", "Answers with an unsupported claim", "Perplexity"):
+        assert ["<b>" in cell for cell in rows[title]] == [True, False, False, False]
+    assert rows["Perplexity"][-1] == "–" and "3.0" in rows["Answers with an unsupported claim"][-1]
 
 
 def test_a_difference_is_read_the_right_way_round() -> None:
     rows = {(pair, metric): reading for pair, metric, _, _, reading in comparisons_table(report()["evaluation"])}
     assert "Adapter" in rows["Adapter vs. Base model", "Token F1"]
-    assert "Adapter" in rows["Adapter vs. Base model", "Answers with unsupported facts"]
-    assert "no significant difference" in rows["Adapter vs. Champion", "Answers with unsupported facts"]
+    assert "Adapter" in rows["Adapter vs. Base model", "Answers with an unsupported claim"]
+    assert "no significant difference" in rows["Adapter vs. Champion", "Answers with an unsupported claim"]
 
 
 def test_every_task_has_its_row() -> None:

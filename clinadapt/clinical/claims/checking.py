@@ -1,0 +1,66 @@
+"""Claims of an answer held against the note."""
+
+from __future__ import annotations
+
+import re
+
+from clinadapt.clinical.claims.checked import CheckedClaim
+from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies
+from clinadapt.clinical.claims.finding_checks import check_findings, check_sides
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
+from clinadapt.clinical.claims.reading import read
+
+_FAMILY_ASKED = re.compile(r"\bfam(?:ily)?\b", re.IGNORECASE)
+
+
+def check(answer: str, note: str, question: str = "") -> list[CheckedClaim]:
+    """Check every claim of an answer.
+
+    Args:
+        answer: the text whose claims are checked.
+        note: what it may state.
+        question: what was asked; the answer may repeat its facts, and its words tell what a bare answer is about.
+
+    Returns:
+        The claims in the order of the answer.
+    """
+    stated, source = read(answer), read(note)
+    asked = read(question) if question else None
+    checks = [
+        *check_drugs(stated, source),
+        *check_frequencies(stated, source),
+        *check_tests(stated, source),
+        *check_ages(stated, source),
+        *check_sex(stated, source),
+        *check_dates(stated, source, asked),
+        *check_findings(stated, source, bool(_FAMILY_ASKED.search(question))),
+        *check_sides(stated, source, asked),
+    ]
+    covered = {(each.claim.start, each.claim.end) for each in checks}
+    spans = [(start, end) for start, end, _ in stated.ages]
+    measured = {(v.start, v.end) for m in stated.measurements for v in m.values}
+    checks += check_numbers(stated, source, asked, covered | measured, spans)
+    if asked:
+        repeated = {_key(each.claim) for each in check(question, question)}
+        checks = [
+            each._replace(outcome="supported") if each.outcome == "not found" and _key(each.claim) in repeated else each
+            for each in checks
+        ]
+    return sorted(checks, key=lambda each: each.claim[1:3])
+
+
+def unsupported(answer: str, note: str, question: str = "") -> list[CheckedClaim]:
+    """The claims of an answer that the note contradicts or does not contain."""
+    return [each for each in check(answer, note, question) if each.outcome != "supported"]
+
+
+def missing_claims(answer: str, reference: str, note: str) -> tuple[int, int]:
+    """(missing, all) key claims of a reference answer: those that its note supports and an answer should hold too."""
+    key = {_key(each.claim) for each in check(reference, note) if each.outcome == "supported"}
+    there = {_key(each.claim) for each in check(answer, answer)}
+    return len(key - there), len(key)
+
+
+def _key(claim: Claim) -> tuple[str, str]:
+    return claim.kind, claim.value

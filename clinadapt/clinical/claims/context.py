@@ -1,0 +1,187 @@
+"""What the words around a finding say of it: negated, uncertain, of the family. The rules of NegEx and ConText."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from clinadapt.clinical.claims.words import Word
+
+_REACH = 14  # words that a negation reaches at most
+_FAMILY = (
+    r"(?:mother|father|brother|sister|aunt|uncle|grandmother|grandfather|grandparent|maternal|paternal|sibling|parent|"
+    r"cousin|son|daughter|dad|mom|niece|nephew|relative|twin)s?"
+)
+_TRIGGERS = re.compile(
+    r"(?P<pseudo>\bno (?:further|changes?|increase|longer|interval|doubt)\b|\bnot (?:only|necessarily|"
+    r"certain|sure|just)\b"
+    r"|\bwithout difficulty\b|\bgram negative\b|\bno one\b)"
+    r"|(?P<after>\b(?:is|was|are|were|has been|have been|be) denied\b"
+    r"|\b(?:(?:is|was|are|were|has been|have been|be) )?(?:absent|ruled out|unremarkable|non-?existent"
+    r"|not (?:seen|present|noted|identified|found|appreciated|observed|detected|demonstrated|evident|visualized|"
+    r"reported|palpable))\b(?! for\b| any\b)|\b(?:is|was|are|were) negative\b(?! for)"
+    r"|[:,-] ?(?:none|no|negative|denies|denied|absent|nil)\b(?= ?[.,;\n]| ?$))"
+    r"|(?P<before>\bno\b|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
+    r"|\b(?:absence|free|clear) of\b|\bfree from\b|\brule[sd]? out for\b|\bexcludes\b|\blacks?\b|\bnor\b|\bneither\b"
+    r"|\bnon-?(?=[a-z]))"
+    r"|(?P<uncertain>\bpossibl[ey]\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b|\bsuspicio(?:us|n) (?:for|of)\b"
+    r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
+    r"|\bconcern(?:ing|s|ed)? (?:for|about)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|\bpresumed\b|\bpossibility of\b"
+    r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b)"
+    r"|(?P<end>\b(?:but|however|although|though|except|aside from|apart from|other than|which|who|because|"
+    r"presents?|presented|complain(?:s|ed|ing)|reports?|reported|admits|has|had|have|is|was|are|were|positive|"
+    r"shows?|showed|reveal(?:s|ed)|states|endorses|there|he|she|patient|now|then|treated|due to)\b|[;:])"
+    r"|(?P<comma>,(?=[^,.;\n]{0,60}?\b(?:is|are|was|were|has|had|clear|normal|intact|positive|reports?|states|takes|"
+    r"unremarkable|soft|regular)\b))"
+    rf"|(?P<family>\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had)|\bfamily(?= too|"
+    rf" as well|[.,])|\b{_FAMILY}\b(?!['’]s? (?:milk|day)| (?:said|says|states?|stated|reports?|"
+    r"reported|brought|brings|noticed|notes|noted|denies|denied|deny|also deny|called|thinks|believes|is at|"
+    r"was present)))",
+)
+# What a trigger can begin with: the pattern is only tried there
+_TRIGGER_START = re.compile(
+    r"[,;:-]|(?:n['’]t\b)|\b(?:no|not|non|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|"
+    r"ying)|absent|ruled?s?|"
+    r"unremarkable|negative|never|none|absence|free|clear|excludes|lacks?|nor|neither|possibl|probabl|"
+    r"likely|suspec|suspic|"
+    r"questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|however|although|though|"
+    r"except|aside|apart|"
+    r"other|which|who|because|present|complain|report|admits|positive|show|reveal|states|endorses|there|he|"
+    r"she|patient|now|"
+    r"then|treated|due|family|mother|father|brother|sister|aunt|uncle|grand|maternal|paternal|sibling|"
+    r"parent|cousin|son|"
+    r"daughter|dad|mom|niece|nephew|relative|twin)"
+)
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\. \d\.)(?<!  \d\.)"
+    r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bvs\.)\s+(?=[^a-z])"
+    r"|\n\s*(?=[^a-z\s])|(?<=[a-z)]\.),(?=[A-Z])"
+    r"|(?<=\?)\s+"
+)
+_REPLY_NO = re.compile(
+    r"(?:\w+(?: \w+)?:\s*)?(?:no|nope|nah|never|not (?:really|at all|that)|none|nothing|negative)\b", re.I
+)
+_REPLY_YES = re.compile(
+    r"(?:\w+(?: \w+)?:\s*)?(?:yes|yeah|yep|yup|sometimes|a little|sure|definitely|correct|right|i do|uh huh)\b", re.I
+)
+_SPEAKER = re.compile(r"\w+: ")
+_ASKS = re.compile(r"\b(?:(?:have|do|did|are|does|has) (?:you|he|she)|any)\b", re.IGNORECASE)
+_DENIES = re.compile(r"no\b|den|without|negative|free")
+_FAMILY_SECTION = re.compile(r"\bFAMILY (?:MEDICAL )?HISTORY:?|\bFamily History:", 0)
+_HEADER = re.compile(r"[A-Z][A-Z /&]{4,}:|\n[A-Z][a-z]+(?: [A-Z]?[a-z]+){0,2}:")
+
+
+class Context(NamedTuple):
+    """Of each word of a text.
+
+    Attributes:
+        sentence: number of its sentence.
+        negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words; 2 where a
+            question leaves it open.
+        uncertain, family: whether it is in the scope of such words.
+    """
+
+    sentence: list[int]
+    negated: list[int]
+    uncertain: list[bool]
+    family: list[bool]
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Spans of the sentences and lines of a text."""
+    cuts = [match.span() for match in _SENTENCE_END.finditer(text)]
+    starts, ends = [0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+
+
+def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]]) -> Context:
+    """Context of each word of a text with these sentences; `lower` is the text in lower case."""
+    count = len(words)
+    result = Context([0] * count, [0] * count, [False] * count, [False] * count)
+    first = 0
+    for number, (_start, end) in enumerate(spans):
+        last = first
+        while last < count and words[last].start < end:
+            last += 1
+        result.sentence[first:last] = [number] * (last - first)
+        if first < last:
+            _mark(lower, words, first, last, end, result)
+            _answer_question(text, spans, number, first, last, result)
+        first = last
+    for match in _FAMILY_SECTION.finditer(text):
+        header = _HEADER.search(text, match.end())
+        stop = header.start() if header else min(len(text), match.end() + 600)
+        for i in range(count):
+            if match.end() <= words[i].start < stop:
+                result.family[i] = True
+    return result
+
+
+def _mark(text: str, words: list[Word], first: int, last: int, end: int, result: Context) -> None:
+    """Mark the words first to last, of one sentence that ends at character `end`."""
+    triggers = _triggers(text, words[first].start, end)
+    negated_since = uncertain_since = family_since = -1
+    position, denies = 0, False
+    for i in range(first, last):
+        while position < len(triggers) and triggers[position].start() <= words[i].start:
+            trigger, kind = triggers[position], triggers[position].lastgroup
+            position += 1
+            if kind == "before":
+                negated_since = i
+                denies = bool(_DENIES.match(trigger[0]))
+            elif kind == "uncertain":
+                uncertain_since = i
+                if text[words[i - 1].start : words[i - 1].end] in ("is", "was", "are", "were"):
+                    result.uncertain[first:i] = [True] * (i - first)
+            elif kind == "family":
+                family_since = i
+            elif kind in ("end", "comma"):
+                if negated_since >= 0 and i - negated_since > 1:
+                    negated_since = -1
+                if kind == "end" and i - uncertain_since > 1:
+                    uncertain_since = -1
+            elif kind == "after":
+                _mark_before(text, words, first, i, trigger.start(), result)
+        if negated_since >= 0 and i - negated_since <= _REACH:
+            result.negated[i] = 3 if denies and i - negated_since <= 3 else 1
+        result.uncertain[i] |= uncertain_since >= 0 and i - uncertain_since <= 8
+        result.family[i] = family_since >= 0
+    for trigger in triggers[position:]:
+        if trigger.lastgroup == "after":
+            _mark_before(text, words, first, last, trigger.start(), result)
+    if family_since >= 0 and re.search(
+        r"\b(?:in|of|with) (?:his|her|the|a|my) " + _FAMILY, text[words[first].start : end], re.I
+    ):
+        result.family[first:last] = [True] * (last - first)
+
+
+def _triggers(text: str, start: int, end: int) -> list[re.Match[str]]:
+    """Triggers in `text[start:end]`, a text in lower case."""
+    found: list[re.Match[str]] = []
+    for begin in _TRIGGER_START.finditer(text, start, end):
+        if (not found or begin.start() >= found[-1].end()) and (match := _TRIGGERS.match(text, begin.start(), end)):
+            found.append(match)
+    return found
+
+
+def _mark_before(text: str, words: list[Word], first: int, stop: int, before: int, result: Context) -> None:
+    """Negate the words before a trigger, back to the last clause."""
+    for i in range(stop - 1, max(first, stop - 9) - 1, -1):
+        if words[i].start >= before:
+            continue
+        if i + 1 < stop and re.search(r"[;:]|\bbut\b", text[words[i].end : words[i + 1].start]):
+            break
+        result.negated[i] = 1
+
+
+def _answer_question(
+    text: str, spans: list[tuple[int, int]], number: int, first: int, last: int, result: Context
+) -> None:
+    """What a question in a dialogue asks is negated or affirmed by the reply."""
+    start, end = spans[number]
+    reply = text[spans[number + 1][0] : spans[number + 1][1]] if number + 1 < len(spans) else ""
+    asked = text[start:end].rstrip().endswith("?")
+    if not asked and not (_SPEAKER.match(reply) and _ASKS.search(text, start, end)):
+        return
+    value = 1 if _REPLY_NO.match(reply) else 0 if _REPLY_YES.match(reply) else 2
+    result.negated[first:last] = [value] * (last - first)

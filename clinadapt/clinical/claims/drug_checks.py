@@ -1,0 +1,70 @@
+"""Claims about drugs held against the note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.drug_uses import DrugUse
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.quantities import same
+from clinadapt.clinical.claims.reading import Reading
+
+
+def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    uses: dict[str, list[DrugUse]] = {}
+    for use in source.drugs:
+        uses.setdefault(use.name, []).append(use)
+    for use in stated.drugs:
+        own = uses.get(use.name, [])
+        yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
+        if own:
+            yield from _drug_details(use, own, source)
+
+
+def _drug_details(use: DrugUse, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:
+    for dose in use.doses[:1]:
+        given = [q for u in own for q in u.doses]
+        fits = [q[:2] for q in given if same(q, dose)]
+        if not fits and not given:
+            fits = [q[:2] for q in source.quantities if same(q, dose)]
+        yield verdict(Claim("dose", dose.start, dose.end, f"{use.name} {dose}"), fits, [q[:2] for q in given])
+    for route in use.routes[:1]:
+        given_routes = [r for u in own for r in u.routes]
+        fits = [r[:2] for r in given_routes if r.value == route.value]
+        if not fits and not given_routes and route.value == "oral":
+            continue
+        claim = Claim("route", route.start, route.end, f"{use.name} {route.value}")
+        yield verdict(claim, fits, [r[:2] for r in given_routes])
+    for start, end, times in use.frequencies[:1]:
+        given_times = [f for u in own for f in u.frequencies]
+        fits = [f[:2] for f in given_times if abs(f[2] - times) < 0.02]
+        claim = Claim("frequency", start, end, f"{use.name} {times:.3g} a day")
+        yield verdict(claim, fits, [f[:2] for f in given_times])
+    if use.status:
+        yield from _status(use, own)
+
+
+def _status(use: DrugUse, own: list[DrugUse]) -> Iterator[CheckedClaim]:
+    status = use.status.value if use.status else ""
+    claim = Claim("status", use.start, use.end, f"{use.name} {status}")
+    given = [(u, u.status.value if u.status else "") for u in own]
+    accepted = {
+        "active": ("active", ""),
+        "stopped": ("stopped",),
+        "denied": ("denied", "stopped"),
+        "allergy": ("allergy",),
+    }
+    fits = [(u.start, u.end) for u, s in given if s in accepted[status]]
+    if status == "denied" and not fits and all(s == "" for _, s in given) and not any(u.doses for u, _ in given):
+        return
+    yield verdict(claim, fits, [(u.start, u.end) for u, _ in given])
+
+
+def check_frequencies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Frequencies that belong to no drug of the lexicon."""
+    own = {f[:2] for u in stated.drugs for f in u.frequencies}
+    for start, end, times in stated.frequencies:
+        if (start, end) not in own:
+            fits = [f[:2] for f in source.frequencies if abs(f[2] - times) < 0.02]
+            yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), fits, [])

@@ -1,0 +1,136 @@
+"""Drugs of a text with dose, route, frequency and status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from clinadapt.clinical.claims.quantities import Quantity
+from clinadapt.clinical.drugs import drug_mentions
+from clinadapt.clinical.lexicon import load_lexicon
+from clinadapt.clinical.mention import Mention
+
+_PER_DAY = [
+    (r"every other day|q\.?o\.?d\b|on alternate days", 0.5),
+    (r"(?:once|one time) (?:a|per|every|each) week|once weekly|weekly|every week|per week", 1 / 7),
+    (r"twice (?:a|per|each) week|twice weekly|two times (?:a|per) week", 2 / 7),
+    (r"(?:three|3) times (?:a|per|each) week|three times weekly", 3 / 7),
+    (r"(?:once|one time) (?:a|per|each) month|once monthly|monthly|every month", 1 / 30),
+    (r"b\.? ?i\.? ?d\b|b\.? ?d\b\.?|twice (?:a |per |each |every )?(?:day|daily)|(?:two|2) times (?:a|per|"
+    r"each|every) day"
+     r"|(?:two|2) times daily|twice daily|morning and (?:evening|night)|q\.? ?12|every (?:12|twelve) h", 2.0),
+    (r"t\.? ?i\.? ?d\b|t\.? ?d\.? ?s\b|(?:three|3|thrice) (?:times )?(?:a|per|each|every) day|(?:three|3) times daily"
+     r"|thrice daily|thrice|q\.? ?8|every (?:8|eight) h", 3.0),
+    (r"q\.? ?i\.? ?d\b|q\.? ?d\.? ?s\b|(?:four|4) times (?:a|per|each|every) day|(?:four|4) times daily|q\.? ?6"
+     r"|every (?:6|six) h", 4.0),
+    (r"q\.? ?4|every (?:4|four) h|(?:six|6) times (?:a|per) day|(?:six|6) times daily", 6.0),
+    (r"(?:five|5) times (?:a|per|each) day|(?:five|5) times daily", 5.0),
+    (r"q\.? ?3|every (?:3|three) h", 8.0),
+    (r"q\.? ?2|every (?:2|two) h", 12.0),
+    (r"q\.? ?d\b|o\.? ?d\b|q\.? ?day|daily(?! (?:living|activit|life|routine))|once (?:a|per|each|"
+    r"every) day|(?:one|1) time (?:a|per|each) day|each day"
+     r"|every day|per day|a day|q\.? ?h\.? ?s\b|h\.? ?s\b|(?:at|every|each) (?:bedtime|night)|nightly|q\.? ?a\.? ?m\b"
+     r"|q\.? ?p\.? ?m\b|(?:every|each|in the) (?:morning|evening)|q\.? ?24|every (?:24|twenty-four) h", 1.0),
+]  # fmt: skip
+_FREQUENCY = re.compile(
+    "|".join(rf"(?P<f{i}>(?<![a-z])(?:{pattern})(?:\w*\b)?)" for i, (pattern, _) in enumerate(_PER_DAY))
+)
+_STATUS = {
+    "allergy": r"\ballerg(?:y|ic|ies)\b",
+    "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|held|hold(?:ing)?|quit|ceased|withdrawn|weaned off|"
+    r"(?:taken|came|been)"
+    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|off)\b",
+    "denied": r"\b(?:no|not|never|denies|denied|without|n['’]t)\b(?! (?:relief|help|improve|work|well|known))",
+    "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|given|gave|receiv\w+|prescribed|(?:is|was|are|"
+    r"placed|put|be) on|"
+    r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|uses?|using)\b",
+}
+_STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()), re.IGNORECASE)
+_OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
+
+
+@dataclass(frozen=True)
+class DrugUse:
+    """A drug mention: its span, generic name, doses, routes, frequencies (times a day) and status, each with a span."""
+
+    start: int
+    end: int
+    name: str
+    doses: list[Quantity]
+    routes: list[Mention]
+    frequencies: list[tuple[int, int, float]]
+    status: Mention | None
+
+
+@cache
+def _routes() -> re.Pattern[str]:
+    routes = load_lexicon("tests_and_routes.yaml")["routes"]
+    return re.compile("|".join(rf"(?P<{name}>(?<![\w.])(?:{pattern})(?!\w))" for name, pattern in routes.items()))
+
+
+def frequencies(lower: str) -> list[tuple[int, int, float]]:
+    """(start, end, times a day) of the frequencies of a text in lower case."""
+    # "od", "hs" and "bd" alone count only beside a drug: OD is an eye too
+    return [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower) if m[0] not in ("od", "hs", "bd")]
+
+
+def _per_day(match: re.Match[str]) -> float:
+    return _PER_DAY[int((match.lastgroup or "f0")[1:])][1]
+
+
+def drug_uses(
+    text: str, lower: str, quantities: list[Quantity], sentence_at: Callable[[int], tuple[int, int]]
+) -> list[DrugUse]:
+    """Drugs of a text with what belongs to each.
+
+    Args:
+        text: any text.
+        lower: the text in lower case.
+        quantities: of the text.
+        sentence_at: span of the sentence at a character.
+    """
+    mentions = drug_mentions(text)
+    doses = [q for q in quantities if q.dimension in ("mass", "volume", "units", "equivalents") and not q.is_code]
+    found = []
+    for i, (start, end, name) in enumerate(mentions):
+        sentence = sentence_at(start)
+        before = max((m.end for m in mentions[:i] if m.end <= start), default=0)
+        after = min((m.start for m in mentions[i + 1 :] if m.start >= end), default=len(text))
+        window = max(sentence[0], before), min(sentence[1] + 60, after, end + 110)
+        own = [q for q in doses if end <= q.start < window[1] and not _OF_A_DRUG.match(lower, q.end, after)]
+        if not own or own[0].start - end > 60:
+            own = [q for q in doses if window[0] <= q.start < start and start - q.end <= 12 and re.fullmatch(
+                r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*", lower[q.end : start])] or own  # fmt: skip
+        stop = min(window[1], sentence[1], end + 60)
+        uses = _routes_within(lower, end, stop) or _routes_within(lower, max(window[0], start - 14), start)
+        times = [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower, end, window[1])]
+        found.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(text, start, end, sentence, after)))
+    return found
+
+
+def _routes_within(lower: str, start: int, end: int) -> list[Mention]:
+    return [Mention(*match.span(), match.lastgroup or "") for match in _routes().finditer(lower, start, end)]
+
+
+def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: int) -> Mention | None:
+    """The status that the words of its sentence give a drug: the last before it, else the first after it."""
+    first = max(sentence[0], start - 70)
+    before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _breaks(text[m.end() : start])]
+    behind = [
+        m
+        for m in _STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
+        if m.lastgroup in ("stopped", "allergy")
+        or (m.lastgroup == "active" and re.search(r"\b(?:was|were|is|been)\b", text[end : m.end()]))
+    ]
+    match = before[-1] if before else (behind[0] if behind else None)
+    if match and behind and match.lastgroup == "active" and behind[0].lastgroup == "stopped" and match is before[-1]:
+        match = behind[0]
+    if match and before and match.lastgroup == "active" and any(m.lastgroup == "denied" for m in before[-2:-1]):
+        match = before[-2]
+    return Mention(*match.span(), match.lastgroup or "") if match else None
+
+
+def _breaks(between: str) -> bool:
+    return bool(re.search(r"[;]|\bbut\b|\bthen\b|\binstead\b", between))

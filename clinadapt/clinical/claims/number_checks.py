@@ -1,0 +1,134 @@
+"""Test results, ages, dates, durations and other numbers held against the note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.quantities import Quantity, same
+from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.words import STOP_WORDS
+from clinadapt.clinical.dates import less_precise
+
+_MARGIN = 2  # words by which the surroundings of another value must fit better
+
+
+def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    for measurement in stated.measurements:
+        name = measurement.name
+        value = "/".join(f"{q.number:g}" for q in measurement.values)
+        unit = measurement.values[-1].unit
+        claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value} {unit}".rstrip())
+        given = [m for m in source.measurements if m.name == name]
+        fits = [(m.start, m.end) for m in given if _same_values(m.values, measurement.values)]
+        if not fits and not given:
+            fits = [q[:2] for q in source.quantities if _same_values((q,), measurement.values[:1])]
+        yield verdict(claim, fits, [(m.start, m.end) for m in given])
+
+
+def check_ages(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    for start, end, years in stated.ages:
+        fits = [(s, e) for s, e, y in source.ages if y == years]
+        if not fits:
+            fits = [q[:2] for q in source.quantities if q.number == years and q.unit in ("", "year")]
+        yield verdict(Claim("age", start, end, f"{years:g} years"), fits, [(s, e) for s, e, _ in source.ages])
+
+
+def check_sex(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    if stated.sex and source.sex:
+        sex, start, end = stated.sex
+        spans = [source.sex[1:]]
+        claim = Claim("sex", start, end, sex)
+        yield verdict(claim, spans if sex == source.sex[0] else [], spans)
+
+
+def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
+    variants = [(day, less_precise(day.value) | {day.value[:4]}) for day in source.dates]
+    for day in stated.dates:
+        fits = [(d.start, d.end) for d, forms in variants if day.value in forms]
+        if not fits and day.value[0] == "-":  # 3/14 may also be a fraction of the note
+            fits = [(d.start, d.end) for d, _ in variants if d.value[-5:] == day.value[-5:]]
+        other = [(d.start, d.end) for d, forms in variants if day.value not in forms]
+        if fits and other:
+            fits = _better(stated, (day.start, day.end), source, fits, other, asked)
+        yield verdict(Claim("date", day.start, day.end, day.value), fits, other)
+    for month in stated.months:
+        own = [(d.start, d.end) for d in source.dates if month.value in d.value[-5:].split("-")[:2]]
+        own += [(m.start, m.end) for m in source.months if m.value == month.value]
+        yield verdict(
+            Claim("date", month.start, month.end, f"--{month.value}"), own, [(d.start, d.end) for d, _ in variants]
+        )
+
+
+def check_numbers(
+    stated: Reading,
+    source: Reading,
+    asked: Reading | None,
+    covered: set[tuple[int, int]],
+    ages: list[tuple[int, int]],
+) -> Iterator[CheckedClaim]:
+    """Quantities that no other claim covers: durations, sizes, counts."""
+    frequent = [f[:2] for f in stated.frequencies]
+    counts = {quantity[:2]: stem for stem, found in stated.counted.items() for quantity in found}
+    for quantity in stated.quantities:
+        span = quantity.start, quantity.end
+        inside = any(s <= span[0] < e or span[0] <= s < span[1] for s, e in (*covered, *ages, *frequent))
+        if quantity.is_code or inside:
+            continue
+        kind = "duration" if quantity.dimension == "time" else "number"
+        claim = Claim(kind, *span, str(quantity))
+        counted = source.counted.get(counts.get(span, ""), [])
+        if counted and not any(_fits(quantity, q) for q in counted):
+            yield verdict(claim, [], [q[:2] for q in counted])
+            continue
+        fits = [q[:2] for q in source.quantities if _fits(quantity, q)]
+        fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
+        if not fits and not quantity.dimension:
+            fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
+            fits += [f[:2] for f in source.frequencies if f[2] == quantity.number]
+        other = [
+            q[:2] for q in source.quantities
+            if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q)
+        ] if quantity.dimension else []  # fmt: skip
+        if fits and other:
+            fits = _better(stated, span, source, fits, other, asked)
+        against = other if quantity.dimension and _shares(stated, span, source, other) else []
+        yield verdict(claim, fits, against)
+
+
+def _same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:
+    """Whether the values agree; a unit may be missing in one of the texts."""
+    return len(a) >= len(b) and all(
+        same(x, y) or ("" in (x.dimension, y.dimension) and abs(x.number - y.number) < 1e-6)
+        for x, y in zip(a, b, strict=False)
+    )
+
+
+def _fits(stated: Quantity, own: Quantity) -> bool:
+    if same(stated, own):
+        return True
+    return "" in (stated.dimension, own.dimension) and not (stated.dimension and own.is_code) and (
+        abs(stated.number - own.number) < 1e-6
+    )  # fmt: skip
+
+
+def _better(
+    stated: Reading,
+    span: tuple[int, int],
+    source: Reading,
+    fits: list[tuple[int, int]],
+    other: list[tuple[int, int]],
+    asked: Reading | None,
+) -> list[tuple[int, int]]:
+    """`fits`; none where the words around another value of the note are clearly those around the answer's."""
+    words = stated.around(span) | ({w.stem for w in asked.words} - STOP_WORDS if asked else set())
+    best_fit = max(len(words & source.around(each)) for each in fits)
+    best_other = max(len(words & source.around(each)) for each in other)
+    clear = best_other - best_fit >= _MARGIN or (best_fit == 0 < best_other and len(stated.around(span)) <= 2)
+    return [] if clear else fits
+
+
+def _shares(stated: Reading, span: tuple[int, int], source: Reading, other: list[tuple[int, int]]) -> bool:
+    words = stated.around(span)
+    return any(words & source.around(each) for each in other)

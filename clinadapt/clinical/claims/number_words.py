@@ -1,0 +1,51 @@
+"""Numbers in words, also as they are spoken: "one twenty five" is 125, "nineteen ninety six" 1996."""
+
+from __future__ import annotations
+
+import re
+
+_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen"""
+_LARGE = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES = {word: value for value, word in enumerate(_SMALL.split())} | {
+    word: 10 * i for i, word in enumerate(_LARGE.split(), start=2)
+}
+_MAGNITUDES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_WORD = "|".join(sorted([*_VALUES, *_MAGNITUDES], key=len, reverse=True))
+_FIRST = "|".join(sorted(_VALUES, key=len, reverse=True))
+NUMBER_WORDS = (
+    rf"\b(?:{_FIRST})(?:(?:[ -]|(?<=hundred) and |"
+    rf"(?<=thousand) and )(?:{_WORD}))*(?: point (?:{_FIRST})(?:[ -](?:{_FIRST}))?)?\b"
+)
+
+
+def spoken_numbers(text: str) -> list[float]:
+    """The numbers of a text of number words in lower case: usually one; "two three" are two."""
+    text, _, decimals = text.partition(" point ")
+    if decimals:
+        digits = "".join(f"{number:g}" for number in spoken_numbers(decimals))
+        *others, last_number = spoken_numbers(text)
+        return [*others, last_number + float(f"0.{digits}")]
+    numbers: list[float] = []
+    total, current, last = 0.0, None, 0  # `last`: value of the last word, to see whether the next can continue it
+    for word in re.split(r" and |[ -]", text):
+        if word in _MAGNITUDES:
+            factor = _MAGNITUDES[word]
+            if factor == 100:
+                current = (current or 1) * 100
+            else:
+                total, current = (total + (current or 1)) * factor, None
+            last = factor
+            continue
+        value = _VALUES[word]
+        if current is None:
+            current = value
+        elif last >= 100 or (20 <= last < 100 and last % 10 == 0 and 0 < value < 10):
+            current += value
+        elif last < 30 and value >= 10 and current < 100:  # one twenty, nineteen ninety, twenty ten
+            current = current * 100 + value
+        else:
+            numbers.append(total + current)
+            total, current = 0.0, value
+        last = value
+    return [*numbers, float(total + (current or 0))]

@@ -1,0 +1,149 @@
+"""Numbers with units, in one unit a dimension: 23 thousand is 23,000, 2 g are 2,000 mg, two weeks are 14 days."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from clinadapt.clinical.claims.number_words import NUMBER_WORDS, spoken_numbers
+from clinadapt.clinical.mention import ASCII_LOWER
+
+_MAGNITUDES = {"hundred": 100.0, "thousand": 1e3, "k": 1e3, "million": 1e6}
+_TIMES = {"once": 1.0, "twice": 2.0, "thrice": 3.0, "half a": 0.5, "a couple of": 2.0, "a dozen": 12.0}
+
+# unit -> (dimension, factor to the dimension's unit, whether it is metric or decimal, pattern)
+_UNITS: dict[str, tuple[str, float, bool, str]] = {
+    "mg": ("mass", 1, True, r"mgs?|milligrams?"),
+    "mcg": ("mass", 1e-3, True, r"mcgs?|µg|μg|ug|micrograms?"),
+    "g": ("mass", 1e3, True, r"g|gms?|grams?"),
+    "kg": ("mass", 1e6, True, r"kgs?|kilograms?|kilos?"),
+    "lb": ("mass", 453_592.37, False, r"pounds?|lbs?"),
+    "oz": ("mass", 28_349.5, False, r"ounces?|oz"),
+    "mL": ("volume", 1, True, r"mls?|cc|ccs|milliliters?|millilitres?"),
+    "L": ("volume", 1e3, True, r"l|liters?|litres?"),
+    "mm": ("length", 1, True, r"mm|millimeters?|millimetres?"),
+    "cm": ("length", 10, True, r"cms?|centimeters?|centimetres?"),
+    "m": ("length", 1e3, True, r"meters?|metres?"),
+    "inch": ("length", 25.4, False, r"inch(?:es)?|in(?=[.,;]? (?:x|by|long|wide|tall))"),
+    "foot": ("length", 304.8, False, r"feet|foot|ft"),
+    "unit": ("units", 1, True, r"units?|iu"),
+    "mEq": ("equivalents", 1, True, r"meqs?|milliequivalents?"),
+    "mmHg": ("pressure", 1, True, r"mm ?hg|millimeters of mercury"),
+    "percent": ("percent", 1, True, r"%|percent|per cent"),
+    "F": ("temperature", 1, True, r"(?:degrees? |deg\.? |° ?)?(?:f|fahrenheit)|°"),
+    "C": ("temperature", 1, False, r"(?:degrees? |deg\.? |° ?)?(?:c|celsius|centigrade)"),
+    "second": ("time", 1 / 86_400, True, r"seconds?|secs?"),
+    "minute": ("time", 1 / 1440, True, r"minutes?|mins?"),
+    "hour": ("time", 1 / 24, True, r"hours?|hrs?|h"),
+    "day": ("time", 1, True, r"days?"),
+    "week": ("time", 7, True, r"weeks?|wks?"),
+    "month": ("time", 30.4375, False, r"months?|mos?"),
+    "year": ("time", 365.25, False, r"years?|yrs?|y\.?o|y/o"),
+}
+_UNIT = "|".join(f"(?P<{name}>{pattern})" for name, (*_, pattern) in _UNITS.items())
+_NUMBER = re.compile(
+    rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+(?:\.\d+)?|(?<![\w.])\.\d+|\b(?:{'|'.join(_TIMES)})\b|{NUMBER_WORDS})"
+    rf"(?![:]\d)(?:\s*(?P<magnitude>hundred|thousand|million|k)(?![a-z]))?(?P<half> and a half|[- ]1/2|½)?"
+    rf"(?P<joined>\s*(?:-|–|/|to|or|and|x|by|over)\s*(?=\d|{NUMBER_WORDS}))?(?:[\s-]{{0,2}}(?:{_UNIT})(?![a-z]))?"
+)
+_CODE = re.compile(r"(?:[A-Za-z][-–]?|\d[-–/]?[A-Za-z][-–]?)\Z")  # L5, T-4, L4-L5: part of a name
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
+_LIST_NUMBER = re.compile(r"(?:^|(?<=[\n.;:]))[ \t]*(\d{1,2})[.)](?=\s+[A-Za-z])", re.MULTILINE)
+
+
+class Quantity(NamedTuple):
+    """A number of a text.
+
+    Attributes:
+        start, end: span of number and unit, in characters.
+        value: in the dimension's unit (mg, mL, mm, days, degrees F, ...).
+        dimension: `mass`, `volume`, `time`, ...; empty for a bare number.
+        unit: as normalized; empty for a bare number.
+        number: as written, in its own unit.
+        is_code: part of a name such as L5, which no claim is made of.
+        pair: whether it is joined to the number after it by a slash, as in 120/80.
+    """
+
+    start: int
+    end: int
+    value: float
+    dimension: str
+    unit: str
+    number: float
+    is_code: bool
+    pair: bool
+
+    def __str__(self) -> str:
+        return f"{self.number:g} {self.unit}".rstrip()
+
+
+def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
+    """Numbers of a text in order, without those within the spans `skip` (its dates) and the numbers of list items."""
+    lower = text.translate(ASCII_LOWER)
+    taken = sorted(skip + [match.span(1) for match in _LIST_NUMBER.finditer(text)])
+    next_taken = 0
+    result: list[Quantity] = []
+    pending: list[tuple[int, int, float, bool, bool]] = []  # of a range whose unit follows: 5-10 mg
+    for match in _NUMBER.finditer(lower):
+        start, end = match.span()
+        while next_taken < len(taken) and taken[next_taken][1] <= start:
+            next_taken += 1
+        if next_taken < len(taken) and taken[next_taken][0] <= start:
+            continue
+        unit = next((name for name in _UNITS if match[name]), "") if match.lastgroup else ""
+        written = match["value"]
+        if written in ("one", "once", "zero") and not unit and not match["magnitude"] and not match["joined"]:
+            continue
+        *first, number = _numbers(match)
+        is_code = written[0].isdigit() and bool(
+            _CODE.search(text[max(0, start - 3) : start]) or _ORDINAL.match(lower, match.end("value"))
+        )
+        joined = (match["joined"] or "").strip()
+        if joined and not unit:
+            pending += [(start, match.end("value"), n, is_code, False) for n in first]
+            pending.append((start, match.end("value"), number, is_code, joined in ("/", "over", "by")))
+            continue
+        pending += [(start, end, n, is_code, False) for n in first]
+        for s, e, n, code, pair in [*pending, (start, end, number, is_code, False)]:
+            result.append(_quantity(s, e, n, unit, code, pair))
+        pending = []
+    return result + [_quantity(s, e, n, "", code, pair) for s, e, n, code, pair in pending]
+
+
+def degrees(quantity: Quantity) -> Quantity:
+    """A temperature of a body without a unit with the unit that it must have."""
+    if quantity.dimension:
+        return quantity
+    unit = "C" if quantity.number < 50 else "F"
+    return _quantity(quantity.start, quantity.end, quantity.number, unit, False, False)
+
+
+def same(a: Quantity, b: Quantity) -> bool:
+    """Whether two quantities are equal: exactly, or rounded where one is converted between systems of units."""
+    if a.dimension != b.dimension:
+        return False
+    if a.unit == b.unit:
+        return abs(a.number - b.number) <= 1e-6 * max(1, abs(a.number))
+    if a.dimension == "temperature":
+        return abs(a.value - b.value) <= 0.3
+    exact = _UNITS[a.unit][2] and _UNITS[b.unit][2]
+    return abs(a.value - b.value) <= (1e-6 if exact else 0.03) * max(abs(a.value), abs(b.value))
+
+
+def _quantity(start: int, end: int, number: float, unit: str, is_code: bool, pair: bool) -> Quantity:
+    dimension, factor = _UNITS[unit][:2] if unit else ("", 1)
+    value = number * 9 / 5 + 32 if unit == "C" else number * factor
+    return Quantity(start, end, value, dimension, unit, number, is_code, pair)
+
+
+def _numbers(match: re.Match[str]) -> list[float]:
+    """The number of a match; several where number words follow each other, as in "two three days"."""
+    written = match["value"].replace(",", "")
+    if written in _TIMES:
+        values = [_TIMES[written]]
+    elif written[0] in ".0123456789":
+        values = [float(written)]
+    else:
+        values = spoken_numbers(written)
+    values[-1] = values[-1] * _MAGNITUDES.get(match["magnitude"] or "", 1) + (0.5 if match["half"] else 0)
+    return values

@@ -1,0 +1,298 @@
+"""A text read for claims: its drugs, measurements, findings, quantities, dates, ages and the patient's sex."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
+
+from clinadapt.clinical.claims.context import Context, context, sentences
+from clinadapt.clinical.claims.drug_uses import DrugUse, drug_uses, frequencies
+from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
+from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, with_names, words
+from clinadapt.clinical.dates import date_mentions
+from clinadapt.clinical.lexicon import load_lexicon
+from clinadapt.clinical.mention import ASCII_LOWER, Mention
+
+_AGE = re.compile(
+    r"(?<![.\d])\b(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
+    r"(?:(?P<mf>(?<=\d)[fm])\b|[- ]{0,2}(?:(?:years?|yrs?|y)[- .]?(?:of age|olds?|o\b|f\b|m\b)|y/?\.?o\b\.?))"
+    r"|\b(?:age|aged)(?: of|:| is)? (?P<n2>\d{1,3}|[a-z]+(?:-[a-z]+)?)\b(?! (?:months?|weeks?|days?))",
+)
+_SEX = re.compile(
+    r"\b(?:(?P<f>female|woman|lady|girl|gravida|(?-i:Ms|Mrs)(?=\.? [A-Z]))|(?P<m>male|man|gentleman|boy|"
+    r"(?-i:Mr)(?=\.? [A-Z]))|"
+    r"(?P<fp>she|her|hers|herself)|(?P<mp>he|his|him|himself))\b",
+    re.IGNORECASE,
+)
+_AGE_SEX = re.compile(r"(?<![.\d])\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?)?(?P<sex>[FM])\b")
+_SIDE = {
+    "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
+    "bilaterally": "both", "both": "both",
+}  # fmt: skip
+_SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt)\b|\b[LR]\b(?!\d|[-']\w)", re.IGNORECASE)
+_NOT_A_SIDE = re.compile(
+    r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
+    r"left (?:the|for|in|at|with|on|without|ama|against|school|work|home)\b",
+    re.IGNORECASE,
+)
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = re.compile(
+    r"\b(?:in|of|since|until|last|this|early|late|mid) (january|february|march|april|may|june|july|august|"
+    r"september|october|"
+    r"november|december)\b"
+)
+_CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
+# adjective of an organ -> its noun, so that "renal" is the kidney
+_ORGANS = {
+    "renal": "kidney", "hepatic": "liver", "cardiac": "heart", "pulmonary": "lung", "femoral": "femur",
+    "tibial": "tibia", "ocular": "ey", "cerebral": "brain", "mammary": "breast", "ovarian": "ovary",
+    "testicular": "testicl",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A test with its values; `pair` is true for 120/80."""
+
+    start: int
+    end: int
+    name: str
+    values: tuple[Quantity, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding by its name in the lexicon, with its context: `negated` as in Context, `before` the stem of the word
+    before it, such as `breast` of breast cancer."""
+
+    start: int
+    end: int
+    name: str
+    first: int
+    negated: int
+    uncertain: bool
+    family: bool
+    before: str
+
+
+@dataclass(frozen=True)
+class SideMention:
+    """A side with the stems of the words that it is said of, the nearest first."""
+
+    start: int
+    end: int
+    side: str
+    of: tuple[str, ...]
+
+
+@cache
+def _findings() -> Names:
+    return Names(with_names(load_lexicon("findings.yaml")))
+
+
+@cache
+def _tests() -> Names:
+    return Names(with_names(load_lexicon("tests_and_routes.yaml")["tests"]))
+
+
+@dataclass
+class Reading:
+    """What a text states. Every part is read when it is first asked for."""
+
+    text: str
+    _around: dict[tuple[int, int], frozenset[str]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def lower(self) -> str:
+        return self.text.translate(ASCII_LOWER)
+
+    @cached_property
+    def words(self) -> list[Word]:
+        return words(self.text)
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        return frozenset(word.stem for word in self.words)
+
+    @cached_property
+    def context(self) -> Context:
+        return context(self.text, self.lower, self.words, self.sentences)
+
+    @cached_property
+    def dates(self) -> list[Mention]:
+        return date_mentions(self.text)
+
+    @cached_property
+    def quantities(self) -> list[Quantity]:
+        return quantities(self.text, [(day.start, day.end) for day in self.dates])
+
+    @cached_property
+    def sentences(self) -> list[tuple[int, int]]:
+        return sentences(self.text)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [word.start for word in self.words]
+
+    @cached_property
+    def _sentence_starts(self) -> list[int]:
+        return [start for start, _ in self.sentences]
+
+    @cached_property
+    def months(self) -> list[Mention]:
+        """Months without a day or a year: "in April"; the value is the month's number in two digits."""
+        taken = [(day.start, day.end) for day in self.dates]
+        return [
+            Mention(*match.span(1), f"{_MONTHS.index(match[1][:3]) + 1:02}")
+            for match in _MONTH.finditer(self.lower)
+            if not any(start <= match.start(1) < end for start, end in taken)
+        ]
+
+    @cached_property
+    def counted(self) -> dict[str, list[Quantity]]:
+        """Stem of a word -> the bare numbers right before it: "two daughters"."""
+        found: dict[str, list[Quantity]] = {}
+        for quantity in self.quantities:
+            near = [] if quantity.dimension or quantity.is_code else self.words_within(quantity.end, quantity.end + 25)
+            if near and near[0].start - quantity.end <= 1 and near[0].stem not in STOP_WORDS:
+                found.setdefault(near[0].stem, []).append(quantity)
+        return found
+
+    def sentence_at(self, position: int) -> tuple[int, int]:
+        """Span of the sentence at a character."""
+        number = bisect_right(self._sentence_starts, position) - 1
+        return self.sentences[number] if number >= 0 else (0, len(self.text))
+
+    def words_within(self, start: int, end: int) -> list[Word]:
+        """Words that lie within a span."""
+        first, stop = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        return [word for word in self.words[first:stop] if word.end <= end]
+
+    def around(self, span: tuple[int, int]) -> frozenset[str]:
+        """Stems of the content words in the sentence around a span, at most 70 characters away."""
+        if span not in self._around:
+            start, end = self.sentence_at(span[0])
+            near = self.words_within(max(start, span[0] - 70), min(end, span[1] + 70))
+            self._around[span] = frozenset(
+                w.stem for w in near
+                if not span[0] <= w.start < span[1] and w.stem not in STOP_WORDS and not w.stem.isdigit()
+            )  # fmt: skip
+        return self._around[span]
+
+    @cached_property
+    def ages(self) -> list[tuple[int, int, float]]:
+        """(start, end, years) of ages."""
+        found = []
+        for match in _AGE.finditer(self.lower):
+            written = match["n"] or match["n2"]
+            start = match.start("n") if match["n"] else match.start("n2")
+            if match["mf"] and not written.isdigit():
+                continue
+            value = _years(written)
+            if value is None and not written.isdigit() and (match["n"] or "").count(" "):
+                written = written.split()[-1]
+                start, value = match.end("n") - len(written), _years(written)
+            if value is not None and value < 120:
+                found.append((start, match.end(), value))
+        return found
+
+    @cached_property
+    def sex(self) -> tuple[str, int, int] | None:
+        """(`F` or `M`, span that shows it) of the patient; None where the text does not tell or tells both."""
+        for match in _AGE_SEX.finditer(self.text):
+            return match["sex"], *match.span("sex")
+        counts: dict[str, list[re.Match[str]]] = {"f": [], "m": [], "fp": [], "mp": []}
+        family = {word.start for word, flag in zip(self.words, self.context.family, strict=True) if flag}
+        for match in _SEX.finditer(self.text):
+            if match.start() not in family:
+                counts[match.lastgroup or ""].append(match)
+        for female, male, least in (("f", "m", 1), ("fp", "mp", 3 if len(self.text) > 1000 else 1)):
+            if len(counts[female]) >= max(least, 3 * len(counts[male])):
+                return "F", *counts[female][0].span()
+            if len(counts[male]) >= max(least, 3 * len(counts[female])):
+                return "M", *counts[male][0].span()
+        return None
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        marks, found = self.context, []
+        for first, stop, name in _findings().find(self.words):
+            negated = max(marks.negated[first:stop], key=lambda value: (value != 2, value))
+            found.append(
+                Finding(
+                    self.words[first].start, self.words[stop - 1].end, name, first, negated,
+                    any(marks.uncertain[first:stop]), any(marks.family[first:stop]),
+                    self.words[first - 1].stem if first else "",
+                )
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def measurements(self) -> list[Measurement]:
+        return _measurements(self)
+
+    @cached_property
+    def frequencies(self) -> list[tuple[int, int, float]]:
+        """(start, end, times a day) of all frequencies."""
+        return frequencies(self.lower)
+
+    @cached_property
+    def drugs(self) -> list[DrugUse]:
+        return drug_uses(self.text, self.lower, self.quantities, self.sentence_at)
+
+    @cached_property
+    def sides(self) -> list[SideMention]:
+        found = []
+        for match in _SIDE_PATTERN.finditer(self.text):
+            around = self.text[max(0, match.start() - 6) : match.end() + 12]
+            if _NOT_A_SIDE.search(around):
+                continue
+            found.append(SideMention(*match.span(), _SIDE[match[0].lower()], self._said_of(match.start(), match.end())))
+        return found
+
+    def _said_of(self, start: int, end: int) -> tuple[str, ...]:
+        """Content words after a side within its clause; where there are none, those before it."""
+        after = [w for w in self.words_within(end, end + 45) if w.end <= self._clause_end(end)]
+        chosen = [w.stem for w in after if w.stem not in STOP_WORDS and w.stem != "side"][:3]
+        if not chosen:
+            chosen = [
+                w.stem for w in reversed(self.words_within(max(0, start - 45), start)) if w.stem not in STOP_WORDS
+            ][:3]
+        return tuple(_ORGANS.get(name, name) for name in chosen)
+
+    def _clause_end(self, position: int) -> int:
+        match = _CLAUSE_END.search(self.lower, position + 1)
+        return match.start() if match else len(self.text)
+
+
+@lru_cache(maxsize=256)
+def read(text: str) -> Reading:
+    """The reading of a text, shared between calls: several models answer about the same note."""
+    return Reading(text)
+
+
+def _years(written: str) -> float | None:
+    found = quantities(f"{written} years", [])
+    return found[0].number if len(found) == 1 and found[0].unit == "year" and found[0].start == 0 else None
+
+
+def _measurements(reading: Reading) -> list[Measurement]:
+    mentions = _tests().find(reading.words)
+    numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
+    found = []
+    for i, (first, stop, name) in enumerate(mentions):
+        start, end = reading.words[first].start, reading.words[stop - 1].end
+        following = reading.words[mentions[i + 1][0]].start if i + 1 < len(mentions) else len(reading.text)
+        limit = min(following, end + 45, reading.sentence_at(start)[1])
+        values = [q for q in numbers if end <= q.start < limit]
+        if not values and name in ("heart rate", "oxygen saturation", "ejection fraction"):
+            before = [q for q in numbers if q.end <= start and start - q.end <= 4]
+            values = before[-1:]
+        if values:
+            if name == "temperature":
+                values = [degrees(values[0])]
+            paired = values[:2] if values[0].pair and len(values) > 1 else values[:1]
+            found.append(Measurement(start, paired[-1].end, name, tuple(paired)))
+    return found

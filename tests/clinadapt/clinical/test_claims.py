@@ -1,0 +1,163 @@
+"""Claims: hand-written cases, answers altered by kind, and the traps of clinical notation."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from claim_cases import altered, faithful
+from support import ROOT
+
+from clinadapt.clinical.claims import check, missing_claims, unsupported
+from clinadapt.clinical.claims.number_words import spoken_numbers
+from clinadapt.data.builtin_cases import generate
+
+HAND_WRITTEN = yaml.safe_load((Path(__file__).parent / "cases/claims.yaml").read_text(encoding="utf-8"))
+NOTES = ROOT.parent / "shared/data/mtsamples/notes.jsonl.xz"
+NOTE = (
+    "A 55-year-old man seen 03/14/2009 on Lasix 20 mg b.i.d. and Norco; took two tablets for L5-S1 pain. BP 120/80. "
+    "Valium 5-10 mg q.8h., 1,000 mL of fluid, temperature 98.60."
+)
+
+
+def test_hand_written_cases() -> None:
+    faithful_answers = [(a, group["note"]) for group in HAND_WRITTEN for a in group["faithful"]]
+    wrong = [(k, a, group["note"]) for group in HAND_WRITTEN for k, answers in group["wrong"].items() for a in answers]
+    assert len(faithful_answers) + len(wrong) >= 150
+    accused = [answer for answer, note in faithful_answers if unsupported(answer, note)]
+    missed = [(kind, answer) for kind, answer, note in wrong if not unsupported(answer, note)]
+    assert len(accused) <= 0.05 * len(faithful_answers), accused
+    assert len(missed) <= 0.05 * len(wrong), missed
+
+
+@pytest.fixture(scope="module", params=["built-in", "real"])
+def notes(request: pytest.FixtureRequest) -> list[str]:
+    if request.param == "built-in":
+        return list(dict.fromkeys(row["transcription"] for row in generate(250, seed=11)))
+    if not NOTES.exists():
+        pytest.skip("needs ../shared/data")
+    with lzma.open(NOTES, "rt", encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file]
+    random.Random(5).shuffle(texts)
+    return texts[1100:1700]
+
+
+def test_answers_altered_by_kind_are_noticed(notes: list[str]) -> None:
+    cases = altered(notes, 12, seed=1)
+    kinds = Counter(case.kind for case in cases)
+    noticed = Counter(case.kind for case in cases if unsupported(case.answer, case.note))
+    assert len(cases) >= 100
+    assert noticed.total() >= 0.93 * len(cases), {k: (noticed[k], n) for k, n in kinds.items() if noticed[k] < n}
+    for kind, count in kinds.items():
+        assert noticed[kind] >= 0.6 * count, kind
+
+
+def test_answers_in_other_words_are_not_accused(notes: list[str]) -> None:
+    cases = faithful(notes, 120, seed=2)
+    accused = [case.answer for case in cases if unsupported(case.answer, case.note)]
+    assert len(cases) >= 100
+    assert len(accused) <= 0.05 * len(cases), accused
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "furosemide 20mg",
+        "FUROSEMIDE 20.0 milligrams twice daily",
+        "2 tablets",
+        "the 55 year old man",
+        "the 55M",
+        "seen on March 14, 2009",
+        "in March 2009",
+        "in March",
+        "14-Mar-2009 and 2009-03-14",
+        "hydrocodone with acetaminophen",
+        "diazepam 5 mg",
+        "1000 cc, 98.6 F",
+        "37 C",
+        "every 8 hours",
+        "No one knows.",
+        "fifty-five years old",
+        "Lasix 0.02 g",
+        "Lasix BD",
+        "one liter of fluid",
+        "1. Lasix\n2. Norco\n3. Valium",
+        "diazepam TDS",
+    ],
+)
+def test_what_a_note_says_in_other_words_is_supported(answer: str) -> None:
+    assert unsupported(answer, NOTE) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("furosemide 40 mg", "furosemide 40 mg"),
+        ("furosemide 20 mcg", "furosemide 20 mcg"),
+        ("Lasix 10 mg", "furosemide 10 mg"),
+        ("three tablets", "3"),
+        ("warfarin", "warfarin"),
+        ("Coumadin", "warfarin"),
+        ("on March 15, 2009", "2009-03-15"),
+        ("in May", "--05"),
+        ("a newgliptin", "newgliptin"),
+        ("BP 120/90", "blood pressure 120/90"),
+        ("the 55F", "F"),
+        ("twenty-three tablets", "23"),
+        ("seen\n7 tablets", "7"),
+    ],
+)
+def test_what_a_note_does_not_say_is_named(answer: str, value: str) -> None:
+    assert value in [each.claim.value for each in unsupported(answer, NOTE)]
+
+
+def test_a_claim_points_to_the_words_of_the_note() -> None:
+    (drug, dose) = check("Furosemide 40 mg", NOTE)
+    assert (drug.outcome, NOTE[slice(*drug.evidence or (0, 0))]) == ("supported", "Lasix")
+    assert (dose.outcome, NOTE[slice(*dose.evidence or (0, 0))]) == ("contradicted", "20 mg")
+    (missing,) = check("Prozac", NOTE)
+    assert (missing.outcome, missing.evidence) == ("not found", None)
+
+
+def test_a_question_may_be_repeated_and_its_reply_in_a_dialogue_counts() -> None:
+    assert unsupported("The note does not mention warfarin.", NOTE, "What is the dose of warfarin?") == []
+    dialogue = "Doctor: Any fever or cough?\nPatient: No.\nDoctor: Any nausea?\nPatient: Yes, since Monday."
+    assert unsupported("She has no fever and no cough. She has nausea.", dialogue) == []
+    assert {each.claim.kind for each in unsupported("She has a fever.", dialogue)} == {"negation"}
+    assert {each.claim.kind for each in unsupported("She denies nausea.", dialogue)} == {"negation"}
+
+
+def test_omitted_claims_of_a_reference() -> None:
+    assert missing_claims("Lasix 20 mg", "Lasix 20 mg b.i.d.", NOTE) == (1, 3)
+    assert missing_claims("", "Pain.", NOTE) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ("seventy-five", [75]),
+        ("one twenty five", [125]),
+        ("nineteen ninety six", [1996]),
+        ("two thousand four", [2004]),
+        ("one hundred and five", [105]),
+        ("two three", [2, 3]),
+        ("twenty three thousand", [23_000]),
+        ("thirty seven point seven", [37.7]),
+    ],
+)
+def test_numbers_in_words(words: str, numbers: list[Any]) -> None:
+    assert spoken_numbers(words) == numbers
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5 " * 3000, "no " * 3000, "left " * 3000, "mg " * 3000, "a" * 30_000, "(" * 5000, "é° ½ " * 500]
+)
+def test_odd_texts_are_read(text: str) -> None:
+    check(text, NOTE)
+    check("Lasix 40 mg for the left knee", text)
