@@ -1,10 +1,11 @@
-"""Drug mentions by generic name, from drugs.yaml and the name stems of INN and USAN."""
+"""Drug mentions by generic name, from the lists of `drug_names` and the name stems of INN and USAN."""
 
 from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
 
+from clinadapt.clinical.drug_names import generics_by_name
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import Mention
 
@@ -18,16 +19,16 @@ def drugs(text: str) -> set[str]:
 
 def drug_mentions(text: str) -> list[Mention]:
     """Drugs in text order; a brand that combines two drugs yields two mentions of the same span."""
-    generics_by_name, max_words = _names()
+    names, max_words = generics_by_name(), _max_words()
     words = [(match.start(), match.end(), match[0].lower()) for match in _WORD.finditer(text)]
     mentions, index = [], 0
     while index < len(words):
         start, end, word = words[index]
-        length, generics = 1, generics_by_name.get(word, ())
+        length, generics = 1, names.get(word, ())
         for count in range(max_words.get(word, 1), 1, -1):
             phrase = text[start : words[min(index + count, len(words)) - 1][1]]
-            if phrase.lower() in generics_by_name:
-                length, end, generics = count, start + len(phrase), generics_by_name[phrase.lower()]
+            if phrase.lower() in names:
+                length, end, generics = count, start + len(phrase), names[phrase.lower()]
                 break
         mentions += [Mention(start, end, generic) for generic in generics or _generics_by_stem(word)]
         index += length
@@ -35,18 +36,13 @@ def drug_mentions(text: str) -> list[Mention]:
 
 
 @cache
-def _names() -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
-    """Lower-case name -> generic names; first word of a name -> number of words of the longest name that begins so."""
-    lexicon = load_lexicon("drugs.yaml")
-    names: dict[str, tuple[str, ...]] = {generic.lower(): (generic.lower(),) for generic in lexicon["generic"]}
-    for generic, brands in lexicon["generic"].items():
-        names |= {brand.strip().lower(): (generic.lower(),) for brand in brands.split(",") if brand.strip()}
-    names |= {brand.lower(): tuple(mixed.split(", ")) for brand, mixed in lexicon["mixed"].items()}
+def _max_words() -> dict[str, int]:
+    """First word of a name -> number of words of the longest name that begins so."""
     max_words: dict[str, int] = {}
-    for name in names:
+    for name in generics_by_name():
         first, *rest = name.split()
         max_words[first] = max(max_words.get(first, 1), 1 + len(rest))
-    return names, max_words
+    return max_words
 
 
 @lru_cache(maxsize=50_000)

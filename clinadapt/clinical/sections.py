@@ -11,8 +11,13 @@ from clinadapt.clinical.lexicon import load_lexicon
 _EDGE_CHARACTERS = " \t\r\n,;"
 _HEADER = re.compile(
     r"(?:(?<=\n)|(?<=[.,;:!?])|(?<=[.,;:!?] )|^)[ ]*(?P<name>[A-Z][A-Z0-9 /&'()-]{1,60}|[ASOP](?=:)|"
-    r"[A-Z][A-Za-z/]+(?: [A-Za-z/]+){0,3})"
-    r"(?: - (?=\S)|:[ ]*,?|\n(?=[A-Z])|,(?=1\.))"
+    r"[A-Z][A-Za-z/]+(?:[ -][A-Za-z/]+){0,3})"
+    r"(?: - (?=\S)|[ ]?:[ ]*,?|\n(?=[A-Z])|,(?=1\.))"
+)
+# A listed header before a hyphen at the start of a line (`Imp- gastroenteritis`), and one in capitals that ends a line
+_OTHER_HEADERS = (
+    re.compile(r"(?:^|(?<=\n))[ ]*(?P<name>[A-Z][A-Za-z/]{1,5})[ ]?-[ ]?(?=\w)"),
+    re.compile(r"(?<=[.,;!?] )(?P<name>[A-Z]{4,}(?: [A-Z]{2,}){0,3})(?= ?(?:\n|,|$))"),
 )
 _SENTENCE_END = re.compile(r"[.?!]+(?=,?\s|,[A-Z0-9\"]|$)|\n+")
 _NO_SENTENCE_END = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|vs|No|approx|Prof|[A-Z])|(?:^|[,\n]|[.:] )\d{1,2})\.$")
@@ -49,18 +54,23 @@ def _name_by_header() -> dict[str, str]:
 def parse_sections(text: str) -> list[Section]:
     """Split a note into sections, in text order.
 
-    A header is upper case or listed in sections.yaml, and precedes a colon, a dash or a line break.
+    A header is upper case or listed in sections.yaml, and precedes a colon, a dash or a line break; a listed one in
+    upper case also ends a line on its own.
     """
-    headers = []
+    headers = {}
     for match in _HEADER.finditer(text):
         header = match["name"].strip()
         name = _name_by_header().get(header.upper(), "")
         if ":" in match[0] or name or (header.isupper() and len(header) > 3):
-            headers.append((name, header, match.start("name"), match.end()))
-    ends = [*(start for _, _, start, _ in headers), len(text)][1:]
+            headers[match.start("name")] = (name, header, match.start("name"), match.end())
+    for match in (match for pattern in _OTHER_HEADERS for match in pattern.finditer(text)):
+        if name := _name_by_header().get(match["name"].upper(), ""):
+            headers.setdefault(match.start("name"), (name, match["name"], match.start("name"), match.end()))
+    ordered = [headers[start] for start in sorted(headers)]
+    ends = [*(start for _, _, start, _ in ordered), len(text)][1:]
     return [
         Section(name, header, header_start, *trim_span(text, start, end))
-        for (name, header, header_start, start), end in zip(headers, ends, strict=True)
+        for (name, header, header_start, start), end in zip(ordered, ends, strict=True)
     ]
 
 

@@ -50,8 +50,11 @@ class ParsedNote:
 
     @cached_property
     def abbreviations(self) -> list[AbbreviationMention]:
-        """Abbreviations in the sentences, in text order."""
-        return [mention for span in self.sentences for mention in abbreviation_mentions(self.text, *span)]
+        """Abbreviations in headers and sentences, in text order."""
+        headers = [(section.header_start, section.header_start + len(section.header)) for section in self.sections]
+        return sorted(
+            mention for span in (*headers, *self.sentences) for mention in abbreviation_mentions(self.text, *span)
+        )
 
     def choose(self, *wordings: str) -> str:
         """Draw one of several wordings of an instruction."""

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import re
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from random import Random
 
+from clinadapt.clinical.drug_names import PACKAGE
 from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.config.instruct import Synthesis
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.restyle import restyle
 from components.synthesize.tasks import TASKS
 from components.synthesize.teacher import Dropped, Text, Triple, TripleBatch
+from components.synthesize.unanswerable import MAX_PER_NOTE, WaitingQuestions
 
-UNANSWERABLE_SHARE = 0.1  # of the triples
 _SOURCES = ("components.synthesize", "clinadapt.clinical")  # packages whose sources decide the output
 
 
 class RulesTeacher:
-    """A teacher without a model. Text, settings and rules determine notes and triples."""
+    """A teacher without a model. The texts in their order, settings and rules determine notes and triples."""
 
     concurrency, tokens = 1, 0
 
     def __init__(self, settings: Synthesis) -> None:
         self._settings = settings
+        self._waiting: dict[tuple[int, bool], WaitingQuestions] = {}
         self.digest = _digest(settings)
 
     def note(self, case: Text) -> str:
@@ -38,26 +41,24 @@ class RulesTeacher:
         return note
 
     def triples(self, note: Text) -> TripleBatch:
-        """Generate at most `triples_per_note` triples, round-robin over the tasks that the note supports."""
+        """Generate at most `triples_per_note` triples, round-robin over the tasks that the note supports.
+
+        Some are questions of earlier notes of the same source that this one does not answer, see `WaitingQuestions`.
+        """
         rng = self._rng(note.text)
         parsed = ParsedNote(note.text, note.description, rng)
         batch = TripleBatch()
-        answerable_by_task: list[list[Triple]] = []
-        unanswerable_by_task: list[list[Triple]] = []
-        for task in TASKS:
-            triples = list(task.generate(parsed))
-            if unanswerable := [triple for triple in triples if not triple.answerable]:
-                unanswerable_by_task.append(unanswerable)
-            answerable_by_task.append([triple for triple in triples if triple.answerable])
-            if not answerable_by_task[-1]:
-                batch.dropped["no verifiable answer"] += 1
-        for triples in answerable_by_task:
+        by_task = [list(task.generate(parsed)) for task in TASKS]
+        for triples in by_task:
             rng.shuffle(triples)
         limit = self._settings.triples_per_note
-        total = min(limit, sum(map(len, answerable_by_task)))
-        count = min(len(unanswerable_by_task), int(total * UNANSWERABLE_SHARE + rng.random()))
-        chosen = [rng.choice(triples) for triples in rng.sample(unanswerable_by_task, count)]
-        batch.triples = _round_robin(answerable_by_task)[: max(0, limit - len(chosen))] + chosen
+        waiting = self._waiting.setdefault((note.source, note.private), WaitingQuestions())
+        unanswerable = waiting.ask(parsed, min(MAX_PER_NOTE, (limit - 1) // 2))
+        answered = _round_robin(by_task)[: limit - len(unanswerable)]
+        waiting.add(note.text, answered, rng)
+        batch.triples = answered + unanswerable
+        if not answered:
+            batch.dropped["no verifiable answer"] += 1
         return batch
 
     def close(self) -> None:
@@ -74,8 +75,8 @@ def _round_robin(by_task: list[list[Triple]]) -> list[Triple]:
 
 
 def _digest(settings: Synthesis) -> str:
-    """Digest of the rules (sources and lexicons) and of the settings that decide the output."""
-    digest = hashlib.sha256(f"{settings.seed} {settings.triples_per_note}".encode())
+    """Digest of the rules (sources, lexicons, drug list) and of the settings that decide the output."""
+    digest = hashlib.sha256(f"{settings.seed} {settings.triples_per_note} {version(PACKAGE)}".encode())
     for package in _SOURCES:
         root = Path(str(files(package)))
         for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml")]):

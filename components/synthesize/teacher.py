@@ -22,12 +22,30 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a question asks for: with it, the same question can be put to a note that does not contain the answer.
+
+    Attributes:
+        pattern: regular expression, in any case; a note in which it matches anywhere may contain the answer.
+        refusals: wordings of the answer that a note without it gets.
+        drug: generic name, if a drug is asked about: a note that names it in any way may contain the answer.
+        without_quantity: wordings for a note that names the drug once, without a number near it.
+    """
+
+    pattern: str
+    refusals: tuple[str, ...]
+    drug: str = ""
+    without_quantity: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Triple:
     """An instruction about a note with its answer.
 
     Attributes:
         instruction, answer, task, answerable, check: as in the table TRIPLES (`clinadapt.data.schemas.instruct`).
         spans: (start, end) of the parts of the note that support the answer, in characters.
+        subject: what the instruction asks for; None if it cannot be asked of another note.
     """
 
     instruction: str
@@ -36,11 +54,7 @@ class Triple:
     answerable: bool = True
     check: str = "none"
     spans: Spans = ()
-
-
-def unanswerable(instruction: str, answer: str, task: str) -> Triple:
-    """A triple whose answer says that the note does not contain what the instruction asks for."""
-    return Triple(instruction, answer, task, answerable=False, check="exact")
+    subject: Subject | None = None
 
 
 @dataclass
@@ -60,7 +74,8 @@ class BudgetExhausted(Exception):
 
 
 class Teacher(Protocol):
-    """Generates notes and triples. Called from `concurrency` threads; deterministic in text and settings."""
+    """Generates notes and triples. Called from `concurrency` threads; deterministic in the texts, in order, and in the
+    settings."""
 
     concurrency: int
     digest: str  # of model and prompts, or rules, and of the settings

@@ -23,6 +23,7 @@ LAYOUTS = (
     ("\n\n", ":\n"),
     ("\n", ":\n"),
 )
+_DOSE = re.compile(r"([a-z-]+) (\d+(?:\.\d+)?) (mg|mcg) (.+?)(?: for .+)?$")  # a drug, its dose, unit and times
 DATE_FORMATS = ("%m/%d/%Y", "%m/%d/%y", "%B %d, %Y", "%d-%b-%Y", "%Y-%m-%d")
 
 Note = dict[str, str]
@@ -59,6 +60,9 @@ class Writer:
             name: partial(compose, self) for name, compose in COMPOSED.items()
         }
         self.slots |= case.slots
+        self.slots["short_duration"] = (
+            _in_shorthand(case.slots["duration"]) if rng.random() < 0.7 else case.slots["duration"]
+        )
         self.slots["known"] = known and f" with a history of {known}"
         self.slots["admitted"] = case.admitted.strftime(date_format)
         self.slots["discharged"] = discharged.strftime(date_format)
@@ -88,6 +92,17 @@ class Writer:
         if self.numbered and len(items) > 1:
             return "\n".join(f"{n}. {item}" for n, item in enumerate(items, 1))
         return " ".join(items)
+
+    def dose_change(self) -> str:
+        """Write that the dose of one of the patient's drugs is changed, or nothing."""
+        adjustable = vocabulary()["adjustable"]
+        doses = [match for drug in self.case.home_drugs if (match := _DOSE.match(drug)) and match[1] in adjustable]
+        if not doses or self.rng.random() < 0.3:
+            return ""
+        drug, old, unit, times = self.rng.choice(doses).groups()
+        new = self.rng.choice([dose for dose in adjustable[drug] if dose != float(old)])
+        self.slots |= {"drug": drug, "old": f"{old} {unit}", "new": f"{new} {unit}", "times": times}
+        return self.expand("{more}" if new > float(old) else "{less}") + " "
 
     def review_of_systems(self) -> str:
         """Write which symptoms the patient denies."""
@@ -143,6 +158,8 @@ COMPOSED: dict[str, Callable[[Writer], str]] = {
     "operations": lambda w: w.listing(w.case.operations or ["None"]),
     "home_drugs": lambda w: w.listing(w.case.home_drugs or ["None"]),
     "medications": lambda w: w.listing(_medications(w.case) or ["None"]),
+    "changes": lambda w: w.dose_change(),
+    "treatment": lambda w: w.listing(w.case.treatment or ["None"]),
     "diagnoses": lambda w: w.listing([w.case.slots["dx"], *(w.case.past if w.includes_optional() else ())]),
     "plan": lambda w: w.listing(w.sample_lines(w.case.condition.plan)),
     "history": lambda w: w.paragraph(w.case.condition.history),
@@ -164,6 +181,12 @@ COMPOSED: dict[str, Callable[[Writer], str]] = {
 }
 
 
+def _in_shorthand(duration: str) -> str:
+    """`for 3 weeks` as general practitioners write it: `for 3/52`."""
+    parts = {"day": "7", "week": "52", "month": "12"}
+    return re.sub(r"(\d+) (day|week|month)s?\b(?! ago)", lambda match: f"{match[1]}/{parts[match[2]]}", duration)
+
+
 def _enumerate(items: list[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
 
@@ -176,7 +199,8 @@ def _deniable_symptoms(condition: Condition) -> list[str]:
 
 
 def _write_sections(sections: str, writer: Writer) -> str:
-    """Write the sections of a kind of note, one a line: `HEADER|OTHER HEADER: template`, optional after a `?`."""
+    """Write the sections of a kind of note, one a line: `HEADER|OTHER HEADER: template`, optional after
+    a `?`, and without a header after a `-`."""
     rng = writer.rng
     between, after_header = rng.choice(LAYOUTS)
     capitals = rng.random() < 0.7
@@ -187,7 +211,8 @@ def _write_sections(sections: str, writer: Writer) -> str:
             continue
         header = rng.choice(headers.lstrip("?").split("|"))
         header = header if capitals or len(header) < 4 else header.capitalize()
-        written.append(f"{header}{after_header}{writer.expand(template)}")
+        text = writer.expand(template)
+        written.append(text if header == "-" else f"{header}{after_header}{text}")
     return _fix_grammar(between.join(written))
 
 

@@ -46,7 +46,7 @@ def sample_case(condition: Condition, rng: Random) -> Case:
     possible = _compatible("past", condition, sex, age)
     past = rng.sample(possible, min(len(possible), rng.randint(0, 2) if age < 45 else rng.randint(0, 4)))
     operations = _compatible("operations", condition, sex, age)
-    drugs = [rng.choice(other["drugs"].split("; ")) for other in past if "drugs" in other]
+    drugs = [_home_drug(other, rng) for other in past if "drugs" in other]
     allergy, contraindicated = rng.choice(words["allergies"])
     if re.search(contraindicated, full_text(condition) + " ".join(drugs)):
         allergy = words["allergies"][0][0]
@@ -67,6 +67,12 @@ def sample_case(condition: Condition, rng: Random) -> Case:
         labs=findings["labs"] | condition.labs,
         admitted=admitted,
     )
+
+
+def _home_drug(disease: dict[str, Any], rng: Random) -> str:
+    """One of the drugs for a past disease, sometimes with what it is for."""
+    drug: str = rng.choice(disease["drugs"].split("; "))
+    return f"{drug} for {disease['name']}" if rng.random() < 0.3 else drug
 
 
 def _sample_slots(condition: Condition, sex: str, age: int, today: date, rng: Random) -> dict[str, str]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from clinadapt.clinical.abbreviations import AbbreviationMention, abbreviation_lexicon
+from clinadapt.clinical.abbreviations import AbbreviationMention
 from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.teacher import Triple, unanswerable
+from components.synthesize.teacher import Subject, Triple
+from components.synthesize.unanswerable import not_mentioned
 
 TASK = "Abbreviation Expansion"
 
 _TRIVIAL = ("w/", "pt", "wks", "yrs")
-_MAY_BE_ABSENT = ("COPD", "CHF", "CABG", "DVT", "ESRD", "GERD", "TIA", "UTI", "BPH", "MRI")
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """Two triples with one abbreviation each, one with up to four, and one with an abbreviation not in the note."""
+    """Two triples with one abbreviation each, and one with up to four."""
     first_by_short: dict[str, AbbreviationMention] = {}
     for mention in note.abbreviations:
         first_by_short.setdefault(mention.short, mention)
@@ -28,27 +29,17 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
                 f'Expand the abbreviation "{mention.short}".',
                 f'What is meant by "{mention.short}" here?',
                 f'Write out "{mention.short}" in full.',
+                f'What does the note mean by "{mention.short}"?',
+                f'In this note, what is "{mention.short}" short for?',
             ),
             mention.expansion,
             TASK,
             check="exact",
             spans=((mention.start, mention.end),),
+            subject=Subject(_pattern([mention]), not_mentioned(f'the abbreviation "{mention.short}"')),
         )
     if len(mentions) >= 3:
         yield _several(note, sorted(mentions[:4]))
-    lexicon, lower_text = abbreviation_lexicon(), note.text.lower()
-    absent = [
-        short for short in _MAY_BE_ABSENT if short not in note.text and lexicon[short].expansion not in lower_text
-    ]
-    if absent:
-        short = note.rng.choice(absent)
-        yield unanswerable(
-            note.choose(
-                f'What does "{short}" stand for in this note?', f'Which problem does "{short}" name in this note?'
-            ),
-            f'The note does not use the abbreviation "{short}".',
-            TASK,
-        )
 
 
 def _several(note: ParsedNote, mentions: list[AbbreviationMention]) -> Triple:
@@ -62,4 +53,11 @@ def _several(note: ParsedNote, mentions: list[AbbreviationMention]) -> Triple:
         TASK,
         check="set",
         spans=tuple((mention.start, mention.end) for mention in mentions),
+        subject=Subject(_pattern(mentions), not_mentioned("any of these abbreviations")),
     )
+
+
+def _pattern(mentions: list[AbbreviationMention]) -> str:
+    """Matches any of the abbreviations or their long forms."""
+    forms = [form for mention in mentions for form in (mention.short, mention.expansion)]
+    return "|".join(rf"(?<!\w){re.escape(form)}(?!\w)" for form in forms)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from clinadapt.clinical.sections import one_line
 from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.teacher import Triple
+from components.synthesize.teacher import Subject, Triple
+from components.synthesize.unanswerable import not_mentioned
 
 TASK = "Coreference Resolution"
 
@@ -27,6 +28,8 @@ _OTHER_PEOPLE = re.compile(
     r"fianc\w+|partner|aunt|uncle|grand\w+|surgeon|baby|infant|child|fetus|neighbor|mom|dad|parents?|roommate|who|"
     r"roommate|cousin|niece|nephew|driver|man|woman|counsel\w+|therapist|provider|dentist)\b",
 )
+MAX_PAIRS = 20
+FRAGMENT = 4  # words of a sentence that a question quotes
 _NAME = re.compile(r"\b(?:Mr|Mrs|Ms)\. [A-Z][a-z]*\b")
 
 
@@ -68,6 +71,7 @@ def _same_diagnosis(note: ParsedNote) -> Iterator[Triple]:
             TASK,
             check="exact",
             spans=((after.start, after.end), (before.start, before.end)),
+            subject=Subject(r"\bsame\b", not_mentioned(f'"{reference}" under a diagnosis')),
         )
 
 
@@ -95,34 +99,44 @@ def _pronoun(note: ParsedNote, patient: _Patient) -> Iterator[Triple]:
         if re.search(_OTHER_PRONOUNS[patient.sex], first) or len(second.split()) < 4:
             continue
         pairs.append((start, end, next_start, next_end))
-    if pairs:
-        start, end, next_start, next_end = note.rng.choice(pairs)
-        sentence = one_line(text[next_start:next_end])
-        word = text[next_start:next_end].split()[0]
+    note.rng.shuffle(pairs)
+    words = [(*pair, " ".join(text[pair[2] : pair[3]].split()[:FRAGMENT])) for pair in pairs[:MAX_PAIRS]]
+    words = [pair for pair in words if len(re.findall(re.escape(pair[4]), text)) == 1 and '"' not in pair[4]]
+    if words:
+        start, end, next_start, _, fragment = note.rng.choice(words)
+        word = fragment.split()[0]
         yield Triple(
             note.choose(
-                f'Which person does "{word}" refer to in the sentence "{sentence}"?',
-                f'Who is meant by "{word}" in "{sentence}"?',
-                f'To whom does the word "{word}" refer here: "{sentence}"',
+                f'Which person does "{word}" refer to where the note says "{fragment}"?',
+                f'Who is meant by "{word}" in "{fragment} ..."?',
+                f'To whom does the word "{word}" refer in "{fragment} ..."?',
+                f'Who is "{word.lower()}" in the sentence that begins "{fragment}"?',
             ),
             f"the patient, {patient.description}",
             TASK,
             check="exact",
             spans=(patient.span, (start, end), (next_start, next_start + len(word))),
+            subject=Subject(re.escape(fragment), not_mentioned(f'the words "{fragment}"')),
         )
 
 
 def _name(note: ParsedNote, patient: _Patient) -> Iterator[Triple]:
-    """The only titled name of the note, if the title agrees with the patient's sex."""
+    """Who bears the only titled name of the note, if the title fits the patient's sex; the name is not quoted."""
     names = list(_NAME.finditer(note.text))
     if len({match[0] for match in names}) != 1:
         return
     name = names[0]
     if name[0].startswith("Mr") if patient.sex == "M" else not name[0].startswith("Mr."):
+        title = name[0].partition(" ")[0]
         yield Triple(
-            note.choose(f'Who is "{name[0]}" in this note?', f'Whom does the note mean by "{name[0]}"?'),
+            note.choose(
+                f'Whom does the note call "{title}"?',
+                f'Who is the person with the title "{title}" in this note?',
+                f'To whom does the title "{title}" belong?',
+            ),
             f"the patient, {patient.description}",
             TASK,
             check="exact",
             spans=(name.span(), patient.span),
+            subject=Subject(rf"\b{title[:-1]}\b", not_mentioned(f'anybody with the title "{title}"')),
         )

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.mention import Mention
-from clinadapt.clinical.sections import Section
+from clinadapt.clinical.sections import Section, section_lexicon
 from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.teacher import Spans, Triple
+from components.synthesize.teacher import Spans, Subject, Triple
+from components.synthesize.unanswerable import ANY_DRUG, not_mentioned
 
 TASK = "Named Entity Recognition"
 
@@ -56,8 +57,11 @@ def _drugs(note: ParsedNote) -> Iterator[Triple]:
             "List all drugs that the note mentions, separated by semicolons.",
             "Which drugs are named in this note? Separate them by semicolons.",
             "Extract every medication named in the note, separated by semicolons.",
+            "What drugs come up in this note? Separate them by semicolons.",
         )
-        yield _list_triple(note, instruction, spans)
+        pattern = rf"{_OUTSIDE_LEXICON.pattern}|medic|\bmeds?\b|drug|tablet|\bmg\b|pill"
+        subject = Subject(pattern, not_mentioned("any drug"), ANY_DRUG)
+        yield _list_triple(note, instruction, spans, subject)
 
 
 def _has_unknown_drug(note: ParsedNote) -> bool:
@@ -74,7 +78,11 @@ def _diagnoses(note: ParsedNote) -> Iterator[Triple]:
                 f"Which diagnoses or findings are listed under {section.header}? Separate them by semicolons.",
                 f"Extract the numbered points of the section {section.header}, separated by semicolons.",
             )
-            yield _list_triple(note, instruction, items)
+            subject = Subject(
+                rf"\b{re.escape(section.header)}|" + section_lexicon()[section.name]["lacking"],
+                not_mentioned(section_lexicon()[section.name]["about"]),
+            )
+            yield _list_triple(note, instruction, items, subject)
 
 
 def _denied_symptoms(note: ParsedNote) -> Iterator[Triple]:
@@ -87,13 +95,18 @@ def _denied_symptoms(note: ParsedNote) -> Iterator[Triple]:
             "Which symptoms does the patient deny? Separate them by semicolons.",
             "List what the patient denies, separated by semicolons.",
             "Extract the symptoms that are denied, separated by semicolons.",
+            "What does the patient deny? Separate the symptoms by semicolons.",
+            "What was denied? Answer with a list separated by semicolons.",
         )
-        yield _list_triple(note, instruction, symptoms)
+        subject = Subject(
+            r"\b(?:den(?:y|ie[sd])|no|not|without|negative|absence)\b", not_mentioned("any denied symptom")
+        )
+        yield _list_triple(note, instruction, symptoms, subject)
 
 
-def _list_triple(note: ParsedNote, instruction: str, spans: Spans) -> Triple:
+def _list_triple(note: ParsedNote, instruction: str, spans: Spans, subject: Subject) -> Triple:
     answer = "; ".join(note.text[start:end] for start, end in spans)
-    return Triple(instruction, answer, TASK, check="set", spans=spans)
+    return Triple(instruction, answer, TASK, check="set", spans=spans, subject=subject)
 
 
 def _numbered_items(text: str, section: Section) -> Spans:

@@ -1,4 +1,4 @@
-"""Paraphrasing: a sentence with its abbreviations expanded and medical terms replaced by plain words."""
+"""Paraphrasing: the sentence that mentions a term, its abbreviations expanded and its medical terms in plain words."""
 
 from __future__ import annotations
 
@@ -6,31 +6,51 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from clinadapt.clinical.abbreviations import abbreviation_mentions
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.sections import one_line
 from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.teacher import Triple
+from components.synthesize.teacher import Subject, Triple
+from components.synthesize.unanswerable import not_mentioned
 
 TASK = "Paraphrasing"
 
-MAX_TRIPLES = 6
-Replacement = tuple[int, int, str]  # start, end, new text
+MAX_TRIPLES = 4
+MAX_SENTENCES = 30
+CHANGED = 0.2  # share of a sentence's words that a paraphrase replaces
+_WORDS = re.compile(r"\w+")
 
 # Words before an abbreviation or a term that would not fit its replacement: "an MRI" cannot become "a magnetic
-# resonance imaging"
-_BLOCKS_EXPANSION = re.compile(r"(?:\b(?:an?|normal|recent|previous)|\() ?$")
-_BLOCKS_SIMPLIFICATION = re.compile(r"\b(?:no|not|been|was|were|be|is|are|as|of|the|an?|and|or) $")
+# resonance imaging", pulmonary edema is no swelling
+_BLOCKS_EXPANSION = re.compile(r"(?:\b(?:an?|normal|recent|previous|every|each)|\(|/|-) ?$")
+_BLOCKS_SIMPLIFICATION = re.compile(
+    r"\b(?:pulmonary|portal|intracranial|ocular|orthostatic|gestational|macular|cerebral|vasogenic|nocturnal|"
+    r"temporal|oral) "
+    r"\w+$|\b(?:be|been|is|are|was|were) (?:revealed|demonstrated)$",
+    re.IGNORECASE,
+)
 # Shorthand that a paraphrase for lay readers must not contain
 _SHORTHAND = re.compile(
-    r"\b[A-Z]{2,}\b|\b[A-Z]-spine|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|SpO2|____|w/|\bq\.|"
-    r"\b(?:dx|hx|tx|rx|pt|wks|yrs|post-?op|pre-?op|meds|exam)\b"
+    r"\b[A-Z]{2,}\b|\b[A-Z]-spine|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|SpO2|____|"
+    r"\w/(?=[\s\w])|\bq\.|"
+    r"\b(?:dx|hx|tx|rx|pt|wks|yrs|post-?op|pre-?op|meds|exam|bilat|temp)\b|[+#@]"
 )
+_LEVELS = re.compile(r"\b(?:grade|stage|type|class|status) [IVX\d]|\d ?%")
+
+
+class Replacement(NamedTuple):
+    """A span of the text and what replaces it; `style` if that changes the tone alone."""
+
+    start: int
+    end: int
+    new: str
+    style: bool
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """One triple per sentence, those with most replacements first (three count as many)."""
+    """One triple per sentence whose paraphrase is no echo; the sentence is named by a term that occurs nowhere else."""
     sentences = [
         (replacements, start, end)
         for start, end in note.sentences
@@ -38,50 +58,74 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     ]
     note.rng.shuffle(sentences)
     sentences.sort(key=lambda sentence: -min(len(sentence[0]), 3))
-    for replacements, start, end in sentences[:MAX_TRIPLES]:
+    count = 0
+    for replacements, start, end in sentences[:MAX_SENTENCES]:
         paraphrase = _replaced(note.text, start, end, replacements)
-        if not _SHORTHAND.search(paraphrase):
-            sentence = one_line(note.text[start:end])
-            yield Triple(
-                note.choose(
-                    f'Paraphrase without abbreviations, in plain words: "{sentence}"',
-                    f'Say this in plainer words: "{sentence}"',
-                    f'Rewrite this sentence for a reader who knows no medical shorthand: "{sentence}"',
-                ),
-                paraphrase,
-                TASK,
-                spans=((start, end),),
-            )
+        terms = [each for each in replacements if not each.style and _is_only_mention(note.text, each)]
+        if _SHORTHAND.search(paraphrase) or not terms or count == MAX_TRIPLES:
+            continue
+        count += 1
+        term = note.rng.choice(terms)
+        name = note.text[term.start : term.end]
+        yield Triple(
+            note.choose(
+                f'Put the sentence that mentions "{name}" into plain words, without abbreviations.',
+                f'What does the note say about "{name}"? Say it in plainer words.',
+                f'Rewrite for the patient what the note says about "{name}".',
+                f'Explain in everyday words the sentence with "{name}".',
+                f'Paraphrase for a lay reader the statement about "{name}".',
+            ),
+            paraphrase,
+            TASK,
+            spans=((start, end),),
+            subject=Subject(
+                "|".join(rf"(?<!\w){re.escape(form)}" for form in (name, term.new)), not_mentioned(f'"{name}"')
+            ),
+        )
+
+
+def _is_only_mention(text: str, term: Replacement) -> bool:
+    name = re.escape(text[term.start : term.end])
+    return len(re.findall(rf"(?<!\w){name}(?!\w)", text, re.IGNORECASE)) == 1
 
 
 def _replacements(text: str, start: int, end: int) -> list[Replacement]:
-    """Replacements in a sentence, in text order; none when one of them would not read well or two overlap."""
+    """Replacements in a sentence, in text order; none if one would not read well, two overlap, or they are too few."""
     sentence = text[start:end]
-    if not 5 <= len(sentence.split()) <= 40 or '"' in sentence or "____" in sentence:
+    words = len(_WORDS.findall(sentence))
+    if not 5 <= words <= 40 or '"' in sentence or "____" in sentence or "  " in sentence:
         return []
     expansions = [
-        (mention.start, mention.end, mention.expansion) for mention in abbreviation_mentions(text, start, end)
+        Replacement(mention.start, mention.end, mention.expansion, style=False)
+        for mention in abbreviation_mentions(text, start, end)
     ]
-    if any(
-        text[last : last + 2] == " (" or _BLOCKS_EXPANSION.search(text, max(start, first - 8), first)
-        for first, last, _ in expansions
-    ):
+    if any(_reads_badly(text, start, end, each) for each in expansions):
         return []
     plain_words, pattern = _plain_words()
     simplifications = [
-        (match.start(), match.end(), plain_words[match[0].lower()])
+        Replacement(match.start(), match.end(), *plain_words[match[0].lower()])
         for match in pattern.finditer(text, start, end)
-        if not _BLOCKS_SIMPLIFICATION.search(text, max(start, match.start() - 8), match.start())
+        if not _BLOCKS_SIMPLIFICATION.search(text[max(start, match.start() - 18) : match.end()])
     ]
     replacements = sorted(expansions + simplifications)
-    overlap = any(one[1] > other[0] for one, other in pairwise(replacements))
-    return [] if overlap else replacements
+    overlap = any(one.end > other.start for one, other in pairwise(replacements))
+    medical = [each for each in replacements if not each.style]
+    changed = sum(max(len(each.new.split()), len(text[each.start : each.end].split())) for each in medical)
+    return [] if overlap or len(replacements) < 2 or changed < CHANGED * words else replacements
+
+
+def _reads_badly(text: str, start: int, end: int, expansion: Replacement) -> bool:
+    """Whether an expansion does not fit its neighbors, or repeats one: `hemoglobin A1c`."""
+    before, after = text[max(start, expansion.start - 24) : expansion.start], text[expansion.end : expansion.end + 24]
+    neighbors = [*_WORDS.findall(before)[-2:], *_WORDS.findall(after[: end - expansion.end])[:2]]
+    repeated = {word.lower() for word in neighbors} & set(expansion.new.lower().split())
+    return bool(repeated or after[:2] == " (" or _BLOCKS_EXPANSION.search(before) or _LEVELS.search(before))
 
 
 def _replaced(text: str, start: int, end: int, replacements: list[Replacement]) -> str:
     """A sentence with its replacements, on one line, in correct case and with correct articles."""
     result, position = "", start
-    for first, last, new in replacements:
+    for first, last, new, _ in replacements:
         if text[first].isupper() and (first == start or text[first + 1].islower()):
             new = new[0].upper() + new[1:]
         if last == end and text[last - 1] == ".":
@@ -92,8 +136,12 @@ def _replaced(text: str, start: int, end: int, replacements: list[Replacement]) 
 
 
 @cache
-def _plain_words() -> tuple[dict[str, str], re.Pattern[str]]:
-    plain_words: dict[str, str] = load_lexicon("plain_words.yaml")
+def _plain_words() -> tuple[dict[str, tuple[str, bool]], re.Pattern[str]]:
+    """Word -> plain words, and whether they change the style alone; and a pattern of all words."""
+    lexicon = load_lexicon("plain_words.yaml")
+    plain_words = {
+        word: (plain, kind == "style") for kind in ("style", "medical") for word, plain in lexicon[kind].items()
+    }
     alternatives = "|".join(sorted(plain_words, key=len, reverse=True))
     return plain_words, re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE)
 

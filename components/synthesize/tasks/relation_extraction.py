@@ -1,152 +1,132 @@
-"""Relation extraction: drug and dose, drug and frequency, laboratory test and value, body part and side."""
+"""Relation extraction: drug with dose, frequency and reason, laboratory test and value, body part and side."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
-from clinadapt.clinical.mention import Mention
+from components.synthesize.dose_relations import dose_relations
 from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.teacher import Triple, unanswerable
+from components.synthesize.teacher import Subject, Triple
+from components.synthesize.unanswerable import not_given, not_mentioned
 
 TASK = "Relation Extraction"
 
-_DOSE_NUMBER = (
-    r"\d[\d,]*(?:\.\d+)?(?:\s?(?:-|to)\s?\d+(?:\.\d+)?)?\s?(?:mg|mcg|units|mEq|g|grams|gm|milligrams|micrograms)"
+# Name -> what else stands for the test; `\b` is put around both
+_TESTS = {
+    "hemoglobin": "haemoglobin|hgb|hb", "hematocrit": "haematocrit|hct", "potassium": "k", "sodium": "na",
+    "creatinine": "cr", "glucose": "sugars?|bm", "ejection fraction": "ef|lvef", "BUN": "urea|blood urea nitrogen",
+    "troponin": "trop", "TSH": "thyroid.?stimulating", "PSA": "prostate.?specific", "INR": "normalized ratio",
+    "lipase": "lipases", "white blood cell count": "wbc|white count|white cells?|white blood cells?|leukocyt\\w+|wcc",
+    "platelets": "plt|platelet", "CRP": "c.?reactive", "ESR": "sed rate|sedimentation", "calcium": "ca",
+    "albumin": "alb", "bilirubin": "bili", "cholesterol": "lipids?", "ferritin": "iron studies", "HbA1c": "a1c|hba1c",
+    "lactate": "lactic", "magnesium": "mg level", "BNP": "natriuretic", "eGFR": "gfr|filtration",
+}  # fmt: skip
+_NUMBER = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?"
+_UNIT = (
+    r"%| ?percent\b| ?(?:ng|mg|g|mcg|pg|ug)/(?:m|d)?L\b| ?m?mol/L\b| ?umol/L\b| ?mEq/L\b| ?m?[IU]U?/m?L\b| ?K\b|"
+    r" thousand\b| million\b| ?x ?10\^?\d+(?:/L)?"
 )
-_DOSE = re.compile(
-    rf"(?: (?:XL|XR|SR|CR|ER|CD|LA|succinate|tartrate|sulfate|sodium|HCl))?"
-    rf"[, ]*(?:at |of )?(?P<dose>{_DOSE_NUMBER})(?![\w/%])(?! ?(?:per|/))"
-)
-_DOSE_BEFORE = re.compile(rf"{_DOSE_NUMBER}(?: \w+){{0,2}} (?:of )?$")
-_ANY_QUANTITY = re.compile(r"\d|\b(?:one|two|half|dose)\b")
-_FREQUENCY = re.compile(
-    r"[, ]*(?:p\.?o\.?|by mouth|orally|IV|intravenous(?:ly)?|sublingual|tablets?|one tablet|1 tablet)?[, ]*"
-    r"(?P<frequency>(?:once|twice|three times|four times|2 times|3 times) (?:a day|daily|per day)|daily|every day|"
-    r"b\.i\.d\.|t\.i\.d\.|q\.i\.d\.|q\.d\.|q\. ?day|every (?:\d+|four|six|eight|twelve) hours|"
-    r"q\.? ?\d+ ?h\.?|at bedtime|q\.h\.s\.|"
-    r"nightly|weekly|every other day)(?!\w)(?! ?(?:for|x|then|and|in the|on|p\.r\.n|as needed|prn|or|to|\())"
-)
-_TEST_NAMES = (
-    "hemoglobin", "hematocrit", "potassium", "sodium", "creatinine", "glucose", "ejection fraction", "BUN", "troponin",
-    "TSH", "PSA", "INR", "lipase", "white blood cell count", "platelets",
-)  # fmt: skip
+_VALUE = rf"(?:{_NUMBER})(?:{_UNIT})?(?: ?(?:-|–|to) ?(?:{_NUMBER})(?:{_UNIT})?)?"
 _VALUE_CHANGES = re.compile(
-    r"dropped|then|repeat|rose|increas|decreas|went|down to|up to|later|after|from|came|fell|subsequent|peak"
+    r"dropped|then|repeat|rose|increas|decreas|went|down to|up to|later|after|from|came|fell|subsequent|peak|previous|"
+    r"prior|earlier|baseline|goal|target|last|yesterday|admission|today|initial",
+    re.IGNORECASE,
 )
 _SIDE_AND_PART = re.compile(
     r"\b(?P<side>[Rr]ight|[Ll]eft|RIGHT|LEFT) "
-    r"(?P<part>knee|shoulder|elbow|wrist|hip|ankle|breast|kidney|eye|ear|hand|foot|thumb)\b(?! and )"
+    r"(?P<part>knee|shoulder|elbow|wrist|hip|ankle|breast|kidney|eye|ear|hand|foot|thumb|leg|arm|flank|groin|heel|calf|"
+    r"thigh|forearm|testicle|ovary|lung|cheek|forehead)\b(?! and |/|-)"
 )
-_IRREGULAR_PLURALS = {"foot": "feet"}
-_MAY_BE_ABSENT = (
-    "warfarin", "metformin", "lisinopril", "prednisone", "atorvastatin", "amlodipine", "gabapentin", "omeprazole",
-    "furosemide", "sertraline", "levothyroxine", "clopidogrel",
-)  # fmt: skip
+_IRREGULAR_PLURALS = {"foot": "feet", "ovary": "ovaries", "calf": "calves"}
+_REASON = re.compile(
+    r"(?: \d[\d.,]* ?(?:mg|mcg|g|units?))?(?: (?:once|twice|three times) (?:a day|daily)| daily| nightly| "
+    r"b\.i\.d\.| t\.i\.d\.| BD| TDS| OD| p\.?o\.?| prn| p\.r\.n\.| as needed| at bedtime){0,3} for "
+    r"(?:her |his |the |a |an |my |your )?(?P<reason>[a-z][a-z-]+(?: [a-z][a-z-]+){0,3})"
+    r"(?= ?[.,;\n)]| and | which | with |$)"
+)
+_NO_REASON = re.compile(
+    r"\b(?:now|day|days|week|weeks|month|months|year|years|hours?|long|while|time|period|course|refill|follow|visit|"
+    r"discharge|home|evaluation|further|total|dose|doses|some|any|this|that|her|him|them|it|patient|monitoring|review|"
+    r"example|which|what|use|many|most|several|few|one|two|three|four|five|six|seven|ten|least|about|today|needed|"
+    r"surgery|procedure|injection|the)\b"
+)
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """Triples for every relation that is unambiguous in the note, and one for a drug not in the note."""
-    names = {mention.value: note.text[mention.start : mention.end] for mention in note.drugs}
-    for drug, name in names.items():
-        yield from _dose_and_frequency(note, name, [mention for mention in note.drugs if mention.value == drug])
+    """Triples for every relation that is unambiguous in the note."""
+    yield from dose_relations(note, TASK)
+    yield from _reasons(note)
     yield from _test_values(note)
     yield from _sides(note)
-    drug = note.rng.choice([drug for drug in _MAY_BE_ABSENT if drug not in names])
-    yield unanswerable(
-        note.choose(f"What dose of {drug} does the note give?", f"How often is {drug} taken?"),
-        f"The note does not mention {drug}.",
-        TASK,
-    )
 
 
-def _dose_and_frequency(note: ParsedNote, name: str, mentions: list[Mention]) -> Iterator[Triple]:
-    """Dose and frequency of one drug; an unanswerable triple for a drug without any quantity nearby."""
-    text = note.text
-    doses = _doses(text, mentions)
-    if len(doses) == 1 and len(mentions) <= 3:
-        (match,) = doses.values()
-        mention = next(m for m in mentions if m.end == match.start())
+def _reasons(note: ParsedNote) -> Iterator[Triple]:
+    """What a drug that the note names once is for: `lisinopril 10 mg daily for hypertension`."""
+    counts = Counter(mention.value for mention in note.drugs)
+    for mention in note.drugs:
+        match = _REASON.match(note.text, mention.end)
+        if not match or counts[mention.value] > 1 or _NO_REASON.search(match["reason"]):
+            continue
+        name = note.text[mention.start : mention.end]
         yield Triple(
             note.choose(
-                f"What dose of {name} does the note give?",
-                f"At what dose is {name} given?",
-                f"Which dose belongs to {name}?",
+                f"Why is {name} given?",
+                f"What is {name} for?",
+                f"For which problem does the note mention {name}?",
+                f"Why does the patient take {name}?",
             ),
-            match["dose"],
+            match["reason"],
             TASK,
             check="exact",
-            spans=((mention.start, mention.end), match.span("dose")),
+            spans=((mention.start, mention.end), match.span("reason")),
+            subject=Subject(
+                rf"\b{re.escape(name)}\b", (*not_mentioned(name), *not_given(f"a reason for {name}")), mention.value
+            ),
         )
-        frequency = _FREQUENCY.match(text, match.end())
-        if frequency and len(mentions) == 1:
-            yield Triple(
-                note.choose(
-                    f"How often is {name} taken?",
-                    f"What frequency does the note give for {name}?",
-                    f"With which frequency is {name} ordered?",
-                ),
-                frequency["frequency"],
-                TASK,
-                check="exact",
-                spans=((mention.start, mention.end), frequency.span("frequency")),
-            )
-    elif len(mentions) == 1 and not _ANY_QUANTITY.search(text[max(0, mentions[0].start - 60) : mentions[0].end + 60]):
-        yield unanswerable(
-            note.choose(f"What dose of {name} does the note give?", f"At what dose is {name} given?"),
-            f"The note does not give a dose of {name}.",
-            TASK,
-        )
-
-
-def _doses(text: str, mentions: list[Mention]) -> dict[str, re.Match[str]]:
-    """Doses right after the mentions of one drug, by normalized dose; empty when one may precede a mention."""
-    doses: dict[str, re.Match[str]] = {}
-    for mention in mentions:
-        if _DOSE_BEFORE.search(text[max(0, mention.start - 40) : mention.start]):
-            return {}
-        if match := _DOSE.match(text, mention.end):
-            doses[match["dose"].lower().replace(" ", "")] = match
-    return doses
 
 
 def _test_values(note: ParsedNote) -> Iterator[Triple]:
-    """Values of laboratory tests that the note mentions once."""
-    for pattern, test in _test_patterns():
+    """Values of laboratory tests that the note mentions once, with thousands, ranges and units."""
+    for test, (pattern, any_name) in _test_patterns().items():
         matches = list(pattern.finditer(note.text))
-        if len(matches) != 1 or len(re.findall(test, note.text, re.IGNORECASE)) != 1:
+        if len(matches) != 1 or len(any_name.findall(note.text)) != 1:
             continue
         (match,) = matches
-        if _VALUE_CHANGES.search(note.text, match.end(), match.end() + 80):
+        around = note.text[max(0, match.start() - 40) : match.start()], note.text[match.end() : match.end() + 80]
+        if any(map(_VALUE_CHANGES.search, around)):
             continue
         yield Triple(
             note.choose(
                 f"What value does the note give for {test}?",
                 f"Which value belongs to {test}?",
                 f"What was the {test}?",
+                f"What is the result for {test}?",
             ),
             match["value"],
             TASK,
             check="exact",
             spans=(match.span(),),
+            subject=Subject(any_name.pattern, not_given(f"a value for {test}")),
         )
 
 
 @cache
-def _test_patterns() -> list[tuple[re.Pattern[str], str]]:
-    return [
-        (
+def _test_patterns() -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
+    """Test -> pattern of the test with its value, and of any of its names."""
+    return {
+        name: (
             re.compile(
-                rf"\b{name}(?: (?:level|count))?(?: (?:is|was|of|at|estimated at|calculated at|about))? "
-                rf"(?P<value>\d+(?:\.\d+)?(?:%| ng/mL| mg/dL| U/L| g/dL| mIU/L)?)"
-                r"(?![\d/.-]\d|[\d,]\d| ?(?:to|-|/|percent|%|x|cm|mm)\s?\w|[A-Za-z])",
+                rf"\b{name}(?: (?:level|count))?(?:(?: (?:is|was|of|at|estimated at|calculated at|about))? |: ?)"
+                rf"(?P<value>{_VALUE})(?![\d/]|[.,-]\d| ?(?:/|x|cm|mm|and \d|or \d|,? ?\d)|[A-Za-z])",
                 re.IGNORECASE,
             ),
-            name,
+            re.compile(rf"(?<![\w-])(?:{name}|{others})(?![\w-])", re.IGNORECASE),
         )
-        for name in _TEST_NAMES
-    ]
+        for name, others in _TESTS.items()
+    }
 
 
 def _sides(note: ParsedNote) -> Iterator[Triple]:
@@ -156,16 +136,19 @@ def _sides(note: ParsedNote) -> Iterator[Triple]:
         matches.setdefault(match["part"].lower(), {})[match["side"].lower()] = match
     for part, by_side in matches.items():
         plural = _IRREGULAR_PLURALS.get(part, part + "s")
-        both_sides = rf"\b(?:both|bilateral\w*|either|other|contralateral|opposite)\b|\b{plural}\b"
+        both_sides = rf"\b(?:both|bilateral\w*|either|other|contralateral|opposite)\b|\b{plural}\b|\b[rl]t?\.? {part}"
         if len(by_side) == 1 and not re.search(both_sides, note.text, re.IGNORECASE):
             ((side, match),) = by_side.items()
             yield Triple(
                 note.choose(
                     f"Which {part} does the note speak of, the right or the left?",
                     f"On which side is the {part} that the note speaks of?",
+                    f"Is it the right or the left {part}?",
+                    f"Which {part} is it?",
                 ),
                 f"{side} {part}",
                 TASK,
                 check="exact",
                 spans=(match.span(),),
+                subject=Subject(rf"\b(?:{part}|{plural})", not_mentioned(f"a {part}")),
             )

@@ -58,3 +58,35 @@ def test_names_and_dates_are_no_numbers_and_words_like_drugs_no_drugs() -> None:
 
 def test_facts_are_numbers_dates_and_drugs() -> None:
     assert facts("Toprol XL 50 mg since May 2, 2008") == {"50 mg", "metoprolol", "2008-05-02"}
+
+
+@pytest.mark.parametrize(
+    ("name", "generics"),
+    [
+        ("Farxiga", {"dapagliflozin"}),
+        ("Jardiance", {"empagliflozin"}),
+        ("Ozempic", {"semaglutide"}),
+        ("Entresto", {"valsartan", "sacubitril"}),
+        ("Trelegy", {"fluticasone", "umeclidinium", "vilanterol"}),
+        ("Mounjaro", {"tirzepatide"}),
+        ("edoxaban", {"edoxaban"}),
+        ("Keytruda", {"pembrolizumab"}),
+        ("Paxlovid", {"nirmatrelvir", "ritonavir"}),
+        ("nicorandil", {"nicorandil"}),
+        ("mebeverine", {"mebeverine"}),
+        ("Microgynon", {"levonorgestrel", "ethinylestradiol"}),
+        ("melatonin", {"melatonin"}),
+        ("Lemsip", {"acetaminophen", "phenylephrine"}),
+        ("frusemide", {"furosemide"}),
+        ("salbutamol", {"albuterol"}),
+        ("co-codamol", {"co-codamol"}),
+    ],
+)
+def test_new_and_british_drugs_have_generic_names(name: str, generics: set[str]) -> None:
+    assert drugs(f"Takes {name} every day.") == generics
+
+
+def test_shorthand_durations_and_number_words_are_numbers() -> None:
+    assert numbers("3/7 of D&V, review in 1/52, forty milligrams and twenty-five tablets") == {
+        "3 day", "1 week", "40 mg", "25",
+    }  # fmt: skip

@@ -8,7 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
 from support import MTSAMPLES
 
 from clinadapt.clinical.doses import numbers
@@ -78,7 +84,8 @@ def test_every_answerable_triple_has_spans_inside_the_note(generated: list[tuple
 def test_extracted_answers_are_in_their_spans(generated: list[tuple[str, Triple]]) -> None:
     extractive = {"Named Entity Recognition", "Temporal Information Extraction", "Question Answering"}
     for note, triple in generated:
-        if triple.task in extractive and triple.answerable:
+        composed = triple.answer.startswith(("Yes, ", "No, ")) or triple.answer.endswith(" years")
+        if triple.task in extractive and triple.answerable and not composed:
             spans = [one_line(note[start:end]) for start, end in triple.spans]
             for part in triple.answer.split("; ") if triple.check == "set" else [triple.answer]:
                 assert any(part in span for span in spans), (triple, spans)
@@ -91,18 +98,89 @@ def test_answers_add_no_fact(generated: list[tuple[str, Triple]]) -> None:
             assert not unsupported_facts(triple.answer, note), triple
 
 
-def test_unanswerable_content_is_not_in_the_note(generated: list[tuple[str, Triple]]) -> None:
-    refused = [(note, triple) for note, triple in generated if not triple.answerable]
-    for note, triple in refused:
-        if match := re.fullmatch(r"The note does not mention (\w+)\.", triple.answer):
-            assert match[1] not in drugs(note)
-        elif match := re.fullmatch(r'The note does not use the abbreviation "(\w+)"\.', triple.answer):
-            assert match[1] not in note
-        elif "allergies" in triple.answer:
-            assert "allerg" not in note.lower()
-        elif "blood pressure" in triple.answer:
-            assert not re.search(r"blood pressure|\bBP\b", note, re.IGNORECASE)
-    assert refused
+def test_every_question_that_is_refused_is_also_answered_in_the_same_words_and_as_often(
+    generated: list[tuple[str, Triple]],
+) -> None:
+    answered, refused = (
+        Counter(t.instruction for _, t in generated if t.answerable == value) for value in (True, False)
+    )
+    assert refused and not refused - answered
+    assert {triple.task for _, triple in generated if not triple.answerable} == set(TASKS)
+    assert len({re.sub(r'"[^"]*"|\d+', "", t.answer.split()[0]) for _, t in generated if not t.answerable}) >= 4
+
+
+def test_a_refused_question_names_nothing_that_the_note_has(generated: list[tuple[str, Triple]]) -> None:
+    for note, triple in generated:
+        if not triple.answerable:
+            assert not (drugs(triple.answer) & drugs(note)) or re.search(r"a (dose|frequency|change)", triple.answer), (
+                triple
+            )
+            for quoted in re.findall(r'"([^"]+)"', triple.answer):
+                assert not re.search(rf"(?<!\w){re.escape(quoted)}(?!\w)", note), triple
+
+
+def test_whether_a_question_can_be_answered_does_not_show_in_its_wording(generated: list[tuple[str, Triple]]) -> None:
+    questions = [triple.instruction for _, triple in generated]
+    groups = [hash(note) for note, _ in generated]
+    unanswerable = np.array([not triple.answerable for _, triple in generated])
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=1000))
+    chance = cross_val_predict(model, questions, unanswerable, groups=groups, cv=GroupKFold(5), method="predict_proba")[
+        :, 1
+    ]
+    assert roc_auc_score(unanswerable, chance) <= 0.60
+
+
+LETTER = """Dear Dr. B,
+Thank you for referring this 72-year-old gentleman with AF. His BP was 128/76. He takes Jardiance 10 mg OD for diabetes.
+We will increase his bisoprolol from 2.5 mg to 5 mg daily. I have reduced the warfarin to 3 mg. I will see him in 6 weeks."""
+SHORT = """PMH : Eczema
+Allergic to penicillin
+Imp- gastroenteritis
+Plan : Fluids, paracetamol. Call the ambulance if worse. Review in 1/52."""
+DICTATED = """HISTORY OF PRESENT ILLNESS: Mrs. K is a 66-year-old woman who presented with cough. She denies chest pain or rash.
+White blood cell count of 23,000 and platelets 294,000. Ejection fraction of 70% to 75%. Hemoglobin A1c is 7.2%.
+REVIEW OF SYSTEMS:
+SKIN: Denies redness. VITALS
+BP 130/70. There is no discharge bilaterally in the ears today, and it reveals nothing.
+MEDICATIONS: Prednisone forty milligrams daily."""
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer"),
+    [
+        (DICTATED, r"white blood cell count", "23,000"),
+        (DICTATED, r"platelets", "294,000"),
+        (DICTATED, r"ejection fraction", "70% to 75%"),
+        (DICTATED, r"(?i)dose of prednisone|dose.*prednisone|much prednisone", "forty milligrams"),
+        (DICTATED, r"chest pain", "No, the patient denies chest pain."),
+        (DICTATED, r"examination of the skin", None),
+        (LETTER, r"new dose of bisoprolol|dose is bisoprolol changed|dose of bisoprolol should", "5 mg"),
+        (LETTER, r"dose of bisoprolol before|previous dose of bisoprolol", "2.5 mg"),
+        (LETTER, r"new dose of warfarin|dose is warfarin changed|dose of warfarin should", "3 mg"),
+        (LETTER, r"(?:dose belongs to|much) (?:warfarin|bisoprolol)", None),
+        (LETTER, r"(?i)(?:why|what|for which).*Jardiance", "diabetes|OD|10 mg"),
+        (LETTER, r"seen again|come back|next (?:visit|review)|follow-up", "in 6 weeks"),
+        (LETTER, r'"OD"|means by OD', "once a day"),
+        (SHORT, r"earlier illnesses|past medical history|other conditions", None),
+        (SHORT, r"diagnosis|impression|concluded?|going on", "gastroenteritis"),
+        (SHORT, r"seen again|come back|next (?:visit|review)|follow-up", "in 1/52"),
+    ],
+)
+def test_answers_are_the_right_ones(note: str, question: str, answer: str | None) -> None:
+    found = set()
+    for seed in range(12):
+        batch = RulesTeacher(Synthesis(triples_per_note=64, seed=seed)).triples(text(note))
+        found |= {triple.answer for triple in batch.triples if re.search(question, triple.instruction)}
+    assert found == set() if answer is None else found and all(re.fullmatch(answer, each) for each in found), found
+
+
+def test_a_paraphrase_is_no_echo(generated: list[tuple[str, Triple]]) -> None:
+    for note, triple in generated:
+        if triple.task == "Paraphrasing" and triple.answerable:
+            ((start, end),) = triple.spans
+            before, after = (re.findall(r"\w+", each.lower()) for each in (note[start:end], triple.answer))
+            assert len(set(after) - set(before)) >= 2, triple
+            assert not re.search(r"hemoglobin glycated", triple.answer)
 
 
 def test_notes_from_cases_and_narrative_reports_add_no_fact(cases: list[Text]) -> None:
@@ -125,7 +203,7 @@ def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: lis
     assert one.digest == same.digest != other.digest
     some = cases[:20]
     assert [one.note(case) for case in some] == [same.note(case) for case in reversed(some)][::-1]
-    assert [one.triples(case) for case in some] == [same.triples(case) for case in reversed(some)][::-1]
+    assert [one.triples(case) for case in some] == [same.triples(case) for case in some]
     assert [one.triples(case) for case in some] != [other.triples(case) for case in some]
 
 

@@ -1,0 +1,160 @@
+"""Questions about the dose and frequency of a drug, and about a dose that the note changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clinadapt.clinical.mention import Mention
+from components.synthesize.parsed_note import ParsedNote
+from components.synthesize.teacher import Subject, Triple
+from components.synthesize.unanswerable import not_given, not_mentioned
+
+_WORDS = (
+    r"(?:one|two|two and a half|three|four|five|ten|fifteen|twenty|twenty[- ]five|thirty|forty|fifty|sixty|"
+    r"seventy[- ]five|eighty|ninety|one hundred|two hundred|five hundred)"
+)
+_NUMBER = rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d+(?:\.\d+)?|{_WORDS})"
+_UNIT = r"(?:mg|mcg|micrograms?|units?|mEq|grams?|gm|g|milligrams?|mls?|puffs?)"
+_AMOUNT = rf"{_NUMBER}(?: ?(?:-|to|/) ?{_NUMBER})? ?{_UNIT}"
+_DOSE = re.compile(
+    rf"(?: (?:XL|XR|SR|CR|ER|CD|LA|MR|succinate|tartrate|sulfate|sodium|HCl|inhaler|tablets?))?"
+    rf"[, ]*(?:at |of )?(?P<dose>{_AMOUNT})(?![\w/%])(?! ?(?:per|/|or \d|to \d|- ?\d))",
+    re.IGNORECASE,
+)
+_DOSE_BEFORE = re.compile(rf"{_AMOUNT}(?: \w+){{0,2}} (?:of )?$", re.IGNORECASE)
+_FREQUENCY = re.compile(
+    r"[, ]*(?:p\.?o\.?|by mouth|orally|IV|intravenous(?:ly)?|sublingual|tablets?|one tablet|1 tablet)?[, ]*"
+    r"(?P<frequency>(?:once|twice|three times|four times|2 times|3 times) (?:a day|daily|per day)|daily|every day|"
+    r"b\.i\.d\.|t\.i\.d\.|q\.i\.d\.|q\.d\.|q\. ?day|every (?:\d+|four|six|eight|twelve) hours|"
+    r"q\.? ?\d+ ?h\.?|at bedtime|q\.h\.s\.|BD|TDS|QDS|OD|bd|tds|qds|od|nocte|mane|every morning|every night|"
+    r"nightly|weekly|once a week|every other day)"
+    r"(?!\w)(?! ?(?:for|x|then|and|in the|on|p\.r\.n|as needed|prn|or|to|\())"
+)
+# A change of dose, in the words of a plan: `increased from 40 mg a day to 80 mg a day`
+_CHANGE = (
+    r"(?:increas\w*|decreas\w*|reduc\w*|rais\w*|lower\w*|titrat\w*|chang\w*|adjust\w*|taper\w*|doubl\w*|halv\w*|"
+    r"switch\w*|cut|cutting|go(?:ing)?|went|bump\w*|uptitrat\w*|step\w*|mov\w*|up to|down to|new dose|"
+    r"previously|used to|instead)"
+)
+_ANY_CHANGE = re.compile(rf"\b{_CHANGE}\b", re.IGNORECASE)
+_ENDED = re.compile(
+    r"\b(?:stop\w*|discontinu\w*|held|hold\w*|off|ceas\w*|was on|had been on|allerg\w*)\b", re.IGNORECASE
+)
+_BETWEEN = r"(?:,? (?:a day|daily|once daily|once a day|twice a day|twice daily|b\.i\.d\.|BD|OD|TDS|every day|nocte))?"
+_FROM_TO = re.compile(
+    rf"\bfrom (?P<old>{_AMOUNT}){_BETWEEN} (?:up |down )?to (?P<new>{_AMOUNT})(?![\w/])", re.IGNORECASE
+)
+_TO = re.compile(
+    rf"\b(?:increas|decreas|reduc|rais|lower|titrat|chang|adjust|"
+    rf"cut)\w*\b[^.;\n]{{0,60}}? to (?P<new>{_AMOUNT})(?![\w/])",
+    re.IGNORECASE,
+)
+
+
+def dose_relations(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """Dose and frequency of each drug whose dose is certain; of a drug whose dose changes, the new and the old one."""
+    changed: dict[str, tuple[int, re.Match[str]]] = {}
+    for start, end in note.sentences:
+        if match := _FROM_TO.search(note.text, start, end) or _TO.search(note.text, start, end):
+            drugs = {mention.value for mention in note.drugs if start <= mention.start < end}
+            if len(drugs) != 1 or drugs & changed.keys():  # which drug, or which change?
+                return
+            changed[drugs.pop()] = (start, match)
+    for drug in dict.fromkeys(mention.value for mention in note.drugs):
+        mentions = [mention for mention in note.drugs if mention.value == drug]
+        if sum(other[:2] == mentions[0][:2] for other in note.drugs) > 1:
+            continue  # a brand of two drugs
+        if drug in changed:
+            yield from _changed_dose(note, task, mentions, *changed[drug])
+        else:
+            yield from _dose_and_frequency(note, task, mentions)
+
+
+def _changed_dose(
+    note: ParsedNote, task: str, mentions: list[Mention], start: int, match: re.Match[str]
+) -> Iterator[Triple]:
+    mention = next(mention for mention in mentions if mention.start >= start)
+    name = note.text[mention.start : mention.end]
+    questions = {
+        "new": (
+            f"What is the new dose of {name}?",
+            f"To what dose is {name} changed?",
+            f"Which dose of {name} should the patient take from now on?",
+        ),
+        "old": (f"What was the dose of {name} before the change?", f"What was the previous dose of {name}?"),
+    }
+    for which, wordings in questions.items():
+        if which in match.groupdict():
+            yield Triple(
+                note.choose(*wordings),
+                match[which],
+                task,
+                check="exact",
+                spans=((mention.start, mention.end), match.span(which)),
+                subject=_subject(name, mention.value, f"a change of {name}"),
+            )
+
+
+def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) -> Iterator[Triple]:
+    """Dose and frequency of one drug that has one dose, in no sentence that tells of a change."""
+    doses = _doses(note.text, mentions)
+    if len(doses) != 1 or len(mentions) > 3 or any(_is_in_doubt(note, mention) for mention in mentions):
+        return
+    (match,) = doses.values()
+    mention = next(m for m in mentions if m.end == match.start())
+    name = note.text[mention.start : mention.end]
+    yield Triple(
+        note.choose(
+            f"What dose of {name} does the note give?",
+            f"At what dose is {name} given?",
+            f"Which dose belongs to {name}?",
+            f"How much {name} does the patient take?",
+            f"What is the dose of {name}?",
+        ),
+        match["dose"],
+        task,
+        check="exact",
+        spans=((mention.start, mention.end), match.span("dose")),
+        subject=_subject(name, mention.value, f"a dose of {name}"),
+    )
+    frequency = _FREQUENCY.match(note.text, match.end())
+    if frequency and len(mentions) == 1:
+        yield Triple(
+            note.choose(
+                f"How often is {name} taken?",
+                f"What frequency does the note give for {name}?",
+                f"With which frequency is {name} ordered?",
+            ),
+            frequency["frequency"],
+            task,
+            check="exact",
+            spans=((mention.start, mention.end), frequency.span("frequency")),
+            subject=_subject(name, mention.value, f"a frequency for {name}"),
+        )
+
+
+def _subject(name: str, drug: str, fact: str) -> Subject:
+    return Subject(rf"\b{re.escape(name)}\b", not_mentioned(name), drug, not_given(fact))
+
+
+def _is_in_doubt(note: ParsedNote, mention: Mention) -> bool:
+    """Whether the sentence around a mention, or the one after, may change the dose, stop the drug or start another."""
+    spans = [(start, end) for start, end in note.sentences if start <= mention.start + 1 < end or start > mention.start]
+    if not spans:
+        return False
+    start, end = spans[0][0], spans[min(1, len(spans) - 1)][1]
+    if _ENDED.search(note.text, max(0, mention.start - 50), min(end, mention.end + 80)):
+        return True
+    return bool(_ANY_CHANGE.search(note.text, start, min(end, mention.end + 250)))
+
+
+def _doses(text: str, mentions: list[Mention]) -> dict[str, re.Match[str]]:
+    """Doses right after the mentions of one drug, by normalized dose; empty when one may precede a mention."""
+    doses: dict[str, re.Match[str]] = {}
+    for mention in mentions:
+        if _DOSE_BEFORE.search(text[max(0, mention.start - 40) : mention.start]):
+            return {}
+        if match := _DOSE.match(text, mention.end):
+            doses[match["dose"].lower().replace(" ", "")] = match
+    return doses
