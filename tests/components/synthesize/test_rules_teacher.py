@@ -132,7 +132,8 @@ def test_whether_a_question_can_be_answered_does_not_show_in_its_wording(generat
 
 LETTER = """Dear Dr. B,
 Thank you for referring this 72-year-old gentleman with AF. His BP was 128/76. He takes Jardiance 10 mg OD for diabetes.
-We will increase his bisoprolol from 2.5 mg to 5 mg daily. I have reduced the warfarin to 3 mg. I will see him in 6 weeks."""
+We will increase his bisoprolol from 2.5 mg to 5 mg daily. I have reduced the warfarin to 3 mg.
+I will see him in 6 weeks."""
 SHORT = """PMH : Eczema
 Allergic to penicillin
 Imp- gastroenteritis
@@ -162,13 +163,13 @@ MEDICATIONS: Prednisone forty milligrams daily."""
         (LETTER, r"seen again|come back|next (?:visit|review)|follow-up", "in 6 weeks"),
         (LETTER, r'"OD"|means by OD', "once a day"),
         (SHORT, r"earlier illnesses|past medical history|other conditions", None),
-        (SHORT, r"diagnosis|impression|concluded?|going on", "gastroenteritis"),
+        (SHORT, r"is the diagnosis|was concluded|going on", "gastroenteritis"),
         (SHORT, r"seen again|come back|next (?:visit|review)|follow-up", "in 1/52"),
     ],
 )
 def test_answers_are_the_right_ones(note: str, question: str, answer: str | None) -> None:
     found = set()
-    for seed in range(12):
+    for seed in range(8):
         batch = RulesTeacher(Synthesis(triples_per_note=64, seed=seed)).triples(text(note))
         found |= {triple.answer for triple in batch.triples if re.search(question, triple.instruction)}
     assert found == set() if answer is None else found and all(re.fullmatch(answer, each) for each in found), found
