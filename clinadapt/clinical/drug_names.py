@@ -7,9 +7,9 @@ and British, brands and generics. Only its list is read, at run time; none of it
 from __future__ import annotations
 
 import bz2
-import pickle
+import pickletools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import distribution
 from typing import Any
@@ -24,14 +24,11 @@ _INGREDIENTS = re.compile(r"/|, and |, | and | with ")
 _PRODUCT = re.compile(
     r" \(.*\)$| (?:patch|implant|injection|ophthalmic|nasal(?: gel| spray)?|inhalation|otic|topical)$"
 )
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "EMPTY_DICT": dict, "EMPTY_LIST": list, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "NONE": lambda: None,
+    "SHORT_BINUNICODE": str, "BINUNICODE": str, "BINFLOAT": float, "BININT1": int, "BININT": int,
+}  # fmt: skip
 _NO_MEDICINE = re.compile(r"vaccin|transfusion|therapy|softener|supplement|hormone|contracepti|plasma|thyroid|blood")
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads dictionaries, lists and strings; a pickle that asks for a class or a function is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"{module}.{name} is not data")
 
 
 @cache
@@ -88,7 +85,37 @@ def _content() -> dict[str, dict[str, Any]]:
     path = distribution(PACKAGE).locate_file(_LIST)
     try:
         with bz2.open(str(path)) as file:
-            content: dict[str, dict[str, Any]] = _PlainUnpickler(file).load()
+            content: dict[str, dict[str, Any]] = _plain_data(file.read())
             return content
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"the drug list of {PACKAGE} cannot be read: install the package again") from error
+
+
+def _plain_data(pickled: bytes) -> Any:
+    """The dictionaries, lists, strings and numbers that a pickle writes down.
+
+    Its opcodes are read and nothing is executed: whatever could name a class or a function is an error.
+    """
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: list[Any] = []
+    for opcode, argument, _ in pickletools.genops(pickled):
+        name = opcode.name
+        if name == "MEMOIZE":
+            memo.append(stack[-1])
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name]() if argument is None else argument)
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[int(argument or 0)])
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS"):
+            start = marks.pop() if name[-1] == "S" else len(stack) - (1 if name == "APPEND" else 2)
+            items, stack[start:] = stack[start:], []
+            if name.startswith("APPEND"):
+                stack[-1].extend(items)
+            else:
+                stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            raise ValueError(f"{name} is not plain data")
+    return stack.pop()

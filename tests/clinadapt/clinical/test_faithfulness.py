@@ -1,9 +1,12 @@
 """Facts of a text: what is one, what is the same one, and what a note does not hold."""
 
+import pickle
+
 import pytest
 
 from clinadapt.clinical.dates import dates
 from clinadapt.clinical.doses import numbers
+from clinadapt.clinical.drug_names import _plain_data
 from clinadapt.clinical.drugs import drugs
 from clinadapt.clinical.faithfulness import facts, unsupported_facts
 
@@ -84,6 +87,13 @@ def test_facts_are_numbers_dates_and_drugs() -> None:
 )
 def test_new_and_british_drugs_have_generic_names(name: str, generics: set[str]) -> None:
     assert drugs(f"Takes {name} every day.") == generics
+
+
+def test_the_drug_list_is_read_as_data_and_runs_nothing() -> None:
+    plain = {"a": ["b", "c"], "d": {"e": True, "f": 1.5}}
+    assert _plain_data(pickle.dumps(plain, protocol=4)) == plain
+    with pytest.raises(ValueError, match="GLOBAL"):
+        _plain_data(pickle.dumps(pytest.raises, protocol=4))
 
 
 def test_shorthand_durations_and_number_words_are_numbers() -> None:

@@ -14,6 +14,7 @@ from clinadapt.config.instruct import Synthesis
 from clinadapt.data.builtin_cases import generate
 from components.synthesize.rules_teacher import RulesTeacher
 from components.synthesize.teacher import Text
+from components.synthesize.unanswerable import not_given, not_mentioned
 
 MTS_DIALOG = ROOT.parent / "shared/data/mts_dialog/MTS-Dialog-TrainingSet.csv"
 CASES = Path(__file__).parent / "cases"
@@ -46,7 +47,10 @@ def test_the_rules_teacher() -> None:
     assert len(refusals) > 50
     assert [text for text in refusals if not is_refusal(text)] == []
     assert sum(map(is_refusal, answers)) <= 0.01 * len(answers)
-    assert all(is_refusal(entry["none"]) for entry in section_lexicon().values() if "none" in entry)
+    about = [entry["about"] for entry in section_lexicon().values() if "about" in entry]
+    about += ["warfarin", "a dose of Lasix", "the patient's age", "any drug", 'the words "She denies any"', "a knee"]
+    wordings = [wording for thing in about for wording in (*not_mentioned(thing), *not_given(thing))]
+    assert [wording for wording in wordings if not is_refusal(wording)] == []
 
 
 def test_sections_that_people_wrote_are_answers() -> None:

@@ -138,7 +138,8 @@ SHORT = """PMH : Eczema
 Allergic to penicillin
 Imp- gastroenteritis
 Plan : Fluids, paracetamol. Call the ambulance if worse. Review in 1/52."""
-DICTATED = """HISTORY OF PRESENT ILLNESS: Mrs. K is a 66-year-old woman who presented with cough. She denies chest pain or rash.
+DICTATED = """HISTORY OF PRESENT ILLNESS: Mrs. K is a 66-year-old woman who presented with cough.
+She denies chest pain or rash.
 White blood cell count of 23,000 and platelets 294,000. Ejection fraction of 70% to 75%. Hemoglobin A1c is 7.2%.
 REVIEW OF SYSTEMS:
 SKIN: Denies redness. VITALS
