@@ -5,8 +5,8 @@ module in this package with
 
 - `TASK`: the name of the task, the value of the column `task` of the triples (see `clinadapt.data.schemas.instruct`);
 - `generate(note)`: a generator of `Triple`s that the note answers. Wordings are drawn with `note.choose`, spans are
-  character offsets into `note.text`, and `subject` says what the question asks for, so that the same question can be put
-  to notes without it (see `components.synthesize.unanswerable`);
+  character offsets into `note.text`, and `subject` says what the question asks for, so that the same question can be
+  put to notes without it (see `components.synthesize.unanswerable`);
 
 and add the module to `TASKS` below. Triples are taken from the tasks in turn, in this order: rare tasks come first.
 """
