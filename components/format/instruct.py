@@ -19,6 +19,7 @@ from clinadapt.models.base_model import fetch_tokenizer
 from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.storage.object_store import Store
 from components.format.examples import BATCH, ExampleWriter
+from components.format.question_check import check_questions
 from components.format.token_cache import TokenCache
 from components.format.tokenizer_training import train_tokenizer
 
@@ -84,6 +85,7 @@ def run(
             "clusters": int(split.clusters.max()) + 1,
             "largest_cluster": int(np.bincount(split.clusters).max()),
             "shared_clusters": split.shared_clusters(),
+            "question_check": check_questions(dataset, split, settings.seed),
             "rows": rows,
             **examples.summary(),
             "base_model": base_model,

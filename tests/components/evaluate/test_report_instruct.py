@@ -103,6 +103,8 @@ def report(champion: bool = True) -> dict[str, Any]:
             "answerable": dict.fromkeys(sides, 0.88), "dropped": {"the answer is empty": 3, "the note is too long": 1},
             "tokens": dict.fromkeys(sides, tokens),
             "synthesis": SYNTHESIS,
+            "question_check": {"rows": 900, "unanswerable": 110, "auc": 0.537, "auc_by_source": {},
+                               "auc_by_task": {TASKS[0]: 0.512}},
         },
         "provenance": {"version (run key)": "0123456789abcdef", "run": "by hand", "data source": "cases"},
         "examples": [example, silent],
@@ -156,6 +158,11 @@ def test_the_figures_that_a_clinician_asks_for_are_on_the_page() -> None:
     assert "difference in token F1 of 3.1 points or more with 80 % power" in words
     assert "712 of 1,904 held-out instructions were evaluated" in words
     assert "3 dropped: the answer is empty; 1 dropped: the note is too long." in words
+
+
+def test_it_says_how_well_refusals_can_be_guessed_without_the_note() -> None:
+    text = re.sub(r"<[^>]+>", "", render(report()))
+    assert "guessed without the note" in text and "AUC 0.54" in text
 
 
 def test_it_shows_how_the_base_model_was_pretrained() -> None:
