@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, DamagedFolder, list_files
@@ -27,6 +26,7 @@ from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
 from clinadapt.storage.object_store import PARTIAL_PREFIX
 from clinadapt.storage.transfer import download_folder
+from clinadapt.storage.uris import parse_uri
 
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # configuration and tokenizer
 FILES = ["*.safetensors", *SMALL_FILES]
@@ -41,12 +41,14 @@ class BaseModel:
         digest: sha256 of the list of its files, or `hf:<commit>` for a hub model.
         config: content of config.json.
         tensors: name -> (safetensors dtype such as BF16, shape).
+        modules: name -> [out features, in features] of the linear layers of the architecture, where it was built.
     """
 
     uri: str
     digest: str
     config: dict[str, Any]
     tensors: dict[str, tuple[str, list[int]]]
+    modules: dict[str, list[int]] | None = None
 
     def pinned_uri(self) -> str:
         """The URI, with the commit for a hub model, so that it always refers to the same files."""
@@ -57,7 +59,10 @@ class BaseModel:
         return sum(math.prod(shape) for _, shape in self.tensors.values())
 
     def linear_layers(self) -> dict[str, list[int]]:
-        """Module name -> [out features, in features] of every two-dimensional weight except embeddings."""
+        """Module name -> [out features, in features] of the linear layers: `modules`, or else every two-dimensional
+        weight except embeddings, which takes experts stored one by one for layers."""
+        if self.modules is not None:
+            return self.modules
         return {
             name.removesuffix(".weight"): shape
             for name, (_, shape) in self.tensors.items()
@@ -71,10 +76,11 @@ def describe(uri: str) -> BaseModel:
     Raises:
         UserError: it is not available, has no safetensors weights, or its files are broken.
     """
-    if urlparse(uri).scheme == "hf":
+    if parse_uri(uri).scheme == "hf":
         return _describe_hub(uri)
     folder = fetch(uri)
     weights = sorted(folder.glob("*.safetensors"))
+    _check_shards(folder, uri, {path.name for path in weights})
     tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
     files = {name: entry for name, entry in list_files(folder).items() if "/" not in name}
     return BaseModel(uri, sha256_json(files), _read_config(folder / "config.json", uri), tensors)
@@ -87,7 +93,7 @@ def fetch(uri: str) -> Path:
     Raises:
         UserError: as `describe`.
     """
-    scheme = urlparse(uri).scheme
+    scheme = parse_uri(uri).scheme
     if scheme == "builtin":
         folder = _builtin(uri)
     elif scheme == "file":
@@ -116,7 +122,7 @@ def fetch_tokenizer(uri: str) -> Path:
     Raises:
         UserError: as `describe`.
     """
-    return _download_hub(uri, SMALL_FILES) if urlparse(uri).scheme == "hf" else fetch(uri)
+    return _download_hub(uri, SMALL_FILES) if parse_uri(uri).scheme == "hf" else fetch(uri)
 
 
 def cache_folder() -> Path:
@@ -195,6 +201,22 @@ def _read_config(path: Path, uri: str) -> dict[str, Any]:
     if "model_type" not in config:
         raise UserError(f"base model '{uri}': config.json has no model_type: give a Hugging Face model")
     return config
+
+
+def _check_shards(folder: Path, uri: str, present: set[str]) -> None:
+    """Raises UserError where the index of the weights lists a file that is not there."""
+    if not (index := folder / "model.safetensors.index.json").is_file():
+        return
+    try:
+        listed = set(read_json(index)["weight_map"].values())
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"base model '{uri}': {index.name} is not an index of weights: fetch the model again"
+        ) from error
+    if missing := sorted(listed - present):
+        raise UserError(
+            f"base model '{uri}' lacks {len(missing)} of {len(listed)} weight files ({missing[0]}): fetch them too"
+        )
 
 
 def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:

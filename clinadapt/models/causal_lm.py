@@ -28,7 +28,6 @@ def load_causal_lm(uri: str, quantization: Quantization, precision: Precision) -
         model = AutoModelForCausalLM.from_pretrained(
             fetch(uri),
             dtype=base_dtype(precision),
-            attn_implementation="sdpa",  # takes any mask, which packed examples need
             use_safetensors=True,
             trust_remote_code=False,
             quantization_config=quantization_config(quantization, precision),

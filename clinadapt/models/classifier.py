@@ -99,7 +99,7 @@ def load_sequence_classifier(
             pad_token_id=pad_token_id,
             dtype=base_dtype(precision),
             # on a CPU SDPA trains faster in fp32 and slower in bf16
-            attn_implementation="eager" if precision == "bf16" and not torch.cuda.is_available() else "sdpa",
+            attn_implementation="eager" if precision == "bf16" and not torch.cuda.is_available() else None,
             use_safetensors=True,
             trust_remote_code=False,
             quantization_config=quantization_config(quantization, precision, skip_modules=_UNQUANTISED),
@@ -119,6 +119,12 @@ def head_name(model: torch.nn.Module) -> str:
     return "score" if hasattr(model, "score") else "classifier"
 
 
+def check_linear_head(model: torch.nn.Module) -> None:
+    """Raises UserError where a sequence classifier has no linear head, which mean pooling replaces."""
+    if not isinstance(getattr(model, head_name(model), None), torch.nn.Linear):
+        raise UserError(f"{type(model).__name__} has no linear head: use pooling 'model'")
+
+
 def _use_mean_pooling(model: Any) -> None:
     """Replace the head and the forward pass of a sequence classifier.
 
@@ -126,9 +132,8 @@ def _use_mean_pooling(model: Any) -> None:
     (windows, layers x hidden). It gives two groups of logits, shape (windows, 2 x outputs): for the window as part of
     its note, and for the window as the note's first (see `pool`).
     """
+    check_linear_head(model)
     name = head_name(model)
-    if not isinstance(getattr(model, name, None), torch.nn.Linear):
-        raise UserError(f"{type(model).__name__} has no linear head: use pooling 'model'")
     layers = min(POOLED_LAYERS, model.config.num_hidden_layers + 1)
     head = torch.nn.Linear(layers * model.config.hidden_size, 2 * model.config.num_labels, device=model.device)
     torch.nn.init.normal_(head.weight, std=0.02)

@@ -65,11 +65,14 @@ def quantization_config(
 
 
 def prepare_frozen_base(model: Any) -> None:
-    """Switch off dropout in a frozen base model, and the repacking in bitsandbytes' CPU kernels after which 4-bit
-    weights pass no gradient."""
+    """Switch off dropout and the noise of routers in a frozen base model, and the repacking in bitsandbytes' CPU
+    kernels after which 4-bit weights pass no gradient."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and name.endswith(("dropout", "jitter_noise")):  # of attention, of experts
+                setattr(module, name, 0.0)
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
 

@@ -6,6 +6,8 @@ from clinadapt.config.base import Lora
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel
 
+# Layers that peft does not adapt, by the architectures in which their kernels read the weights themselves
+_FUSED = dict.fromkeys(("falcon_h1", "falcon_mamba", "mamba", "mamba2"), ("out_proj", "conv1d"))
 HEADS = {"classifier", "score", "lm_head", "pooler"}
 
 
@@ -22,12 +24,18 @@ def adapted_layers(base: BaseModel, lora: Lora) -> dict[str, list[int]]:
         UserError: a target matches no layer.
     """
     if lora.target_modules == "all-linear":
-        return body_layers(base)
+        fused = excluded_layers(base.config["model_type"])
+        return {name: shape for name, shape in body_layers(base).items() if name.rpartition(".")[2] not in fused}
     layers = base.linear_layers()
     check_targets(list(layers), lora.target_modules)
     return {
         name: shape for name, shape in layers.items() if any(matches(name, target) for target in lora.target_modules)
     }
+
+
+def excluded_layers(model_type: str) -> tuple[str, ...]:
+    """The last names of the layers that `all-linear` leaves out in an architecture, beside heads."""
+    return _FUSED.get(model_type, ())
 
 
 def check_targets(modules: list[str], targets: list[str]) -> None:

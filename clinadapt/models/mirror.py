@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from clinadapt.artifacts.hashing import sha256_file, sha256_json, to_json
 from clinadapt.artifacts.manifest import MANIFEST, file_entry, with_digest
@@ -23,6 +22,7 @@ from clinadapt.storage import open_store
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import progress_bar
+from clinadapt.storage.uris import parse_uri
 
 _JOURNAL = ".mirror"
 
@@ -58,7 +58,7 @@ def mirror(source: str, target: str) -> dict[str, Any]:
             cannot be used.
     """
     store = open_store(target)
-    origin, files = _hub_files(source) if urlparse(source).scheme == "hf" else _folder_files(source)
+    origin, files = _hub_files(source) if parse_uri(source).scheme == "hf" else _folder_files(source)
     if not any(file.name.endswith(".safetensors") for file in files):
         raise UserError(f"base model '{source}' has no .safetensors weights: pickled weights are not mirrored")
     copied = _prepare(store, origin, files)

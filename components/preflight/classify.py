@@ -13,6 +13,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.classify import estimate, method
+from clinadapt.models.meta_check import checked_classifier
 from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
 
 
@@ -37,6 +38,7 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     data = source_digest(applied.source)
     log("preflight", f"data source found, {data[:26]}")
     base = describe(applied.train.base_model)
+    base = checked_classifier(base, applied.train.pooling, applied.train.windows.max_length)
     check_base(base, applied.train.lora, applied.train.quantization)
     check_disk(base)
     check_memory(base, applied.train, applied.train_resources)

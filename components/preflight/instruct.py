@@ -7,7 +7,7 @@ from typing import Any
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
-from clinadapt.config.instruct import InstructProfile, InstructTraining, Pretraining
+from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile, InstructTraining, Pretraining
 from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
@@ -16,6 +16,8 @@ from clinadapt.models.base_model import BaseModel
 from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
+from clinadapt.models.meta_check import checked_causal_lm
+from clinadapt.models.tree_check import tree_fault
 from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
 
 
@@ -34,9 +36,13 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
         log("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
     base = describe_instruct_base(applied.instruct.base_model, applied.pretrain)
     stages = training_stages(applied.instruct, applied.pretrain)
+    if base.uri != BUILTIN_LLAMA:
+        base = checked_causal_lm(base, max(stage.max_length for stage in stages.values()))
     for stage in stages.values():
         if memory.method(stage) != "full":
             check_base(base, stage.lora, stage.quantization)
+    if fault := tree_fault(base):
+        log("preflight", f"examples will be padded, not packed, which is slower: {fault}")
     check_disk(base)
     for name, stage in stages.items():
         check_memory(name, base, stage, applied.train_resources)

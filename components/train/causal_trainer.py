@@ -6,59 +6,23 @@ import math
 from typing import Any
 
 import torch
-from peft import PeftModel, TaskType
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
+from peft import TaskType
 from transformers import TrainingArguments
 
 from clinadapt.config.base import Lora, Precision
 from clinadapt.config.instruct import InstructTraining, Pretraining, TrainingSettings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel
+from clinadapt.models.causal_loss import Loss, unwrap
 from clinadapt.models.devices import autocast, resolve_precision
-from clinadapt.models.memory.instruct import TILE, checkpointing_needed
+from clinadapt.models.memory.instruct import checkpointing_needed
+from clinadapt.models.prefix_tree import collate
 from components.train.checkpoints import Checkpoints
 from components.train.early_stopping import EarlyStoppingTrainer, check_finite
 from components.train.lora import add_adapter, train_in_fp32
-from components.train.packing import PackedDataset, attention_mask, collate
+from components.train.packing import PackedDataset
 from components.train.progress import Progress, training_metrics
 from components.train.training_arguments import EARLY_STOPPING, arguments, optimizer
-
-
-class Loss(torch.nn.Module):
-    """A causal language model that returns the loss of a batch: the sum of -log p over the labels."""
-
-    accepts_loss_kwargs = True  # the Trainer then counts the labels of a whole optimizer step
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor,
-        subtree_ends: torch.Tensor,
-        predicting_positions: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> torch.Tensor:
-        """The loss of a batch of packing.collate, which documents the shapes; a scalar.
-
-        Logits are computed for the predicting tokens alone, and in tiles that the backward pass recomputes, so that
-        the logits of a pack never exist all at once (as in Liger Kernel, Hsu et al. 2024, arXiv:2410.10989).
-        """
-        causal = unwrap(self.model)
-        states = causal.base_model(
-            input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask(subtree_ends), use_cache=False
-        ).last_hidden_state.flatten(0, 1)[predicting_positions]
-        if len(labels) <= TILE:
-            return self._tile(causal, states, labels)
-        tiles = zip(states.split(TILE), labels.split(TILE), strict=True)
-        return torch.stack([checkpoint(self._tile, causal, *tile, use_reentrant=False) for tile in tiles]).sum()
-
-    @staticmethod
-    def _tile(causal: Any, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(causal.get_output_embeddings()(states).float(), labels, reduction="sum")
 
 
 class CausalTrainer(EarlyStoppingTrainer):
@@ -96,7 +60,7 @@ class CausalTrainer(EarlyStoppingTrainer):
             settings.checkpoint_minutes,
             patience,
             step=step,
-            model=Loss(model),
+            model=Loss(model, packs["train"].tree),
             args=TrainingArguments(
                 **arguments(settings, self._precision),
                 **EARLY_STOPPING,
@@ -153,11 +117,6 @@ class CausalTrainer(EarlyStoppingTrainer):
             "computed_tokens": packs.computed_tokens,
             "precision": self._precision,
         }
-
-
-def unwrap(model: Any) -> Any:
-    """The transformers model inside a PeftModel, or the model itself."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def add_lora(model: Any, lora: Lora, seed: int) -> Any:

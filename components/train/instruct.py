@@ -18,6 +18,7 @@ from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.stopping import Stopping
+from clinadapt.models.tree_check import tree_fault
 from clinadapt.registry.pretrained_bases import pretraining_record
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
@@ -51,9 +52,12 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
 
     base_pretraining = pretraining_record(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
-    packs = {side: pack_examples(table, settings.max_length) for side, table in tables.items()}
+    fault = tree_fault(base)
+    packs = {side: pack_examples(table, settings.max_length, not fault) for side, table in tables.items()}
     if first_process():
         train = packs["train"]
+        if fault:
+            log("train", f"examples are padded, not packed: {fault}")
         log(
             "train",
             f"{len(tables['train']):,} examples of {train.useful_tokens:,} tokens as {len(train):,} packs of "

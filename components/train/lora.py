@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
+from transformers.pytorch_utils import Conv1D
 
 from clinadapt.config.base import Lora
 from clinadapt.models.adapter_card import AdapterCard
-from clinadapt.models.lora_targets import check_targets
+from clinadapt.models.lora_targets import check_targets, excluded_layers
 
 
 def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
@@ -19,7 +20,7 @@ def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
     Raises:
         UserError: a target matches no module.
     """
-    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
     if lora.target_modules != "all-linear":
         check_targets(linear, lora.target_modules)
     check_targets([name for name, _ in model.named_modules()], lora.modules_to_save)
@@ -30,6 +31,7 @@ def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
         lora_dropout=lora.lora_dropout,
         bias="none",
         target_modules=lora.target_modules,
+        exclude_modules=[*excluded_layers(model.config.model_type)] or None,
         modules_to_save=[*lora.modules_to_save] or None,  # peft appends a classifier's head to the list it is given
     )
     return get_peft_model(model, config)

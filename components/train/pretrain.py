@@ -24,6 +24,7 @@ from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.merging import merge_causal_lm
+from clinadapt.models.tree_check import tree_fault
 from clinadapt.registry.pretrained_bases import PRETRAINING_FIELDS, base_inputs, base_prefix
 from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
@@ -60,9 +61,12 @@ def run(splits: Path, output: Path, settings: Pretraining, base_model: str, stor
     else:
         base_model, source = base.pinned_uri(), base.digest
         model = _load_base(base_model, settings, precision)
-    packs = _pack_corpus(splits, settings)
+    fault = tree_fault(base) if base else ""
+    packs = _pack_corpus(splits, settings, tree=not fault)
     check_vocabulary(model, packs)
     if first_process():
+        if fault:
+            log("pretrain", f"notes are padded, not packed: {fault}")
         log(
             "pretrain",
             f"{packs['train'].computed_tokens:,} tokens in {len(packs['train']):,} packs, "
@@ -108,12 +112,12 @@ def _checkpoints(splits: Path, settings: Pretraining, base: BaseModel | None, st
     return Checkpoints(store, determining_inputs | {"base_model": base.pinned_uri() if base else source}, processes())
 
 
-def _pack_corpus(splits: Path, settings: Pretraining) -> dict[str, PackedDataset]:
+def _pack_corpus(splits: Path, settings: Pretraining, tree: bool) -> dict[str, PackedDataset]:
     """Packs of the notes of each side."""
     corpus = read_table(splits, "corpus.parquet")
     return {
         side: pack_documents(
-            corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.max_length, settings.seed
+            corpus.filter(pc.equal(corpus["side"], side))["input_ids"], settings.max_length, settings.seed, tree
         )
         for side in ("train", "validation")
     }

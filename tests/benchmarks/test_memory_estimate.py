@@ -20,11 +20,12 @@ from clinadapt.config.base import Lora
 from clinadapt.config.instruct import InstructTraining
 from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
+from clinadapt.models.causal_loss import Loss
 from clinadapt.models.devices import autocast, resolve_precision
 from clinadapt.models.memory.instruct import estimate, method
 from clinadapt.models.memory.sizes import CONTEXT
-from components.train.causal_trainer import Loss, add_lora
-from components.train.packing import Segment, build_pack, collate
+from clinadapt.models.prefix_tree import Segment, build_pack, collate
+from components.train.causal_trainer import add_lora
 
 MODELS = {
     "phi-2": PhiConfig(

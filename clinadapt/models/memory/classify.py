@@ -33,8 +33,8 @@ def estimate(base: BaseModel, train: ClassifyTraining, labels: int, device: str)
     Returns:
         `parameters`, `adapter_parameters`, and in `methods` for each method its parts in bytes with their `total`.
     """
-    lm_head = base.linear_layers().get("lm_head")  # a classifier has a head of its own in its place
-    parameters = base.parameters() - (math.prod(lm_head) if lm_head else 0)
+    lm_head = base.tensors.get("lm_head.weight")  # a classifier has a head of its own in its place
+    parameters = base.parameters() - (math.prod(lm_head[1]) if lm_head else 0)
     quantized = sum(map(math.prod, body_layers(base).values()))
     adapter = adapter_parameters(base, train.lora) + _head_inputs(base.config, train) * labels
     weight_bytes = frozen_weight_bytes(device, train.precision)

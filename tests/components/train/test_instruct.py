@@ -27,11 +27,13 @@ from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe, fetch
 from clinadapt.models.causal_lm import load_causal_lm
+from clinadapt.models.causal_loss import Loss
+from clinadapt.models.prefix_tree import collate
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
 from components.train import instruct, pretrain
-from components.train.causal_trainer import CausalTrainer, Loss, add_lora
-from components.train.packing import collate, pack_examples
+from components.train.causal_trainer import CausalTrainer, add_lora
+from components.train.packing import pack_examples
 
 SMALL: dict[str, Any] = {
     "max_length": 320,

@@ -11,20 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig
+from transformers.masking_utils import create_causal_mask
 
 from clinadapt.errors import UserError
+from clinadapt.models import causal_loss
 from clinadapt.models.causal_lm import load_causal_lm
-from components.train import causal_trainer as causal
-from components.train.causal_trainer import Loss
-from components.train.packing import (
-    Segment,
-    attention_mask,
-    best_fit_decreasing,
-    build_pack,
-    collate,
-    pack_documents,
-    pack_examples,
-)
+from clinadapt.models.causal_loss import Loss, tree_masks
+from clinadapt.models.prefix_tree import Segment, build_pack, collate
+from components.train.packing import best_fit_decreasing, pack_documents, pack_examples
 
 NAMES = ("tiny_llama", "tiny_phi")
 
@@ -44,6 +39,15 @@ def alone(model: Any, segment: Segment) -> torch.Tensor:
     ids = torch.tensor(segment.input_ids).long()[None]
     logits = model(input_ids=ids).logits[0, segment.prompt_tokens - 1 : -1]
     return cross_entropy(logits, ids[0, segment.prompt_tokens :], reduction="sum")
+
+
+def mask_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The mask of the first pack, as transformers makes it for a model with full attention; shape (tokens, tokens)."""
+    config = LlamaConfig(attn_implementation="sdpa")
+    with tree_masks(batch["position_ids"], batch["subtree_ends"]):
+        states = torch.zeros(*batch["input_ids"].shape, 1)
+        mask = create_causal_mask(config, states, torch.ones_like(batch["input_ids"]), None, batch["position_ids"])
+    return mask[0, 0].long()
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
@@ -102,11 +106,12 @@ def test_no_example_sees_another(model: Any, instruct_splits: Path) -> None:
 
     def losses(segments: list[Segment]) -> torch.Tensor:
         batch = collate([build_pack(segments)])
-        states = model.model(
-            input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            attention_mask=attention_mask(batch["subtree_ends"]),
-        ).last_hidden_state.flatten(0, 1)[batch["predicting_positions"]]
+        with tree_masks(batch["position_ids"], batch["subtree_ends"]):
+            states = model.model(
+                input_ids=batch["input_ids"],
+                position_ids=batch["position_ids"],
+                attention_mask=torch.ones_like(batch["input_ids"]),
+            ).last_hidden_state.flatten(0, 1)[batch["predicting_positions"]]
         return cross_entropy(model.lm_head(states), batch["labels"], reduction="none")
 
     before = losses(segments)
@@ -140,8 +145,8 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
     whole.backward()
     expected = gradients(model)
     largest = []
-    head = model.lm_head.register_forward_hook(lambda module, given, logits: largest.append(len(logits)))
-    monkeypatch.setattr(causal, "TILE", 32)
+    head = model.lm_head.register_forward_hook(lambda module, given, logits: largest.append(logits.shape[1]))
+    monkeypatch.setattr(causal_loss, "TILE", 32)
     tiled = Loss(model)(**collate([packs[0]]))
     tiled.backward()
     head.remove()
@@ -157,14 +162,14 @@ def test_shared_prefixes_are_computed_once() -> None:
     assert pack.position_ids.tolist() == [0, 1, 2, 3, 3, 4, 1, 2, 3]
     assert pack.subtree_ends.tolist() == [9, 6, 6, 4, 6, 6, 9, 9, 9]
     assert pack.predicting_positions.tolist() == [2, 2, 4, 7] and pack.labels.tolist() == [8, 9, 9, 3]
-    mask = attention_mask(collate([pack])["subtree_ends"])[0, 0]
+    mask = mask_of(collate([pack]))
     assert mask[5].nonzero().flatten().tolist() == [0, 1, 2, 4, 5]
     assert mask[8].nonzero().flatten().tolist() == [0, 6, 7, 8]
 
 
 def test_padding_attends_to_itself_alone() -> None:
     packs = [build_pack([Segment(np.arange(2, 2 + n), 1)]) for n in (2, 4)]
-    mask = attention_mask(collate(packs)["subtree_ends"])[0, 0]
+    mask = mask_of(collate(packs))
     assert mask.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 

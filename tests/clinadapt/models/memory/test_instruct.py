@@ -28,6 +28,7 @@ from clinadapt.config.instruct import Llama as Small
 from clinadapt.models.base_model import BaseModel, _read_config, _read_header, describe
 from clinadapt.models.builtin_llama import describe_builtin_llama, training_stages
 from clinadapt.models.causal_lm import load_causal_lm
+from clinadapt.models.causal_loss import Loss
 from clinadapt.models.memory.instruct import (
     METHODS,
     checkpointing_needed,
@@ -37,7 +38,7 @@ from clinadapt.models.memory.instruct import (
     suggest_smaller_settings,
     weights_on_disk,
 )
-from components.train.causal_trainer import Loss, add_lora
+from components.train.causal_trainer import add_lora
 from pipelines.named_settings import load_profile
 
 SMALL: dict[str, Any] = {
