@@ -7,11 +7,11 @@ it finds existing recurring runs by name and description. If two processes creat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import kfp_server_api as kfp_api
 import yaml
@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, field_validator
 from clinadapt.config.base import Section, first_error
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
+from pipelines.cron import Cron
 from pipelines.kfp_api import ApiError, Remote
 from pipelines.named_settings import load_profile
 from pipelines.run_progress import ENDED
@@ -36,9 +37,6 @@ from pipelines.submit import (
 
 # The description of the recurring runs that `apply` manages. Existing ones are recognized by it: do not change
 DESCRIPTION = "Kept by clinadapt schedule apply; change pipelines/schedules instead."
-_FIELDS = (("second", 0, 59), ("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
-_NAMES = {"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
-          "SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}  # fmt: skip
 
 
 class Schedule(Section):
@@ -64,26 +62,16 @@ class Schedule(Section):
 
     @field_validator("cron")
     @classmethod
-    def _six_fields(cls, cron: str) -> str:
-        parts = cron.split()
-        if len(parts) != 6:
-            raise ValueError("give six fields: second, minute, hour, day, month, weekday")
-        for part, (name, low, high) in zip(parts, _FIELDS, strict=True):
-            for item in part.split(","):
-                if not _in_range(item, low, high):
-                    raise ValueError(f"{name} '{part}' is not in {low} to {high}, a range or a step")
-        return " ".join(parts)
+    def _possible(cls, cron: str) -> str:
+        return Cron(cron).expression
 
-
-def _in_range(item: str, low: int, high: int) -> bool:
-    """Whether one item of a cron field (`*`, `?`, 3, 1-5, */2, MON) is valid."""
-    match = re.fullmatch(r"([*?]|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", item)
-    if not match:
-        return False
-    bounds = [bound for bound in match.group(2, 3) if bound]
-    numbers = [int(bound) for bound in bounds if bound.isdecimal()]
-    named = all(bound.isdecimal() or bound.upper() in _NAMES for bound in bounds)
-    return named and all(low <= number <= high for number in numbers) and numbers == sorted(numbers)
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, time_zone: str) -> str:
+        try:
+            return ZoneInfo(time_zone).key
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("give a name of the IANA time zone database, such as Europe/Berlin") from error
 
 
 def load(folder: Path, cluster: Cluster) -> list[Schedule]:

@@ -88,8 +88,16 @@ def _plan(folder: Path, cluster: str, endpoint: str | None, namespace: str | Non
 def plan_schedules(
     folder: Folder = SCHEDULES, cluster: ClusterName = "default", endpoint: Endpoint = None, namespace: Namespace = None
 ) -> None:
-    """Show the changes that `apply` would make."""
-    _plan(folder, cluster, endpoint, namespace, force=False)
+    """Show the changes that `apply` would make, and when each schedule runs next."""
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    from pipelines.cron import Cron
+
+    for declared in _plan(folder, cluster, endpoint, namespace, force=False).schedules:
+        times = Cron(declared.cron).next_times(datetime.now(UTC), ZoneInfo(declared.time_zone), 3)
+        off = "" if declared.enabled else " (if it were enabled)"
+        print(f"next times of {declared.name}{off}: {', '.join(f'{when:%a %Y-%m-%d %H:%M:%S %Z}' for when in times)}")
 
 
 @schedule.command("apply")

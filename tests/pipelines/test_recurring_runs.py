@@ -332,6 +332,8 @@ def test_several_users(fake: FakeKfp, endpoint: str, monkeypatch: pytest.MonkeyP
         ({"cron": "0 0 25 * * 0"}, "hour '25' is not in 0 to 23"),
         ({"cron": "0 0 5-2 * * 0"}, "hour '5-2'"),
         ({"cron": "0 0 2 * FEVER 0"}, "month 'FEVER'"),
+        ({"cron": "0 0 2 30 2 *"}, "'0 0 2 30 2 *' never comes"),
+        ({"time_zone": "Mars/Olympus"}, "give a name of the IANA time zone database"),
         ({"time_zone": "Europe/Berlin"}, "CRON_SCHEDULE_TIMEZONE"),
         ({"max_concurrency": 11}, "max_concurrency"),
         ({"name": "Weekly run"}, "name: string should match"),
