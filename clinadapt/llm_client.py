@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import httpx
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field, ValidationError
@@ -28,14 +30,28 @@ MAX_RETRIES_UNREACHED = 2  # until the endpoint has responded for the first time
 MALFORMED_DELAYS = (1.0, 2.0, 4.0)  # seconds before a request is repeated whose reply was no chat completion
 REFUSED = {400, 413, 422}  # this request cannot be answered, others may
 
+# Marks around a reasoning model's thoughts, as servers send them within the content of a reply
+_THOUGHTS = (
+    (r"<(?:think|thinking|thought|reasoning|seed:think)>", r"</(?:think|thinking|thought|reasoning|seed:think)>"),
+    (r"\[THINK\]", r"\[/THINK\]"),
+    ("◁think▷", "◁/think▷"),
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+)
+_CHANNEL = re.compile(
+    r"<\|channel\|>(\w+)(?:(?!<\|message\|>).)*<\|message\|>(.*?)(?=<\|(?:end|return|start|channel)\|>|\Z)", re.S
+)
+_SNAPSHOT = re.compile(r"[-@:](?:latest|\d{4}-\d{2}-\d{2}|\d{3,8})")  # what servers append to the name of a model
+_ECHO = 20  # characters of a request that make an error's reason part of the request
+
 logging.getLogger("openai").setLevel(logging.WARNING)  # OPENAI_LOG=debug would log the messages
 
 
 class Reply(BaseModel):
-    """A reply of the model; `truncated` if it ended at `max_tokens`."""
+    """A reply of the model, without the thoughts before it; `truncated` if it ended at `max_tokens`."""
 
     text: str
     truncated: bool
+    thoughts: bool = False
 
 
 class OutOfTokens(Exception):
@@ -51,7 +67,17 @@ class Closed(Exception):
 
 
 class _Message(BaseModel):
-    content: str | None = None
+    content: str | list[dict[str, Any]] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+    def reply(self, truncated: bool) -> Reply:
+        """The text of the answer; parts of another kind are thoughts."""
+        parts = [{"type": "text", "text": self.content or ""}] if not isinstance(self.content, list) else self.content
+        text = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+        answer = without_thoughts(text)
+        separate = bool(self.reasoning_content or self.reasoning or any(part.get("type") != "text" for part in parts))
+        return Reply(text=answer, truncated=truncated, thoughts=separate or answer != text.strip())
 
 
 class _Choice(BaseModel):
@@ -61,13 +87,13 @@ class _Choice(BaseModel):
 
 class _Usage(BaseModel):
     prompt_tokens: int
-    completion_tokens: int = 0
+    completion_tokens: int | None = None
 
 
 class _Completion(BaseModel):
     """The fields of a chat completion that this client reads."""
 
-    model: str
+    model: str | None = None
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
 
@@ -79,6 +105,9 @@ class ChatClient:
     of model, messages and parameters. A cached request is never sent again, and identical concurrent requests are sent
     once. Retries, backoff and Retry-After are the openai client's: it retries connection errors, timeouts and status
     408, 409, 429 and 5xx, and waits up to two minutes if the endpoint asks for it.
+
+    A URL with `?api-version=` is Azure's, with the name of a deployment as the model. An endpoint that refuses
+    `max_tokens` or `temperature` is asked again with `max_completion_tokens` or without a temperature.
 
     Args:
         prefix: of the environment variables `<prefix>_URL` (including /v1), `<prefix>_MODEL` and `<prefix>_KEY`.
@@ -99,13 +128,17 @@ class ChatClient:
             raise UserError(f"{prefix}_KEY contains characters that no key has: set it again")
         self._prefix, self._name = prefix, prefix.rpartition("_")[2].lower()
         self._cache, self._budget = cache, budget
+        address = httpx.URL(url)
+        self._azure = "api-version" in address.params
         http = openai.DefaultHttpxClient(
             follow_redirects=False,  # a redirect would send the messages to another host
             event_hooks={"request": [self._before_attempt], "response": [self._after_attempt]},
         )
         self._client = openai.OpenAI(
-            base_url=url,
+            base_url=str(address.copy_with(query=None)),
             api_key=key,
+            default_query=dict(address.params),
+            default_headers={"api-key": key} if self._azure else None,
             max_retries=MAX_RETRIES,
             timeout=openai.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
             http_client=http,
@@ -113,9 +146,12 @@ class ChatClient:
         self._slots, self._lock = threading.BoundedSemaphore(concurrency), threading.Lock()
         self._pending: dict[str, Future[Reply]] = {}
         self._closed = threading.Event()
+        self._limit, self._temperature = "max_tokens", True  # how the endpoint takes them
+        self._served = ""  # the model's name in the first reply
         self._reached = False  # whether the endpoint has ever responded
         self._error = ""  # of the UserError that closed the client
         self.tokens = 0  # used by the replies to this client, prompts included
+        self.thoughts = 0  # replies, cached ones included, whose thoughts were cut off
 
     def close(self) -> None:
         """Send no more requests. Those in flight complete and are cached; one that waits for a retry ends after it."""
@@ -160,7 +196,10 @@ class ChatClient:
                 future = self._pending[key] = Future()
         if is_first:
             try:
-                future.set_result(self._cached(key) or self._request(key, messages, max_tokens, temperature))
+                reply = self._cached(key) or self._request(key, messages, max_tokens, temperature)
+                with self._lock:
+                    self.thoughts += reply.thoughts
+                future.set_result(reply)
             except BaseException as error:
                 future.set_exception(error)
                 if isinstance(error, UserError):
@@ -175,9 +214,11 @@ class ChatClient:
         if self._cache is None:
             return None
         try:
-            return Reply.model_validate_json(self._cache.get(key)[0])
+            reply = Reply.model_validate_json(self._cache.get(key)[0])
         except KeyError:
             return None
+        answer = without_thoughts(reply.text)  # earlier releases cached them
+        return reply.model_copy(update={"text": answer, "thoughts": reply.thoughts or answer != reply.text.strip()})
 
     def _request(self, key: str, messages: Messages, max_tokens: int, temperature: float) -> Reply:
         """Send a request, count its tokens and cache the reply."""
@@ -187,32 +228,59 @@ class ChatClient:
                 self._count_tokens(completion)
         except openai.APIStatusError as error:
             if error.status_code in REFUSED:
-                raise Refused(f"rejected by the endpoint (status {error.status_code})") from None
+                reason = _reason(error, messages)
+                raise Refused(f"rejected by the endpoint (status {error.status_code}{reason})") from None
             raise self._status_error(error) from None
         except openai.APIConnectionError as error:
             raise self._connection_error(error) from None
-        if completion.model != self.model:
-            raise UserError(
-                f"the {self._name}'s endpoint replies as model '{completion.model[:100]}', not '{self.model}': set "
-                f"{self._prefix}_MODEL to the name that the endpoint uses for the intended model"
-            )
+        self._check_model(completion.model or self.model)
         choice = completion.choices[0]
-        reply = Reply(text=choice.message.content or "", truncated=choice.finish_reason == "length")
+        reply = choice.message.reply(choice.finish_reason == "length")
         if self._cache is not None:
-            self._cache.put(key, json.dumps(reply.model_dump(), ensure_ascii=False).encode())
+            self._cache.put(key, json.dumps(reply.model_dump(exclude_defaults=True), ensure_ascii=False).encode())
         return reply
 
     def _completion(self, messages: Messages, max_tokens: int, temperature: float) -> _Completion:
         """Send a request until the reply is a chat completion. Some gateways send error pages with status 200."""
         for delay in (*MALFORMED_DELAYS, None):
-            response = self._client.chat.completions.with_raw_response.create(
-                model=self.model, messages=messages, max_tokens=max_tokens, temperature=temperature
-            )
+            response = self._send(messages, max_tokens, temperature)
             try:
                 return _Completion.model_validate_json(response.http_response.content)
             except ValidationError:
                 self._closed.wait(delay or 0)
         raise UserError(f"the {self._name}'s endpoint does not send chat completions: check {self._prefix}_URL")
+
+    def _send(self, messages: Messages, max_tokens: int, temperature: float) -> Any:
+        """Send a request in the way that the endpoint takes it, which its refusals tell."""
+        while True:
+            limit, with_temperature = self._limit, self._temperature
+            options: dict[str, Any] = {limit: max_tokens}
+            if with_temperature:
+                options["temperature"] = temperature
+            try:
+                return self._client.chat.completions.with_raw_response.create(
+                    model=self.model, messages=messages, **options
+                )
+            except openai.BadRequestError as error:
+                body = json.dumps(error.body)
+                if limit == "max_tokens" and "max_completion_tokens" in body:
+                    self._limit = "max_completion_tokens"
+                elif with_temperature and "temperature" in body:
+                    self._temperature = False
+                else:
+                    raise
+
+    def _check_model(self, served: str) -> None:
+        """Refuse replies of another model: on Azure than the first reply's, elsewhere than the one asked for, whose
+        name a server may complete by a snapshot or a path."""
+        with self._lock:
+            expected = (self._served or served) if self._azure else self.model
+            self._served = expected
+        if served != expected and _plain(served) != _plain(expected):
+            raise UserError(
+                f"the {self._name}'s endpoint replies as model '{served[:100]}', not '{expected}': set "
+                f"{self._prefix}_MODEL to the name that the endpoint uses for the intended model"
+            )
 
     def _before_attempt(self, request: Any) -> None:
         """Decide before each attempt, retries included, whether it may be sent."""
@@ -235,7 +303,7 @@ class ChatClient:
     def _count_tokens(self, completion: _Completion) -> None:
         if completion.usage:
             with self._lock:
-                self.tokens += completion.usage.prompt_tokens + completion.usage.completion_tokens
+                self.tokens += completion.usage.prompt_tokens + (completion.usage.completion_tokens or 0)
         elif self._budget:
             raise UserError(f"the {self._name}'s endpoint does not report token usage: set the token budget to 0")
 
@@ -265,6 +333,35 @@ class ChatClient:
             }
             fix = fixes.get(status, f"check {self._prefix}_URL, which has to be the endpoint's own /v1 URL")
         return UserError(f"{endpoint} replies with status {status}: {fix}")
+
+
+def without_thoughts(text: str) -> str:
+    """The answer in a reply whose content has a reasoning model's thoughts before it, between tags or in a channel.
+    Where only their end is marked, all before it is thought; where they never end, there is no answer."""
+    if channels := _CHANNEL.findall(text):
+        text = "".join(message for channel, message in channels if channel == "final")
+    for begin, end in _THOUGHTS:
+        text = re.sub(f"{begin}.*?{end}", "", text, flags=re.S | re.I)
+        text = re.split(end, text, flags=re.I)[-1]
+        text = re.split(begin, text, flags=re.I)[0]
+    return text.strip()
+
+
+def _plain(model: str) -> str:
+    """A model's name without the path or organisation before it and the snapshot after it."""
+    return _SNAPSHOT.sub("", re.split(r"[/\\]", model)[-1].lower().removesuffix(".gguf"))
+
+
+def _reason(error: openai.APIStatusError, messages: Messages) -> str:
+    """The endpoint's own reason as `: reason`, numbers as N so that equal reasons are counted together; empty where it
+    gives none, its code alone where it repeats part of the request."""
+    body = error.body if isinstance(error.body, dict) else {}
+    reason = " ".join(str(body.get("message") or "").split())[:200]
+    asked = " ".join(" ".join(str(message.get("content")) for message in messages).split()).lower()
+    parts = (reason[i : i + _ECHO].lower() for i in range(max(1, len(reason) - _ECHO + 1)))
+    if any(part in asked for part in parts if part):
+        reason = str(body.get("code") or "")[:40]
+    return f": {re.sub('[0-9]+', 'N', reason)}" if reason else ""
 
 
 def _variable(prefix: str, name: str) -> str:

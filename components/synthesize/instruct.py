@@ -119,7 +119,12 @@ def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -
             "source": source["source"],
             "quarantined": source["quarantined"],
             "dataset_digest": source["digest"],
-            "teacher": {"name": settings.teacher, "digest": teacher.digest, "tokens": teacher.tokens},
+            "teacher": {
+                "name": settings.teacher,
+                "digest": teacher.digest,
+                "tokens": teacher.tokens,
+                "replies_with_thoughts": teacher.thoughts,
+            },
             "settings": settings.model_dump(),
             **statistics.fields(),
             "preferences": pq.read_metadata(output / PREFERENCES_FILE).num_rows,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib.resources import files
@@ -26,8 +25,6 @@ PROMPTS = "components.synthesize", "prompts"  # package, folder
 MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512}  # of the reply to each prompt
 UNANSWERABLE_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
 UNANSWERABLE_SHARE = 0.25  # of the questions of those tasks
-
-_REASONING = re.compile(r"\s*<think>.*?(?:</think>|$)", re.DOTALL)
 
 
 class LlmTeacher:
@@ -62,6 +59,11 @@ class LlmTeacher:
     def tokens(self) -> int:
         """Tokens used so far, prompts and replies."""
         return self._client.tokens
+
+    @property
+    def thoughts(self) -> int:
+        """Replies whose thoughts were cut off."""
+        return self._client.thoughts
 
     def close(self) -> None:
         """Start no more requests and wake all waiting threads."""
@@ -102,15 +104,14 @@ class LlmTeacher:
         return Triple(question, text, task, answerable=not is_refusal(text))
 
     def _complete(self, prompt: str, **values: Any) -> Reply:
-        """Reply to a prompt, without a reasoning model's `<think>` part. Raises Dropped or BudgetExhausted."""
+        """Reply to a prompt. Raises Dropped or BudgetExhausted."""
         text = self._prompts.get_template(f"{prompt}.j2").render(values)
         try:
-            reply = self._client.complete([{"role": "user", "content": text}], MAX_TOKENS[prompt])
+            return self._client.complete([{"role": "user", "content": text}], MAX_TOKENS[prompt])
         except OutOfTokens:
             raise BudgetExhausted from None
         except Refused as error:
             raise Dropped(f"{prompt}: {error}") from None
-        return Reply(text=_REASONING.sub("", reply.text, count=1).strip(), truncated=reply.truncated)
 
 
 def _prompt_digest(name: str) -> str:

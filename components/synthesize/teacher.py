@@ -84,6 +84,10 @@ class Teacher(Protocol):
     def tokens(self) -> int:
         """Tokens used so far, prompts and replies; 0 for a teacher without a model."""
 
+    @property
+    def thoughts(self) -> int:
+        """Replies whose thoughts were cut off; 0 for a teacher without a model."""
+
     def note(self, case: Text) -> str:
         """Write a note with the facts of a case report and no others.
 

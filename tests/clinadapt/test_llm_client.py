@@ -248,3 +248,127 @@ class TestClosing:
             shared.close()
             assert waiting.result(timeout=10) == SECRET.upper()
         assert len(store.list("teacher/")) == 1
+
+
+def reply_of(message: dict[str, Any], **fields: Any) -> Any:
+    """An endpoint whose completions have this message, and these fields besides or instead."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        reply = json.loads(completion(body, "")[1]) | fields
+        reply["choices"][0]["message"] = message
+        return 200, json.dumps(reply).encode()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "Aspirin."},
+        {"content": "<think>Hm, 99?</think>\n\nAspirin."},
+        {"content": "Hm, 99?\n</think>\n\nAspirin."},  # the template has written <think>
+        {"content": "<reasoning>Hm</reasoning><THINK>more</THINK>Aspirin."},
+        {"content": "[THINK]Hm, 99?[/THINK]Aspirin."},
+        {"content": "◁think▷Hm◁/think▷Aspirin."},
+        {"content": "<|begin_of_thought|>Hm<|end_of_thought|>Aspirin."},
+        {
+            "content": "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant"
+            "<|channel|>final<|message|>Aspirin.<|return|>"
+        },
+        {"content": [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Aspirin."}]},
+        {"content": "Aspirin.", "reasoning_content": "Hm"},  # DeepSeek, vLLM, llama.cpp
+        {"content": "Aspirin.", "reasoning": "Hm", "annotations": []},  # OpenRouter, Ollama
+    ],
+)
+def test_thoughts_are_no_answer(
+    endpoint: Callable[..., ChatServer], store: FolderStore, message: dict[str, Any]
+) -> None:
+    """Whatever form they are sent in; they are counted, also when the reply is cached."""
+    endpoint(reply_of({"role": "assistant", **message}))
+    for _ in range(2):
+        asked = client(store)
+        assert complete(asked) == "Aspirin."
+        assert asked.thoughts == (message != {"content": "Aspirin."})
+
+
+@pytest.mark.parametrize(
+    "content", ["<think>Hm, 99", "<|channel|>analysis<|message|>Hm", None, [{"type": "thinking", "thinking": "Hm"}]]
+)
+def test_thoughts_without_an_answer_are_none(endpoint: Callable[..., ChatServer], content: Any) -> None:
+    endpoint(reply_of({"role": "assistant", "content": content}))
+    assert complete(client()) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [
+        ("gpt-4o", "gpt-4o-2024-08-06"),  # OpenAI
+        ("openai/gpt-4o", "gpt-4o"),  # gateways
+        ("llama3.1", "llama3.1:latest"),  # Ollama
+        ("qwen2.5-7b-q4", "/models/qwen2.5-7b-q4.gguf"),  # llama.cpp
+        ("gpt-4o", None),
+    ],
+)
+def test_a_server_may_complete_the_name_of_its_model(
+    endpoint: Callable[..., ChatServer], monkeypatch: pytest.MonkeyPatch, asked: str, served: str | None
+) -> None:
+    endpoint(reply_of({"content": "Yes."}, model=served, service_tier="default", system_fingerprint=None))
+    monkeypatch.setenv("CLINADAPT_TEACHER_MODEL", asked)
+    assert complete(client()) == "Yes."
+
+
+def test_azure_is_asked_by_deployment_and_version(
+    endpoint: Callable[..., ChatServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = iter(["gpt-4o-2024-08-06", "gpt-4o-2024-08-06", "gpt-4o-mini"])
+    server = endpoint(lambda body: reply_of({"content": "Yes."}, model=next(served))(body))
+    monkeypatch.setenv("CLINADAPT_TEACHER_URL", f"{server.url}?api-version=2024-10-21")
+    monkeypatch.setenv("CLINADAPT_TEACHER_MODEL", "our-deployment")
+    asked = client()
+    assert [complete(asked, text) for text in ("one", "two")] == ["Yes.", "Yes."]
+    with pytest.raises(UserError, match="replies as model 'gpt-4o-mini', not 'gpt-4o-2024-08-06'"):
+        complete(asked, "three")
+
+
+def refusing(*rules: tuple[str, str]) -> Any:
+    """An endpoint that refuses requests with some field, as OpenAI words it."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        for name, message in rules:
+            if name in body:
+                error = {"message": message, "type": "invalid_request_error", "param": name, "code": "unsupported"}
+                return 400, json.dumps({"error": error}).encode()
+        return echo(body)
+
+    return answer
+
+
+def test_a_model_that_takes_other_parameters_is_asked_so(endpoint: Callable[..., ChatServer]) -> None:
+    server = endpoint(
+        refusing(
+            ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+            ("temperature", "Unsupported value: 'temperature' does not support 0.0 with this model."),
+        )
+    )
+    asked = client()
+    assert [complete(asked, text) for text in ("a", "b")] == ["A", "B"]
+    assert server.requests.total() == 4  # two refusals, once
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "This model's maximum context length is 4096 tokens.",
+            r"\(status 400: This model's maximum context length is N",
+        ),
+        (f"Bad text: {SECRET} has had a cough for nine days", r"\(status 400: unsupported\)"),
+    ],
+)
+def test_the_reason_of_a_refusal_is_shown_without_text(
+    endpoint: Callable[..., ChatServer], message: str, shown: str
+) -> None:
+    endpoint(refusing(("messages", message)))
+    with pytest.raises(Refused, match=shown) as raised:
+        complete(client(), f"{SECRET} has had a cough for nine days.")
+    assert SECRET not in str(raised.value)

@@ -106,7 +106,7 @@ class ChatServer:
             self._in_progress += 1
             self.max_concurrent = max(self.max_concurrent, self._in_progress)
         try:
-            if request.path != "/v1/chat/completions":
+            if request.path.partition("?")[0] != "/v1/chat/completions":
                 _send(request, 404, b"{}")
             elif fault == "quota":
                 _send(request, 429, b'{"error": {"message": "no", "code": "insufficient_quota"}}')
