@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from clinadapt.data.text import words
 
 SHINGLE = 8  # words
 PERMUTATIONS = 128
@@ -23,7 +24,7 @@ _OFFSETS = _rng.integers(0, 2**32, (PERMUTATIONS, 1), dtype=np.uint32)
 
 def normal_form(text: str) -> str:
     """Lower-case words only: equal for texts that a reader would call the same."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(words(text.lower()))
 
 
 class _WordHashes(dict[str, int]):
@@ -56,10 +57,10 @@ class Shingles:
         Returns:
             Sorted uint32 hashes, shape (8-grams,).
         """
-        words = normal.split()
-        hashes = np.fromiter(map(self._words.__getitem__, words), dtype=np.uint64, count=len(words))
-        width = min(SHINGLE, len(words))
-        grams = np.zeros(max(1, len(words) - SHINGLE + 1), dtype=np.uint64)
+        split = normal.split()
+        hashes = np.fromiter(map(self._words.__getitem__, split), dtype=np.uint64, count=len(split))
+        width = min(SHINGLE, len(split))
+        grams = np.zeros(max(1, len(split) - SHINGLE + 1), dtype=np.uint64)
         for position in range(width):
             grams += hashes[position : position + len(grams)] * _POSITIONS[position]
         grams ^= grams >> np.uint64(29)  # multiply, so that the upper half depends on all bits

@@ -1,12 +1,19 @@
-"""Cleaning of note texts."""
+"""Cleaning of note texts, and their words in any script."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+import regex
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
 _WHITESPACE = re.compile(r"[^\S\n ]")  # all but newline and the plain space
+# Scripts that are written without blanks between words: a character, with its marks, counts as a word
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_WORD = regex.compile(rf"(?V1)[{_UNSPACED}&&\p{{L}}]\p{{M}}*|[[\p{{L}}\p{{M}}\p{{N}}_]--[{_UNSPACED}]]+")
+_PART = regex.compile(rf"(?V1)[{_UNSPACED}&&\p{{L}}]\p{{M}}*|[\S--[{_UNSPACED}&&\p{{L}}]]+")
+_ASCII_WORD = re.compile(r"\w+")
 
 
 def clean(text: str) -> str:
@@ -15,3 +22,19 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = re.sub("  +", " ", _WHITESPACE.sub(" ", _CONTROL.sub(" ", text)))
     return re.sub("\n\n\n+", "\n\n", text.replace(" \n", "\n").replace("\n ", "\n")).strip()
+
+
+def words(text: str) -> list[str]:
+    """The words of a text: runs of letters, with their marks, and digits; in scripts without blanks between words (Han,
+    Kana, Thai, Lao, Khmer, Burmese, Tibetan) single characters."""
+    return _ASCII_WORD.findall(text) if text.isascii() else _WORD.findall(text)
+
+
+def parts(text: str) -> list[str]:
+    """What stands between blanks, punctuation included, and single characters of scripts without blanks."""
+    return text.split() if text.isascii() else _PART.findall(text)
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether one of `words` is a character of a script without blanks."""
+    return not word.isascii() and bool(regex.match(rf"[{_UNSPACED}]", word))

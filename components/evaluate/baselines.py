@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from clinadapt.data.text import is_unspaced, words
+
 REGULARISATION = (1.0, 10.0, 30.0)  # candidate values of C, scikit-learn's inverse regularisation strength
 
 
@@ -37,10 +39,18 @@ def tfidf(texts: dict[str, list[str]], counts: dict[str, np.ndarray]) -> dict[st
     """
     note, label = np.nonzero(counts["train"])
     weight = counts["train"][note, label]
-    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2)
-    train = vectorizer.fit_transform(texts["train"])[note]
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2, tokenizer=_terms, token_pattern=None)
+    try:
+        train = vectorizer.fit_transform(texts["train"])[note]
+    except ValueError:  # no word is in two notes
+        train = vectorizer.set_params(min_df=1).fit_transform(texts["train"])[note]
     features = {name: vectorizer.transform(texts[name]) for name in ("validation", "test")}
     fitted = [LogisticRegression(C=c, max_iter=2000).fit(train, label, sample_weight=weight) for c in REGULARISATION]
     losses = [-(counts["validation"] * m.predict_log_proba(features["validation"])).sum() for m in fitted]
     best = fitted[int(np.argmin(losses))]
     return {name: best.predict_log_proba(x) for name, x in features.items()}
+
+
+def _terms(text: str) -> list[str]:
+    """Words of two characters and more, and the characters of scripts without blanks."""
+    return [word for word in words(text) if len(word) > 1 or is_unspaced(word)]

@@ -6,11 +6,24 @@ import re
 import string
 from collections import Counter
 
+import regex
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import Tokenizer
+
+from clinadapt.data.text import parts, words
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_SCORER = RougeScorer(["rougeL"])  # its own tokenizer, no stemmer: needs no NLTK data
+_PUNCTUATION = regex.compile(rf"[{re.escape(string.punctuation)}\p{{P}}]")
+
+
+class _Words(Tokenizer):
+    """Words in any script, in small letters and without a stemmer, which needs NLTK data."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text.lower().replace("_", " "))
+
+
+_SCORER = RougeScorer(["rougeL"], tokenizer=_Words())
 
 
 def token_f1(answer: str, reference: str) -> float:
@@ -42,8 +55,8 @@ def matches(answer: str, reference: str, check: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+    return parts(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())))
 
 
 def _normalize(text: str) -> str:
-    return " ".join(text.lower().split()).rstrip(". ")
+    return " ".join(text.lower().split()).rstrip(". 。।۔")
