@@ -23,6 +23,7 @@ from rich.status import Status
 from clinadapt.artifacts.run_summary import Records, read_records, summarise
 from clinadapt.artifacts.run_summary import run as write_summary
 from clinadapt.artifacts.step_record import LOG_MARKER, RECORDS, RUN
+from clinadapt.config.base import refuse_placeholders
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from clinadapt.storage import open_store
@@ -54,6 +55,11 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
     pipeline = build(profile)
     for argument in arguments.keys() - pipeline.pipeline_func.__annotations__.keys():
         raise UserError(f"--{argument.replace('_', '-')} is not an option of {profile.recipe}: remove it")
+    for argument, value in arguments.items():
+        try:
+            refuse_placeholders(value)
+        except ValueError as error:
+            raise UserError(f"{argument} {error}") from error
     store = open_store(arguments["store"])
     name = f"{profile.recipe}-{profile.name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     log, records = home / "logs" / f"{name}.txt", (home / "records" / name).resolve()

@@ -19,7 +19,7 @@ from typing import Any
 import kfp_server_api as kfp_api
 import yaml
 
-from clinadapt.config.base import ProfileBase
+from clinadapt.config.base import ProfileBase, refuse_placeholders
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
@@ -94,6 +94,10 @@ def check(parameters: dict[str, Any], form: dict[str, dict[str, Any]]) -> dict[s
             raise UserError(f"parameter {name}: give a value of type {expected.__name__}")
         if (choices := form[name].get("literals")) and value not in choices:
             raise UserError(f"parameter {name}: use one of {', '.join(choices)}")
+        try:
+            refuse_placeholders(value)
+        except ValueError as error:
+            raise UserError(f"parameter {name} {error}") from error
     return parameters
 
 

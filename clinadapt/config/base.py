@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -24,6 +24,19 @@ class Section(BaseModel):
     """A group of settings. Unknown names are errors, so that a typo never goes unnoticed."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _no_placeholders(self) -> Self:
+        refuse_placeholders({name: value for name, value in self if not isinstance(value, BaseModel)})
+        return self
+
+
+def refuse_placeholders(value: Any) -> None:
+    """Refuse a text that Kubeflow Pipelines would read as a placeholder, in a value or within it. Raises ValueError."""
+    if isinstance(value, str) and "{{$" in value:
+        raise ValueError("contains '{{$', which Kubeflow Pipelines reads as a placeholder: write it otherwise")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        refuse_placeholders(part)
 
 
 def outcome_settings(stage: Section) -> dict[str, Any]:

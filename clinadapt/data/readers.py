@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from charset_normalizer import from_bytes
 
 from clinadapt.errors import UserError
 
@@ -55,7 +56,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name} is not UTF-8 (byte 0x{error.object[error.start]:02x}): "
-            "convert it, for example with iconv -f WINDOWS-1252 -t UTF-8"
+            f"convert it, for example with iconv -f {_encoding(error.object)} -t UTF-8"
         ) from error
     except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # gzip and bz2 raise OSError without one
@@ -64,8 +65,9 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
 
 
 def column_names(columns: list[str]) -> str:
-    """List column names for an error message, but nothing of a first line that looks like data."""
-    if any(len(column) > 40 or " " in column.strip() for column in columns):
+    """List column names for an error message, but nothing of a first line that looks like data: a name is at most four
+    words without punctuation."""
+    if any(len(column) > 40 or len(column.split()) > 4 or set(".,;:!?") & set(column) for column in columns):
         return "the first line does not look like a header"
     return "the columns are " + ", ".join(columns)
 
@@ -93,6 +95,7 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
         header = next(reader, None)
         if not header:
             raise UserError(f"{name} is empty: use a file with a header and rows")
+        _refuse_repeated(header, name)
         start = reader.line_num
         for fields in reader:
             start = reader.line_num
@@ -109,16 +112,52 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
 
 def _refuse_nul(file: IO[str], name: str) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
+        if line.count("\0") > len(line) / 4:  # every other byte
+            order = "LE" if line.find("\0") % 2 else "BE"
+            raise UserError(f"{name} is UTF-16: convert it with iconv -f UTF-16{order} -t UTF-8")
         if "\0" in line:
             raise UserError(f"{name}: line {number} contains a NUL byte: export the file again as plain text")
         yield line
+
+
+def _refuse_repeated(columns: list[str], name: str) -> None:
+    """Refuse two columns of one name, of which a row could hold only one. Columns without a name cannot be used."""
+    for position, column in enumerate(columns, start=1):
+        first = columns.index(column) + 1
+        if column.strip() and first != position:
+            shown = f"'{column}'" if column_names(columns).startswith("the columns") else "one name"
+            raise UserError(f"{name}: columns {first} and {position} are both called {shown}: rename one of them")
+
+
+class _RepeatedField(ValueError):
+    """A JSON object has one field twice."""
+
+
+def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(fields := dict(pairs)) < len(pairs):
+        raise _RepeatedField
+    return fields
+
+
+def _encoding(sample: bytes) -> str:
+    """iconv's name for the likely encoding of bytes that are not UTF-8."""
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    if sample[1::2].count(0) > len(sample) / 4 or sample[::2].count(0) > len(sample) / 4:
+        return "UTF-16LE" if sample[1::2].count(0) > sample[::2].count(0) else "UTF-16BE"
+    guess = from_bytes(sample, cp_exclusion=["utf_8"]).best()
+    known = {"cp949": "CP949", "euc_kr": "CP949", "cp1251": "WINDOWS-1251", "cp932": "CP932", "gb18030": "GB18030"}
+    return known.get(guess.encoding, "WINDOWS-1252") if guess else "WINDOWS-1252"
 
 
 def _json_lines(file: IO[str]) -> Iterator[Row]:
     for line in file:
         if line.strip():
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_fields_once)
+            except _RepeatedField:
+                yield "a field twice"
+                continue
             except (ValueError, RecursionError):
                 row = None
             yield row if isinstance(row, dict) else "not a JSON object"
@@ -127,6 +166,7 @@ def _json_lines(file: IO[str]) -> Iterator[Row]:
 def _parquet(path: Path, name: str) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
+            _refuse_repeated(file.schema_arrow.names, name)
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:

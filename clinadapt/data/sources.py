@@ -21,6 +21,7 @@ from clinadapt.data.readers import Row, read_rows
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
+from clinadapt.storage.uris import parse_uri
 
 _UNKNOWN = "unknown since"  # prefix of the digest of a source whose server does not identify its content
 
@@ -98,7 +99,7 @@ class Scheme(ABC):
 
 
 def _scheme(uri: str) -> Scheme:
-    if scheme := SCHEMES.get(urlparse(uri).scheme):
+    if scheme := SCHEMES.get(parse_uri(uri).scheme):
         return scheme
     *examples, last = dict.fromkeys(scheme.example for scheme in SCHEMES.values())
     raise UserError(f"data source '{uri}' has an unsupported URI scheme: use {', '.join(examples)} or {last}")
@@ -127,7 +128,7 @@ class LocalFile(Scheme):
         return sha256_file(self._path(uri))
 
     def rows(self, uri: str) -> Iterator[Row]:
-        yield from read_rows(self._path(uri), Path(urlparse(uri).path).name)
+        yield from read_rows(self._path(uri), self._path(uri).name)
 
     def _path(self, uri: str) -> Path:
         path = file_path(uri)

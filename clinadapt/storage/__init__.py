@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlparse
-
 from clinadapt.errors import UserError
 from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
+from clinadapt.storage.uris import parse_uri
 
 
 def open_store(uri: str) -> Store:
@@ -15,7 +14,7 @@ def open_store(uri: str) -> Store:
     Raises:
         UserError: unsupported scheme, a `file://` path that is not absolute, or an `s3://` URI without a bucket.
     """
-    scheme = urlparse(uri).scheme
+    scheme = parse_uri(uri).scheme
     if scheme == "file":
         return FolderStore(uri)
     if scheme == "s3":

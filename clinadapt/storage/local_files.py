@@ -7,16 +7,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlparse
+from urllib.parse import unquote_to_bytes
 
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import PARTIAL_PREFIX
+from clinadapt.storage.uris import parse_uri
 
 
 def file_path(uri: str) -> Path:
     """Return the local path of a `file://` URI. Raises UserError when it is not absolute."""
-    parts = urlparse(uri)
-    if parts.netloc or not parts.path.startswith("/"):
+    parts = parse_uri(uri)
+    if parts.authority or not parts.path.startswith("/"):
         raise UserError(f"'{uri}' is not an absolute path: write file:///absolute/path (three slashes)")
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))  # file names need not be UTF-8
 

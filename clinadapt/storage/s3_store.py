@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlparse
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import ProgressCallbackInvoker, TransferConfig, create_transfer_manager
@@ -37,6 +36,7 @@ from clinadapt.storage.s3_checksums import ChecksumMismatch, PartChecksums, Veri
 from clinadapt.storage.s3_client import MAX_ATTEMPTS, retry, s3_client, server_side_encryption
 from clinadapt.storage.s3_download import download_parts
 from clinadapt.storage.s3_errors import NOT_FOUND, PRECONDITION_FAILED, error_code, explain
+from clinadapt.storage.uris import parse_uri
 
 _MAX_PART_REQUESTS = 8  # parts transferred at the same time, of all files together
 
@@ -47,11 +47,11 @@ class S3Store:
     part_size = 8 * 2**20  # bytes; larger files are transferred in parts
 
     def __init__(self, uri: str) -> None:
-        parts = urlparse(uri)
-        if not parts.netloc:
+        parts = parse_uri(uri)
+        if not parts.authority:
             raise UserError(f"no bucket in '{uri}': write s3://bucket/prefix")
         self.uri = uri.rstrip("/")
-        self._bucket = parts.netloc
+        self._bucket = parts.authority
         self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
         with self._errors(""):
             self._client = s3_client(MAX_CONCURRENCY + _MAX_PART_REQUESTS)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
 from components.download.validation import InvalidRow, validate_text
 
+_MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "nat"}  # as exports write a value that is missing
+_LOOK_ALIKE = str.maketrans("АВЕКМНОРСТХУаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTXYaeopcyxijsABEZHIKMNOPTYXo")
 MAX_LABEL = 100  # characters; a longer label may be note text, so it is quarantined and shown nowhere
 
 
@@ -79,18 +85,39 @@ def _parse_row(row: Row, settings: Notes) -> tuple[str, str]:
         if column not in row:
             raise InvalidRow(f"no column '{column}'")
     text = validate_text(row[settings.text_column], "text", settings.max_note_characters)
-    label = row[settings.label_column]
-    if label is None or not str(label).strip():
+    return text, _label(row[settings.label_column], settings.labels)
+
+
+def _label(value: Any, wanted: Sequence[str]) -> str:
+    """The label of a row: a text or a whole number, without invisible characters; one of `wanted` may also be a word
+    that stands for a missing value, such as None. Raises InvalidRow."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         raise InvalidRow("empty label")
-    if not isinstance(label, str):
-        raise InvalidRow("label is not a string")
-    if len(label) > MAX_LABEL:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidRow("label is neither a text nor a whole number")
+    if len(str(value)) > MAX_LABEL:
         raise InvalidRow(f"label longer than {MAX_LABEL} characters")
-    return text, clean(label)
+    visible = "".join(c for c in str(value) if unicodedata.category(c) != "Cf")  # zero-width, direction marks
+    label = " ".join(clean(visible).split())
+    if not label:
+        raise InvalidRow("empty label")
+    if label.casefold() in _MISSING and label not in wanted:
+        raise InvalidRow(f"label that stands for a missing value ({label}); to train on it, name it with --label")
+    return label
 
 
 def _select_labels(rows: Counter[str], settings: Notes) -> set[str]:
     """The labels to train on, given the number of rows of each label."""
+    written: dict[str, str] = {}
+    if len(rows) <= 1000:  # of more, which are no labels, no value is shown
+        for label in sorted(rows):
+            if (other := written.setdefault(_as_read(label), label)) != label:
+                raise UserError(
+                    f"labels '{other}' and '{label}' of '{settings.label_column}' are the same to a reader, but not to "
+                    f"a program ({other!a}, {label!a}): write them alike"
+                )
     if rows.total() >= 20 and len(rows) > rows.total() / 2:  # may be note text, so no value is shown
         raise UserError(
             f"column '{settings.label_column}' has {len(rows)} different values in {rows.total()} rows, so it does not "
@@ -106,6 +133,14 @@ def _select_labels(rows: Counter[str], settings: Notes) -> set[str]:
     if len(selected) < 2:
         raise UserError(f"only one label remains ('{next(iter(selected))}'): classification needs at least two")
     return set(selected)
+
+
+def _as_read(label: str) -> str:
+    """A label as a person reads it: whole numbers without `.0`, and Cyrillic and Greek letters as the Latin ones that
+    look the same."""
+    if re.fullmatch(r"-?[0-9]+\.0+", label):
+        return label.partition(".")[0]
+    return unicodedata.normalize("NFKC", label).translate(_LOOK_ALIKE)
 
 
 def _write_quarantine(path: Path, quarantine: list[tuple[int, str]]) -> None:

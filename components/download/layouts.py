@@ -19,6 +19,8 @@ from components.download.validation import InvalidRow, validate_text
 
 TABLES: dict[str, pa.Schema] = {"texts": TEXTS, "triples": TRIPLES, "preferences": PREFERENCES}
 Values = tuple[Any, ...]  # fields of a row of a table, in the order of its schema, without source and row
+# Fields of a message, beside role and content, that hold text in the forms of today's servers
+_LOST = ("reasoning_content", "reasoning", "thinking", "refusal", "tool_calls", "function_call")
 _TASKS = {task.lower(): task for task in TASKS}
 
 
@@ -65,7 +67,7 @@ def _text(fields: _Fields) -> Values:
 def _triple(fields: _Fields) -> Values:
     task = _TASKS.get(fields.text("task").lower())
     if task is None:
-        raise InvalidRow("unknown task")
+        raise InvalidRow(f"unknown task: use {', '.join(TASKS[:-1])} or {TASKS[-1]}")
     return fields.triple(fields.text("note"), fields.text("instruction"), fields.text("answer"), task)
 
 
@@ -75,14 +77,15 @@ def _alpaca(fields: _Fields) -> Values:
 
 
 def _chat(fields: _Fields) -> Values:
-    """The user's turns become the instruction, including any note; their system message is dropped for ours."""
+    """What the assistant answers to becomes the instruction, with any note: the user's messages and, before them, the
+    system's, which may hold the note."""
     turns = list(_turns(fields))
-    if turns and turns[0][0] == "system":
-        turns = turns[1:]
-    *users, last = turns or [("", "")]
+    *asked, last = turns or [("", "")]
+    users = asked[1:] if asked and asked[0][0] in ("system", "developer") else asked
     if last[0] != "assistant" or not users or any(role != "user" for role, _ in users):
         raise InvalidRow("not user messages followed by one assistant message")
-    instruction = "\n\n".join(fields.validate(content, "instruction") for _, content in users)
+    texts = [fields.validate(content, "instruction", may_be_empty=role != "user") for role, content in asked]
+    instruction = "\n\n".join(text for text in texts if text)
     instruction, answer = fields.validate(instruction, "instruction"), fields.validate(last[1], "answer")
     return fields.triple("", instruction, answer, fields.source.task)
 
@@ -92,6 +95,9 @@ def _turns(fields: _Fields) -> Iterator[tuple[str, Any]]:
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise InvalidRow("messages is not a list of role and content")
     for message in messages:
+        for name in _LOST:
+            if message.get(name):
+                raise InvalidRow(f"a message has {name}, which this layout does not carry over")
         yield str(message.get("role")), message.get("content")
 
 

@@ -142,12 +142,12 @@ def split_notes(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[s
     main = [note["labels"][int(np.argmax(note["counts"]))] for note in notes]
     labels = Counter(label for note in notes for label in note["labels"])
     counts = Counter(main)
-    for label in labels:
-        if counts[label] < MIN_NOTES:
-            raise UserError(
-                f"label '{label}' is the main label of {counts[label]} different notes, the split needs {MIN_NOTES}: "
-                "add notes or exclude the label with --label"
-            )
+    if rare := sorted(label for label in labels if counts[label] < MIN_NOTES):
+        listed = ", ".join(f"'{label}' ({counts[label]})" for label in rare)
+        raise UserError(
+            f"the split needs {MIN_NOTES} different notes of each label, and of these it has fewer: {listed}: add "
+            f"notes, or leave the labels out with --label or --top-labels {len(labels) - len(rare)}"
+        )
     members: dict[int, list[int]] = defaultdict(list)
     for number, note in enumerate(notes):
         members[note["cluster"]].append(number)

@@ -130,7 +130,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ),
     "a class with too few notes": (
         lambda d: d.file("notes.csv", only(good_rows()[0]["medical_specialty"], 4)),
-        "is the main label of [1-4] different notes, the split needs 10: add notes or exclude the label with --label",
+        r"the split needs 10 different notes of each label, .* it has fewer: .* \([1-4]\): add notes, or leave",
     ),
     "all notes empty": (lambda d: d.file("notes.csv", changed(transcription=" ")), "240 x empty text.*fix the rows"),
     "not UTF-8": (

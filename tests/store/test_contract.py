@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -300,3 +301,20 @@ def test_no_keys(s3_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_an_invalid_uri(uri: str) -> None:
     with pytest.raises(UserError, match=r"write|use"):
         open_store(uri)
+
+
+@pytest.mark.parametrize("where", ["in the store", "of the store"])
+def test_every_printable_character_is_a_letter_of_a_key(store: Store, where: str) -> None:
+    """In a key, and in the URI of a store, where `#`, `?` and `;` end nothing; `/` separates, and `%` begins a code in
+    file://."""
+    characters = [chr(code) for code in [*range(0x20, 0x7F), 0xE9, 0x416, 0xD55C, 0x1F9E0] if chr(code) not in "/."]
+    codes = store.uri.startswith("file:")
+    for number, character in enumerate(characters):
+        content, name = f"{number}".encode(), f"ward{character}3"
+        if where == "in the store":
+            store.put(f"{name}/notes.csv", content)
+        else:
+            open_store(f"{store.uri}/{quote(name) if codes and character == '%' else name}").put("notes.csv", content)
+    for number, character in enumerate(characters):
+        assert store.get(f"ward{character}3/notes.csv")[0] == f"{number}".encode(), character
+    assert sorted(store.list()) == sorted(f"ward{character}3/notes.csv" for character in characters)

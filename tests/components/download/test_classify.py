@@ -124,6 +124,45 @@ def test_clean(text: str, cleaned: str) -> None:
     assert clean(cleaned) == cleaned
 
 
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("Surgery", "Surgery"),
+        (" Sur\u200bgery\u200f ", "Surgery"),
+        ("Sur\tgery", "Sur gery"),
+        (3, "3"),
+        (3.0, "3"),
+        ("3", "3"),
+        (True, None),
+        (3.5, None),
+        (["a"], None),
+        *((word, None) for word in ("nan", "NaN", "None", "N/A", "null", "", " ", "\u200b")),
+        (float("nan"), None),
+    ],
+)
+def test_what_a_label_is(table: Callable[..., str], tmp_path: Path, value: Any, label: str | None) -> None:
+    """The same in every format; None: the row is quarantined."""
+    rows = [note("one", "a"), note("two", "b"), note("three", value)]
+    manifest = run(table(rows), tmp_path / "out", Notes())
+    kept = pq.read_table(tmp_path / "out/notes.parquet").to_pylist()
+    assert [row["label"] for row in kept] == ["a", "b", *([label] if label else [])]
+    assert sum(manifest["quarantined"].values()) == (label is None)
+
+
+def test_a_label_none_that_is_wanted_is_a_label(table: Callable[..., str], tmp_path: Path) -> None:
+    manifest = run(table([note("one", "None"), note("two", "b")]), tmp_path / "out", Notes(labels=["None", "b"]))
+    assert manifest["labels"] == ["None", "b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("0", "0.0"), ("Cardiology", "С" + "ardiology"), ("Ｂ", "B"), ("Νeuro", "Neuro")]
+)
+def test_labels_that_read_the_same_are_refused(table: Callable[..., str], tmp_path: Path, one: str, other: str) -> None:
+    with pytest.raises(UserError, match="are the same to a reader") as raised:
+        run(table([note("one", one), note("two", other), note("three", "b")]), tmp_path / "out", Notes())
+    assert ascii(one) in str(raised.value) and ascii(other) in str(raised.value)
+
+
 @pytest.fixture
 def five(table: Callable[..., str]) -> str:
     """Labels a to e, with 5, 4, 3, 2 and 1 rows."""

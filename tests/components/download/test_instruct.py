@@ -72,7 +72,7 @@ def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
     rows = read(tmp_path / "out", "triples", TRIPLES)
     assert [(row["source"], row["note_text"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
         (2, "Knee pain.", "What hurts?", "The knee.", "Question Answering"),
-        (3, "", "### Note\nx", "y", "Chat"),
+        (3, "", "Be kind.\n\n### Note\nx", "y", "Chat"),
         (4, "", "Say a.", "a", "Other"),
         (4, "", "b", "c", "Other"),
         (5, "d", "Write PLAN.", "s", "Section"),
@@ -100,7 +100,10 @@ def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
         ("triples", triple(answer="\x00\ufeff \n"), "empty answer"),
         ("triples", triple(question=None), "empty instruction"),
         ("triples", triple(note=" "), "empty note"),
-        ("triples", triple(task="Poetry"), "unknown task"),
+        ("triples", triple(task="Poetry"), f"unknown task: use {', '.join(TASKS[:-1])} or {TASKS[-1]}"),
+        ("chat", {"messages": [{"role": "user", "content": "a"},
+                               {"role": "assistant", "content": "b", "reasoning_content": SECRET}]},
+         "a message has reasoning_content, which this layout does not carry over"),
         ("triples", triple(note="x" * 1_000_000), "note longer than 200,000 characters"),
         ("triples", triple(note=17), "note is not a string"),
         ("triples", {"note": SECRET}, "no column 'task'"),

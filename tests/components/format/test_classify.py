@@ -162,7 +162,8 @@ def test_every_split_has_every_label(sizes: list[int], seed: int) -> None:
 def test_a_label_with_too_few_notes() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(30)] + [note(f"b{i}", "b", 100 + i) for i in range(9)]
     with pytest.raises(
-        UserError, match="label 'b' is the main label of 9 different notes, the split needs 10: add notes"
+        UserError,
+        match=r"needs 10 different notes of each label, .* fewer: 'b' \(9\): add notes, or leave .*--label or",
     ):
         split_notes(notes, seed=0)
 
@@ -171,7 +172,14 @@ def test_a_label_that_is_never_the_main_one() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(30)]
     for entry in notes[:20]:
         entry["labels"], entry["counts"] = ["a", "b"], [2, 1]
-    with pytest.raises(UserError, match="label 'b' is the main label of 0 different notes"):
+    with pytest.raises(UserError, match=r"fewer: 'b' \(0\)"):
+        split_notes(notes, seed=0)
+
+
+def test_all_rare_labels_are_named_at_once() -> None:
+    notes = [note(f"{label}{i}", label, f"{label}{i}") for label, n in {"a": 30, "b": 3, "c": 20, "d": 9}.items()
+             for i in range(n)]  # fmt: skip
+    with pytest.raises(UserError, match=r"fewer: 'b' \(3\), 'd' \(9\): .* --label or --top-labels 2$"):
         split_notes(notes, seed=0)
 
 

@@ -122,7 +122,9 @@ def test_a_request_that_is_refused_is_dropped_and_counted(
 
     endpoint(picky)
     manifest = run(dataset(texts(2, notes=1)), tmp_path / "out", LLM, None)
-    assert manifest["dropped"] == {"note: rejected by the endpoint (status 400: no)": 1} and manifest["notes"] == 2
+    assert (
+        manifest["dropped"] == {"note: rejected by the endpoint (status 400: too long)": 1} and manifest["notes"] == 2
+    )
 
 
 def test_the_budget_ends_cleanly_and_the_next_run_goes_on(
