@@ -91,7 +91,7 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
 
 def _exit_status(state: str, records: Records, verdict: str | None) -> int:
     if state == "SUCCEEDED":
-        return EXIT_REFUSED if verdict == "fail" else EXIT_DONE
+        return EXIT_REFUSED if verdict not in (None, "pass") else EXIT_DONE
     if state == "CANCELLED":
         return EXIT_INTERRUPTED
     return next((record["exit_status"] for record in records.values() if record["exit_status"]), EXIT_BUG)

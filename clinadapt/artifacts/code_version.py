@@ -69,7 +69,7 @@ def reachable_sources(module: str) -> dict[str, Path]:
     return sources
 
 
-def run_key(data: str, base: str, settings: dict[str, Any], code: str) -> str:
+def run_key(data: str, base: str, settings: dict[str, Any], code: str, gate: dict[str, Any] | None = None) -> str:
     """The version of an adapter: 16 hex digits of a hash of all that determines it.
 
     Args:
@@ -77,15 +77,18 @@ def run_key(data: str, base: str, settings: dict[str, Any], code: str) -> str:
         base: digest of the base model.
         settings: of all training stages.
         code: `code_version` of the training stages.
+        gate: thresholds of the gate, so that the same training under another rule is judged again; None for a version
+            that an earlier release published.
     """
-    return sha256_json({"data": data, "base": base, "settings": _canonical(settings), "code": code})[7:23]
+    inputs = {"data": data, "base": base, "settings": _canonical(settings), "code": code}
+    return sha256_json(inputs | ({"gate": _canonical(gate)} if gate else {}))[7:23]
 
 
-def adapter_version(splits: Path, adapter: Path) -> str:
-    """The run key of an adapter, from the folders that format and train wrote."""
+def adapter_version(splits: Path, adapter: Path, gate: dict[str, Any] | None = None) -> str:
+    """The run key of an adapter, from the folders that format and train wrote and the thresholds of the gate."""
     training = read_json(adapter / "training.json")
     digests = read_json(splits / MANIFEST)["digest"], read_json(adapter / MANIFEST)["base_digest"]
-    return run_key(*digests, training["settings"], training["code_version"])
+    return run_key(*digests, training["settings"], training["code_version"], gate)
 
 
 def _canonical(value: Any) -> Any:

@@ -80,7 +80,7 @@ def _outcome(reported: str, records: Records) -> tuple[State, Step | None, str |
     decision = {step: records.get(step, {}).get("outputs", {}).get("decision") for step in ("lookup", "gate")}
     if "publish" in records:
         return "published", None, None
-    if decision["gate"] == "fail":
+    if decision["gate"] not in (None, "pass"):
         return "refused", None, None
     if decision["lookup"] == "known":
         return "nothing new", None, None

@@ -71,6 +71,22 @@ class Resources(Section):
     gpu_memory_gib: float = 0
 
 
+class GateThresholds(Section):
+    """Thresholds of a gate. The defaults are strict."""
+
+    def loosened(self) -> dict[str, float]:
+        """The thresholds that are looser than the defaults, by name: higher ones of `max_...` and `..._margin`, lower
+        ones of the others."""
+        values = self.model_dump()
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        upper = {name for name in values if name.startswith("max_") or name.endswith("_margin")}
+        return {
+            name: value
+            for name, value in values.items()
+            if (value > defaults[name] if name in upper else value < defaults[name])
+        }
+
+
 class ProfileBase(Section):
     """Name, purpose and resources of a profile."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
 
 Pooling = Literal["model", "mean"]
 POOLED_LAYERS = 4  # concatenated by mean pooling (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
@@ -88,20 +88,21 @@ class ClassifyTraining(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
-class ClassifyGate(Section):
-    """gate: conditions for publishing a candidate, in accuracy over rows.
+class ClassifyGate(GateThresholds):
+    """gate: what must be shown before a candidate is published, in accuracy over rows; shares, 0.05 is 5 points.
 
     Attributes:
-        gain_over_base: required gain over the base model with an untrained head: the lower bound of the paired
-            difference's 95 % interval must exceed it.
-        gain_over_majority: the same against the majority class.
-        worse_than_champion: p-value below which the candidate counts as worse than the champion (one-sided paired
-            permutation test).
+        gain_over_base, gain_over_majority, gain_over_tfidf: that the lower end of the gain over the base model with an
+            untrained head, the majority class, and TF-IDF with logistic regression must exceed.
+        min_any_label_accuracy: that the lower end of the share of predictions among a note's labels must reach.
+        champion_margin: by which a candidate that was trained on other data than the champion may at most be worse.
     """
 
     gain_over_base: float = 0.05
     gain_over_majority: float = 0.0
-    worse_than_champion: float = Field(default=0.05, gt=0, lt=1)
+    gain_over_tfidf: float = 0.0
+    min_any_label_accuracy: float = Field(default=0.5, ge=0, le=1)
+    champion_margin: float = Field(default=0.02, ge=0, le=1)
 
 
 class ClassifyProfile(ProfileBase):

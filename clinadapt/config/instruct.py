@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
 Teacher = Literal["rules", "llm"]
@@ -202,21 +202,29 @@ class Evaluation(Section):
     judge: bool = False
 
 
-class InstructGate(Section):
-    """gate: conditions for publishing a candidate, in mean token F1 over held-out answers.
+class InstructGate(GateThresholds):
+    """gate: what must be shown before a candidate is published; shares, 0.05 is 5 points or 5 %.
 
     Attributes:
-        gain_over_base: required gain over the base model: the lower bound of the paired difference's 95 % interval must
-            exceed it.
-        unsupported: allowed increase in the share of answers with unsupported facts over the champion's (over the base
-            model's without a champion): the lower bound of the interval must not exceed it.
-        worse_than_champion: p-value below which the candidate counts as worse than the champion (one-sided paired
-            permutation test).
+        gain_over_base: that the lower end of the gain in token F1 over the base model must exceed.
+        task_margin: by which a task's token F1 may at most be below the base model's; 1 for no check by task.
+        max_contradicted, max_unsupported: that the upper end of the share of answers with a claim that the note
+            contradicts, or does not support, must not exceed.
+        max_wrong_refusals, max_missed_refusals: the same of questions that the note answers and that were refused, and
+            of those that it does not answer and that were not.
+        min_exact_match: that the lower end of the share exactly right, where an answer can be checked, must reach.
+        champion_margin: by which a candidate that was trained on other data than the champion may at most be worse in
+            token F1.
     """
 
     gain_over_base: float = 0.0
-    unsupported: float = 0.0
-    worse_than_champion: float = Field(default=0.05, gt=0, lt=1)
+    task_margin: float = Field(default=0.05, ge=0, le=1)
+    max_contradicted: float = Field(default=0.05, ge=0, le=1)
+    max_unsupported: float = Field(default=0.1, ge=0, le=1)
+    max_wrong_refusals: float = Field(default=0.05, ge=0, le=1)
+    max_missed_refusals: float = Field(default=0.2, ge=0, le=1)
+    min_exact_match: float = Field(default=0.5, ge=0, le=1)
+    champion_margin: float = Field(default=0.02, ge=0, le=1)
 
 
 class InstructProfile(ProfileBase):

@@ -102,7 +102,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
     return {
         "download": {"source": profile.source, "notes": profile.notes.model_dump()},
         "format": {"split": profile.split.model_dump()},
-        "lookup": _lookup(profile.adapter_name, outcome_settings(training), base),
+        "lookup": _lookup(profile.adapter_name, outcome_settings(training), base, profile.gate.model_dump()),
         "train": {"training": training.model_dump(), "base_digest": base.digest},
         "evaluate": {"adapter_name": profile.adapter_name, "seed": training.seed},
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
@@ -130,7 +130,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
             "vocab_size": pretraining.llama.vocab_size if pretraining and builtin else 0,
             "corpus": pretraining is not None,
         },
-        "lookup": _lookup(profile.adapter_name, outcome, base),
+        "lookup": _lookup(profile.adapter_name, outcome, base, profile.gate.model_dump()),
         "train": {"training": training.model_dump(), "base_digest": base.digest},
         "evaluate": {
             "adapter_name": profile.adapter_name,
@@ -150,6 +150,6 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
     return steps
 
 
-def _lookup(adapter_name: str, settings: Settings, base: PinnedModel) -> Settings:
+def _lookup(adapter_name: str, settings: Settings, base: PinnedModel, thresholds: Settings) -> Settings:
     """What identifies the adapter that this run would train, but for the data and the code."""
-    return {"adapter_name": adapter_name, "settings": settings, "base_digest": base.digest}
+    return {"adapter_name": adapter_name, "settings": settings, "base_digest": base.digest, "thresholds": thresholds}

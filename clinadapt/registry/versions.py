@@ -104,11 +104,12 @@ def problem_line(folder: SealedFolder, file: str, problem: str) -> str:
 def _inconsistencies(manifest: dict[str, Any], records: dict[str, Any]) -> Iterator[str]:
     """Fields that contradict each other: the version is the key of its data, base model, settings and code."""
     settings = manifest["settings"]
-    recomputed = run_key(manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"])
+    inputs = manifest["splits_digest"], manifest["base_digest"], settings, manifest["code_version"]
+    recomputed = run_key(*inputs, manifest.get("gate"))
     metrics = records["evaluation.json"]["models"]["candidate"]["metrics"]
     claims: list[tuple[str, str, Any, Any]] = [
         (MANIFEST, "settings_digest", manifest["settings_digest"], sha256_json(settings)),
-        (MANIFEST, "version, the key of data, base model, settings and code,", manifest["version"], recomputed),
+        (MANIFEST, "version, the key of data, base model, settings, code and gate,", manifest["version"], recomputed),
         ("training.json", "settings", records["training.json"]["settings"], settings),
         ("clinadapt.json", "base_digest", records["clinadapt.json"]["base_digest"], manifest["base_digest"]),
         ("evaluation.json", "metrics", metrics, manifest["metrics"]),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
@@ -101,6 +101,7 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
         "confidence": CONFIDENCE,
         "models": {name: _summary(name, p, scores.get(name), notes, labels, seed) for name, p in predicted.items()},
         "comparisons": _comparisons(predicted, notes, seed),
+        "held_out_digest": sha256_json([tables["test"]["note_id"].to_pylist(), counts["test"].tolist()]),
         "champion_version": champion.version,
         "champion_etag": champion.etag,
         "unseen_token_share": prepared["test"].unseen_token_share(),

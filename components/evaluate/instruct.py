@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinadapt.artifacts.hashing import write_json
+from clinadapt.artifacts.hashing import sha256_json, write_json
 from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import Evaluation
@@ -100,6 +100,7 @@ def run(
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "comparisons": comparisons,
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
+        "held_out_digest": sha256_json([[row["note_id"], row["instruction"]] for row in rows]),
         "champion_version": champion.version,
         "champion_etag": champion.etag,
     }
@@ -273,7 +274,9 @@ def _estimates(
 ) -> dict[str, dict[str, float]]:
     """Metrics that apply to these rows with their intervals; perplexity, exp(loss per token), instead of loss."""
     estimates = dict(zip(METRICS, ratios(numerators, denominators, cluster, seed), strict=True))
-    estimates["perplexity"] = {key: math.exp(min(value, 700)) for key, value in estimates.pop("loss").items()}
+    estimates["perplexity"] = {
+        key: value if key == "clusters" else math.exp(min(value, 700)) for key, value in estimates.pop("loss").items()
+    }
     return {name: entry for name, entry in estimates.items() if not math.isnan(entry["value"])}
 
 

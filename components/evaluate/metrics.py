@@ -70,6 +70,7 @@ def measure(probabilities: np.ndarray, scaled: np.ndarray | None, notes: HeldOut
             "value": float(values[name][0]),
             "low": float(np.nanquantile(replicates[name], edge)),
             "high": float(np.nanquantile(replicates[name], 1 - edge)),
+            "clusters": len(sums),
         }
         for name in values
         if scaled is not None or not name.endswith("_scaled")
@@ -142,7 +143,7 @@ def paired(difference: np.ndarray, weight: np.ndarray, cluster: np.ndarray, seed
 
     Returns:
         `difference` (weighted mean of a - b) with `low` and `high` of its bootstrap interval; `p` of the two-sided
-        test and `p_worse` of the one-sided test that a is worse.
+        test, `p_worse` of the one-sided test that a is worse, and the number of `clusters`.
     """
     sums = by_cluster(cluster, np.column_stack([difference, weight]))
     difference, rows = sums[:, 0], sums[:, 1]
@@ -159,6 +160,7 @@ def paired(difference: np.ndarray, weight: np.ndarray, cluster: np.ndarray, seed
         "high": float(np.nanquantile(replicates, (1 + CONFIDENCE) / 2)),
         "p": float((np.sum(np.abs(flipped) >= abs(observed)) + 1) / (len(flipped) + 1)),
         "p_worse": float((np.sum(flipped <= observed) + 1) / (len(flipped) + 1)),
+        "clusters": len(rows),
     }
 
 
@@ -171,7 +173,8 @@ def ratios(numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray
         seed: of the bootstrap.
 
     Returns:
-        value, low and high of each ratio; NaN where its denominators are all 0.
+        value, low and high of each ratio, NaN where its denominators are all 0, and the number of clusters where they
+        are not.
     """
     sums = by_cluster(cluster, np.hstack([numerators, denominators]))
     weights = _bootstrap_weights(np.random.default_rng(seed), len(sums))
@@ -179,13 +182,14 @@ def ratios(numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray
     estimates = []
     for i in range(count):
         if not denominators[:, i].any():
-            estimates.append(dict.fromkeys(("value", "low", "high"), float("nan")))
+            estimates.append({**dict.fromkeys(("value", "low", "high"), float("nan")), "clusters": 0})
             continue
         above, below = weights @ sums[:, i], weights @ sums[:, count + i]
         replicates = above[below > 0] / below[below > 0]
         low, high = np.quantile(replicates, [edge, 1 - edge])
         value = sums[:, i].sum() / sums[:, count + i].sum()
-        estimates.append({"value": float(value), "low": float(low), "high": float(high)})
+        clusters = int((sums[:, count + i] > 0).sum())
+        estimates.append({"value": float(value), "low": float(low), "high": float(high), "clusters": clusters})
     return estimates
 
 

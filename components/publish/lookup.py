@@ -56,14 +56,14 @@ def run_keys(store: Store, data: str, settings: dict[str, Any]) -> Iterator[str]
         data: digest of the splits.
         settings: of lookup.
     """
-    training, code = settings["settings"], settings["code_version"]
+    training, code, gate = settings["settings"], settings["code_version"], settings.get("thresholds")
     if "pretraining" not in settings:
-        yield run_key(data, settings["base_digest"], training, code)
+        yield run_key(data, settings["base_digest"], training, code, gate)
         return
     source = BUILTIN_LLAMA if training["base_model"] == BUILTIN_LLAMA else settings["base_digest"]
     inputs = base_inputs(source, data, settings["pretraining"], settings["pretraining_code_version"])
     for uri, digest in find_bases(store, inputs):
-        yield run_key(data, digest, training | {"base_model": uri}, code)
+        yield run_key(data, digest, training | {"base_model": uri}, code, gate)
 
 
 def _sentence(store: Store, name: str, version: str) -> str:

@@ -100,6 +100,7 @@ def _was_rolled_back(store: Store, name: str, version: str) -> bool:
 def _promote(store: Store, name: str, version: str, evaluation: dict[str, Any], code_version: str) -> None:
     metrics = evaluation["models"]["candidate"]["metrics"]
     fields = {headline(metrics): metrics[headline(metrics)], "code_version": code_version}
+    fields["held_out_digest"] = evaluation["held_out_digest"]
     try:
         promote(store, name, version, evaluation["champion_etag"], fields)
     except UserError:
@@ -129,6 +130,7 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
         "settings": training["settings"],
         "settings_digest": sha256_json(training["settings"]),
         "code_version": training["code_version"],
+        "gate": read_json(inputs.verdict / "verdict.json")["thresholds"],
         "metrics": evaluation["models"]["candidate"]["metrics"],
         "created": utc_now(),
         "published_by": actor(),

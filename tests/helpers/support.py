@@ -16,7 +16,15 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 MTSAMPLES = ROOT.parent / "shared/data/mtsamples/mtsamples.csv.xz"
 SOURCE = "builtin://cases?rows=240&seed=7"
-LENIENT = {"gain_over_base": -1.0, "gain_over_majority": -1.0}  # lets a barely trained adapter through
+# Lets a barely trained adapter through
+LENIENT = {
+    "gain_over_base": -1.0, "gain_over_majority": -1.0, "gain_over_tfidf": -1.0, "min_any_label_accuracy": 0.0,
+    "champion_margin": 1.0,
+}  # fmt: skip
+LENIENT_INSTRUCT = {
+    "gain_over_base": -1.0, "task_margin": 1.0, "max_contradicted": 1.0, "max_unsupported": 1.0,
+    "max_wrong_refusals": 1.0, "max_missed_refusals": 1.0, "min_exact_match": 0.0, "champion_margin": 1.0,
+}  # fmt: skip
 
 Clinadapt = Callable[..., subprocess.CompletedProcess[str]]
 WriteProfile = Callable[..., Path]
@@ -86,7 +94,7 @@ def instruct_profile(**sections: Any) -> dict[str, Any]:
                      "per_device_train_batch_size": 2,
                      "learning_rate": 0.005},
         "evaluation": {"rows_per_task": 4, "max_new_tokens": 16},
-        "gate": {"gain_over_base": -1.0, "unsupported": 1.0},
+        "gate": LENIENT_INSTRUCT,
         **sections,
     }  # fmt: skip
 

@@ -5,72 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.config.classify import ClassifyGate
+from components.evaluate.gate.champion_checks import Standing, champion_checks
+from components.evaluate.gate.checks import difference_above, share_at_least, verdict
 
 
-def decide(evaluation: dict[str, Any], thresholds: ClassifyGate) -> dict[str, Any]:
+def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Standing | None = None) -> dict[str, Any]:
     """Check an evaluation against the thresholds.
 
     Args:
         evaluation: content of evaluation.json.
-        thresholds: differences as shares (0.05 is 5 points), probabilities for p.
+        thresholds: of the profile.
+        standing: of the champion; None where there is none.
 
     Returns:
-        decision (`pass` or `fail`), sentence, and checks with name, passed and detail.
+        The verdict, see `components.evaluate.gate.checks.verdict`.
     """
     against = {c["b"]: c for c in evaluation["comparisons"]}
+    candidate = evaluation["models"]["candidate"]["metrics"]
+    names = {
+        "base": "more accurate than the base model with an untrained head",
+        "majority": "more accurate than the majority class",
+        "tfidf": "more accurate than TF-IDF with logistic regression",
+    }
+    if thresholds.gain_over_tfidf < 0:
+        names["tfidf"] = f"at most {-100 * thresholds.gain_over_tfidf:g} points less accurate than TF-IDF"
     checks = [
-        _gain(against["base"], "more accurate than the base model with an untrained head", thresholds.gain_over_base),
-        _gain(against["majority"], "more accurate than the majority class", thresholds.gain_over_majority),
+        difference_above(name, "accuracy", against[other], getattr(thresholds, f"gain_over_{other}"))
+        for other, name in names.items()
     ]
-    if "champion" in against:
-        name = f"not worse than the champion {evaluation['champion_version']}"
-        detail = f"accuracy differs by {points(against['champion'])}"
-        checks.append(not_worse(against["champion"], name, detail, thresholds.worse_than_champion))
-    elif evaluation["champion_version"]:
-        checks.append(
-            {
-                "name": f"comparable with the champion {evaluation['champion_version']}",
-                "passed": False,
-                "detail": "the champion was trained on other labels: publish under another adapter name",
-            }
+    checks.append(
+        share_at_least(
+            "a label that the note has",
+            "predictions among a note's labels",
+            candidate["any_label_accuracy"],
+            thresholds.min_any_label_accuracy,
         )
-    failed = [check for check in checks if not check["passed"]]
-    return {
-        "decision": "fail" if failed else "pass",
-        "sentence": f"{_result(evaluation, against['tfidf'])} {outcome(failed)}",
-        "checks": checks,
-    }
-
-
-def points(comparison: dict[str, Any]) -> str:
-    """A difference of shares in percentage points, with its interval."""
-    difference, low, high = (100 * comparison[key] for key in ("difference", "low", "high"))
-    return f"{difference:+.1f} points ({low:+.1f} to {high:+.1f})"
-
-
-def not_worse(comparison: dict[str, Any], name: str, detail: str, threshold: float) -> dict[str, Any]:
-    """The check that the candidate is not significantly worse than the champion."""
-    return {
-        "name": name,
-        "passed": comparison["p_worse"] >= threshold,
-        "detail": f"{detail}; one-sided test for worse: p = {comparison['p_worse']:.3f}, required: "
-        f"at least {threshold}",
-    }
-
-
-def outcome(failed: list[dict[str, Any]]) -> str:
-    """Last sentence of the verdict."""
-    if not failed:
-        return "Passed the gate."
-    return f"Failed the gate, check '{failed[0]['name']}': {failed[0]['detail']}."
-
-
-def _gain(comparison: dict[str, Any], name: str, threshold: float) -> dict[str, Any]:
-    return {
-        "name": name,
-        "passed": comparison["low"] > threshold,
-        "detail": f"accuracy differs by {points(comparison)}; required: lower bound above {threshold * 100:+.1f}",
-    }
+    )
+    if evaluation["champion_version"]:
+        margin = thresholds.champion_margin
+        checks += champion_checks(evaluation, against.get("champion"), "accuracy", margin, standing)
+    return verdict(checks, _result(evaluation, against["tfidf"]), thresholds.loosened())
 
 
 def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:

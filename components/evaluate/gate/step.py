@@ -14,16 +14,19 @@ from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
+from clinadapt.registry.champion import history
+from clinadapt.registry.versions import headline, read_version
 from clinadapt.storage import open_store
 from components.evaluate.gate import classify as classify_gate
 from components.evaluate.gate import instruct as instruct_gate
+from components.evaluate.gate.champion_checks import Standing
 from components.evaluate.report import classify as classify_report
 from components.evaluate.report import instruct as instruct_report
 
 
 class _Recipe(NamedTuple):
     settings: type[ClassifyGate] | type[InstructGate]
-    decide: Callable[[dict[str, Any], Any], dict[str, Any]]
+    decide: Callable[[dict[str, Any], Any, Standing | None], dict[str, Any]]
     render: Callable[[dict[str, Any]], str]
 
 
@@ -59,8 +62,10 @@ def run(
     """
     recipe = RECIPES[adapter_recipe(adapter)]
     scores = read_json(evaluation / "evaluation.json")
-    verdict = recipe.decide(scores, recipe.settings.model_validate(settings))
-    version, training = adapter_version(splits, adapter), read_json(adapter / "training.json")
+    thresholds = recipe.settings.model_validate(settings)
+    verdict = recipe.decide(scores, thresholds, _standing(store_uri, name, scores, splits))
+    version = adapter_version(splits, adapter, thresholds.model_dump())
+    training = read_json(adapter / "training.json")
     report = {
         "title": f"{adapter_recipe(adapter)} · {name}",
         "created": utc_now(),
@@ -75,6 +80,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.html").write_text(recipe.render(report), encoding="utf-8")
     fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
+    fields["thresholds"] = thresholds.model_dump()
     write_json(output / "verdict.json", {**verdict, **fields})
     evaluated = read_json(evaluation / MANIFEST)
     inputs = {"evaluation": evaluated["digest"]}
@@ -82,6 +88,18 @@ def run(
     if run_name := os.environ.get(RUN):
         open_store(store_uri).upload(output / "report.html", f"runs/{run_name}/report.html")
     return {**verdict, "version": version, "metrics": scores["models"]["candidate"]["metrics"]}
+
+
+def _standing(store_uri: str, name: str, evaluation: dict[str, Any], splits: Path) -> Standing | None:
+    """What the registry knows of the champions of a name; None where there is none."""
+    if not (version := evaluation["champion_version"]):
+        return None
+    store, metric = open_store(store_uri), headline(evaluation["models"]["candidate"]["metrics"])
+    digest = evaluation["held_out_digest"]
+    same_rows = [e for e in history(store, name) if e.get("held_out_digest") == digest and metric in e]
+    dataset = read_version(store, name, version).get("dataset_digest")
+    best = max((entry[metric]["value"] for entry in same_rows), default=None)
+    return Standing(dataset != read_json(splits / MANIFEST)["dataset_digest"], best)
 
 
 def _provenance(splits: Path, adapter: Path, version: str, champion_version: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Clinadapt, Run, make_instruct_splits
+from support import LENIENT_INSTRUCT, Clinadapt, Run, make_instruct_splits
 
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import Evaluation, InstructGate
@@ -37,7 +37,7 @@ def instruct_store(tmp_path_factory: pytest.TempPathFactory, instruct_adapter: P
     make_instruct_splits(splits)
     settings = Evaluation(rows_per_task=2, max_new_tokens=8, batch_size=4)
     evaluate(splits, instruct_adapter, evaluation, Champion(store, name, "", ""), settings, seed=0)
-    gate = InstructGate(gain_over_base=-1, unsupported=1)
+    gate = InstructGate(**LENIENT_INSTRUCT)
     judge(splits, instruct_adapter, evaluation, verdict, gate, store, name)
     publish(splits, instruct_adapter, evaluation, verdict, store, name)
     return folder / "store"

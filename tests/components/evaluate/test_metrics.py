@@ -201,7 +201,8 @@ def test_p_is_small_where_one_is_better() -> None:
 
 def test_the_same_predictions_do_not_differ(notes: HeldOutNotes) -> None:
     predicted = notes.counts.argmax(axis=1)
-    assert compare(predicted, predicted, notes, 0) == {"difference": 0, "low": 0, "high": 0, "p": 1, "p_worse": 1}
+    same = {"difference": 0, "low": 0, "high": 0, "p": 1, "p_worse": 1, "clusters": len(np.unique(notes.cluster))}
+    assert compare(predicted, predicted, notes, 0) == same
 
 
 def test_roc(notes: HeldOutNotes, logits: np.ndarray) -> None:

@@ -1,0 +1,119 @@
+"""How often the gate publishes bad and good candidates, in simulated runs of every size.
+
+python -m pytest tests/benchmarks/test_gate_simulation.py --benchmarks -s
+CLINADAPT_BENCH_RUNS (10000) is the number of runs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clinadapt.config.classify import ClassifyGate
+from clinadapt.config.instruct import InstructGate
+from components.evaluate import metrics
+from components.evaluate.gate.champion_checks import Standing, champion_checks
+from components.evaluate.gate.classify import decide as decide_classify
+from components.evaluate.gate.instruct import decide as decide_instruct
+
+RUNS = int(os.environ.get("CLINADAPT_BENCH_RUNS", "10000"))
+SIZES = (20, 50, 100, 200, 500, 1000, 2000)  # held-out notes
+# true gain in token F1 over the base, true share of contradicted answers, whether it may be published
+INSTRUCT = [(-0.05, 0.01, False), (0.0, 0.01, False), (0.1, 0.06, False), (0.1, 0.15, False), (0.1, 0.01, True)]
+CLASSIFY = [(-0.05, False), (0.0, False), (0.1, True)]  # true gain in accuracy over TF-IDF
+
+
+@pytest.fixture(autouse=True)
+def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "REPLICATES", 400)
+    monkeypatch.setattr(metrics, "PERMUTATIONS", 50)
+
+
+def perfect(notes: int, value: float) -> dict[str, float]:
+    return {"value": value, "low": value, "high": value, "clusters": notes}
+
+
+def instruct_run(rng: np.random.Generator, notes: int, gain: float, contradicted: float) -> dict[str, Any]:
+    difference, one, cluster = rng.normal(gain, 0.3, notes), np.ones(notes), np.arange(notes)
+    wrong = (rng.random(notes) < contradicted).astype(float)
+    (share,) = metrics.ratios(wrong[:, None], one[:, None], cluster, 0)
+    comparison = {"a": "candidate", "b": "base", "metric": "token_f1", "task": None}
+    none, all_ = perfect(10 * notes, 0.0), perfect(10 * notes, 1.0)
+    candidate = {"contradicted": share, "unsupported": share, "wrong_refusals": none, "correct_refusals": all_}
+    models = {name: {"metrics": {"token_f1": all_, "unsupported": none}} for name in ("candidate", "base")}
+    models["candidate"]["metrics"] |= {**candidate, "exact_match": all_}
+    comparisons = [comparison | metrics.paired(difference, one, cluster, 0)]
+    return {
+        "rows": notes,
+        "models": models,
+        "comparisons": comparisons,
+        "champion_version": "",
+        "reference": {"unsupported": none},
+    }
+
+
+def classify_run(rng: np.random.Generator, notes: int, gain: float) -> dict[str, Any]:
+    one, cluster = np.ones(notes), np.arange(notes)
+    difference = (rng.random(notes) < 0.1 + gain / 2).astype(float) - (rng.random(notes) < 0.1 - gain / 2)
+    sure, share = perfect(notes, 0.5), perfect(10 * notes, 1.0)
+    compared = metrics.paired(difference, one, cluster, 0)
+    better = {"difference": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "p_worse": 1.0, "clusters": notes}
+    comparisons = [{"b": "base", **better}, {"b": "majority", **better}, {"b": "tfidf", **compared}]
+    models = {name: {"metrics": {"accuracy": sure, "any_label_accuracy": share}} for name in ("candidate", "tfidf")}
+    return {"models": models, "comparisons": comparisons, "champion_version": "", "ceiling": 1.0}
+
+
+def simulate(recipe: str) -> list[tuple[int, tuple[Any, ...], float, float]]:
+    """Rows of size, truth, share published, median of the notes asked for."""
+    rng, rows = np.random.default_rng(0), []
+    truths: list[tuple[Any, ...]] = list(INSTRUCT if recipe == "instruct" else CLASSIFY)
+    each = max(20, RUNS // (2 * len(SIZES) * len(truths)))
+    for notes in SIZES:
+        for truth in truths:
+            verdicts = []
+            for _ in range(each):
+                if recipe == "instruct":
+                    verdicts.append(decide_instruct(instruct_run(rng, notes, *truth[:-1]), InstructGate()))
+                else:
+                    verdicts.append(decide_classify(classify_run(rng, notes, *truth[:-1]), ClassifyGate()))
+            published = float(np.mean([verdict["decision"] == "pass" for verdict in verdicts]))
+            asked = [max(c["more_notes"] for c in v["checks"]) for v in verdicts if v["decision"] != "fail"]
+            rows.append((notes, truth, published, float(np.median(asked)) if asked else float("nan")))
+    return rows
+
+
+@pytest.mark.parametrize("recipe", ["instruct", "classify"])
+def test_the_bad_are_kept_out_at_every_size_and_the_good_get_in(recipe: str) -> None:
+    rows = simulate(recipe)
+    for notes, truth, published, asked in rows:
+        print(f"{recipe} {notes:5} notes, truth {truth}: {published:6.1%} published, {asked:.0f} more notes asked for")
+    for notes, truth, published, _ in rows:
+        if not truth[-1]:
+            assert published <= 0.05 + 2 * (0.05 * 0.95 / max(20, RUNS // 70)) ** 0.5, (notes, truth)
+    good = [(notes, published, asked) for notes, truth, published, asked in rows if truth[-1]]
+    enough = next(notes + asked for notes, _, asked in good if asked > 0)
+    assert all(published >= 0.8 for notes, published, _ in good if notes >= enough), (enough, good)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01])
+def test_two_hundred_candidates_do_not_walk_the_champion_down(spread: float) -> None:
+    """Candidates of equal true quality, but for `spread`, each trained on new data, on the same 500 held-out notes."""
+    rng, margin, notes = np.random.default_rng(1), 0.02, 500
+    hardness = rng.normal(0.0, 0.25, notes)
+    quality, scores = 0.75, 0.75 + hardness + rng.normal(0, 0.1, notes)
+    best, replaced, lowest = float(scores.mean()), 0, quality
+    for _ in range(200):
+        true = 0.75 + rng.normal(0, spread) if spread else 0.75
+        candidate = true + hardness + rng.normal(0, 0.1, notes)
+        compared = metrics.paired(candidate - scores, np.ones(notes), np.arange(notes), 0)
+        value = {"metrics": {"token_f1": {"value": float(scores.mean())}}}
+        evaluation = {"champion_version": "v", "models": {"champion": value}}
+        checks = champion_checks(evaluation, compared, "token_f1", margin, Standing(True, best))
+        if all(check.passed for check in checks):
+            quality, scores, replaced = true, candidate, replaced + 1
+            best, lowest = max(best, float(scores.mean())), min(lowest, quality)
+    print(f"spread {spread}: {replaced} of 200 published, true quality {quality:.4f}, lowest {lowest:.4f}")
+    assert lowest > 0.75 - margin
