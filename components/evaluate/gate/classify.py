@@ -48,12 +48,22 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
 
 
 def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
-    """The accuracy and how it compares with TF-IDF. Where TF-IDF is better, that comes first."""
-    accuracy = evaluation["models"]["candidate"]["metrics"]["accuracy"]["value"]
+    """The accuracy, the macro F1 and how they compare with TF-IDF, and the labels that the adapter never gets right.
+    Where TF-IDF is better, that comes first."""
+    candidate = evaluation["models"]["candidate"]
+    accuracy, macro = (candidate["metrics"][name]["value"] for name in ("accuracy", "macro_f1"))
     baseline = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
     p = f"p = {tfidf['p']:.2f}" if tfidf["p"] >= 0.01 else "p < 0.01"
-    adapter = f"adapter has an accuracy of {accuracy:.1%} on held-out rows (best possible: {evaluation['ceiling']:.1%})"
+    adapter = (
+        f"adapter has an accuracy of {accuracy:.1%} on held-out rows (best possible: {evaluation['ceiling']:.1%}) "
+        f"and a macro F1 of {macro:.3f}"
+    )
     if tfidf["difference"] < 0:
-        return f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): the {adapter}."
-    relation = "higher than" if tfidf["p"] < 0.05 else "not significantly different from"
-    return f"The {adapter}, {relation} TF-IDF with logistic regression ({baseline:.1%}, {p})."
+        result = f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): the {adapter}."
+    else:
+        relation = "higher than" if tfidf["p"] < 0.05 else "not significantly different from"
+        result = (
+            f"The {adapter}; its accuracy is {relation} that of TF-IDF with logistic regression ({baseline:.1%}, {p})."
+        )
+    never = [entry["label"] for entry in candidate["per_class"] if entry["support"] and not entry["recall"]]
+    return f"{result} Never recognised: {', '.join(never)}." if never else result
