@@ -16,6 +16,7 @@ from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from components.evaluate import metrics
 from components.evaluate.gate.champion_checks import Standing, champion_checks
+from components.evaluate.gate.checks import NOT_ENOUGH
 from components.evaluate.gate.classify import decide as decide_classify
 from components.evaluate.gate.instruct import decide as decide_instruct
 
@@ -62,7 +63,10 @@ def classify_run(rng: np.random.Generator, notes: int, gain: float) -> dict[str,
     compared = metrics.paired(difference, one, cluster, 0)
     better = {"difference": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "p_worse": 1.0, "clusters": notes}
     comparisons = [{"b": "base", **better}, {"b": "majority", **better}, {"b": "tfidf", **compared}]
-    models = {name: {"metrics": {"accuracy": sure, "any_label_accuracy": share}} for name in ("candidate", "tfidf")}
+    models = {
+        name: {"metrics": {"accuracy": sure, "any_label_accuracy": share, "macro_f1": sure}, "per_class": []}
+        for name in ("candidate", "tfidf")
+    }
     return {"models": models, "comparisons": comparisons, "champion_version": "", "ceiling": 1.0}
 
 
@@ -80,7 +84,7 @@ def simulate(recipe: str) -> list[tuple[int, tuple[Any, ...], float, float]]:
                 else:
                     verdicts.append(decide_classify(classify_run(rng, notes, *truth[:-1]), ClassifyGate()))
             published = float(np.mean([verdict["decision"] == "pass" for verdict in verdicts]))
-            asked = [max(c["more_notes"] for c in v["checks"]) for v in verdicts if v["decision"] != "fail"]
+            asked = [max(c["more_notes"] for c in v["checks"]) for v in verdicts if v["decision"] == NOT_ENOUGH]
             rows.append((notes, truth, published, float(np.median(asked)) if asked else float("nan")))
     return rows
 

@@ -16,6 +16,7 @@ from scipy.stats import beta, norm, t
 _TAIL = 0.025  # of a two-sided 95 % interval
 _POWER = (norm.ppf(1 - _TAIL) + norm.ppf(0.8)) / norm.ppf(1 - _TAIL)  # widths of the interval for 80 % power
 _SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
+_PLANNED = 0.1  # a larger distance may be luck: the number of notes asked for is planned for at most 10 points
 _MOST = 50  # times the held-out notes that may be asked for
 
 NOT_ENOUGH = "not enough evidence"
@@ -150,7 +151,7 @@ def _check(name: str, passed: bool, detail: str, distance: float, half_width: fl
         return Check(name, False, f"{detail}; {clusters} groups of notes are too few", _SMALLEST_SAMPLE - clusters)
     if passed or distance <= 0:
         return Check(name, passed, detail)
-    needed = math.ceil(clusters * (_POWER * half_width / distance) ** 2)
+    needed = math.ceil(clusters * (_POWER * half_width / min(distance, _PLANNED)) ** 2)
     if needed > _MOST * clusters:  # level with the bound, as far as any sample can tell
         return Check(name, False, detail)
     return Check(name, False, detail, max(1, needed - clusters))

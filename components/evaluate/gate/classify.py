@@ -61,9 +61,7 @@ def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
     if tfidf["difference"] < 0:
         result = f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): the {adapter}."
     else:
-        relation = "higher than" if tfidf["p"] < 0.05 else "not significantly different from"
-        result = (
-            f"The {adapter}; its accuracy is {relation} that of TF-IDF with logistic regression ({baseline:.1%}, {p})."
-        )
+        relation = "its accuracy is higher than" if tfidf["p"] < 0.05 else "it is not significantly different from"
+        result = f"The {adapter}; {relation} TF-IDF with logistic regression ({baseline:.1%}, {p})."
     never = [entry["label"] for entry in candidate["per_class"] if entry["support"] and not entry["recall"]]
     return f"{result} Never recognised: {', '.join(never)}." if never else result
