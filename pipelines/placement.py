@@ -1,5 +1,6 @@
 """Placement of tasks by profile and cluster: image, resources, nodes, secrets, volumes and limits."""
 
+import json
 import re
 
 from kfp import dsl, kubernetes
@@ -24,6 +25,8 @@ from clinadapt.kubernetes.cluster import (
     scratch_size,
 )
 from clinadapt.kubernetes.requests import limits, requests
+from clinadapt.kubernetes.trainjob import template
+from clinadapt.kubernetes.trainjobs import RUNTIME, STOP, TEMPLATE
 
 
 class Placement:
@@ -33,7 +36,8 @@ class Placement:
         self.profile, self.cluster = profile, cluster
 
     def __call__(self, task: dsl.PipelineTask, step: Step) -> None:
-        loads_model = step in WITH_BASE_MODEL
+        delegates = self.cluster is not None and self.cluster.in_trainjob(step)
+        loads_model = step in WITH_BASE_MODEL and not delegates
         gpu = loads_model and self.profile.train_resources.gpu > 0
         task.set_caching_options(step in CACHED_STEPS)
         environment = {"CLINADAPT_GPU": "1"} if gpu else {}
@@ -49,20 +53,36 @@ class Placement:
                 _volumes(task, self.cluster, scratch_size(self.profile, self.cluster))
             if ca := self.cluster.ca_bundle:
                 kubernetes.use_config_map_as_volume(task, ca.config_map, CA)
-            environment |= self.cluster.environment(step)
+            environment |= self.cluster.environment(loads_model)
+            environment |= _trainer_environment(self.profile, self.cluster, step)
         task.container_spec.env = environment or None
 
     def _container(self, task: dsl.PipelineTask, step: Step, nodes: Nodes) -> None:
         """Image and resources, set on the spec: each of kfp's setters inspects the call stack, 10 ms a call."""
+        task.container_spec.image = nodes.image
+        if self.cluster and self.cluster.in_trainjob(step):
+            task.container_spec.resources = ResourceSpec(
+                cpu_request="100m", cpu_limit="500m", memory_request="256Mi", memory_limit="512Mi"
+            )
+            return
         resources = limits(self.profile, step)
         cpu, memory = requests(self.profile, step)
-        task.container_spec.image = nodes.image
         task.container_spec.resources = ResourceSpec(
             cpu_request=cpu, cpu_limit=resources.cpu, memory_request=memory, memory_limit=resources.memory
         )
         if isinstance(nodes, GpuNodes):
             task.container_spec.resources.accelerator_type = nodes.resource or resources.gpu_type
             task.container_spec.resources.accelerator_count = str(resources.gpu)
+
+
+def _trainer_environment(profile: AnyProfile, cluster: Cluster, step: Step) -> dict[str, str]:
+    """What the steps around a TrainJob need to know of Kubeflow Trainer."""
+    if not (trainer := cluster.trainer):
+        return {}
+    if cluster.in_trainjob(step):
+        nodes = 1 if profile.recipe == "classify" else trainer.nodes
+        return {TEMPLATE: json.dumps(template(profile, cluster, nodes, step), sort_keys=True)}
+    return {"preflight": {RUNTIME: trainer.runtime}, "summarise": {STOP: trainer.on_stop}}.get(step, {})
 
 
 def pipeline_config(cluster: Cluster | None) -> dsl.PipelineConfig | None:

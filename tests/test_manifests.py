@@ -14,10 +14,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import typer
+from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime
 from kustomize import ROOT, render
 
 from clinadapt.config.image import IMAGE
-from clinadapt.kubernetes.cluster import NO_SIDECAR
+from clinadapt.kubernetes.cluster import NO_SIDECAR, Trainer
 from pipelines.cli.main import app
 from pipelines.cli.mirror_list import VLLM
 from pipelines.named_settings import cluster_names, load_cluster
@@ -26,7 +27,9 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 KUBERNETES = ("1.30", "1.32", "1.34", kubernetes_validate.latest_version())  # the oldest that is supported, and newer
 FOLDERS = ["base", *(f"overlays/{path.name}" for path in sorted((ROOT / "manifests/overlays").iterdir()))]
 SERVING = "+serving"
-SERVED = [folder + SERVING for folder in FOLDERS]
+RUNS = "clinadapt-runs"
+TRAINED = "base+runs+trainer"
+SERVED = [*(folder + SERVING for folder in FOLDERS), TRAINED]
 # What KServe's predictor has beside a pod's own fields, of those that are used
 # (https://kserve.github.io/website/docs/reference/crd-api, PredictorSpec and ComponentExtensionSpec)
 PREDICTOR = {"minReplicas", "maxReplicas", "deploymentStrategy", "labels"}
@@ -65,6 +68,11 @@ def schema_error(document: str, version: str) -> str | None:
 def schema_findings(document: Document) -> Iterator[str]:
     if document["apiVersion"] == "route.openshift.io/v1":
         return  # OpenShift's own; test_openshift looks at it
+    if document["kind"] == "TrainingRuntime":
+        model = TrainerV1alpha1TrainingRuntime.from_dict(document)
+        if model.to_dict() != document:
+            yield "schema: an unknown field"
+        return
     if document["kind"] == "InferenceService":
         document = predictor_pod(document)
     found = (schema_error(json.dumps(document, sort_keys=True), version) for version in KUBERNETES)
@@ -189,8 +197,14 @@ def document_findings(document: Document) -> Iterator[str]:
             yield from inference_findings(document)
         case "NetworkPolicy":
             yield from network_findings(document["spec"])
-        case "ServiceAccount" if document.get("automountServiceAccountToken") is not False:
-            yield "service account token mounted"
+        case "ServiceAccount":
+            runs = document["metadata"]["name"] == RUNS  # whose pods call the API server, with a Role of few rights
+            if document.get("automountServiceAccountToken") is not runs:
+                yield "service account token mounted"
+        case "Role":
+            yield from role_findings(document["rules"])
+        case "TrainingRuntime":
+            yield from runtime_findings(document["spec"]["template"]["spec"])
         case "Secret":
             yield "literal secret"
         case "ConfigMap":
@@ -202,6 +216,40 @@ def document_findings(document: Document) -> Iterator[str]:
         case "Namespace":
             if document["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
                 yield "namespace is not restricted"
+
+
+def role_findings(rules: list[Document]) -> Iterator[str]:
+    """A whole run passed with these rights."""
+    for rule in rules:
+        if "*" in [*rule["resources"], *rule["verbs"], *rule["apiGroups"]]:
+            yield "a right to everything"
+        if {"secrets", "configmaps"} & set(rule["resources"]) and not rule.get("resourceNames"):
+            yield "a right to every secret"
+        if {"pods/exec", "deployments", "roles"} & set(rule["resources"]):
+            yield "a right to run anything"
+
+
+def runtime_findings(spec: Document) -> Iterator[str]:
+    """A TrainJob's pods as tried: exit status 2 ends it, an interrupt and a lost pod are not counted."""
+    (job,) = spec["replicatedJobs"]
+    policy = job["template"]["spec"]["podFailurePolicy"]["rules"]
+    codes = {rule["onExitCodes"]["values"][0]: rule["action"] for rule in policy if "onExitCodes" in rule}
+    lost = [rule["action"] for rule in policy if "onPodConditions" in rule]
+    if codes != {2: "FailJob", 75: "Ignore"} or lost != ["Ignore"]:
+        yield "exit statuses of a node"
+    if [rule["action"] for rule in spec["failurePolicy"]["rules"]] != ["FailJobSet"]:
+        yield "a wrong setting is repeated"
+    if job["template"]["metadata"]["labels"] != {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}:
+        yield "no node of Kubeflow Trainer"
+    pod = job["template"]["spec"]["template"]
+    yield from sidecar_findings(pod["metadata"]["labels"])
+    if pod["spec"]["restartPolicy"] != "Never" or pod["spec"]["terminationGracePeriodSeconds"] < 60:
+        yield "a pod without time to save"
+    if pod["spec"].get("automountServiceAccountToken") is not False:
+        yield "service account token mounted"
+    (container,) = pod["spec"]["containers"]
+    if container["name"] != "node" or container["securityContext"] != CONTAINER_SECURITY:
+        yield "container securityContext"
 
 
 def wiring_findings(documents: list[Document]) -> Iterator[str]:
@@ -309,6 +357,15 @@ def test_the_documented_builds_make_the_images_that_run(rendered: list[Document]
     assert f"ARG VERSION={VERSION}\n" in containerfile
 
 
+def test_the_service_account_of_runs_is_the_one_that_the_settings_name() -> None:
+    """And every secret that a step may get by reference needs no right: the kubelet reads it."""
+    documents = render(TRAINED)
+    for name in (RUNS, "clinadapt-trainjobs"):
+        (subject,) = find(documents, f"RoleBinding/{name}")["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": RUNS, "namespace": "clinadapt"}
+    assert find(documents, "TrainingRuntime/clinadapt")["metadata"]["name"] == Trainer().runtime
+
+
 def test_the_adapter_is_fetched_as_the_command_line_allows() -> None:
     (container,) = find(render(f"base{SERVING}"), "InferenceService/instruct")["spec"]["predictor"]["initContainers"]
     _, group, command = container["command"]
@@ -323,6 +380,7 @@ APP_SECURITY = f"{APP}.securityContext"
 REMOVED = object()
 INSTRUCT, PREDICTOR_POD = "InferenceService/instruct", "spec.predictor"
 SERVER, FETCH = f"{PREDICTOR_POD}.containers.0", f"{PREDICTOR_POD}.initContainers.0"
+RUNTIME, NODE_JOB = "TrainingRuntime/clinadapt", "spec.template.spec.replicatedJobs.0.template.spec"
 OUT = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]
 
 
@@ -399,7 +457,7 @@ OUT = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]
     ],
 )
 def test_a_planted_defect_is_found(target: str, path: str, value: Any, finding: str) -> None:
-    documents = copy.deepcopy(render(f"base{SERVING}"))
+    documents = copy.deepcopy(render(f"base{SERVING}+runs+trainer"))
     node: Any = find(documents, target)
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     for key in parents:

@@ -170,22 +170,6 @@ class InstructTraining(TrainingSettings):
     early_stopping_patience: int = Field(default=2, ge=1)
 
 
-class NodesTask(Section):
-    """A training stage that several nodes run together; the argument of a TrainJob's pods.
-
-    Attributes:
-        splits: URI of the output of format, file:// or s3://.
-        store: URI of the store for checkpoints and training outputs.
-        base_model: URI of the base model of pretrain; instruct has it among its settings.
-        settings: of the stage.
-    """
-
-    splits: str
-    store: str
-    base_model: str = ""
-    settings: InstructTraining | Pretraining
-
-
 class Evaluation(Section):
     """evaluate: held-out instructions for base, candidate and champion.
 

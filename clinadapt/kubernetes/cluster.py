@@ -21,6 +21,7 @@ WITH_BASE_MODEL: tuple[Step, ...] = (
     "evaluate",
     "publish",
 )  # steps that load the base model, on a GPU where the profile has one
+IN_TRAINJOB: tuple[Step, ...] = ("pretrain", "train")  # that hand their training to a TrainJob where a cluster has one
 RETRIED: tuple[Step, ...] = ("download", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
 SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # mount paths
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
@@ -150,6 +151,25 @@ class Timeouts(Section):
     summarise: int = Field(default=900, ge=60)
 
 
+class Trainer(Section):
+    """Kubeflow Trainer, where training steps hand their training to a TrainJob.
+
+    Attributes:
+        runtime: name of the TrainingRuntime in the namespace of the runs (manifests/components/trainer).
+        nodes: number of nodes, each with the profile's `train_resources`; classify trains on one.
+        queue, priority: LocalQueue and WorkloadPriorityClass of Kueue.
+        grace_seconds: that a node has to save its state when it is stopped.
+        on_stop: what becomes of a TrainJob whose run ends before it; a suspended one is resumed by the next run.
+    """
+
+    runtime: str = Field(default="clinadapt", pattern=_NAME)
+    nodes: int = Field(default=1, ge=1)
+    queue: str = Field(default="", pattern=f"^$|{_NAME}")
+    priority: str = Field(default="", pattern=f"^$|{_NAME}")
+    grace_seconds: int = Field(default=120, ge=1)
+    on_stop: Literal["delete", "suspend"] = "delete"
+
+
 STORE = Secret(
     name="clinadapt-store",
     keys=["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"],
@@ -190,6 +210,7 @@ class Cluster(Section):
         deadline_seconds: deadline of a run.
         keep_seconds: how long the pods and logs of a finished run are kept; its record in the store stays.
         user, group: ids of the steps' processes, never 0; the image's when None. OpenShift assigns its own.
+        trainer: Kubeflow Trainer, which restarts training that lost its pod; without it training runs in its step.
         time_zone: of cron schedules; CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow.
         labels: added to every pod, beside app.kubernetes.io/name and app.kubernetes.io/component.
     """
@@ -214,6 +235,7 @@ class Cluster(Section):
     keep_seconds: int = Field(default=7 * 24 * 3600, ge=60)
     user: int | None = Field(default=None, ge=1)
     group: int | None = Field(default=None, ge=0)
+    trainer: Trainer | None = None
     time_zone: str = "UTC"
     labels: dict[str, str] = {}
 
@@ -232,6 +254,10 @@ class Cluster(Section):
                 raise ValueError(f"digests_only: name {nodes.image} by its digest, name@sha256:...")
         return self
 
+    def in_trainjob(self, step: Step) -> bool:
+        """Whether a step hands its training to a TrainJob."""
+        return self.trainer is not None and step in IN_TRAINJOB
+
     def secrets_of(self, step: Step) -> list[Secret]:
         """Secrets of a step."""
         return [secret for secret in self.secrets if not secret.steps or step in secret.steps]
@@ -245,10 +271,11 @@ class Cluster(Section):
             **self.labels,
         }
 
-    def environment(self, step: Step) -> dict[str, str]:
-        """Environment variables with the paths of scratch space, base models and certificates."""
+    def environment(self, loads_model: bool) -> dict[str, str]:
+        """Environment variables with the paths of certificates and, where a pod loads the base model, of scratch space
+        and base models."""
         found = {}
-        if step in WITH_BASE_MODEL:
+        if loads_model:
             found = {"TMPDIR": SCRATCH, "CLINADAPT_CACHE": MODELS if self.model_cache else f"{SCRATCH}/models"}
         if self.ca_bundle:
             found |= dict.fromkeys(_TRUST, f"{CA}/{self.ca_bundle.key}")

@@ -10,17 +10,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.config.instruct import InstructProfile, NodesTask, Stage
+from clinadapt.artifacts.code_version import step_code_version
+from clinadapt.artifacts.manifest import IMAGE as IMAGE_VARIABLE
+from clinadapt.config.instruct import InstructProfile, Stage
+from clinadapt.config.nodes_task import NodesTask
 from clinadapt.config.profile import AnyProfile
 from clinadapt.config.resolve import resolve
 from clinadapt.config.steps import Step
 from clinadapt.errors import UserError
-from clinadapt.kubernetes.cluster import CA, MODELS, SCRATCH, Affinity, Cluster, Nodes, scratch_size
+from clinadapt.kubernetes.cluster import CA, DIGEST, MODELS, SCRATCH, Affinity, Cluster, Nodes, scratch_size
 from clinadapt.kubernetes.requests import requests
+from clinadapt.kubernetes.trainjobs import fill
 
 RUNTIME = "torch-distributed"
 COMPONENT = "trainjob"  # pod label that manifests/base/networkpolicy.yaml selects
+_MANAGER = "clinadapt.io/trainjob"  # Kubeflow Trainer refuses one that is not a path with a domain
 _NODE = "node"  # name of the runtime's job and container
 
 
@@ -34,7 +38,7 @@ def task_of(profile: AnyProfile, stage: Stage, splits: str, store: str, base_mod
     if not isinstance(profile, InstructProfile):
         raise UserError(f"profile '{profile.name}': {profile.recipe} trains on one GPU: use clinadapt submit")
     for name, uri in (("--splits", splits), ("--store", store)):
-        if not uri.startswith("s3://"):
+        if not uri.startswith(("s3://", "minio://") if name == "--splits" else "s3://"):
             raise UserError(f"{name} {uri}: nodes share no folder: give an s3:// URI")
     if stage == "pretrain" and profile.pretrain is None:
         raise UserError(f"profile '{profile.name}' has no section pretrain: leave --stage out")
@@ -49,6 +53,7 @@ def task_of(profile: AnyProfile, stage: Stage, splits: str, store: str, base_mod
         {
             "splits": splits.rstrip("/"),
             "store": store.rstrip("/"),
+            "code_version": step_code_version("pretrain" if stage == "pretrain" else "train", profile.recipe),
             "settings": settings["training"],
             "base_model": settings["base_model"] if stage == "pretrain" else "",
         }
@@ -63,55 +68,81 @@ def render(
     store: str,
     stage: Stage = "instruct",
     base_model: str | None = None,
-    runtime: str = RUNTIME,
+    runtime: str | None = None,
 ) -> dict[str, Any]:
-    """The TrainJob manifest; its name is derived from task, image, resources and number of nodes.
+    """The TrainJob manifest of a training stage. The training steps of a pipeline create the same one.
 
     Args:
-        profile, cluster: settings of the run and of the cluster.
-        nodes: number of nodes, each with the profile's `train_resources`.
+        profile, cluster, nodes, runtime: as of `template`.
         splits: URI of the output of format.
         store: URI of the store of the pipeline's runs, for checkpoints and training outputs.
         stage: the training stage.
         base_model: replaces the profile's; after pretrain, the base model that it made.
-        runtime: name of a ClusterTrainingRuntime.
 
     Raises:
         UserError: as task_of.
     """
     task = task_of(profile, stage, splits, store, base_model)
-    nodes_settings = cluster.gpu if profile.train_resources.gpu else cluster.cpu
-    identity = [task.model_dump(), nodes, profile.train_resources.model_dump(), nodes_settings.image]
-    stem = re.sub("[^a-z0-9]+", "-", profile.name.lower()).strip("-")[:30]
-    name = f"train-{stem}-{sha256_json(identity)[7:15]}"
     step: Step = "pretrain" if stage == "pretrain" else "train"
+    return fill(template(profile, cluster, nodes, step, runtime), task)
+
+
+def template(
+    profile: AnyProfile, cluster: Cluster, nodes: int, step: Step, runtime: str | None = None
+) -> dict[str, Any]:
+    """The TrainJob manifest without its task; `metadata.name` is a prefix (see clinadapt.kubernetes.trainjobs.fill).
+
+    Args:
+        profile, cluster: settings of the run and of the cluster.
+        nodes: number of nodes, each with the profile's `train_resources`.
+        step: pretrain or train.
+        runtime: name of a ClusterTrainingRuntime; None: the TrainingRuntime of the cluster's settings, or
+            Kubeflow's torch-distributed where they name no trainer.
+    """
+    nodes_settings = cluster.gpu if profile.train_resources.gpu else cluster.cpu
+    stem = re.sub("[^a-z0-9]+", "-", profile.name.lower()).strip("-")[:30]
     labels = cluster.pod_labels(COMPONENT)
     pod = {"metadata": {"labels": labels}, "spec": _pod(profile, cluster, nodes_settings)}
     job = {"name": _NODE, "template": {"spec": {"template": pod}}}
     return {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
         "kind": "TrainJob",
-        "metadata": {"name": name, "labels": {**labels}},
+        "metadata": {"name": f"{step}-{stem}", "labels": {**labels, **_queue(cluster)}},
         "spec": {
-            "runtimeRef": {"name": runtime},
+            "runtimeRef": _runtime_ref(cluster, runtime),
             "activeDeadlineSeconds": cluster.timeouts.model_dump()[step],
             "trainer": {
                 "image": nodes_settings.image,
                 "command": ["python", "-m", "components.train.multi_node"],
-                "args": [task.model_dump_json()],
-                "env": _environment(profile, cluster, step),
+                "args": [],
+                "env": _environment(profile, cluster, step, nodes_settings.image),
                 "numNodes": nodes,
                 "numProcPerNode": max(1, profile.train_resources.gpu),
                 "resourcesPerNode": _resources(profile, cluster, step),
             },
             "runtimePatches": [
                 {
-                    "manager": "clinadapt",
+                    "manager": _MANAGER,
                     "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},
                 }
             ],
         },
     }
+
+
+def _queue(cluster: Cluster) -> dict[str, str]:
+    """Labels that Kueue reads."""
+    if not cluster.trainer:
+        return {}
+    labels = {"kueue.x-k8s.io/queue-name": cluster.trainer.queue}
+    labels["kueue.x-k8s.io/priority-class"] = cluster.trainer.priority
+    return {name: value for name, value in labels.items() if value}
+
+
+def _runtime_ref(cluster: Cluster, runtime: str | None) -> dict[str, str]:
+    if runtime or not cluster.trainer:
+        return {"name": runtime or RUNTIME}
+    return {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": cluster.trainer.runtime}
 
 
 def packs_per_step(manifest: dict[str, Any]) -> int:
@@ -130,10 +161,11 @@ def _resources(profile: AnyProfile, cluster: Cluster, step: Step) -> dict[str, A
     return {"requests": dict(zip(("cpu", "memory"), requests(profile, step), strict=True)), "limits": limits}
 
 
-def _environment(profile: AnyProfile, cluster: Cluster, step: Step) -> list[dict[str, Any]]:
+def _environment(profile: AnyProfile, cluster: Cluster, step: Step, image: str) -> list[dict[str, Any]]:
     """Secrets by reference, and the paths of scratch space, base models and certificates."""
     gpu = {"CLINADAPT_GPU": "1"} if profile.train_resources.gpu else {}
-    values = gpu | cluster.environment(step)
+    digest = {IMAGE_VARIABLE: image} if re.search(DIGEST, image) else {}
+    values = gpu | digest | cluster.environment(loads_model=True)
     return [
         *({"name": name, "value": value} for name, value in values.items()),
         *(
@@ -174,7 +206,8 @@ def _pod(profile: AnyProfile, cluster: Cluster, nodes: Nodes) -> dict[str, Any]:
         "nodeSelector": nodes.node_selector,
         "tolerations": [toleration.model_dump(exclude_none=True) for toleration in nodes.tolerations],
         "imagePullSecrets": [{"name": name} for name in cluster.image_pull_secrets],
-        "serviceAccountName": cluster.service_account,
+        "serviceAccountName": "" if cluster.trainer else cluster.service_account,
+        "terminationGracePeriodSeconds": cluster.trainer.grace_seconds if cluster.trainer else None,
         "affinity": _affinity(nodes.affinity),
     }
     return {name: value for name, value in spec.items() if value}

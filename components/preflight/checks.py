@@ -14,6 +14,7 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.errors import UserError
+from clinadapt.kubernetes.trainjobs import check_trainer
 from clinadapt.models.base_model import BaseModel, hub_folder
 from clinadapt.models.lora_targets import adapted_layers
 from clinadapt.models.memory.available import on_cluster
@@ -33,6 +34,7 @@ def checked_store(store_uri: str) -> Store:
     if store_uri.startswith("file://"):
         check_room(file_path(store_uri), "choose another --store")
     check_store(store)
+    check_trainer()
     log("preflight", f"store {store_uri} can be written")
     return store
 

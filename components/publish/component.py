@@ -49,6 +49,8 @@ def summarise(store: str, status: dsl.PipelineTaskFinalStatus, summary: dsl.Outp
 
     from clinadapt.artifacts.run_summary import run
     from clinadapt.artifacts.step_record import step
+    from clinadapt.kubernetes.trainjobs import stop_trainjobs
 
     with step("summarise", store):
         Path(summary.path).write_text(run(store, status.state), encoding="utf-8")
+        stop_trainjobs()

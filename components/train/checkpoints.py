@@ -11,6 +11,8 @@ trained twice.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import tempfile
@@ -35,6 +37,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.devices import device
 from clinadapt.storage.object_store import CorruptObject, Store
 
+RESULT = "CLINADAPT_RESULT"  # in a TrainJob: key of the store under which to leave where the result is
 _MAX_CHECKPOINTS = 2
 
 
@@ -110,23 +113,36 @@ class Checkpoints:
             return False
         return True
 
-    def newest(self, folder: Path) -> Path | None:
-        """Download the newest intact checkpoint below `folder`; None where there is none. Broken ones are deleted.
+    def newest(self, folder: Path) -> int | None:
+        """Download the newest intact checkpoint to `folder`/step-N and return N; None where there is none. Broken ones
+        are deleted.
 
         Raises:
             UserError: it belongs to other inputs or another number of processes.
         """
         for step in self._complete(self._steps()):
-            target = folder / f"step-{step}"
             try:
-                manifest = self._checkpoint(step).fetch(target)
+                manifest = self._checkpoint(step).fetch(folder / f"step-{step}")
             except (DamagedFolder, CorruptObject, KeyError):
                 log(self._step, f"the checkpoint of step {step} is broken and is not used")
                 self._checkpoint(step).delete()
             else:
                 self._check_inputs(manifest)
-                return target
+                return step
         return None
+
+    def fetch(self, step: int, folder: Path) -> Path:
+        """Download the checkpoint that another process chose to `folder`/step-N.
+
+        Raises:
+            UserError: it is gone or broken.
+        """
+        target = folder / f"step-{step}"
+        try:
+            self._checkpoint(step).fetch(target)
+        except (DamagedFolder, CorruptObject, KeyError) as error:
+            raise UserError(f"the checkpoint {self.prefix}/step-{step} is gone: run again to resume") from error
+        return target
 
     def _check_inputs(self, manifest: dict[str, Any]) -> None:
         checkpoint = f"the checkpoint {self.prefix}/step-{manifest['step']}"
@@ -155,6 +171,7 @@ class Checkpoints:
                 continue
             record: dict[str, Any] = read_json(output / "training.json")
             if usable(record):
+                self._leave_word(prefix)
                 self._delete_all()  # left by a pod that was killed after it had finished
                 count = record["processes"]
                 log(self._step, f"reusing the training by {count} process{'es' if count > 1 else ''} in "
@@ -171,10 +188,18 @@ class Checkpoints:
         try:
             if not result.exists():
                 result.publish(output)
+            self._leave_word(result.prefix)
         except UserError as error:
+            if RESULT in os.environ:  # nobody takes `output` from the pod of a TrainJob
+                raise
             log(self._step, f"cannot cache the training output in {self._trained}: {error}")
         else:
             self._delete_all()
+
+    def _leave_word(self, prefix: str) -> None:
+        """Tell the step that waits for a TrainJob where the result is."""
+        if RESULT in os.environ:
+            self._store.put(os.environ[RESULT], json.dumps({"trained": prefix}).encode())
 
     def _results(self) -> list[str]:
         """Prefixes of the complete outputs of this training."""

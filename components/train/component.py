@@ -21,14 +21,12 @@ def train_classify(
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.classify import ClassifyTraining
-    from clinadapt.storage import open_store
-    from components.train.classify import run
-    from components.train.progress import check_gpu, step_summary
+    from components.train.start import train
+    from components.train.summary import step_summary
 
     with step("train", store) as outputs:
-        check_gpu()
         training = ClassifyTraining.model_validate(settings["training"])
-        result = run(Path(splits.path), Path(adapter.path), training, open_store(store))
+        result = train("classify", Path(splits.path), Path(adapter.path), training, store)
         outputs |= step_summary(result) | {"base_digest": settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
@@ -47,19 +45,12 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
 
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Pretraining
-    from clinadapt.storage import open_store
-    from components.train.distributed import train_distributed
-    from components.train.pretrain import run
-    from components.train.progress import check_gpu, gpus, step_summary
+    from components.train.start import train
+    from components.train.summary import step_summary
 
     with step("pretrain", store) as outputs:
-        check_gpu()
         training = Pretraining.model_validate(settings["training"])
-        folders = Path(splits.path), Path(curve.path)
-        if (processes := gpus()) > 1:
-            result = train_distributed(processes, "pretrain", *folders, training, store, settings["base_model"])
-        else:
-            result = run(*folders, training, settings["base_model"], open_store(store))
+        result = train("pretrain", Path(splits.path), Path(curve.path), training, store, settings["base_model"])
         base = {name: result[name] for name in ("uri", "digest")}
         outputs |= step_summary(result) | base | {"base_digest": settings["base_digest"]}
         curve.metadata.update(outputs)
@@ -84,21 +75,14 @@ def train_instruct(
 
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import InstructTraining
-    from clinadapt.storage import open_store
-    from components.train.distributed import train_distributed
-    from components.train.instruct import run
-    from components.train.progress import check_gpu, gpus, step_summary
+    from components.train.start import train
+    from components.train.summary import step_summary
 
     with step("train", store) as outputs:
-        check_gpu()
         training = InstructTraining.model_validate(
             settings["training"] | ({"base_model": base_model} if base_model else {})
         )
-        folders = Path(splits.path), Path(adapter.path)
-        if (processes := gpus()) > 1:
-            result = train_distributed(processes, "instruct", *folders, training, store)
-        else:
-            result = run(*folders, training, open_store(store))
+        result = train("instruct", Path(splits.path), Path(adapter.path), training, store)
         outputs |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)

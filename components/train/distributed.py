@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +27,8 @@ from clinadapt.storage import open_store
 from components.train import instruct, pretrain
 from components.train.stage import first_process
 
+_LOOK_SECONDS = 15  # between two looks at the store of a node that waits for the others
+
 
 def train_distributed(
     processes: int | None,
@@ -35,7 +39,7 @@ def train_distributed(
     store_uri: str,
     base_model: str = "",
 ) -> dict[str, Any]:
-    """Run pretrain or instruct in several processes, unless the store has the result of the same training.
+    """Run pretrain or instruct in several processes, which take the result of the same training where the store has it.
 
     Args:
         processes: one for each GPU; None joins the other nodes by torchrun's environment (PET_NNODES,
@@ -51,14 +55,14 @@ def train_distributed(
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     store = open_store(store_uri)
-    if isinstance(settings, Pretraining):
-        existing = pretrain.existing_result(splits, output, settings, base_model, store)
-    else:
-        existing = instruct.existing_result(splits, output, settings, store)
-    if existing:
-        return existing
+
+    def existing() -> dict[str, Any] | None:
+        if isinstance(settings, Pretraining):
+            return pretrain.existing_result(splits, output, settings, base_model, store)
+        return instruct.existing_result(splits, output, settings, store)
+
     with tempfile.TemporaryDirectory(prefix="clinadapt-distributed-") as folder:
-        task, result = Path(folder) / "task.json", Path(folder) / "result.json"
+        task, result, met = (Path(folder) / name for name in ("task.json", "result.json", "met"))
         write_json(
             task,
             {
@@ -69,9 +73,12 @@ def train_distributed(
                 "splits": str(splits),
                 "output": str(output),
                 "result": str(result),
+                "met": str(met),
             },
         )
-        status = _launch(processes, task)
+        status = _launch(processes, task, met, existing)
+        if status is None:
+            return read_json(output / "training.json")
         outcome = read_json(result) if result.exists() else {}
     if "error" in outcome:
         raise UserError(outcome["error"])
@@ -83,13 +90,29 @@ def train_distributed(
     return training
 
 
-def _launch(processes: int | None, task: Path) -> int:
-    """Run torchrun and return its exit status; pass an interrupt on to it."""
+def _launch(processes: int | None, task: Path, met: Path, existing: Callable[[], Any]) -> int | None:
+    """Run torchrun and return its exit status; pass an interrupt on to it.
+
+    A pod that came back alone, after the others had finished, meets nobody. While it waits it looks for their result:
+    None where that is in the store.
+
+    Args:
+        processes: as of train_distributed.
+        task: task.json.
+        met: file that the processes write when all nodes have met; from then on the first process decides.
+        existing: downloads the result of the same training.
+    """
     nodes = ["--standalone", f"--nproc-per-node={processes}"] if processes else []
     module = ["-m", "components.train.distributed", str(task)]
     process = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *nodes, *module])
     try:
-        return process.wait()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(None if processes or met.exists() else _LOOK_SECONDS)
+            if not met.exists() and existing() and not met.exists():
+                process.terminate()
+                process.wait()
+                return None
     except KeyboardInterrupt:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -101,6 +124,7 @@ def main(task: dict[str, Any]) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     result = Path(task["result"])
+    Path(task["met"]).touch()
     splits, output, store = Path(task["splits"]), Path(task["output"]), open_store(task["store"])
     try:
         if task["stage"] == "pretrain":

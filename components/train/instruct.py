@@ -21,10 +21,11 @@ from clinadapt.models.stopping import Stopping
 from clinadapt.models.tree_check import tree_fault
 from clinadapt.registry.pretrained_bases import pretraining_record
 from clinadapt.storage.object_store import Store
+from components.train.agreement import agreed
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
 from components.train.lora import save_new_adapter
 from components.train.packing import pack_examples
-from components.train.stage import TOKENIZER, Stage, first_process, processes, read_table
+from components.train.stage import TOKENIZER, Stage, first_process, read_table
 
 
 def run(splits: Path, output: Path, settings: InstructTraining, store: Store | None = None) -> dict[str, Any]:
@@ -47,8 +48,8 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
     base = describe(settings.base_model)
     settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     stage = Stage.of_new_adapter("instruct", splits, output, settings, base, store)
-    if processes() == 1 and (training := stage.existing_result()):
-        return training
+    if training := agreed("result", stage.existing_result):
+        return dict(training)
 
     base_pretraining = pretraining_record(store, base.digest) if store else None
     tables = {side: read_table(splits, f"{side}.parquet") for side in ("train", "validation")}
@@ -90,8 +91,7 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
 
 
 def existing_result(splits: Path, output: Path, settings: InstructTraining, store: Store) -> dict[str, Any] | None:
-    """What `run` returned before for the same training, with its output from the store; None where there is none. In
-    distributed training only the launcher calls this."""
+    """What `run` returned before for the same training, with its output from the store; None where there is none."""
     base = describe(settings.base_model)
     settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     return Stage.of_new_adapter("instruct", splits, output, settings, base, store).existing_result()

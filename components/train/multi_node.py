@@ -6,10 +6,11 @@ sets. The result goes to trained/ in the store, where the pipeline's training st
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -17,11 +18,17 @@ from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log, step
 from clinadapt.config.base import first_error
-from clinadapt.config.instruct import NodesTask, Pretraining
+from clinadapt.config.classify import ClassifyTraining
+from clinadapt.config.instruct import Pretraining
+from clinadapt.config.nodes_task import NodesTask
 from clinadapt.errors import EXIT_BAD_INPUT, UserError
+from clinadapt.kubernetes.trainjobs import result_key
 from clinadapt.storage import open_store
+from components.train import classify
+from components.train.checkpoints import RESULT
 from components.train.distributed import train_distributed
-from components.train.progress import check_gpu, step_summary
+from components.train.progress import check_gpu
+from components.train.summary import step_summary
 
 
 def run(task: NodesTask) -> None:
@@ -31,20 +38,28 @@ def run(task: NodesTask) -> None:
         UserError: the splits are incomplete or changed; or see the run function of the stage.
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
-    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretraining) else "instruct"
-    name = "pretrain" if stage == "pretrain" else "train"
+    name = "pretrain" if isinstance(task.settings, Pretraining) else "train"
+    os.environ[RESULT] = result_key(task)
     with step(name, task.store) as outputs:
         check_gpu()
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as scratch:
             splits, output = Path(scratch) / "splits", Path(scratch) / "output"
             fetch_splits(task.splits, splits)
-            training = train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
+            training = _train(task, splits, output)
             if training:
                 outputs |= step_summary(training)
                 log(name, f"validation loss {outputs['best_validation_loss']:.4f}, "
                     f"{training['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
-                if stage == "pretrain":
+                if name == "pretrain":
                     log(name, f"continue with --base-model {training['uri']}")
+
+
+def _train(task: NodesTask, splits: Path, output: Path) -> dict[str, Any]:
+    """The content of training.json; empty on a node without the first process. classify trains in one process."""
+    if isinstance(task.settings, ClassifyTraining):
+        return classify.run(splits, output, task.settings, open_store(task.store))
+    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretraining) else "instruct"
+    return train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
 
 
 def fetch_splits(uri: str, folder: Path) -> None:
@@ -53,6 +68,8 @@ def fetch_splits(uri: str, folder: Path) -> None:
     Raises:
         UserError: there are none, or a file is not what format wrote.
     """
+    if uri.startswith("minio://"):  # Kubeflow Pipelines' name for the store at AWS_ENDPOINT_URL_S3
+        uri = f"s3://{uri.removeprefix('minio://')}"
     root, _, prefix = uri.rstrip("/").rpartition("/")
     splits = SealedFolder(open_store(root), prefix)
     if not splits.exists():

@@ -27,6 +27,7 @@ from clinadapt.models.merging import merge_causal_lm
 from clinadapt.models.tree_check import tree_fault
 from clinadapt.registry.pretrained_bases import PRETRAINING_FIELDS, base_inputs, base_prefix
 from clinadapt.storage.object_store import Store
+from components.train.agreement import agreed
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
 from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.packing import PackedDataset, pack_documents
@@ -51,8 +52,8 @@ def run(splits: Path, output: Path, settings: Pretraining, base_model: str, stor
     check_precision(precision)
     base = _describe(base_model)
     checkpoints = _checkpoints(splits, settings, base, store)
-    if processes() == 1 and (training := _result(checkpoints, output, store)):
-        return training
+    if training := agreed("result", lambda: _result(checkpoints, output, store)):
+        return dict(training)
 
     tokenizer = load_tokenizer(splits / TOKENIZER)
     if base is None:
@@ -96,8 +97,7 @@ def run(splits: Path, output: Path, settings: Pretraining, base_model: str, stor
 def existing_result(
     splits: Path, output: Path, settings: Pretraining, base_model: str, store: Store
 ) -> dict[str, Any] | None:
-    """What `run` returned before for the same training, with its output from the store; None where there is none. In
-    distributed training only the launcher calls this."""
+    """What `run` returned before for the same training, with its output from the store; None where there is none."""
     return _result(_checkpoints(splits, settings, _describe(base_model), store), output, store)
 
 

@@ -17,15 +17,6 @@ from clinadapt.errors import UserError
 from clinadapt.models.devices import device
 from components.train.resumable_trainer import ResumableTrainer
 
-_SUMMARY = (
-    "seconds",
-    "peak_memory_bytes",
-    "tokens_per_second",
-    "trainable_parameters",
-    "checkpoints",
-    "checkpoint_blocking_ms",
-)
-
 
 def check_gpu() -> None:
     """Raise a UserError when this step was given a GPU (CLINADAPT_GPU, set by the pipeline) that torch cannot use."""
@@ -111,9 +102,3 @@ def training_metrics(trainer: ResumableTrainer, seconds: float) -> dict[str, Any
         "device": device().type,
         "processes": trainer.args.world_size,
     }
-
-
-def step_summary(training: dict[str, Any]) -> dict[str, Any]:
-    """The part of training.json that goes into the record of the step."""
-    best = min(entry["validation_loss"] for entry in training["curve"] if "validation_loss" in entry)
-    return {"best_validation_loss": best} | {name: training[name] for name in _SUMMARY}

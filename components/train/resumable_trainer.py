@@ -24,6 +24,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.step_record import log
+from components.train.agreement import agreed
 from components.train.checkpoints import Checkpoints
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
@@ -75,7 +76,7 @@ class ResumableTrainer(Trainer):
             UserError: the checkpoint is not one of this training, or of another number of processes.
         """
         with tempfile.TemporaryDirectory(prefix="clinadapt-resume-") as folder:
-            checkpoint = self._checkpoints.newest(Path(folder)) if self._checkpoints else None
+            checkpoint = self._newest(Path(folder))
             self._started = time.monotonic()
             if not checkpoint:
                 self.before_training()
@@ -90,6 +91,15 @@ class ResumableTrainer(Trainer):
         if self._signalled:  # in the very last step
             raise KeyboardInterrupt
         return seconds
+
+    def _newest(self, folder: Path) -> Path | None:
+        """Download the checkpoint to resume from; which one, the first process decides."""
+        if not (checkpoints := self._checkpoints):
+            return None
+        step = agreed("checkpoint", lambda: checkpoints.newest(folder))
+        if step is None or self.is_world_process_zero():
+            return folder / f"step-{step}" if step is not None else None
+        return checkpoints.fetch(step, folder)
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started

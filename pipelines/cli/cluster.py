@@ -135,7 +135,7 @@ def status_of_schedules(endpoint: Endpoint = None, namespace: Namespace = None) 
 def trainjob(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or path of a .yaml file.")],
     splits: Annotated[
-        str, typer.Option(help="URI (s3://...) of the output `splits` of the format step, from the KFP UI.")
+        str, typer.Option(help="URI (s3:// or minio://) of the output `splits` of the format step, from the KFP UI.")
     ],
     cluster: ClusterName = "default",
     nodes: Annotated[int, typer.Option(help="Number of nodes, each with the profile's train_resources.", min=1)] = 2,
@@ -144,8 +144,12 @@ def trainjob(
         str | None, typer.Option(help="Base model instead of the profile's; after pretrain, the URI in its log.")
     ] = None,
     runtime: Annotated[
-        str, typer.Option(help="ClusterTrainingRuntime with torch policy and a container `node`.")
-    ] = "torch-distributed",
+        str | None,
+        typer.Option(
+            help="ClusterTrainingRuntime with torch policy and a container `node`.",
+            show_default="the cluster's trainer.runtime, else torch-distributed",
+        ),
+    ] = None,
     store: StoreUri = "s3://clinadapt",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for the YAML.", show_default="standard output")

@@ -4,6 +4,7 @@ Each rule is shown to bite on a planted defect."""
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -295,6 +296,33 @@ def test_what_a_step_asks_for(tmp_path: Path) -> None:
     cpu.resources.memory_request = "5Gi"
     with pytest.raises(UserError, match="'cpu-demo': gate asks for 5Gi of memory, its limit is 4Gi"):
         requests(cpu, "gate")
+
+
+@pytest.mark.parametrize("name", ["a100x4-llama3-8b", "t4-tinyllama"])
+def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path: Path) -> None:
+    """They hold neither GPU, model nor volume; the TrainJob that they fill in has what they had."""
+    trainer = {"runtime": "ours", "nodes": 2, "on_stop": "suspend"}
+    cluster = Cluster.model_validate(yaml.safe_load(FULL) | {"trainer": trainer})
+    compiled = Compiled(load_profile(name), cluster, tmp_path)
+    classify = compiled.profile.recipe == "classify"
+    for step in ("train-classify",) if classify else ("pretrain", "train-instruct"):
+        container, pod = compiled.container(step), compiled.pod(step)
+        assert container["image"] == cluster.cpu.image and "accelerator" not in container["resources"]
+        asked = container["resources"]
+        assert (asked["resourceCpuRequest"], asked["resourceMemoryRequest"]) == ("100m", "256Mi")
+        assert not {"emptyDirMounts", "pvcMount", "genericEphemeralVolume", "tolerations"} & pod.keys()
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert environment.keys() == {"CLINADAPT_TRAINJOB", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"}
+        job = json.loads(environment["CLINADAPT_TRAINJOB"])
+        assert job["spec"]["runtimeRef"]["name"] == "ours"
+        assert job["spec"]["trainer"]["numNodes"] == (1 if classify else 2)
+        limits = job["spec"]["trainer"]["resourcesPerNode"]["limits"]
+        assert limits["nvidia.com/mig-3g.20gb"] == str(compiled.profile.train_resources.gpu)
+    preflight, summary = (compiled.container(n) for n in (f"preflight-{compiled.profile.recipe}", "summarise"))
+    assert {"name": "CLINADAPT_TRAINING_RUNTIME", "value": "ours"} in preflight["env"]
+    assert {"name": "CLINADAPT_TRAINJOB_STOP", "value": "suspend"} in summary["env"]
+    heavy = "evaluate-classify" if classify else "evaluate-instruct"
+    assert "accelerator" in compiled.container(heavy)["resources"], "the other steps are as before"
 
 
 @pytest.mark.parametrize("recipe", STEPS)

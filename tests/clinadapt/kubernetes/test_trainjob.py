@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 import yaml
+from fake_trainer import admission
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 from pydantic import ValidationError
 from support import Clinadapt
 
-from clinadapt.config.instruct import InstructProfile, NodesTask
+from clinadapt.config.instruct import InstructProfile
+from clinadapt.config.nodes_task import NodesTask
 from clinadapt.errors import UserError
 from clinadapt.kubernetes import trainjob
-from clinadapt.kubernetes.cluster import Cluster
+from clinadapt.kubernetes.cluster import Cluster, Trainer
+from clinadapt.kubernetes.trainjobs import fill
 from pipelines.named_settings import cluster_names, load_cluster, load_profile, profile_names
 
 SPLITS, STORE = "s3://clinadapt/pipelines/run/splits", "s3://clinadapt"
@@ -93,6 +96,7 @@ def findings(document: Document) -> Iterator[str]:
     if job.to_dict() != document:  # the models leave out what they do not know
         yield "schema: an unknown field"
         return
+    yield from (f"admission: {problem}" for problem in admission(document))
     if not re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", document["metadata"]["name"]) or len(job.metadata.name) > 52:
         yield "name"  # of a pod it becomes <name>-node-0-0, a host name of 63 letters at most
     trainer, pod = document["spec"]["trainer"], as_pod(document)
@@ -157,6 +161,30 @@ def test_the_cluster_s_settings_arrive() -> None:
     assert patch_of(document)["metadata"]["labels"]["team"] == "nlp"
 
 
+def test_a_cluster_with_a_trainer() -> None:
+    """Our runtime, the queue, time to save, no service account; and what a training step creates has the same name."""
+    trainer = {"queue": "nlp", "priority": "urgent", "grace_seconds": 300}
+    cluster = full().model_copy(update={"trainer": Trainer.model_validate(trainer)})
+    document = render("t4-phi2", cluster)
+    assert list(findings(document)) == []
+    assert document["spec"]["runtimeRef"] == {
+        "apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": "clinadapt"
+    }  # fmt: skip
+    assert document["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "nlp"
+    assert document["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "urgent"
+    pod = patch_of(document)["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 300 and "serviceAccountName" not in pod
+    made = trainjob.template(load_profile("t4-phi2"), cluster, 2, "train")
+    task = NodesTask.model_validate_json(document["spec"]["trainer"]["args"][0])
+    assert fill(made, task) == document
+    assert render("t4-phi2", full())["spec"]["runtimeRef"] == {"name": "torch-distributed"}
+
+
+def test_splits_as_kubeflow_pipelines_names_them() -> None:
+    document = trainjob.render(load_profile("t4-phi2"), full(), 2, "minio://mlpipeline/v2/artifacts/x/splits", STORE)
+    assert "minio://mlpipeline/v2/artifacts/x/splits" in document["spec"]["trainer"]["args"][0]
+
+
 def test_the_name_follows_what_is_trained() -> None:
     cluster = Cluster(name="c")
     names = [
@@ -175,6 +203,7 @@ def test_the_name_follows_what_is_trained() -> None:
         ("spec.trainer.comand", ["python"], "schema: an unknown field"),
         ("spec.trainer.env.0", {"value": "x"}, "schema"),
         ("spec.runtimePatches.0.manager", None, "schema"),
+        ("spec.runtimePatches.0.manager", "clinadapt", "admission: manager clinadapt: must be a domain-prefixed path"),
         ("spec.podTemplateOverrides", [], "schema: an unknown field"),  # as it was before 2.2
         ("metadata.name", "4-gpus", "name"),
         ("metadata.name", "t" * 60, "name"),
@@ -199,7 +228,7 @@ def test_a_planted_defect_is_found(path: str, value: Any, finding: str) -> None:
     ("section", "key", "value", "finding"),
     [
         ("securityContext", "runAsNonRoot", False, "pod securityContext"),
-        ("containers", 0, {"name": "trainer", "volumeMounts": []}, "no container of the runtime"),
+        ("containers", 0, {"name": "trainer", "volumeMounts": []}, "admission: must not have container"),
         ("volumes", 0, {"name": "other", "emptyDir": {}}, "volumes and mounts differ"),
         ("tolerations", 0, {"key": "a", "effects": "NoSchedule"}, "schema: an unknown field"),
         ("volumes", 0, {"name": "tmp", "emptyDir": {"size": "1Gi"}}, "schema: an unknown field"),
@@ -218,6 +247,7 @@ def test_a_planted_defect_of_the_pod_is_found(section: str, key: Any, value: Any
         ("t4-tinyllama", {}, "classify trains on one GPU"),
         ("a100x4-llama3-8b", {}, "run --stage pretrain first"),
         ("t4-phi2", {"stage": "pretrain"}, "has no section pretrain"),
+        ("t4-phi2", {"store": "minio://clinadapt"}, "--store minio://clinadapt: nodes share no folder"),
         ("t4-phi2", {"splits": "file:///splits"}, "--splits file:///splits: nodes share no folder"),
         ("t4-phi2", {"store": "/store"}, "--store /store: nodes share no folder"),
     ],

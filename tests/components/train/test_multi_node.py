@@ -19,7 +19,8 @@ from support import quiet_environment
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.base import Lora
-from clinadapt.config.instruct import InstructTraining, Llama, NodesTask, Pretraining
+from clinadapt.config.instruct import InstructTraining, Llama, Pretraining
+from clinadapt.config.nodes_task import NodesTask
 from clinadapt.storage import open_store
 from components.train import instruct, pretrain
 

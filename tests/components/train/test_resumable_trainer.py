@@ -194,7 +194,7 @@ def damage(path: Path, how: str) -> None:
 def test_what_is_not_whole_is_not_taken(tmp_path: Path, file: str, how: str) -> None:
     checkpoints = kept(tmp_path, 1, [3, 5])
     damage(tmp_path / "store" / checkpoints.prefix / "step-5" / file, how)
-    assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
+    assert checkpoints.newest(tmp_path / "found") == 3
     damage(tmp_path / "store" / checkpoints.prefix / "step-3" / file, how)
     assert checkpoints.newest(tmp_path / "again") is None
 
@@ -237,7 +237,7 @@ def test_a_checkpoint_whose_files_another_process_removes_is_none(
     checkpoints.save(5, lambda place: (place / "state.json").write_text("{}") and None)
     assert not checkpoints.wait()
     assert "step-5 were removed while it was published" in capsys.readouterr().err
-    assert checkpoints.newest(tmp_path / "found") == tmp_path / "found/step-3"
+    assert checkpoints.newest(tmp_path / "found") == 3
 
 
 def test_a_checkpoint_that_scratch_cannot_hold_is_left_out(
@@ -277,7 +277,7 @@ def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
     two = kept(tmp_path, 2, [7])
-    assert two.newest(tmp_path / "two") == tmp_path / "two/step-7"
+    assert two.newest(tmp_path / "two") == 7 and (tmp_path / "two/step-7" / MANIFEST).exists()
     one = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
     with pytest.raises(
         UserError, match="written by 2 processes, and now there are 1: train with 2, or remove checkpoints/"

@@ -1,0 +1,85 @@
+"""A training step that hands its training to a TrainJob, whose pods come back when they are lost.
+
+The step holds no model and imports no torch. What it needs to know lies in the store and in the TrainJob, so that
+another attempt of it goes on where this one was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from clinadapt.artifacts.code_version import step_code_version
+from clinadapt.artifacts.hashing import read_json, sha256_json
+from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
+from clinadapt.artifacts.sealed_folder import SealedFolder
+from clinadapt.artifacts.step_record import RUN, log
+from clinadapt.config.nodes_task import NodesTask
+from clinadapt.errors import UserError
+from clinadapt.kubernetes.api import in_cluster
+from clinadapt.kubernetes.trainjobs import TEMPLATE, TrainJobs, fill, result_key
+from clinadapt.storage import open_store
+from clinadapt.storage.object_store import CorruptObject, Store
+
+
+def run(
+    step: str, stage: str, splits: Path, output: Path, settings: Any, store_uri: str, base_model: str = ""
+) -> dict[str, Any]:
+    """Train in a TrainJob, or take what one has trained already.
+
+    Args:
+        step: train or pretrain.
+        stage: classify, instruct or pretrain.
+        splits: the folder that format wrote.
+        output: folder for the result.
+        settings: of the stage.
+        store_uri: of the store; the nodes read splits and leave checkpoints and result there.
+        base_model: of pretrain.
+
+    Returns:
+        The content of training.json.
+
+    Raises:
+        UserError: the TrainJob failed or was refused, or its result is not in the store.
+    """
+    store = open_store(store_uri)
+    code = step_code_version(step, stage)
+    identity = sha256_json([read_json(splits / MANIFEST)["digest"], code, base_model, settings.model_dump()])
+    shared = SealedFolder(store, f"splits/{identity[7:23]}")  # of this training, so that its end may remove them
+    task = NodesTask(
+        splits=f"{store.uri}/{shared.prefix}",
+        store=store.uri,
+        code_version=code,
+        base_model=base_model,
+        settings=settings,
+    )
+    if (training := _fetch(store, task, splits, output)) is not None:
+        log(step, "this training is done already, its result is taken from the store")
+        shared.delete()  # left by an attempt that was lost after it had finished
+        return training
+    if not shared.exists():
+        shared.publish(splits)
+    manifest = fill(json.loads(os.environ[TEMPLATE]), task)
+    TrainJobs(in_cluster(), os.environ[RUN], lambda line: log(step, line)).train(manifest)
+    training = _fetch(store, task, splits, output)
+    if training is None:
+        name = manifest["metadata"]["name"]
+        raise UserError(f"TrainJob {name} is complete and its result is not in {store.uri}: delete it and run again")
+    shared.delete()
+    return training
+
+
+def _fetch(store: Store, task: NodesTask, splits: Path, output: Path) -> dict[str, Any] | None:
+    """Download and verify a task's result; None where there is none (any more)."""
+    try:
+        place = json.loads(store.get(result_key(task))[0])["trained"]
+        manifest = SealedFolder(store, place).fetch(output)
+    except (KeyError, DamagedFolder, CorruptObject):
+        return None
+    digests = {name: manifest[name] for name in ("splits_digest", "base_digest")}
+    inputs = {"splits": digests["splits_digest"], "base_model": digests["base_digest"]}
+    step = "train" if manifest["chain"] else ""
+    write_manifest(output, digests, step, inputs if step else {}, [read_json(splits / MANIFEST)] if step else [])
+    return dict(read_json(output / "training.json"))

@@ -1,0 +1,65 @@
+"""Where a training step trains: in a TrainJob, or in its own pod in one process or several."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from clinadapt.config.classify import ClassifyTraining
+from clinadapt.config.instruct import InstructTraining, Pretraining
+from clinadapt.kubernetes.trainjobs import TEMPLATE
+from clinadapt.storage import open_store
+
+
+def train(
+    stage: Literal["classify", "instruct", "pretrain"],
+    splits: Path,
+    output: Path,
+    settings: ClassifyTraining | InstructTraining | Pretraining,
+    store_uri: str,
+    base_model: str = "",
+) -> dict[str, Any]:
+    """Train a stage; return the content of its training.json. What trains is imported only where it trains.
+
+    Args:
+        stage: classify, instruct or pretrain.
+        splits: the folder that format wrote.
+        output: folder to write to.
+        settings: of the stage.
+        store_uri: of the store.
+        base_model: of pretrain.
+
+    Raises:
+        UserError: see the run function of the stage, and of components.train.in_trainjob.
+        KeyboardInterrupt: a signal stopped the training; the state is saved.
+    """
+    if TEMPLATE in os.environ:
+        from components.train import in_trainjob
+
+        step = "pretrain" if stage == "pretrain" else "train"
+        return in_trainjob.run(step, stage, splits, output, settings, store_uri, base_model)
+    return train_here(splits, output, settings, store_uri, base_model)
+
+
+def train_here(
+    splits: Path,
+    output: Path,
+    settings: ClassifyTraining | InstructTraining | Pretraining,
+    store_uri: str,
+    base_model: str = "",
+) -> dict[str, Any]:
+    """Train on this machine, on each of its GPUs. Arguments as of `train`."""
+    from components.train import classify, instruct, pretrain
+    from components.train.distributed import train_distributed
+    from components.train.progress import check_gpu, gpus
+
+    check_gpu()
+    if isinstance(settings, ClassifyTraining):
+        return classify.run(splits, output, settings, open_store(store_uri))
+    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(settings, Pretraining) else "instruct"
+    if (processes := gpus()) > 1:
+        return train_distributed(processes, stage, splits, output, settings, store_uri, base_model)
+    if isinstance(settings, Pretraining):
+        return pretrain.run(splits, output, settings, base_model, open_store(store_uri))
+    return instruct.run(splits, output, settings, open_store(store_uri))

@@ -1,0 +1,248 @@
+"""A training step that hands its training to a TrainJob, killed at every point: one adapter, never two, never none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_server import Error, serve
+from fake_trainer import NAMESPACE, FakeTrainer
+
+from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
+from clinadapt.artifacts.sealed_folder import SealedFolder
+from clinadapt.artifacts.step_record import RUN
+from clinadapt.config.instruct import InstructTraining
+from clinadapt.config.nodes_task import NodesTask
+from clinadapt.errors import UserError
+from clinadapt.kubernetes import trainjobs
+from clinadapt.kubernetes.api import Api
+from clinadapt.kubernetes.cluster import Cluster
+from clinadapt.kubernetes.trainjob import template
+from clinadapt.storage import open_store
+from clinadapt.storage.folder_store import FolderStore
+from components.train import in_trainjob
+from pipelines.named_settings import load_profile
+
+CLUSTER = Cluster.model_validate({"name": "c", "trainer": {}})
+SETTINGS = InstructTraining(base_model="hf://a/b@1")
+
+
+class Killed(BaseException):
+    """The step's pod is gone, without a word."""
+
+
+class Nodes:
+    """The nodes of a TrainJob: they read the splits, leave a checkpoint, train and leave the result, one moment at each
+    look of the step. `faults`: moments at which a node is lost."""
+
+    def __init__(self, fake: FakeTrainer, faults: tuple[int, ...] = ()) -> None:
+        self.fake, self.faults, self.moment, self.trained = fake, faults, 0, 0
+        fake.train = self
+
+    def __call__(self, job: dict[str, Any]) -> None:
+        self.moment += 1
+        task = NodesTask.model_validate_json(job["spec"]["trainer"]["args"][0])
+        store = open_store(task.store)
+        if self.moment in self.faults:
+            self.fake.pods.clear()  # and another comes
+            return
+        if not self.fake.pods:
+            self.fake.write(self.fake.pod(job), "started")
+        elif not store.list("checkpoints/"):
+            assert SealedFolder(store, task.splits.removeprefix(f"{task.store}/")).exists(), "splits for the nodes"
+            store.put("checkpoints/a/step-1", b"state")
+        elif not store.list("trained/"):
+            self.finish(store, task)
+        else:
+            self.fake.end(job)
+
+    def finish(self, store: Any, task: NodesTask) -> None:
+        self.trained += 1
+        folder = Path(store.uri.removeprefix("file://")).parent / f"trained-{self.trained}"
+        folder.mkdir()
+        write_json(folder / "training.json", {"weights": 7})
+        splits = read_json(Path(store.uri.removeprefix("file://")).parent / "splits" / MANIFEST)
+        digests = {"splits_digest": splits["digest"], "base_digest": "sha256:base"}
+        digest = write_manifest(folder, digests, "train", {"splits": splits["digest"]}, [splits])["digest"]
+        SealedFolder(store, f"trained/a/{digest[7:23]}").publish(folder)
+        store.put(trainjobs.result_key(task), json.dumps({"trained": f"trained/a/{digest[7:23]}"}).encode())
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTrainer]:
+    made = FakeTrainer()
+    with serve(made) as address:
+        api = Api(address, NAMESPACE)
+        api.wait = 0.0
+        monkeypatch.setattr(in_trainjob, "in_cluster", lambda: api)
+        monkeypatch.setattr(trainjobs, "in_cluster", lambda: api)
+        monkeypatch.setattr(trainjobs.time, "sleep", lambda seconds: None)
+        monkeypatch.setenv(RUN, "run-1")
+        monkeypatch.setenv(trainjobs.TEMPLATE, json.dumps(template(load_profile("t4-phi2"), CLUSTER, 1, "train")))
+        yield made
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Path:
+    folder = tmp_path / "splits"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(b"rows")
+    write_manifest(folder, {}, "format", {"dataset": "sha256:data"})
+    return folder
+
+
+def attempt(splits: Path, number: int = 0) -> Path:
+    """One attempt of the step; returns its output."""
+    output = splits.parent / f"output-{number}"
+    store = (splits.parent / "store").as_uri()
+    assert in_trainjob.run("train", "instruct", splits, output, SETTINGS, store) == {"weights": 7}
+    return output
+
+
+def check(fake: FakeTrainer, nodes: Nodes, output: Path, splits: Path) -> None:
+    """One training, one result, verified, with the provenance of these splits; no text of patients left over."""
+    store = open_store((splits.parent / "store").as_uri())
+    assert nodes.trained == 1 and len(set(fake.created)) == len(fake.created) == 1
+    assert len([key for key in store.list("trained/") if key.endswith(MANIFEST)]) == 1
+    manifest = read_json(output / MANIFEST)
+    assert manifest["files"] == list_files(output)
+    assert [link["step"] for link in manifest["chain"]] == ["format", "train"]
+    assert manifest["chain"][1]["inputs"] == {"splits": read_json(splits / MANIFEST)["digest"],
+                                              "base_model": "sha256:base"}  # fmt: skip
+    assert store.list("splits/") == []
+
+
+def test_a_training_and_its_result(fake: FakeTrainer, splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = Nodes(fake)
+    check(fake, nodes, attempt(splits), splits)
+    assert "clinadapt | train | started" in capsys.readouterr().err
+    attempt(splits, 1)  # by another run
+    assert "this training is done already" in capsys.readouterr().err and nodes.trained == 1
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, fake: FakeTrainer, point: int) -> Callable[[], bool]:
+    """Kill the step at its n-th use of the store or of the API, before or after it; returns whether it came to that."""
+    count = 0
+
+    def use() -> None:
+        nonlocal count
+        count += 1
+        if count == point:
+            raise Killed
+
+    for name in ("get", "put", "exists", "list", "download", "upload", "delete"):
+        method = getattr(FolderStore, name)
+
+        def of_the_step(self: Any, *args: Any, method: Any = method, **options: Any) -> Any:
+            if not inside:
+                use()
+            result = method(self, *args, **options)
+            if not inside:
+                use()
+            return result
+
+        monkeypatch.setattr(FolderStore, name, of_the_step)
+    inside: list[bool] = []
+    text = Api.text
+
+    def asked(self: Api, *args: Any, **options: Any) -> str:
+        use()
+        inside.append(True)  # what the nodes do meanwhile is not the step's
+        try:
+            result = text(self, *args, **options)
+        finally:
+            inside.pop()
+        use()
+        return result
+
+    monkeypatch.setattr(Api, "text", asked)
+    return lambda: count >= point
+
+
+def test_killed_at_every_point(fake: FakeTrainer, tmp_path: Path, splits: Path) -> None:
+    """Its own pod is lost at each use of the store or of the API; the next attempt goes on where it was."""
+    kills = 0
+    for point in range(1, 1000):
+        place = tmp_path / f"kill-{point}"
+        place.mkdir()
+        mine = splits.rename(place / "splits")
+        fake.jobs, fake.pods, fake.logs, fake.created = {}, {}, {}, []
+        nodes = Nodes(fake)
+        with pytest.MonkeyPatch.context() as patch:
+            came_to_it = killed_at(patch, fake, point)
+            try:
+                output = attempt(mine)
+            except Killed:
+                kills += 1
+                output = None
+            reached = came_to_it()
+        output = output or attempt(mine, 1)
+        check(fake, nodes, output, mine)
+        splits = mine.rename(tmp_path / "splits")
+        if not reached:
+            break
+    print(f"{kills} kills of the step, one adapter each")
+    assert kills > 40
+
+
+@pytest.mark.parametrize("moment", range(1, 8))
+def test_a_node_is_lost_at_every_moment(fake: FakeTrainer, splits: Path, moment: int) -> None:
+    nodes = Nodes(fake, (moment, moment + 1))
+    check(fake, nodes, attempt(splits), splits)
+
+
+@pytest.mark.parametrize("first", range(1, 12, 2))
+def test_the_api_is_away_at_every_point(fake: FakeTrainer, splits: Path, first: int) -> None:
+    """For a minute: the request is retried, also where it was carried out and its answer lost."""
+    nodes, requests = Nodes(fake), 0
+
+    def before(method: str, path: str) -> None:
+        nonlocal requests
+        requests += 1
+        if first <= requests < first + 5:
+            raise Error(503, "the control plane is updated")
+
+    fake.before = before
+    check(fake, nodes, attempt(splits), splits)
+
+
+def test_the_store_is_away(fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt ends in one line, and the next one goes on."""
+    nodes, original, left = Nodes(fake), FolderStore.put, [True]
+
+    def put(self: Any, key: str, *args: Any, **options: Any) -> Any:
+        if key.startswith("splits/") and left and left.pop():
+            raise UserError("the store cannot be reached")
+        return original(self, key, *args, **options)
+
+    monkeypatch.setattr(FolderStore, "put", put)
+    with pytest.raises(UserError, match="cannot be reached"):
+        attempt(splits)
+    check(fake, nodes, attempt(splits, 1), splits)
+
+
+def test_a_result_that_is_damaged_is_not_taken(fake: FakeTrainer, splits: Path) -> None:
+    nodes = Nodes(fake)
+    attempt(splits)
+    (file,) = (splits.parent / "store").glob("trained/a/*/training.json")
+    file.write_bytes(b"{}")
+    with pytest.raises(UserError, match="is complete and its result is not in"):
+        attempt(splits, 1)
+    assert nodes.trained == 1
+
+
+def test_the_end_of_a_run_stops_its_trainjob(
+    fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainjobs.stop_trainjobs()  # no trainer in this cluster
+    with pytest.raises(Killed):
+        fake.train = lambda job: None
+        monkeypatch.setattr(trainjobs.time, "sleep", lambda seconds: (_ for _ in ()).throw(Killed()))
+        attempt(splits)
+    monkeypatch.setenv(trainjobs.STOP, "delete")
+    trainjobs.stop_trainjobs()
+    assert fake.jobs == {} and f"TrainJob {fake.created[0]} deleted: its run has ended" in capsys.readouterr().err
