@@ -21,15 +21,16 @@ from pipelines.shared_steps import gate_and_publish, if_new
 CHOICES = {"quantization": get_args(Quantization)}  # drop-downs on the run form
 
 
-def build(profile: ClassifyProfile, cluster: Cluster | None = None) -> GraphComponent:
+def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: bool = True) -> GraphComponent:
     """The pipeline with a profile's values as defaults; its parameters are the run form, in the order of the steps.
 
     Args:
         profile: the profile.
         cluster: where it will run; None for this machine.
+        caching: whether Kubeflow Pipelines may reuse outputs of earlier runs.
     """
     default = form_defaults(profile)
-    place = Placement(profile, cluster)
+    place = Placement(profile, cluster, caching)
 
     @dsl.pipeline(
         name=f"classify-{profile.name}", description=profile.description, pipeline_config=pipeline_config(cluster)

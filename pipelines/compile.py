@@ -13,17 +13,17 @@ from clinadapt.kubernetes.cluster import Cluster
 from pipelines import classify, instruct
 
 
-def build(profile: AnyProfile, cluster: Cluster | None = None) -> GraphComponent:
+def build(profile: AnyProfile, cluster: Cluster | None = None, caching: bool = True) -> GraphComponent:
     """The pipeline of the profile's recipe, for a cluster or, without one, for this machine."""
     if isinstance(profile, ClassifyProfile):
-        return classify.build(profile, cluster)
-    return instruct.build(profile, cluster)
+        return classify.build(profile, cluster, caching)
+    return instruct.build(profile, cluster, caching)
 
 
-def compile_profile(profile: AnyProfile, cluster: Cluster, folder: Path) -> Path:
+def compile_profile(profile: AnyProfile, cluster: Cluster, folder: Path, caching: bool = True) -> Path:
     """Write `<recipe>-<profile>.yaml` into `folder` and return its path."""
     path = folder / f"{profile.recipe}-{profile.name}.yaml"
-    pipeline = build(profile, cluster)
+    pipeline = build(profile, cluster, caching)
     compiler.Compiler().compile(pipeline, str(path))
     if isinstance(profile, InstructProfile):
         _sort_sources_comment(path, profile)

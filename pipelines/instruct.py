@@ -23,16 +23,17 @@ from pipelines.shared_steps import gate_and_publish, if_new
 CHOICES = {"teacher": get_args(Teacher), "quantization": get_args(Quantization)}  # drop-downs on the run form
 
 
-def build(profile: InstructProfile, cluster: Cluster | None = None) -> GraphComponent:
+def build(profile: InstructProfile, cluster: Cluster | None = None, caching: bool = True) -> GraphComponent:
     """The pipeline with a profile's values as defaults; its parameters are the run form, in the order of the steps.
 
     Args:
         profile: the profile.
         cluster: where it will run; None for this machine.
+        caching: whether Kubeflow Pipelines may reuse outputs of earlier runs.
     """
     default = form_defaults(profile)
     sources = [source.model_dump(exclude_defaults=True) for source in profile.sources]
-    place = Placement(profile, cluster)
+    place = Placement(profile, cluster, caching)
 
     @dsl.pipeline(
         name=f"instruct-{profile.name}", description=profile.description, pipeline_config=pipeline_config(cluster)

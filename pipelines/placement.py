@@ -32,14 +32,14 @@ from clinadapt.kubernetes.trainjobs import RUNTIME, STOP, TEMPLATE
 class Placement:
     """Sets up the tasks of a pipeline. Without a cluster, as in a local run, it sets only caching and the GPU flag."""
 
-    def __init__(self, profile: AnyProfile, cluster: Cluster | None) -> None:
-        self.profile, self.cluster = profile, cluster
+    def __init__(self, profile: AnyProfile, cluster: Cluster | None, caching: bool = True) -> None:
+        self.profile, self.cluster, self.caching = profile, cluster, caching
 
     def __call__(self, task: dsl.PipelineTask, step: Step) -> None:
         delegates = self.cluster is not None and self.cluster.in_trainjob(step)
         loads_model = step in WITH_BASE_MODEL and not delegates
         gpu = loads_model and self.profile.train_resources.gpu > 0
-        task.set_caching_options(step in CACHED_STEPS)
+        task.set_caching_options(self.caching and step in CACHED_STEPS)
         environment = {"CLINADAPT_GPU": "1"} if gpu else {}
         if self.cluster:
             nodes = self.cluster.gpu if gpu else self.cluster.cpu
@@ -82,7 +82,9 @@ def _trainer_environment(profile: AnyProfile, cluster: Cluster, step: Step) -> d
     if cluster.in_trainjob(step):
         nodes = 1 if profile.recipe == "classify" else trainer.nodes
         return {TEMPLATE: json.dumps(template(profile, cluster, nodes, step), sort_keys=True)}
-    return {"preflight": {RUNTIME: trainer.runtime}, "summarise": {STOP: trainer.on_stop}}.get(step, {})
+    if step == "preflight":
+        return {RUNTIME: trainer.runtime}
+    return {STOP: trainer.on_stop} if step == "summarise" else {}
 
 
 def pipeline_config(cluster: Cluster | None) -> dsl.PipelineConfig | None:

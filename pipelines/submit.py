@@ -52,12 +52,12 @@ class Compiled:
         return f"{package_version('clinadapt')}-{hashlib.sha256(self.text.encode()).hexdigest()[:10]}"
 
 
-def compiled(profile: AnyProfile, cluster: Cluster) -> Compiled:
-    """Compile a profile for a cluster."""
+def compiled(profile: AnyProfile, cluster: Cluster, caching: bool = True) -> Compiled:
+    """Compile a profile for a cluster; without `caching` every step runs, whatever Kubeflow Pipelines has cached."""
     from pipelines.compile import compile_profile
 
     with tempfile.TemporaryDirectory() as folder:
-        text = compile_profile(profile, cluster, Path(folder)).read_text(encoding="utf-8")
+        text = compile_profile(profile, cluster, Path(folder), caching).read_text(encoding="utf-8")
     form = next(yaml.load_all(text, yaml.CSafeLoader))["root"]["inputDefinitions"]["parameters"]
     origin = f"profile {profile.name}, cluster {cluster.name}, by {_user()}, commit {_commit()}"
     return Compiled(f"{profile.recipe}-{profile.name}", profile.description, text, form, origin)

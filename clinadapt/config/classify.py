@@ -64,7 +64,7 @@ class ClassifyTraining(Section):
         class_weights: `balanced` weights a label by the inverse of its share of rows.
         warmup_steps: linear warmup, as a fraction of all steps; the learning rate then decays along a cosine.
         early_stopping_patience: epochs without a lower validation loss after which training stops.
-        checkpoint_minutes: minutes between checkpoints (one is also saved after each epoch).
+        checkpoint_minutes: at most, between checkpoints; fewer where saving takes little time.
         seed: seed of the head's weights, the order of the notes and the sampled windows.
     """
 

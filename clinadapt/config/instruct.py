@@ -107,7 +107,7 @@ class TrainingSettings(Section):
         per_device_train_batch_size: packs in one forward pass of a process.
         warmup_steps: linear warmup, as a fraction of all steps; the learning rate then decays along a cosine.
         gradient_checkpointing: `auto` uses it where the memory estimate requires it.
-        checkpoint_minutes: minutes between checkpoints of the training state.
+        checkpoint_minutes: at most, between checkpoints of the training state; fewer where saving takes little time.
     """
 
     precision: Precision = "auto"

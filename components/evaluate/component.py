@@ -18,6 +18,7 @@ def evaluate_classify(
     """Score base, candidate, champion and baselines on the same held-out notes."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
@@ -26,7 +27,7 @@ def evaluate_classify(
         champion = Champion(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
-        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path)
+        folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
         result = run(*folders, champion, int(settings["seed"]))
         candidate = result["models"]["candidate"]
         outputs |= {name: entry["value"] for name, entry in candidate["metrics"].items()}
@@ -54,6 +55,7 @@ def evaluate_instruct(
     """Ask base, candidate and champion the same held-out instructions."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import Evaluation
     from components.evaluate.champion import Champion
@@ -63,7 +65,7 @@ def evaluate_instruct(
         champion = Champion(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
-        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path)
+        folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
         options = Evaluation.model_validate(settings["evaluation"])
         result = run(*folders, champion, options, int(settings["seed"]))
         outputs |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
@@ -89,11 +91,17 @@ def gate(
     import shutil
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from components.evaluate.gate.step import run
 
     with step("gate", store) as outputs:
-        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)
+        folders = (
+            input_folder(splits, store),
+            input_folder(adapter, store),
+            input_folder(evaluation, store),
+            Path(verdict.path),
+        )
         outputs |= run(*folders, settings["thresholds"], store, settings["adapter_name"])
         shutil.copyfile(Path(verdict.path) / "report.html", report.path)
         log("gate", outputs["sentence"])

@@ -12,12 +12,13 @@ def format_classify(
     """Deduplicate, cluster and split labelled notes."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Split
     from components.format.classify import run
 
     with step("format", store) as outputs:
-        manifest = run(Path(dataset.path), Path(splits.path), Split.model_validate(settings["split"]))
+        manifest = run(input_folder(dataset, store), Path(splits.path), Split.model_validate(settings["split"]))
         names = ("digest", "notes", "clusters", "near_duplicate_pairs", "cross_listed_notes", "ceiling",
                  "shared_clusters")  # fmt: skip
         outputs |= {name: manifest[name] for name in names}
@@ -34,6 +35,7 @@ def format_instruct(
     """Split triples by cluster of notes and write them as tokens."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Examples
     from clinadapt.storage import open_store
@@ -42,7 +44,8 @@ def format_instruct(
     with step("format", store) as outputs:
         examples = Examples.model_validate(settings["examples"])
         manifest = run(
-            Path(triples.path), Path(splits.path), examples, settings["base_model"], int(settings["vocab_size"]),
+            input_folder(triples, store), Path(splits.path), examples, settings["base_model"],
+            int(settings["vocab_size"]),
             settings["corpus"], open_store(store)
         )  # fmt: skip
         names = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped",

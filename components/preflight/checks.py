@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from clinadapt.artifacts.code_version import CACHED_STEPS, step_code_version, training_code_version
+from clinadapt.artifacts.step_input import cache_generation
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.resolve import PinnedModel, Settings
@@ -53,8 +54,9 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     log("preflight", f"champion to compare with: {version or 'none yet'}")
     steps["download"]["source_digest"] = data
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
+    generation = cache_generation(store)
     for step in steps.keys() & CACHED_STEPS:
-        steps[step]["code_version"] = step_code_version(step, recipe)
+        steps[step] |= {"code_version": step_code_version(step, recipe), "cache_generation": generation}
     steps["lookup"]["code_version"] = training_code_version(recipe, "prefer" in steps)
     if "pretrain" in steps:
         steps["lookup"]["pretraining_code_version"] = steps["pretrain"]["code_version"]

@@ -8,13 +8,12 @@ from clinadapt.config.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def lookup(settings: dict, splits: dsl.Input[dsl.Dataset], store: str) -> str:
     """`known` where the registry has the version that this run would train, else `new`."""
-    from pathlib import Path
-
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from components.publish.lookup import run
 
     with step("lookup", store) as outputs:
-        outputs |= run(Path(splits.path), settings, store)
+        outputs |= run(input_folder(splits, store), settings, store)
         log(
             "lookup", outputs.get("sentence", "the registry has no version of this data, base model, settings and code")
         )
@@ -31,13 +30,17 @@ def publish(
     store: str,
 ) -> str:
     """Publish the adapter as an immutable version and make it the champion; return its URI."""
-    from pathlib import Path
-
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import step
     from components.publish.publish_version import run
 
     with step("publish", store) as outputs:
-        folders = Path(splits.path), Path(adapter.path), Path(evaluation.path), Path(verdict.path)
+        folders = (
+            input_folder(splits, store),
+            input_folder(adapter, store),
+            input_folder(evaluation, store),
+            input_folder(verdict, store),
+        )
         outputs |= run(*folders, store, settings["adapter_name"])
     return outputs["uri"]
 

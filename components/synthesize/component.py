@@ -10,6 +10,7 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
     """Turn case reports into notes, and notes into instructions with answers."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Synthesis
     from clinadapt.storage import open_store
@@ -17,7 +18,7 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
 
     with step("synthesize", store) as outputs:
         synthesis = Synthesis.model_validate(settings["synthesis"])
-        manifest = run(Path(dataset.path), Path(triples.path), synthesis, open_store(store))
+        manifest = run(input_folder(dataset, store), Path(triples.path), synthesis, open_store(store))
         names = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_exhausted")
         outputs |= {name: manifest[name] for name in names}
         outputs["tokens"] = manifest["teacher"]["tokens"]

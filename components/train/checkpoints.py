@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -75,6 +76,7 @@ class Checkpoints:
         self.prefix, self._trained = f"checkpoints/{key}", f"trained/{key}"
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._upload: Future[bool] | None = None
+        self.seconds = 0.0  # that the last save took in the background
 
     def busy(self) -> bool:
         """Whether an upload is in flight."""
@@ -88,11 +90,18 @@ class Checkpoints:
             write: writes the state into a folder; called from another thread.
         """
         self.wait()
-        self._upload = self._worker.submit(self._save, step, write)
+        self._upload = self._worker.submit(self._timed_save, step, write)
 
     def wait(self) -> bool:
         """Wait for the upload in flight; return whether the last upload succeeded."""
         return self._upload is not None and self._upload.result()
+
+    def _timed_save(self, step: int, write: Callable[[Path], None]) -> bool:
+        start = time.monotonic()
+        try:
+            return self._save(step, write)
+        finally:
+            self.seconds = time.monotonic() - start
 
     def _save(self, step: int, write: Callable[[Path], None]) -> bool:
         checkpoint = self._checkpoint(step)

@@ -19,6 +19,7 @@ def train_classify(
     """Train a LoRA adapter with a classification head."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.classify import ClassifyTraining
     from components.train.start import train
@@ -26,7 +27,7 @@ def train_classify(
 
     with step("train", store) as outputs:
         training = ClassifyTraining.model_validate(settings["training"])
-        result = train("classify", Path(splits.path), Path(adapter.path), training, store)
+        result = train("classify", input_folder(splits, store), Path(adapter.path), training, store)
         outputs |= step_summary(result) | {"base_digest": settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
@@ -43,6 +44,7 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
     from collections import namedtuple
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Pretraining
     from components.train.start import train
@@ -50,7 +52,9 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
 
     with step("pretrain", store) as outputs:
         training = Pretraining.model_validate(settings["training"])
-        result = train("pretrain", Path(splits.path), Path(curve.path), training, store, settings["base_model"])
+        result = train(
+            "pretrain", input_folder(splits, store), Path(curve.path), training, store, settings["base_model"]
+        )
         base = {name: result[name] for name in ("uri", "digest")}
         outputs |= step_summary(result) | base | {"base_digest": settings["base_digest"]}
         curve.metadata.update(outputs)
@@ -73,6 +77,7 @@ def train_instruct(
     pretrain made."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import InstructTraining
     from components.train.start import train
@@ -82,7 +87,7 @@ def train_instruct(
         training = InstructTraining.model_validate(
             settings["training"] | ({"base_model": base_model} if base_model else {})
         )
-        result = train("instruct", Path(splits.path), Path(adapter.path), training, store)
+        result = train("instruct", input_folder(splits, store), Path(adapter.path), training, store)
         outputs |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
@@ -107,6 +112,7 @@ def prefer(
     """Continue to train an adapter on preference pairs (DPO)."""
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import PreferenceTraining
     from clinadapt.storage import open_store
@@ -116,7 +122,7 @@ def prefer(
     with step("prefer", store) as outputs:
         check_gpu()
         training = PreferenceTraining.model_validate(settings["training"])
-        folders = Path(splits.path), Path(sft_adapter.path), Path(adapter.path)
+        folders = input_folder(splits, store), input_folder(sft_adapter, store), Path(adapter.path)
         result = run(*folders, training, open_store(store))["preference"]
         last = result["curve"][-1]
         outputs |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],

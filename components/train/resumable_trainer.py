@@ -27,11 +27,13 @@ from clinadapt.artifacts.step_record import log
 from components.train.agreement import agreed
 from components.train.checkpoints import Checkpoints
 
+_SHARE = 0.01  # of the time, that saving may take
+_MIN_SECONDS = 15.0  # between two checkpoints
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
 class ResumableTrainer(Trainer):
-    """Saves its state every few minutes and after each epoch, and on SIGTERM and SIGINT, which stop it. Of several
+    """Saves its state as often as costs little, after each epoch, and on SIGTERM and SIGINT, which stop it. Of several
     processes the first one saves; its random state is restored in all of them, and only dropout draws from it.
 
     A subclass with state of its own returns it by extra_state and restores it in load_extra_state.
@@ -41,13 +43,13 @@ class ResumableTrainer(Trainer):
         """
         Args:
             checkpoints: where the state is saved; None: it is not saved.
-            minutes: between two checkpoints.
+            minutes: between two checkpoints, at most; as many fewer as saving is measured to take little time.
             step: prefix of the lines of progress.
             kwargs: of the Trainer.
         """
         super().__init__(**kwargs)
         self.remove_callback(PrinterCallback)
-        self._checkpoints, self._interval, self._step = checkpoints, minutes * 60, step
+        self._checkpoints, self._max_interval, self._step = checkpoints, minutes * 60, step
         self._signalled = False  # set at any moment, in this process
         self._stopping = False  # agreed by all processes at the end of the last step
         self._started, self._seconds_before = time.monotonic(), 0.0
@@ -127,7 +129,13 @@ class ResumableTrainer(Trainer):
         """
         assert self._checkpoints
         self._stopping = self.any_process(self._signalled)
-        return self._stopping or (seconds >= self._interval and not self._checkpoints.busy())
+        return self._stopping or (seconds >= self._interval() and not self._checkpoints.busy())
+
+    def _interval(self) -> float:
+        """Seconds between two checkpoints: what the last one took, in training and beside it, is _SHARE of them."""
+        assert self._checkpoints
+        cost = self._checkpoints.seconds + (self.blocking_ms[-1] / 1000 if self.blocking_ms else 0)
+        return min(self._max_interval, max(_MIN_SECONDS, cost / _SHARE))
 
     def any_process(self, value: bool) -> bool:
         """Whether any of the processes that train together passes True. All of them have to call it."""

@@ -32,6 +32,9 @@ def submit(
     endpoint: Endpoint = None,
     namespace: Namespace = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the steps until the run ends.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Whether Kubeflow Pipelines may reuse outputs of earlier runs.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Compile a pipeline, upload it if it changed, and start a run.
@@ -51,7 +54,7 @@ def submit(
     from pipelines.named_settings import load_cluster, load_profile
 
     loaded, target = load_profile(profile), load_cluster(cluster)
-    pipeline = submission.compiled(loaded, target)
+    pipeline = submission.compiled(loaded, target, cache)
     parameters = submission.parsed(settings or [], pipeline.form)
     remote = connect(endpoint, namespace)
     run = submission.start(remote, loaded, target, pipeline, parameters)

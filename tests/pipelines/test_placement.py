@@ -273,7 +273,7 @@ NODE, KUBEFLOW, DRIVER = (2, 8), (0.5, 2), (0.1, 0.0625)
 WAIT = (0.01, 0.0625)  # Argo's wait container, in every pod of a step
 
 
-@pytest.mark.parametrize("name", ["cpu-demo", "cpu-instruct", "cpu-instruct-hour"])
+@pytest.mark.parametrize("name", ["cpu-demo", "cpu-instruct", "cpu-pretrain", "cpu-instruct-hour"])
 def test_a_run_fits_a_small_node_beside_kubeflow_pipelines(name: str, tmp_path: Path) -> None:
     """Each step with the driver of the next one; steps run one after another. What a step asks for is what is summed,
     its limits only where it asks for nothing."""

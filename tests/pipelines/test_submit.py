@@ -74,6 +74,13 @@ def test_an_older_server_is_named(fake: FakeKfp, remote: Remote, pipeline: submi
     assert fake.objects["versions"] == []
 
 
+def test_without_the_cache_every_step_runs(pipeline: submit.Compiled) -> None:
+    """As another version, which moves no schedule."""
+    anew = submit.compiled(PROFILE, CLUSTER, caching=False)
+    assert "enableCache: true" in pipeline.text and "enableCache: true" not in anew.text
+    assert anew.version != pipeline.version and anew.name == pipeline.name
+
+
 def test_another_error_of_an_upload_is_passed_on(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
     fake.unknown_fields = ("pipelineInfo",)
     with pytest.raises(

@@ -285,6 +285,29 @@ def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
         one.newest(tmp_path / "one")
 
 
+@pytest.mark.parametrize(
+    ("background", "blocking_ms", "minutes", "seconds"),
+    [
+        (0.0, [], 5.0, 15.0),  # nothing was measured yet
+        (0.05, [20.0], 5.0, 15.0),
+        (1.0, [9000.0, 500.0], 5.0, 150.0),  # 1 % of the time
+        (20.0, [500.0], 5.0, 300.0),
+        (1.0, [500.0], 0.1, 6.0),
+    ],
+)
+def test_saving_takes_one_percent_of_the_time(
+    tmp_path: Path, background: float, blocking_ms: list[float], minutes: float, seconds: float
+) -> None:
+    trainer = ResumableTrainer.__new__(ResumableTrainer)
+    trainer._checkpoints, trainer._max_interval, trainer.blocking_ms = kept(tmp_path, 1, []), minutes * 60, blocking_ms
+    trainer._checkpoints.seconds = background
+    assert trainer._interval() == pytest.approx(seconds)
+
+
+def test_what_a_save_took_is_measured(tmp_path: Path) -> None:
+    assert kept(tmp_path, 1, [3]).seconds > 0
+
+
 def test_the_newest_two_are_kept(training: Callable[..., Training]) -> None:
     """With a checkpoint at every step that can take one; what a killed process has left is removed too."""
     one = training("plain", checkpoint_minutes=1e-6)
