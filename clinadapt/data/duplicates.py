@@ -13,6 +13,9 @@ from clinadapt.data.text import words
 
 SHINGLE = 8  # words
 PERMUTATIONS = 128
+CONTAINED = 0.5  # share of the 8-grams of a text from which another contains it
+MIN_PART = 16 - SHINGLE + 1  # 8-grams of a text of 16 words; a shorter one is too unspecific to link it to a text
+MAX_UNSAMPLED, SAMPLED = 128, 8
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
 _CHUNK = 1 << 14  # pairs of signatures compared at a time
 
@@ -25,6 +28,27 @@ _OFFSETS = _rng.integers(0, 2**32, (PERMUTATIONS, 1), dtype=np.uint32)
 def normal_form(text: str) -> str:
     """Lower-case words only: equal for texts that a reader would call the same."""
     return " ".join(words(text.lower()))
+
+
+_ALIKE = {
+    "she": "he", "her": "his", "hers": "his", "him": "his", "woman": "man", "female": "man", "male": "man",
+    "lady": "man", "gentleman": "man", "girl": "boy", "mrs": "mr", "ms": "mr", "miss": "mr", "pt": "patient",
+    "htn": "hypertension", "bp": "blood pressure", "hx": "history", "sob": "shortness of breath", "yo": "year old",
+    "copd": "chronic obstructive pulmonary disease", "cad": "coronary artery disease", "yrs": "years", "wks": "weeks",
+    "dm2": "type 0 diabetes mellitus", "gerd": "gastroesophageal reflux disease", "uti": "urinary tract infection",
+    "ef": "ejection fraction", "exam": "examination", "temp": "temperature", "bilat": "bilaterally",
+    "er": "emergency room", "ed": "emergency department", "mri": "magnetic resonance imaging",
+    "ct": "computed tomography", "ekg": "electrocardiogram", "ecg": "electrocardiogram", "af": "atrial fibrillation",
+    "wnl": "within normal limits", "rom": "range of motion",
+}  # fmt: skip
+_NAME = re.compile(r"\b(mr|mrs|ms|miss|dr) \w+")
+_NUMBER = re.compile(r"\d+")
+
+
+def comparable_form(normal: str) -> str:
+    """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
+    words = _NUMBER.sub("0", _NAME.sub("mr x", normal)).split()
+    return " ".join(_ALIKE.get(word, word) for word in words)
 
 
 class _WordHashes(dict[str, int]):
@@ -115,21 +139,31 @@ class Shingles:
         """
         if not len(parts):
             return []
-        sizes = np.array([len(self.grams[part]) for part in parts])
-        grams = np.concatenate([self.grams[part] for part in parts])
+        sampled = [_sample(self.grams[part]) for part in parts]
+        sizes = np.array([len(grams) for grams in sampled])
+        grams = np.concatenate(sampled)
         order = np.argsort(grams, kind="stable")
-        grams, owner = grams[order], np.repeat(np.arange(len(parts)), sizes)[order]
+        grams, owner = grams[order], np.repeat(np.arange(len(parts), dtype=np.int32), sizes)[order]
         pairs = []
         for container in containers:
             left = np.searchsorted(grams, self.grams[container], "left")
             count = np.searchsorted(grams, self.grams[container], "right") - left
-            hits = np.flatnonzero(count)
-            if len(hits):
-                owners = np.concatenate([owner[left[hit] : left[hit] + count[hit]] for hit in hits])
-                part, shared = np.unique(owners, return_counts=True)
-                enough = part[shared >= share * sizes[part]]
-                pairs += [(parts[p], container) for p in enough if parts[p] != container]
+            left, count = left[count > 0], count[count > 0]
+            if len(left):
+                within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+                part, shared = np.unique(owner[np.repeat(left, count) + within], return_counts=True)
+                close = part[shared >= share / 2 * sizes[part]]
+                pairs += [(parts[p], container) for p in close if self._contains(container, parts[p], share)]
         return pairs
+
+    def _contains(self, container: int, part: int, share: float) -> bool:
+        grams = self.grams[part]
+        return part != container and self.count_shared(grams, container) >= share * len(grams)
+
+
+def _sample(grams: np.ndarray) -> np.ndarray:
+    """The 8-grams that stand for a text in a search: of a long one those whose hash is a multiple of SAMPLED."""
+    return grams if len(grams) <= MAX_UNSAMPLED else grams[grams % SAMPLED == 0]
 
 
 def _equal_rows(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -149,6 +183,19 @@ def near_duplicates(texts: Sequence[str], threshold: float) -> list[tuple[int, i
     for text in texts:
         index.add(index.hashes(text))
     return index.near_duplicates(threshold)
+
+
+def linked_texts(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
+    """Pairs of texts in `normal_form` of which one is a near duplicate of the other, or half of it is in the other.
+
+    Both are compared in their `comparable_form`.
+    """
+    index = Shingles()
+    for text in texts:
+        index.add(index.hashes(comparable_form(text)))
+    long = [number for number, grams in enumerate(index.grams) if len(grams) >= MIN_PART]
+    pairs = index.near_duplicates(threshold) + index.contained(long, range(len(texts)), CONTAINED)
+    return sorted({(max(pair), min(pair)) for pair in pairs})
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from clinadapt.config.instruct import Examples
-from clinadapt.data.duplicates import Shingles, clusters, normal_form
+from clinadapt.data.duplicates import CONTAINED, MIN_PART, Shingles, clusters, comparable_form, normal_form
 from clinadapt.data.tables import iter_rows
 
 LONG_ANSWER = 16  # words; a shorter answer is too unspecific to link it to a note
-CONTAINED = 0.5  # share of the 8-grams of an answer from which a note contains it
 
 
 @dataclass
@@ -42,10 +41,12 @@ class NoteSplit:
 def split_notes(folder: Path, settings: Examples) -> NoteSplit:
     """Assign every note of the tables that synthesize wrote to a split.
 
-    Two notes are in one cluster if their 8-gram Jaccard similarity is at least `near_duplicate_threshold`, or if a long
-    answer about one is a near duplicate of an answer about the other or is contained in the other note: the section
-    texts of MTS-Dialog come from notes of MTSamples. Answers copied from their own note add no link. The split of a
-    cluster follows from the seed and the smallest hash of its notes, so that other notes do not change it.
+    Two notes are in one cluster if their 8-gram Jaccard similarity is at least `near_duplicate_threshold`, if one
+    contains half of the 8-grams of the other (a note copied forward into a longer one), or if a long answer about one
+    is a near duplicate of an answer about the other or is contained in the other note: the section texts of MTS-Dialog
+    come from notes of MTSamples. Numbers, sex, names after a title and common abbreviations make no difference. Answers
+    copied from their own note add no link. The split of a cluster follows from the seed and the smallest hash of its
+    notes, so that other notes do not change it.
     """
     index = _NoteIndex()
     for row in iter_rows(folder / "notes.parquet", ["text"]):
@@ -103,7 +104,7 @@ class _NoteIndex:
     def _number(self, normal: str) -> int:
         number = self.numbers.setdefault(_hash(normal), len(self.numbers))
         if number == len(self._note_shingles):
-            self._note_shingles.append(self._shingles.add(self._shingles.hashes(normal)))
+            self._note_shingles.append(self._shingles.add(self._shingles.hashes(comparable_form(normal))))
         return number
 
     def add_answer(self, text: str, note: int) -> None:
@@ -111,7 +112,7 @@ class _NoteIndex:
         normal = normal_form(text)
         if normal.count(" ") < LONG_ANSWER - 1:
             return
-        about, grams = self._note_shingles[note], self._shingles.hashes(normal)
+        about, grams = self._note_shingles[note], self._shingles.hashes(comparable_form(normal))
         if self._shingles.count_shared(grams, about) >= CONTAINED * len(grams):
             return
         key = _hash(normal)
@@ -122,7 +123,9 @@ class _NoteIndex:
     def clusters(self, threshold: float) -> np.ndarray:
         """Cluster number of each note, shape (notes,), in the order of their first note."""
         pairs = self._shingles.near_duplicates(threshold) + self._answered
-        pairs += self._shingles.contained(list(self._answer_shingles.values()), self._note_shingles, CONTAINED)
+        notes = [number for number in self._note_shingles if len(self._shingles.grams[number]) >= MIN_PART]
+        parts = [*self._answer_shingles.values(), *notes]
+        pairs += self._shingles.contained(parts, self._note_shingles, CONTAINED)
         of_note = clusters(len(self._shingles.grams), pairs)[self._note_shingles]
         _, first, number = np.unique(of_note, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first))[number]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.classify import Split
-from clinadapt.data.duplicates import clusters, near_duplicates, normal_form
+from clinadapt.data.duplicates import clusters, linked_texts, normal_form
 from clinadapt.data.schemas.classify import NOTES, SPLIT
 from clinadapt.data.tables import SPLITS, write_table
 from clinadapt.errors import UserError
@@ -42,7 +42,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     rows = pq.read_table(dataset / "notes.parquet", schema=NOTES).to_pylist()
     refuse_label_leak(rows, source["text_column"])
     notes = merge_rows(rows)
-    pairs = near_duplicates([note["normal"] for note in notes], settings.near_duplicate_threshold)
+    pairs = linked_texts([note["normal"] for note in notes], settings.near_duplicate_threshold)
     for note, cluster in zip(notes, clusters(len(notes), pairs), strict=True):
         note["cluster"] = int(cluster)
     splits = split_notes(notes, settings.seed)
