@@ -39,15 +39,27 @@ _ALIKE = {
     "ef": "ejection fraction", "exam": "examination", "temp": "temperature", "bilat": "bilaterally",
     "er": "emergency room", "ed": "emergency department", "mri": "magnetic resonance imaging",
     "ct": "computed tomography", "ekg": "electrocardiogram", "ecg": "electrocardiogram", "af": "atrial fibrillation",
-    "wnl": "within normal limits", "rom": "range of motion",
+    "wnl": "within normal limits", "rom": "range of motion", "w": "with", "oa": "osteoarthritis",
+    "cva": "costovertebral angle",
+    "bph": "benign prostatic hyperplasia", "rlq": "right lower quadrant", "llq": "left lower quadrant",
+    "ruq": "right upper quadrant", "luq": "left upper quadrant", "dvt": "deep venous thrombosis", "bid": "twice a day",
+    "tid": "three times a day", "prn": "as needed", "iv": "intravenous", "ckd": "chronic kidney disease",
+    "chf": "congestive heart failure", "psa": "prostate specific antigen", "inr": "international normalized ratio",
 }  # fmt: skip
+_LETTERS = {
+    "h o": "history of", "s p": "status post", "w o": "without", "c o": "complains of", "f u": "follow up",
+    "y o": "year old", "b i d": "twice a day", "t i d": "three times a day", "q i d": "four times a day",
+    "q d": "every day", "p r n": "as needed", "p o": "by mouth", "q h s": "at bedtime", "n v": "nausea and vomiting",
+    "twice daily": "twice a day", "three times daily": "three times a day", "four times daily": "four times a day",
+}  # fmt: skip
+_LETTER = re.compile(rf"\b(?:{'|'.join(_LETTERS)})\b")
 _NAME = re.compile(r"\b(mr|mrs|ms|miss|dr) \w+")
 _NUMBER = re.compile(r"\d+")
 
 
 def comparable_form(normal: str) -> str:
     """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
-    words = _NUMBER.sub("0", _NAME.sub("mr x", normal)).split()
+    words = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("0", _NAME.sub("mr x", normal))).split()
     return " ".join(_ALIKE.get(word, word) for word in words)
 
 
