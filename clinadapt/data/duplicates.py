@@ -15,6 +15,7 @@ SHINGLE = 8  # words
 PERMUTATIONS = 128
 CONTAINED = 0.5  # share of the 8-grams of a text from which another contains it
 MIN_PART = 16 - SHINGLE + 1  # 8-grams of a text of 16 words; a shorter one is too unspecific to link it to a text
+MIN_WORDS = 24  # of a note that is compared without its numbers
 MAX_UNSAMPLED, SAMPLED = 128, 8
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
 _CHUNK = 1 << 14  # pairs of signatures compared at a time
@@ -61,6 +62,11 @@ def comparable_form(normal: str) -> str:
     """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
     words = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("0", _NAME.sub("mr x", normal))).split()
     return " ".join(_ALIKE.get(word, word) for word in words)
+
+
+def note_form(normal: str) -> str:
+    """The form in which a note is compared: `comparable_form`, but a short one as it is, with its numbers."""
+    return normal if normal.count(" ") < MIN_WORDS - 1 else comparable_form(normal)
 
 
 class _WordHashes(dict[str, int]):
@@ -200,11 +206,11 @@ def near_duplicates(texts: Sequence[str], threshold: float) -> list[tuple[int, i
 def linked_texts(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
     """Pairs of texts in `normal_form` of which one is a near duplicate of the other, or half of it is in the other.
 
-    Both are compared in their `comparable_form`.
+    Both are compared in their `note_form`.
     """
     index = Shingles()
     for text in texts:
-        index.add(index.hashes(comparable_form(text)))
+        index.add(index.hashes(note_form(text)))
     long = [number for number, grams in enumerate(index.grams) if len(grams) >= MIN_PART]
     pairs = index.near_duplicates(threshold) + index.contained(long, range(len(texts)), CONTAINED)
     return sorted({(max(pair), min(pair)) for pair in pairs})

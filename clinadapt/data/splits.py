@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from clinadapt.config.instruct import Examples
-from clinadapt.data.duplicates import CONTAINED, MIN_PART, Shingles, clusters, comparable_form, normal_form
+from clinadapt.data.duplicates import (
+    CONTAINED,
+    MIN_PART,
+    Shingles,
+    clusters,
+    comparable_form,
+    normal_form,
+    note_form,
+)
 from clinadapt.data.tables import iter_rows
 
 LONG_ANSWER = 16  # words; a shorter answer is too unspecific to link it to a note
@@ -104,7 +112,7 @@ class _NoteIndex:
     def _number(self, normal: str) -> int:
         number = self.numbers.setdefault(_hash(normal), len(self.numbers))
         if number == len(self._note_shingles):
-            self._note_shingles.append(self._shingles.add(self._shingles.hashes(comparable_form(normal))))
+            self._note_shingles.append(self._shingles.add(self._shingles.hashes(note_form(normal))))
         return number
 
     def add_answer(self, text: str, note: int) -> None:
