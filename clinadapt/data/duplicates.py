@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -60,8 +61,8 @@ _NUMBER = re.compile(r"\d+")
 
 def comparable_form(normal: str) -> str:
     """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
-    words = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("0", _NAME.sub("mr x", normal))).split()
-    return " ".join(_ALIKE.get(word, word) for word in words)
+    split = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("0", _NAME.sub("mr x", normal))).split()
+    return " ".join(_ALIKE.get(word, word) for word in split)
 
 
 def note_form(normal: str) -> str:
