@@ -176,13 +176,13 @@ class Evaluation(Section):
     Attributes:
         rows_per_task: maximum of held-out triples for each task.
         max_new_tokens: maximum length of an answer.
-        batch_size: prompts generated together.
+        batch_size: notes whose instructions are answered together.
         judge: whether an OpenAI-compatible model scores the answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
     """
 
     rows_per_task: int = Field(default=100, ge=1)
     max_new_tokens: int = Field(default=256, ge=1)
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=8, ge=1)
     judge: bool = False
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM
 
 from clinadapt.config.base import Precision, Quantization
@@ -38,18 +37,3 @@ def load_causal_lm(uri: str, quantization: Quantization, precision: Precision) -
         raise UserError(f"base model '{uri}' cannot be loaded as a causal language model: {reason}") from error
     prepare_frozen_base(model)
     return model
-
-
-def pad_left(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad on the left, as generation needs it, with token 0, which the mask hides.
-
-    Returns:
-        (token ids, attention mask), both of shape (rows, longest).
-    """
-    longest = max(map(len, rows))
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, longest - len(row) :] = torch.tensor(row)
-        mask[i, longest - len(row) :] = 1
-    return ids, mask

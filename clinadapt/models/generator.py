@@ -6,10 +6,9 @@ command line and the review page use it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator as Pieces
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,17 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch.nn.functional import cross_entropy
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+from transformers import GenerationConfig
 
 from clinadapt.models.adapter_card import InstructCard
-from clinadapt.models.causal_lm import load_causal_lm, pad_left
+from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import Prompt, Question, Template, load_tokenizer
 from clinadapt.models.devices import autocast, device, resolve_precision
+from clinadapt.models.prompt_tree import attention_mask, layer_masks, prefix_tree
 from clinadapt.models.stopping import Stopping
+from clinadapt.models.tree_decoding import ReadPrompt, TreeDecoder
 
-_TOKENS_PER_BATCH = 8192  # of rows whose loss is computed in one forward pass, padding included
+_QUESTIONS = 16  # about a note, at most, that are answered together
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,18 @@ class Generator:
         )
         self.stopping = Stopping.of(model.generation_config, self.tokenizer, self.template.end)
         model.generation_config = GenerationConfig()  # discards the base's own defaults (temperature, penalties)
+        self._earlier: ReadPrompt | None = None  # the prompt that was last streamed
         self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
 
     def answers(
-        self, questions: Sequence[Question], max_new_tokens: int | None = None, batch_size: int = 16
+        self, questions: Sequence[Question], max_new_tokens: int | None = None, batch_size: int = 8
     ) -> list[Answer]:
-        """Answer questions, prompts of similar length in one batch.
+        """Answer questions. A note is read once, however many questions are about it, and they are answered together.
 
         Args:
             questions: about notes; a note that does not fit the adapter's `max_length` is trimmed in the middle.
             max_new_tokens: limit for an answer; by default that of the adapter's card.
-            batch_size: prompts per batch.
+            batch_size: notes whose questions are answered together.
 
         Returns:
             Answers in the order of the questions.
@@ -99,58 +101,54 @@ class Generator:
         """
         max_new_tokens = max_new_tokens or self.card.max_new_tokens
         prompts = self._prompts(questions, max_new_tokens)
-        longest_first = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].input_ids))
         answers: dict[int, Answer] = {}
-        for start in range(0, len(longest_first), batch_size):
-            batch = longest_first[start : start + batch_size]
-            generated = self._generate([prompts[i].input_ids for i in batch], max_new_tokens)
-            for i, row in zip(batch, generated, strict=True):
-                answers[i] = self._answer(row, prompts[i])
+        groups = self._by_note(questions, [prompt.input_ids for prompt in prompts])
+        for start in range(0, len(groups), batch_size):
+            batch = groups[start : start + batch_size]
+            rows = [[prompts[i].input_ids for i in group] for group in batch]
+            with self._inference():
+                decoder = TreeDecoder(self.model, rows, max_new_tokens, self._ended)
+                for _ in decoder.steps():
+                    pass
+            for group, written in zip(batch, decoder.answers, strict=True):
+                answers |= {i: self._answer(tokens, prompts[i]) for i, tokens in zip(group, written, strict=True)}
         return [answers[i] for i in range(len(prompts))]
 
-    def without_adapter(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
         """Context manager within which the base model answers."""
-        return self.model.disable_adapter()
+        self._earlier = None
+        with self.model.disable_adapter():
+            yield
+        self._earlier = None
 
     def stream(self, question: Question, max_new_tokens: int | None = None) -> Pieces[str, None, Answer]:
         """Yield pieces of the answer's text as they are generated; the value of `yield from` is the Answer. Generation
-        stops when the consumer closes the iterator.
+        stops when the consumer closes the iterator. Of a note that the previous question was about, only what differs
+        from the previous prompt is read.
 
         Raises:
             UserError: as `answers`.
         """
         max_new_tokens = max_new_tokens or self.card.max_new_tokens
         (prompt,) = self._prompts([question], max_new_tokens)
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        stop = _StopRequest()
-        generated: list[list[int]] = []
-        errors: list[BaseException] = []
-
-        def generate() -> None:
-            try:
-                options = {"streamer": streamer, "stopping_criteria": StoppingCriteriaList([stop])}
-                generated.extend(self._generate([prompt.input_ids], max_new_tokens, **options))
-            except BaseException as error:  # raised again in the consumer's thread, which waits for the streamer
-                errors.append(error)
-                streamer.end()
-
-        thread = threading.Thread(target=generate, name="clinadapt-stream", daemon=True)
-        thread.start()
-        text, shown = "", 0
-        try:
-            for piece in streamer:
-                text = (text + piece).lstrip()
-                if (end := self.stopping.final_length(text)) > shown:
-                    yield text[shown:end]
-                    shown = end
-        finally:
-            stop.event.set()
-            thread.join()
-        if errors:
-            raise errors[0]
-        if rest := self.stopping.cut_text(text)[0][shown:]:  # it might have been the beginning of a stop string
+        with self._inference():
+            decoder = TreeDecoder(self.model, [[prompt.input_ids]], max_new_tokens, self._ended, self._earlier)
+        self._earlier = decoder.first_prompt
+        ((tokens,),) = decoder.answers
+        steps, shown, finished = decoder.steps(), 0, False
+        while not finished:
+            text = self.tokenizer.decode(self.stopping.cut(tokens)[0], skip_special_tokens=True).lstrip()
+            # complete words, as the tokens to come can change the last one
+            if (end := min(self.stopping.final_length(text), text.rfind(" ") + 1)) > shown:
+                yield text[shown:end]
+                shown = end
+            with self._inference():
+                finished = next(steps, self) is self
+        answer = self._answer(tokens, prompt)
+        if rest := answer.text[shown:]:
             yield rest
-        return self._answer(generated[0], prompt)
+        return answer
 
     def answer_losses(self, questions: Sequence[Question], answers: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The negative log likelihood of given answers, the token that ends each included.
@@ -170,56 +168,63 @@ class Generator:
         prompts = self.template.encode_prompts(questions, [self.card.max_length - len(row) for row in ids])
         rows = [prompt.input_ids + row for prompt, row in zip(prompts, ids, strict=True)]
         sums = np.zeros(len(rows))
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        while order:
-            size = max(1, _TOKENS_PER_BATCH // len(rows[order[0]]))
-            batch, order = order[:size], order[size:]
-            sums[batch] = self._losses([rows[i] for i in batch], [len(ids[i]) for i in batch])
+        for group in self._by_note(questions, rows):
+            sums[group] = self._losses([rows[i] for i in group], [len(ids[i]) for i in group])
         return sums, np.array([len(row) for row in ids])
 
     def _prompts(self, questions: Sequence[Question], max_new_tokens: int) -> list[Prompt]:
         return self.template.encode_prompts(questions, [self.card.max_length - max_new_tokens] * len(questions))
 
-    def _generate(self, rows: list[list[int]], max_new_tokens: int, **options: Any) -> list[list[int]]:
-        """New tokens for each prompt; those after the end of an answer are padding."""
-        ids, mask = pad_left(rows)
-        settings = self.stopping.generation_config(max_new_tokens)
-        if settings.stop_strings:
-            options["tokenizer"] = self.tokenizer
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
         with torch.inference_mode(), autocast(self.precision):
-            output = self.model.generate(
-                input_ids=ids.to(device()), attention_mask=mask.to(device()), generation_config=settings, **options
-            )
-        return output[:, ids.shape[1] :].tolist()
+            yield
 
     def _answer(self, row: list[int], prompt: Prompt) -> Answer:
         tokens, ended = self.stopping.cut(row)
         text, stopped = self.stopping.cut_text(self.tokenizer.decode(tokens, skip_special_tokens=True))
         return Answer(text.strip(), tokens, ended or stopped, prompt.trimmed_tokens)
 
+    def _ended(self, answer: list[int]) -> bool:
+        """Whether the last token of an answer ends it."""
+        if answer[-1] in self.stopping.token_ids:
+            return True
+        return bool(self.stopping.strings) and self.stopping.cut_text(self.tokenizer.decode(answer))[1]
+
+    @staticmethod
+    def _by_note(questions: Sequence[Question], rows: Sequence[list[int]]) -> list[list[int]]:
+        """Indices of the questions, those about the same note together, at most _QUESTIONS of them and neighbours
+        alike, the group with the most tokens first.
+
+        Args:
+            questions: about notes.
+            rows: the tokens of each.
+        """
+        by_note: dict[str, list[int]] = {}
+        for i, question in enumerate(questions):
+            by_note.setdefault(question.note, []).append(i)
+        groups = []
+        for indices in by_note.values():
+            indices.sort(key=rows.__getitem__)
+            groups += [indices[start : start + _QUESTIONS] for start in range(0, len(indices), _QUESTIONS)]
+        return sorted(groups, key=lambda group: -max(len(rows[i]) for i in group))
+
     def _losses(self, rows: list[list[int]], answer_lengths: list[int]) -> np.ndarray:
-        """Sums of -log p of the last `answer_lengths` tokens of each row, shape (rows,). Rows are padded on the left,
-        so that the answers end together and no logits of prompts are computed."""
-        ids, mask = pad_left(rows)
-        ids, mask, longest = ids.to(device()), mask.to(device()), max(answer_lengths)
-        with torch.inference_mode(), autocast(self.precision):
+        """Sums of -log p of the last `answer_lengths` tokens of each row, shape (rows,), of rows about one note."""
+        tree = prefix_tree([np.asarray(row) for row in rows])
+        ids, positions, ends = (
+            torch.from_numpy(array)[None].to(device())
+            for array in (tree.input_ids, tree.position_ids, tree.subtree_ends)
+        )
+        predicting = [path[-n - 1 : -1] for path, n in zip(tree.paths, answer_lengths, strict=True)]
+        targets = torch.tensor([token for row, n in zip(rows, answer_lengths, strict=True) for token in row[-n:]])
+        with self._inference():
             logits = self.model(
                 input_ids=ids,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+                position_ids=positions,
+                attention_mask=layer_masks(self.model.config, attention_mask(ends), positions, positions),
                 use_cache=False,
-                logits_to_keep=longest + 1,
-            ).logits
-        targets = ids[:, -longest:]
-        losses = cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none").cpu().numpy()
-        return np.array([row[longest - n :].sum() for row, n in zip(losses, answer_lengths, strict=True)])
-
-
-class _StopRequest(StoppingCriteria):
-    """Stops a generation whose consumer has closed the stream."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
+                logits_to_keep=torch.from_numpy(np.concatenate(predicting)).to(device()),
+            ).logits[0]
+            losses = cross_entropy(logits.float(), targets.to(device()), reduction="none").cpu().numpy()
+        return np.array([part.sum() for part in np.split(losses, np.cumsum(answer_lengths)[:-1])])

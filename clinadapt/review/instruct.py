@@ -15,7 +15,7 @@ from clinadapt.models.generator import Answer, Generator
 from clinadapt.review.inputs import LONGEST_INSTRUCTION, cell, input_error, validated
 from clinadapt.review.loading import published_adapter
 
-_BATCH = 16  # notes
+_BATCH = 64  # rows; those about one note are answered together
 
 
 class InstructService:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,13 @@ class CachedModel:
 
 def _batches(rows: Sequence[Row], size: int) -> list[list[int]]:
     """Row numbers of each cached batch: first the rows that publish generates again to check the reloaded adapter
-    (`answer_reload_sample`), then batches of similar prompt length."""
-    rest = sorted(
-        range(RELOAD_SAMPLE, len(rows)), key=lambda i: -len(rows[i]["note_text"]) - len(rows[i]["instruction"])
-    )
-    return [list(range(min(RELOAD_SAMPLE, len(rows)))), *(rest[i : i + size] for i in range(0, len(rest), size))]
+    (`answer_reload_sample`), then those of `size` notes each, notes of similar length together."""
+    by_note: dict[str, list[int]] = {}
+    for i in range(RELOAD_SAMPLE, len(rows)):
+        by_note.setdefault(rows[i]["note_text"], []).append(i)
+    notes = [by_note[text] for text in sorted(by_note, key=lambda text: -len(text))]
+    batches = [list(chain.from_iterable(notes[i : i + size])) for i in range(0, len(notes), size)]
+    return [list(range(min(RELOAD_SAMPLE, len(rows)))), *batches]
 
 
 def _generate(generator: Generator, rows: Sequence[Row], settings: Evaluation) -> dict[str, Any]:
