@@ -30,7 +30,8 @@ class GrowingLayer(DynamicLayer):
     def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
-        self._buffers, self._filled = (keys, values), keys.shape[-2]
+        self._buffers: tuple[torch.Tensor, ...] = (keys, values)
+        self._filled = keys.shape[-2]
         self.keys, self.values = keys, values
 
     def update(
