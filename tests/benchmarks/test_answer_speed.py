@@ -3,7 +3,7 @@
 make bench, or: python -m pytest tests/benchmarks/test_answer_speed.py --benchmarks -s
 Defaults: CLINADAPT_ROUNDS=3, CLINADAPT_NOTES_READ=4, CLINADAPT_ANSWER_TOKENS=32 (limit of an answer). builtin://smollm2
 in nf4 with a LoRA adapter, eight questions about each of MTSamples' notes of 2,200 to 3,200 characters (the median is
-2,600; built-in notes where MTSamples is not there). The two ways alternate, so that a busy machine slows both.
+2,600). The two ways alternate, so that a busy machine slows both.
 """
 
 import json
@@ -41,7 +41,7 @@ def notes():
     if not MTSAMPLES.is_file():
         pytest.skip("needs MTSamples in ../shared")
     with lzma.open(MTSAMPLES, "rt", encoding="utf-8") as file:
-        texts = (json.loads(line)["transcription"] for line in file)
+        texts = (json.loads(line)["text"] for line in file)
         fitting = [text for text in texts if text and 2200 <= len(text) <= 3200]
     return fitting[:NOTES]
 
