@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +38,26 @@ def test_together_as_alone(generator: Generator) -> None:
     assert len({tuple(answer.tokens) for answer in together}) > 1
     with generator.without_adapter():
         assert generator.answers(QUESTIONS, max_new_tokens=12) != together
+
+
+def test_questions_about_a_note_read_it_once(generator: Generator) -> None:
+    """In whatever order they come, their answers are those that each has alone; also on the page, one after another."""
+    note = "MEDICATIONS: Aspirin 81 mg daily, lisinopril 10 mg daily.\n" * 4
+    asked = ["List the medications.", "Is aspirin taken?", "Summarize the note.", "Is it?"]
+    questions = [Question(text, ask) for ask in asked for text in (note, "Knee pain after a fall.")]
+    alone = [generator.answers([question], max_new_tokens=12)[0] for question in questions]
+    read: list[int] = []
+    embeddings = generator.model.get_base_model().get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda module, given, states: read.append(states.shape[1]))
+    assert generator.answers(questions, max_new_tokens=12) == alone
+    tokens = [len(prompt.input_ids) for prompt in generator.template.encode_prompts(questions, [512] * len(questions))]
+    assert sum(sorted(read)[-2:]) < sum(tokens) / 2
+    read.clear()
+    for ask, answer in zip(asked, alone[::2], strict=True):
+        assert "".join(generator.stream(Question(note, ask), max_new_tokens=12)).strip() == answer.text
+    hook.remove()
+    first_passes = [n for n in read if n > 1]
+    assert len(first_passes) == len(asked) and max(first_passes[1:]) < first_passes[0] / 2
 
 
 def test_the_adapter_comes_back_after_the_base_has_answered(generator: Generator) -> None:
@@ -81,7 +100,6 @@ def test_a_stream_that_nobody_reads_stops(generator: Generator) -> None:
     pieces.close()
     hook.remove()
     assert 0 < len(passes) < 400
-    assert not [thread for thread in threading.enumerate() if thread.name == "clinadapt-stream"]
 
 
 def test_an_error_in_the_stream_is_raised(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
