@@ -20,12 +20,14 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig
 
 from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import Prompt, Question, Template, load_tokenizer
 from clinadapt.models.devices import autocast, device, resolve_precision
 from clinadapt.models.prompt_tree import attention_mask, layer_masks, prefix_tree
 from clinadapt.models.stopping import Stopping
-from clinadapt.models.tree_decoding import ReadPrompt, TreeDecoder
+from clinadapt.models.tree_check import tree_fault
+from clinadapt.models.tree_decoding import ReadPrompt, TreeDecoder, decodes_trees
 
 _QUESTIONS = 16  # about a note, at most, that are answered together
 
@@ -80,6 +82,7 @@ class Generator:
         )
         self.stopping = Stopping.of(model.generation_config, self.tokenizer, self.template.end)
         model.generation_config = GenerationConfig()  # discards the base's own defaults (temperature, penalties)
+        self._tree = decodes_trees(model) and not tree_fault(describe(self.card.base_model))
         self._earlier: ReadPrompt | None = None  # the prompt that was last streamed
         self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
 
@@ -105,12 +108,8 @@ class Generator:
         groups = self._by_note(questions, [prompt.input_ids for prompt in prompts])
         for start in range(0, len(groups), batch_size):
             batch = groups[start : start + batch_size]
-            rows = [[prompts[i].input_ids for i in group] for group in batch]
-            with self._inference():
-                decoder = TreeDecoder(self.model, rows, max_new_tokens, self._ended)
-                for _ in decoder.steps():
-                    pass
-            for group, written in zip(batch, decoder.answers, strict=True):
+            written_by_note = self._write([[prompts[i].input_ids for i in group] for group in batch], max_new_tokens)
+            for group, written in zip(batch, written_by_note, strict=True):
                 answers |= {i: self._answer(tokens, prompts[i]) for i, tokens in zip(group, written, strict=True)}
         return [answers[i] for i in range(len(prompts))]
 
@@ -132,6 +131,10 @@ class Generator:
         """
         max_new_tokens = max_new_tokens or self.card.max_new_tokens
         (prompt,) = self._prompts([question], max_new_tokens)
+        if not self._tree:
+            (answer,) = self.answers([question], max_new_tokens)
+            yield answer.text
+            return answer
         with self._inference():
             decoder = TreeDecoder(self.model, [[prompt.input_ids]], max_new_tokens, self._ended, self._earlier)
         self._earlier = decoder.first_prompt
@@ -185,14 +188,32 @@ class Generator:
         text, stopped = self.stopping.cut_text(self.tokenizer.decode(tokens, skip_special_tokens=True))
         return Answer(text.strip(), tokens, ended or stopped, prompt.trimmed_tokens)
 
+    def _write(self, notes: list[list[list[int]]], max_new_tokens: int) -> list[list[list[int]]]:
+        """The new tokens for each prompt about each note."""
+        with self._inference():
+            if self._tree:
+                decoder = TreeDecoder(self.model, notes, max_new_tokens, self._ended)
+                for _ in decoder.steps():
+                    pass
+                return decoder.answers
+            settings = self.stopping.generation_config(max_new_tokens)
+            options = {"tokenizer": self.tokenizer} if settings.stop_strings else {}
+
+            def alone(prompt: list[int]) -> list[int]:
+                ids = torch.tensor([prompt], device=device())
+                mask = torch.ones_like(ids)
+                output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **options)
+                return output[0, len(prompt) :].tolist()
+
+            return [[alone(prompt) for prompt in prompts] for prompts in notes]
+
     def _ended(self, answer: list[int]) -> bool:
         """Whether the last token of an answer ends it."""
         if answer[-1] in self.stopping.token_ids:
             return True
         return bool(self.stopping.strings) and self.stopping.cut_text(self.tokenizer.decode(answer))[1]
 
-    @staticmethod
-    def _by_note(questions: Sequence[Question], rows: Sequence[list[int]]) -> list[list[int]]:
+    def _by_note(self, questions: Sequence[Question], rows: Sequence[list[int]]) -> list[list[int]]:
         """Indices of the questions, those about the same note together, at most _QUESTIONS of them and neighbours
         alike, the group with the most tokens first.
 
@@ -200,9 +221,9 @@ class Generator:
             questions: about notes.
             rows: the tokens of each.
         """
-        by_note: dict[str, list[int]] = {}
+        by_note: dict[str | int, list[int]] = {}
         for i, question in enumerate(questions):
-            by_note.setdefault(question.note, []).append(i)
+            by_note.setdefault(question.note if self._tree else i, []).append(i)
         groups = []
         for indices in by_note.values():
             indices.sort(key=rows.__getitem__)
@@ -219,12 +240,15 @@ class Generator:
         predicting = [path[-n - 1 : -1] for path, n in zip(tree.paths, answer_lengths, strict=True)]
         targets = torch.tensor([token for row, n in zip(rows, answer_lengths, strict=True) for token in row[-n:]])
         with self._inference():
-            logits = self.model(
-                input_ids=ids,
-                position_ids=positions,
-                attention_mask=layer_masks(self.model.config, attention_mask(ends), positions, positions),
-                use_cache=False,
-                logits_to_keep=torch.from_numpy(np.concatenate(predicting)).to(device()),
-            ).logits[0]
+            if self._tree:
+                logits = self.model(
+                    input_ids=ids,
+                    position_ids=positions,
+                    attention_mask=layer_masks(self.model.config, attention_mask(ends), positions, positions),
+                    use_cache=False,
+                    logits_to_keep=torch.from_numpy(np.concatenate(predicting)).to(device()),
+                ).logits[0]
+            else:
+                logits = self.model(input_ids=ids, use_cache=False).logits[0, predicting[0]]
             losses = cross_entropy(logits.float(), targets.to(device()), reduction="none").cpu().numpy()
         return np.array([part.sum() for part in np.split(losses, np.cumsum(answer_lengths)[:-1])])

@@ -24,6 +24,12 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values of each laye
 ReadPrompt = tuple[np.ndarray, Layers]  # a prompt, and what the model has read of it
 
 
+def decodes_trees(model: Any) -> bool:
+    """Whether TreeDecoder can write with a model: by its attention, and by its kinds of layers."""
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or [])
+    return model.config._attn_implementation == "sdpa" and kinds <= {"full_attention", "sliding_attention"}
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values of a layer in a buffer with room to grow, so that a step copies its own tokens alone."""
 
