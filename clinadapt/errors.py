@@ -1,5 +1,7 @@
 """Errors that a user can fix, and the exit statuses that scripts and schedulers read."""
 
+import re
+
 EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_BAD_INPUT = 2
@@ -9,3 +11,12 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again t
 
 class UserError(Exception):
     """Something the user can fix. Its message is one line: what is wrong and what to do."""
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal: line breaks, escape sequences and characters that turn the direction of writing become
+    spaces."""
+    return _UNPRINTABLE.sub(" ", text)

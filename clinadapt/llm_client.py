@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import openai
@@ -17,6 +19,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field, ValidationError
 
 from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.config.instruct import ANY_HOST
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
 
@@ -43,7 +46,8 @@ _CHANNEL = re.compile(
 _SNAPSHOT = re.compile(r"[-@:](?:latest|\d{4}-\d{2}-\d{2}|\d{3,8})")  # what servers append to the name of a model
 _ECHO = 20  # characters of a request that make an error's reason part of the request
 
-logging.getLogger("openai").setLevel(logging.WARNING)  # OPENAI_LOG=debug would log the messages
+for _name in ("openai", "httpx"):  # OPENAI_LOG=debug would log the messages, httpx logs URLs
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class Reply(BaseModel):
@@ -114,16 +118,30 @@ class ChatClient:
         cache: store of the replies; None for no cache.
         budget: tokens of prompts and replies, cached ones excluded, after which no request is sent; 0 for no limit.
         concurrency: maximum number of requests in flight.
+        allowed_hosts: hosts that the texts of the messages may be sent to (`allowed_hosts` of the sources).
 
     Raises:
-        UserError: a variable is missing or invalid.
+        UserError: a variable is missing or invalid, the endpoint's host is not among the allowed ones, or it is another
+            machine and the URL is not https.
     """
 
-    def __init__(self, prefix: str, cache: Store | None, budget: int = 0, concurrency: int = 8) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        cache: Store | None,
+        budget: int = 0,
+        concurrency: int = 8,
+        *,
+        allowed_hosts: Sequence[str],
+    ) -> None:
         self.model = _variable(prefix, "MODEL")
         url, key = _variable(prefix, "URL").rstrip("/"), _variable(prefix, "KEY")
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"{prefix}_URL does not begin with http:// or https://: set it to the endpoint's /v1 URL")
+        self.host = _checked_host(prefix, url)
+        if self.host not in allowed_hosts and ANY_HOST not in allowed_hosts:
+            raise UserError(
+                f"{prefix}_URL is at {self.host}, where not every data source allows its notes to be sent: if they may "
+                f"leave for it, add send_to: [{self.host}] to each source in the profile, or --send-to {self.host}"
+            )
         if not (key.isascii() and key.isprintable()):
             raise UserError(f"{prefix}_KEY contains characters that no key has: set it again")
         self._prefix, self._name = prefix, prefix.rpartition("_")[2].lower()
@@ -362,6 +380,29 @@ def _reason(error: openai.APIStatusError, messages: Messages) -> str:
     if any(part in asked for part in parts if part):
         reason = str(body.get("code") or "")[:40]
     return f": {re.sub('[0-9]+', 'N', reason)}" if reason else ""
+
+
+def _checked_host(prefix: str, url: str) -> str:
+    """The host of an endpoint's URL. Raises UserError where messages or key would travel in the clear."""
+    try:
+        parts = urlsplit(url)
+        host, secret, _ = (parts.hostname or "").lower(), parts.username or parts.password, parts.port
+    except ValueError as error:
+        raise UserError(f"{prefix}_URL is not a URL: set it to the endpoint's /v1 URL") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise UserError(f"{prefix}_URL does not begin with http:// or https://: set it to the endpoint's /v1 URL")
+    if secret or any(name != "api-version" for name in parse_qs(parts.query, keep_blank_values=True)):
+        raise UserError(f"{prefix}_URL contains a user, a password or a query: set the key in {prefix}_KEY instead")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise UserError(f"{prefix}_URL sends notes to {host} unencrypted: use https://")
+    return host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _variable(prefix: str, name: str) -> str:

@@ -27,7 +27,7 @@ from clinadapt.config.base import refuse_placeholders
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from clinadapt.storage import open_store
-from clinadapt.storage.local_files import os_errors
+from clinadapt.storage.local_files import os_errors, restrict_new_files
 from pipelines.compile import build
 
 _GRACE_SECONDS = 30  # for training to save its state, as on a cluster
@@ -52,6 +52,7 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
         UserError: an argument is not a parameter of the pipeline, the store's URI is not supported, or `home` cannot
             be written.
     """
+    restrict_new_files()
     pipeline = build(profile)
     for argument in arguments.keys() - pipeline.pipeline_func.__annotations__.keys():
         raise UserError(f"--{argument.replace('_', '-')} is not an option of {profile.recipe}: remove it")

@@ -54,7 +54,7 @@ def _read(kind: str, name: str) -> Any:
         raise UserError(f"{kind} '{name}' not found: use {', '.join(_names(kind))} or the path of a .yaml file")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{kind} '{name}' is not valid YAML: check its indentation and quotes") from error
 
 

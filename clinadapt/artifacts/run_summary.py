@@ -52,7 +52,8 @@ def summarise(name: str, reported: str, records: Records, store_uri: str) -> dic
     Returns:
         run, state (published, refused, nothing new, failed or stopped), failed_step and error of a run that failed or
         was stopped, verdict and sentence of the gate (or the sentence of lookup if nothing is new), adapter_uri,
-        report_uri, and steps (the records). A step that was answered from KFP's cache has no record.
+        report_uri, examples_uri (the report with example texts), and steps (the records). A step that was answered
+        from KFP's cache has no record.
     """
     records = {step: record for step, record in records.items() if step != "summarise"}
     lookup, gate, publish = (records.get(step, {}).get("outputs", {}) for step in ("lookup", "gate", "publish"))
@@ -66,6 +67,7 @@ def summarise(name: str, reported: str, records: Records, store_uri: str) -> dic
         "sentence": gate.get("sentence") or lookup.get("sentence"),
         "adapter_uri": publish.get("uri") or lookup.get("uri"),
         "report_uri": f"{store_uri}/runs/{name}/report.html" if gate else lookup.get("report_uri"),
+        "examples_uri": gate.get("examples_uri"),
         "steps": records,
     }
 

@@ -114,12 +114,13 @@ class SealedFolder:
                     problems[name] = error.problem
         return problems
 
-    def publish(self, folder: Path, if_absent: bool = False) -> bool:
+    def publish(self, folder: Path, if_absent: bool = False, manifest: dict[str, Any] | None = None) -> bool:
         """Upload a local sealed folder, several files at once, the manifest last.
 
         Args:
             folder: with its manifest.json.
             if_absent: overwrite nothing, so that two publishers never mix their files.
+            manifest: to upload in place of manifest.json.
 
         Returns:
             False where another publisher of the same folder was first (with `if_absent` only).
@@ -145,7 +146,8 @@ class SealedFolder:
         if if_absent and (extra := set(self.store.list(self.key(""))) - uploaded - {self.key(MANIFEST)}):
             raise UserError(self._unfinished(min(extra)))
         try:
-            self.store.put(self.key(MANIFEST), (folder / MANIFEST).read_bytes(), if_absent=if_absent)
+            data = to_json(manifest).encode() if manifest else (folder / MANIFEST).read_bytes()
+            self.store.put(self.key(MANIFEST), data, if_absent=if_absent)
         except Conflict:
             return False
         if uploaded - set(self.store.list(self.key(""))):

@@ -1,8 +1,9 @@
-"""Signatures of published manifests: one DSSE envelope (https://github.com/secure-systems-lab/dsse) over an in-toto
-statement that names the digest of every file and of the manifest's own content.
+"""Signatures: DSSE envelopes (https://github.com/secure-systems-lab/dsse). That of a published manifest is over an
+in-toto statement that names the digest of every file and of the manifest's own content.
 
-CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: published manifests are signed
-CLINADAPT_VERIFY_KEY    the public key: a manifest without its signature is refused
+CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: manifests, champions and caches are
+                        signed
+CLINADAPT_VERIFY_KEY    the public key: a manifest or champion without its signature is refused
 
 openssl genpkey -algorithm ed25519 -out private.pem; openssl pkey -in private.pem -pubout -out public.pem
 """
@@ -25,6 +26,10 @@ SIGNING_KEY, VERIFY_KEY = "CLINADAPT_SIGNING_KEY", "CLINADAPT_VERIFY_KEY"
 IN_TOTO = "application/vnd.in-toto+json"
 
 
+class InvalidSignature(Exception):
+    """A signature is missing, broken or by another key."""
+
+
 def sign_manifest(manifest: dict[str, Any], predicate: dict[str, Any] | None = None) -> dict[str, Any]:
     """The manifest with `attestation`, its signed statement, where CLINADAPT_SIGNING_KEY is set.
 
@@ -36,14 +41,64 @@ def sign_manifest(manifest: dict[str, Any], predicate: dict[str, Any] | None = N
         UserError: the key cannot be read.
     """
     content = {name: value for name, value in manifest.items() if name not in (ATTESTATION, MANIFEST_DIGEST)}
-    if key := _read_key(SIGNING_KEY):
-        from securesystemslib.dsse import Envelope
-        from securesystemslib.signer import CryptoSigner
-
-        envelope = Envelope(to_json(statement(content, predicate or {})).encode(), IN_TOTO, {})
-        envelope.sign(CryptoSigner(key))
-        content |= {ATTESTATION: envelope.to_dict()}
+    if _read_key(SIGNING_KEY):
+        content |= {ATTESTATION: sign_json(statement(content, predicate or {}), IN_TOTO)}
     return with_digest(content)
+
+
+def sign_json(payload: dict[str, Any], payload_type: str) -> dict[str, Any] | None:
+    """The DSSE envelope of a payload; None where CLINADAPT_SIGNING_KEY is not set.
+
+    Raises:
+        UserError: the key cannot be read.
+    """
+    key = _read_key(SIGNING_KEY)
+    if key is None:
+        return None
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+    envelope = Envelope(to_json(payload).encode(), payload_type, {})
+    envelope.sign(CryptoSigner(key))
+    return dict(envelope.to_dict())
+
+
+def verify_json(envelope: Any, payload_type: str) -> Any:
+    """The payload of a DSSE envelope whose signature verifies with CLINADAPT_VERIFY_KEY, or with the public part of
+    CLINADAPT_SIGNING_KEY where only that is set.
+
+    Raises:
+        InvalidSignature: it is no such envelope, or another key signed it.
+        UserError: the key cannot be read.
+    """
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import Error
+    from securesystemslib.signer import SSlibKey
+
+    key = _read_key(VERIFY_KEY) or _read_key(SIGNING_KEY).public_key()
+    try:
+        parsed = Envelope.from_dict(copy.deepcopy(envelope))  # from_dict changes its argument
+        parsed.verify([SSlibKey.from_crypto(key)], threshold=1)
+        if parsed.payload_type != payload_type:
+            raise InvalidSignature
+        return json.loads(parsed.payload)
+    except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InvalidSignature from error
+
+
+def has_key() -> bool:
+    """Whether a key is set, so that what is read from a cache has to be signed."""
+    return bool(os.environ.get(SIGNING_KEY) or os.environ.get(VERIFY_KEY))
+
+
+def must_verify() -> bool:
+    """Whether CLINADAPT_VERIFY_KEY is set, so that what is published has to be signed."""
+    return bool(os.environ.get(VERIFY_KEY))
+
+
+def can_sign() -> bool:
+    """Whether CLINADAPT_SIGNING_KEY is set."""
+    return bool(os.environ.get(SIGNING_KEY))
 
 
 def verify_manifest(data: bytes, location: str) -> dict[str, Any]:
@@ -68,7 +123,7 @@ def verify_manifest(data: bytes, location: str) -> dict[str, Any]:
         raise UserError(
             f"{location} is not what was published ({error.problem}): publish this version again"
         ) from error
-    if os.environ.get(VERIFY_KEY):
+    if must_verify():
         _verify_attestation(manifest, location)
     return {name: value for name, value in manifest.items() if name != MANIFEST_DIGEST}
 
@@ -82,18 +137,11 @@ def _from_earlier_release(data: bytes) -> bool:
 
 
 def _verify_attestation(manifest: dict[str, Any], location: str) -> None:
-    from securesystemslib.dsse import Envelope
-    from securesystemslib.exceptions import Error
-    from securesystemslib.signer import SSlibKey
-
     if ATTESTATION not in manifest:
         raise UserError(f"{location} is not signed and {VERIFY_KEY} requires it: publish with {SIGNING_KEY} set")
-    key = SSlibKey.from_crypto(_read_key(VERIFY_KEY))
     try:
-        envelope = Envelope.from_dict(copy.deepcopy(manifest[ATTESTATION]))  # from_dict changes its argument
-        envelope.verify([key], threshold=1)
-        signed = json.loads(envelope.payload)["subject"] if envelope.payload_type == IN_TOTO else None
-    except (Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        signed = verify_json(manifest[ATTESTATION], IN_TOTO)["subject"]
+    except (InvalidSignature, KeyError, TypeError) as error:
         raise UserError(
             f"{location} is not signed by the key in {VERIFY_KEY}: do not use this version, find out who wrote it"
         ) from error

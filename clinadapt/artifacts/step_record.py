@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from clinadapt.config.base import first_error
-from clinadapt.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, UserError
+from clinadapt.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, UserError, one_line
 from clinadapt.storage import open_store
+from clinadapt.storage.local_files import restrict_new_files
 
 RUN = "CLINADAPT_RUN"  # name of the run; set by `clinadapt run`, on a cluster from the pod's workflow label
 RECORDS = "CLINADAPT_RECORDS"  # folder for a second copy of each record; set by `clinadapt run`, which reads them
@@ -28,7 +29,7 @@ LOG_MARKER = "clinadapt |"  # begins every log line meant for people
 
 def log(step: str, message: str) -> None:
     """Print one log line to standard error. Never pass the text of a note."""
-    print(f"{LOG_MARKER} {step} | {message}", file=sys.stderr, flush=True)
+    print(f"{LOG_MARKER} {step} | {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def log_metrics(metrics: Any, values: dict[str, Any]) -> None:
@@ -56,6 +57,7 @@ def step(name: str, store_uri: str) -> Iterator[dict[str, Any]]:
     record: dict[str, Any] = {"step": name, "started": utc_now(), "exit_status": EXIT_BUG}
     start = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
+    restrict_new_files()
     log(name, "started")
     _write(record | {"state": "running", "outputs": {}}, store_uri)
     record["state"] = "failed"

@@ -13,7 +13,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 def _check_adapter_name(name: str) -> str:
     if not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", name):
-        raise ValueError(f"'{name[:80]}' is no adapter name: use small letters, digits and hyphens, at most 63")
+        raise ValueError(f"{name[:80]!r} is no adapter name: use small letters, digits and hyphens, at most 63")
     return name
 
 
@@ -47,7 +47,7 @@ def outcome_settings(stage: Section) -> dict[str, Any]:
 class Lora(Section):
     """LoRA, by the names of peft's LoraConfig. On a CPU a `lora_dropout` above 0 takes two thirds of a step's time."""
 
-    r: int = Field(default=16, ge=1)
+    r: int = Field(default=16, ge=1, le=4096)
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: list[str] | Literal["all-linear"] = "all-linear"

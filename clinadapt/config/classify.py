@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.uri_credentials import Uri
 
 Pooling = Literal["model", "mean"]
 POOLED_LAYERS = 4  # concatenated by mean pooling (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
@@ -68,7 +69,7 @@ class ClassifyTraining(Section):
         seed: seed of the head's weights, the order of the notes and the sampled windows.
     """
 
-    base_model: str
+    base_model: Uri
     lora: Lora = Lora()
     quantization: Quantization = "none"
     precision: Precision = "auto"
@@ -109,7 +110,7 @@ class ClassifyProfile(ProfileBase):
     """A classify run: data, base model, hyperparameters and resources."""
 
     recipe: Literal["classify"]
-    source: str = Field(description="data source, a URI")
+    source: Uri = Field(description="data source, a URI")
     notes: Notes = Notes()
     split: Split = Split()
     train: ClassifyTraining

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.uri_credentials import Uri
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
 Teacher = Literal["rules", "llm"]
 Stage = Literal["pretrain", "instruct"]  # training stages that can run on several nodes
 
 BUILTIN_LLAMA = "builtin://llama"  # a small Llama that pretrain trains from random weights
+
+ANY_HOST = "*"  # among allowed hosts
+
+
+def _check_host(host: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9a-fA-F:]{2,45}", host):
+        raise ValueError(
+            "write the name or address of a host, without scheme, port or path, as in llm.hospital.example"
+        )
+    return host.lower()
+
+
+HostName = Annotated[str, AfterValidator(_check_host)]
 
 COLUMNS: dict[Kind, dict[str, str]] = {
     "cases": {"text": "transcription", "description": "description"},
@@ -38,15 +54,18 @@ class Source(Section):
         columns: field name -> column name, where it differs from COLUMNS[kind].
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
         task: task under which the report lists rows of `pairs`, `chat` and `alpaca`.
-        private: whether to keep the texts of this source out of the report.
+        private: whether the texts of this source are kept out of the examples that people are shown; set it to false
+            only for texts that identify nobody.
+        send_to: hosts of LLM endpoints (teacher, judge) that texts of this source may be sent to; none unless named.
     """
 
     kind: Kind
-    uri: str
+    uri: Uri
     columns: dict[str, str] = Field(default_factory=dict)
     instruction: str = ""
     task: str = "Other"
-    private: bool = False
+    private: bool = True
+    send_to: list[HostName] = []
 
     @model_validator(mode="after")
     def _check_fields(self) -> Source:
@@ -59,6 +78,22 @@ class Source(Section):
     def column(self, field: str) -> str:
         """Column name of a field."""
         return self.columns.get(field, COLUMNS[self.kind][field])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the texts are built in, so that they identify nobody."""
+        return self.uri.startswith("builtin://")
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the texts are kept out of the examples that people are shown."""
+        return self.private and not self.synthetic
+
+
+def allowed_hosts(sources: Sequence[Source]) -> list[str]:
+    """Hosts that texts of all these sources may be sent to; ANY_HOST alone where all texts are built in."""
+    consents = [set(source.send_to) for source in sources if not source.synthetic]
+    return sorted(set.intersection(*consents)) if consents else [ANY_HOST]
 
 
 class Synthesis(Section):
@@ -164,7 +199,7 @@ class InstructTraining(TrainingSettings):
         early_stopping_patience: epochs without a lower validation loss after which training stops.
     """
 
-    base_model: str
+    base_model: Uri
     lora: Lora = Lora(r=16, lora_alpha=32)
     quantization: Quantization = "nf4"
     early_stopping_patience: int = Field(default=2, ge=1)

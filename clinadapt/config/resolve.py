@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from clinadapt.config.base import outcome_settings
 from clinadapt.config.classify import ClassifyProfile
-from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile
+from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile, allowed_hosts
 from clinadapt.config.profile import AnyProfile
 
 Settings = dict[str, Any]
@@ -122,7 +122,10 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
             "sources": [source.model_dump() for source in profile.sources],
             "max_note_characters": profile.examples.max_note_characters,
         },
-        "synthesize": {"synthesis": profile.synthesis.model_dump()},
+        "synthesize": {
+            "synthesis": profile.synthesis.model_dump(),
+            "allowed_hosts": allowed_hosts([source for source in profile.sources if source.kind in ("cases", "notes")]),
+        },
         "format": {
             "examples": profile.examples.model_dump(),
             "base_model": base.uri,
@@ -135,6 +138,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
         "evaluate": {
             "adapter_name": profile.adapter_name,
             "evaluation": profile.evaluation.model_dump(),
+            "allowed_hosts": allowed_hosts(profile.sources),
             "seed": training.seed,
         },
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},

@@ -23,6 +23,19 @@ from clinadapt.errors import UserError
 
 Row = dict[str, Any] | str  # fields by column name, or the reason why the row cannot be read
 
+_USUAL_COLUMNS = {
+    "answer", "body", "category", "charttime", "chosen", "class", "code", "codes", "completion", "content", "context",
+    "date", "department", "description", "dialogue", "document", "hadm_id", "id", "index", "input", "instruction",
+    "instructions", "keywords", "label", "labels", "medical_specialty", "messages", "note", "note_id",
+    "note_text", "notes", "output", "patient_id", "prompt", "question", "rejected", "report", "response", "row",
+    "row_id", "sample_name", "section", "section_header", "section_text", "source", "specialty", "split",
+    "subject_id", "summary", "task", "text", "title", "transcription", "type"
+}  # fmt: skip
+MAX_ROW = 2**24  # characters of a row; a longer one is not a note
+MAX_COLUMNS = 10_000
+MAX_EXPANSION = 200  # bytes that a compressed file may expand to, for each of its own; text stays below 20
+MIN_EXPANDED = 2**28  # bytes that any compressed file may expand to
+
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -64,12 +77,20 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         raise UserError(f"{name} cannot be decompressed, as it is truncated or damaged: fetch it again") from error
 
 
+def is_usual(column: str) -> bool:
+    """Whether headers usually have this column name, so that it cannot be a patient's data."""
+    return column.strip().lower().replace(" ", "_") in _USUAL_COLUMNS
+
+
 def column_names(columns: list[str]) -> str:
-    """List column names for an error message, but nothing of a first line that looks like data: a name is at most four
-    words without punctuation."""
-    if any(len(column) > 40 or len(column.split()) > 4 or set(".,;:!?") & set(column) for column in columns):
-        return "the first line does not look like a header"
-    return "the columns are " + ", ".join(columns)
+    """Describe the columns for an error message. Only names that headers usually have are shown, the others counted:
+    without a header, the first line is a patient's."""
+    known = [column for column in columns if is_usual(column)]
+    others = len(columns) - len(known)
+    if not known:
+        return f"there are {others:,} columns, of which none has a usual name: is the first line a header?"
+    more = f" and {others:,} with {'another name' if others == 1 else 'other names'}" if others else ""
+    return "the columns are " + ", ".join(known) + more
 
 
 @contextmanager
@@ -82,23 +103,82 @@ def _text(path: Path, suffix: str, name: str) -> Iterator[IO[str]]:
             if archive.getinfo(members[0]).flag_bits & 1:
                 raise UserError(f"{name} is encrypted: decrypt it with its password first")
             with archive.open(members[0]) as raw:
-                yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+                yield _decoded(raw, path, name)
     else:
         with _OPENERS.get(suffix, open)(path, "rb") as raw:  # type: ignore[operator]
-            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+            yield _decoded(raw, path, name)
+
+
+class _Expansion(io.RawIOBase):
+    """A decompressed stream that may not be much larger than its file."""
+
+    def __init__(self, raw: IO[bytes], limit: int, name: str) -> None:
+        self._raw, self._left, self._name = raw, limit, name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._raw.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise UserError(
+                f"{self._name} expands to more than {MAX_EXPANSION} times its size: unpack it and look at it"
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _decoded(raw: IO[bytes], path: Path, name: str) -> IO[str]:
+    limit = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
+    return io.TextIOWrapper(io.BufferedReader(_Expansion(raw, limit, name), 2**18), encoding="utf-8-sig", newline="")
+
+
+class _Lines:
+    """The lines of a CSV file. `row` counts the characters since it was last set to 0."""
+
+    def __init__(self, file: IO[str], name: str) -> None:
+        self._file, self._name, self._number = file, name, 0
+        self.row = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(MAX_ROW + 1)
+        self._number += 1
+        self.row += len(line)
+        if self.row > MAX_ROW:
+            raise UserError(
+                f"{self._name}: the row at line {self._number} has more than {MAX_ROW:,} characters: fix its quotes "
+                "or remove it"
+            )
+        if line.count("\0") > len(line) / 4:  # every other byte
+            order = "LE" if line.find("\0") % 2 else "BE"
+            raise UserError(f"{self._name} is UTF-16: convert it with iconv -f UTF-16{order} -t UTF-8")
+        if "\0" in line:
+            raise UserError(
+                f"{self._name}: line {self._number} contains a NUL byte: export the file again as plain text"
+            )
+        if not line:
+            raise StopIteration
+        return line
 
 
 def _csv(file: IO[str], name: str) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(_refuse_nul(file, name), strict=True)
+    csv.field_size_limit(MAX_ROW)
+    lines = _Lines(file, name)
+    reader = csv.reader(lines, strict=True)
     try:
         header = next(reader, None)
         if not header:
             raise UserError(f"{name} is empty: use a file with a header and rows")
         _refuse_repeated(header, name)
-        start = reader.line_num
+        if len(header) > MAX_COLUMNS:
+            raise UserError(f"{name} has {len(header):,} columns, more than {MAX_COLUMNS:,}: use a file of notes")
+        start, lines.row = reader.line_num, 0
         for fields in reader:
-            start = reader.line_num
+            start, lines.row = reader.line_num, 0
             if fields:
                 if len(fields) == len(header):
                     yield dict(zip(header, fields, strict=True))
@@ -110,22 +190,12 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
         raise UserError(f"{name}: line {reader.line_num} is not valid CSV: fix its quotes") from error
 
 
-def _refuse_nul(file: IO[str], name: str) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        if line.count("\0") > len(line) / 4:  # every other byte
-            order = "LE" if line.find("\0") % 2 else "BE"
-            raise UserError(f"{name} is UTF-16: convert it with iconv -f UTF-16{order} -t UTF-8")
-        if "\0" in line:
-            raise UserError(f"{name}: line {number} contains a NUL byte: export the file again as plain text")
-        yield line
-
-
 def _refuse_repeated(columns: list[str], name: str) -> None:
     """Refuse two columns of one name, of which a row could hold only one. Columns without a name cannot be used."""
     for position, column in enumerate(columns, start=1):
         first = columns.index(column) + 1
         if column.strip() and first != position:
-            shown = f"'{column}'" if column_names(columns).startswith("the columns") else "one name"
+            shown = f"'{column}'" if is_usual(column) else "one name"
             raise UserError(f"{name}: columns {first} and {position} are both called {shown}: rename one of them")
 
 
@@ -151,8 +221,12 @@ def _encoding(sample: bytes) -> str:
 
 
 def _json_lines(file: IO[str]) -> Iterator[Row]:
-    for line in file:
-        if line.strip():
+    while line := file.readline(MAX_ROW + 1):
+        if len(line) > MAX_ROW:
+            while line and not line.endswith("\n"):
+                line = file.readline(MAX_ROW)
+            yield f"longer than {MAX_ROW:,} characters"
+        elif line.strip():
             try:
                 row = json.loads(line, object_pairs_hook=_fields_once)
             except _RepeatedField:
@@ -160,14 +234,29 @@ def _json_lines(file: IO[str]) -> Iterator[Row]:
                 continue
             except (ValueError, RecursionError):
                 row = None
-            yield row if isinstance(row, dict) else "not a JSON object"
+            if isinstance(row, dict) and len(row) > MAX_COLUMNS:
+                yield f"more than {MAX_COLUMNS:,} fields"
+            else:
+                yield row if isinstance(row, dict) else "not a JSON object"
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             _refuse_repeated(file.schema_arrow.names, name)
-            for batch in file.iter_batches(batch_size=1024):
+            columns, limit = file.schema_arrow.names, max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
+            if len(columns) > MAX_COLUMNS:
+                raise UserError(f"{name} has {len(columns):,} columns, more than {MAX_COLUMNS:,}: use a file of notes")
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            if sum(group.total_byte_size for group in groups) > limit:
+                raise UserError(
+                    f"{name} expands to more than {MAX_EXPANSION} times its size: write it again and look at it"
+                )
+            for batch in file.iter_batches(batch_size=64):
                 yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        raise
     except pa.ArrowException as error:
         raise UserError(f"{name} is not a valid Parquet file: export it again") from error
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        raise UserError(f"{name} has a column of a type that is not read: export it as text") from error

@@ -5,6 +5,7 @@ To add a scheme, subclass `Scheme`, or `RemoteFile` if files are downloaded from
 
 from __future__ import annotations
 
+import ipaddress
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlparse
 import httpx
 
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
+from clinadapt.config.uri_credentials import refuse_credentials
 from clinadapt.data.builtin_cases import generate
 from clinadapt.data.readers import Row, read_rows
 from clinadapt.errors import UserError
@@ -99,7 +101,7 @@ class Scheme(ABC):
 
 
 def _scheme(uri: str) -> Scheme:
-    if scheme := SCHEMES.get(parse_uri(uri).scheme):
+    if scheme := SCHEMES.get(parse_uri(refuse_credentials(uri)).scheme):
         return scheme
     *examples, last = dict.fromkeys(scheme.example for scheme in SCHEMES.values())
     raise UserError(f"data source '{uri}' has an unsupported URI scheme: use {', '.join(examples)} or {last}")
@@ -210,13 +212,34 @@ class HttpFile(RemoteFile):
     def _request(self, method: str, uri: str) -> Iterator[httpx.Response]:
         shown = redacted_uri(uri)
         try:
-            with httpx.stream(method, uri, follow_redirects=True, timeout=60) as response:
+            with (
+                httpx.Client(follow_redirects=True, timeout=60, event_hooks={"response": [_check_redirect]}) as client,
+                client.stream(method, uri) as response,
+            ):
                 if response.is_error:
                     raise UserError(f"{shown} returned HTTP {response.status_code}: check the address")
                 yield response
         except httpx.HTTPError as error:
             reason = type(error).__name__
             raise UserError(f"{shown} cannot be reached ({reason}): check address, proxy and CA bundle") from error
+
+
+def _check_redirect(response: httpx.Response) -> None:
+    """Raises UserError for a redirect from https to http, or to another service of this machine or its network."""
+    if not response.has_redirect_location:
+        return
+    here, there = response.url, response.url.join(response.headers["location"])
+    if here.scheme == "https" and there.scheme != "https":
+        raise UserError(f"{redacted_uri(str(here))} redirects to an unencrypted address: check the address")
+    if (here.host, here.port) != (there.host, there.port) and _is_internal(there.host):
+        raise UserError(f"{redacted_uri(str(here))} redirects into the internal network: give that address itself")
+
+
+def _is_internal(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
 
 
 class HubDataset(Scheme):

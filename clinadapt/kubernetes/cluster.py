@@ -183,14 +183,19 @@ TEACHER = Secret(
 JUDGE = Secret(
     name="clinadapt-judge",
     keys=["CLINADAPT_JUDGE_URL", "CLINADAPT_JUDGE_MODEL", "CLINADAPT_JUDGE_KEY"],
-    steps=["evaluate"],
+    steps=["preflight", "evaluate"],
 )
 MODEL_REGISTRY = Secret(
     name="clinadapt-model-registry",
     keys=["CLINADAPT_MODEL_REGISTRY_URL", "CLINADAPT_MODEL_REGISTRY_TOKEN"],
     steps=["publish"],
 )
-SIGNING = Secret(name="clinadapt-signing", keys=["CLINADAPT_SIGNING_KEY"], steps=["publish"])
+SIGNING = Secret(  # of all steps that write to the store, caches included
+    name="clinadapt-signing",
+    keys=["CLINADAPT_SIGNING_KEY"],
+    steps=["preflight", "download", "synthesize", "format", *WITH_BASE_MODEL],
+)
+VERIFICATION = Secret(name="clinadapt-signing", keys=["CLINADAPT_VERIFY_KEY"])
 
 
 class Cluster(Section):
@@ -224,7 +229,7 @@ class Cluster(Section):
     service_account: str = ""
     image_pull_secrets: list[str] = []
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    secrets: list[Secret] = [STORE, HUB, TEACHER, JUDGE, MODEL_REGISTRY, SIGNING]
+    secrets: list[Secret] = [STORE, HUB, TEACHER, JUDGE, MODEL_REGISTRY, SIGNING, VERIFICATION]
     ca_bundle: ConfigMapKey | None = None
     shared_memory: str = Field(default="1Gi", pattern=_QUANTITY)
     scratch: Scratch = Scratch()

@@ -20,6 +20,7 @@ from typing import Any
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, DamagedFolder, list_files
 from clinadapt.artifacts.sealed_folder import verify_folder
+from clinadapt.config.uri_credentials import refuse_credentials
 from clinadapt.errors import UserError
 from clinadapt.models.builtin_models import convert_gguf, installed_weights
 from clinadapt.storage import open_store
@@ -76,12 +77,13 @@ def describe(uri: str) -> BaseModel:
     Raises:
         UserError: it is not available, has no safetensors weights, or its files are broken.
     """
-    if parse_uri(uri).scheme == "hf":
+    if parse_uri(refuse_credentials(uri)).scheme == "hf":
         return _describe_hub(uri)
     folder = fetch(uri)
     weights = sorted(folder.glob("*.safetensors"))
     _check_shards(folder, uri, {path.name for path in weights})
     tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
+    _check_indexes(folder, uri)
     files = {name: entry for name, entry in list_files(folder).items() if "/" not in name}
     return BaseModel(uri, sha256_json(files), _read_config(folder / "config.json", uri), tensors)
 
@@ -93,7 +95,7 @@ def fetch(uri: str) -> Path:
     Raises:
         UserError: as `describe`.
     """
-    scheme = parse_uri(uri).scheme
+    scheme = parse_uri(refuse_credentials(uri)).scheme
     if scheme == "builtin":
         folder = _builtin(uri)
     elif scheme == "file":
@@ -114,6 +116,28 @@ def fetch(uri: str) -> Path:
             f"base model '{uri}' has no .safetensors weights: convert it first, pickled weights are not loaded"
         )
     return folder
+
+
+def _check_indexes(folder: Path, uri: str) -> None:
+    """Refuse weights outside of what the digest covers: the files directly in the folder.
+
+    Raises:
+        UserError: an index of weights names a file elsewhere, one that is missing or no safetensors file.
+    """
+    names = set()
+    for index in folder.glob("*.index.json"):
+        try:
+            names |= set(read_json(index)["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UserError(f"base model '{uri}': {index.name} is not an index of weights: fetch it again") from error
+    for name in sorted(map(str, names)):
+        if "/" in name or "\\" in name or "\0" in name or name.startswith(".") or not name.endswith(".safetensors"):
+            raise UserError(
+                f"base model '{uri}': its index names weights that are not a .safetensors file directly in the folder, "
+                "which its digest would not cover: put them there"
+            )
+        if not (folder / name).is_file():
+            raise UserError(f"base model '{uri}': its index names weights that are missing: fetch it again")
 
 
 def fetch_tokenizer(uri: str) -> Path:

@@ -36,7 +36,7 @@ class Garbage:
 
 _COLLECTED = (
     "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "sources/", "tokens/", "evaluations/",
-    "bases/"
+    "restricted/", "bases/"
 )  # fmt: skip
 
 # First part of a prefix -> why it is deleted once it is old
@@ -45,6 +45,7 @@ _EXPIRING = {
     "trained": "cached training outputs, expired",
     "sources": "cached source rows, expired",
     "evaluations": "cached evaluation answers, expired",
+    "restricted": "example texts of a report, expired",
     "tokens": "cached tokens, expired",
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clinadapt.data.readers import read_rows
+from clinadapt.data.text import spreadsheet_cell
 from clinadapt.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def answer_file(service: ClassifyService, source: Path, column: str, output: Pat
             progress.done = answer["row"]
             probability = max(answer["probabilities"].values()) if "probabilities" in answer else ""
             fields = [progress.done, answer.get("label", ""), probability, answer.get("error", "")]
-            writer.writerow(fields)
+            writer.writerow([spreadsheet_cell(field) for field in fields])
             if "error" in answer:
                 progress.failed.append(progress.done)
             if progress.done <= PREVIEW_ROWS:

@@ -13,7 +13,7 @@ from clinadapt.errors import UserError
 from clinadapt.review.batch_file import COLUMNS, PREVIEW_ROWS, answer_file, column_names
 from clinadapt.review.classify import ClassifyService
 from clinadapt.review.flags import NONE_OF_THESE, NoteAndAnswer, flag_label
-from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, status
+from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, reviewer, status
 
 TEXT_COLUMN = "transcription"
 FILE_TYPES = [".csv", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zip"]
@@ -67,7 +67,7 @@ def one_note_tab(service: ClassifyService) -> None:
 
 def _flag(answered: NoteAndAnswer | None, correction: str | None, comment: str, request: gr.Request) -> tuple[Any, ...]:
     try:
-        uri = flag_label(answered, correction, comment, request.username)
+        uri = flag_label(answered, correction, comment, reviewer(request))
     except UserError as error:
         return correction, comment, status(f"Not flagged – {error}.", "wrong")
     return None, "", status(f"Flagged, thank you. Stored as {uri}", "done")

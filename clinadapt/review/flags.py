@@ -24,6 +24,8 @@ FAULTS = {
     "other": "Something else",
 }
 
+LONGEST_TEXT = 4_000  # characters of a comment or a correction
+
 NoteAndAnswer = tuple[str, dict[str, Any]]
 
 
@@ -46,7 +48,7 @@ def flag_label(answered: NoteAndAnswer | None, correction: str | None, comment: 
     if not correction:
         raise UserError("choose what it should be")
     label = None if correction == NONE_OF_THESE else correction
-    return _store(note, answer, reviewer, {"correction": label, "comment": comment.strip() or None})
+    return _store(note, answer, reviewer, {"correction": label, "comment": _limited(comment, "comment")})
 
 
 def flag_answer(
@@ -70,7 +72,7 @@ def flag_answer(
     note, answer = _require_answer(answered)
     if not fault:
         raise UserError("choose what is wrong")
-    texts = {"correction": correction.strip() or None, "comment": comment.strip() or None}
+    texts = {"correction": _limited(correction, "correction"), "comment": _limited(comment, "comment")}
     return _store(note, answer, reviewer, {"fault": fault, **texts})
 
 
@@ -78,6 +80,13 @@ def _require_answer(answered: NoteAndAnswer | None) -> NoteAndAnswer:
     if answered is None:
         raise UserError("there is no answer to flag: submit a note first")
     return answered
+
+
+def _limited(text: str, what: str) -> str | None:
+    """A reviewer's text; None where it is empty. Raises UserError where it is too long."""
+    if len(text) > LONGEST_TEXT:
+        raise UserError(f"the {what} has more than {LONGEST_TEXT:,} characters: shorten it")
+    return text.strip() or None
 
 
 def _store(note: str, answer: dict[str, Any], reviewer: str | None, review: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from clinadapt.errors import UserError
 from clinadapt.review.flags import FAULTS, NoteAndAnswer, flag_answer
 from clinadapt.review.inputs import read_note
 from clinadapt.review.instruct import InstructService, remarks
-from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, status
+from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, reviewer, status
 
 # One per task, worded as in training, for the first of the example notes
 INSTRUCTIONS = {
@@ -159,7 +159,7 @@ def _flag(
     answered: NoteAndAnswer | None, fault: str | None, correction: str, comment: str, request: gr.Request
 ) -> tuple[Any, ...]:
     try:
-        uri = flag_answer(answered, fault, correction, comment, request.username)
+        uri = flag_answer(answered, fault, correction, comment, reviewer(request))
     except UserError as error:
         return fault, correction, comment, status(f"Not flagged – {error}.", "wrong")
     return None, "", "", status(f"Flagged, thank you. Stored as {uri}", "done")

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.errors import UserError
+from clinadapt.review.protection import MAX_UPLOAD, PROXIES, USER_HEADER, Access, Protection
+from clinadapt.storage.local_files import restrict_new_files
 
 USER, PASSWORD = "CLINADAPT_REVIEW_USER", "CLINADAPT_REVIEW_PASSWORD"
 POLICY = (
@@ -38,7 +40,9 @@ def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
         UserError: user name and password are missing, the address cannot be listened on, Gradio is not installed, or
             the adapter cannot be loaded.
     """
+    restrict_new_files()
     login = credentials(host)
+    access = Access.from_environment(login is not None)
     check_address(host, port)
     if find_spec("gradio") is None:
         raise UserError("the review page needs Gradio: pip install 'clinadapt[review]'")
@@ -52,7 +56,7 @@ def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
         page = load_page(adapter, store_uri, Path(folder))
         address = f"[{host}]" if ":" in host else host
         try:
-            _launch(page, address, port, login)
+            _launch(page, address, port, login, access)
             print(f"the review page is at http://{address}:{port} (stop it with Ctrl-C)", file=sys.stderr, flush=True)
             signal.pause()
         except OSError as error:
@@ -85,7 +89,7 @@ def load_page(adapter: str, store_uri: str, folder: Path) -> Any:
     return build_page(service, folder)
 
 
-def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None) -> None:
+def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None, access: Access) -> None:
     from starlette.middleware import Middleware
 
     from clinadapt.review.page import CSS, THEME
@@ -101,10 +105,10 @@ def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None) -
         run_history=False,  # would store notes in the browser
         enable_monitoring=False,
         footer_links=[],
-        max_file_size="1gb",
+        max_file_size=MAX_UPLOAD,
         theme=THEME,
         css=CSS,
-        app_kwargs={"middleware": [Middleware(ContentSecurityPolicy)]},
+        app_kwargs={"middleware": [Middleware(ContentSecurityPolicy), Middleware(Protection, access=access)]},
     )
     page.server.config.timeout_graceful_shutdown = 2  # seconds; an open page would delay the shutdown
 
@@ -130,7 +134,7 @@ class ContentSecurityPolicy:
 
 def credentials(host: str) -> tuple[str, str] | None:
     """User name and password from the environment (USER, PASSWORD); None if they are not set and `host` is this machine
-    only.
+    only, or a proxy names the user (clinadapt.review.protection).
 
     Raises:
         UserError: other machines can connect and they are not set.
@@ -138,7 +142,7 @@ def credentials(host: str) -> tuple[str, str] | None:
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if user and password:
         return user, password
-    if host in ("localhost", "127.0.0.1", "::1"):
+    if host in ("localhost", "127.0.0.1", "::1") or (os.environ.get(USER_HEADER) and os.environ.get(PROXIES)):
         return None
     raise UserError(f"others can reach {host}: set {USER} and {PASSWORD}, or omit --host")
 

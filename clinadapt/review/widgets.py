@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
 
 import gradio as gr
+
+from clinadapt.review.protection import USER_HEADER
 
 # No spell checking or autocompletion, which may send a note to the browser's vendor
 PRIVATE_INPUT = gr.InputHTMLAttributes(spellcheck=False, autocomplete="off", autocorrect="off")
@@ -48,6 +51,13 @@ def example_notes(note: gr.Textbox) -> None:
         example_labels=list(EXAMPLES),
         api_visibility="private",
     )
+
+
+def reviewer(request: gr.Request) -> str | None:
+    """Name of the user: as the proxy gives it (clinadapt.review.protection), or of the login; None without either."""
+    if header := os.environ.get(USER_HEADER):
+        return str(request.headers.get(header.lower(), ""))[:200] or None
+    return request.username
 
 
 def status(text: str = "", tone: str = "", share: float | None = None) -> gr.HTML:

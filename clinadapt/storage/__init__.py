@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clinadapt.config.uri_credentials import refuse_credentials
 from clinadapt.errors import UserError
 from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Store
@@ -14,7 +15,7 @@ def open_store(uri: str) -> Store:
     Raises:
         UserError: unsupported scheme, a `file://` path that is not absolute, or an `s3://` URI without a bucket.
     """
-    scheme = parse_uri(uri).scheme
+    scheme = parse_uri(refuse_credentials(uri)).scheme
     if scheme == "file":
         return FolderStore(uri)
     if scheme == "s3":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clinadapt.errors import UserError
-from clinadapt.storage.local_files import atomic_write, file_path, os_errors
+from clinadapt.storage.local_files import atomic_write, file_path, os_errors, private_file, private_folder
 from clinadapt.storage.object_store import PARTIAL_PREFIX, Conflict, Entry, ProgressCallback, no_progress
 
 
@@ -23,7 +23,7 @@ class FolderStore:
     """Objects as files below a folder.
 
     Files are written under a temporary name and renamed, so readers never see partial content. Conditional writes
-    lock the folder.
+    lock the folder. What is new is readable for this user only: it may contain notes.
     """
 
     def __init__(self, uri: str) -> None:
@@ -31,6 +31,8 @@ class FolderStore:
         self._root = file_path(uri)
 
     def _path(self, key: str) -> Path:
+        if "\0" in key:
+            raise UserError("a key of a store has no NUL character: remove it")
         path = (self._root / key).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise UserError(f"key '{key}' points outside of the store: remove '..' from it")
@@ -41,8 +43,9 @@ class FolderStore:
         """Yield a temporary path that becomes the object on success. Raises Conflict as `put`."""
         target = self._path(key)
         with os_errors(f"cannot write '{key}' to the store {self.uri}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(target.parent)
             partial = target.with_name(f"{PARTIAL_PREFIX}{uuid.uuid4().hex}")
+            private_file(partial)
             try:
                 yield partial
                 with self._lock() if if_absent else nullcontext():
@@ -55,8 +58,8 @@ class FolderStore:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         with os_errors(f"cannot write to the store {self.uri}"):
-            self._root.mkdir(parents=True, exist_ok=True)
-            lock = (self._root / ".lock").open("w")
+            private_folder(self._root)
+            lock = os.fdopen(os.open(self._root / ".lock", os.O_CREAT | os.O_WRONLY, 0o600), "w")
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

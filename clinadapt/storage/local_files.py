@@ -15,11 +15,29 @@ from clinadapt.storage.uris import parse_uri
 
 
 def file_path(uri: str) -> Path:
-    """Return the local path of a `file://` URI. Raises UserError when it is not absolute."""
+    """Return the local path of a `file://` URI. Raises UserError when it is not absolute or no path."""
     parts = parse_uri(uri)
-    if parts.authority or not parts.path.startswith("/"):
+    path = unquote_to_bytes(parts.path)
+    if parts.authority or not parts.path.startswith("/") or b"\0" in path:
         raise UserError(f"'{uri}' is not an absolute path: write file:///absolute/path (three slashes)")
-    return Path(os.fsdecode(unquote_to_bytes(parts.path)))  # file names need not be UTF-8
+    return Path(os.fsdecode(path))  # file names need not be UTF-8
+
+
+def private_folder(path: Path) -> None:
+    """Create a folder and its missing parents, for this user only (0700). Folders that exist stay as they are."""
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def private_file(path: Path) -> None:
+    """Create an empty file for this user only (0600)."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def restrict_new_files() -> None:
+    """Let this process and its children create files and folders for this user only: they may contain notes."""
+    os.umask(0o077)
 
 
 @contextmanager

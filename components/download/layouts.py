@@ -56,12 +56,12 @@ class _Fields:
         return validate_text(text, field, self.max_characters, may_be_empty)
 
     def triple(self, note_text: str, instruction: str, answer: str, task: str) -> Values:
-        return note_text, instruction, answer, task, True, "none", [], self.source.private
+        return note_text, instruction, answer, task, True, "none", [], self.source.withheld
 
 
 def _text(fields: _Fields) -> Values:
     description = fields.text("description", may_be_empty=True) or None
-    return fields.source.kind, fields.text("text"), description, fields.source.private
+    return fields.source.kind, fields.text("text"), description, fields.source.withheld
 
 
 def _triple(fields: _Fields) -> Values:

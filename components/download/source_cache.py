@@ -19,9 +19,9 @@ from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.instruct import Examples, Source
+from clinadapt.data.readers import is_usual
 from clinadapt.data.sources import identifies_content, source_digest, source_rows
 from clinadapt.data.tables import open_tables
-from clinadapt.data.text import clean
 from clinadapt.storage.object_store import Store
 from components.download.layouts import LAYOUTS, parse_row
 from components.download.validation import InvalidRow
@@ -35,7 +35,7 @@ def parsed_file(source: Source, settings: Examples, store: Store | None) -> Iter
     """Parse one file of a source, or fetch the result from the cache, into a temporary folder.
 
     The folder contains ROWS (the schema of the layout, `source` 0 and `row` counted from 1), QUARANTINE (row, reason)
-    and a manifest with rows_read, columns and source_digest.
+    and a manifest with rows_read, columns (unusual names, which may be data, as empty strings) and source_digest.
 
     Args:
         source: its `uri` is the URI of one file.
@@ -62,7 +62,7 @@ def _parse(source: Source, settings: Examples, folder: Path, digest: str) -> Non
     number, columns = 0, list[str]()
     with open_tables(folder, **{ROWS: LAYOUTS[source.kind].schema, QUARANTINE: _QUARANTINE_SCHEMA}) as tables:
         for number, row in enumerate(source_rows(source.uri), start=1):
-            columns = columns or ([clean(column) for column in row if column] if isinstance(row, dict) else [])
+            columns = columns or [column if is_usual(column) else "" for column in row if isinstance(row, dict)]
             try:
                 tables[ROWS].add((0, number, *parse_row(row, source, settings)))
             except InvalidRow as error:

@@ -67,7 +67,7 @@ def evaluate_instruct(
         )  # fmt: skip
         folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
         options = Evaluation.model_validate(settings["evaluation"])
-        result = run(*folders, champion, options, int(settings["seed"]))
+        result = run(*folders, champion, options, int(settings["seed"]), settings["allowed_hosts"])
         outputs |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
         outputs["minimum_detectable_difference"] = result["minimum_detectable_difference"]
         log_metrics(metrics, outputs)

@@ -50,7 +50,13 @@ _EXCERPT = 700  # characters of a note that an example shows
 
 
 def run(
-    splits: Path, adapter: Path, output: Path, champion: Champion, settings: Evaluation, seed: int
+    splits: Path,
+    adapter: Path,
+    output: Path,
+    champion: Champion,
+    settings: Evaluation,
+    seed: int,
+    allowed_hosts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Answer a sample of the held-out instructions with every model, score the answers and write the results.
 
@@ -64,6 +70,7 @@ def run(
         champion: to compare with, and the store.
         settings: size of the sample, generation settings, judge.
         seed: of the sample, the bootstrap and the permutation tests.
+        allowed_hosts: hosts of a judge that the held-out notes may be sent to.
 
     Returns:
         Content of evaluation.json.
@@ -105,7 +112,12 @@ def run(
         "champion_etag": champion.etag,
     }
     if settings.judge:
-        client = ChatClient("CLINADAPT_JUDGE", open_store(champion.store), concurrency=_JUDGE_THREADS)
+        client = ChatClient(
+            "CLINADAPT_JUDGE",
+            open_store(champion.store),
+            concurrency=_JUDGE_THREADS,
+            allowed_hosts=allowed_hosts,
+        )
         texts = {name: model.texts for name, model in answers.items()}
         evaluation["judge"] = judge(client, rows, texts, _JUDGE_THREADS, seed)
     _write_answers(output, index, rows, answers)

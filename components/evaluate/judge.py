@@ -38,8 +38,8 @@ def judge(
         seed: of the orders and the bootstrap.
 
     Returns:
-        judge (name of the model), scored, parse_failures and refused (numbers of questions; those without a score are
-        left out, not counted as 0), scores: model -> mean score with its interval.
+        judge (name of the model), host (of its endpoint), scored, parse_failures and refused (numbers of questions;
+        those without a score are left out, not counted as 0), scores: model -> mean score with its interval.
     """
     rng = np.random.default_rng(seed)
     orders = [list(map(str, rng.permutation(list(texts)))) for _ in rows]
@@ -54,6 +54,7 @@ def judge(
     table = np.array([[(parsed[i] or [])[orders[i].index(name)] for name in texts] for i in scored], dtype=float)
     result: dict[str, Any] = {
         "judge": client.model,
+        "host": client.host,
         "scored": len(scored),
         "refused": replies.count(None),
         "parse_failures": len(rows) - len(scored) - replies.count(None),
@@ -78,7 +79,8 @@ def parse(reply: str, answers: int) -> list[int] | None:
 def _request(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str]) -> str | None:
     """The judge's reply; None where it refuses or runs out of tokens."""
     shown = "\n\n".join(f"### Answer {letter}\n{text}" for letter, text in zip(_LETTERS, answers, strict=False))
-    question = f"### Note\n{row['note_text']}\n\n### Instruction\n{row['instruction']}\n\n{shown}"
+    note = re.sub(r"(?m)^(\s*)#{1,6}(?=\s)", r"\1", row["note_text"])  # so that no heading of the note ends it
+    question = f"### Note\n{note}\n\n### Instruction\n{row['instruction']}\n\n{shown}"
     try:
         return client.complete(
             [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}], _MAX_TOKENS

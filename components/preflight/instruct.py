@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from clinadapt.artifacts.hashing import sha256_json
@@ -30,10 +31,11 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     store = checked_store(store_uri)
     data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in applied.sources])
     log("preflight", f"{len(applied.sources)} data source{'s'[: len(applied.sources) > 1]} found, {data[:26]}")
+    steps = resolve(profile, form)
     if applied.synthesis.teacher == "llm":
-        client = ChatClient("CLINADAPT_TEACHER", None)
-        client.check()
-        log("preflight", f"the teacher's endpoint answers and takes the key; model {client.model}")
+        _check_endpoint("teacher", steps["synthesize"]["allowed_hosts"])
+    if applied.evaluation.judge:
+        _check_endpoint("judge", steps["evaluate"]["allowed_hosts"])
     base = describe_instruct_base(applied.instruct.base_model, applied.pretrain)
     stages = training_stages(applied.instruct, applied.pretrain)
     if base.uri != BUILTIN_LLAMA:
@@ -47,6 +49,14 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     for name, stage in stages.items():
         check_memory(name, base, stage, applied.train_resources)
     return add_digests(resolve(profile, form, pin(base)), "instruct", data, store)
+
+
+def _check_endpoint(role: str, allowed_hosts: Sequence[str]) -> None:
+    """Raises UserError when an LLM endpoint does not answer or the notes may not be sent to it."""
+    client = ChatClient(f"CLINADAPT_{role.upper()}", None, allowed_hosts=allowed_hosts)
+    client.check()
+    log("preflight", f"the {role}'s endpoint answers and takes the key; notes are sent to {client.host}, model "
+        f"{client.model}")  # fmt: skip
 
 
 def check_memory(name: str, base: BaseModel, stage: InstructTraining | Pretraining, resources: Resources) -> None:

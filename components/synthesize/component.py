@@ -18,7 +18,8 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
 
     with step("synthesize", store) as outputs:
         synthesis = Synthesis.model_validate(settings["synthesis"])
-        manifest = run(input_folder(dataset, store), Path(triples.path), synthesis, open_store(store))
+        folder, hosts = input_folder(dataset, store), settings["allowed_hosts"]
+        manifest = run(folder, Path(triples.path), synthesis, open_store(store), hosts)
         names = ("digest", "cases", "notes", "triples", "not_answerable", "preferences", "dropped", "budget_exhausted")
         outputs |= {name: manifest[name] for name in names}
         outputs["tokens"] = manifest["teacher"]["tokens"]

@@ -6,7 +6,7 @@ import csv
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -89,7 +89,9 @@ class Statistics:
         }
 
 
-def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -> dict[str, Any]:
+def run(
+    dataset: Path, output: Path, settings: Synthesis, cache: Store | None, allowed_hosts: Sequence[str] = ()
+) -> dict[str, Any]:
     """Generate notes and triples, and write them to a folder.
 
     The folder gets notes.parquet (schema TEXTS, kind `notes`), triples.parquet (schema TRIPLES, ready-made triples
@@ -102,6 +104,7 @@ def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -
         output: the folder to write.
         settings: of the teacher.
         cache: store of the teacher's replies, so that a second run pays for none of them again; None for no cache.
+        allowed_hosts: hosts of a teacher that the texts may be sent to.
 
     Returns:
         The manifest.
@@ -113,7 +116,7 @@ def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -
     output.mkdir(parents=True, exist_ok=True)
     (output / MANIFEST).unlink(missing_ok=True)
     try:
-        teacher = create_teacher(settings, cache)
+        teacher = create_teacher(settings, cache, allowed_hosts)
         statistics = _write(dataset, output, teacher)
         fields = {
             "source": source["source"],
@@ -124,6 +127,7 @@ def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -
                 "digest": teacher.digest,
                 "tokens": teacher.tokens,
                 "replies_with_thoughts": teacher.thoughts,
+                "host": teacher.host,
             },
             "settings": settings.model_dump(),
             **statistics.fields(),
@@ -139,7 +143,7 @@ def run(dataset: Path, output: Path, settings: Synthesis, cache: Store | None) -
         raise
 
 
-def create_teacher(settings: Synthesis, cache: Store | None) -> Teacher:
+def create_teacher(settings: Synthesis, cache: Store | None, allowed_hosts: Sequence[str]) -> Teacher:
     """The teacher that the settings select. Raises UserError if it cannot be used."""
     if settings.teacher == "rules":
         from components.synthesize.rules_teacher import RulesTeacher
@@ -147,7 +151,7 @@ def create_teacher(settings: Synthesis, cache: Store | None) -> Teacher:
         return RulesTeacher(settings)
     from components.synthesize.llm_teacher import LlmTeacher
 
-    return LlmTeacher(settings, cache)
+    return LlmTeacher(settings, cache, allowed_hosts)
 
 
 def _write(dataset: Path, output: Path, teacher: Teacher) -> Statistics:

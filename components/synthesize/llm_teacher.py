@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -26,6 +27,8 @@ MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512}  # of the reply to e
 UNANSWERABLE_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
 UNANSWERABLE_SHARE = 0.25  # of the questions of those tasks
 
+_TAGS = re.compile(r"<\s*(/?\s*(?:note|case))\s*>", re.IGNORECASE)
+
 
 class LlmTeacher:
     """Prompts CLINADAPT_TEACHER_MODEL at CLINADAPT_TEACHER_URL with CLINADAPT_TEACHER_KEY.
@@ -35,15 +38,18 @@ class LlmTeacher:
     Args:
         settings: validated settings of the step.
         cache: store of the replies; None for no cache.
+        allowed_hosts: as of ChatClient.
 
     Raises:
         UserError: an environment variable is missing or invalid.
     """
 
-    def __init__(self, settings: Synthesis, cache: Store | None) -> None:
+    def __init__(self, settings: Synthesis, cache: Store | None, allowed_hosts: Sequence[str]) -> None:
         self.concurrency = settings.concurrency
         self._seed, self._triples_per_note = settings.seed, settings.triples_per_note
-        self._client = ChatClient("CLINADAPT_TEACHER", cache, settings.token_budget, settings.concurrency)
+        self._client = ChatClient(
+            "CLINADAPT_TEACHER", cache, settings.token_budget, settings.concurrency, allowed_hosts=allowed_hosts
+        )
         self._prompts = Environment(loader=PackageLoader(*PROMPTS), undefined=StrictUndefined, trim_blocks=True)
         self.digest = sha256_json(
             {
@@ -54,6 +60,11 @@ class LlmTeacher:
                 "seed": self._seed,
             }
         )
+
+    @property
+    def host(self) -> str:
+        """The host that texts are sent to."""
+        return self._client.host
 
     @property
     def tokens(self) -> int:
@@ -105,7 +116,9 @@ class LlmTeacher:
 
     def _complete(self, prompt: str, **values: Any) -> Reply:
         """Reply to a prompt. Raises Dropped or BudgetExhausted."""
-        text = self._prompts.get_template(f"{prompt}.j2").render(values)
+        text = self._prompts.get_template(f"{prompt}.j2").render(
+            {name: _inert(value) for name, value in values.items()}
+        )
         try:
             return self._client.complete([{"role": "user", "content": text}], MAX_TOKENS[prompt])
         except OutOfTokens:
@@ -122,3 +135,8 @@ def _prompt_digest(name: str) -> str:
 def _drop_if(prompt: str, problem: str | None) -> None:
     if problem:
         raise Dropped(f"{prompt}: {problem}")
+
+
+def _inert(value: Any) -> Any:
+    """A text that cannot end the part of the prompt that it stands in."""
+    return _TAGS.sub(r"(\1)", value) if isinstance(value, str) else value

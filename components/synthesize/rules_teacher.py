@@ -24,7 +24,7 @@ _SOURCES = ("components.synthesize", "clinadapt.clinical")  # packages whose sou
 class RulesTeacher:
     """A teacher without a model. The texts in their order, settings and rules determine notes and triples."""
 
-    concurrency, tokens, thoughts = 1, 0, 0
+    concurrency, tokens, thoughts, host = 1, 0, 0, ""
 
     def __init__(self, settings: Synthesis) -> None:
         self._settings = settings

@@ -88,6 +88,10 @@ class Teacher(Protocol):
     def thoughts(self) -> int:
         """Replies whose thoughts were cut off; 0 for a teacher without a model."""
 
+    @property
+    def host(self) -> str:
+        """The host that texts are sent to; empty for a teacher without a model."""
+
     def note(self, case: Text) -> str:
         """Write a note with the facts of a case report and no others.
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from clinadapt.artifacts.artifact_cache import load_folder
+from clinadapt.artifacts.artifact_cache import fetch_folder, load_folder, publish_folder
 from clinadapt.artifacts.code_version import code_version, library_versions
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
@@ -113,7 +113,7 @@ class Checkpoints:
                 write(folder)
                 fields = {"step": step, "inputs_digest": self._inputs_digest, "processes": self._processes}
                 write_manifest(folder, fields)
-                checkpoint.publish(folder)
+                publish_folder(checkpoint, folder)
             self._delete_old(step)
         except (UserError, OSError, SafetensorError) as error:
             log(self._step, f"a checkpoint could not be saved, training continues without it: {error}")
@@ -131,9 +131,9 @@ class Checkpoints:
         """
         for step in self._complete(self._steps()):
             try:
-                manifest = self._checkpoint(step).fetch(folder / f"step-{step}")
+                manifest = fetch_folder(self._checkpoint(step), folder / f"step-{step}")
             except (DamagedFolder, CorruptObject, KeyError):
-                log(self._step, f"the checkpoint of step {step} is broken and is not used")
+                log(self._step, f"the checkpoint of step {step} is broken or not signed by our key, and is not used")
                 self._checkpoint(step).delete()
             else:
                 self._check_inputs(manifest)
@@ -196,7 +196,7 @@ class Checkpoints:
         result = SealedFolder(self._store, f"{self._trained}/{read_json(output / MANIFEST)['digest'][7:23]}")
         try:
             if not result.exists():
-                result.publish(output)
+                publish_folder(result, output)
             self._leave_word(result.prefix)
         except UserError as error:
             if RESULT in os.environ:  # nobody takes `output` from the pod of a TrainJob

@@ -1,4 +1,4 @@
-"""`clinadapt`: run, compile, submit, runs, schedule, trainjob, estimate, predict, review, mirror, registry."""
+"""`clinadapt`: run, purge, compile, submit, runs, schedule, trainjob, estimate, predict, review, mirror, registry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
+from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError, one_line
 from pipelines.cli import cluster as cluster_cli
+from pipelines.cli import purge as purge_cli
 from pipelines.cli import registry as registry_cli
 from pipelines.cli import runs as runs_cli
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(registry_cli.app, name="registry")
+app.command("purge")(purge_cli.purge)
 
 PROFILE_HELP = "Name of a profile, or path of a .yaml file."
 AdapterName = Annotated[
@@ -55,7 +57,7 @@ def main() -> None:
         raise SystemExit(app(standalone_mode=not as_json))
     except (UserError, typer.TyperException) as error:
         message = str(error) if isinstance(error, UserError) else error.format_message()
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
         if as_json:
             emit({"error": message})
         raise SystemExit(EXIT_BAD_INPUT) from None
@@ -104,6 +106,16 @@ def run(
     teacher: Annotated[
         str | None, typer.Option(help="instruct: rules (offline) or llm (at CLINADAPT_TEACHER_URL).")
     ] = None,
+    send_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="instruct: host of a teacher or judge that may get these notes (default: none). Can be repeated."
+        ),
+    ] = None,
+    show_texts: Annotated[
+        bool,
+        typer.Option("--show-texts", help="instruct: show texts of these sources in a report in restricted/."),
+    ] = False,
     label_column: Annotated[str | None, typer.Option(help="classify: column with the label.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="classify: use only this label. Can be repeated.")] = None,
     top_labels: Annotated[int | None, typer.Option(help="classify: use only the N most frequent labels.")] = None,
@@ -143,7 +155,7 @@ def run(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
     form = {
-        **_data_parameters(recipe, sources or [], text_column, instruction),
+        **_data_parameters(recipe, sources or [], text_column, instruction, send_to or [], show_texts),
         "teacher": teacher,
         "label_column": label_column,
         "labels": label or None,
@@ -170,7 +182,7 @@ def _result(summary: dict[str, Any]) -> dict[str, Any]:
     """What `run --json` prints."""
     record = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
     outputs = record.get("outputs", {})
-    keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "log")
+    keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "examples_uri", "log")
     return {
         "run_key": outputs.get("version"),
         **{key: summary[key] for key in keys},
@@ -179,9 +191,16 @@ def _result(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _data_parameters(
-    recipe: str, sources: list[str], text_column: str | None, instruction: str | None
+    recipe: str,
+    sources: list[str],
+    text_column: str | None,
+    instruction: str | None,
+    send_to: list[str],
+    show_texts: bool,
 ) -> dict[str, Any]:
     """The parameters of the run form that describe the data."""
+    if (send_to or show_texts) and (recipe == "classify" or not sources):
+        raise UserError("--send-to and --show-texts belong to the sources of an instruct run: name a source too")
     if recipe == "classify":
         if len(sources) > 1:
             raise UserError("classify takes one source: put the notes into one file or folder")
@@ -195,6 +214,10 @@ def _data_parameters(
         entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
         if text_column and entry["kind"] in ("cases", "notes"):
             entry["columns"] = {"text": text_column}
+        if send_to:
+            entry["send_to"] = send_to
+        if show_texts:
+            entry["private"] = False
         if kind == "pairs":
             entry["instruction"] = instruction or ""
         entries.append(entry)
@@ -210,6 +233,8 @@ def _print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, n
     if status in (EXIT_DONE, EXIT_REFUSED):
         console.print(summary["sentence"], style="bold green" if status == EXIT_DONE else "bold yellow", markup=False)
         console.print(f"report   {summary['report_uri']}", markup=False)
+        if summary["examples_uri"]:
+            console.print(f"examples {summary['examples_uri']}", markup=False)
     if status == EXIT_DONE:
         console.print(f"adapter  {summary['adapter_uri']}", markup=False)
         options = f"--adapter {name} --store {store}"

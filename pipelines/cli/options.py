@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from clinadapt.config.uri_credentials import refuse_credentials
+
 HOME = Path(".clinadapt")
 DEFAULT_STORE = str(HOME / "store")
 
@@ -25,7 +27,7 @@ StoreUri = Annotated[
 
 def as_uri(location: str) -> str:
     """Return a URI unchanged and a path as file://."""
-    return location if "://" in location else Path(location).expanduser().resolve().as_uri()
+    return refuse_credentials(location) if "://" in location else Path(location).expanduser().resolve().as_uri()
 
 
 def emit(value: dict[str, Any] | list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.data.readers import read_rows
+from clinadapt.data.text import spreadsheet_cell
 from clinadapt.review.classify import ClassifyService
 from clinadapt.review.inputs import decode, read_note, readable
 from clinadapt.review.instruct import InstructService, remarks
@@ -133,7 +134,7 @@ def _write(
             emit(answer)
         else:
             cells = [""] * len(columns) if "error" in answer else fields(answer)
-            writer.writerow([answer["row"], *cells, answer.get("error", "")])
+            writer.writerow([answer["row"], *map(spreadsheet_cell, cells), answer.get("error", "")])
             sys.stdout.flush()
     if as_json:
         emit({"rows": rows, "not_answered": failed, "adapter": uri})

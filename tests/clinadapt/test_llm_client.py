@@ -47,6 +47,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def client(*args: Any, **options: Any) -> ChatClient:
+    options.setdefault("allowed_hosts", ["127.0.0.1"])
     return ChatClient("CLINADAPT_TEACHER", *(args or (None,)), **options)
 
 
@@ -174,7 +175,7 @@ class TestErrors:
             monkeypatch.setenv(key, value)
         monkeypatch.setenv(f"CLINADAPT_JUDGE_{name}", " ")
         with pytest.raises(UserError, match=f"CLINADAPT_JUDGE_{name}") as raised:
-            ChatClient("CLINADAPT_JUDGE", None)
+            ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
         assert KEY not in str(raised.value)
 
     @pytest.mark.parametrize("key", ["two\nlines", "schlüssel-1f9a"])
@@ -372,3 +373,41 @@ def test_the_reason_of_a_refusal_is_shown_without_text(
     with pytest.raises(Refused, match=shown) as raised:
         complete(client(), f"{SECRET} has had a cough for nine days.")
     assert SECRET not in str(raised.value)
+
+
+class TestConsent:
+    """Notes leave only for the hosts that their sources name, and never in the clear."""
+
+    def test_nothing_is_sent_to_a_host_without_consent(self, endpoint: Callable[..., ChatServer]) -> None:
+        server = endpoint()
+        with pytest.raises(UserError, match=r"127\.0\.0\.1.*send_to"):
+            client(allowed_hosts=["llm.hospital.example"])
+        assert server.requests.total() == 0
+
+    @pytest.mark.parametrize(
+        ("url", "problem"),
+        [
+            ("http://llm.hospital.example/v1", "unencrypted"),
+            ("http://127.0.0.1.hospital.example/v1", "unencrypted"),
+            ("http://10.0.0.7:8000/v1", "unencrypted"),
+            ("http://localhost@llm.hospital.example/v1", "a user"),
+            ("https://me:pass@llm.hospital.example/v1", "a password"),
+            ("https://llm.hospital.example/v1?key=x", "a query"),
+            ("https://llm.hospital.example:port/v1", "not a URL"),
+            ("ftp://llm.hospital.example/v1", "http:// or https://"),
+        ],
+    )
+    def test_an_address_that_would_leak_is_refused(
+        self, url: str, problem: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=problem) as raised:
+            client(allowed_hosts=["*"])
+        assert "pass" not in str(raised.value).replace("a password", "")
+
+    def test_https_and_this_machine_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for url in ("https://LLM.hospital.example/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"):
+            for name, value in environment(url).items():
+                monkeypatch.setenv(name, value)
+            assert client(allowed_hosts=["llm.hospital.example", "localhost", "::1"]).host in url.lower()

@@ -47,6 +47,9 @@ def run(
 ) -> dict[str, Any]:
     """Write verdict.json and report.html, and upload the report to `runs/<run>/` in the store.
 
+    report.html shows no text of a note, so that it can be published. Where the evaluation has example answers, a report
+    with them goes to `restricted/<run>/` and nowhere else.
+
     Args:
         splits, adapter, evaluation: output of format, train and evaluate.
         output: folder to write to.
@@ -55,7 +58,8 @@ def run(
         name: of the adapter.
 
     Returns:
-        The verdict (decision, sentence, checks), the version and the candidate's metrics.
+        The verdict (decision, sentence, checks), the version, the candidate's metrics and, where there are example
+        answers, examples_uri.
 
     Raises:
         ValidationError: the settings are of another recipe.
@@ -74,9 +78,8 @@ def run(
         "training": training,
         "data": read_json(splits / MANIFEST),
         "provenance": _provenance(splits, adapter, version, scores["champion_version"]),
+        "examples": [],
     }
-    if (evaluation / "examples.json").exists():
-        report["examples"] = read_json(evaluation / "examples.json")
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.html").write_text(recipe.render(report), encoding="utf-8")
     fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
@@ -85,9 +88,22 @@ def run(
     evaluated = read_json(evaluation / MANIFEST)
     inputs = {"evaluation": evaluated["digest"]}
     write_manifest(output, {"evaluation_digest": evaluated["digest"]}, "gate", inputs, [evaluated])
+    uploaded = {}
     if run_name := os.environ.get(RUN):
-        open_store(store_uri).upload(output / "report.html", f"runs/{run_name}/report.html")
-    return {**verdict, "version": version, "metrics": scores["models"]["candidate"]["metrics"]}
+        store = open_store(store_uri)
+        store.upload(output / "report.html", f"runs/{run_name}/report.html")
+        if examples := _examples(evaluation):
+            key = f"restricted/{run_name}/report.html"
+            store.put(key, recipe.render({**report, "examples": examples}).encode())
+            uploaded["examples_uri"] = f"{store.uri}/{key}"
+    metrics = scores["models"]["candidate"]["metrics"]
+    return {**verdict, "version": version, "metrics": metrics, **uploaded}
+
+
+def _examples(evaluation: Path) -> list[dict[str, Any]]:
+    """Example answers with their notes; empty where no source may be shown."""
+    path = evaluation / "examples.json"
+    return list(read_json(path)) if path.exists() else []
 
 
 def _standing(store_uri: str, name: str, evaluation: dict[str, Any], splits: Path) -> Standing | None:

@@ -11,7 +11,7 @@ from support import instruct_profile
 
 from clinadapt.config.base import outcome_settings
 from clinadapt.config.classify import ClassifyProfile
-from clinadapt.config.instruct import InstructProfile
+from clinadapt.config.instruct import InstructProfile, Source, allowed_hosts
 from clinadapt.config.resolve import FORM, PinnedModel, apply_form, form_defaults, resolve
 from pipelines.named_settings import load_profile, profile_names
 
@@ -117,3 +117,22 @@ def test_a_wrong_value_is_refused(form: dict[str, Any]) -> None:
     for profile in (classify(), instruct()):
         with pytest.raises(ValidationError):
             resolve(profile, form)
+
+
+def test_texts_are_private_and_stay_unless_a_source_says_otherwise() -> None:
+    notes = Source(kind="notes", uri="file:///notes.csv")
+    cases = Source(kind="cases", uri="builtin://cases")
+    consenting = notes.model_copy(update={"send_to": ["a.example", "b.example"]})
+    other = notes.model_copy(update={"send_to": ["b.example", "c.example"]})
+    assert (notes.withheld, cases.withheld) == (True, False)
+    assert not Source(kind="notes", uri="file:///notes.csv", private=False).withheld
+    assert allowed_hosts([cases]) == ["*"]
+    assert allowed_hosts([cases, notes]) == allowed_hosts([consenting, notes]) == []
+    assert allowed_hosts([cases, consenting]) == ["a.example", "b.example"]
+    assert allowed_hosts([consenting, other]) == ["b.example"]
+
+
+@pytest.mark.parametrize("host", ["*", "https://llm.example", "llm.example/v1", "llm.example:443", "a@b", "", "a\n"])
+def test_only_a_host_can_be_consented_to(host: str) -> None:
+    with pytest.raises(ValidationError):
+        Source(kind="notes", uri="file:///notes.csv", send_to=[host])

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clinadapt.data.readers import read_rows
+from clinadapt.data import readers
+from clinadapt.data.readers import column_names, read_rows
 from clinadapt.errors import UserError
 
 ROWS = [
@@ -167,3 +169,67 @@ def test_a_broken_file(tmp_path: Path, name: str, data: bytes, message: str) -> 
         rows_of(tmp_path, name, data)
     assert "\n" not in str(raised.value)
     assert not any(word in str(raised.value) for word in ("Knee", "fine", "open,"))
+
+
+class TestLimits:
+    """A small file cannot fill memory or disk, and an error about it is short."""
+
+    def test_a_bomb_is_stopped_early(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(readers, "MIN_EXPANDED", 2**18)
+        for name, pack in (("a.jsonl.gz", gzip.compress), ("a.csv.bz2", bz2.compress), ("a.jsonl.xz", lzma.compress)):
+            (tmp_path / name).write_bytes(pack(b'{"a": 1}\n' * 120_000))
+            with pytest.raises(UserError, match=f"{name} expands to more than 200 times its size"):
+                list(read_rows(tmp_path / name, name))
+        (tmp_path / "a.zip").write_bytes(zip_bytes(b"a,b\n1,2\n" * 120_000, "a.csv"))
+        with pytest.raises(UserError, match="expands"):
+            list(read_rows(tmp_path / "a.zip", "a.zip"))
+
+    def test_a_parquet_bomb_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(readers, "MIN_EXPANDED", 2**20)
+        table = pa.table({"text": ["x" * 2**20 + str(i) for i in range(16)]})
+        pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
+        with pytest.raises(UserError, match=r"a.parquet expands to more than 200 times"):
+            list(read_rows(tmp_path / "a.parquet", "a.parquet"))
+
+    def test_a_line_without_end_takes_little_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """JSON lines count the row and go on; in a CSV file nothing after it can be trusted."""
+        monkeypatch.setattr(readers, "MAX_ROW", 2**20)
+        (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' + b"x" * 30_000_000 + b'\n{"a": 2}\n'))
+        tracemalloc.start()
+        rows = list(read_rows(tmp_path / "a.jsonl.gz", "a.jsonl.gz"))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert rows == [{"a": 1}, "longer than 1,048,576 characters", {"a": 2}]
+        assert peak < 12_000_000
+        for data in (b"a,b\n" + b"x" * 2**21, b'a,b\n"' + b"xxxxxxx\n" * 2**18, b"a,b\n" + b"," * 2**21):
+            (tmp_path / "a.csv").write_bytes(data)
+            with pytest.raises(UserError, match=r"a.csv: the row at line \d+ has more than 1,048,576 characters"):
+                list(read_rows(tmp_path / "a.csv", "a.csv"))
+
+    @pytest.mark.parametrize(
+        ("name", "data", "rows"),
+        [
+            ("a.csv", b",".join(b"c%d" % i for i in range(100_000)) + b"\n1\n", None),
+            ("a.jsonl", json.dumps({f"c{i}": 1 for i in range(20_000)}).encode() + b"\n", ["more than 10,000 fields"]),
+        ],
+    )
+    def test_too_many_columns_are_counted(self, name: str, data: bytes, rows: Any, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(data)
+        if rows:
+            assert list(read_rows(tmp_path / name, name)) == rows
+        else:
+            with pytest.raises(UserError, match="has 100,000 columns") as raised:
+                list(read_rows(tmp_path / name, name))
+            assert len(str(raised.value)) < 200
+
+    def test_an_unusual_parquet_type_is_no_bug(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"a": pa.array([2**62], pa.timestamp("us"))}), tmp_path / "a.parquet")
+        with pytest.raises(UserError, match="column of a type that is not read"):
+            list(read_rows(tmp_path / "a.parquet", "a.parquet"))
+
+
+def test_a_first_line_that_is_a_patient_is_not_shown() -> None:
+    assert column_names(["note", "medical_specialty"]) == "the columns are note, medical_specialty"
+    assert column_names(["note", "Emilia", "MRN123"]) == "the columns are note and 2 with other names"
+    described = column_names(["Emilia", "1950-02-11", "MRN123"])
+    assert "3 columns" in described and not any(part in described for part in ("Emilia", "1950", "MRN123"))

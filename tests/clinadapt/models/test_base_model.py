@@ -145,3 +145,23 @@ def test_a_hub_that_does_not_answer(no_hub: None, ask: Callable[[str], object]) 
         UserError, match=r"cannot be downloaded from the hub .*: check its name, HF_TOKEN and the network"
     ):
         ask("hf://someone/model")
+
+
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        ({"weight_map": {"a": "sub/model.safetensors"}}, "its digest would not cover"),
+        ({"weight_map": {"a": "../model.safetensors"}}, "its digest would not cover"),
+        ({"weight_map": {"a": "/tmp/model.safetensors"}}, "its digest would not cover"),
+        ({"weight_map": {"a": "model.bin"}}, "its digest would not cover"),
+        ({"weight_map": {"a": "other.safetensors"}}, "missing"),
+        ({"weight_map": ["model.safetensors"]}, "not an index"),
+        ([], "not an index"),
+    ],
+)
+def test_weights_that_the_digest_does_not_cover_are_refused(index: object, problem: str, copy: Path) -> None:
+    (copy / "sub").mkdir()
+    shutil.copyfile(copy / "model.safetensors", copy / "sub/model.safetensors")
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=problem):
+        describe(copy.as_uri())

@@ -321,6 +321,65 @@ def test_a_signature(store: Store, tmp_path: Path, keys: tuple[str, str, str], m
     assert "is not signed by the key" in verify(store, NAME, signed)[0]
 
 
+@pytest.fixture
+def signed_champions(
+    store: Store, tmp_path: Path, keys: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, str]:
+    """Two signed versions, both promoted in turn, with both keys set."""
+    monkeypatch.setenv("CLINADAPT_SIGNING_KEY", keys[0])
+    monkeypatch.setenv("CLINADAPT_VERIFY_KEY", keys[1])
+    monkeypatch.setenv("CLINADAPT_CACHE", str(tmp_path / "cache"))
+    versions = make(store, tmp_path, 1), make(store, tmp_path, 2)
+    for version in versions:
+        promote_manually(store, NAME, version)
+    return versions
+
+
+def test_a_champion_pointer_is_signed_where_a_key_is_set(store: Store, signed_champions: tuple[str, str]) -> None:
+    old, new = signed_champions
+    key = f"adapters/{NAME}/champion.json"
+    pointer = json.loads(store.get(key)[0])
+    assert pointer["counter"] == 2 and answered(store) == new
+    unsigned = {name: value for name, value in pointer.items() if name != ATTESTATION}
+    for forged, message in (
+        (unsigned | {"version": old}, "champion.json .* is not signed"),
+        (pointer | {"version": old}, "has the signature of another pointer"),
+        (pointer | {ATTESTATION: {"payload": 1}}, "is not signed by the key"),
+    ):
+        store.put(key, json.dumps(forged).encode())
+        with pytest.raises(UserError, match=message):
+            answered(store)
+        with pytest.raises(UserError, match=message):
+            download_adapter(NAME, store.uri)
+    store.put("adapters/other/champion.json", json.dumps(pointer).encode())
+    with pytest.raises(UserError, match="has the signature of another pointer"):
+        champion(store, "other")
+
+
+def test_an_older_champion_pointer_is_not_taken_back(
+    store: Store, signed_champions: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = signed_champions
+    key = f"adapters/{NAME}/champion.json"
+    before = store.get(key)[0]
+    roll_back(store, NAME)
+    assert answered(store) == old
+    store.put(key, before)
+    with pytest.raises(UserError, match=r"older than the one that this machine has seen \(write 2, seen 3\)"):
+        answered(store)
+    monkeypatch.setenv("CLINADAPT_CACHE", str(tmp_path / "other machine"))
+    assert answered(store) != old
+
+
+def test_a_pointer_that_could_not_be_read_back_is_not_written(
+    store: Store, signed_champions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLINADAPT_SIGNING_KEY")
+    with pytest.raises(UserError, match="set CLINADAPT_SIGNING_KEY too"):
+        roll_back(store, NAME)
+    assert answered(store) == signed_champions[1]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

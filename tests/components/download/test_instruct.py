@@ -219,7 +219,7 @@ def test_the_cache_of_a_source_depends_on_how_it_is_read(source: Write, tmp_path
 
     notes = source("notes", notes_of(1))
     assert [cached(notes), cached(notes)] == [1, 1]
-    assert cached(notes.model_copy(update={"private": True})) == 2
+    assert cached(notes.model_copy(update={"private": False})) == 2
     assert cached(notes, max_note_characters=100) == 3
     assert cached(source("notes", notes_of(1, count=4))) == 4
 

@@ -266,3 +266,29 @@ def test_thresholds_of_another_recipe_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="gain_over_majority"):
         gate(splits, instruct_adapter, evaluation, tmp_path / "v", {"gain_over_majority": 0}, tmp_path.as_uri(), NAME)
+
+
+def test_example_texts_are_in_no_published_file(
+    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in a report of its own in restricted/, and only there."""
+    monkeypatch.setenv("CLINADAPT_RUN", "r1")
+    store = open_store((tmp_path / "store").as_uri())
+    verdict = gate(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT, store.uri, NAME)
+    publish(splits, instruct_adapter, evaluation, tmp_path / "v", store.uri, NAME)
+    shown = [example["note"] for example in read_json(evaluation / "examples.json")]
+    assert shown and verdict["examples_uri"] == f"{store.uri}/restricted/r1/report.html"
+    holders = {key for key in store.list() if any(note[:30] in store.get(key)[0].decode("latin-1") for note in shown)}
+    assert holders == {"restricted/r1/report.html"}
+    assert "runs/r1/report.html" in store.list()
+
+
+def test_a_run_without_example_texts_has_no_restricted_report(
+    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINADAPT_RUN", "r1")
+    private = shutil.copytree(evaluation, tmp_path / "evaluation")
+    (private / "examples.json").write_text("[]")
+    store = open_store((tmp_path / "store").as_uri())
+    verdict = gate(splits, instruct_adapter, private, tmp_path / "v", LENIENT, store.uri, NAME)
+    assert "examples_uri" not in verdict and store.list("restricted/") == []

@@ -51,9 +51,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 def test_scores_follow_the_models_and_a_bad_reply_is_no_zero(server: ThreadingHTTPServer) -> None:
     rows = [{"note_text": f"note {i}.", "instruction": "Summarize.", "cluster": i} for i in range(12)]
-    client = ChatClient("CLINADAPT_JUDGE", None)
+    client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
     result = judge(client, rows, {"candidate": ["good"] * 12, "base": ["bad"] * 12}, threads=3, seed=0)
     assert set(server.orders) == {"good", "bad"}  # type: ignore[attr-defined]
+    assert result["host"] == "127.0.0.1"
     assert (result["scored"], result["parse_failures"], result["refused"]) == (11, 1, 0)
     assert (result["scores"]["candidate"]["value"], result["scores"]["base"]["value"]) == (4, 1)
 

@@ -100,9 +100,9 @@ def test_a_real_server_behind_a_bad_network(
     with proxy.serving():
         for name, value in environment(proxy.url, f"{model}@main").items():
             monkeypatch.setenv(name, value)
-        manifest = run(dataset, tmp_path / "out", settings, store)
+        manifest = run(dataset, tmp_path / "out", settings, store, ["127.0.0.1"])
         sent = len(proxy.arrivals)
-        again = run(dataset, tmp_path / "again", settings, store)
+        again = run(dataset, tmp_path / "again", settings, store, ["127.0.0.1"])
     assert len(proxy.arrivals) == sent > len(proxy.requests)
     assert {fault for _, fault in proxy.arrivals} == set(plan)
     notes = pq.read_table(tmp_path / "out/notes.parquet").to_pylist()

@@ -1,0 +1,193 @@
+"""Purge: delete what holds text of notes, by age or for one note. Published adapters hold none and stay.
+
+What lies in the store and in the home folder of local runs, and what it holds, is in TEXTS and LOCAL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.data.duplicates import normal_form
+from clinadapt.data.tables import iter_batches
+from clinadapt.errors import UserError
+from clinadapt.registry.versions import adapter_names, version_folder, version_ids
+from clinadapt.storage.local_files import os_errors
+from clinadapt.storage.object_store import Entry, Store
+
+# First part of a key -> what is there
+TEXTS = {
+    "flagged": "flags of reviewers, with the note",
+    "restricted": "reports with example texts",
+    "runs": "records and reports of runs",
+    "teacher": "replies of the teacher",
+    "judge": "replies of the judge",
+    "sources": "parsed source rows",
+    "tokens": "tokenized rows",
+    "evaluations": "answers about held-out notes",
+    "checkpoints": "states of unfinished trainings",
+}
+LOCAL = {
+    "outputs": "outputs of local runs",
+    "cache": "cached outputs of local runs",
+    "logs": "logs of local runs",
+    "records": "records of local runs",
+}
+# Of which nothing tells the note: all of it goes with a note. The others are searched, or hold no text of one
+_UNATTRIBUTABLE = ("restricted", "teacher", "judge", "tokens", "evaluations", "checkpoints")
+_TEXT_COLUMNS = ("text", "note_text")
+
+
+@dataclass(frozen=True)
+class Purgeable:
+    """What is deleted together: keys of the store, or a local path.
+
+    Attributes:
+        place: the shared prefix in the store, or the path.
+        what: what it holds.
+        keys: of the store.
+        path: of a file or folder; None for keys.
+    """
+
+    place: str
+    what: str
+    keys: list[str] = field(default_factory=list)
+    path: Path | None = None
+
+
+def older_than(store: Store, home: Path, age: timedelta) -> list[Purgeable]:
+    """Everything in TEXTS and LOCAL that was last written to before `age` ago."""
+    before = datetime.now(UTC) - age
+    items = [
+        Purgeable(place, what, [entry.key for entry in entries])
+        for what, groups in _stored(store).items()
+        for place, entries in groups.items()
+        if max(entry.modified for entry in entries) < before
+    ]
+    return items + [
+        Purgeable(str(path), what, path=path)
+        for path, what in _local(home)
+        if max(each.lstat().st_mtime for each in [path, *path.rglob("*")]) < before.timestamp()
+    ]
+
+
+def of_note(store: Store, home: Path, note_id: str) -> tuple[list[Purgeable], list[str]]:
+    """Everything that holds a note, or of which nothing tells whether it does.
+
+    Args:
+        store: to search.
+        home: of local runs.
+        note_id: the note's hash, 16 hexadecimal digits, as in the splits and in predictions.parquet.
+
+    Returns:
+        What to delete, and NAME/VERSION of the adapters that were trained or judged on outputs that hold the note.
+    """
+    items = []
+    for what, groups in _stored(store).items():
+        for place, entries in groups.items():
+            keys = [entry.key for entry in entries]
+            kind = place.partition("/")[0]
+            if kind in _UNATTRIBUTABLE or (kind == "sources" and _in_source(store, keys, note_id)):
+                items.append(Purgeable(place, what, keys))
+            elif kind == "flagged" and (flags := [key for key in keys if _in_flag(store, key, note_id)]):
+                items.append(Purgeable(place, what, flags))
+    digests = set()
+    for path, what in _local(home):
+        tables = [path] if path.suffix == ".parquet" else path.rglob("*.parquet")
+        if any(_in_table(table, note_id) for table in tables):
+            items.append(Purgeable(str(path), what, path=path))
+            for manifest in path.rglob(MANIFEST):
+                with suppress(OSError, ValueError, AttributeError):
+                    digests.add(read_json(manifest).get("digest"))
+    return items, [adapter for adapter, digest in _splits(store) if digest in digests]
+
+
+def purge(store: Store, items: Iterable[Purgeable], log: Callable[[str], None]) -> None:
+    """Delete items; `log` receives one line for each. Raises UserError where something cannot be deleted."""
+    for item in items:
+        for key in sorted(item.keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
+            store.delete(key)
+        if item.path is not None:
+            with os_errors(f"cannot delete {item.path}", "check the rights of the folder"):
+                shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
+        log(f"removed {item.place}")
+
+
+def _stored(store: Store) -> dict[str, dict[str, list[Entry]]]:
+    """What it holds -> place -> entries, for all of TEXTS."""
+    found = {}
+    for kind, what in TEXTS.items():
+        groups = defaultdict(list)
+        for entry in store.entries(f"{kind}/"):
+            groups["/".join(entry.key.split("/")[:2])].append(entry)
+        found[what] = dict(groups)
+    return found
+
+
+def _local(home: Path) -> list[tuple[Path, str]]:
+    """(path, what it holds) of every file or folder directly in the folders LOCAL."""
+    folders = [(home / name, what) for name, what in LOCAL.items()]
+    return [(path, what) for folder, what in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+
+
+def _note_id(text: str) -> str:
+    return hashlib.sha256(normal_form(text).encode()).hexdigest()[:16]
+
+
+def _in_flag(store: Store, key: str, note_id: str) -> bool:
+    """Whether a flag is about the note; also where it cannot be read."""
+    try:
+        return _note_id(str(json.loads(store.get(key)[0])["note"])) == note_id
+    except (KeyError, ValueError, TypeError):
+        return True
+
+
+def _in_source(store: Store, keys: list[str], note_id: str) -> bool:
+    with TemporaryDirectory(prefix="clinadapt-purge-") as scratch:
+        for key in (key for key in keys if key.endswith("/rows.parquet")):
+            path = Path(scratch) / "rows.parquet"
+            store.download(key, path)
+            if _in_table(path, note_id):
+                return True
+    return False
+
+
+def _in_table(path: Path, note_id: str) -> bool:
+    """Whether a Parquet table has the note, by its hash or its text; also where it cannot be read."""
+    try:
+        names = pq.read_schema(path).names
+        if "note_id" in names:
+            return any(note_id in batch["note_id"].to_pylist() for batch in iter_batches(path, ["note_id"]))
+        columns = [name for name in _TEXT_COLUMNS if name in names]
+        return any(
+            _note_id(text or "") == note_id
+            for batch in (iter_batches(path, columns) if columns else ())
+            for column in columns
+            for text in batch[column].to_pylist()
+        )
+    except (pa.ArrowException, OSError):
+        return True
+
+
+def _splits(store: Store) -> list[tuple[str, str]]:
+    """(NAME/VERSION, digest of its splits) of every published version."""
+    found = []
+    for name in adapter_names(store):
+        for version in version_ids(store, name):
+            with suppress(KeyError, ValueError, UserError):
+                manifest = json.loads(store.get(version_folder(store, name, version).key(MANIFEST))[0])
+                found.append((f"{name}/{version}", manifest["splits_digest"]))
+    return found

@@ -1,0 +1,162 @@
+"""The page answers under its own name, its own site, its own users, in measure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from clinadapt.errors import UserError
+from clinadapt.review import protection
+from clinadapt.review.flags import flag_answer, flag_label
+from clinadapt.review.protection import FREE_ATTEMPTS, LONGEST_WAIT, MAX_REQUEST, Access, LoginThrottle, Protection
+
+
+async def page(request: Request) -> JSONResponse:
+    return JSONResponse({"bytes": len(await request.body())})
+
+
+async def login(request: Request) -> JSONResponse:
+    right = (await request.body()) == b"right"
+    return JSONResponse({}, 200 if right else 400)
+
+
+@pytest.fixture
+def client() -> Callable[..., TestClient]:
+    """A client of a page with the given access."""
+
+    def make(base_url: str = "http://127.0.0.1:7860", peer: str = "10.0.0.1", **access: Any) -> TestClient:
+        routes = [Route("/login", login, methods=["POST"])]
+        routes += [Route(path, page, methods=["GET", "POST"]) for path in ("/", "/gradio_api/queue/join", "/x/upload")]
+        app = Protection(Starlette(routes=routes), Access(**access), LoginThrottle(lambda: 0.0))
+        return TestClient(app, base_url=base_url, client=(peer, 1))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("host", "access", "status"),
+    [
+        ("127.0.0.1:7860", {}, 200),
+        ("localhost:7860", {}, 200),
+        ("[::1]:7860", {}, 200),
+        ("10.0.0.7", {}, 200),
+        ("evil.example:7860", {}, 403),
+        ("evil.example:7860", {"login": True}, 200),  # without the password it learns nothing
+        ("review.example", {"login": True, "hosts": frozenset({"review.example"})}, 200),
+        ("REVIEW.example:443", {"login": True, "hosts": frozenset({"review.example"})}, 200),
+        ("evil.example", {"login": True, "hosts": frozenset({"review.example"})}, 403),
+        ("127.0.0.1.evil.example", {}, 403),
+    ],
+)
+def test_only_known_names_are_answered(
+    host: str, access: dict[str, Any], status: int, client: Callable[..., TestClient]
+) -> None:
+    assert client(**access).get("/", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://127.0.0.1:7860"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "http://127.0.0.1:9999"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+    ],
+)
+def test_another_site_cannot_post(headers: dict[str, str], status: int, client: Callable[..., TestClient]) -> None:
+    sent = client().post("/x/upload", files={"files": ("a.csv", b"a,b")}, headers=headers)
+    assert sent.status_code == status
+
+
+def test_a_request_has_a_size(client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    page, large = client(), b"x" * (MAX_REQUEST + 1)
+
+    def unannounced() -> Any:
+        yield large[: MAX_REQUEST // 2]
+        yield large
+
+    assert page.post("/gradio_api/queue/join", content=b"{}").json() == {"bytes": 2}
+    assert page.post("/gradio_api/queue/join", content=large).status_code == 413
+    assert page.post("/gradio_api/queue/join", content=unannounced()).status_code == 413
+    assert page.post("/x/upload", content=large).json() == {"bytes": len(large)}
+    monkeypatch.setattr(protection, "MAX_UPLOAD", MAX_REQUEST)
+    assert page.post("/x/upload", content=large).status_code == 413
+
+
+def test_guessing_a_password_takes_ever_longer(
+    client: Callable[..., TestClient], capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = client(login=True)
+    answers = [page.post("/login", content=b"wrong").status_code for _ in range(50)]
+    assert answers.count(400) == FREE_ATTEMPTS and answers[FREE_ATTEMPTS:] == [429] * (50 - FREE_ATTEMPTS)
+    assert page.post("/login", content=b"right").status_code == 429
+    logged = capsys.readouterr().err
+    assert f"wrong password from 10.0.0.1, number {FREE_ATTEMPTS}" in logged
+
+
+def test_the_wait_grows_ends_and_is_the_clients_own() -> None:
+    now = 0.0
+    throttle = LoginThrottle(lambda: now)
+    waits = []
+    for _ in range(20):
+        throttle.failed("a")
+        waits.append(throttle.wait("a"))
+    assert waits[: FREE_ATTEMPTS - 1] == [0.0] * (FREE_ATTEMPTS - 1) and waits[-1] == LONGEST_WAIT
+    assert throttle.wait("b") == 0
+    now = LONGEST_WAIT
+    assert throttle.wait("a") == 0
+    throttle.succeeded("a")
+    throttle.failed("a")
+    assert throttle.wait("a") == 0
+    for number in range(protection.MAX_FAILURES):
+        throttle.failed(str(number))
+    assert throttle.wait("never seen") > 0
+
+
+def test_a_session_belongs_to_its_first_user(client: Callable[..., TestClient]) -> None:
+    page, body = client(login=True), json.dumps({"session_hash": "abc", "data": []})
+    rita, otto = {"cookie": "access-token-1=rita"}, {"cookie": "access-token-1=otto"}
+    assert page.post("/gradio_api/queue/join", content=body, headers=rita).status_code == 200
+    assert page.post("/gradio_api/queue/join", content=body, headers=otto).status_code == 403
+    assert page.get("/?session_hash=abc", headers=otto).status_code == 403
+    assert page.get("/gradio_api/heartbeat/abc", headers=otto).status_code == 403
+    assert page.get("/?session_hash=abc", headers=rita).status_code == 200
+
+
+def test_a_proxy_names_the_user_and_nobody_else_is_answered(
+    client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(protection.USER_HEADER, "X-Forwarded-User")
+    with pytest.raises(UserError, match="belong together"):
+        Access.from_environment(login=False)
+    monkeypatch.setenv(protection.PROXIES, "10.0.0.0/24, 10.9.9.9")
+    access = vars(Access.from_environment(login=False))
+    named = {"X-Forwarded-User": "rita"}
+    assert client(**access).get("/", headers=named).status_code == 200
+    assert client(**access).get("/").status_code == 403
+    assert client(peer="10.0.1.1", **access).get("/", headers=named).status_code == 403
+    monkeypatch.setenv(protection.PROXIES, "proxy.example")
+    with pytest.raises(UserError, match="no list of addresses"):
+        Access.from_environment(login=False)
+
+
+def test_a_comment_has_a_length() -> None:
+    answered: Any = ("note", {"adapter": "file:///nowhere/adapters/a/1"})
+    for flag in (
+        lambda: flag_answer(answered, "other", "", "x" * 30_000_000, None),
+        lambda: flag_answer(answered, "other", "x" * 5_000, "", None),
+        lambda: flag_label(answered, "a", "x" * 5_000, None),
+    ):
+        with pytest.raises(UserError, match="more than 4,000 characters"):
+            flag()
