@@ -28,7 +28,7 @@ PREDICT_instruct = --adapter demo-instruct --ask "Which drugs does the patient t
   --ask "When was the stress test?" --ask "What is the new dose of metformin?"
 
 test: $(VENV)/.done ## Run all tests, one process a core (browser tests need Chromium); PYTEST="-k name" passes options
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.done ## Check formatting, style and types
 	$(BIN)/ruff format --check .

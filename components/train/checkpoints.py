@@ -148,9 +148,11 @@ class Checkpoints:
         """
         target = folder / f"step-{step}"
         try:
-            self._checkpoint(step).fetch(target)
+            fetch_folder(self._checkpoint(step), target)
         except (DamagedFolder, CorruptObject, KeyError) as error:
-            raise UserError(f"the checkpoint {self.prefix}/step-{step} is gone: run again to resume") from error
+            raise UserError(
+                f"the checkpoint {self.prefix}/step-{step} is gone or broken: run again to resume"
+            ) from error
         return target
 
     def _check_inputs(self, manifest: dict[str, Any]) -> None:

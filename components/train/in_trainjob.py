@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from clinadapt.artifacts.artifact_cache import fetch_folder
 from clinadapt.artifacts.code_version import step_code_version
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
@@ -72,10 +73,10 @@ def run(
 
 
 def _fetch(store: Store, task: NodesTask, splits: Path, output: Path) -> dict[str, Any] | None:
-    """Download and verify a task's result; None where there is none (any more)."""
+    """Download and verify a task's result; None where there is none (any more), or it is not signed by our key."""
     try:
         place = json.loads(store.get(result_key(task))[0])["trained"]
-        manifest = SealedFolder(store, place).fetch(output)
+        manifest = fetch_folder(SealedFolder(store, place), output)
     except (KeyError, DamagedFolder, CorruptObject):
         return None
     digests = {name: manifest[name] for name in ("splits_digest", "base_digest")}

@@ -186,11 +186,11 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
         lambda d: d.base(cut_off),
         "model.safetensors is truncated or not a safetensors file: fetch the base model again",
     ),
-    "base model that is no classifier": (
+    "base model of an unknown architecture": (
         lambda d: d.base(
             lambda m: (m / "config.json").write_text((m / "config.json").read_text().replace('"bert"', '"x"'))
         ),
-        "cannot be loaded as a sequence classifier",
+        "architecture 'x' is not in transformers",
     ),
     "LoRA target that matches nothing": (
         lambda d: d.profile(train={"lora": {"target_modules": ["query", "Wqkv"]}}),

@@ -220,8 +220,8 @@ def reseal(store: Store, version: str, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"splits_digest": "sha256:other"}, "manifest.json: version, the key of data, base model, settings and code,"),
-        ({"code_version": "0.2.0"}, "manifest.json: version, the key of data, base model, settings and code,"),
+        ({"splits_digest": "sha256:other"}, "manifest.json: version, the key of data"),
+        ({"code_version": "0.2.0"}, "manifest.json: version, the key of data"),
         ({"settings_digest": "sha256:other"}, "manifest.json: settings_digest"),
         ({"metrics": {"accuracy": {"value": 1, "low": 1, "high": 1}}}, "evaluation.json: metrics"),
     ],

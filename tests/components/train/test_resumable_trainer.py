@@ -176,7 +176,7 @@ def test_a_broken_checkpoint_falls_back(
     one.finish()
     errors = capsys.readouterr().err
     assert "resuming at step 3 of" in errors
-    assert ("step 5 is broken and is not used" in errors) is said
+    assert ("the checkpoint of step 5 is broken" in errors) is said
     assert one.bytes() == one.bytes("undisturbed")
 
 
@@ -337,7 +337,7 @@ def test_at_most_one_upload_and_training_goes_on(
 
     publish = SealedFolder.publish
 
-    def slow(self: SealedFolder, folder: Path) -> bool:
+    def slow(self: SealedFolder, folder: Path, manifest: dict[str, Any] | None = None) -> bool:
         nonlocal flying, most
         if self.prefix.startswith("trained/"):
             return True
@@ -347,7 +347,7 @@ def test_at_most_one_upload_and_training_goes_on(
         while steps < before + 3 and time.monotonic() < end:
             time.sleep(0.005)
         meanwhile.append(steps - before)
-        published = publish(self, folder)
+        published = publish(self, folder, manifest)
         flying -= 1
         return published
 
@@ -362,7 +362,7 @@ def test_at_most_one_upload_and_training_goes_on(
 def test_a_store_that_fails_does_not_stop_the_training(
     training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(self: SealedFolder, folder: Path) -> bool:
+    def refuse(self: SealedFolder, folder: Path, manifest: dict[str, Any] | None = None) -> bool:
         raise UserError("the store is full: free space")
 
     one = training("plain")
