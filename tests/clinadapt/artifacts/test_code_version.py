@@ -115,8 +115,8 @@ def test_every_data_file_of_the_steps_is_reached() -> None:
     """Or a change of a word list would go unnoticed. Reports, model cards and estimates need no cache."""
     modules = [f"components.{step}.{recipe}" for step, recipe in STEPS if step not in ("pretrain", "prefer")]
     reached = {name for each in modules for name in reachable_sources(each)}
-    uncached = {name for each in ("components.evaluate.gate.step", "components.publish.model_card", "pipelines.cli.estimate")
-                for name in reachable_sources(each)}  # fmt: skip
+    readers = ("components.evaluate.gate.step", "components.publish.model_card", "pipelines.cli.estimate")
+    uncached = {name for each in readers for name in reachable_sources(each)}
     files = {
         path.relative_to(ROOT).as_posix()
         for package in ("clinadapt", "components")
