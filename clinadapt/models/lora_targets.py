@@ -42,7 +42,7 @@ def check_targets(modules: list[str], targets: list[str]) -> None:
     """Raises UserError when a LoRA target matches none of the modules."""
     for target in targets:
         if not any(matches(name, target) for name in modules):
-            leaves = sorted({name.rpartition(".")[2] for name in modules})
+            leaves = sorted({name.rpartition(".")[2] for name in modules} - HEADS)
             raise UserError(f"LoRA target '{target}' matches no module of the base model: it has {', '.join(leaves)}")
 
 
