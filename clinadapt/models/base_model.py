@@ -81,9 +81,8 @@ def describe(uri: str) -> BaseModel:
         return _describe_hub(uri)
     folder = fetch(uri)
     weights = sorted(folder.glob("*.safetensors"))
-    _check_shards(folder, uri, {path.name for path in weights})
-    tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
     _check_indexes(folder, uri)
+    tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
     files = {name: entry for name, entry in list_files(folder).items() if "/" not in name}
     return BaseModel(uri, sha256_json(files), _read_config(folder / "config.json", uri), tensors)
 
@@ -136,8 +135,10 @@ def _check_indexes(folder: Path, uri: str) -> None:
                 f"base model '{uri}': its index names weights that are not a .safetensors file directly in the folder, "
                 "which its digest would not cover: put them there"
             )
-        if not (folder / name).is_file():
-            raise UserError(f"base model '{uri}': its index names weights that are missing: fetch it again")
+    if missing := sorted(str(name) for name in names if not (folder / str(name)).is_file()):
+        raise UserError(
+            f"base model '{uri}' lacks {len(missing)} of {len(names)} weight files ({missing[0]}): fetch them too"
+        )
 
 
 def fetch_tokenizer(uri: str) -> Path:
@@ -225,22 +226,6 @@ def _read_config(path: Path, uri: str) -> dict[str, Any]:
     if "model_type" not in config:
         raise UserError(f"base model '{uri}': config.json has no model_type: give a Hugging Face model")
     return config
-
-
-def _check_shards(folder: Path, uri: str, present: set[str]) -> None:
-    """Raises UserError where the index of the weights lists a file that is not there."""
-    if not (index := folder / "model.safetensors.index.json").is_file():
-        return
-    try:
-        listed = set(read_json(index)["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"base model '{uri}': {index.name} is not an index of weights: fetch the model again"
-        ) from error
-    if missing := sorted(listed - present):
-        raise UserError(
-            f"base model '{uri}' lacks {len(missing)} of {len(listed)} weight files ({missing[0]}): fetch them too"
-        )
 
 
 def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:

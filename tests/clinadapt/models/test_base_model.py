@@ -154,7 +154,7 @@ def test_a_hub_that_does_not_answer(no_hub: None, ask: Callable[[str], object]) 
         ({"weight_map": {"a": "../model.safetensors"}}, "its digest would not cover"),
         ({"weight_map": {"a": "/tmp/model.safetensors"}}, "its digest would not cover"),
         ({"weight_map": {"a": "model.bin"}}, "its digest would not cover"),
-        ({"weight_map": {"a": "other.safetensors"}}, "missing"),
+        ({"weight_map": {"a": "other.safetensors"}}, "lacks 1 of 1 weight files"),
         ({"weight_map": ["model.safetensors"]}, "not an index"),
         ([], "not an index"),
     ],
