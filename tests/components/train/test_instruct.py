@@ -195,7 +195,7 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer, scaler = torch.optim.AdamW(trained, lr=1e-2), torch.amp.GradScaler("cpu")
     losses = []
-    for _ in range(4):
+    for _ in range(8):
         with torch.autocast("cpu", torch.float16):
             batch = collate([packs[0]])
             loss = Loss(model)(**batch) / len(batch["labels"])
