@@ -27,6 +27,7 @@ class StubTeacher:
     """A note from each case but every third, and from each note one triple and two dropped ones."""
 
     concurrency, digest, tokens, closed = 3, "sha256:stub", 0, False
+    thoughts, host = 0, ""
 
     def note(self, case: Text) -> str:
         time.sleep(0.02 * (case.row % 4))  # the later ones are ready first
@@ -46,7 +47,7 @@ class StubTeacher:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> StubTeacher:
     stub = StubTeacher()
-    monkeypatch.setattr(instruct, "create_teacher", lambda settings, cache: stub)
+    monkeypatch.setattr(instruct, "create_teacher", lambda settings, cache, allowed_hosts: stub)
     return stub
 
 
