@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ValidationError
+import pydantic
 
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.config.base import Precision, Quantization
 from clinadapt.config.classify import Pooling, Windows
 from clinadapt.errors import UserError
-from clinadapt.models.base_model import describe
+from clinadapt.models.base_model import BaseModel, describe
 
 CARD = "clinadapt.json"
 
 
-class AdapterCard(BaseModel):
+class AdapterCard(pydantic.BaseModel):
     """What the cards of both recipes have in common.
 
     Attributes:
@@ -41,7 +41,7 @@ class AdapterCard(BaseModel):
         """
         try:
             return cls.model_validate(read_json(folder / CARD))
-        except (OSError, ValueError, ValidationError) as error:
+        except (OSError, ValueError, pydantic.ValidationError) as error:
             raise UserError(
                 f"{folder} contains no adapter for this: {CARD} is missing, broken, of another recipe or of an earlier "
                 "release"
@@ -51,12 +51,14 @@ class AdapterCard(BaseModel):
         """Write clinadapt.json."""
         write_json(folder / CARD, self.model_dump())
 
-    def check_base(self) -> None:
-        """Raises UserError where the base model has changed since the adapter was trained."""
-        if describe(self.base_model).digest != self.base_digest:
+    def check_base(self) -> BaseModel:
+        """Return the base model. Raises UserError where it has changed since the adapter was trained."""
+        base = describe(self.base_model)
+        if base.digest != self.base_digest:
             raise UserError(
                 f"base model '{self.base_model}' has changed since this adapter was trained: restore it or train again"
             )
+        return base
 
 
 class InstructCard(AdapterCard):

@@ -20,11 +20,11 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig
 
 from clinadapt.models.adapter_card import InstructCard
-from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
+from clinadapt.models.causal_loss import tree_masks
 from clinadapt.models.chat_template import Prompt, Question, Template, load_tokenizer
 from clinadapt.models.devices import autocast, device, resolve_precision
-from clinadapt.models.prompt_tree import attention_mask, layer_masks, prefix_tree
+from clinadapt.models.prefix_tree import prefix_tree
 from clinadapt.models.stopping import Stopping
 from clinadapt.models.tree_check import tree_fault
 from clinadapt.models.tree_decoding import ReadPrompt, TreeDecoder, decodes_trees
@@ -71,7 +71,7 @@ class Generator:
             UserError: the base model is not available, or is not the one that the adapter was trained on.
         """
         self.card = InstructCard.read(folder)
-        self.card.check_base()
+        base = self.card.check_base()
         self.precision = resolve_precision(self.card.precision)
         self.tokenizer = load_tokenizer(folder)
         self.template = Template(self.tokenizer)
@@ -82,7 +82,7 @@ class Generator:
         )
         self.stopping = Stopping.of(model.generation_config, self.tokenizer, self.template.end)
         model.generation_config = GenerationConfig()  # discards the base's own defaults (temperature, penalties)
-        self._tree = decodes_trees(model) and not tree_fault(describe(self.card.base_model))
+        self._tree = decodes_trees(model) and not tree_fault(base)
         self._earlier: ReadPrompt | None = None  # the prompt that was last streamed
         self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
 
@@ -233,21 +233,19 @@ class Generator:
     def _losses(self, rows: list[list[int]], answer_lengths: list[int]) -> np.ndarray:
         """Sums of -log p of the last `answer_lengths` tokens of each row, shape (rows,), of rows about one note."""
         tree = prefix_tree([np.asarray(row) for row in rows])
-        ids, positions, ends = (
-            torch.from_numpy(array)[None].to(device())
-            for array in (tree.input_ids, tree.position_ids, tree.subtree_ends)
-        )
+        ids, positions, ends = tree.tensors(device())
         predicting = [path[-n - 1 : -1] for path, n in zip(tree.paths, answer_lengths, strict=True)]
         targets = torch.tensor([token for row, n in zip(rows, answer_lengths, strict=True) for token in row[-n:]])
         with self._inference():
             if self._tree:
-                logits = self.model(
-                    input_ids=ids,
-                    position_ids=positions,
-                    attention_mask=layer_masks(self.model.config, attention_mask(ends), positions, positions),
-                    use_cache=False,
-                    logits_to_keep=torch.from_numpy(np.concatenate(predicting)).to(device()),
-                ).logits[0]
+                with tree_masks(positions, ends):
+                    logits = self.model(
+                        input_ids=ids,
+                        position_ids=positions,
+                        attention_mask=torch.ones_like(ids),
+                        use_cache=False,
+                        logits_to_keep=torch.from_numpy(np.concatenate(predicting)).to(device()),
+                    ).logits[0]
             else:
                 logits = self.model(input_ids=ids, use_cache=False).logits[0, predicting[0]]
             losses = cross_entropy(logits.float(), targets.to(device()), reduction="none").cpu().numpy()

@@ -1,9 +1,10 @@
-"""Segments of tokens as one prefix tree, without one segment attending to another.
+"""Sequences of tokens as one prefix tree, without one attending to another.
 
-A pack is a prefix tree: segments that begin with the same tokens, as the instructions about one note do, share them. A
-token attends to its ancestors in the tree, so every segment has the loss and the gradient that it has alone, while a
-shared prefix is computed once (tree attention, Miao et al. 2023, arXiv:2305.09781, for training instead of
-speculative decoding). Documents side by side are a tree without shared prefixes.
+Sequences that begin with the same tokens, as the instructions about one note do, share them. A token attends to its
+ancestors in the tree, so every sequence is computed as if it were alone, while a shared prefix is computed once (tree
+attention, Miao et al. 2023, arXiv:2305.09781). Training packs its segments this way, each with the loss and the
+gradient that it has alone; evaluation and prediction read the questions about a note so. Documents side by side are a
+tree without shared prefixes.
 
 Example: segments [5 6 7 8], [5 6 7 9 9] and [5 1 2 3], each with three prompt tokens, become one pack of nine tokens:
 
@@ -25,6 +26,50 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """Sequences as a tree, its tokens in depth-first order: every token comes after its ancestors.
+
+    Attributes:
+        input_ids: shape (tokens,).
+        position_ids: depth in the tree, which is the position in the sequence, shape (tokens,).
+        subtree_ends: index after the last descendant of a token, shape (tokens,).
+        paths: for each sequence the indices of its tokens, in the order of the sequences.
+    """
+
+    input_ids: np.ndarray
+    position_ids: np.ndarray
+    subtree_ends: np.ndarray
+    paths: list[np.ndarray]
+
+    def tensors(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """input_ids, position_ids and subtree_ends as a batch of one, each of shape (1, tokens)."""
+        ids, positions, ends = (
+            torch.from_numpy(array)[None].to(device) for array in (self.input_ids, self.position_ids, self.subtree_ends)
+        )
+        return ids, positions, ends
+
+
+def prefix_tree(sequences: Sequence[np.ndarray], share_prefixes: bool = True) -> PrefixTree:
+    """Lay sequences of token ids, each of shape (n,), out as a tree; where they share prefixes, one shares what it has
+    in common with the one before it, so neighbours should be alike."""
+    size = sum(map(len, sequences))
+    ids, positions, subtree_ends = np.zeros((3, size), dtype=np.int64)
+    path = np.zeros(0, dtype=np.int64)  # indices of the previous sequence's tokens
+    previous, filled = np.zeros(0, dtype=np.int64), 0
+    paths = []
+    for sequence in sequences:
+        shared = common_prefix_length(previous, sequence) if share_prefixes else 0
+        subtree_ends[path[shared:]] = filled
+        new = np.arange(filled, filled + len(sequence) - shared)
+        path = np.concatenate([path[:shared], new])
+        ids[new], positions[new] = sequence[shared:], np.arange(shared, len(sequence))
+        paths.append(path)
+        previous, filled = sequence, filled + len(new)
+    subtree_ends[path] = filled
+    return PrefixTree(ids[:filled], positions[:filled], subtree_ends[:filled], paths)
 
 
 @dataclass(frozen=True)
@@ -60,25 +105,12 @@ class Pack:
 
 
 def build_pack(segments: Sequence[Segment], share_prefixes: bool = True) -> Pack:
-    """Lay segments out as one pack; where they share prefixes, a segment shares what it has in common with the one
-    before it."""
-    size = sum(len(segment.input_ids) for segment in segments)
-    ids, positions, subtree_ends = np.zeros((3, size), dtype=np.int64)
-    predicting, labels = [], []
-    path = np.zeros(0, dtype=np.int64)  # indices of the previous segment's tokens
-    previous, filled = np.zeros(0, dtype=np.int64), 0
-    for segment in segments:
-        shared = common_prefix_length(previous, segment.input_ids) if share_prefixes else 0
-        subtree_ends[path[shared:]] = filled
-        new = np.arange(filled, filled + len(segment.input_ids) - shared)
-        path = np.concatenate([path[:shared], new])
-        ids[new], positions[new] = segment.input_ids[shared:], np.arange(shared, len(segment.input_ids))
-        predicting.append(path[segment.prompt_tokens - 1 : -1])
-        labels.append(segment.input_ids[segment.prompt_tokens :])
-        previous, filled = segment.input_ids, filled + len(new)
-    subtree_ends[path] = filled
+    """Lay segments out as one pack, as `prefix_tree` does."""
+    tree = prefix_tree([segment.input_ids for segment in segments], share_prefixes)
+    predicting = [path[s.prompt_tokens - 1 : -1] for s, path in zip(segments, tree.paths, strict=True)]
+    labels = [segment.input_ids[segment.prompt_tokens :] for segment in segments]
     return Pack(
-        ids[:filled], positions[:filled], subtree_ends[:filled], np.concatenate(predicting), np.concatenate(labels)
+        tree.input_ids, tree.position_ids, tree.subtree_ends, np.concatenate(predicting), np.concatenate(labels)
     )
 
 

@@ -14,8 +14,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from clinadapt.models.devices import device
-from clinadapt.models.prefix_tree import common_prefix_length
-from clinadapt.models.prompt_tree import PrefixTree, attention_mask, layer_masks, prefix_tree
+from clinadapt.models.prefix_tree import PrefixTree, common_prefix_length, prefix_tree
 
 _ROOM = 256  # tokens by which a full buffer of keys and values grows
 
@@ -124,12 +123,9 @@ class TreeDecoder:
             cache = Cache(layers=[GrowingLayer(keys[:, :, :start], values[:, :, :start]) for keys, values in layers])
         else:
             cache = Cache(layer_class_to_replicate=DynamicLayer)
-        ids, positions, ends = (
-            torch.from_numpy(array)[None].to(device())
-            for array in (tree.input_ids, tree.position_ids, tree.subtree_ends)
-        )
+        ids, positions, ends = tree.tensors(device())
         logits = self._forward(
-            ids[:, start:], positions[:, start:], positions, attention_mask(ends)[:, :, start:], cache,
+            ids[:, start:], positions[:, start:], positions, _ancestors(ends)[:, :, start:], cache,
             [leaf - start for leaf in leaves],
         )  # fmt: skip
         return logits[0], [(layer.keys, layer.values) for layer in cache.layers]
@@ -164,7 +160,7 @@ class TreeDecoder:
         return self._model(
             input_ids=ids,
             position_ids=positions,
-            attention_mask=layer_masks(self._model.config, visible, positions, key_positions),
+            attention_mask=_layer_masks(self._model.config, visible, positions, key_positions),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=torch.tensor(keep, device=device()) if isinstance(keep, list) else keep,
@@ -210,3 +206,35 @@ def _with_room(states: torch.Tensor, tokens: int) -> torch.Tensor:
     larger = states.new_zeros(*states.shape[:2], tokens, states.shape[3])
     larger[:, :, : states.shape[2]] = states
     return larger
+
+
+def _ancestors(subtree_ends: torch.Tensor) -> torch.Tensor:
+    """Mask of prefix trees: which query (third dimension) attends to which key (fourth).
+
+    Args:
+        subtree_ends: shape (trees, tokens).
+
+    Returns:
+        bool, shape (trees, 1, tokens, tokens).
+    """
+    index = torch.arange(subtree_ends.shape[1], device=subtree_ends.device)
+    return ((index[:, None] >= index) & (index[:, None] < subtree_ends[:, None, :]))[:, None]
+
+
+def _layer_masks(
+    config: Any, visible: torch.Tensor, positions: torch.Tensor, key_positions: torch.Tensor
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The mask of each kind of layer. Layers with a sliding window see only the keys less than a window away.
+
+    Args:
+        config: of the model.
+        visible: (rows, 1, queries, keys).
+        positions: of the queries, shape (rows, queries).
+        key_positions: shape (rows, keys).
+    """
+    decoder = config.get_text_config()
+    window, kinds = getattr(decoder, "sliding_window", None), getattr(decoder, "layer_types", None)
+    if not window or (kinds and "sliding_attention" not in kinds):
+        return visible
+    near = visible & (positions[:, None, :, None] - key_positions[:, None, None, :] < window)
+    return {"full_attention": visible, "sliding_attention": near} if kinds else near

@@ -17,7 +17,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from clinadapt.models.prompt_tree import prefix_tree
+from clinadapt.models.prefix_tree import prefix_tree
 from clinadapt.models.tree_decoding import TreeDecoder
 
 SMALL: dict[str, Any] = {
