@@ -196,14 +196,6 @@ def _equal_rows(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         step += 1
 
 
-def near_duplicates(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
-    """Find pairs of texts in `normal_form`, see `Shingles.near_duplicates`."""
-    index = Shingles()
-    for text in texts:
-        index.add(index.hashes(text))
-    return index.near_duplicates(threshold)
-
-
 def linked_texts(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
     """Pairs of texts in `normal_form` of which one is a near duplicate of the other, or half of it is in the other.
 

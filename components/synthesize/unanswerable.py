@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
 from random import Random
 
 from components.synthesize.parsed_note import ParsedNote
@@ -58,9 +57,6 @@ class WaitingQuestions:
                     refusal = note.choose(*refusals)
                     asked.append(Triple(triple.instruction, refusal, triple.task, answerable=False, check="exact"))
         return asked
-
-
-Finder = Callable[[Subject, ParsedNote], tuple[str, ...]]
 
 
 def _without_quantity(subject: Subject, note: ParsedNote) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies
@@ -42,7 +43,7 @@ def check(answer: str, note: str, question: str = "") -> list[CheckedClaim]:
     measured = {(v.start, v.end) for m in stated.measurements for v in m.values}
     checks += check_numbers(stated, source, asked, covered | measured, spans)
     if asked:
-        repeated = {_key(each.claim) for each in check(question, question)}
+        repeated = _stated(question)
         checks = [
             each._replace(outcome="supported") if each.outcome == "not found" and _key(each.claim) in repeated else each
             for each in checks
@@ -58,8 +59,13 @@ def unsupported(answer: str, note: str, question: str = "") -> list[CheckedClaim
 def missing_claims(answer: str, reference: str, note: str) -> tuple[int, int]:
     """(missing, all) key claims of a reference answer: those that its note supports and an answer should hold too."""
     key = {_key(each.claim) for each in check(reference, note) if each.outcome == "supported"}
-    there = {_key(each.claim) for each in check(answer, answer)}
-    return len(key - there), len(key)
+    return len(key - _stated(answer)), len(key)
+
+
+@lru_cache(maxsize=256)
+def _stated(text: str) -> frozenset[tuple[str, str]]:
+    """What a text states: the claims of its check against itself."""
+    return frozenset(_key(each.claim) for each in check(text, text))
 
 
 def _key(claim: Claim) -> tuple[str, str]:

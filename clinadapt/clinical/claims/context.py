@@ -75,13 +75,11 @@ class Context(NamedTuple):
     """Of each word of a text.
 
     Attributes:
-        sentence: number of its sentence.
         negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words; 2 where a
             question leaves it open.
         uncertain, family: whether it is in the scope of such words.
     """
 
-    sentence: list[int]
     negated: list[int]
     uncertain: list[bool]
     family: list[bool]
@@ -97,13 +95,12 @@ def sentences(text: str) -> list[tuple[int, int]]:
 def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]]) -> Context:
     """Context of each word of a text with these sentences; `lower` is the text in lower case."""
     count = len(words)
-    result = Context([0] * count, [0] * count, [False] * count, [False] * count)
+    result = Context([0] * count, [False] * count, [False] * count)
     first = 0
     for number, (_start, end) in enumerate(spans):
         last = first
         while last < count and words[last].start < end:
             last += 1
-        result.sentence[first:last] = [number] * (last - first)
         if first < last:
             _mark(lower, words, first, last, end, result)
             _answer_question(text, spans, number, first, last, result)

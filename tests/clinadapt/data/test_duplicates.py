@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from support import jaccard, shingles
 
-from clinadapt.data.duplicates import clusters, near_duplicates, normal_form
+from clinadapt.data.duplicates import Shingles, clusters, normal_form
 
 
 def all_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
@@ -27,7 +27,10 @@ def all_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
 
 def check(texts: list[str], threshold: float, name: str) -> None:
     different = sorted({normal_form(text) for text in texts})
-    found, exact = set(near_duplicates(different, threshold)), all_pairs(different, threshold)
+    index = Shingles()
+    for text in different:
+        index.add(index.hashes(text))
+    found, exact = set(index.near_duplicates(threshold)), all_pairs(different, threshold)
     recall = len(found & exact) / len(exact)
     print(f"{name}, threshold {threshold}: {len(different)} notes, {len(exact)} pairs, recall {recall:.3f}")
     assert found <= exact
