@@ -145,7 +145,7 @@ class TrainJobs:
         return sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
     def _lines(self, pod: dict[str, Any], since: str = "") -> list[tuple[str, str]]:
-        """(time, line) of what a pod's node wrote for people; nothing while the pod starts, or when it is gone."""
+        """(time, message) of what a pod's node wrote for people; nothing while the pod starts, or when it is gone."""
         name = pod["metadata"]["name"]
         query = {"container": "node", "timestamps": "true"} | ({"sinceTime": since} if since else {"tailLines": "500"})
         try:
@@ -155,20 +155,24 @@ class TrainJobs:
                 return []
             raise
         pairs = (line.partition(" ")[::2] for line in text.splitlines())
-        return [(stamp, line) for stamp, line in pairs if line.startswith(LOG_MARKER)]
+        return [
+            (stamp, line.removeprefix(LOG_MARKER).partition("|")[2].strip())
+            for stamp, line in pairs
+            if line.startswith(LOG_MARKER)
+        ]
 
     def _show(self, name: str, shown: _Shown) -> None:
         """Log the new lines of rank 0."""
         for pod in self._pods(name):
             if pod["metadata"]["labels"].get("batch.kubernetes.io/job-completion-index", "0") == "0":
                 for line in shown.new(pod["metadata"]["name"], self._lines(pod, shown.since(pod["metadata"]["name"]))):
-                    self._log(line.removeprefix(LOG_MARKER).partition("|")[2].strip())
+                    self._log(line)
 
     def _reason(self, name: str, job: dict[str, Any]) -> str:
         """Why it failed: the last lines of the node that failed, or what the TrainJob says."""
         for pod in reversed(self._pods(name)):
             if pod.get("status", {}).get("phase") == "Failed":
-                lines = [line.removeprefix(LOG_MARKER).partition("|")[2].strip() for _, line in self._lines(pod)]
+                lines = [line for _, line in self._lines(pod)]
                 if errors := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
                     return errors[-1]
                 if lines:

@@ -86,14 +86,7 @@ def _changed_dose(
     }
     for which, wordings in questions.items():
         if which in match.groupdict():
-            yield Triple(
-                note.choose(*wordings),
-                match[which],
-                task,
-                check="exact",
-                spans=((mention.start, mention.end), match.span(which)),
-                subject=_subject(name, mention.value, f"a change of {name}"),
-            )
+            yield _about_drug(note, task, mention, match, which, wordings, "a change of")
 
 
 def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) -> Iterator[Triple]:
@@ -104,38 +97,43 @@ def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) ->
     (match,) = doses.values()
     mention = next(m for m in mentions if m.end == match.start())
     name = note.text[mention.start : mention.end]
-    yield Triple(
-        note.choose(
-            f"What dose of {name} does the note give?",
-            f"At what dose is {name} given?",
-            f"Which dose belongs to {name}?",
-            f"How much {name} does the patient take?",
-            f"What is the dose of {name}?",
-        ),
-        match["dose"],
-        task,
-        check="exact",
-        spans=((mention.start, mention.end), match.span("dose")),
-        subject=_subject(name, mention.value, f"a dose of {name}"),
+    wordings = (
+        f"What dose of {name} does the note give?",
+        f"At what dose is {name} given?",
+        f"Which dose belongs to {name}?",
+        f"How much {name} does the patient take?",
+        f"What is the dose of {name}?",
     )
+    yield _about_drug(note, task, mention, match, "dose", wordings, "a dose of")
     frequency = _FREQUENCY.match(note.text, match.end())
     if frequency and len(mentions) == 1:
-        yield Triple(
-            note.choose(
-                f"How often is {name} taken?",
-                f"What frequency does the note give for {name}?",
-                f"With which frequency is {name} ordered?",
-            ),
-            frequency["frequency"],
-            task,
-            check="exact",
-            spans=((mention.start, mention.end), frequency.span("frequency")),
-            subject=_subject(name, mention.value, f"a frequency for {name}"),
+        how_often = (
+            f"How often is {name} taken?",
+            f"What frequency does the note give for {name}?",
+            f"With which frequency is {name} ordered?",
         )
+        yield _about_drug(note, task, mention, frequency, "frequency", how_often, "a frequency for")
 
 
-def _subject(name: str, drug: str, fact: str) -> Subject:
-    return Subject(rf"\b{re.escape(name)}\b", not_mentioned(name), drug, not_given(fact))
+def _about_drug(
+    note: ParsedNote,
+    task: str,
+    mention: Mention,
+    match: re.Match[str],
+    group: str,
+    wordings: tuple[str, ...],
+    fact: str,
+) -> Triple:
+    """A question about a drug that a group of the match answers; `fact` as in "the note does not give a dose of"."""
+    name = note.text[mention.start : mention.end]
+    return Triple(
+        note.choose(*wordings),
+        match[group],
+        task,
+        check="exact",
+        spans=((mention.start, mention.end), match.span(group)),
+        subject=Subject(rf"\b{re.escape(name)}\b", not_mentioned(name), mention.value, not_given(f"{fact} {name}")),
+    )
 
 
 def _is_in_doubt(note: ParsedNote, mention: Mention) -> bool:
