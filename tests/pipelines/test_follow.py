@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fake_kfp import FakeKfp, Task, pod, show
-from fake_server import Error, serve
+from fake_server import Error
 from support import Clinadapt
 
 from pipelines import follow as following
 from pipelines.follow import follow
-from pipelines.kfp_api import Remote, connect
+from pipelines.kfp_api import Remote
 from pipelines.recurring_runs import DESCRIPTION
 from pipelines.submit import EXPERIMENT
 
@@ -21,22 +20,6 @@ UNSCHEDULABLE = "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. pre
 EVICTED = 'Usage of EmptyDir volume "scratch" exceeds the limit "9Gi". '
 DONE = [Task("preflight-classify"), Task("download-classify"), Task("format-classify"), Task("lookup")]
 NEW = [*DONE, Task("train-classify"), Task("evaluate-classify"), Task("gate")]
-
-
-@pytest.fixture
-def fake() -> FakeKfp:
-    return FakeKfp()
-
-
-@pytest.fixture
-def endpoint(fake: FakeKfp) -> Iterator[str]:
-    with serve(fake) as address:
-        yield address
-
-
-@pytest.fixture
-def remote(endpoint: str) -> Remote:
-    return connect(endpoint, None)
 
 
 @pytest.fixture

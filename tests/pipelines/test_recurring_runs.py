@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_kfp import FakeKfp
-from fake_server import Error, serve
+from fake_server import Error
 from support import ROOT, Clinadapt
 
 from clinadapt.errors import UserError
@@ -32,11 +32,6 @@ WEEKLY = {
 CLUSTER = load_cluster("default")
 
 
-@pytest.fixture
-def fake() -> FakeKfp:
-    return FakeKfp()
-
-
 @pytest.fixture(autouse=True)
 def no_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CLINADAPT_KFP_TOKEN", "CLINADAPT_KFP_COOKIE", "KUBERNETES_SERVICE_HOST", "SSL_CERT_FILE"):
@@ -50,12 +45,6 @@ def compiled_once() -> Iterator[None]:
         once = functools.cache(lambda name: compiled(load_profile(name), CLUSTER))
         patch.setattr(schedules, "compiled", lambda profile, cluster: once(profile.name))
         yield
-
-
-@pytest.fixture
-def endpoint(fake: FakeKfp) -> Iterator[str]:
-    with serve(fake) as address:
-        yield address
 
 
 @pytest.fixture

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fake_kfp import FakeKfp
-from fake_server import serve
 from support import Clinadapt
 
 from clinadapt.errors import UserError
 from pipelines import submit
-from pipelines.kfp_api import IN_CLUSTER, Remote, connect
+from pipelines.kfp_api import IN_CLUSTER, Remote
 from pipelines.named_settings import load_cluster, load_profile
 
 PROFILE, CLUSTER = load_profile("cpu-demo"), load_cluster("default")
@@ -23,22 +21,6 @@ PROFILE, CLUSTER = load_profile("cpu-demo"), load_cluster("default")
 @pytest.fixture(scope="module")
 def pipeline() -> submit.Compiled:
     return submit.compiled(PROFILE, CLUSTER)
-
-
-@pytest.fixture
-def fake() -> FakeKfp:
-    return FakeKfp()
-
-
-@pytest.fixture
-def endpoint(fake: FakeKfp) -> Iterator[str]:
-    with serve(fake) as address:
-        yield address
-
-
-@pytest.fixture
-def remote(endpoint: str) -> Remote:
-    return connect(endpoint, None)
 
 
 def changed(pipeline: submit.Compiled) -> submit.Compiled:
