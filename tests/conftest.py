@@ -40,6 +40,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if benchmarks not in item.path.parents]
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name bytes by their argument: a compressed file holds the time, and each process collects at its own."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def notes_csv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write `rows` built-in notes as a CSV in the layout of MTSamples."""
