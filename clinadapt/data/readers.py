@@ -192,8 +192,9 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
 
 def _refuse_repeated(columns: list[str], name: str) -> None:
     """Refuse two columns of one name, of which a row could hold only one. Columns without a name cannot be used."""
+    positions: dict[str, int] = {}
     for position, column in enumerate(columns, start=1):
-        first = columns.index(column) + 1
+        first = positions.setdefault(column, position)
         if column.strip() and first != position:
             shown = f"'{column}'" if is_usual(column) else "one name"
             raise UserError(f"{name}: columns {first} and {position} are both called {shown}: rename one of them")

@@ -87,22 +87,15 @@ def run(
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks = np.array([row["task"] for row in rows])
     cluster = np.array([row["cluster"] for row in rows])
-    trimmed_tokens = [answer.trimmed_tokens for answer in answers["candidate"].answers]
     comparisons = _comparisons(scores, tasks, cluster, seed)
     evaluation = {
         "recipe": "instruct",
-        "rows": len(rows),
-        "notes": len({row["note_id"] for row in rows}),
-        "clusters": len(np.unique(cluster)),
         "held_out_rows": len(table),
-        "tasks": {str(task): int((tasks == task).sum()) for task in np.unique(tasks)},
-        "unanswerable": sum(not row["answerable"] for row in rows),
-        "checkable": sum(row["check"] != "none" for row in rows),
+        **_counts(rows, tasks, cluster),
         "confidence": CONFIDENCE,
         "max_new_tokens": settings.max_new_tokens,
         "batch_size": settings.batch_size,
-        "trimmed_tokens": sum(trimmed_tokens),
-        "trimmed_rows": sum(tokens > 0 for tokens in trimmed_tokens),
+        **_trimmed(answers["candidate"]),
         "reference": reference_rates(rows, cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "comparisons": comparisons,
@@ -112,17 +105,35 @@ def run(
         "champion_etag": champion.etag,
     }
     if settings.judge:
-        client = ChatClient(
-            "CLINADAPT_JUDGE",
-            open_store(champion.store),
-            concurrency=_JUDGE_THREADS,
-            allowed_hosts=allowed_hosts,
-        )
-        texts = {name: model.texts for name, model in answers.items()}
-        evaluation["judge"] = judge(client, rows, texts, _JUDGE_THREADS, seed)
+        evaluation["judge"] = _judge(rows, answers, champion.store, allowed_hosts, seed)
     _write_answers(output, index, rows, answers)
     write_results(output, evaluation, splits, adapter)
     return evaluation
+
+
+def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:
+    """How many rows of what kind are asked."""
+    return {
+        "rows": len(rows),
+        "notes": len({row["note_id"] for row in rows}),
+        "clusters": len(np.unique(cluster)),
+        "tasks": {str(task): int((tasks == task).sum()) for task in np.unique(tasks)},
+        "unanswerable": sum(not row["answerable"] for row in rows),
+        "checkable": sum(row["check"] != "none" for row in rows),
+    }
+
+
+def _trimmed(candidate: ModelAnswers) -> dict[str, int]:
+    """Tokens of notes that the candidate did not see, and rows with such."""
+    trimmed = [answer.trimmed_tokens for answer in candidate.answers]
+    return {"trimmed_tokens": sum(trimmed), "trimmed_rows": sum(tokens > 0 for tokens in trimmed)}
+
+
+def _judge(
+    rows: Sequence[Row], answers: dict[str, ModelAnswers], store: str, allowed_hosts: Sequence[str], seed: int
+) -> dict[str, Any]:
+    client = ChatClient("CLINADAPT_JUDGE", open_store(store), concurrency=_JUDGE_THREADS, allowed_hosts=allowed_hosts)
+    return judge(client, rows, {name: model.texts for name, model in answers.items()}, _JUDGE_THREADS, seed)
 
 
 def sample(tasks: Sequence[str], notes: Sequence[str], rows_per_task: int, seed: int) -> list[int]:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -32,7 +32,6 @@ _LOOK_SECONDS = 15  # between two looks at the store of a node that waits for th
 
 def train_distributed(
     processes: int | None,
-    stage: Literal["pretrain", "instruct"],
     splits: Path,
     output: Path,
     settings: InstructTraining | Pretraining,
@@ -44,7 +43,6 @@ def train_distributed(
     Args:
         processes: one for each GPU; None joins the other nodes by torchrun's environment (PET_NNODES,
             PET_NPROC_PER_NODE, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT).
-        stage: `pretrain` or `instruct`.
         splits, output, settings, store_uri, base_model: see the run function of the stage.
 
     Returns:
@@ -66,7 +64,7 @@ def train_distributed(
         write_json(
             task,
             {
-                "stage": stage,
+                "stage": "pretrain" if isinstance(settings, Pretraining) else "instruct",
                 "settings": settings.model_dump(),
                 "base_model": base_model,
                 "store": store_uri,

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -58,8 +58,7 @@ def _train(task: NodesTask, splits: Path, output: Path) -> dict[str, Any]:
     """The content of training.json; empty on a node without the first process. classify trains in one process."""
     if isinstance(task.settings, ClassifyTraining):
         return classify.run(splits, output, task.settings, open_store(task.store))
-    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(task.settings, Pretraining) else "instruct"
-    return train_distributed(None, stage, splits, output, task.settings, task.store, task.base_model)
+    return train_distributed(None, splits, output, task.settings, task.store, task.base_model)
 
 
 def fetch_splits(uri: str, folder: Path) -> None:

@@ -57,9 +57,8 @@ def train_here(
     check_gpu()
     if isinstance(settings, ClassifyTraining):
         return classify.run(splits, output, settings, open_store(store_uri))
-    stage: Literal["pretrain", "instruct"] = "pretrain" if isinstance(settings, Pretraining) else "instruct"
     if (processes := gpus()) > 1:
-        return train_distributed(processes, stage, splits, output, settings, store_uri, base_model)
+        return train_distributed(processes, splits, output, settings, store_uri, base_model)
     if isinstance(settings, Pretraining):
         return pretrain.run(splits, output, settings, base_model, open_store(store_uri))
     return instruct.run(splits, output, settings, open_store(store_uri))

@@ -7,19 +7,17 @@ import sys
 import warnings
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError, one_line
+from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError, one_line
 from pipelines.cli import cluster as cluster_cli
 from pipelines.cli import purge as purge_cli
 from pipelines.cli import registry as registry_cli
+from pipelines.cli import run as run_cli
 from pipelines.cli import runs as runs_cli
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
-
-if TYPE_CHECKING:
-    from clinadapt.config.profile import AnyProfile
 
 app = typer.Typer(
     help="Train, evaluate and publish clinical LLM adapters on Kubeflow Pipelines.\n\n"
@@ -155,7 +153,7 @@ def run(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
     form = {
-        **_data_parameters(recipe, sources or [], text_column, instruction, send_to or [], show_texts),
+        **run_cli.data_parameters(recipe, sources or [], text_column, instruction, send_to or [], show_texts),
         "teacher": teacher,
         "label_column": label_column,
         "labels": label or None,
@@ -172,83 +170,10 @@ def run(
     from pipelines import local_run
 
     status, summary = local_run.run(settings, given, home, verbose)
-    _print_outcome(status, summary, settings, adapter_name or settings.adapter_name, store)
+    run_cli.print_outcome(status, summary, settings, adapter_name or settings.adapter_name, store)
     if as_json:
-        emit(_result(summary))
+        emit(run_cli.result(summary))
     raise typer.Exit(status)
-
-
-def _result(summary: dict[str, Any]) -> dict[str, Any]:
-    """What `run --json` prints."""
-    record = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
-    outputs = record.get("outputs", {})
-    keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "examples_uri", "log")
-    return {
-        "run_key": outputs.get("version"),
-        **{key: summary[key] for key in keys},
-        "metrics": outputs.get("metrics", {}),
-    }
-
-
-def _data_parameters(
-    recipe: str,
-    sources: list[str],
-    text_column: str | None,
-    instruction: str | None,
-    send_to: list[str],
-    show_texts: bool,
-) -> dict[str, Any]:
-    """The parameters of the run form that describe the data."""
-    if (send_to or show_texts) and (recipe == "classify" or not sources):
-        raise UserError("--send-to and --show-texts belong to the sources of an instruct run: name a source too")
-    if recipe == "classify":
-        if len(sources) > 1:
-            raise UserError("classify takes one source: put the notes into one file or folder")
-        return {"source": as_uri(sources[0]) if sources else None, "text_column": text_column}
-    from clinadapt.config.instruct import COLUMNS
-
-    entries = []
-    for source in sources:
-        prefix, _, location = source.partition("=")
-        kind = next((kind for kind in COLUMNS if kind == prefix), None)
-        entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
-        if text_column and entry["kind"] in ("cases", "notes"):
-            entry["columns"] = {"text": text_column}
-        if send_to:
-            entry["send_to"] = send_to
-        if show_texts:
-            entry["private"] = False
-        if kind == "pairs":
-            entry["instruction"] = instruction or ""
-        entries.append(entry)
-    return {"sources": entries or None}
-
-
-def _print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, name: str, store: str) -> None:
-    """Print the result of a run and the next command to standard error."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print()
-    if status in (EXIT_DONE, EXIT_REFUSED):
-        console.print(summary["sentence"], style="bold green" if status == EXIT_DONE else "bold yellow", markup=False)
-        console.print(f"report   {summary['report_uri']}", markup=False)
-        if summary["examples_uri"]:
-            console.print(f"examples {summary['examples_uri']}", markup=False)
-    if status == EXIT_DONE:
-        console.print(f"adapter  {summary['adapter_uri']}", markup=False)
-        options = f"--adapter {name} --store {store}"
-        console.print(f"next     clinadapt review {options}", markup=False)
-        ask = ' --ask "Which drugs does the patient take?"' if settings.recipe == "instruct" else ""
-        console.print(f"or       clinadapt predict {options} --note FILE{ask}", markup=False)
-    elif status == EXIT_INTERRUPTED:
-        console.print("interrupted: run the same command again to resume", style="bold yellow")
-    elif status == EXIT_BAD_INPUT:
-        console.print(f"error: {summary['error']}", style="bold red", markup=False)
-    elif status != EXIT_REFUSED:
-        console.print(
-            f"a step failed because of a bug in clinadapt: see {summary['log']}", style="bold red", markup=False
-        )
 
 
 @app.command("compile")

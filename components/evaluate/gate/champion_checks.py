@@ -47,8 +47,11 @@ def champion_checks(
         return
     what = metric.replace("_f1", " F1").replace("_", " ")
     better = difference_above(f"better than the champion {version}", what, comparison, 0.0)
-    if better.passed or not (standing and standing.new_data):
-        yield better if better.passed else _same_data(better, version)
+    if better.passed:
+        yield better
+        return
+    if not (standing and standing.new_data):
+        yield better._replace(name=f"{better.name}, which was trained on the same data")
         return
     yield difference_above(
         f"not worse than the champion {version} by {100 * margin:.1f} points", what, comparison, -margin
@@ -60,8 +63,3 @@ def champion_checks(
         yield difference_above(
             f"not worse than the best of all champions by {100 * margin:.1f} points", what, shifted, -margin
         )
-
-
-def _same_data(better: Check, version: str) -> Check:
-    name = f"better than the champion {version}, which was trained on the same data"
-    return better._replace(name=name)

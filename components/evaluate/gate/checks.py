@@ -68,8 +68,10 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
         estimate: value, low, high and clusters of `components.evaluate.metrics.ratios`; None where no row tells it.
         bound: of the upper end.
     """
-    if bound >= 1 or estimate is None:
-        return _not_required(name) if bound >= 1 else _not_measured(name, what)
+    if bound >= 1:
+        return _not_required(name)
+    if estimate is None:
+        return _not_measured(name, what)
     value, clusters = estimate["value"], int(estimate["clusters"])
     high = max(estimate["high"], exact_upper(value, clusters))
     detail = f"{what}: {value:.1%} (upper end {high:.1%}); required: at most {bound:.1%}"
@@ -78,8 +80,10 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
 
 def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, bound: float) -> Check:
     """The check that a share reaches a bound; arguments as in `share_at_most`."""
-    if bound <= 0 or estimate is None:
-        return _not_required(name) if bound <= 0 else _not_measured(name, what)
+    if bound <= 0:
+        return _not_required(name)
+    if estimate is None:
+        return _not_measured(name, what)
     value, clusters = estimate["value"], int(estimate["clusters"])
     low = min(estimate["low"], 1 - exact_upper(1 - value, clusters))
     detail = f"{what}: {value:.1%} (lower end {low:.1%}); required: at least {bound:.1%}"

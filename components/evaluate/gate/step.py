@@ -88,16 +88,22 @@ def run(
     evaluated = read_json(evaluation / MANIFEST)
     inputs = {"evaluation": evaluated["digest"]}
     write_manifest(output, {"evaluation_digest": evaluated["digest"]}, "gate", inputs, [evaluated])
-    uploaded = {}
-    if run_name := os.environ.get(RUN):
-        store = open_store(store_uri)
-        store.upload(output / "report.html", f"runs/{run_name}/report.html")
-        if examples := _examples(evaluation):
-            key = f"restricted/{run_name}/report.html"
-            store.put(key, recipe.render({**report, "examples": examples}).encode())
-            uploaded["examples_uri"] = f"{store.uri}/{key}"
     metrics = scores["models"]["candidate"]["metrics"]
-    return {**verdict, "version": version, "metrics": metrics, **uploaded}
+    return {**verdict, "version": version, "metrics": metrics, **_upload(output, evaluation, report, recipe, store_uri)}
+
+
+def _upload(output: Path, evaluation: Path, report: dict[str, Any], recipe: _Recipe, store_uri: str) -> dict[str, str]:
+    """Upload the report of a run, and where there are example answers, apart from it, one with them: its
+    examples_uri."""
+    if not (run_name := os.environ.get(RUN)):
+        return {}
+    store = open_store(store_uri)
+    store.upload(output / "report.html", f"runs/{run_name}/report.html")
+    if not (examples := _examples(evaluation)):
+        return {}
+    key = f"restricted/{run_name}/report.html"
+    store.put(key, recipe.render({**report, "examples": examples}).encode())
+    return {"examples_uri": f"{store.uri}/{key}"}
 
 
 def _examples(evaluation: Path) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
     assert len(pack_examples(pq.read_table(instruct_splits / "train.parquet"), HOW["max_length"])) % 2 == 0
     store = open_store((tmp_path / "store").as_uri())
     settings = InstructTraining(base_model=tiny_llama.as_uri(), **HOW)
-    two = train_distributed(2, "instruct", instruct_splits, tmp_path / "two", settings, store.uri)
+    two = train_distributed(2, instruct_splits, tmp_path / "two", settings, store.uri)
     one = instruct.run(
         instruct_splits, tmp_path / "one", settings.model_copy(update={"per_device_train_batch_size": 2})
     )
@@ -64,7 +64,7 @@ def train_two(splits: Path, output: Path, settings: InstructTraining, store_uri:
     with log.open("a", buffering=1) as sys.stderr:
         os.dup2(sys.stderr.fileno(), 2)  # the two processes write there too
         with step("train", store_uri):
-            train_distributed(2, "instruct", splits, output, settings, store_uri)
+            train_distributed(2, splits, output, settings, store_uri)
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
         assert bool(store.list("checkpoints/")) == bool(status)
     assert "resuming at step" in log.read_text()
     elsewhere = (tmp_path / "elsewhere").as_uri()
-    train_distributed(2, "instruct", instruct_splits, tmp_path / "undisturbed", settings, elsewhere)
+    train_distributed(2, instruct_splits, tmp_path / "undisturbed", settings, elsewhere)
     stopped, undisturbed = (
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("stopped", "undisturbed")
     )
@@ -100,5 +100,5 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
 def test_an_error_of_a_process_is_a_user_error(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
     settings = InstructTraining(base_model=tiny_llama.as_uri(), **HOW | {"max_length": 64})
     with pytest.raises(UserError, match="an example has 256 tokens and a pack holds 64"):
-        train_distributed(2, "instruct", instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())
+        train_distributed(2, instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())
     assert not (tmp_path / "out").exists()
