@@ -103,10 +103,11 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
     shape = Llama(
         hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
     )
-    settings = Pretraining(llama=shape, **HOW)
+    settings = Pretraining(llama=shape, **HOW | {"max_length": 320})
     task = task.model_copy(update={"settings": settings, "base_model": "builtin://llama"})
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
     together = read_json(trained(task) / "training.json")
+    assert together["packs"] % 2 == 0  # of an odd number of packs the second process repeats one
     store = open_store((tmp_path / "alone").as_uri())
     halved = settings.model_copy(update={"per_device_train_batch_size": 2})
     alone = pretrain.run(instruct_splits, tmp_path / "one", halved, "builtin://llama", store)
