@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from clinadapt.config.base import Precision, Quantization
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import fetch
-from clinadapt.models.devices import base_dtype, device, prepare_frozen_base, quantization_config
+from clinadapt.models.devices import base_dtype, dequantize, device, prepare_frozen_base, quantization_config
 
 
 def load_causal_lm(uri: str, quantization: Quantization, precision: Precision) -> Any:
@@ -35,5 +35,6 @@ def load_causal_lm(uri: str, quantization: Quantization, precision: Precision) -
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"base model '{uri}' cannot be loaded as a causal language model: {reason}") from error
+    dequantize(model, precision)
     prepare_frozen_base(model)
     return model

@@ -12,6 +12,7 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from clinadapt.config.base import Precision, Quantization
+from clinadapt.models.memory.sizes import held_dequantized
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -62,6 +63,18 @@ def quantization_config(
         bnb_4bit_compute_dtype=_DTYPES[precision],
         llm_int8_skip_modules=skip_modules,
     )
+
+
+def dequantize(model: Any, precision: Precision) -> None:
+    """Hold the values of a model's nf4 weights in the dtype of the computation, where `held_dequantized` says so.
+
+    Args:
+        model: of transformers, quantized or not.
+        precision: of the computation, resolved (not `auto`).
+    """
+    quantized = sum(2 * p.numel() for p in model.parameters() if getattr(p, "quant_state", None) is not None)
+    if quantized and held_dequantized(quantized, _DTYPES[precision].itemsize, device().type):
+        model.dequantize(_DTYPES[precision])
 
 
 def prepare_frozen_base(model: Any) -> None:

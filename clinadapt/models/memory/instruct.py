@@ -17,7 +17,14 @@ from typing import Any
 from clinadapt.config.instruct import InstructTraining, Pretraining, TrainingSettings
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.lora_targets import body_layers
-from clinadapt.models.memory.sizes import CONTEXT, adapter_parameters, config_size, decoder_config, frozen_weight_bytes
+from clinadapt.models.memory.sizes import (
+    CONTEXT,
+    adapter_parameters,
+    config_size,
+    decoder_config,
+    frozen_weight_bytes,
+    held_dequantized,
+)
 
 HEADROOM = 0.1  # share of a GPU left for fragmentation and the error of the estimate
 TILE = 1024  # tokens: the loss is computed in tiles, and only one tile's logits exist at a time
@@ -178,10 +185,11 @@ def _peak(
     """Parts of the peak in bytes, with their total."""
     trained = base.parameters() if method == "full" else adapter_parameters(base, settings.lora)
     frozen_bytes = frozen_weight_bytes(device, settings.precision)
-    activations, logits = _activations(base, _shape(base, settings, device), settings, method, checkpointed)
+    shape = _shape(base, settings, device)
+    activations, logits = _activations(base, shape, settings, method, checkpointed)
     weights = {"full": 4 * base.parameters(), "LoRA": frozen_bytes * base.parameters()}
     parts = {
-        "weights": weights.get(method, _nf4(base, frozen_bytes)),
+        "weights": weights.get(method, _quantized(base, frozen_bytes, shape.value_bytes, device)),
         "LoRA": 0 if method == "full" else 4 * trained,
         "gradients": 4 * trained * (1 if processes == 1 else 2),
         "optimizer": 8 * trained,
@@ -192,14 +200,17 @@ def _peak(
     return parts | {"total": sum(parts.values())}
 
 
-def _nf4(base: BaseModel, frozen_bytes: int) -> int:
+def _quantized(base: BaseModel, frozen_bytes: int, value_bytes: int, device: str) -> int:
     """Bytes of a base in nf4 with double quantization (Dettmers et al. 2023, arXiv:2305.14314) as bitsandbytes stores
     it: 4 bits per weight, an 8-bit constant for 64 of them, an fp32 one for 256 of those, and small tables."""
     quantized = [math.prod(shape) for shape in body_layers(base).values()]
+    rest = frozen_bytes * (base.parameters() - sum(quantized))
+    if held_dequantized(sum(quantized), value_bytes, device):
+        return value_bytes * sum(quantized) + rest
     blocks = [math.ceil(n / _BLOCK) for n in quantized]
     four_bit = sum(math.ceil(n / 2) for n in quantized)
     constants = sum(n + 4 * math.ceil(n / _CONSTANTS_PER_BLOCK) + _TABLES for n in blocks)
-    return four_bit + constants + frozen_bytes * (base.parameters() - sum(quantized))
+    return four_bit + constants + rest
 
 
 def _shape(base: BaseModel, settings: TrainingSettings, device: str) -> DecoderShape:

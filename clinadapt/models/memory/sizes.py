@@ -46,6 +46,19 @@ def frozen_weight_bytes(device: str, precision: Precision) -> int:
     return 4 if device == "cpu" or precision == "fp32" else 2
 
 
+def held_dequantized(quantized: int, value_bytes: int, device: str) -> bool:
+    """Whether a base model's nf4 weights are held as the values that they stand for: on a CPU, where bitsandbytes
+    dequantizes them to the same values in every pass, and where they take at most 1 GiB. Decoding, with few tokens a
+    pass, is then two to three times as fast.
+
+    Args:
+        quantized: number of the weights in nf4.
+        value_bytes: of a value of the computation.
+        device: `cuda` or `cpu`.
+    """
+    return device == "cpu" and quantized * value_bytes <= 2**30
+
+
 def adapter_parameters(base: BaseModel, lora: Lora) -> int:
     """Number of LoRA's parameters and of the linear layers in `modules_to_save`, which are trained in full."""
     saved = set(lora.modules_to_save)

@@ -137,22 +137,44 @@ def after_one_step(model: torch.nn.Module) -> dict[str, int]:
 COUNTED = ("weights", "LoRA", "gradients", "optimizer")
 
 
+@pytest.fixture
+def in_nf4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights stay in nf4, as on a GPU."""
+    monkeypatch.setattr("clinadapt.models.causal_lm.dequantize", lambda *_: None)
+
+
+def test_a_small_base_in_nf4_is_held_dequantized_on_a_cpu(folder: Path) -> None:
+    settings = InstructTraining(base_model=folder.as_uri(), precision="fp32", max_length=64)
+    model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0)
+    assert not quantization(model)
+    found = estimate(describe(settings.base_model), settings, 2**40, "cpu")["methods"]["QLoRA"]
+    assert {part: found[part] for part in COUNTED} == after_one_step(model)
+
+
+def test_a_large_base_stays_in_nf4_on_a_cpu(phi_2: BaseModel) -> None:
+    settings = load_profile("t4-phi2").instruct.model_copy(update={"precision": "fp32"})
+    weights = [estimate(phi_2, settings, T4, device)["methods"]["QLoRA"]["weights"] for device in ("cpu", "cuda")]
+    assert weights[0] == weights[1]
+
+
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.usefixtures("in_nf4")
 def test_the_counted_bytes_are_those_that_torch_allocates(folder: Path, name: str) -> None:
     uri = folder.as_uri()
     settings = InstructTraining(base_model=uri, lora=Lora(r=8), precision="fp32", max_length=64)
     model = load_causal_lm(uri, "nf4" if name == "QLoRA" else "none", "fp32")
     model = model.requires_grad_(True) if name == "full" else add_lora(model, settings.lora, 0)
-    found = estimate(describe(uri), settings, 2**40, "cpu")["methods"][name]
+    found = estimate(describe(uri), settings, 2**40, "cuda")["methods"][name]
     assert {part: found[part] for part in COUNTED} == after_one_step(model)
 
 
+@pytest.mark.usefixtures("in_nf4")
 def test_lora_on_some_layers(folder: Path) -> None:
     fused = "phi3" in folder.name
     lora = Lora(r=4, target_modules=["qkv_proj", "o_proj"] if fused else ["q_proj", "v_proj"])
-    settings = InstructTraining(base_model=folder.as_uri(), lora=lora, max_length=64)
+    settings = InstructTraining(base_model=folder.as_uri(), lora=lora, precision="fp32", max_length=64)
     model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0)
-    found = estimate(describe(settings.base_model), settings, 2**40, "cpu")
+    found = estimate(describe(settings.base_model), settings, 2**40, "cuda")
     assert found["adapter_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert {part: found["methods"]["QLoRA"][part] for part in COUNTED} == after_one_step(model)
 
@@ -175,6 +197,7 @@ def saved_by_autograd(model: torch.nn.Module, tokens: int) -> int:
     return sum(saved.values())
 
 
+@pytest.mark.usefixtures("in_nf4")
 def test_activations_are_what_autograd_saves(folder: Path) -> None:
     """And room for the gradients that pass through one layer."""
     settings = InstructTraining(
@@ -182,7 +205,7 @@ def test_activations_are_what_autograd_saves(folder: Path) -> None:
     )
     model = add_lora(load_causal_lm(settings.base_model, "nf4", "fp32"), settings.lora, 0).train()
     found = saved_by_autograd(model, settings.max_length)
-    parts = estimate(describe(settings.base_model), settings, 2**40, "cpu")["methods"]["QLoRA"]
+    parts = estimate(describe(settings.base_model), settings, 2**40, "cuda")["methods"]["QLoRA"]
     assert found <= parts["activations"] <= 1.15 * found
 
 
