@@ -21,6 +21,7 @@ from clinadapt.data.tables import to_table, write_table
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
+from components.download.unused_values import TrackedRow, by_frequency, tracked_row
 from components.download.validation import InvalidRow, validate_text
 
 _MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "nat"}  # as exports write a value that is missing
@@ -46,10 +47,12 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
     valid: list[tuple[int, str, str]] = []
     columns: list[str] = []
     number = 0
-    for number, row in enumerate(source_rows(source), start=1):
+    unused = Counter[str]()
+    for number, row in enumerate(map(tracked_row, source_rows(source)), start=1):
         columns = columns or [column for column in row if column] if isinstance(row, dict) else columns
         try:
             valid.append((number, *_parse_row(row, settings)))
+            unused.update(row.unused() if isinstance(row, TrackedRow) else ())
         except InvalidRow as error:
             quarantine.append((number, str(error)))
     if number == 0:
@@ -71,6 +74,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
         "rows_kept": len(selected),
         "rows_of_other_labels": len(valid) - len(selected),
         "quarantined": dict(Counter(reason for _, reason in quarantine).most_common()),
+        "unused": by_frequency(unused),
         "labels": sorted(labels),
         "text_column": settings.text_column,
     }

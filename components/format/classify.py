@@ -53,7 +53,10 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
     words = [len(note["text"].split()) for note in notes]
     summary = {
-        **{key: source[key] for key in ("source", "rows_read", "rows_kept", "quarantined", "labels")},
+        **{
+            key: source[key]
+            for key in ("source", "rows_read", "rows_kept", "rows_of_other_labels", "quarantined", "unused", "labels")
+        },
         "dataset_digest": source["digest"],
         "notes": len(notes),
         "exact_duplicate_rows": len(rows) - len(notes),

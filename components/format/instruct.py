@@ -32,6 +32,8 @@ SYNTHESIS_FIELDS = (
     "triples",
     "triples_ready",
     "quarantined",
+    "unused",
+    "decimal_comma",
     "dropped",
 )
 

@@ -11,7 +11,8 @@ Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Text:
-    """A row of the table TEXTS (`clinadapt.data.schemas.instruct`): a case report or a note."""
+    """A row of the table TEXTS (`clinadapt.data.schemas.instruct`): a case report or a note; `decimal_comma`: whether
+    its numbers have a decimal comma."""
 
     source: int
     row: int
@@ -19,6 +20,7 @@ class Text:
     text: str
     description: str | None
     private: bool
+    decimal_comma: bool = False
 
 
 @dataclass(frozen=True)
