@@ -19,6 +19,7 @@ FLOORS = (
     {"storage"},
     {"artifacts"},
     {"data", "clinical", "models", "kubernetes", "llm_client"},
+    {"privacy"},
     {"registry"},
     {"review"},
 )

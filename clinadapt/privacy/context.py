@@ -1,0 +1,302 @@
+"""Names by the words around them, as rules: after a title or a label, before a degree, a given name and a family name
+side by side. And the same name wherever else it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.spans import Span
+from clinadapt.privacy.word_lists import (
+    cities,
+    clinical_words,
+    cue_classes,
+    english_words,
+    eponyms,
+    family_names,
+    given_names,
+    looks_clinical,
+)
+
+_MOST = 12  # tokens of an entity
+_CUES = ("title", "person_label", "relation")
+_FROM = ("in", "at", "to", "from", "near", "of", "IN", "AT", "TO", "FROM", "NEAR", "OF")
+
+
+def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
+    """Names that a title, a label or a degree tells, or that are a given and a family name; they may overlap."""
+    for index, token in enumerate(words):
+        classes = cue_classes().get(token.text.lower(), ())
+        following = words[index + 1].text[0] if index + 1 < len(words) else ""
+        if "person_title" in classes and _is_title(words, index):
+            yield from _name_from(words, _skip(words, index + 1, "."), 3)
+        elif "name_label" in classes and following and following in ":.=…":
+            yield from _name_from(words, _skip(words, index + 1, ":.=…"), 4)
+        elif ("person_label" in classes and following == ":") or ("relation" in classes and following == ","):
+            yield from _full_name_from(words, index + 2)
+        elif "lives" in classes and index + 2 < len(words) and words[index + 1].text in _FROM:
+            yield from _town_from(words, index + 2)
+        elif _is_degree(token.text) and index > 1 and words[index - 1].text == ",":
+            yield from _name_before(words, index - 2)
+        elif _is_only_a_name(token.text):
+            yield Span(token.start, token.end, "NAME")
+        elif _is_given(token.text) and index + 1 < len(words) and _is_family(words[index + 1].text):
+            end = words[index + 1].end
+            if text[token.end : words[index + 1].start] == " ":
+                yield Span(token.start, end, "NAME")
+        elif "place_head" in classes and token.text[0].isupper():
+            yield from _place_before(words, index)
+
+
+def _full_name_from(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """Two to four capitalised words of a line, one of which is in a list of names or in none at all."""
+    first, last, whole = index, index, list[str]()
+    end = min(len(words), index + _MOST)
+    while last < end and len(whole) < 4 and (words[last].text[0].isupper() or words[last].text in ".,-'’"):
+        lower = words[last].text.lower()
+        if len(whole) > 1 and "label" in cue_classes().get(lower, ()):
+            break
+        whole += [lower] if len(lower) > 1 else []
+        last += 1
+    while last > first and not words[last - 1].text[0].isalpha():
+        last -= 1
+    listed = not all(is_word_only(word) for word in whole) and not set(whole) & clinical_words()
+    if len(whole) > 1 and (listed or any(names_by_itself(word) for word in whole)):
+        yield Span(words[first].start, words[last - 1].end, "NAME")
+
+
+def _town_from(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """One to three capitalised words that are no words of medicine."""
+    last = index
+    while last < min(len(words), index + 3) and words[last].text[0].isupper():
+        lower = words[last].text.lower()
+        if len(lower) < 3 or lower in clinical_words() or english_words().get(lower, 99_999) < 300:
+            break
+        last += 1
+    if last > index:
+        yield Span(words[index].start, words[last - 1].end, "CITY")
+
+
+def _place_before(words: Sequence[Token], head: int) -> Iterator[Span]:
+    """A hospital by its last word: the capitalised words before it, one of which is its own."""
+    first = head
+    while first > 0 and head - first < 9 and (words[first - 1].text[0].isupper() or words[first - 1].text in ".-'’&"):
+        first -= 1
+    while first < head and (
+        not words[first].text[0].isalpha() or words[first].text.lower() in ("the", "at", "to", "from")
+    ):
+        first += 1
+    own = [token.text.lower() for token in words[first:head] if token.text[0].isalpha()]
+    sentence = words[head].text.isupper() and any(english_words().get(word, 99_999) < 60 for word in own)
+    if own and not sentence and not all(is_generic_place(word) for word in own):
+        yield Span(words[first].start, words[head].end, "HOSPITAL")
+
+
+def is_generic_place(word: str) -> bool:
+    """Whether a lower-case word says what a place is, not which one."""
+    rank = english_words().get(word, 99_999)
+    if word in cities() or word in given_names() or (word in family_names() and rank > 800):
+        return False
+    generic = "hospital" in cue_classes().get(word, ()) or word in clinical_words() or word in eponyms()
+    return generic or looks_clinical(word) or rank < 3000
+
+
+def widened(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans of names with the capitalised word beside them that no list knows as a word."""
+    starts = {token.start: index for index, token in enumerate(words)}
+    ends = {token.end: index for index, token in enumerate(words)}
+    for span in spans:
+        if span.type != "NAME" or span.start not in starts or span.end not in ends:
+            continue
+        after, before = ends[span.end] + 1, starts[span.start] - 1
+        if (
+            after < len(words)
+            and _may_extend(words[after].text)
+            and text[span.end : words[after].start] in (" ", "-", "")
+        ):
+            yield Span(span.start, words[after].end, "NAME")
+        if before >= 0 and _may_extend(words[before].text) and text[words[before].end : span.start] in (" ", "-", ""):
+            yield Span(words[before].start, span.end, "NAME")
+
+
+def names_no_patient(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether words[first:last], tagged as a name by itself, is the name of a drug, or of a disease, a sign or an
+    instrument: "Graves' disease"."""
+    inside = [token.text.lower() for token in words[first:last] if token.text[0].isalpha()]
+    if all(is_word_only(word) or len(word) == 1 for word in inside):
+        return True
+    if all(token.text.islower() for token in words[first:last] if token.text[0].isalpha()):
+        return not _is_name_in_small_letters(words, first, last)
+    if len(inside) == 1 and inside[0] in eponyms() and not _cues_before(words, first):
+        return True
+    after = [token.text.lower() for token in words[last : last + 4] if token.text not in ("'", "’", "s", "-")]
+    return any(word in eponyms() for word in inside) and any(
+        "after_eponym" in cue_classes().get(word, ()) for word in after[:2]
+    )
+
+
+def _is_name_in_small_letters(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether words in small letters are names that are no words, or stand after a title, a label or a relation."""
+    if any(names_by_itself(word.text) and _is_listed(word.text) for word in words[first:last]):
+        return True
+    return _cues_before(words, first) and any(names_by_itself(word.text) for word in words[first:last])
+
+
+def _cues_before(words: Sequence[Token], first: int) -> bool:
+    """Whether a title, a label or a relation stands before a word."""
+    before = [word.text.lower() for word in words[max(0, first - 2) : first]]
+    return any(name in _CUES for word in before for name in cue_classes().get(word, ()))
+
+
+def _is_listed(word: str) -> bool:
+    return given_names().get(word, 99_999) < 1500 or family_names().get(word, 99_999) < 3000
+
+
+def is_word_only(word: str) -> bool:
+    """Whether a lower-case word is one of medicine or English, and a name in no list."""
+    if word in given_names() or word in family_names():
+        return False
+    return word in clinical_words() or word in english_words() or word in eponyms() or looks_clinical(word)
+
+
+def other_mentions(words: Sequence[Token], entities: Iterable[str]) -> Iterator[Span]:
+    """Where the same entities stand again, whatever their capitals.
+
+    A single word that is also a word of English or of medicine is looked for only together with the rest of its name:
+    "Will" says nothing about who is meant.
+
+    Args:
+        words: tokens of a text.
+        entities: texts of identifiers.
+    """
+    sequences = _sequences(entities)
+    lengths: dict[str, set[int]] = {}
+    for parts in sequences:
+        lengths.setdefault(parts[0], set()).add(len(parts))
+    lowers = [token.text.casefold() for token in words]
+    for index, lower in enumerate(lowers):
+        for length in lengths.get(lower, ()):
+            if tuple(lowers[index : index + length]) in sequences:
+                yield Span(words[index].start, words[index + length - 1].end, "NAME")
+
+
+def _sequences(entities: Iterable[str]) -> set[tuple[str, ...]]:
+    sequences = set()
+    for entity in entities:
+        parts = [token.text.casefold() for token in tokens(entity)[:_MOST]]
+        if len(parts) > 1 and len(entity) > 4:
+            sequences.add(tuple(parts))
+        sequences |= {(part,) for part in parts if names_by_itself(part)}
+    return sequences
+
+
+def names_by_itself(word: str) -> bool:
+    """Whether a word, without its capitals, can only be a name."""
+    if len(word) < 3 or not word.isalpha():
+        return len(word) > 4 and word.isdigit()
+    is_name = word in given_names() or word in family_names()
+    common = word in english_words() and not (is_name and english_words()[word] > 8000)
+    return not (
+        common or word in clinical_words() or word in eponyms() or word in cue_classes() or looks_clinical(word)
+    )
+
+
+def _is_degree(word: str) -> bool:
+    return not word.islower() and "academic_degree" in cue_classes().get(word.lower(), ())
+
+
+def _is_title(words: Sequence[Token], index: int) -> bool:
+    """Whether the word is written as a title: `Dr`, `DR.` or `dr`, not the abbreviation `MS`."""
+    word, after = words[index].text, words[min(index + 1, len(words) - 1)].text
+    return word in ("Ms", "dr", "DR", "DRS", "MR", "MRS") or after == "." or (word[0].isupper() and not word.isupper())
+
+
+def _skip(words: Sequence[Token], index: int, signs: str) -> int:
+    while index < len(words) and words[index].text[0] in signs:
+        index += 1
+    return index
+
+
+def _name_from(words: Sequence[Token], index: int, most: int) -> Iterator[Span]:
+    """The words from an index on that can be a name: capitals and initials, up to the first that is none."""
+    last, first, names = None, index, 0
+    while index < len(words) and names < most:
+        word = words[index].text
+        if word in (".", "-", "'", "’") and last is not None:
+            index += 1
+            continue
+        if not word[0].isalpha() or _is_plain(word, names) or not (word[0].isupper() or names_by_itself(word)):
+            break
+        last, names, index = index, names + (len(word) > 1), index + 1
+    if last is not None:
+        yield Span(words[first].start, words[last].end, "NAME")
+
+
+def _name_before(words: Sequence[Token], index: int) -> Iterator[Span]:
+    last = first = index
+    while (
+        first >= 0
+        and last - first < 5
+        and (words[first].text in (".", "-", "'", "’") or _is_capital(words[first].text))
+    ):
+        first -= 1
+    first += 1
+    while first < last and not words[first].text[0].isalpha():
+        first += 1
+    if first <= last and _is_capital(words[last].text):
+        yield Span(words[first].start, words[last].end, "NAME")
+
+
+def _is_capital(word: str) -> bool:
+    return word[0].isupper() and not _is_plain(word, 1)
+
+
+def _is_plain(word: str, place: int) -> bool:
+    """Whether a word ends a name: a frequent word of English that is no name, or another cue."""
+    lower = word.lower()
+    if lower in given_names() or lower in family_names():
+        return place > 0 and word.isupper() and english_words().get(lower, 99_999) < 300
+    if "particle" in cue_classes().get(lower, ()):
+        return False
+    return (
+        english_words().get(lower, 99_999) < (2500 if place == 0 else 20_000)
+        or lower in cue_classes()
+        or lower in clinical_words()
+    ) and len(word) > 1
+
+
+def _is_given(word: str) -> bool:
+    lower = word.lower()
+    return (
+        word[0].isupper() and word[1:].islower() and lower in given_names() and english_words().get(lower, 9999) > 800
+    )
+
+
+def _is_only_a_name(word: str) -> bool:
+    """Whether a capitalised word is a frequent name, and nothing else."""
+    lower = word.lower()
+    if (
+        len(word) < 4
+        or not (word[0].isupper() and word[1:].islower())
+        or lower in eponyms()
+        or lower in clinical_words()
+    ):
+        return False
+    rank = min(given_names().get(lower, 99_999) * 4, family_names().get(lower, 99_999))
+    return rank < 5000 and english_words().get(lower, 99_999) > 12_000 and lower not in cue_classes()
+
+
+def _is_family(word: str) -> bool:
+    lower = word.lower()
+    if not (word[0].isupper() and word[1:].islower()) or lower in clinical_words() or lower in cue_classes():
+        return False
+    return lower in family_names() and english_words().get(lower, 99_999) > 3000
+
+
+def _may_extend(word: str) -> bool:
+    lower = word.lower()
+    if not (len(word) > 2 and word[0].isupper() and word[1:].islower()):
+        return False
+    return lower not in english_words() and not (
+        lower in clinical_words() or lower in eponyms() or lower in cue_classes() or looks_clinical(lower)
+    )

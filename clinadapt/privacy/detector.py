@@ -1,0 +1,74 @@
+"""Find what identifies a patient in a text: patterns, context rules and the tagger, united; and each name wherever else
+it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from clinadapt.privacy.context import (
+    context_spans,
+    is_generic_place,
+    is_word_only,
+    names_no_patient,
+    other_mentions,
+    widened,
+)
+from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.patterns import pattern_spans
+from clinadapt.privacy.spans import Span, united
+from clinadapt.privacy.tagger import tagger
+
+_PLACES = ("HOSPITAL", "EMPLOYER", "CITY")
+_DAY = re.compile(
+    r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
+)
+_NAMED = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET")
+
+
+def identifiers(text: str, known: Iterable[str] = ()) -> list[Span]:
+    """Identifiers of a text, disjoint and in its order.
+
+    The time is linear in the length of the text, whatever it holds.
+
+    Args:
+        text: a note, an instruction or an answer.
+        known: what a hospital knows to identify the patient, as the name; found wherever it stands.
+    """
+    found = united(pattern_spans(text))
+    words = tokens(text)
+    tagged = [span for span in tagger().spans(text, words, found) if not _is_false(words, span)]
+    spans = united([*found, *tagged, *context_spans(text, words)])
+    spans = united([*spans, *widened(text, words, spans)])
+    entities = {text[span.start : span.end] for span in spans if span.type in (*_NAMED, "OTHERID", "MRN")}
+    return united([*spans, *other_mentions(words, {*entities, *known})])
+
+
+def _is_false(words: Sequence[Token], span: Span) -> bool:
+    """Whether what the tagger found cannot be what it takes it for."""
+    first, last = _index(words, span.start), _index(words, span.end)
+    letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
+    digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
+    if span.type == "INITIALS":
+        return not letters or any(not letter.isupper() or is_word_only(letter.lower()) for letter in letters)
+    if span.type in _PLACES:
+        return all(letter.islower() or is_generic_place(letter.lower()) for letter in letters)
+    if span.type == "DATE":
+        return not _DAY.fullmatch("".join(token.text for token in words[first:last]))
+    if span.type == "STREET":
+        return not words[first].text[0].isdigit()
+    if span.type == "NAME":
+        return names_no_patient(words, first, last)
+    return digits < (3 if span.type == "VEHICLE" else 4)
+
+
+def _index(words: Sequence[Token], position: int) -> int:
+    """Number of the first token that begins at a position or after it."""
+    low, high = 0, len(words)
+    while low < high:
+        middle = (low + high) // 2
+        if words[middle].start < position:
+            low = middle + 1
+        else:
+            high = middle
+    return low

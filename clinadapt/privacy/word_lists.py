@@ -1,0 +1,123 @@
+"""Word lists: names (the package `names`), English (`symspellpy`), towns, the words of medicine.
+
+`names` (MIT licence; its lists are of the United States census, in the public domain) and `symspellpy` (MIT) are read
+and none of their code runs; what they lack is in the YAML files of this folder, written by us.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clinadapt.clinical.drug_names import generics_by_name
+from clinadapt.clinical.lexicon import load_lexicon
+from clinadapt.errors import UserError
+
+_WORD = re.compile(r"[^\W\d_]{2,40}")
+_CLINICAL = ("drugs.yaml", "abbreviations.yaml", "findings.yaml", "plain_words.yaml", "sections.yaml", "symptoms.yaml",
+             "tests_and_routes.yaml")  # fmt: skip
+_MORPHEME = re.compile(
+    r"(?:itis|osis|oses|oma|omas|ectomy|ostomy|otomy|plasty|scopy|scopic|graphy|gram|graphic|pathy|algia|emia|aemia|uria|"
+    r"rrhea|rrhage|cele|lysis|penia|megaly|plegia|paresis|trophy|ectasis|stenosis|spasm|genic|ology|ologist|ologic|iatric|"
+    r"cillin|mycin|azole|olol|pril|sartan|statin|dipine|idine|azepam|caine|oxacin|parin|mab|nib|vir|tide|ide|ine|ase|"
+    r"cyte|cytes|cytic|blast|dermal|vascular|cardiac|cardial|neural|spinal|dural|costal|axial|lateral|dorsal|ventral|"
+    r"ically|ation|ated|ating|ing|ally|edly|able|ible|ness|ment|ments|ular|ulum|ous|oid|eal|ic|itic|tic|sis|ae|us|um)$"
+)
+_PREFIX = re.compile(
+    r"(?:hyper|hypo|endo|peri|intra|extra|supra|infra|post|pre|non|anti|sub|para|trans|retro|micro|macro|electro|cardio|"
+    r"gastro|neuro|osteo|thrombo|hemo|haemo|cholecyst|nephro|hepato|pneumo|broncho|laparo|arthro|myo|cysto|uretero|angio)"
+)
+
+
+@cache
+def own_list(file: str) -> dict[str, Any]:
+    """Content of a YAML file of this folder; shared between callers, so do not modify it."""
+    return dict(yaml.safe_load(resources.files(__package__).joinpath(file).read_text("utf-8")))
+
+
+@cache
+def cue_classes() -> dict[str, tuple[str, ...]]:
+    """Lower-case word -> the classes of cues.yaml that it is in."""
+    classes: dict[str, list[str]] = {}
+    for name, words in own_list("cues.yaml").items():
+        for word in words.split():
+            classes.setdefault(word.lower(), []).append(name)
+    return {word: tuple(names) for word, names in classes.items()}
+
+
+@cache
+def given_names() -> dict[str, int]:
+    """Lower-case given name -> its rank, from 0."""
+    ranks: dict[str, int] = {}
+    for file in ("names/dist.female.first", "names/dist.male.first"):
+        for rank, line in enumerate(_lines("names", file)):
+            name = line.split()[0].lower()
+            ranks[name] = min(rank, ranks.get(name, rank))
+    return {word.lower(): 500 for word in own_list("names.yaml")["given"].split()} | ranks
+
+
+@cache
+def family_names() -> dict[str, int]:
+    """Lower-case family name -> its rank, from 0: the 30,000 most frequent, and our own list."""
+    ranks = {
+        line.split()[0].lower(): rank
+        for rank, line in zip(range(30_000), _lines("names", "names/dist.all.last"), strict=False)
+    }
+    own = own_list("names.yaml")["family"].split()
+    return {part.lower(): 1000 for name in own for part in _WORD.findall(name)} | ranks
+
+
+@cache
+def english_words() -> dict[str, int]:
+    """Lower-case English word -> its rank by frequency, from 0; rare words that are names are left out."""
+    lines = _lines("symspellpy", "symspellpy/frequency_dictionary_en_82_765.txt")
+    words = (line.split()[0].lstrip("\ufeff") for line in lines)
+    return {word: rank for rank, word in enumerate(words) if len(word) > 1 or word in "ai"}
+
+
+@cache
+def clinical_words() -> frozenset[str]:
+    """Lower-case words of medicine: of clinadapt/clinical's lexicons, its drug names, and our own list of terms."""
+    words = {word for name in generics_by_name() for word in _WORD.findall(name)}
+    for file in _CLINICAL:
+        words.update(_words_of(load_lexicon(file)))
+    words.update(own_list("eponyms.yaml")["terms"].split())
+    return frozenset(words)
+
+
+@cache
+def eponyms() -> frozenset[str]:
+    """Lower-case words that name a disease, a sign, an instrument or a brand."""
+    return frozenset(own_list("eponyms.yaml")["eponyms"].split())
+
+
+@cache
+def cities() -> frozenset[str]:
+    """Lower-case names of towns."""
+    return frozenset(own_list("places.yaml")["cities"].lower().split())
+
+
+def looks_clinical(word: str) -> bool:
+    """Whether a lower-case word is built as words of medicine and science are."""
+    return len(word) > 6 and (_MORPHEME.search(word) is not None or _PREFIX.match(word) is not None)
+
+
+def _words_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set().union(*map(_words_of, value), *map(_words_of, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(_words_of, value))
+    return {word.lower() for word in _WORD.findall(value)} if isinstance(value, str) else set()
+
+
+def _lines(package: str, file: str) -> list[str]:
+    try:
+        return Path(str(distribution(package).locate_file(file))).read_text("utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"the word list of {package} cannot be read: install the package again") from error

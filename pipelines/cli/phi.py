@@ -1,0 +1,124 @@
+"""`clinadapt phi`: what identifies a patient, found in a file and measured."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clinadapt.errors import UserError
+from pipelines.cli.options import Json, emit
+
+app = typer.Typer(no_args_is_help=True, help="Identifiers of patients in notes: found and measured, never printed.")
+
+
+@app.command()
+def scan(
+    file: Annotated[
+        Path, typer.Argument(help="File with one note per row: .csv, .jsonl or .parquet, also compressed.")
+    ],
+    text_column: Annotated[str, typer.Option(help="Column with the note text.")] = "transcription",
+    spans: Annotated[
+        Path | None,
+        typer.Option(help="Also write row, start, end and type of each identifier here (JSON lines, no text)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count the identifiers in a file of notes, by type.
+
+    clinadapt phi scan notes.csv --spans spans.jsonl
+    """
+    counts: Counter[str] = Counter()
+    rows = identified = 0
+    lines: list[dict[str, Any]] = []
+    from clinadapt.privacy.detector import identifiers
+
+    for number, row in _rows(file):
+        if not isinstance(row.get(text_column), str):
+            raise UserError(
+                f"row {number} of {file.name} has no text in '{text_column}': choose one with --text-column"
+            )
+        found = identifiers(row[text_column])
+        counts.update(span.type for span in found)
+        rows, identified = number, identified + bool(found)
+        lines += [{"row": number, **span._asdict()} for span in found] if spans else []
+    if spans:
+        _write_private(spans, lines)
+    result = {"rows": rows, "rows_with_identifiers": identified, "identifiers": dict(counts.most_common())}
+    table = Table("identifier", "found")
+    for kind, count in counts.most_common():
+        table.add_row(kind, f"{count:,}")
+    console = Console(stderr=True, highlight=False)
+    console.print(f"{rows:,} rows, {identified:,} with identifiers")
+    console.print(table)
+    if as_json:
+        emit(result)
+
+
+@app.command()
+def measure(
+    labelled: Annotated[
+        Path,
+        typer.Option(
+            help="Notes with labelled identifiers, JSON lines: text, spans (start, end, type) and, where there are, "
+            "negatives (start, end, kind), which must stay."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Measure recall and needless redaction on labelled notes, with 95 % intervals.
+
+    An identifier counts as found if every word of it is.
+
+        clinadapt phi measure --labelled own.jsonl
+    """
+    from clinadapt.privacy.detector import identifiers
+    from clinadapt.privacy.measure import measure as measured
+
+    result = measured((row for _, row in _rows(labelled)), identifiers)
+    table = Table("share of 100 (95 % interval)", "value", "of")
+    for kind, share in result["recall"].items():
+        table.add_row(f"found: {kind}", _percent(share), f"{share['total']:,}")
+    table.add_row(
+        "redacted needlessly: words", _percent(result["over_redaction"]), f"{result['over_redaction']['total']:,}"
+    )
+    for kind, share in result["negatives"].items():
+        table.add_row(f"redacted needlessly: {kind}", _percent(share), f"{share['total']:,}")
+    console = Console(stderr=True, highlight=False)
+    console.print(f"{result['notes']:,} notes")
+    console.print(table)
+    if as_json:
+        emit(result)
+
+
+def _rows(file: Path) -> Any:
+    """Numbered rows of a file. Raises UserError for a row that cannot be read."""
+    from clinadapt.data.readers import read_rows
+    from clinadapt.review.inputs import readable
+
+    with readable(file):
+        for number, row in enumerate(read_rows(file, file.name), start=1):
+            if isinstance(row, str):
+                raise UserError(f"row {number} of {file.name} cannot be used: {row}")
+            yield number, row
+
+
+def _percent(share: dict[str, float]) -> str:
+    return f"{100 * share['value']:.1f} ({100 * share['low']:.1f}-{100 * share['high']:.1f})"
+
+
+def _write_private(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Write JSON lines that only their owner may read: with the file, they tell where the identifiers are."""
+    from clinadapt.storage.local_files import os_errors
+
+    with (
+        os_errors(f"cannot write to {path}"),
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file,
+    ):
+        file.writelines(json.dumps(line) + "\n" for line in lines)

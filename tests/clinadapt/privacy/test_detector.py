@@ -1,0 +1,90 @@
+"""What the detector finds and leaves, on invented notes that its training does not know, and on labelled ones if they
+are at hand."""
+
+import json
+import lzma
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from planted_notes import planted_notes
+from support import ROOT
+
+from clinadapt.data.builtin_cases import generate
+from clinadapt.privacy.detector import identifiers
+from clinadapt.privacy.measure import measure
+from clinadapt.privacy.tagger import train
+
+PHI = ROOT.parent / "shared/data/phi/test.jsonl.xz"
+
+
+def redacted(text: str) -> str:
+    for span in reversed(identifiers(text)):
+        text = f"{text[: span.start]}[{span.type}]{text[span.end :]}"
+    return text
+
+
+def test_of_planted_notes_nearly_all_identifiers_are_found() -> None:
+    result = measure(planted_notes(60, seed=3), identifiers)
+    assert result["recall"]["all"]["value"] >= 0.9
+    assert result["over_redaction"]["value"] <= 0.02
+    assert result["negatives"]["DRUG"]["hits"] == result["negatives"]["DOSE"]["hits"] == 0
+
+
+@pytest.mark.skipif(not PHI.exists(), reason="needs shared/data/phi")
+def test_of_labelled_notes_nearly_all_identifiers_are_found() -> None:
+    with lzma.open(PHI, "rt") as file:
+        notes = [json.loads(line) for line, _ in zip(file, range(60), strict=False)]
+    result = measure(notes, identifiers)
+    assert result["recall"]["all"]["value"] >= 0.95
+    assert result["over_redaction"]["value"] <= 0.006
+
+
+def test_of_built_in_cases_only_dates_are_redacted() -> None:
+    kinds = {span.type for note in generate(150, seed=7) for span in identifiers(note["transcription"])}
+    assert kinds == {"DATE"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Graves' disease, a Foley catheter, Apgar scores and the Babinski sign.",
+        "Started on Lasix 40 mg and Coumadin 5 mg daily.",
+        "Mild pain. Green sputum. May shower. Will follow up. White count normal.",
+        "Lyme titers, West Nile virus and Norwalk virus were negative.",
+    ],
+)
+def test_the_language_of_medicine_stays(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_a_name_is_found_wherever_it_stands_again() -> None:
+    text = "Patient: Jaskmo Velnadal\nVELNADAL slept well. velnadal's wound is clean; her will is strong."
+    assert "elnadal" not in redacted(text).lower().replace("[name]", "")
+    assert "her will is strong" in redacted(text)
+
+
+def test_what_the_hospital_knows_is_found() -> None:
+    text = "the wound of szymborska is clean"
+    assert [text[span.start : span.end] for span in identifiers(text, known=["Szymborska"])] == ["szymborska"]
+
+
+def test_nothing_outside_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert redacted("Dr. Jane Velnadal, jane@example.org, 020 7946 0958").count("[") == 3
+
+
+def test_training_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(tmp_path / name, notes=30)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("piece", ["A-", "Dr. Jane ", "1 ", "\n", "Mr. A", "가나 "])
+def test_a_hostile_text_takes_no_more_than_its_length(piece: str) -> None:
+    text = (piece * 10_000)[:10_000]
+    assert all(0 <= span.start < span.end <= len(text) for span in identifiers(text))
