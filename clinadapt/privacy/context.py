@@ -36,7 +36,7 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _full_name_from(words, index + 2)
         elif "lives" in classes and index + 2 < len(words) and words[index + 1].text in _FROM:
             yield from _town_from(words, index + 2)
-        elif _is_degree(token.text) and index > 1 and words[index - 1].text == ",":
+        elif (_is_degree(token.text) or _is_dotted_degree(words, index)) and index > 1 and words[index - 1].text == ",":
             yield from _name_before(words, index - 2)
         elif _is_only_a_name(token.text):
             yield Span(token.start, token.end, "NAME")
@@ -44,6 +44,8 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             end = words[index + 1].end
             if text[token.end : words[index + 1].start] == " ":
                 yield Span(token.start, end, "NAME")
+        elif len(token.text) == 1 and token.text.isupper() and following == ".":
+            yield from _name_after_initials(words, index)
         elif "place_head" in classes and token.text[0].isupper():
             yield from _place_before(words, index)
 
@@ -80,16 +82,20 @@ def _town_from(words: Sequence[Token], index: int) -> Iterator[Span]:
 def _place_before(words: Sequence[Token], head: int) -> Iterator[Span]:
     """A hospital by its last word: the capitalised words before it, one of which is its own."""
     first = head
-    while first > 0 and head - first < 9 and (words[first - 1].text[0].isupper() or words[first - 1].text in ".-'’&"):
+    while first > 0 and head - first < 9 and _is_part_of_place(words[first - 1].text):
         first -= 1
-    while first < head and (
-        not words[first].text[0].isalpha() or words[first].text.lower() in ("the", "at", "to", "from")
-    ):
+    while first < head and not words[first].text[0].isalpha():
         first += 1
     own = [token.text.lower() for token in words[first:head] if token.text[0].isalpha()]
-    sentence = words[head].text.isupper() and any(english_words().get(word, 99_999) < 60 for word in own)
-    if own and not sentence and not all(is_generic_place(word) for word in own):
+    if own and not all(is_generic_place(word) for word in own):
         yield Span(words[first].start, words[head].end, "HOSPITAL")
+
+
+def _is_part_of_place(word: str) -> bool:
+    """Whether a word before "Hospital" may belong to its name: a capital that is no word as THE or FROM, or a sign."""
+    return word in (".", "-", "'", "’", "&", "s") or (
+        word[0].isupper() and english_words().get(word.lower(), 99_999) >= 60
+    )
 
 
 def is_generic_place(word: str) -> bool:
@@ -109,6 +115,15 @@ def widened(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iterato
         if span.type != "NAME" or span.start not in starts or span.end not in ends:
             continue
         after, before = ends[span.end] + 1, starts[span.start] - 1
+        initial = [token.text for token in words[after : after + 3]]
+        if (
+            len(initial) == 3
+            and initial[0].isupper()
+            and len(initial[0]) == 1
+            and initial[1] == "."
+            and (_is_capital(initial[2]) and len(initial[2]) > 1)
+        ):
+            yield Span(span.start, words[after + 2].end, "NAME")
         if (
             after < len(words)
             and _may_extend(words[after].text)
@@ -127,7 +142,7 @@ def names_no_patient(words: Sequence[Token], first: int, last: int) -> bool:
         return True
     if all(token.text.islower() for token in words[first:last] if token.text[0].isalpha()):
         return not _is_name_in_small_letters(words, first, last)
-    if len(inside) == 1 and inside[0] in eponyms() and not _cues_before(words, first):
+    if all(word in eponyms() for word in inside) and not _cues_before(words, first):
         return True
     after = [token.text.lower() for token in words[last : last + 4] if token.text not in ("'", "’", "s", "-")]
     return any(word in eponyms() for word in inside) and any(
@@ -139,7 +154,12 @@ def _is_name_in_small_letters(words: Sequence[Token], first: int, last: int) -> 
     """Whether words in small letters are names that are no words, or stand after a title, a label or a relation."""
     if any(names_by_itself(word.text) and _is_listed(word.text) for word in words[first:last]):
         return True
-    return _cues_before(words, first) and any(names_by_itself(word.text) for word in words[first:last])
+    if not _cues_before(words, first):
+        return False
+    inside = [word.text for word in words[first:last]]
+    return any(
+        names_by_itself(word) or (_is_listed(word) and english_words().get(word, 99_999) > 1500) for word in inside
+    )
 
 
 def _cues_before(words: Sequence[Token], first: int) -> bool:
@@ -159,7 +179,7 @@ def is_word_only(word: str) -> bool:
     return word in clinical_words() or word in english_words() or word in eponyms() or looks_clinical(word)
 
 
-def other_mentions(words: Sequence[Token], entities: Iterable[str]) -> Iterator[Span]:
+def other_mentions(words: Sequence[Token], entities: Iterable[str], known: Sequence[str] = ()) -> Iterator[Span]:
     """Where the same entities stand again, whatever their capitals.
 
     A single word that is also a word of English or of medicine is looked for only together with the rest of its name:
@@ -168,8 +188,11 @@ def other_mentions(words: Sequence[Token], entities: Iterable[str]) -> Iterator[
     Args:
         words: tokens of a text.
         entities: texts of identifiers.
+        known: names of the patient: each word of them is looked for that is no frequent word of English.
     """
-    sequences = _sequences(entities)
+    sequences = _sequences([*entities, *known])
+    parts = {token.text.casefold() for name in known for token in tokens(name)}
+    sequences |= {(part,) for part in parts if len(part) > 2 and english_words().get(part, 99_999) > 8000}
     lengths: dict[str, set[int]] = {}
     for parts in sequences:
         lengths.setdefault(parts[0], set()).add(len(parts))
@@ -203,6 +226,28 @@ def names_by_itself(word: str) -> bool:
 
 def _is_degree(word: str) -> bool:
     return not word.islower() and "academic_degree" in cue_classes().get(word.lower(), ())
+
+
+def _is_dotted_degree(words: Sequence[Token], index: int) -> bool:
+    """Whether M.D. or another degree with points begins at an index."""
+    return "".join(token.text for token in words[index : index + 3]) in ("M.D", "D.O", "R.N", "N.P", "P.A")
+
+
+def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`R.S. Foley`, `T. Gray`: initials and a family name."""
+    first, initials = index, 0
+    while index + 1 < len(words) and initials < 3 and len(words[index].text) == 1 and words[index].text.isupper():
+        if words[index + 1].text != ".":
+            return
+        index, initials = index + 2, initials + 1
+    if index < len(words) and len(words[index].text) > 2 and words[index].text[0].isupper():
+        word = words[index].text.lower()
+        frequent = 300 if initials > 1 else 3000
+        listed = (
+            word in family_names() and english_words().get(word, 99_999) > frequent and word not in clinical_words()
+        )
+        if listed or names_by_itself(word):
+            yield Span(words[first].start, words[index].end, "NAME")
 
 
 def _is_title(words: Sequence[Token], index: int) -> bool:

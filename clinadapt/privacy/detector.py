@@ -4,7 +4,7 @@ it stands."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from clinadapt.privacy.context import (
     context_spans,
@@ -26,7 +26,7 @@ _DAY = re.compile(
 _NAMED = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET")
 
 
-def identifiers(text: str, known: Iterable[str] = ()) -> list[Span]:
+def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
     """Identifiers of a text, disjoint and in its order.
 
     The time is linear in the length of the text, whatever it holds.
@@ -41,7 +41,7 @@ def identifiers(text: str, known: Iterable[str] = ()) -> list[Span]:
     spans = united([*found, *tagged, *context_spans(text, words)])
     spans = united([*spans, *widened(text, words, spans)])
     entities = {text[span.start : span.end] for span in spans if span.type in (*_NAMED, "OTHERID", "MRN")}
-    return united([*spans, *other_mentions(words, {*entities, *known})])
+    return united([*spans, *other_mentions(words, entities, known)])
 
 
 def _is_false(words: Sequence[Token], span: Span) -> bool:

@@ -92,7 +92,7 @@ _EXPRESSIONS: list[tuple[str, str]] = [
     ("STREET", rf"{_HOUSE}(?:Broadway|Avenue [A-Z]|Highway \d{{1,3}}|(?:County|State) (?:Road|Route) \d{{1,4}}|Route \d{{1,4}})\b{_FLAT}"),
     ("STREET", r"(?i:\bP\.? ?O\.? ?Box \d{1,6}\b)"),
     ("STREET", r"(?<![^\W\d_])[A-ZÄÖÜ][\wäöüß-]{2,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer) \d{1,4} ?[a-z]?\b"),
-    ("STREET", r"(?<![^\W\d_])(?:[A-ZÄÖÜ][\wäöüß-]{1,30}[- ]){1,3}(?:Straße|Strasse|Str\.|Weg|Platz|Allee) \d{1,4} ?[a-z]?\b"),
+    ("STREET", r"(?<![^\W\d_])(?:[A-ZÄÖÜ]\w{1,30}[- ]){1,3}(?:Straße|Strasse|Str\.|Weg|Platz|Allee) \d{1,4} ?[a-z]?\b"),
     ("CITY", rf"\b(?P<id>(?!(?:Dr|Mr|Mrs|Ms|MD|RN)\b)[A-Z][A-Za-z'’.-]{{1,25}}(?: [A-Z][A-Za-z'’.-]{{1,25}}){{0,2}}),? {STATE}(?: \d{{5}}|[.,;)\n]|$)"),
     ("CITY", rf"\b(?P<id>[A-Z][A-Za-z'’.-]{{1,25}}(?: [A-Z][A-Za-z'’.-]{{1,25}}){{0,2}}),? (?i:{STATE_NAME})\b"),
     ("ZIP", r"(?i:\b(?:zip|postal|post)(?: ?code)?[: ]{1,3})(?P<id>\d{5}(?:-\d{4})?)\b"),
