@@ -191,8 +191,8 @@ def other_mentions(words: Sequence[Token], entities: Iterable[str], known: Seque
         known: names of the patient: each word of them is looked for that is no frequent word of English.
     """
     sequences = _sequences([*entities, *known])
-    parts = {token.text.casefold() for name in known for token in tokens(name)}
-    sequences |= {(part,) for part in parts if len(part) > 2 and english_words().get(part, 99_999) > 8000}
+    known_words = {token.text.casefold() for name in known for token in tokens(name)}
+    sequences |= {(part,) for part in known_words if len(part) > 2 and english_words().get(part, 99_999) > 8000}
     lengths: dict[str, set[int]] = {}
     for parts in sequences:
         lengths.setdefault(parts[0], set()).add(len(parts))
