@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
+from clinadapt.config.origin import USUAL_NAMES, usual_name
 from clinadapt.errors import UserError
 
 Row = dict[str, Any] | str  # fields by column name, or the reason why the row cannot be read
@@ -79,7 +80,8 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
 
 def is_usual(column: str) -> bool:
     """Whether headers usually have this column name, so that it cannot be a patient's data."""
-    return column.strip().lower().replace(" ", "_") in _USUAL_COLUMNS
+    plain = usual_name(column)
+    return column.strip().lower().replace(" ", "_") in _USUAL_COLUMNS or any(plain in u for u in USUAL_NAMES.values())
 
 
 def column_names(columns: list[str]) -> str:

@@ -14,6 +14,7 @@ from clinadapt.artifacts.step_input import cache_generation
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.resolve import PinnedModel, Settings
+from clinadapt.data.patients import Pseudonyms
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.trainjobs import check_trainer
 from clinadapt.models.base_model import BaseModel, hub_folder
@@ -52,7 +53,7 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     if version:
         read_manifest(store, steps["publish"]["adapter_name"], version)  # evaluate could not load it either
     log("preflight", f"champion to compare with: {version or 'none yet'}")
-    steps["download"]["source_digest"] = data
+    steps["download"] |= {"source_digest": data, "patient_key": Pseudonyms().key_id}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     generation = cache_generation(store)
     for step in steps.keys() & CACHED_STEPS:

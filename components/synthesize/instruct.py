@@ -121,6 +121,7 @@ def run(
         fields = {
             "source": source["source"],
             "quarantined": source["quarantined"],
+            "origin": source["origin"],
             "dataset_digest": source["digest"],
             "teacher": {
                 "name": settings.teacher,
@@ -211,6 +212,9 @@ def _table_row(note: Text, triple: Triple) -> tuple[Any, ...]:
         triple.check,
         [{"start": start, "end": end} for start, end in triple.spans],
         note.private,
+        note.patient,
+        note.encounter,
+        note.date,
     )
 
 

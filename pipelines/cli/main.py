@@ -97,7 +97,28 @@ def run(
         str | None,
         typer.Option("--profile", "-p", help=PROFILE_HELP, show_default="the recipe's demo"),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of the sources, as FIELD=COLUMN,...: text=note,description=summary. Fields are text, label, "
+            "description, note, instruction, answer, patient, encounter, date and others, as the kind of source has."
+        ),
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column with the note text.")] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(help="Column with the patient, where it has no usual name; '' for none.", show_default="by name"),
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Column with the date of a note, also with its format: 'visit_date %d/%m/%Y'; '' for none.",
+            show_default="by name",
+        ),
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Notes of the test: random, or the newest, as in 'newest 10%'.")
+    ] = None,
     instruction: Annotated[
         str | None, typer.Option(help="instruct: the instruction for pairs= sources; {column} inserts a column.")
     ] = None,
@@ -152,10 +173,13 @@ def run(
         raise UserError(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
+    options = run_cli.DataOptions(
+        columns, text_column, label_column, patient, date, instruction, send_to or [], show_texts
+    )
     form = {
-        **run_cli.data_parameters(recipe, sources or [], text_column, instruction, send_to or [], show_texts),
+        **run_cli.data_parameters(settings, sources or [], options),
+        "test": test,
         "teacher": teacher,
-        "label_column": label_column,
         "labels": label or None,
         "top_labels": top_labels,
         "base_model": as_uri(base_model) if base_model else None,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from clinadapt.clinical.claims import measured_accuracy
 from components.evaluate.report import html
 from components.evaluate.report.html import COLOURS, count, decimal, duration, percent
-from components.evaluate.report.shared import Metric, comparison, measured, points, training_figure
+from components.evaluate.report.shared import Metric, comparison, joined_rows, measured, points, training_figure
 
 
 def of_100(share: float) -> str:
@@ -119,6 +119,7 @@ def render(report: Mapping[str, Any]) -> str:
         splits=splits_table(report["data"]),
         synthesis=synthesis_rows(report["data"]["synthesis"]),
         settings=settings_rows(training["settings"]),
+        joined=joined_rows(report["data"]),
         timings={name: duration(time) for name, time in seconds.items()},
         of_100=of_100,
         accuracy=measured_accuracy(),

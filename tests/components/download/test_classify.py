@@ -200,10 +200,10 @@ def test_which_labels_are_kept(five: str, tmp_path: Path, settings: Notes, label
         ),
         (
             [note(SECRET)] * 3,
-            Notes(text_column="text"),
+            Notes(columns={"text": "text"}),
             r"none of 3 rows .*\(3 x no column .text.\): .*\(the columns are transcription, medical_specialty\)",
         ),
-        ([note(SECRET)] * 3, Notes(label_column="label"), r"3 x no column 'label'"),
+        ([note(SECRET)] * 3, Notes(columns={"label": "label"}), r"3 x no column 'label'"),
         ([note("")] * 2 + [note(None)], Notes(), r"none of 3 rows .*\(3 x empty text\)"),
     ],
 )

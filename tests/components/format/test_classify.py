@@ -77,7 +77,7 @@ def test_the_split_depends_on_the_seed(notes_csv: Callable[..., Path], tmp_path:
 
 
 def row(text: str, label: str) -> dict[str, Any]:
-    return {"text": text, "label": label}
+    return {"text": text, "label": label, "patient": None, "encounter": None, "date": None}
 
 
 THREE = [
@@ -91,7 +91,7 @@ THREE = [
 
 
 def test_merge_rows_by_hand() -> None:
-    notes = merge_rows(THREE)
+    notes, _ = merge_rows(THREE)
     assert [(note["text"], note["labels"], note["counts"]) for note in notes] == [
         ("Knee pain.", ["Orthopedic", "Surgery"], [2, 1]),
         ("Chest pain.", ["Cardiology"], [1]),
@@ -102,11 +102,11 @@ def test_merge_rows_by_hand() -> None:
 
 def test_ceiling_by_hand() -> None:
     """Of six rows, two of three, one of one and one of two can be right."""
-    assert accuracy_ceiling(merge_rows(THREE)) == pytest.approx(4 / 6)
+    assert accuracy_ceiling(merge_rows(THREE)[0]) == pytest.approx(4 / 6)
 
 
 def test_label_counts_by_hand() -> None:
-    notes = merge_rows(THREE)
+    notes, _ = merge_rows(THREE)
     table = pa.table({key: [note[key] for note in notes] for key in ("labels", "counts")})
     assert label_counts(table, ["Surgery", "Orthopedic", "Cardiology"]).tolist() == [[1, 2, 0], [0, 0, 1], [1, 1, 0]]
 
@@ -196,7 +196,7 @@ def test_copies_of_a_few_notes() -> None:
 
 
 def test_keywords_are_refused(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
-    download(notes_csv().as_uri(), tmp_path / "in", Notes(text_column="keywords"))
+    download(notes_csv().as_uri(), tmp_path / "in", Notes(columns={"text": "keywords"}))
     with pytest.raises(UserError, match="column 'keywords' contains the label in 100% of the rows"):
         run(tmp_path / "in", tmp_path / "out", Split())
     assert not (tmp_path / "out").exists()
@@ -252,6 +252,6 @@ def test_five_specialties_of_mtsamples(five_specialties: Path) -> None:
 
 def test_keywords_of_mtsamples_are_refused(five_specialties: Path, tmp_path: Path) -> None:
     source = (five_specialties / "notes.csv").as_uri()
-    download(source, tmp_path / "in", Notes(top_labels=5, text_column="keywords"))
+    download(source, tmp_path / "in", Notes(top_labels=5, columns={"text": "keywords"}))
     with pytest.raises(UserError, match="column 'keywords' contains the label"):
         run(tmp_path / "in", tmp_path / "out", Split())

@@ -34,7 +34,7 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
             ("preferences", preferences or [], PREFERENCES),
         ):
             pq.write_table(pa.Table.from_pylist(table, schema=schema), folder / f"{name}.parquet")
-        write_manifest(folder, {"source": ["builtin://cases"], "quarantined": {"empty": 2}})
+        write_manifest(folder, {"source": ["builtin://cases"], "quarantined": {"empty": 2}, "origin": {}})
         return folder
 
     return write
