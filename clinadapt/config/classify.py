@@ -46,11 +46,14 @@ class Split(Section):
 
     Attributes:
         near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
+        min_notes_per_label: labels of fewer different notes are left out; when 0, a label of too few to split is an
+            error.
         test: which notes are the test: `random`, 20 % of each label, or the newest, as in `newest 10%`.
         seed: seed of a random split.
     """
 
     near_duplicate_threshold: float = Field(default=0.3, gt=0, le=1)
+    min_notes_per_label: int = Field(default=0, ge=0)
     test: TestNotes = "random"
     seed: int = Field(default=0, ge=0, lt=2**32)
 

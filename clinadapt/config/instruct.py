@@ -73,7 +73,7 @@ class Source(Section):
     def _check_fields(self) -> Source:
         check_columns(self.columns, COLUMNS[self.kind], self.kind)
         if (self.kind == "pairs") != bool(self.instruction):
-            raise ValueError("an instruction belongs to pairs, and pairs need one")
+            raise ValueError("`instruction` belongs to a source of kind pairs, and pairs need it")
         return self
 
     def column(self, field: str) -> str:

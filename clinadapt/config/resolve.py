@@ -28,6 +28,7 @@ FORM: dict[str, dict[str, list[str]]] = {
         "columns": ["notes.columns"],
         "labels": ["notes.labels"],
         "top_labels": ["notes.top_labels"],
+        "min_notes_per_label": ["split.min_notes_per_label"],
         "test": ["split.test"],
         **{field: [f"train.{field}"] for field in _TRAINING},
         "seed": ["train.seed", "split.seed"],

@@ -185,7 +185,8 @@ class Shingles:
         """
         is_note = set(notes)
         parts = [n for n, grams in enumerate(self.grams) if n not in is_note or len(grams) >= MIN_PART]
-        return {NEAR: self.near_duplicates(threshold), PART: self.contained(parts, notes, CONTAINED)}
+        contained = {(max(pair), min(pair)) for pair in self.contained(parts, notes, CONTAINED)}
+        return {NEAR: self.near_duplicates(threshold), PART: sorted(contained)}
 
     def _contains(self, container: int, part: int, share: float) -> bool:
         grams = self.grams[part]

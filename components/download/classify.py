@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.artifacts.manifest import write_manifest
-from clinadapt.config.classify import Notes
+from clinadapt.config.classify import LABELLED_COLUMNS, Notes
 from clinadapt.config.origin import named_origin
 from clinadapt.data.patients import Origin, OriginReader, Pseudonyms, combined
-from clinadapt.data.readers import Row, column_names
+from clinadapt.data.readers import Row, column_names, columns_option
 from clinadapt.data.schemas.classify import NOTES
 from clinadapt.data.sources import redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import to_table, write_table
@@ -115,8 +115,9 @@ class _Rows:
         if not self.valid:
             reason, count = Counter(reason for _, reason in self.quarantine).most_common(1)[0]
             raise UserError(
-                f"none of {self.read} rows can be used ({count} x {reason}): choose other columns with --text-column "
-                f"and --label-column ({column_names(self._columns)}), or fix the rows"
+                f"none of {self.read} rows can be used ({count} x {reason}): "
+                f"{columns_option(LABELLED_COLUMNS, self._settings.columns, self._columns)} "
+                f"({column_names(self._columns)}), or fix the rows"
             )
         if missing := self.origins.unused():
             raise UserError(

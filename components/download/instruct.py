@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
-from clinadapt.config.instruct import Examples, Source
+from clinadapt.config.instruct import COLUMNS, Examples, Source
 from clinadapt.config.origin import ORIGIN
 from clinadapt.data.patients import Pseudonyms, combined
-from clinadapt.data.readers import column_names
+from clinadapt.data.readers import column_names, columns_option
 from clinadapt.data.sources import combined_digest, redacted_uri, source_files
 from clinadapt.data.tables import TableWriter, iter_batches, iter_rows, open_tables, output_folder
 from clinadapt.errors import UserError
@@ -148,5 +148,6 @@ def _refuse_unusable(source: Source, rows: int, reasons: Counter[str], columns: 
         reason, count = reasons.most_common(1)[0]
         raise UserError(
             f"none of the {rows} rows of {redacted_uri(source.uri)} can be used as {source.kind} ({count} x {reason}): "
-            f"set its columns in the profile ({column_names(columns)}), or fix the rows"
+            f"{columns_option(COLUMNS[source.kind], source.columns, columns)} ({column_names(columns)}), or fix the "
+            "rows"
         )

@@ -43,6 +43,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     source = read_json(dataset / MANIFEST)
     rows = pq.read_table(dataset / "notes.parquet", schema=NOTES).to_pylist()
     refuse_label_leak(rows, source["text_column"])
+    rows, rare = without_rare_labels(rows, settings.min_notes_per_label)
     notes, origins = merge_rows(rows)
     copies = linked_texts([note["normal"] for note in notes], settings.near_duplicate_threshold)
     joined = join(len(notes), {**origins.links(), **copies})
@@ -56,7 +57,10 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
     words = [len(note["text"].split()) for note in notes]
     summary = {
-        **{key: source[key] for key in ("source", "rows_read", "rows_kept", "quarantined", "labels")},
+        **{key: source[key] for key in ("source", "rows_read", "quarantined")},
+        "rows_kept": len(rows),
+        "labels": sorted({row["label"] for row in rows}),
+        "rare_labels": rare,
         "dataset_digest": source["digest"],
         "notes": len(notes),
         "exact_duplicate_rows": len(rows) - len(notes),
@@ -133,6 +137,32 @@ def merge_rows(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], NoteOr
     return list(notes.values()), origins
 
 
+def without_rare_labels(rows: list[dict[str, Any]], minimum: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Leave out the labels that are the main one of fewer than `minimum` different notes.
+
+    Returns:
+        The other rows, and the labels left out with the number of these notes.
+
+    Raises:
+        UserError: fewer than two labels remain.
+    """
+    rare: dict[str, int] = {}
+    while True:
+        notes, _ = merge_rows(rows)
+        counts = Counter(str(note["labels"][int(np.argmax(note["counts"]))]) for note in notes)
+        labels = {row["label"] for row in rows}
+        few = {label: counts[label] for label in sorted(labels) if counts[label] < minimum}
+        if not few:
+            return rows, rare
+        rare |= few
+        if len(labels - few.keys()) < 2:
+            raise UserError(
+                f"with --min-notes-per-label {minimum} fewer than two labels remain: lower it, or add notes of "
+                f"{', '.join(f'{label!r} ({count})' for label, count in rare.items())}"
+            )
+        rows = [row for row in rows if row["label"] not in few]
+
+
 def _split(
     notes: list[dict[str, Any]], cluster: np.ndarray, origins: NoteOrigins, settings: Split
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any] | None]:
@@ -196,7 +226,7 @@ def _main_labels(notes: list[dict[str, Any]]) -> list[str]:
         listed = ", ".join(f"'{label}' ({counts[label]})" for label in rare)
         raise UserError(
             f"the split needs {MIN_NOTES} different notes of each label, and of these it has fewer: {listed}: add "
-            f"notes, or leave the labels out with --label or --top-labels {len(labels) - len(rare)}"
+            f"notes, or leave these labels out with --min-notes-per-label {MIN_NOTES}"
         )
     return main
 

@@ -29,6 +29,7 @@ SYNTHESIS_FIELDS = (
     "cases",
     "notes_from_cases",
     "rows_skipped",
+    "notes_without_triples",
     "triples",
     "triples_ready",
     "quarantined",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.data.patients import Pseudonyms
+from clinadapt.data.sources import skipped_files
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.trainjobs import check_trainer
 from clinadapt.models.base_model import BaseModel, hub_folder
@@ -39,6 +41,14 @@ def checked_store(store_uri: str) -> Store:
     check_trainer()
     log("preflight", f"store {store_uri} can be written")
     return store
+
+
+def log_skipped(uris: Iterable[str]) -> None:
+    """Log how many files in the folders among the sources are not read."""
+    for uri in uris:
+        if suffixes := skipped_files(uri):
+            log("preflight", f"{len(suffixes)} of the files in a folder are no data and are not read "
+                f"({', '.join(dict.fromkeys(suffixes))})")  # fmt: skip
 
 
 def pin(base: BaseModel) -> PinnedModel:

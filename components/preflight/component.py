@@ -15,6 +15,7 @@ def preflight_classify(
     columns: dict,
     labels: list,
     top_labels: int,
+    min_notes_per_label: int,
     test: str,
     base_model: str,
     quantization: str,
@@ -34,9 +35,10 @@ def preflight_classify(
     from components.preflight.classify import run
 
     form = {
-        "source": source, "columns": columns, "labels": labels, "top_labels": top_labels, "test": test,
-        "base_model": base_model, "quantization": quantization, "num_train_epochs": num_train_epochs,
-        "learning_rate": learning_rate, "seed": seed, "adapter_name": adapter_name,
+        "source": source, "columns": columns, "labels": labels, "top_labels": top_labels,
+        "min_notes_per_label": min_notes_per_label, "test": test, "base_model": base_model,
+        "quantization": quantization, "num_train_epochs": num_train_epochs, "learning_rate": learning_rate,
+        "seed": seed, "adapter_name": adapter_name,
     }  # fmt: skip
     with step("preflight", store) as outputs:
         steps = run(ClassifyProfile.model_validate(profile), form, store)

@@ -53,6 +53,7 @@ class Statistics:
     rows: Counter[str] = field(default_factory=Counter)  # by kind
     notes_from_cases: int = 0
     rows_skipped: int = 0
+    notes_without_triples: int = 0
     ready_triples: int = 0
     triples_by_task: Counter[str] = field(default_factory=Counter)
     unanswerable_by_task: Counter[str] = field(default_factory=Counter)
@@ -69,6 +70,7 @@ class Statistics:
         self.rows_skipped += result.skipped
         self.notes_from_cases += text.kind == "cases" and result.note is not None
         self.dropped += result.batch.dropped
+        self.notes_without_triples += result.note is not None and not result.skipped and not result.batch.triples
         for triple in result.batch.triples:
             self.add_triple(triple.task, triple.answerable)
 
@@ -86,6 +88,7 @@ class Statistics:
             "dropped": dict(self.dropped.most_common()),
             "budget_exhausted": self.rows_skipped > 0,
             "rows_skipped": self.rows_skipped,
+            "notes_without_triples": self.notes_without_triples,
         }
 
 

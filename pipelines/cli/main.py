@@ -138,6 +138,9 @@ def run(
     label_column: Annotated[str | None, typer.Option(help="classify: column with the label.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="classify: use only this label. Can be repeated.")] = None,
     top_labels: Annotated[int | None, typer.Option(help="classify: use only the N most frequent labels.")] = None,
+    min_notes_per_label: Annotated[
+        int | None, typer.Option(help="classify: leave out labels of fewer different notes.", min=0)
+    ] = None,
     base_model: Annotated[
         str | None,
         typer.Option(help="Base model: builtin://smollm2, builtin://minilm, a folder, s3:// or hf://org/name."),
@@ -182,6 +185,7 @@ def run(
         "teacher": teacher,
         "labels": label or None,
         "top_labels": top_labels,
+        "min_notes_per_label": min_notes_per_label,
         "base_model": as_uri(base_model) if base_model else None,
         "quantization": quantization,
         "num_train_epochs": num_train_epochs,

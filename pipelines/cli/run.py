@@ -92,7 +92,12 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
     if options.show_texts:
         entry["private"] = False
     if kind == "pairs":
-        entry["instruction"] = options.instruction or ""
+        if not options.instruction:
+            raise UserError(
+                "pairs= needs the instruction that its answers follow: add --instruction, as in --instruction 'Write "
+                "the section {section_header} of the note.', where {...} inserts a column"
+            )
+        entry["instruction"] = options.instruction
     return entry
 
 

@@ -33,7 +33,7 @@ def hospital(seed: int, patients: int = 10) -> list[dict[str, Any]]:
         admitted = datetime(2020, 1, 1) + timedelta(hours=rng.randrange(50_000))
         for visit in range(min(40, 1 + int(rng.expovariate(0.4)))):
             written = admitted + timedelta(hours=rng.randrange(20_000))
-            encounter = rng.randrange(patients) if rng.random() < 0.02 else 1000 * (patient + 1) + visit
+            encounter = rng.randint(1, patients) if rng.random() < 0.02 else 1000 * (patient + 1) + visit
             for part in range(rng.choice((1, 1, 2))):
                 twin = rng.choice(rows) if rows and rng.random() < 0.03 else None
                 text = twin["transcription"] if twin else " ".join(sentence(rng) for _ in range(3))

@@ -179,8 +179,8 @@ def _differing(store: Any, key: str) -> list[str]:
 # what the manifest of synthesize counts
 SYNTHESIS = {
     "teacher": {"name": "rules", "digest": "sha256:0", "tokens": 0}, "cases": 0, "notes_from_cases": 0,
-    "rows_skipped": 0, "triples": 9000, "triples_ready": 1200, "quarantined": {"empty text": 2},
-    "dropped": {"no answer that can be checked": 4321},
+    "rows_skipped": 0, "notes_without_triples": 3, "triples": 9000, "triples_ready": 1200,
+    "quarantined": {"empty text": 2}, "dropped": {"no answer that can be checked": 4321},
 }  # fmt: skip
 
 # training.json of an instruct stage

@@ -8,5 +8,5 @@ import pyarrow as pa
 ORIGIN = [
     ("patient", pa.string()),  # keyed hash, 16 hex digits; without CLINADAPT_PATIENT_KEY a number within the dataset
     ("encounter", pa.string()),  # the same of an admission or a visit
-    ("date", pa.timestamp("s")),  # UTC where the zone is known
+    ("date", pa.timestamp("ms")),  # UTC where the zone is known
 ]

@@ -203,6 +203,7 @@ def synthesis_rows(synthesis: Mapping[str, Any]) -> dict[str, str]:
         "Notes written from case reports": f"{count(synthesis['notes_from_cases'])} of {count(synthesis['cases'])}",
         "Generated instructions": count(synthesis["triples"] - synthesis["triples_ready"]),
         "Instructions supplied with the data": count(synthesis["triples_ready"]),
+        "Notes without an instruction": count(synthesis["notes_without_triples"]),
         "Rows skipped when the token budget was used up": count(synthesis["rows_skipped"]),
         "Tokens used by the teacher": count(synthesis["teacher"]["tokens"]),
     }

@@ -29,6 +29,7 @@ from components.format.classify import (
     run,
     shared_clusters,
     split_notes,
+    without_rare_labels,
 )
 
 
@@ -163,7 +164,7 @@ def test_a_label_with_too_few_notes() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(30)] + [note(f"b{i}", "b", 100 + i) for i in range(9)]
     with pytest.raises(
         UserError,
-        match=r"needs 10 different notes of each label, .* fewer: 'b' \(9\): add notes, or leave .*--label or",
+        match=r"needs 10 different notes of each label, .* fewer: 'b' \(9\): add notes, or leave .*--min-notes",
     ):
         split_notes(notes, seed=0)
 
@@ -179,19 +180,33 @@ def test_a_label_that_is_never_the_main_one() -> None:
 def test_all_rare_labels_are_named_at_once() -> None:
     notes = [note(f"{label}{i}", label, f"{label}{i}") for label, n in {"a": 30, "b": 3, "c": 20, "d": 9}.items()
              for i in range(n)]  # fmt: skip
-    with pytest.raises(UserError, match=r"fewer: 'b' \(3\), 'd' \(9\): .* --label or --top-labels 2$"):
+    with pytest.raises(UserError, match=r"fewer: 'b' \(3\), 'd' \(9\): .* --min-notes-per-label 10$"):
         split_notes(notes, seed=0)
+
+
+def test_rare_labels_are_left_out_when_asked_for() -> None:
+    rows = [
+        row(f"{label} note {i}", label) for label, n in {"a": 30, "b": 3, "c": 20, "d": 9}.items() for i in range(n)
+    ]
+    rows += [row(f"a note {i}", "e") for i in range(20)]  # never the main label of a note
+    rest, rare = without_rare_labels(rows, 10)
+    assert ({entry["label"] for entry in rest}, rare) == ({"a", "c"}, {"b": 3, "d": 9, "e": 0})
+    assert without_rare_labels(rows, 0) == (rows, {})
+    with pytest.raises(UserError, match="with --min-notes-per-label 25 fewer than two labels remain"):
+        without_rare_labels(rows, 25)
 
 
 def test_a_label_in_one_cluster_only() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(40)] + [note(f"b{i}", "b", 999) for i in range(20)]
-    with pytest.raises(UserError, match=r"label 'b' has no note in .*near duplicates: add others"):
+    with pytest.raises(
+        UserError, match=r"label 'b' has no note in .*near duplicates or of the same patients: add others"
+    ):
         split_notes(notes, seed=0)
 
 
 def test_copies_of_a_few_notes() -> None:
     notes = [note(f"{label}{i}", label, 3 * (label == "b") + i % 3) for label in "ab" for i in range(24)]
-    with pytest.raises(UserError, match="near duplicates of only 6 different ones, the split needs 10: add other"):
+    with pytest.raises(UserError, match="they are only 6 different ones, the split needs 10: add other"):
         split_notes(notes, seed=0)
 
 
