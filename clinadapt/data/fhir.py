@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, TypeGuard
 
 TYPES = ("DocumentReference", "DiagnosticReport")
 
 
-def is_resource(value: Any) -> bool:
+def is_resource(value: Any) -> TypeGuard[dict[str, Any]]:
     """Whether a JSON value is a FHIR resource."""
     return isinstance(value, dict) and isinstance(value.get("resourceType"), str)
 
