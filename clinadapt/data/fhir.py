@@ -105,7 +105,7 @@ class _Words(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden -= tag in ("script", "style") and self._hidden > 0
-        self.parts += ["\n"] if tag in self._BREAKS else []
+        self.parts += ["\n"] if tag in self._BREAKS and tag != "br" else []
 
     def handle_data(self, data: str) -> None:
         self.parts += [] if self._hidden else [data]
