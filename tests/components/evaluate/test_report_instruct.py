@@ -228,6 +228,7 @@ def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:
         "Teacher": "rules",
         "Generated instructions": "7,800",
         "Instructions supplied with the data": "1,200",
+        "Notes without an instruction": "3",
         "Quarantined: empty text": "2",
         "Dropped: no answer that can be checked": "4,321",
     }
