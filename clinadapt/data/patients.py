@@ -127,12 +127,12 @@ def _parsed(text: str, form: str) -> datetime | None:
 
 
 def _by_slash(match: re.Match[str]) -> datetime | None:
-    one, two, year, *clock = (int(part or 0) for part in match.groups())
+    one, two, year, hour, minute, second = (int(part or 0) for part in match.groups())
     if one != two and max(one, two) <= 12:
         return None
     month, day = (one, two) if two > 12 else (two, one)
     try:
-        return datetime(year, month, day, *clock)
+        return datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
 
