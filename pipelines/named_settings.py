@@ -38,7 +38,8 @@ def load_profile(name: str) -> AnyProfile:
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     """Turn the paths of a profile's sources and base model into file:// URIs; relative ones are below its folder."""
-    sources = values.get("sources") if isinstance(values.get("sources"), list) else []
+    sources = values.get("sources")
+    sources = sources if isinstance(sources, list) else []
     training = [values.get(section) for section in ("train", "instruct")]
     for section, name in [(values, "source"), *((s, "uri") for s in sources), *((s, "base_model") for s in training)]:
         location = section.get(name) if isinstance(section, dict) else None

@@ -7,6 +7,7 @@ import re
 from clinadapt.clinical.dates import dates, less_precise
 from clinadapt.clinical.doses import number_mentions, numbers
 from clinadapt.clinical.drugs import drugs
+from clinadapt.clinical.number_format import point_decimals
 
 _TIMES_PER_DAY = {"b.i.d": "2", "bid": "2", "t.i.d": "3", "tid": "3", "q.i.d": "4", "qid": "4"}
 _DOSING_FREQUENCY = re.compile(r"\b(?:b\.i\.d|bid|t\.i\.d|tid|q\.i\.d|qid)\b", re.IGNORECASE)
@@ -17,13 +18,15 @@ def facts(text: str) -> set[str]:
     return numbers(text) | dates(text) | drugs(text)
 
 
-def unsupported_facts(answer: str, note: str) -> set[str]:
+def unsupported_facts(answer: str, note: str, decimal_comma: bool = False) -> set[str]:
     """Facts of an answer that its note does not support.
 
     A number with a unit of mass, volume or time needs the same number with that unit; any other number needs the
     number alone. A drug may appear by brand in one text and by generic name in the other, a number by word or by
-    digits. A date in the note also supports the same date with less detail ("March 2009", "2009").
+    digits. A date in the note also supports the same date with less detail ("March 2009", "2009"). With
+    `decimal_comma`, 0,125 is less than one in both texts.
     """
+    answer, note = point_decimals(answer, decimal_comma), point_decimals(note, decimal_comma)
     answer_numbers, answer_dates, answer_drugs = numbers(answer), dates(answer), drugs(answer)
     note_dates: set[str] = set()
     if answer_numbers or answer_dates:

@@ -14,6 +14,7 @@ from clinadapt.config.uri_credentials import Uri
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
 Teacher = Literal["rules", "llm"]
+Decimal = Literal["auto", "point", "comma"]
 Stage = Literal["pretrain", "instruct"]  # training stages that can run on several nodes
 
 BUILTIN_LLAMA = "builtin://llama"  # a small Llama that pretrain trains from random weights
@@ -56,6 +57,8 @@ class Source(Section):
             by their usual names (clinadapt.config.origin), or not at all with an empty name here.
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
         task: task under which the report lists rows of `pairs`, `chat` and `alpaca`.
+        decimal: decimal separator of its numbers: with `comma`, 0,125 mg is not 125 mg. `auto`: as the numbers of the
+            source show that can be read in one way only.
         private: whether the texts of this source are kept out of the examples that people are shown; set it to false
             only for texts that identify nobody.
         send_to: hosts of LLM endpoints (teacher, judge) that texts of this source may be sent to; none unless named.
@@ -66,6 +69,7 @@ class Source(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     instruction: str = ""
     task: str = "Other"
+    decimal: Decimal = "auto"
     private: bool = True
     send_to: list[HostName] = []
 

@@ -160,7 +160,9 @@ class _NoteIndex:
         first: dict[int, int] = {}
         for answer, note in answered:
             first.setdefault(answer, note)
-        links: dict[str, list[tuple[int, int]]] = self.origins.links()
+        links: dict[str, list[tuple[int, int]]] = {
+            reason: list(pairs) for reason, pairs in self.origins.links().items()
+        }
         for reason, pairs in self._shingles.linked(self._note_shingles, threshold).items():
             links[reason] = [(note_of[a], note_of[b]) for a, b in pairs if a in note_of and b in note_of]
             alike = [(first.get(a, note_of.get(a, 0)), first.get(b, note_of.get(b, 0))) for a, b in pairs

@@ -68,12 +68,14 @@ class InstructCard(AdapterCard):
         max_length: of prompt and answer in training, in tokens.
         max_new_tokens: of an answer.
         tasks: it was trained on.
+        decimal_comma: whether most notes that it was trained on have a decimal comma.
     """
 
     recipe: Literal["instruct"] = "instruct"
     max_length: int
     max_new_tokens: int
     tasks: list[str]
+    decimal_comma: bool = False
 
 
 class ClassifyCard(AdapterCard):

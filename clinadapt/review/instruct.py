@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.data.readers import Row
 from clinadapt.data.tables import batched
 from clinadapt.data.text import clean
@@ -101,7 +102,9 @@ class InstructService:
         return [self._record(question, answer) for question, answer in zip(questions, answers, strict=True)]
 
     def _record(self, question: Question, answer: Answer) -> dict[str, Any]:
-        doubtful = unsupported(answer.text, question.note, question.instruction)
+        decimals = DecimalCounts().plus([question.note])
+        comma = decimals.decimal_comma if sum(decimals) else self._generator.card.decimal_comma
+        doubtful = unsupported(answer.text, question.note, question.instruction, comma)
         return {
             "instruction": question.instruction,
             "answer": answer.text,

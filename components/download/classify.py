@@ -16,13 +16,14 @@ from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.classify import LABELLED_COLUMNS, Notes
 from clinadapt.config.origin import named_origin
 from clinadapt.data.patients import Origin, OriginReader, Pseudonyms, combined
-from clinadapt.data.readers import Row, column_names, columns_option
+from clinadapt.data.readers import column_names, columns_option
 from clinadapt.data.schemas.classify import NOTES
 from clinadapt.data.sources import redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import to_table, write_table
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
+from components.download.unused_values import TrackedRow, by_frequency, tracked_row
 from components.download.validation import InvalidRow, validate_text
 
 _MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "nat"}  # as exports write a value that is missing
@@ -45,7 +46,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
         UserError: the source cannot be read, a column or label is missing, or no valid row or only one label remains.
     """
     rows = _Rows(settings)
-    for row in source_rows(source):
+    for row in map(tracked_row, source_rows(source)):
         rows.add(row)
     rows.refuse_unusable(source)
     valid = rows.valid
@@ -60,6 +61,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
         "rows_kept": len(selected),
         "rows_of_other_labels": len(valid) - len(selected),
         "quarantined": dict(Counter(reason for _, reason in rows.quarantine).most_common()),
+        "unused": by_frequency(rows.unused),
         "labels": sorted(labels),
         "text_column": settings.column("text"),
         "origin": combined([] if source.startswith("builtin://") else [rows.origins.summary()], rows.pseudonyms),
@@ -68,18 +70,20 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
 
 
 class _Rows:
-    """The rows of a source, `read` of them: `valid` (row, text, label and origin) and `quarantine` (row, reason)."""
+    """The rows of a source, `read` of them: `valid` (row, text, label and origin), `quarantine` (row, reason), and of
+    valid rows the values that are `unused`, by column."""
 
     def __init__(self, settings: Notes) -> None:
         self.pseudonyms = Pseudonyms()
         self.origins = OriginReader(named_origin(settings.columns), self.pseudonyms)
         self.valid: list[tuple[Any, ...]] = []
         self.quarantine: list[tuple[int, str]] = []
+        self.unused = Counter[str]()
         self.read = 0
         self._settings = settings
         self._columns: list[str] = []
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TrackedRow | str) -> None:
         """Add the next row of the source."""
         self.read += 1
         if isinstance(row, dict):
@@ -90,12 +94,13 @@ class _Rows:
             self.quarantine.append((self.read, str(error)))
         else:
             patient, encounter, date = self.origins.read(row) if isinstance(row, dict) else Origin()
+            self.unused.update(row.unused() if isinstance(row, dict) else ())
             stored = self.pseudonyms.stored
             self.valid.append(
                 (self.read, text, label, stored("patient", patient), stored("encounter", encounter), date)
             )
 
-    def _parse(self, row: Row) -> tuple[str, str]:
+    def _parse(self, row: TrackedRow | str) -> tuple[str, str]:
         """Text and label of a row. Raises InvalidRow."""
         if isinstance(row, str):
             raise InvalidRow(row)

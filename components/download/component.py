@@ -17,13 +17,15 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
 
     with step("download", store) as outputs:
         manifest = run(settings["source"], Path(dataset.path), Notes.model_validate(settings["notes"]))
-        outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined")}
+        outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined", "unused")}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
         for line in describe_origin(manifest["origin"]):
             log("download", line)
+        if manifest["unused"]:
+            log("download", f"not used: values of {', '.join(manifest['unused'])}")
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -41,12 +43,13 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
         sources = [Source.model_validate(source) for source in settings["sources"]]
         limits = Examples(max_note_characters=settings["max_note_characters"])
         manifest = run(sources, Path(dataset.path), limits, open_store(store))
-        outputs |= {
-            key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined")
-        }
+        keys = "digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined", "unused", "decimal_comma"
+        outputs |= {key: manifest[key] for key in keys}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{manifest['repeated']} repeated, {sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
         for line in describe_origin(manifest["origin"]):
             log("download", line)
+        for number in manifest["decimal_comma"]:
+            log("download", f"the numbers of source {number + 1} have a decimal comma")

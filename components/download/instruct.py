@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import COLUMNS, Examples, Source
 from clinadapt.config.origin import ORIGIN
 from clinadapt.data.patients import Pseudonyms, combined
@@ -24,6 +25,7 @@ from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
 from components.download.layouts import LAYOUTS, TABLES
 from components.download.source_cache import QUARANTINE, ROWS, parsed_file
+from components.download.unused_values import by_frequency
 
 
 def run(sources: list[Source], output: Path, settings: Examples, store: Store | None = None) -> dict[str, Any]:
@@ -59,6 +61,8 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
             "source": [{"kind": source.kind, "uri": redacted_uri(source.uri)} for source in sources],
             "sources": counts,
             **{key: sum(entry[key] for entry in counts) for key in ("rows_read", "rows_kept", "repeated")},
+            "unused": by_frequency(sum((Counter(entry["unused"]) for entry in counts), Counter())),
+            "decimal_comma": [number for number, entry in enumerate(counts) if entry["decimal_comma"]],
             "quarantined": dict(sum((Counter(entry["quarantined"]) for entry in counts), Counter()).most_common()),
             "rows": {name: table.rows for name, table in tables.items()},
         }
@@ -93,6 +97,7 @@ class _Dataset:
         """Add the valid rows of a source to its table. Returns the counts of its rows."""
         table = LAYOUTS[source.kind].table
         reasons: Counter[str] = Counter()
+        unused, decimals = Counter[str](), DecimalCounts()
         kept = repeated = rows = 0
         columns: list[str] = []
         digests: dict[str, str] = {}
@@ -110,10 +115,20 @@ class _Dataset:
                 if not source.synthetic:
                     self.origins.append(manifest["origin"])
             rows, columns = rows + manifest["rows_read"], columns or manifest["columns"]
+            unused += Counter(manifest["unused"])
+            decimals = DecimalCounts(*map(sum, zip(decimals, manifest["decimals"], strict=True)))
             digests[uri] = manifest["source_digest"]
         _refuse_unusable(source, rows, reasons, columns)
         self.digests[redacted_uri(source.uri)] = combined_digest(source.uri, digests)
-        return {"rows_read": rows, "rows_kept": kept, "repeated": repeated, "quarantined": dict(reasons.most_common())}
+        return {
+            "rows_read": rows,
+            "rows_kept": kept,
+            "repeated": repeated,
+            "quarantined": dict(reasons.most_common()),
+            "unused": by_frequency(unused),
+            "decimals": decimals._asdict(),
+            "decimal_comma": _decimal_comma(source, decimals),
+        }
 
     def _with_stored_identifiers(self, batch: pa.Table) -> pa.Table:
         for field in ("patient", "encounter"):
@@ -131,6 +146,16 @@ class _Dataset:
             new.append(digest not in self._seen)
             self._seen.add(digest)
         return pa.array(new, pa.bool_())
+
+
+def _decimal_comma(source: Source, decimals: DecimalCounts) -> bool:
+    """Whether the numbers of a source have a decimal comma. Raises UserError where its texts do not agree."""
+    if source.decimal == "auto" and decimals.mixed:
+        raise UserError(
+            f"{redacted_uri(source.uri)} has {decimals.comma} numbers with a decimal comma and {decimals.point} with a "
+            "decimal point: say which it is with `decimal: comma` or `decimal: point` of this source in the profile"
+        )
+    return decimals.decimal_comma if source.decimal == "auto" else source.decimal == "comma"
 
 
 def _renumber(batch: pa.Table, number: int, offset: int) -> pa.Table:

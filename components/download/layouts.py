@@ -21,6 +21,8 @@ TABLES: dict[str, pa.Schema] = {"texts": TEXTS, "triples": TRIPLES, "preferences
 Values = tuple[Any, ...]  # fields of a row of a table, in the order of its schema, without source and row
 # Fields of a message, beside role and content, that hold text in the forms of today's servers
 _LOST = ("reasoning_content", "reasoning", "thinking", "refusal", "tool_calls", "function_call")
+# Columns of a chat, or of instructions, that hold a part of the conversation
+_LOST_COLUMNS = ("system", "history", "tools", "functions", "documents", "context", "thinking", "reasoning")
 _TASKS = {task.lower(): task for task in TASKS}
 
 
@@ -52,6 +54,13 @@ class _Fields:
             raise InvalidRow(f"no column '{column}'")
         return self.row[column]
 
+    def refuse_lost(self) -> None:
+        """Refuse a part of the conversation in a column that this layout does not carry over. Raises InvalidRow."""
+        used = self.source.columns.values()
+        for name in _LOST_COLUMNS:
+            if name not in used and self.row.get(name):
+                raise InvalidRow(f"a row has {name}, which this layout does not carry over")
+
     def validate(self, text: Any, field: str, may_be_empty: bool = False) -> str:
         return validate_text(text, field, self.max_characters, may_be_empty)
 
@@ -72,6 +81,7 @@ def _triple(fields: _Fields) -> Values:
 
 
 def _alpaca(fields: _Fields) -> Values:
+    fields.refuse_lost()
     note = fields.text("note", may_be_empty=True)
     return fields.triple(note, fields.text("instruction"), fields.text("answer"), fields.source.task)
 
@@ -79,6 +89,7 @@ def _alpaca(fields: _Fields) -> Values:
 def _chat(fields: _Fields) -> Values:
     """What the assistant answers to becomes the instruction, with any note: the user's messages and, before them, the
     system's, which may hold the note."""
+    fields.refuse_lost()
     turns = list(_turns(fields))
     *asked, last = turns or [("", "")]
     users = asked[1:] if asked and asked[0][0] in ("system", "developer") else asked

@@ -8,6 +8,7 @@ The key is a hash of the file's digest, the settings it is parsed with, and the 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from clinadapt.artifacts.artifact_cache import load_folder, save_folder
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
+from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import Examples, Source
 from clinadapt.config.origin import named_origin
 from clinadapt.data.patients import Origin, OriginReader, Pseudonyms
@@ -27,9 +29,11 @@ from clinadapt.data.tables import open_tables
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
 from components.download.layouts import LAYOUTS, parse_row
+from components.download.unused_values import TrackedRow, by_frequency, tracked_row
 from components.download.validation import InvalidRow
 
 ROWS, QUARANTINE = "rows", "quarantine"  # names of the two tables
+_ENOUGH = 1000  # numbers, to see how a file writes them
 _QUARANTINE_SCHEMA = pa.schema([("row", pa.int64()), ("reason", pa.string())])
 
 
@@ -38,8 +42,9 @@ def parsed_file(source: Source, settings: Examples, store: Store | None, pseudon
     """Parse one file of a source, or fetch the result from the cache, into a temporary folder.
 
     The folder contains ROWS (the schema of the layout, `source` 0 and `row` counted from 1), QUARANTINE (row, reason)
-    and a manifest with rows_read, columns (unusual names, which may be data, as empty strings), source_digest and
-    origin (`OriginReader.summary`).
+    and a manifest with rows_read, columns (unusual names, which may be data, as empty strings), unused (values that
+    were not read, by column), decimals (DecimalCounts of the first numbers), source_digest and origin
+    (`OriginReader.summary`).
 
     Args:
         source: its `uri` is the URI of one file.
@@ -69,19 +74,34 @@ def parsed_file(source: Source, settings: Examples, store: Store | None, pseudon
 def _parse(source: Source, settings: Examples, folder: Path, digest: str, origins: OriginReader) -> None:
     folder.mkdir()
     number, columns = 0, list[str]()
+    unused, decimals = Counter[str](), DecimalCounts()
     with open_tables(folder, **{ROWS: LAYOUTS[source.kind].schema, QUARANTINE: _QUARANTINE_SCHEMA}) as tables:
         for number, row in enumerate(source_rows(source.uri), start=1):
             columns = columns or [column if is_usual(column) else "" for column in row if isinstance(row, dict)]
+            tracked = tracked_row(row)
             try:
-                values = parse_row(row, source, settings)
+                values = parse_row(tracked, source, settings)
             except InvalidRow as error:
                 tables[QUARANTINE].add((number, str(error)))
-            else:
-                origin = origins.read(row) if isinstance(row, dict) else Origin()
-                tables[ROWS].add((0, number, *values, *origin))
+                continue
+            origin = origins.read(tracked) if isinstance(tracked, dict) else Origin()
+            tables[ROWS].add((0, number, *values, *origin))
+            if isinstance(tracked, TrackedRow):
+                unused.update(tracked.unused())
+            if sum(decimals) < _ENOUGH:
+                decimals = decimals.plus(text for text in values if isinstance(text, str))
     if tables[ROWS].rows and (missing := origins.unused()):
         raise UserError(
             f"{redacted_uri(source.uri)} has no column '{missing}': choose another one ({column_names(columns)})"
         )
-    fields = {"rows_read": number, "columns": columns, "source_digest": digest, "origin": origins.summary()}
-    write_manifest(folder, fields)
+    write_manifest(
+        folder,
+        {
+            "rows_read": number,
+            "columns": columns,
+            "unused": by_frequency(unused),
+            "decimals": decimals,
+            "source_digest": digest,
+            "origin": origins.summary(),
+        },
+    )

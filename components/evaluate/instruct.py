@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinadapt.artifacts.hashing import sha256_json, write_json
+from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import Evaluation
@@ -82,7 +83,8 @@ def run(
     index = sample(table["task"].to_pylist(), table["note_id"].to_pylist(), settings.rows_per_task, seed)
     if not index:
         raise UserError("no held-out instructions: add sources or raise examples.test_share")
-    rows = table.take(index).to_pylist()
+    commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
+    rows = [row | {"decimal_comma": row["source"] in commas} for row in table.take(index).to_pylist()]
     answers = _answer(rows, adapter, champion, settings)
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks = np.array([row["task"] for row in rows])
@@ -163,7 +165,7 @@ def score(
     """Score each answer on each metric, as a fraction.
 
     Args:
-        rows: the instructions with their reference answers.
+        rows: the instructions with their reference answers, and `decimal_comma`.
         answers: of one model.
         losses: summed over the tokens of each reference answer, shape (rows,).
         tokens: of each reference answer, shape (rows,).
@@ -175,16 +177,16 @@ def score(
     numerators, denominators = np.zeros((len(rows), len(METRICS))), np.ones((len(rows), len(METRICS)))
     for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         refusal = is_refusal(answer.text)
-        doubtful = unsupported(answer.text, row["note_text"], row["instruction"])
-        checkable = row["check"] != "none"
+        comma, checkable = row["decimal_comma"], row["check"] != "none"
+        doubtful = unsupported(answer.text, row["note_text"], row["instruction"], comma)
         fractions = {
-            "token_f1": (token_f1(answer.text, row["answer"]), 1),
-            "rouge_l": (rouge_l(answer.text, row["answer"]), 1),
-            "exact_match": (checkable and matches(answer.text, row["answer"], row["check"]), checkable),
+            "token_f1": (token_f1(answer.text, row["answer"], comma), 1),
+            "rouge_l": (rouge_l(answer.text, row["answer"], comma), 1),
+            "exact_match": (checkable and matches(answer.text, row["answer"], row["check"], comma), checkable),
             "loss": (losses[i], tokens[i]),
             "unsupported": (bool(doubtful), 1),
             "contradicted": (any(claim.outcome == "contradicted" for claim in doubtful), 1),
-            "omitted": missing_claims(answer.text, row["answer"], row["note_text"]),
+            "omitted": missing_claims(answer.text, row["answer"], row["note_text"], comma),
             "correct_refusals": (refusal and not row["answerable"], not row["answerable"]),
             "wrong_refusals": (refusal and row["answerable"], row["answerable"]),
             "finished": (answer.complete, 1),
@@ -201,7 +203,7 @@ def reference_rates(rows: Sequence[Row], cluster: np.ndarray, seed: int) -> dict
         `unsupported` and `contradicted`, as in METRICS, with their intervals.
     """
     names = ("unsupported", "contradicted")
-    checked = [unsupported(row["answer"], row["note_text"], row["instruction"]) for row in rows]
+    checked = [unsupported(row["answer"], row["note_text"], row["instruction"], row["decimal_comma"]) for row in rows]
     wrong = np.array([[bool(each), any(claim.outcome == "contradicted" for claim in each)] for each in checked], float)
     return dict(zip(names, ratios(wrong, np.ones_like(wrong), cluster, seed), strict=True))
 

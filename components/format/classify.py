@@ -57,7 +57,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
     words = [len(note["text"].split()) for note in notes]
     summary = {
-        **{key: source[key] for key in ("source", "rows_read", "quarantined")},
+        **{key: source[key] for key in ("source", "rows_read", "rows_of_other_labels", "quarantined", "unused")},
         "rows_kept": len(rows),
         "labels": sorted({row["label"] for row in rows}),
         "rare_labels": rare,

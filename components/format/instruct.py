@@ -33,6 +33,8 @@ SYNTHESIS_FIELDS = (
     "triples",
     "triples_ready",
     "quarantined",
+    "unused",
+    "decimal_comma",
     "dropped",
 )
 

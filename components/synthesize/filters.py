@@ -28,18 +28,18 @@ def flaw(reply: Reply) -> str | None:
     return "speaks of being an AI" if _AI.search(reply.text) else None
 
 
-def note_flaw(reply: Reply, case: str) -> str | None:
+def note_flaw(reply: Reply, case: str, decimal_comma: bool = False) -> str | None:
     """Flaw of a note generated from a case, such as a number, drug or date that the case does not contain."""
-    return flaw(reply) or _added_facts(reply.text, case)
+    return flaw(reply) or _added_facts(reply.text, case, decimal_comma)
 
 
-def answer_flaw(reply: Reply, note: str, question: str) -> str | None:
+def answer_flaw(reply: Reply, note: str, question: str, decimal_comma: bool = False) -> str | None:
     """Flaw of an answer. It may repeat facts of the question, to say that the note does not contain them."""
     if problem := flaw(reply):
         return problem
     if _QUESTION_AT_END.search(reply.text):
         return "ends in a question"
-    return _added_facts(reply.text, f"{note}\n{question}")
+    return _added_facts(reply.text, f"{note}\n{question}", decimal_comma)
 
 
 def refusal_flaw(reply: Reply, marked: bool) -> str | None:
@@ -47,6 +47,6 @@ def refusal_flaw(reply: Reply, marked: bool) -> str | None:
     return "marked as not answerable but not a refusal" if marked and not is_refusal(reply.text) else None
 
 
-def _added_facts(text: str, source: str) -> str | None:
+def _added_facts(text: str, source: str, decimal_comma: bool) -> str | None:
     """Numbers of list items do not count as facts."""
-    return "adds facts" if unsupported_facts(_LIST_NUMBER.sub("", text), source) else None
+    return "adds facts" if unsupported_facts(_LIST_NUMBER.sub("", text), source, decimal_comma) else None

@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -120,11 +120,10 @@ def run(
     (output / MANIFEST).unlink(missing_ok=True)
     try:
         teacher = create_teacher(settings, cache, allowed_hosts)
-        statistics = _write(dataset, output, teacher)
+        statistics = _write(dataset, output, teacher, source["decimal_comma"])
         fields = {
             "source": source["source"],
-            "quarantined": source["quarantined"],
-            "origin": source["origin"],
+            **{name: source[name] for name in ("quarantined", "unused", "decimal_comma", "origin")},
             "dataset_digest": source["digest"],
             "teacher": {
                 "name": settings.teacher,
@@ -158,10 +157,12 @@ def create_teacher(settings: Synthesis, cache: Store | None, allowed_hosts: Sequ
     return LlmTeacher(settings, cache, allowed_hosts)
 
 
-def _write(dataset: Path, output: Path, teacher: Teacher) -> Statistics:
+def _write(dataset: Path, output: Path, teacher: Teacher, decimal_comma: Sequence[int]) -> Statistics:
+    """`decimal_comma`: the sources whose numbers have a decimal comma."""
     statistics, exhausted = Statistics(), Event()
     progress = _Progress(pq.read_metadata(dataset / "texts.parquet").num_rows)
-    texts = (Text(**row) for row in iter_rows(dataset / "texts.parquet", TEXTS.names))
+    rows = iter_rows(dataset / "texts.parquet", TEXTS.names)
+    texts = (Text(**row, decimal_comma=row["source"] in decimal_comma) for row in rows)
     with (
         os_errors(f"cannot write to {output}", "free space and run again"),
         open_tables(output, notes=TEXTS, triples=TRIPLES) as tables,
@@ -179,7 +180,7 @@ def _write(dataset: Path, output: Path, teacher: Teacher) -> Statistics:
             reasons = sorted(result.batch.dropped.items())
             dropped.writerows((text.source, text.row, reason, count) for reason, count in reasons)
             if result.note:
-                tables["notes"].add(astuple(result.note))
+                tables["notes"].add([getattr(result.note, name) for name in TEXTS.names])
                 for triple in result.batch.triples:
                     tables["triples"].add(_table_row(result.note, triple))
             progress.advance()

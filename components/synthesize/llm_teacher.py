@@ -83,7 +83,7 @@ class LlmTeacher:
     def note(self, case: Text) -> str:
         """Write a note from a case report. Raises Dropped or BudgetExhausted."""
         reply = self._complete("note", case=case.text)
-        _drop_if("note", note_flaw(reply, case.text))
+        _drop_if("note", note_flaw(reply, case.text, case.decimal_comma))
         return reply.text
 
     def triples(self, note: Text) -> TripleBatch:
@@ -91,7 +91,7 @@ class LlmTeacher:
         batch, earlier = TripleBatch(), defaultdict[str, list[str]](list)
         for task, beyond in islice(self._draw_tasks(note.text), self._triples_per_note):
             try:
-                batch.triples.append(self._triple(note.text, task, beyond, earlier[task]))
+                batch.triples.append(self._triple(note, task, beyond, earlier[task]))
             except Dropped as error:
                 batch.dropped[str(error)] += 1
         return batch
@@ -103,15 +103,16 @@ class LlmTeacher:
             for task in rng.sample(TASKS, len(TASKS)):
                 yield task, rng.random() < UNANSWERABLE_SHARE and task in UNANSWERABLE_TASKS
 
-    def _triple(self, note: str, task: str, beyond: bool, earlier: list[str]) -> Triple:
-        reply = self._complete("question", note=note, task=task, beyond=beyond, earlier=earlier)
+    def _triple(self, note: Text, task: str, beyond: bool, earlier: list[str]) -> Triple:
+        reply = self._complete("question", note=note.text, task=task, beyond=beyond, earlier=earlier)
         question = reply.text
         _drop_if("question", flaw(reply) or ("duplicate" if question in earlier else None))
         earlier.append(question)
-        reply = self._complete("answer", note=note, task=task, question=question)
+        reply = self._complete("answer", note=note.text, task=task, question=question)
         text, marked = without_mark(reply.text)
         reply = Reply(text=text, truncated=reply.truncated)
-        _drop_if("answer", answer_flaw(reply, note, question) or refusal_flaw(reply, marked))
+        problem = answer_flaw(reply, note.text, question, note.decimal_comma) or refusal_flaw(reply, marked)
+        _drop_if("answer", problem)
         return Triple(question, text, task, answerable=not is_refusal(text))
 
     def _complete(self, prompt: str, **values: Any) -> Reply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from random import Random
 
 from clinadapt.clinical.drug_names import PACKAGE
 from clinadapt.clinical.faithfulness import unsupported_facts
+from clinadapt.clinical.number_format import comma_decimals, point_decimals
 from clinadapt.config.instruct import Synthesis
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.restyle import restyle
@@ -36,7 +38,7 @@ class RulesTeacher:
         if len(re.findall(r"\w+", case.text)) < 5:
             raise Dropped("fewer than five words")
         note = restyle(case.text, self._rng(case.text))
-        if unsupported_facts(note, case.text):
+        if unsupported_facts(note, case.text, case.decimal_comma):
             raise Dropped("the note would add a fact")
         return note
 
@@ -46,7 +48,10 @@ class RulesTeacher:
         Some are questions of earlier notes of the same source that this one does not answer, see `WaitingQuestions`.
         """
         rng = self._rng(note.text)
-        parsed = ParsedNote(note.text, note.description, rng)
+        text, description = note.text, note.description
+        if note.decimal_comma:
+            text, description = point_decimals(text, True), description and point_decimals(description, True)
+        parsed = ParsedNote(text, description, rng)
         batch = TripleBatch()
         by_task = [list(task.generate(parsed)) for task in TASKS]
         for triples in by_task:
@@ -55,8 +60,10 @@ class RulesTeacher:
         waiting = self._waiting.setdefault((note.source, note.private), WaitingQuestions())
         unanswerable = waiting.ask(parsed, min(MAX_PER_NOTE, (limit - 1) // 2))
         answered = _round_robin(by_task)[: limit - len(unanswerable)]
-        waiting.add(note.text, answered, rng)
+        waiting.add(text, answered, rng)
         batch.triples = answered + unanswerable
+        if note.decimal_comma:
+            batch.triples = [_with_comma(triple) for triple in batch.triples]
         return batch
 
     def close(self) -> None:
@@ -64,6 +71,11 @@ class RulesTeacher:
 
     def _rng(self, text: str) -> Random:
         return Random(hashlib.sha256(f"{self._settings.seed}\0{text}".encode(errors="surrogatepass")).digest())
+
+
+def _with_comma(triple: Triple) -> Triple:
+    """A triple about a note that was read with decimal points, with the commas of the note."""
+    return replace(triple, instruction=comma_decimals(triple.instruction), answer=comma_decimals(triple.answer))
 
 
 def _round_robin(by_task: list[list[Triple]]) -> list[Triple]:

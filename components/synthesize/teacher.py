@@ -12,7 +12,8 @@ Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Text:
-    """A row of the table TEXTS (`clinadapt.data.schemas.instruct`): a case report or a note."""
+    """A row of the table TEXTS (`clinadapt.data.schemas.instruct`): a case report or a note; `decimal_comma`: whether
+    its numbers have a decimal comma."""
 
     source: int
     row: int
@@ -23,6 +24,7 @@ class Text:
     patient: str | None = None
     encounter: str | None = None
     date: datetime | None = None
+    decimal_comma: bool = False
 
 
 @dataclass(frozen=True)

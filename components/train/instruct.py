@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clinadapt.artifacts.code_version import code_version
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, outcome_settings
 from clinadapt.config.instruct import InstructTraining
@@ -82,7 +84,9 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
         "pretraining": base_pretraining,
     }
     if first_process():
-        card, tokenizer = _card(settings, base.digest, precision, tables["train"]), load_tokenizer(splits / TOKENIZER)
+        commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
+        card = _card(settings, base.digest, precision, tables["train"], commas)
+        tokenizer = load_tokenizer(splits / TOKENIZER)
         save_new_adapter(model, tokenizer, card, output, save_embedding_layers=False)  # which are frozen
         stopping = Stopping.of(published, tokenizer, Template(tokenizer).end)
         stopping.generation_config(card.max_new_tokens).save_pretrained(output)
@@ -97,7 +101,10 @@ def existing_result(splits: Path, output: Path, settings: InstructTraining, stor
     return Stage.of_new_adapter("instruct", splits, output, settings, base, store).existing_result()
 
 
-def _card(settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table) -> InstructCard:
+def _card(
+    settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table, commas: list[int]
+) -> InstructCard:
+    """`commas`: the sources whose numbers have a decimal comma."""
     answer_tokens = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
     return InstructCard(
         base_model=settings.base_model,
@@ -108,4 +115,5 @@ def _card(settings: InstructTraining, base_digest: str, precision: Precision, tr
         max_length=settings.max_length,
         max_new_tokens=pc.max(answer_tokens).as_py(),
         tasks=sorted(train["task"].unique().to_pylist()),
+        decimal_comma=pc.mean(pc.is_in(train["source"], pa.array(commas, pa.int32()))).as_py() > 0.5,
     )

@@ -147,7 +147,7 @@ def instruct_splits(
         write_table(pa.Table.from_pylist(rows, EXAMPLES), folder / f"{side}.parquet")
     write_table(pa.Table.from_pylist(corpus, CORPUS), folder / "corpus.parquet")
     tokenizer.save_pretrained(folder / "tokenizer")
-    write_manifest(folder, {})
+    write_manifest(folder, {"synthesis": SYNTHESIS})
     return folder
 
 
@@ -180,7 +180,8 @@ def _differing(store: Any, key: str) -> list[str]:
 SYNTHESIS = {
     "teacher": {"name": "rules", "digest": "sha256:0", "tokens": 0}, "cases": 0, "notes_from_cases": 0,
     "rows_skipped": 0, "notes_without_triples": 3, "triples": 9000, "triples_ready": 1200,
-    "quarantined": {"empty text": 2}, "dropped": {"no answer that can be checked": 4321},
+    "quarantined": {"empty text": 2}, "unused": {"keywords": 40}, "decimal_comma": [],
+    "dropped": {"no answer that can be checked": 4321},
 }  # fmt: skip
 
 # training.json of an instruct stage

@@ -11,21 +11,24 @@ from clinadapt.clinical.claims.finding_checks import check_findings, check_sides
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
 from clinadapt.clinical.claims.reading import read
+from clinadapt.clinical.number_format import point_decimals
 
 _FAMILY_ASKED = re.compile(r"\bfam(?:ily)?\b", re.IGNORECASE)
 
 
-def check(answer: str, note: str, question: str = "") -> list[CheckedClaim]:
+def check(answer: str, note: str, question: str = "", decimal_comma: bool = False) -> list[CheckedClaim]:
     """Check every claim of an answer.
 
     Args:
         answer: the text whose claims are checked.
         note: what it may state.
         question: what was asked; the answer may repeat its facts, and its words tell what a bare answer is about.
+        decimal_comma: whether 0,125 is less than one in these texts.
 
     Returns:
         The claims in the order of the answer.
     """
+    answer, note, question = (point_decimals(text, decimal_comma) for text in (answer, note, question))
     stated, source = read(answer), read(note)
     asked = read(question) if question else None
     checks = [
@@ -51,13 +54,14 @@ def check(answer: str, note: str, question: str = "") -> list[CheckedClaim]:
     return sorted(checks, key=lambda each: each.claim[1:3])
 
 
-def unsupported(answer: str, note: str, question: str = "") -> list[CheckedClaim]:
-    """The claims of an answer that the note contradicts or does not contain."""
-    return [each for each in check(answer, note, question) if each.outcome != "supported"]
+def unsupported(answer: str, note: str, question: str = "", decimal_comma: bool = False) -> list[CheckedClaim]:
+    """The claims of an answer that the note contradicts or does not contain; arguments as of `check`."""
+    return [each for each in check(answer, note, question, decimal_comma) if each.outcome != "supported"]
 
 
-def missing_claims(answer: str, reference: str, note: str) -> tuple[int, int]:
+def missing_claims(answer: str, reference: str, note: str, decimal_comma: bool = False) -> tuple[int, int]:
     """(missing, all) key claims of a reference answer: those that its note supports and an answer should hold too."""
+    answer, reference, note = (point_decimals(text, decimal_comma) for text in (answer, reference, note))
     key = {_key(each.claim) for each in check(reference, note) if each.outcome == "supported"}
     return len(key - _stated(answer)), len(key)
 

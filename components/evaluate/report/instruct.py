@@ -208,6 +208,9 @@ def synthesis_rows(synthesis: Mapping[str, Any]) -> dict[str, str]:
         "Tokens used by the teacher": count(synthesis["teacher"]["tokens"]),
     }
     rows |= {f"Quarantined: {reason}": count(number) for reason, number in synthesis["quarantined"].items()}
+    rows |= {f"Not used: values of {column}": count(number) for column, number in synthesis["unused"].items()}
+    if commas := synthesis["decimal_comma"]:
+        rows["Sources whose numbers have a decimal comma"] = count(len(commas))
     rows |= {f"Dropped: {reason}": count(number) for reason, number in synthesis["dropped"].items()}
     return {name: value for name, value in rows.items() if value not in ("0", "0 of 0")}
 

@@ -62,6 +62,14 @@ def test_the_layout_of_mtsamples(notes_csv: Callable[..., Path], tmp_path: Path)
     assert manifest["digest"] == sha256_json(manifest["files"])
 
 
+def test_what_is_not_used_is_counted(table: Callable[..., str], tmp_path: Path) -> None:
+    """Values of valid rows; names that may be data are not shown."""
+    more = {"keywords": "knee", "summary": " ", "Zyx, Anna": 3}
+    manifest = run(table([note("one"), note("two", "b") | more, note("") | more]), tmp_path / "out", Notes())
+    assert manifest["unused"] == {"columns with other names": 1, "keywords": 1}
+    assert "Zyx" not in (tmp_path / "out" / MANIFEST).read_text()
+
+
 def test_the_same_source_gives_the_same_digest(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     digests = [
         run(source, tmp_path / str(number), Notes())["digest"]

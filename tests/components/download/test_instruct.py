@@ -107,6 +107,10 @@ def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
         ("triples", triple(note="x" * 1_000_000), "note longer than 200,000 characters"),
         ("triples", triple(note=17), "note is not a string"),
         ("triples", {"note": SECRET}, "no column 'task'"),
+        ("chat", chat(("user", "a"), ("assistant", "b")) | {"system": SECRET},
+         "a row has system, which this layout does not carry over"),
+        ("alpaca", {"instruction": "a", "output": "b", "history": [[SECRET, SECRET]]},
+         "a row has history, which this layout does not carry over"),
         ("chat", chat(("user", SECRET)), "not user messages followed by one assistant message"),
         ("chat", chat(("assistant", "a")), "not user messages followed by one assistant message"),
         ("chat", chat(("user", "a"), ("doctor", "b")), "not user messages followed by one assistant message"),
@@ -137,6 +141,39 @@ def test_an_invalid_row_is_quarantined(
         assert list(csv.reader(file)) == [["source", "row", "reason"], ["0", "2", reason]]
     for name in ("quarantine.csv", MANIFEST):
         assert "Zyx" not in (tmp_path / "out" / name).read_text()
+
+
+def test_what_a_layout_does_not_carry_over_is_counted(source: Write, tmp_path: Path) -> None:
+    """Columns, and the fields of a chat's messages."""
+    message = {"role": "user", "content": "a", "date": "2024", "Zyx": 1, "row": None}
+    talk = {"messages": [message, {"role": "assistant", "content": "b", "date": "2025"}], "source": "ward"}
+    sources = [
+        source("chat", [talk, {**talk, "messages": []}]),
+        source("pairs", [{"dialogue": "d", "section_text": "s", "h": "PLAN", "row_id": 1}], instruction="Write {h}."),
+        source("notes", [{"transcription": "x", "keywords": "y"}, {"transcription": "x", "keywords": "y"}]),
+    ]
+    manifest = run(sources, tmp_path / "out", Examples())
+    by_source = [entry["unused"] for entry in manifest["sources"]]
+    assert by_source == [
+        {"messages.date": 2, "columns with other names": 1, "source": 1}, {"row_id": 1}, {"keywords": 2}
+    ]  # fmt: skip
+    assert manifest["unused"]["messages.date"] == 2 and manifest["rows_kept"] == 3
+
+
+@pytest.mark.parametrize(("decimal", "comma"), [("auto", True), ("comma", True), ("point", False)])
+def test_how_a_source_writes_its_numbers(source: Write, tmp_path: Path, decimal: str, comma: bool) -> None:
+    german = source("notes", [{"transcription": "Digoxin 0,125 mg, Paracetamol 1.000 mg"}], decimal=decimal)
+    english = source("triples", [triple(answer="Digoxin 0.125 mg")])
+    manifest = run([english, german], tmp_path / "out", Examples())
+    assert manifest["decimal_comma"] == ([1] if comma else [])
+    assert manifest["sources"][1]["decimals"] == {"comma": 1, "point": 0}
+
+
+def test_numbers_written_in_both_ways_need_the_setting(source: Write, tmp_path: Path) -> None:
+    rows = [{"transcription": f"{n},5 mg and {n}.5 mL"} for n in range(9)]
+    with pytest.raises(UserError, match=r"9 numbers with a decimal comma and 9 with a decimal point: say which it is"):
+        run([source("notes", rows)], tmp_path / "out", Examples())
+    assert run([source("notes", rows, decimal="comma")], tmp_path / "out", Examples())["decimal_comma"] == [0]
 
 
 def test_a_pair_without_the_column_of_its_instruction(source: Write, tmp_path: Path) -> None:

@@ -58,8 +58,29 @@ def test_scores_of_an_answer() -> None:
     assert not matches("25 mg", "2.5 mg", "exact")
 
 
+def test_a_number_is_one_word_with_its_decimals() -> None:
+    """SQuAD's normalization would make 25 of 2.5; thousands may be written in any way."""
+    for metric in (token_f1, rouge_l):
+        assert metric("2.5 mg", "25 mg") == metric("125 mg", "0,125 mg", True) == pytest.approx(0.5)
+        assert metric("1,250.5 mL", "1250.5 mL") == metric("1.250,5 mL", "1250,5 mL", True) == 1
+        assert metric("0,125 mg", "0.125 mg", True) == 1
+    assert matches("1,000 mg", "1000 mg", "exact") and not matches("1.000 mg", "1000 mg", "exact")
+    assert matches("1.000 mg", "1000 mg", "exact", True) and not matches("0,125 mg", "125 mg", "exact", True)
+
+
+def test_answers_are_scored_by_the_numbers_of_their_source() -> None:
+    row = {"note_text": "Digoxin 0,125 mg daily.", "instruction": "Which dose?", "check": "exact", "answerable": True,
+           "answer": "Digoxin 0,125 mg"}  # fmt: skip
+    rows = [row | {"decimal_comma": comma} for comma in (True, True, False)]
+    answers = [Answer(f"Digoxin {dose} mg", [], True, 0) for dose in ("0,125", "125", "125")]
+    numerators, _ = score(rows, answers, np.ones(3), np.ones(3))
+    assert numerators[:, METRICS.index("contradicted")].tolist() == [0, 1, 0]
+    assert numerators[:, METRICS.index("exact_match")].tolist() == [1, 0, 0]
+
+
 def test_every_error_is_counted_on_its_side() -> None:
-    row = {"note_text": "Aspirin 81 mg.", "instruction": "Is warfarin given?", "check": "none", "answer": "x"}
+    row = {"note_text": "Aspirin 81 mg.", "instruction": "Is warfarin given?", "check": "none", "answer": "x",
+           "decimal_comma": False}  # fmt: skip
     rows = [
         {**row, "answerable": False},
         {**row, "answerable": False},

@@ -224,11 +224,13 @@ def test_a_judge_has_its_say() -> None:
 
 
 def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:
-    assert synthesis_rows(SYNTHESIS) == {
+    assert synthesis_rows(SYNTHESIS | {"decimal_comma": [0, 2]}) == {
         "Teacher": "rules",
         "Generated instructions": "7,800",
         "Instructions supplied with the data": "1,200",
         "Notes without an instruction": "3",
         "Quarantined: empty text": "2",
+        "Not used: values of keywords": "40",
+        "Sources whose numbers have a decimal comma": "2",
         "Dropped: no answer that can be checked": "4,321",
     }

@@ -25,6 +25,7 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
         rows: list[dict[str, Any]],
         triples: list[dict[str, Any]] | None = None,
         preferences: list[dict[str, Any]] | None = None,
+        decimal_comma: list[int] | None = None,
     ) -> Path:
         folder = tmp_path / "dataset"
         folder.mkdir()
@@ -34,7 +35,8 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
             ("preferences", preferences or [], PREFERENCES),
         ):
             pq.write_table(pa.Table.from_pylist(table, schema=schema), folder / f"{name}.parquet")
-        write_manifest(folder, {"source": ["builtin://cases"], "quarantined": {"empty": 2}, "origin": {}})
+        facts = {"source": ["builtin://cases"], "quarantined": {"empty": 2}, "unused": {"keywords": 3}, "origin": {}}
+        write_manifest(folder, facts | {"decimal_comma": decimal_comma or []})
         return folder
 
     return write

@@ -240,3 +240,17 @@ def test_odd_notes_are_accepted(body: str) -> None:
 def test_a_note_of_a_megabyte_is_read(piece: str) -> None:
     batch = RulesTeacher(Synthesis()).triples(text(piece * (1_000_000 // len(piece))))
     assert len(batch.triples) <= 8
+
+
+def test_a_note_with_decimal_commas_gets_its_own_numbers() -> None:
+    """The answers about a note and about its twin with commas are the same but for the separators."""
+
+    def commas(answer: str) -> str:
+        return re.sub(r"\d+(?:[.,]\d+)+", lambda number: number[0].translate(str.maketrans(",.", ".,")), answer)
+
+    body = f"{REPORT} Her digoxin was 0.125 mg daily. Platelets 294,000. Metoprolol 37.5 mg daily."
+    teachers = [RulesTeacher(Synthesis(triples_per_note=64)) for _ in range(2)]
+    english = teachers[0].triples(text(body)).triples
+    german = teachers[1].triples(replace(text(commas(body)), decimal_comma=True)).triples
+    assert {triple.answer for triple in german} == {commas(triple.answer) for triple in english}
+    assert {"37,5 mg", "294.000"} <= {triple.answer for triple in german}
