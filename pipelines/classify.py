@@ -37,10 +37,11 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
     )
     def classify(
         source: str = default["source"],
-        text_column: str = default["text_column"],
-        label_column: str = default["label_column"],
+        columns: dict = default["columns"],
         labels: list = default["labels"],
         top_labels: int = default["top_labels"],
+        min_notes_per_label: int = default["min_notes_per_label"],
+        test: str = default["test"],
         base_model: str = default["base_model"],
         quantization: str = default["quantization"],
         num_train_epochs: int = default["num_train_epochs"],
@@ -55,10 +56,11 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
             preflight = preflight_classify(
                 profile=profile.model_dump(exclude_none=True),
                 source=source,
-                text_column=text_column,
-                label_column=label_column,
+                columns=columns,
                 labels=labels,
                 top_labels=top_labels,
+                min_notes_per_label=min_notes_per_label,
+                test=test,
                 base_model=base_model,
                 quantization=quantization,
                 num_train_epochs=num_train_epochs,

@@ -41,6 +41,7 @@ def build(profile: InstructProfile, cluster: Cluster | None = None, caching: boo
     def instruct(
         sources: list = sources,
         teacher: str = default["teacher"],
+        test: str = default["test"],
         base_model: str = default["base_model"],
         quantization: str = default["quantization"],
         num_train_epochs: int = default["num_train_epochs"],
@@ -56,6 +57,7 @@ def build(profile: InstructProfile, cluster: Cluster | None = None, caching: boo
                 profile=profile.model_dump(exclude_none=True),
                 sources=sources,
                 teacher=teacher,
+                test=test,
                 base_model=base_model,
                 quantization=quantization,
                 num_train_epochs=num_train_epochs,

@@ -28,10 +28,23 @@ def load_profile(name: str) -> AnyProfile:
         UserError: there is no such profile, it is not YAML, or its recipe or a value is invalid.
     """
     values = _read("profile", name)
+    if isinstance(values, dict) and name.endswith((".yaml", ".yml")):
+        _resolve_paths(values, Path(name).resolve().parent)
     recipe = str(values.get("recipe")) if isinstance(values, dict) else ""
     if recipe not in RECIPES:
         raise UserError(f"profile '{name}': unknown recipe: use {' or '.join(RECIPES)}")
     return _validated("profile", RECIPES[recipe], name, values)
+
+
+def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    """Turn the paths of a profile's sources and base model into file:// URIs; relative ones are below its folder."""
+    sources = values.get("sources")
+    sources = sources if isinstance(sources, list) else []
+    training = [values.get(section) for section in ("train", "instruct")]
+    for section, name in [(values, "source"), *((s, "uri") for s in sources), *((s, "base_model") for s in training)]:
+        location = section.get(name) if isinstance(section, dict) else None
+        if isinstance(location, str) and location and "://" not in location:
+            section[name] = (folder / Path(location).expanduser()).resolve().as_uri()
 
 
 def cluster_names() -> list[str]:

@@ -27,7 +27,7 @@ from pipelines.kfp_api import IN_CLUSTER, ApiError, Remote
 
 EXPERIMENT = "clinadapt"
 _SINCE_2_17 = ("resourceTtlOnCompletion", "resourceTtlOnSuccess", "resourceTtlOnFailure", "activeDeadlineSeconds")
-_TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list}
+_TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list, "STRUCT": dict}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.uri_credentials import Uri
 
 Pooling = Literal["model", "mean"]
+LABELLED_COLUMNS = {"text": "transcription", "label": "medical_specialty"}  # as in the Kaggle file of MTSamples
 POOLED_LAYERS = 4  # concatenated by mean pooling (Devlin et al. 2019, arXiv:1810.04805, section 5.3)
 
 
@@ -17,17 +19,26 @@ class Notes(Section):
     """download: the columns to read and the rows to keep.
 
     Attributes:
-        text_column, label_column: column names of the source; the defaults are those of the Kaggle file of MTSamples.
+        columns: field -> column name, where it differs from LABELLED_COLUMNS: text, label; patient, encounter and date
+            are found by their usual names (clinadapt.config.origin), or not at all with an empty name here.
         labels: labels to keep; all when empty.
         top_labels: number of most frequent labels to keep; all when 0.
         max_note_characters: longer notes are quarantined (the longest in MTSamples has about 33,000 characters).
     """
 
-    text_column: str = "transcription"
-    label_column: str = "medical_specialty"
+    columns: dict[str, str] = Field(default_factory=dict)
     labels: list[str] = []
     top_labels: int = Field(default=0, ge=0)
     max_note_characters: int = Field(default=200_000, ge=1)
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Notes:
+        check_columns(self.columns, LABELLED_COLUMNS, "classify")
+        return self
+
+    def column(self, field: str) -> str:
+        """Column name of the text or the label."""
+        return self.columns.get(field, LABELLED_COLUMNS[field])
 
 
 class Split(Section):
@@ -35,10 +46,15 @@ class Split(Section):
 
     Attributes:
         near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
-        seed: seed of the split.
+        min_notes_per_label: labels of fewer different notes are left out; when 0, a label of too few to split is an
+            error.
+        test: which notes are the test: `random`, 20 % of each label, or the newest, as in `newest 10%`.
+        seed: seed of a random split.
     """
 
     near_duplicate_threshold: float = Field(default=0.3, gt=0, le=1)
+    min_notes_per_label: int = Field(default=0, ge=0)
+    test: TestNotes = "random"
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.uri_credentials import Uri
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
@@ -52,7 +53,8 @@ class Source(Section):
             `preferences`: a chosen and a rejected answer, for DPO.
         uri: file://, s3://, https://, hf:// or builtin://cases; a folder of files as file:///folder or
             s3://bucket/folder/.
-        columns: field name -> column name, where it differs from COLUMNS[kind].
+        columns: field name -> column name, where it differs from COLUMNS[kind]; patient, encounter and date are found
+            by their usual names (clinadapt.config.origin), or not at all with an empty name here.
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
         task: task under which the report lists rows of `pairs`, `chat` and `alpaca`.
         decimal: decimal separator of its numbers: with `comma`, 0,125 mg is not 125 mg. `auto`: as the numbers of the
@@ -73,10 +75,9 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _check_fields(self) -> Source:
-        if unknown := self.columns.keys() - COLUMNS[self.kind].keys():
-            raise ValueError(f"{self.kind} has no field '{min(unknown)}': it has {', '.join(COLUMNS[self.kind])}")
+        check_columns(self.columns, COLUMNS[self.kind], self.kind)
         if (self.kind == "pairs") != bool(self.instruction):
-            raise ValueError("an instruction belongs to pairs, and pairs need one")
+            raise ValueError("`instruction` belongs to a source of kind pairs, and pairs need it")
         return self
 
     def column(self, field: str) -> str:
@@ -125,13 +126,15 @@ class Examples(Section):
     Attributes:
         max_length: tokens of an example; in a longer one the note is trimmed.
         near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
-        test_share, validation_share: fractions of the note clusters.
+        test: which notes are the test: `random`, or the newest, as in `newest 10%`; patients are kept whole.
+        test_share, validation_share: fractions of the note clusters; test_share of a random test.
         max_note_characters: longer notes are quarantined.
         seed: seed of the split.
     """
 
     max_length: int = Field(default=1024, ge=64)
     near_duplicate_threshold: float = Field(default=0.3, gt=0, le=1)
+    test: TestNotes = "random"
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
     validation_share: float = Field(default=0.05, gt=0, lt=0.5)
     max_note_characters: int = Field(default=200_000, ge=1)

@@ -25,10 +25,11 @@ _TRAINING = ("base_model", "quantization", "num_train_epochs", "learning_rate")
 FORM: dict[str, dict[str, list[str]]] = {
     "classify": {
         "source": ["source"],
-        "text_column": ["notes.text_column"],
-        "label_column": ["notes.label_column"],
+        "columns": ["notes.columns"],
         "labels": ["notes.labels"],
         "top_labels": ["notes.top_labels"],
+        "min_notes_per_label": ["split.min_notes_per_label"],
+        "test": ["split.test"],
         **{field: [f"train.{field}"] for field in _TRAINING},
         "seed": ["train.seed", "split.seed"],
         "adapter_name": ["adapter_name"],
@@ -36,6 +37,7 @@ FORM: dict[str, dict[str, list[str]]] = {
     "instruct": {
         "sources": ["sources"],
         "teacher": ["synthesis.teacher"],
+        "test": ["examples.test"],
         **{field: [f"instruct.{field}"] for field in _TRAINING},
         "seed": ["instruct.seed", "pretrain.seed", "preference.seed", "synthesis.seed", "examples.seed"],
         "adapter_name": ["adapter_name"],

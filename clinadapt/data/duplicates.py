@@ -19,6 +19,7 @@ MIN_PART = 16 - SHINGLE + 1  # 8-grams of a text of 16 words; a shorter one is t
 MIN_WORDS = 24  # of a note that is compared without its numbers
 MAX_UNSAMPLED, SAMPLED = 128, 8
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
+NEAR, PART = "near duplicates", "half of one is in the other"  # reasons
 _CHUNK = 1 << 14  # pairs of signatures compared at a time
 
 _rng = np.random.default_rng(0)
@@ -175,6 +176,18 @@ class Shingles:
                 pairs += [(parts[p], container) for p in close if self._contains(container, parts[p], share)]
         return pairs
 
+    def linked(self, notes: Sequence[int], threshold: float) -> dict[str, list[tuple[int, int]]]:
+        """Reason -> pairs of texts: of all texts that are near duplicates, and of those of which a note contains half.
+
+        Args:
+            notes: numbers of the texts that are notes; the others are answers, and contain nothing.
+            threshold: of `near_duplicates`.
+        """
+        is_note = set(notes)
+        parts = [n for n, grams in enumerate(self.grams) if n not in is_note or len(grams) >= MIN_PART]
+        contained = {(max(pair), min(pair)) for pair in self.contained(parts, notes, CONTAINED)}
+        return {NEAR: self.near_duplicates(threshold), PART: sorted(contained)}
+
     def _contains(self, container: int, part: int, share: float) -> bool:
         grams = self.grams[part]
         return part != container and self.count_shared(grams, container) >= share * len(grams)
@@ -196,17 +209,12 @@ def _equal_rows(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         step += 1
 
 
-def linked_texts(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
-    """Pairs of texts in `normal_form` of which one is a near duplicate of the other, or half of it is in the other.
-
-    Both are compared in their `note_form`.
-    """
+def linked_texts(texts: Sequence[str], threshold: float) -> dict[str, list[tuple[int, int]]]:
+    """Pairs of texts in `normal_form` that are copies of one another, compared in their `note_form`, by reason."""
     index = Shingles()
     for text in texts:
         index.add(index.hashes(note_form(text)))
-    long = [number for number, grams in enumerate(index.grams) if len(grams) >= MIN_PART]
-    pairs = index.near_duplicates(threshold) + index.contained(long, range(len(texts)), CONTAINED)
-    return sorted({(max(pair), min(pair)) for pair in pairs})
+    return index.linked(range(len(texts)), threshold)
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:

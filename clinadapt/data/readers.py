@@ -1,4 +1,4 @@
-"""Read rows from CSV, JSON lines (both also compressed) and Parquet files."""
+"""Read rows from CSV, JSON and JSON lines (also compressed, also FHIR resources) and Parquet files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
+from clinadapt.config.origin import USUAL_NAMES, usual_name
+from clinadapt.data.fhir import fhir_rows, is_resource
 from clinadapt.errors import UserError
 
 Row = dict[str, Any] | str  # fields by column name, or the reason why the row cannot be read
@@ -31,8 +33,22 @@ _USUAL_COLUMNS = {
     "row_id", "sample_name", "section", "section_header", "section_text", "source", "specialty", "split",
     "subject_id", "summary", "task", "text", "title", "transcription", "type"
 }  # fmt: skip
+# Field -> usual names of its column, in the order in which they are offered where its column is missing
+LIKELY: dict[str, tuple[str, ...]] = {
+    "text": ("text", "note_text", "note", "notes", "report", "transcription", "content", "document", "body", "input"),
+    "note": ("note", "note_text", "text", "dialogue", "input", "context", "document", "report", "transcription"),
+    "label": ("label", "labels", "specialty", "medical_specialty", "category", "class", "type", "department", "code"),
+    "instruction": ("instruction", "question", "prompt", "input"),
+    "answer": ("answer", "output", "response", "completion", "summary", "section_text"),
+    "messages": ("messages",),
+    "task": ("task", "type"),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+}
 MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
+MAX_JSON = 2**28  # characters of a .json file, which is read at once
+FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
 MAX_EXPANSION = 200  # bytes that a compressed file may expand to, for each of its own; text stays below 20
 MIN_EXPANDED = 2**28  # bytes that any compressed file may expand to
 
@@ -49,8 +65,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
     Raises:
         UserError: an unknown format, or a file that cannot be decoded, decompressed or parsed completely.
     """
-    suffixes = Path(name.lower()).suffixes
-    format_ = next((s for s in reversed(suffixes) if s in (".csv", ".jsonl", ".ndjson", ".parquet")), None)
+    suffixes, format_ = Path(name.lower()).suffixes, _format(name)
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{name} is empty: use a file with a header and rows")
@@ -59,12 +74,15 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         elif format_ in (".jsonl", ".ndjson"):
             with _text(path, suffixes[-1], name) as file:
                 yield from _json_lines(file)
+        elif format_ == ".json":
+            with _text(path, suffixes[-1], name) as file:
+                yield from _json(file, name)
         elif format_ == ".csv" or suffixes[-1:] == [".zip"]:
             with _text(path, suffixes[-1], name) as file:
                 yield from _csv(file, name)
         else:
             raise UserError(
-                f"{name}: unknown format; use .csv, .jsonl or .parquet (also .gz, .bz2, .xz; .csv also .zip)"
+                f"{name}: unknown format; use .csv, .json, .jsonl or .parquet (also .gz, .bz2, .xz; .csv also .zip)"
             )
     except UnicodeDecodeError as error:
         raise UserError(
@@ -77,9 +95,19 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         raise UserError(f"{name} cannot be decompressed, as it is truncated or damaged: fetch it again") from error
 
 
+def _format(name: str) -> str | None:
+    return next((s for s in reversed(Path(name.lower()).suffixes) if s in FORMATS), None)
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a file of this name is read; beside those in a folder, a README is not."""
+    return _format(name) is not None or name.lower().endswith(".zip")
+
+
 def is_usual(column: str) -> bool:
     """Whether headers usually have this column name, so that it cannot be a patient's data."""
-    return column.strip().lower().replace(" ", "_") in _USUAL_COLUMNS
+    plain = usual_name(column)
+    return column.strip().lower().replace(" ", "_") in _USUAL_COLUMNS or any(plain in u for u in USUAL_NAMES.values())
 
 
 def column_names(columns: list[str]) -> str:
@@ -91,6 +119,25 @@ def column_names(columns: list[str]) -> str:
         return f"there are {others:,} columns, of which none has a usual name: is the first line a header?"
     more = f" and {others:,} with {'another name' if others == 1 else 'other names'}" if others else ""
     return "the columns are " + ", ".join(known) + more
+
+
+def columns_option(defaults: Mapping[str, str], named: Mapping[str, str], columns: list[str]) -> str:
+    """What to type to name the columns of a file.
+
+    Args:
+        defaults: field -> its column where no other is named.
+        named: field -> column, as the settings name it.
+        columns: of the file; one of LIKELY is offered for a field whose column is not there.
+    """
+    offered: dict[str, str] = {}
+    for field, default in defaults.items():
+        if named.get(field, default) not in columns:
+            taken = {*offered.values(), *named.values()}
+            by_name = {column.strip().lower().replace(" ", "_"): column for column in columns if column not in taken}
+            likely = next((by_name[name] for name in LIKELY.get(field, (field,)) if name in by_name), None)
+            offered[field] = likely or "COLUMN"
+    missing = ",".join(f"{field}={column}" for field, column in offered.items() if field != "description")
+    return f"name its columns, as in --columns {missing or ','.join(f'{field}=COLUMN' for field in defaults)}"
 
 
 @contextmanager
@@ -235,10 +282,33 @@ def _json_lines(file: IO[str]) -> Iterator[Row]:
                 continue
             except (ValueError, RecursionError):
                 row = None
-            if isinstance(row, dict) and len(row) > MAX_COLUMNS:
-                yield f"more than {MAX_COLUMNS:,} fields"
-            else:
-                yield row if isinstance(row, dict) else "not a JSON object"
+            yield from _json_rows(row)
+
+
+def _json_rows(value: Any) -> Iterator[Row]:
+    """The row that a JSON value is, or the notes in a FHIR resource."""
+    if isinstance(value, dict) and len(value) > MAX_COLUMNS:
+        yield f"more than {MAX_COLUMNS:,} fields"
+    elif is_resource(value):
+        yield from fhir_rows(value)
+    else:
+        yield value if isinstance(value, dict) else "not a JSON object"
+
+
+def _json(file: IO[str], name: str) -> Iterator[Row]:
+    text = file.read(MAX_JSON + 1)
+    if len(text) > MAX_JSON:
+        raise UserError(f"{name} has more than {MAX_JSON:,} characters: write it as JSON lines, one object a line")
+    try:
+        value = json.loads(text, object_pairs_hook=_fields_once)
+    except _RepeatedField as error:
+        raise UserError(f"{name}: an object has a field twice: export it again") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name} is not valid JSON; a file with one object a line is called .jsonl") from error
+    if not isinstance(value, list) and not is_resource(value):
+        raise UserError(f"{name} is neither an array of objects nor a FHIR resource: write the rows as one array")
+    for row in value if isinstance(value, list) else [value]:
+        yield from _json_rows(row)
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:

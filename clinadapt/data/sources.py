@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlparse
 
 import httpx
@@ -19,7 +19,7 @@ import httpx
 from clinadapt.artifacts.hashing import sha256_file, sha256_json
 from clinadapt.config.uri_credentials import refuse_credentials
 from clinadapt.data.builtin_cases import generate
-from clinadapt.data.readers import Row, read_rows
+from clinadapt.data.readers import Row, is_data_file, read_rows
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
@@ -53,7 +53,8 @@ def source_digest(uri: str) -> str:
 
 
 def source_files(uri: str) -> list[str]:
-    """URIs of the files of a source: of a folder, its files sorted by name (without hidden ones); else the URI itself.
+    """URIs of the files of a source: of a folder, its data files sorted by name (without hidden ones and those that
+    are no data, see `skipped_files`); else the URI itself.
 
     A folder is a local directory, or `s3://bucket/prefix/` with a slash at the end. Hidden names start with a dot or,
     like Spark's markers, with an underscore.
@@ -61,7 +62,19 @@ def source_files(uri: str) -> list[str]:
     Raises:
         UserError: a folder without files, or a store that cannot be read.
     """
-    return _scheme(uri).list_files(uri)
+    files = _scheme(uri).list_files(uri)
+    if files == [uri]:
+        return files
+    if data := [file for file in files if is_data_file(file)]:
+        return data
+    raise UserError(f"the folder {uri} contains no data file: add a file of notes or choose another folder")
+
+
+def skipped_files(uri: str) -> list[str]:
+    """Suffixes of the files in a folder that are not read, such as `.md` of a README, sorted; names may be data."""
+    files = _scheme(uri).list_files(uri)
+    names = [file.rpartition("/")[2] for file in files if files != [uri] and not is_data_file(file)]
+    return sorted(PurePosixPath(name.lower()).suffix[:8] or "no suffix" for name in names)
 
 
 def combined_digest(uri: str, digests: dict[str, str]) -> str:
@@ -107,11 +120,8 @@ def _scheme(uri: str) -> Scheme:
     raise UserError(f"data source '{uri}' has an unsupported URI scheme: use {', '.join(examples)} or {last}")
 
 
-def _visible_files(folder: str, files: list[str]) -> list[str]:
-    visible = sorted(uri for uri in files if uri.rpartition("/")[2][0] not in "._")
-    if not visible:
-        raise UserError(f"the folder {folder} contains no data file: add a file of notes or choose another folder")
-    return visible
+def _visible_files(files: list[str]) -> list[str]:
+    return sorted(uri for uri in files if uri.rpartition("/")[2][0] not in "._")
 
 
 class LocalFile(Scheme):
@@ -124,7 +134,7 @@ class LocalFile(Scheme):
         if not folder.is_dir():
             return [uri]
         with os_errors(f"cannot read {uri}", "check the rights of the folder"):
-            return _visible_files(uri, [path.as_uri() for path in folder.iterdir() if path.is_file()])
+            return _visible_files([path.as_uri() for path in folder.iterdir() if path.is_file()])
 
     def digest(self, uri: str) -> str:
         return sha256_file(self._path(uri))
@@ -166,7 +176,7 @@ class S3Object(RemoteFile):
         if not uri.endswith("/"):
             return [uri]
         store = open_store(uri)
-        return _visible_files(uri, [f"{store.uri}/{key}" for key in store.list() if key and "/" not in key])
+        return _visible_files([f"{store.uri}/{key}" for key in store.list() if key and "/" not in key])
 
     def digest(self, uri: str) -> str:
         with self._found(uri) as (prefix, key):

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clinadapt.config.instruct import Examples
-from clinadapt.data.duplicates import (
-    CONTAINED,
-    MIN_PART,
-    Shingles,
-    clusters,
-    comparable_form,
-    normal_form,
-    note_form,
-)
+from clinadapt.config.origin import ORIGIN, newest_share
+from clinadapt.data.duplicates import CONTAINED, Shingles, comparable_form, normal_form, note_form
+from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, Pairs, join, split_by_time
 from clinadapt.data.tables import iter_rows
 
 LONG_ANSWER = 16  # words; a shorter answer is too unspecific to link it to a note
+ANSWERS = "an answer about one is about the other, or in it"  # a reason
 
 
 @dataclass
@@ -31,46 +26,68 @@ class NoteSplit:
     Attributes:
         note_ids: hash of each note, 16 hex digits.
         clusters: cluster of each note, shape (notes,); clusters are numbered in the order of their first note.
-        splits: one of SPLITS for each note.
+        splits: one of SPLITS for each note; LEFT_OUT for a note without a date in a split by time.
         rows: table (notes, triples, preferences) -> the number of the note of each of its rows, in order.
+        joined: what joined notes, `Joins.reasons` of clinadapt.data.note_links.
+        patients: number of different patients.
+        by_time: `TimeSplit.summary` of clinadapt.data.note_links; None for a random split.
     """
 
     note_ids: list[str]
     clusters: np.ndarray
     splits: list[str]
     rows: dict[str, list[int]]
+    joined: list[dict[str, Any]] = field(default_factory=list)
+    patients: int = 0
+    by_time: dict[str, Any] | None = None
 
     def shared_clusters(self) -> int:
         """Count clusters with notes in more than one split: 0 unless there is a leak."""
-        pairs = set(zip(self.clusters.tolist(), self.splits, strict=True))
+        pairs = {pair for pair in zip(self.clusters.tolist(), self.splits, strict=True) if pair[1] != LEFT_OUT}
         return len(pairs) - len({cluster for cluster, _ in pairs})
 
 
 def split_notes(folder: Path, settings: Examples) -> NoteSplit:
     """Assign every note of the tables that synthesize wrote to a split.
 
-    Two notes are in one cluster if their 8-gram Jaccard similarity is at least `near_duplicate_threshold`, if one
-    contains half of the 8-grams of the other (a note copied forward into a longer one), or if a long answer about one
-    is a near duplicate of an answer about the other or is contained in the other note: the section texts of MTS-Dialog
-    come from notes of MTSamples. Numbers, sex, names after a title and common abbreviations make no difference. Answers
-    copied from their own note add no link. The split of a cluster follows from the seed and the smallest hash of its
-    notes, so that other notes do not change it.
+    Two notes are in one cluster if they share a patient or an encounter, if their 8-gram Jaccard similarity is at least
+    `near_duplicate_threshold`, if one contains half of the 8-grams of the other (a note copied forward into a longer
+    one), or if a long answer about one is a near duplicate of an answer about the other or is contained in the other
+    note: the section texts of MTS-Dialog come from notes of MTSamples. Numbers, sex, names after a title and common
+    abbreviations make no difference. Answers copied from their own note add no link.
+
+    The split of a cluster follows from the seed and the smallest hash of its notes, so that other notes do not change
+    it, or, with `test` as `newest 10%`, from the date of its newest note.
+
+    Raises:
+        UserError: a split by time is asked for and cannot be made.
     """
     index = _NoteIndex()
-    for row in iter_rows(folder / "notes.parquet", ["text"]):
-        index.add_note("notes", row["text"])
-    for row in iter_rows(folder / "triples.parquet", ["note_text", "instruction", "answer", "answerable"]):
-        number = index.add_note("triples", _document(row))
+    for row in iter_rows(folder / "notes.parquet", ["text", *ORIGIN]):
+        index.add_note("notes", row["text"], row)
+    for row in iter_rows(folder / "triples.parquet", ["note_text", "instruction", "answer", "answerable", *ORIGIN]):
+        number = index.add_note("triples", _document(row), row)
         if row["answerable"]:
             index.add_answer(row["answer"], number)
-    for row in iter_rows(folder / "preferences.parquet", ["note_text", "instruction"]):
-        index.add_note("preferences", _document(row))
-    cluster_of = index.clusters(settings.near_duplicate_threshold)
+    for row in iter_rows(folder / "preferences.parquet", ["note_text", "instruction", *ORIGIN]):
+        index.add_note("preferences", _document(row), row)
+    joined = join(len(index.numbers), index.links(settings.near_duplicate_threshold))
+    by_time = None
+    if (newest := newest_share(settings.test)) is None:
+        splits = _random_splits(list(index.numbers), joined.cluster, settings)
+    else:
+        splits, by_time = split_by_time(joined.cluster, index.origins.newest, newest, settings.validation_share)
+    return NoteSplit(
+        list(index.numbers), joined.cluster, splits, index.rows, joined.reasons, index.origins.patients, by_time
+    )
+
+
+def _random_splits(note_ids: list[str], cluster_of: np.ndarray, settings: Examples) -> list[str]:
     smallest: dict[int, str] = {}
-    for note_id, cluster in zip(index.numbers, cluster_of, strict=True):
+    for note_id, cluster in zip(note_ids, cluster_of, strict=True):
         smallest[cluster] = min(note_id, smallest.get(cluster, note_id))
     split = {cluster: _draw_split(note_id, settings) for cluster, note_id in smallest.items()}
-    return NoteSplit(list(index.numbers), cluster_of, [split[cluster] for cluster in cluster_of], index.rows)
+    return [split[cluster] for cluster in cluster_of]
 
 
 def _document(row: dict[str, Any]) -> str:
@@ -90,10 +107,17 @@ def _hash(text: str) -> str:
 
 
 class _NoteIndex:
-    """The different notes and long answers of all tables. `numbers`: hash of a note -> its number."""
+    """The different notes and long answers of all tables.
+
+    Attributes:
+        numbers: hash of a note -> its number.
+        rows: as in NoteSplit.
+        origins: of the notes.
+    """
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
+        self.origins = NoteOrigins()
         self.rows: dict[str, list[int]] = {"notes": [], "triples": [], "preferences": []}
         self._shingles = Shingles()
         self._note_shingles: list[int] = []  # number of a note -> its number among the shingles
@@ -101,12 +125,13 @@ class _NoteIndex:
         self._answered: list[tuple[int, int]] = []  # answer and its note, as numbers among the shingles
         self._previous: tuple[str | None, int] = (None, 0)  # text and number of the note of the previous row
 
-    def add_note(self, table: str, text: str) -> int:
-        """Add the note of the next row of a table. Returns the number of the note."""
+    def add_note(self, table: str, text: str, row: dict[str, Any]) -> int:
+        """Add the note of the next row of a table, with its origin. Returns the number of the note."""
         if text != self._previous[0]:  # the rows of a note follow one another
             self._previous = (text, self._number(normal_form(text)))
         number = self._previous[1]
         self.rows[table].append(number)
+        self.origins.add(number, row)
         return number
 
     def _number(self, normal: str) -> int:
@@ -128,12 +153,20 @@ class _NoteIndex:
             self._answer_shingles[key] = self._shingles.add(grams)
         self._answered.append((self._answer_shingles[key], about))
 
-    def clusters(self, threshold: float) -> np.ndarray:
-        """Cluster number of each note, shape (notes,), in the order of their first note."""
-        pairs = self._shingles.near_duplicates(threshold) + self._answered
-        notes = [number for number in self._note_shingles if len(self._shingles.grams[number]) >= MIN_PART]
-        parts = [*self._answer_shingles.values(), *notes]
-        pairs += self._shingles.contained(parts, self._note_shingles, CONTAINED)
-        of_note = clusters(len(self._shingles.grams), pairs)[self._note_shingles]
-        _, first, number = np.unique(of_note, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[number]
+    def links(self, threshold: float) -> dict[str, Pairs]:
+        """Reason -> pairs of notes. An answer stands for the first note that it is about."""
+        note_of = {shingle: note for note, shingle in enumerate(self._note_shingles)}
+        answered = [(answer, note_of[about]) for answer, about in self._answered]
+        first: dict[int, int] = {}
+        for answer, note in answered:
+            first.setdefault(answer, note)
+        links: dict[str, list[tuple[int, int]]] = {
+            reason: list(pairs) for reason, pairs in self.origins.links().items()
+        }
+        for reason, pairs in self._shingles.linked(self._note_shingles, threshold).items():
+            links[reason] = [(note_of[a], note_of[b]) for a, b in pairs if a in note_of and b in note_of]
+            alike = [(first.get(a, note_of.get(a, 0)), first.get(b, note_of.get(b, 0))) for a, b in pairs
+                     if a in first or b in first]  # fmt: skip
+            links.setdefault(ANSWERS, []).extend(alike)
+        links[ANSWERS] += [(first[answer], note) for answer, note in answered]
+        return {reason: [(a, b) for a, b in pairs if a != b] for reason, pairs in links.items()}

@@ -180,6 +180,7 @@ TEACHER = Secret(
     keys=["CLINADAPT_TEACHER_URL", "CLINADAPT_TEACHER_MODEL", "CLINADAPT_TEACHER_KEY"],
     steps=["preflight", "synthesize"],
 )
+PATIENTS = Secret(name="clinadapt-patients", keys=["CLINADAPT_PATIENT_KEY"], steps=["preflight", "download"])
 JUDGE = Secret(
     name="clinadapt-judge",
     keys=["CLINADAPT_JUDGE_URL", "CLINADAPT_JUDGE_MODEL", "CLINADAPT_JUDGE_KEY"],
@@ -229,7 +230,7 @@ class Cluster(Section):
     service_account: str = ""
     image_pull_secrets: list[str] = []
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    secrets: list[Secret] = [STORE, HUB, TEACHER, JUDGE, MODEL_REGISTRY, SIGNING, VERIFICATION]
+    secrets: list[Secret] = [STORE, HUB, TEACHER, PATIENTS, JUDGE, MODEL_REGISTRY, SIGNING, VERIFICATION]
     ca_bundle: ConfigMapKey | None = None
     shared_memory: str = Field(default="1Gi", pattern=_QUANTITY)
     scratch: Scratch = Scratch()

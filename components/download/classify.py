@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.artifacts.manifest import write_manifest
-from clinadapt.config.classify import Notes
-from clinadapt.data.readers import Row, column_names
+from clinadapt.config.classify import LABELLED_COLUMNS, Notes
+from clinadapt.config.origin import named_origin
+from clinadapt.data.patients import Origin, OriginReader, Pseudonyms, combined
+from clinadapt.data.readers import column_names, columns_option
 from clinadapt.data.schemas.classify import NOTES
 from clinadapt.data.sources import redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import to_table, write_table
@@ -43,53 +45,89 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
     Raises:
         UserError: the source cannot be read, a column or label is missing, or no valid row or only one label remains.
     """
-    quarantine: list[tuple[int, str]] = []
-    valid: list[tuple[int, str, str]] = []
-    columns: list[str] = []
-    number = 0
-    unused = Counter[str]()
-    for number, row in enumerate(map(tracked_row, source_rows(source)), start=1):
-        columns = columns or [column for column in row if column] if isinstance(row, dict) else columns
-        try:
-            valid.append((number, *_parse_row(row, settings)))
-            unused.update(row.unused() if isinstance(row, TrackedRow) else ())
-        except InvalidRow as error:
-            quarantine.append((number, str(error)))
-    if number == 0:
-        raise UserError(f"{redacted_uri(source)} has no rows: use a file with notes")
-    if not valid:
-        reason, count = Counter(reason for _, reason in quarantine).most_common(1)[0]
-        raise UserError(
-            f"none of {number} rows can be used ({count} x {reason}): choose other columns with --text-column and "
-            f"--label-column ({column_names(columns)}), or fix the rows"
-        )
-    labels = _select_labels(Counter(label for _, _, label in valid), settings)
+    rows = _Rows(settings)
+    for row in map(tracked_row, source_rows(source)):
+        rows.add(row)
+    rows.refuse_unusable(source)
+    valid = rows.valid
+    labels = _select_labels(Counter(label for _, _, label, *_ in valid), settings)
     selected = [row for row in valid if row[2] in labels]
     output.mkdir(parents=True, exist_ok=True)
     write_table(to_table(selected, NOTES), output / "notes.parquet")
-    _write_quarantine(output / "quarantine.csv", quarantine)
+    _write_quarantine(output / "quarantine.csv", rows.quarantine)
     summary = {
         "source": redacted_uri(source),
-        "rows_read": number,
+        "rows_read": rows.read,
         "rows_kept": len(selected),
         "rows_of_other_labels": len(valid) - len(selected),
-        "quarantined": dict(Counter(reason for _, reason in quarantine).most_common()),
-        "unused": by_frequency(unused),
+        "quarantined": dict(Counter(reason for _, reason in rows.quarantine).most_common()),
+        "unused": by_frequency(rows.unused),
         "labels": sorted(labels),
-        "text_column": settings.text_column,
+        "text_column": settings.column("text"),
+        "origin": combined([] if source.startswith("builtin://") else [rows.origins.summary()], rows.pseudonyms),
     }
     return write_manifest(output, summary, "download", {redacted_uri(source): source_digest(source)})
 
 
-def _parse_row(row: Row, settings: Notes) -> tuple[str, str]:
-    """Text and label of a row. Raises InvalidRow."""
-    if isinstance(row, str):
-        raise InvalidRow(row)
-    for column in (settings.text_column, settings.label_column):
-        if column not in row:
-            raise InvalidRow(f"no column '{column}'")
-    text = validate_text(row[settings.text_column], "text", settings.max_note_characters)
-    return text, _label(row[settings.label_column], settings.labels)
+class _Rows:
+    """The rows of a source, `read` of them: `valid` (row, text, label and origin), `quarantine` (row, reason), and of
+    valid rows the values that are `unused`, by column."""
+
+    def __init__(self, settings: Notes) -> None:
+        self.pseudonyms = Pseudonyms()
+        self.origins = OriginReader(named_origin(settings.columns), self.pseudonyms)
+        self.valid: list[tuple[Any, ...]] = []
+        self.quarantine: list[tuple[int, str]] = []
+        self.unused = Counter[str]()
+        self.read = 0
+        self._settings = settings
+        self._columns: list[str] = []
+
+    def add(self, row: TrackedRow | str) -> None:
+        """Add the next row of the source."""
+        self.read += 1
+        if isinstance(row, dict):
+            self._columns = self._columns or [column for column in row if column]
+        try:
+            text, label = self._parse(row)
+        except InvalidRow as error:
+            self.quarantine.append((self.read, str(error)))
+        else:
+            patient, encounter, date = self.origins.read(row) if isinstance(row, dict) else Origin()
+            self.unused.update(row.unused() if isinstance(row, dict) else ())
+            stored = self.pseudonyms.stored
+            self.valid.append(
+                (self.read, text, label, stored("patient", patient), stored("encounter", encounter), date)
+            )
+
+    def _parse(self, row: TrackedRow | str) -> tuple[str, str]:
+        """Text and label of a row. Raises InvalidRow."""
+        if isinstance(row, str):
+            raise InvalidRow(row)
+        text, label = (self._settings.column(field) for field in ("text", "label"))
+        for column in (text, label):
+            if column not in row:
+                raise InvalidRow(f"no column '{column}'")
+        return (
+            validate_text(row[text], "text", self._settings.max_note_characters),
+            _label(row[label], self._settings.labels),
+        )
+
+    def refuse_unusable(self, source: str) -> None:
+        """Raises UserError if there is no valid row, or no row has a column that the settings name."""
+        if self.read == 0:
+            raise UserError(f"{redacted_uri(source)} has no rows: use a file with notes")
+        if not self.valid:
+            reason, count = Counter(reason for _, reason in self.quarantine).most_common(1)[0]
+            raise UserError(
+                f"none of {self.read} rows can be used ({count} x {reason}): "
+                f"{columns_option(LABELLED_COLUMNS, self._settings.columns, self._columns)} "
+                f"({column_names(self._columns)}), or fix the rows"
+            )
+        if missing := self.origins.unused():
+            raise UserError(
+                f"{redacted_uri(source)} has no column '{missing}': choose another one ({column_names(self._columns)})"
+            )
 
 
 def _label(value: Any, wanted: Sequence[str]) -> str:
@@ -114,23 +152,24 @@ def _label(value: Any, wanted: Sequence[str]) -> str:
 
 def _select_labels(rows: Counter[str], settings: Notes) -> set[str]:
     """The labels to train on, given the number of rows of each label."""
+    column = settings.column("label")
     written: dict[str, str] = {}
     if len(rows) <= 1000:  # of more, which are no labels, no value is shown
         for label in sorted(rows):
             if (other := written.setdefault(_as_read(label), label)) != label:
                 raise UserError(
-                    f"labels '{other}' and '{label}' of '{settings.label_column}' are the same to a reader, but not to "
+                    f"labels '{other}' and '{label}' of '{column}' are the same to a reader, but not to "
                     f"a program ({other!a}, {label!a}): write them alike"
                 )
     if rows.total() >= 20 and len(rows) > rows.total() / 2:  # may be note text, so no value is shown
         raise UserError(
-            f"column '{settings.label_column}' has {len(rows)} different values in {rows.total()} rows, so it does not "
+            f"column '{column}' has {len(rows)} different values in {rows.total()} rows, so it does not "
             "contain labels: choose another column with --label-column"
         )
     for label in settings.labels:
         if label not in rows:
             similar = get_close_matches(label, rows, n=1) or sorted(rows)[:1]
-            raise UserError(f"there is no label '{label}' in '{settings.label_column}': did you mean '{similar[0]}'?")
+            raise UserError(f"there is no label '{label}' in '{column}': did you mean '{similar[0]}'?")
     selected = {label: rows[label] for label in settings.labels or rows}
     if settings.top_labels:
         selected = dict(Counter(selected).most_common(settings.top_labels))

@@ -12,6 +12,7 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
 
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Notes
+    from clinadapt.data.patients import describe_origin
     from components.download.classify import run
 
     with step("download", store) as outputs:
@@ -21,6 +22,8 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
         dataset.metadata.update(outputs)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
+        for line in describe_origin(manifest["origin"]):
+            log("download", line)
         if manifest["unused"]:
             log("download", f"not used: values of {', '.join(manifest['unused'])}")
 
@@ -32,6 +35,7 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
 
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Examples, Source
+    from clinadapt.data.patients import describe_origin
     from clinadapt.storage import open_store
     from components.download.instruct import run
 
@@ -45,5 +49,7 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
         dataset.metadata.update(outputs)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{manifest['repeated']} repeated, {sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
+        for line in describe_origin(manifest["origin"]):
+            log("download", line)
         for number in manifest["decimal_comma"]:
             log("download", f"the numbers of source {number + 1} have a decimal comma")

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
-from clinadapt.config.instruct import Examples, Source
-from clinadapt.data.readers import column_names
+from clinadapt.config.instruct import COLUMNS, Examples, Source
+from clinadapt.config.origin import ORIGIN
+from clinadapt.data.patients import Pseudonyms, combined
+from clinadapt.data.readers import column_names, columns_option
 from clinadapt.data.sources import combined_digest, redacted_uri, source_files
 from clinadapt.data.tables import TableWriter, iter_batches, iter_rows, open_tables, output_folder
 from clinadapt.errors import UserError
@@ -55,6 +57,7 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
             dataset = _Dataset(tables, quarantine.writerow, settings, store)
             counts = [dataset.add(number, source) for number, source in enumerate(sources)]
         summary = {
+            "origin": combined(dataset.origins, dataset.pseudonyms),
             "source": [{"kind": source.kind, "uri": redacted_uri(source.uri)} for source in sources],
             "sources": counts,
             **{key: sum(entry[key] for entry in counts) for key in ("rows_read", "rows_kept", "repeated")},
@@ -67,7 +70,13 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
 
 
 class _Dataset:
-    """The tables that sources are added to. `digests`: redacted URI of each source -> digest of its content."""
+    """The tables that sources are added to.
+
+    Attributes:
+        digests: redacted URI of each source -> digest of its content.
+        pseudonyms: of all sources.
+        origins: `OriginReader.summary` of the files of all sources but built-in ones.
+    """
 
     def __init__(
         self,
@@ -78,6 +87,8 @@ class _Dataset:
     ) -> None:
         """`write_quarantined` takes number of the source, row and reason."""
         self.digests: dict[str, str] = {}
+        self.pseudonyms = Pseudonyms()
+        self.origins: list[dict[str, Any]] = []
         self._tables, self._write_quarantined = tables, write_quarantined
         self._settings, self._store = settings, store
         self._seen: set[bytes] = set()
@@ -91,8 +102,9 @@ class _Dataset:
         columns: list[str] = []
         digests: dict[str, str] = {}
         for uri in source_files(source.uri):
-            with parsed_file(source.model_copy(update={"uri": uri}), self._settings, self._store) as folder:
-                for batch in iter_batches(folder / f"{ROWS}.parquet"):
+            file = source.model_copy(update={"uri": uri})
+            with parsed_file(file, self._settings, self._store, self.pseudonyms) as folder:
+                for batch in map(self._with_stored_identifiers, iter_batches(folder / f"{ROWS}.parquet")):
                     new = batch.filter(self._is_new(batch)) if table == "texts" else batch
                     self._tables[table].add_table(_renumber(new, number, rows))
                     kept, repeated = kept + len(new), repeated + len(batch) - len(new)
@@ -100,6 +112,8 @@ class _Dataset:
                     reasons[entry["reason"]] += 1
                     self._write_quarantined((number, rows + entry["row"], entry["reason"]))
                 manifest = read_json(folder / MANIFEST)
+                if not source.synthetic:
+                    self.origins.append(manifest["origin"])
             rows, columns = rows + manifest["rows_read"], columns or manifest["columns"]
             unused += Counter(manifest["unused"])
             decimals = DecimalCounts(*map(sum, zip(decimals, manifest["decimals"], strict=True)))
@@ -116,11 +130,19 @@ class _Dataset:
             "decimal_comma": _decimal_comma(source, decimals),
         }
 
+    def _with_stored_identifiers(self, batch: pa.Table) -> pa.Table:
+        for field in ("patient", "encounter"):
+            stored = [self.pseudonyms.stored(field, hashed) for hashed in batch[field].to_pylist()]
+            position = batch.schema.get_field_index(field)
+            batch = batch.set_column(position, batch.schema.field(position), pa.array(stored, pa.string()))
+        return batch
+
     def _is_new(self, batch: pa.Table) -> pa.Array:
-        """Mask of the texts that no row before has, shape (rows,)."""
+        """Mask of the texts that no row before has, of the same patient, encounter and date; shape (rows,)."""
         new = []
-        for kind, text in zip(batch["kind"].to_pylist(), batch["text"].to_pylist(), strict=True):
-            digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
+        columns = (batch[name].to_pylist() for name in ("kind", "text", *ORIGIN))
+        for row in zip(*columns, strict=True):
+            digest = hashlib.sha256(repr(row).encode()).digest()
             new.append(digest not in self._seen)
             self._seen.add(digest)
         return pa.array(new, pa.bool_())
@@ -151,5 +173,6 @@ def _refuse_unusable(source: Source, rows: int, reasons: Counter[str], columns: 
         reason, count = reasons.most_common(1)[0]
         raise UserError(
             f"none of the {rows} rows of {redacted_uri(source.uri)} can be used as {source.kind} ({count} x {reason}): "
-            f"set its columns in the profile ({column_names(columns)}), or fix the rows"
+            f"{columns_option(COLUMNS[source.kind], source.columns, columns)} ({column_names(columns)}), or fix the "
+            "rows"
         )

@@ -21,9 +21,12 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import Examples, Source
-from clinadapt.data.readers import is_usual
-from clinadapt.data.sources import identifies_content, source_digest, source_rows
+from clinadapt.config.origin import named_origin
+from clinadapt.data.patients import Origin, OriginReader, Pseudonyms
+from clinadapt.data.readers import column_names, is_usual
+from clinadapt.data.sources import identifies_content, redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import open_tables
+from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
 from components.download.layouts import LAYOUTS, parse_row
 from components.download.unused_values import TrackedRow, by_frequency, tracked_row
@@ -35,34 +38,40 @@ _QUARANTINE_SCHEMA = pa.schema([("row", pa.int64()), ("reason", pa.string())])
 
 
 @contextmanager
-def parsed_file(source: Source, settings: Examples, store: Store | None) -> Iterator[Path]:
+def parsed_file(source: Source, settings: Examples, store: Store | None, pseudonyms: Pseudonyms) -> Iterator[Path]:
     """Parse one file of a source, or fetch the result from the cache, into a temporary folder.
 
     The folder contains ROWS (the schema of the layout, `source` 0 and `row` counted from 1), QUARANTINE (row, reason)
     and a manifest with rows_read, columns (unusual names, which may be data, as empty strings), unused (values that
-    were not read, by column), decimals (DecimalCounts of the first numbers) and source_digest.
+    were not read, by column), decimals (DecimalCounts of the first numbers), source_digest and origin
+    (`OriginReader.summary`).
 
     Args:
         source: its `uri` is the URI of one file.
         settings: limits of a valid row.
-        store: where to cache; None to parse without a cache.
+        store: where to cache; None to parse without a cache. A file with patients is cached only if they are hashed
+            with a key, so that their hashes are those of later runs.
+        pseudonyms: hash the identifiers.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or has no column for patient, encounter or date that the source names.
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-source-") as name:
         folder, digest = Path(name) / "parsed", source_digest(source.uri)
-        inputs = [source.model_dump(), settings.model_dump(), digest, code_version("components.download.source_cache")]
+        code = code_version("components.download.source_cache")
+        inputs = [source.model_dump(), settings.model_dump(), digest, pseudonyms.key_id, code]
         prefix = f"sources/{sha256_json(inputs)[7:39]}"
         if store is None or not load_folder(store, prefix, folder, "download"):
-            _parse(source, settings, folder, digest)
+            origins = OriginReader(named_origin(source.columns), pseudonyms)
+            _parse(source, settings, folder, digest, origins)
+            lasting = bool(pseudonyms.key_id) or not (origins.columns.keys() & {"patient", "encounter"})
             unchanged = identifies_content(digest) and source_digest(source.uri) == digest
-            if store and unchanged:  # not written to while it was read
+            if store and lasting and unchanged:  # not written to while it was read
                 save_folder(store, prefix, folder, "download")
         yield folder
 
 
-def _parse(source: Source, settings: Examples, folder: Path, digest: str) -> None:
+def _parse(source: Source, settings: Examples, folder: Path, digest: str, origins: OriginReader) -> None:
     folder.mkdir()
     number, columns = 0, list[str]()
     unused, decimals = Counter[str](), DecimalCounts()
@@ -75,11 +84,16 @@ def _parse(source: Source, settings: Examples, folder: Path, digest: str) -> Non
             except InvalidRow as error:
                 tables[QUARANTINE].add((number, str(error)))
                 continue
-            tables[ROWS].add((0, number, *values))
+            origin = origins.read(tracked) if isinstance(tracked, dict) else Origin()
+            tables[ROWS].add((0, number, *values, *origin))
             if isinstance(tracked, TrackedRow):
                 unused.update(tracked.unused())
             if sum(decimals) < _ENOUGH:
                 decimals = decimals.plus(text for text in values if isinstance(text, str))
+    if tables[ROWS].rows and (missing := origins.unused()):
+        raise UserError(
+            f"{redacted_uri(source.uri)} has no column '{missing}': choose another one ({column_names(columns)})"
+        )
     write_manifest(
         folder,
         {
@@ -88,5 +102,6 @@ def _parse(source: Source, settings: Examples, folder: Path, digest: str) -> Non
             "unused": by_frequency(unused),
             "decimals": decimals,
             "source_digest": digest,
+            "origin": origins.summary(),
         },
     )

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.classify import Split
-from clinadapt.data.duplicates import clusters, linked_texts, normal_form
+from clinadapt.config.origin import newest_share
+from clinadapt.data.duplicates import linked_texts, normal_form
+from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.schemas.classify import NOTES, SPLIT
 from clinadapt.data.tables import SPLITS, write_table
 from clinadapt.errors import UserError
@@ -41,11 +43,13 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     source = read_json(dataset / MANIFEST)
     rows = pq.read_table(dataset / "notes.parquet", schema=NOTES).to_pylist()
     refuse_label_leak(rows, source["text_column"])
-    notes = merge_rows(rows)
-    pairs = linked_texts([note["normal"] for note in notes], settings.near_duplicate_threshold)
-    for note, cluster in zip(notes, clusters(len(notes), pairs), strict=True):
+    rows, rare = without_rare_labels(rows, settings.min_notes_per_label)
+    notes, origins = merge_rows(rows)
+    copies = linked_texts([note["normal"] for note in notes], settings.near_duplicate_threshold)
+    joined = join(len(notes), {**origins.links(), **copies})
+    for note, cluster in zip(notes, joined.cluster, strict=True):
         note["cluster"] = int(cluster)
-    splits = split_notes(notes, settings.seed)
+    splits, by_time = _split(notes, joined.cluster, origins, settings)
 
     output.mkdir(parents=True, exist_ok=True)
     for name, members in splits.items():
@@ -53,18 +57,22 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
     words = [len(note["text"].split()) for note in notes]
     summary = {
-        **{
-            key: source[key]
-            for key in ("source", "rows_read", "rows_kept", "rows_of_other_labels", "quarantined", "unused", "labels")
-        },
+        **{key: source[key] for key in ("source", "rows_read", "rows_of_other_labels", "quarantined", "unused")},
+        "rows_kept": len(rows),
+        "labels": sorted({row["label"] for row in rows}),
+        "rare_labels": rare,
         "dataset_digest": source["digest"],
         "notes": len(notes),
         "exact_duplicate_rows": len(rows) - len(notes),
-        "near_duplicate_pairs": len(pairs),
+        "near_duplicate_pairs": len({pair for pairs in copies.values() for pair in pairs}),
         "clusters": len({note["cluster"] for note in notes}),
         "cross_listed_notes": sum(len(note["labels"]) > 1 for note in notes),
         "ceiling": accuracy_ceiling(notes),
         "shared_clusters": shared_clusters(splits),
+        "origin": source["origin"],
+        "patients": origins.patients,
+        "joined": joined.reasons,
+        "by_time": by_time,
         "splits": {name: _count(members) for name, members in splits.items()},
         "words": {
             "median": float(np.median(words)),
@@ -104,24 +112,70 @@ def refuse_label_leak(rows: list[dict[str, Any]], column: str) -> None:
         )
 
 
-def merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merge_rows(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], NoteOrigins]:
     """Merge rows with the same normalized text.
 
     Args:
         rows: of schema NOTES.
 
     Returns:
-        Rows of schema SPLIT without `cluster`, with their normalized text as `normal`.
+        Rows of schema SPLIT without `cluster`, with their normalized text as `normal`; and their origins, by their
+        positions in this list.
     """
     notes: dict[str, dict[str, Any]] = {}
+    origins = NoteOrigins()
     for row in rows:
         normal = normal_form(row["text"])
-        note = notes.setdefault(normal, {"normal": normal, "text": row["text"], "rows": Counter()})
+        note = notes.setdefault(
+            normal, {"number": len(notes), "normal": normal, "text": row["text"], "rows": Counter()}
+        )
         note["rows"][row["label"]] += 1
+        origins.add(note["number"], row)
     for normal, note in notes.items():
         note["note_id"] = hashlib.sha256(normal.encode()).hexdigest()[:16]
         note["labels"], note["counts"] = map(list, zip(*sorted(note.pop("rows").items()), strict=True))
-    return list(notes.values())
+    return list(notes.values()), origins
+
+
+def without_rare_labels(rows: list[dict[str, Any]], minimum: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Leave out the labels that are the main one of fewer than `minimum` different notes.
+
+    Returns:
+        The other rows, and the labels left out with the number of these notes.
+
+    Raises:
+        UserError: fewer than two labels remain.
+    """
+    rare: dict[str, int] = {}
+    while True:
+        notes, _ = merge_rows(rows)
+        counts = Counter(str(note["labels"][int(np.argmax(note["counts"]))]) for note in notes)
+        labels = {row["label"] for row in rows}
+        few = {label: counts[label] for label in sorted(labels) if counts[label] < minimum}
+        if not few:
+            return rows, rare
+        rare |= few
+        if len(labels - few.keys()) < 2:
+            raise UserError(
+                f"with --min-notes-per-label {minimum} fewer than two labels remain: lower it, or add notes of "
+                f"{', '.join(f'{label!r} ({count})' for label, count in rare.items())}"
+            )
+        rows = [row for row in rows if row["label"] not in few]
+
+
+def _split(
+    notes: list[dict[str, Any]], cluster: np.ndarray, origins: NoteOrigins, settings: Split
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any] | None]:
+    """The notes of each of SPLITS, and the summary of a split by time."""
+    newest = newest_share(settings.test)
+    if newest is None:
+        return split_notes(notes, settings.seed), None
+    by_time = split_by_time(cluster, origins.newest, newest, HELD_OUT["validation"])
+    dated = [note for note, split in zip(notes, by_time.splits, strict=True) if split != LEFT_OUT]
+    _main_labels(dated)
+    splits = {name: [note for note in notes if by_time.splits[note["number"]] == name] for name in SPLITS}
+    _refuse_missing(splits, "older than those that are held out, or newer than those of training")
+    return splits, by_time.summary
 
 
 def split_notes(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, Any]]]:
@@ -142,22 +196,14 @@ def split_notes(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[s
         UserError: a label is the main one of fewer than MIN_NOTES notes, so that a split would lack it, or there are
             too few clusters.
     """
-    main = [note["labels"][int(np.argmax(note["counts"]))] for note in notes]
-    labels = Counter(label for note in notes for label in note["labels"])
-    counts = Counter(main)
-    if rare := sorted(label for label in labels if counts[label] < MIN_NOTES):
-        listed = ", ".join(f"'{label}' ({counts[label]})" for label in rare)
-        raise UserError(
-            f"the split needs {MIN_NOTES} different notes of each label, and of these it has fewer: {listed}: add "
-            f"notes, or leave the labels out with --label or --top-labels {len(labels) - len(rare)}"
-        )
+    main = _main_labels(notes)
     members: dict[int, list[int]] = defaultdict(list)
     for number, note in enumerate(notes):
         members[note["cluster"]].append(number)
     if len(members) < MIN_NOTES:
         raise UserError(
-            f"the notes are near duplicates of only {len(members)} different ones, the split needs {MIN_NOTES}: "
-            "add other notes"
+            f"the notes are near duplicates or of the same patients: they are only {len(members)} different ones, the "
+            f"split needs {MIN_NOTES}: add other notes"
         )
     strata: dict[str, list[_Cluster]] = defaultdict(list)
     for cluster, numbers in members.items():
@@ -167,12 +213,30 @@ def split_notes(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[s
         strata[label].append(_Cluster(rank, cluster, len(numbers)))
     split_of = {cluster: name for stratum in strata.values() for cluster, name in _split_stratum(stratum)}
     splits = {name: [note for note in notes if split_of[note["cluster"]] == name] for name in SPLITS}
-    for name, selected in splits.items():
-        if missing := set(labels) - {label for note in selected for label in note["labels"]}:
-            raise UserError(
-                f"label '{min(missing)}' has no note in {name}, as its notes are near duplicates: add others"
-            )
+    _refuse_missing(splits, "near duplicates or of the same patients")
     return splits
+
+
+def _main_labels(notes: list[dict[str, Any]]) -> list[str]:
+    """The label of most rows of each note. Raises UserError if a label is that of fewer than MIN_NOTES notes."""
+    main = [str(note["labels"][int(np.argmax(note["counts"]))]) for note in notes]
+    labels = Counter(label for note in notes for label in note["labels"])
+    counts = Counter(main)
+    if rare := sorted(label for label in labels if counts[label] < MIN_NOTES):
+        listed = ", ".join(f"'{label}' ({counts[label]})" for label in rare)
+        raise UserError(
+            f"the split needs {MIN_NOTES} different notes of each label, and of these it has fewer: {listed}: add "
+            f"notes, or leave these labels out with --min-notes-per-label {MIN_NOTES}"
+        )
+    return main
+
+
+def _refuse_missing(splits: dict[str, list[dict[str, Any]]], why: str) -> None:
+    """Raises UserError if a split lacks a label; `why` its notes are in others."""
+    labels = {name: {label for note in notes for label in note["labels"]} for name, notes in splits.items()}
+    for name, present in labels.items():
+        if missing := set().union(*labels.values()) - present:
+            raise UserError(f"label '{min(missing)}' has no note in {name}, as its notes are {why}: add others")
 
 
 class _Cluster(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt.artifacts.step_record import log
+from clinadapt.data.note_links import LEFT_OUT
 from clinadapt.data.schemas.instruct import PREFERENCES, TRIPLES
 from clinadapt.data.splits import NoteSplit
 from clinadapt.data.tables import SPLITS, TableWriter, batched, iter_rows
@@ -36,7 +37,7 @@ class ExampleWriter:
     def write_triples(self, folder: Path, cache: TokenCache | None) -> None:
         """Tokenize triples.parquet, and write each to the table of its split."""
         rows = zip(self._split.rows["triples"], iter_rows(folder / "triples.parquet", TRIPLES.names), strict=True)
-        for chunk in chunk_by_note(self._without_repeated(rows), self._split.note_ids):
+        for chunk in chunk_by_note(self._usable(rows), self._split.note_ids):
             triples = [(self._question(number, row), row["answer"]) for number, row in chunk]
             tokenize = partial(tokenize_triples, self._template, triples, self._max_length)
             for (number, row), encoded in zip(
@@ -46,10 +47,13 @@ class ExampleWriter:
         if cache:
             log("format", f"{cache.misses} rows tokenized, tokens of {cache.hits} rows loaded from the cache")
 
-    def _without_repeated(self, rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
-        """Drop rows that repeat an instruction about the same note."""
+    def _usable(self, rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+        """Drop rows that repeat an instruction about the same note, and those of notes in no split."""
         seen: set[bytes] = set()
         for number, row in rows:
+            if self._split.splits[number] == LEFT_OUT:
+                self._dropped["note without a date, in a split by time"] += 1
+                continue
             key = hashlib.sha256(f"{number} {row['instruction']}".encode()).digest()[:16]
             if key in seen:
                 self._dropped["note and instruction repeated"] += 1

@@ -29,6 +29,7 @@ SYNTHESIS_FIELDS = (
     "cases",
     "notes_from_cases",
     "rows_skipped",
+    "notes_without_triples",
     "triples",
     "triples_ready",
     "quarantined",
@@ -87,6 +88,10 @@ def run(
             "clusters": int(split.clusters.max()) + 1,
             "largest_cluster": int(np.bincount(split.clusters).max()),
             "shared_clusters": split.shared_clusters(),
+            "origin": source["origin"],
+            "patients": split.patients,
+            "joined": split.joined,
+            "by_time": split.by_time,
             "question_check": check_questions(dataset, split, settings.seed),
             "rows": rows,
             **examples.summary(),
@@ -108,7 +113,9 @@ def _refuse_empty(tables: dict[str, TableWriter], split: NoteSplit) -> None:
 def _write_corpus(dataset: Path, split: NoteSplit, tokenizer: Any, table: TableWriter) -> None:
     """Tokenize every different note of train and validation for pretraining, with end-of-sequence at its end."""
     backend, eos = tokenizer.backend_tokenizer, tokenizer.eos_token_id
-    notes = ((number, text) for number, text in _notes(dataset, split) if split.splits[number] != "test")
+    notes = (
+        (number, text) for number, text in _notes(dataset, split) if split.splits[number] in ("train", "validation")
+    )
     for batch in batched(notes, BATCH):
         for (number, _), encoding in zip(batch, backend.encode_batch_fast([text for _, text in batch]), strict=True):
             ids = encoding.ids if encoding.ids[-1] == eos else [*encoding.ids, eos]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,8 @@ from clinadapt.artifacts.step_input import cache_generation
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.resolve import PinnedModel, Settings
+from clinadapt.data.patients import Pseudonyms
+from clinadapt.data.sources import skipped_files
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.trainjobs import check_trainer
 from clinadapt.models.base_model import BaseModel, hub_folder
@@ -40,6 +43,14 @@ def checked_store(store_uri: str) -> Store:
     return store
 
 
+def log_skipped(uris: Iterable[str]) -> None:
+    """Log how many files in the folders among the sources are not read."""
+    for uri in uris:
+        if suffixes := skipped_files(uri):
+            log("preflight", f"{len(suffixes)} of the files in a folder are no data and are not read "
+                f"({', '.join(dict.fromkeys(suffixes))})")  # fmt: skip
+
+
 def pin(base: BaseModel) -> PinnedModel:
     """The base model by content."""
     return PinnedModel(base.pinned_uri(), base.digest)
@@ -52,7 +63,7 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     if version:
         read_manifest(store, steps["publish"]["adapter_name"], version)  # evaluate could not load it either
     log("preflight", f"champion to compare with: {version or 'none yet'}")
-    steps["download"]["source_digest"] = data
+    steps["download"] |= {"source_digest": data, "patient_key": Pseudonyms().key_id}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     generation = cache_generation(store)
     for step in steps.keys() & CACHED_STEPS:

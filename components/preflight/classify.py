@@ -14,7 +14,7 @@ from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.classify import estimate, method
 from clinadapt.models.meta_check import checked_classifier
-from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
+from components.preflight.checks import add_digests, check_base, check_disk, checked_store, log_skipped, pin
 
 
 def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
@@ -36,6 +36,7 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     applied = apply_form(profile, form)
     store = checked_store(store_uri)
     data = source_digest(applied.source)
+    log_skipped([applied.source])
     log("preflight", f"data source found, {data[:26]}")
     base = describe(applied.train.base_model)
     base = checked_classifier(base, applied.train.pooling, applied.train.windows.max_length)

@@ -12,10 +12,11 @@ from clinadapt.config.image import IMAGE
 def preflight_classify(
     profile: dict,
     source: str,
-    text_column: str,
-    label_column: str,
+    columns: dict,
     labels: list,
     top_labels: int,
+    min_notes_per_label: int,
+    test: str,
     base_model: str,
     quantization: str,
     num_train_epochs: int,
@@ -34,10 +35,10 @@ def preflight_classify(
     from components.preflight.classify import run
 
     form = {
-        "source": source, "text_column": text_column, "label_column": label_column, "labels": labels,
-        "top_labels": top_labels, "base_model": base_model, "quantization": quantization,
-        "num_train_epochs": num_train_epochs, "learning_rate": learning_rate, "seed": seed,
-        "adapter_name": adapter_name,
+        "source": source, "columns": columns, "labels": labels, "top_labels": top_labels,
+        "min_notes_per_label": min_notes_per_label, "test": test, "base_model": base_model,
+        "quantization": quantization, "num_train_epochs": num_train_epochs, "learning_rate": learning_rate,
+        "seed": seed, "adapter_name": adapter_name,
     }  # fmt: skip
     with step("preflight", store) as outputs:
         steps = run(ClassifyProfile.model_validate(profile), form, store)
@@ -51,6 +52,7 @@ def preflight_instruct(
     profile: dict,
     sources: list,
     teacher: str,
+    test: str,
     base_model: str,
     quantization: str,
     num_train_epochs: int,
@@ -70,7 +72,7 @@ def preflight_instruct(
     from components.preflight.instruct import run
 
     form = {
-        "sources": sources, "teacher": teacher, "base_model": base_model, "quantization": quantization,
+        "sources": sources, "teacher": teacher, "test": test, "base_model": base_model, "quantization": quantization,
         "num_train_epochs": num_train_epochs, "learning_rate": learning_rate, "seed": seed,
         "adapter_name": adapter_name,
     }  # fmt: skip

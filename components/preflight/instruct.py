@@ -19,7 +19,7 @@ from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
 from clinadapt.models.meta_check import checked_causal_lm
 from clinadapt.models.tree_check import tree_fault
-from components.preflight.checks import add_digests, check_base, check_disk, checked_store, pin
+from components.preflight.checks import add_digests, check_base, check_disk, checked_store, log_skipped, pin
 
 
 def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
@@ -30,6 +30,7 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     applied = apply_form(profile, form)
     store = checked_store(store_uri)
     data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in applied.sources])
+    log_skipped(source.uri for source in applied.sources)
     log("preflight", f"{len(applied.sources)} data source{'s'[: len(applied.sources) > 1]} found, {data[:26]}")
     steps = resolve(profile, form)
     if applied.synthesis.teacher == "llm":

@@ -53,6 +53,7 @@ class Statistics:
     rows: Counter[str] = field(default_factory=Counter)  # by kind
     notes_from_cases: int = 0
     rows_skipped: int = 0
+    notes_without_triples: int = 0
     ready_triples: int = 0
     triples_by_task: Counter[str] = field(default_factory=Counter)
     unanswerable_by_task: Counter[str] = field(default_factory=Counter)
@@ -69,6 +70,7 @@ class Statistics:
         self.rows_skipped += result.skipped
         self.notes_from_cases += text.kind == "cases" and result.note is not None
         self.dropped += result.batch.dropped
+        self.notes_without_triples += result.note is not None and not result.skipped and not result.batch.triples
         for triple in result.batch.triples:
             self.add_triple(triple.task, triple.answerable)
 
@@ -86,6 +88,7 @@ class Statistics:
             "dropped": dict(self.dropped.most_common()),
             "budget_exhausted": self.rows_skipped > 0,
             "rows_skipped": self.rows_skipped,
+            "notes_without_triples": self.notes_without_triples,
         }
 
 
@@ -120,7 +123,7 @@ def run(
         statistics = _write(dataset, output, teacher, source["decimal_comma"])
         fields = {
             "source": source["source"],
-            **{name: source[name] for name in ("quarantined", "unused", "decimal_comma")},
+            **{name: source[name] for name in ("quarantined", "unused", "decimal_comma", "origin")},
             "dataset_digest": source["digest"],
             "teacher": {
                 "name": settings.teacher,
@@ -213,6 +216,9 @@ def _table_row(note: Text, triple: Triple) -> tuple[Any, ...]:
         triple.check,
         [{"start": start, "end": end} for start, end in triple.spans],
         note.private,
+        note.patient,
+        note.encounter,
+        note.date,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 Spans = tuple[tuple[int, int], ...]
@@ -20,6 +21,9 @@ class Text:
     text: str
     description: str | None
     private: bool
+    patient: str | None = None
+    encounter: str | None = None
+    date: datetime | None = None
     decimal_comma: bool = False
 
 

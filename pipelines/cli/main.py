@@ -99,7 +99,28 @@ def run(
         str | None,
         typer.Option("--profile", "-p", help=PROFILE_HELP, show_default="the recipe's demo"),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of the sources, as FIELD=COLUMN,...: text=note,description=summary. Fields are text, label, "
+            "description, note, instruction, answer, patient, encounter, date and others, as the kind of source has."
+        ),
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column with the note text.")] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(help="Column with the patient, where it has no usual name; '' for none.", show_default="by name"),
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Column with the date of a note, also with its format: 'visit_date %d/%m/%Y'; '' for none.",
+            show_default="by name",
+        ),
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Notes of the test: random, or the newest, as in 'newest 10%'.")
+    ] = None,
     instruction: Annotated[
         str | None, typer.Option(help="instruct: the instruction for pairs= sources; {column} inserts a column.")
     ] = None,
@@ -119,6 +140,9 @@ def run(
     label_column: Annotated[str | None, typer.Option(help="classify: column with the label.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="classify: use only this label. Can be repeated.")] = None,
     top_labels: Annotated[int | None, typer.Option(help="classify: use only the N most frequent labels.")] = None,
+    min_notes_per_label: Annotated[
+        int | None, typer.Option(help="classify: leave out labels of fewer different notes.", min=0)
+    ] = None,
     base_model: Annotated[
         str | None,
         typer.Option(help="Base model: builtin://smollm2, builtin://minilm, a folder, s3:// or hf://org/name."),
@@ -154,12 +178,16 @@ def run(
         raise UserError(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
+    options = run_cli.DataOptions(
+        columns, text_column, label_column, patient, date, instruction, send_to or [], show_texts
+    )
     form = {
-        **run_cli.data_parameters(recipe, sources or [], text_column, instruction, send_to or [], show_texts),
+        **run_cli.data_parameters(settings, sources or [], options),
+        "test": test,
         "teacher": teacher,
-        "label_column": label_column,
         "labels": label or None,
         "top_labels": top_labels,
+        "min_notes_per_label": min_notes_per_label,
         "base_model": as_uri(base_model) if base_model else None,
         "quantization": quantization,
         "num_train_epochs": num_train_epochs,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from clinadapt.config.classify import ClassifyProfile
+from clinadapt.config.instruct import COLUMNS
+from clinadapt.config.origin import ORIGIN
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from pipelines.cli.options import as_uri
@@ -21,38 +25,80 @@ def result(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def data_parameters(
-    recipe: str,
-    sources: list[str],
-    text_column: str | None,
-    instruction: str | None,
-    send_to: list[str],
-    show_texts: bool,
-) -> dict[str, Any]:
-    """The parameters of the run form that describe the data."""
-    if (send_to or show_texts) and (recipe == "classify" or not sources):
-        raise UserError("--send-to and --show-texts belong to the sources of an instruct run: name a source too")
-    if recipe == "classify":
+class DataOptions(NamedTuple):
+    """Options of `clinadapt run` that describe the data; `columns` are FIELD=COLUMN, separated by commas."""
+
+    columns: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    patient: str | None = None
+    date: str | None = None
+    instruction: str | None = None
+    send_to: Sequence[str] = ()
+    show_texts: bool = False
+
+    def named_columns(self) -> dict[str, str]:
+        """Field -> column. Raises UserError if --columns is not written as it has to be."""
+        named: dict[str, str] = {}
+        for part in (self.columns or "").split(",") if self.columns else []:
+            field, equals, column = (piece.strip() for piece in part.partition("="))
+            if not (field and equals):
+                raise UserError("--columns: write FIELD=COLUMN, as in --columns text=note,description=summary")
+            named[field] = column
+        shorthand = {"text": self.text_column, "label": self.label_column, "patient": self.patient, "date": self.date}
+        return named | {field: column for field, column in shorthand.items() if column is not None}
+
+
+def data_parameters(settings: AnyProfile, sources: list[str], options: DataOptions) -> dict[str, Any]:
+    """The parameters of the run form that describe the data.
+
+    Args:
+        settings: the profile, whose columns of a classify run hold where no option names another.
+        sources: as on the command line.
+        options: which describe them.
+
+    Raises:
+        UserError: an option that does not belong to these sources.
+    """
+    columns, source_only = options.named_columns(), options.send_to or options.show_texts
+    if isinstance(settings, ClassifyProfile):
+        if source_only:
+            raise UserError("--send-to and --show-texts belong to the sources of an instruct run")
         if len(sources) > 1:
             raise UserError("classify takes one source: put the notes into one file or folder")
-        return {"source": as_uri(sources[0]) if sources else None, "text_column": text_column}
-    from clinadapt.config.instruct import COLUMNS
-
-    entries = []
-    for source in sources:
-        prefix, _, location = source.partition("=")
-        kind = next((kind for kind in COLUMNS if kind == prefix), None)
-        entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
-        if text_column and entry["kind"] in ("cases", "notes"):
-            entry["columns"] = {"text": text_column}
-        if send_to:
-            entry["send_to"] = send_to
-        if show_texts:
-            entry["private"] = False
-        if kind == "pairs":
-            entry["instruction"] = instruction or ""
-        entries.append(entry)
+        source = as_uri(sources[0]) if sources else None
+        return {"source": source, "columns": {**settings.notes.columns, **columns} if columns else None}
+    if (source_only or columns) and not sources:
+        raise UserError(
+            "options that name columns, --send-to and --show-texts belong to the sources of an instruct run: name a "
+            "source too"
+        )
+    entries = [_source(source, columns, options) for source in sources]
+    if unknown := columns.keys() - {field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN)}:
+        fields = dict.fromkeys(field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN))
+        raise UserError(f"no source has a field '{min(unknown)}': they have {', '.join(fields)}")
     return {"sources": entries or None}
+
+
+def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[str, Any]:
+    """A source of instruct as the run form has it, with those of the columns that its kind has."""
+    prefix, _, location = source.partition("=")
+    kind = next((kind for kind in COLUMNS if kind == prefix), None)
+    entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
+    if named := {field: column for field, column in columns.items() if field in (*COLUMNS[entry["kind"]], *ORIGIN)}:
+        entry["columns"] = named
+    if options.send_to:
+        entry["send_to"] = list(options.send_to)
+    if options.show_texts:
+        entry["private"] = False
+    if kind == "pairs":
+        if not options.instruction:
+            raise UserError(
+                "pairs= needs the instruction that its answers follow: add --instruction, as in --instruction 'Write "
+                "the section {section_header} of the note.', where {...} inserts a column"
+            )
+        entry["instruction"] = options.instruction
+    return entry
 
 
 def print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, name: str, store: str) -> None:

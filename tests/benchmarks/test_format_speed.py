@@ -77,8 +77,9 @@ def write_triples(folder: Path, rows: int) -> None:
             answer = " ".join(draw.choice(words, ANSWER))
             instruction = "What of " + " ".join(draw.choice(words, 10)) + "?"
             task = TASKS[number % 8]
-            tables["triples"].add((0, number, " ".join(note), instruction, answer, task, True, "none", [], False))
-    write_manifest(folder, {"source": [], **SYNTHESIS})
+            values = (0, number, " ".join(note), instruction, answer, task, True, "none", [], False)
+            tables["triples"].add((*values, None, None, None))
+    write_manifest(folder, {"source": [], "origin": {}, **SYNTHESIS})
 
 
 @pytest.fixture(scope="module")

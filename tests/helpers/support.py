@@ -179,8 +179,9 @@ def _differing(store: Any, key: str) -> list[str]:
 # what the manifest of synthesize counts
 SYNTHESIS = {
     "teacher": {"name": "rules", "digest": "sha256:0", "tokens": 0}, "cases": 0, "notes_from_cases": 0,
-    "rows_skipped": 0, "triples": 9000, "triples_ready": 1200, "quarantined": {"empty text": 2},
-    "unused": {"keywords": 40}, "decimal_comma": [], "dropped": {"no answer that can be checked": 4321},
+    "rows_skipped": 0, "notes_without_triples": 3, "triples": 9000, "triples_ready": 1200,
+    "quarantined": {"empty text": 2}, "unused": {"keywords": 40}, "decimal_comma": [],
+    "dropped": {"no answer that can be checked": 4321},
 }  # fmt: skip
 
 # training.json of an instruct stage
@@ -260,6 +261,10 @@ def make_instruct_splits(folder: Path) -> Path:
         "notes": 40,
         "clusters": 38,
         "shared_clusters": 0,
+        "origin": {},
+        "patients": 0,
+        "joined": [],
+        "by_time": None,
         "rows": dict.fromkeys(sides, 16),
         "tasks": tasks,
         "task_mix": {side: dict.fromkeys(tasks, 4) for side in sides},

@@ -116,11 +116,11 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "an empty folder": (lambda d: [str(d.folder)], "the folder .* contains no data file"),
     "missing text column": (
         lambda d: d.file("notes.csv", without("transcription")),
-        r"240 x no column 'transcription'\): choose .*--text-column .*\(the columns are medical_specialty, keywords\)",
+        r"240 x no column 'transcription'\): .*--columns text=COLUMN \(the columns are medical_specialty, keywords\)",
     ),
     "missing label column": (
         lambda d: d.file("notes.csv", without("medical_specialty")),
-        r"240 x no column 'medical_specialty'\): choose .*--label-column \(the columns are transcription, keywords\)",
+        r"240 x no column 'medical_specialty'\): .*--columns label=COLUMN \(the columns are transcription, keywords\)",
     ),
     "empty file": (lambda d: d.file("notes.csv", ""), "is empty: use a file with a header and rows"),
     "header only": (lambda d: d.file("notes.csv", []), "has no rows: use a file with notes"),

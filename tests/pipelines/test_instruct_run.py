@@ -103,7 +103,8 @@ def test_no_note_is_told(run: Run) -> None:
         (["notes=/nowhere.csv"], "/nowhere.csv not found"),
         (["--top-labels", "3"], "--top-labels is not an option of instruct"),
         (["--teacher", "oracle"], "teacher"),
-        (["pairs=/nowhere.csv"], "an instruction belongs to pairs"),
+        (["pairs=/nowhere.csv"], "pairs= needs the instruction that its answers follow: add --instruction"),
+        (["--label-column", "x"], "name a source too"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

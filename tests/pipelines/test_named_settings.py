@@ -32,7 +32,10 @@ def test_every_profile_has_its_file_s_name_and_a_name_to_publish_under_of_its_ow
         ({"recipe": ["instruct"]}, "recipe: use classify or instruct"),
         ({"instruct": {"base_model": "hf://a/b", "epoch": 1}}, "instruct.epoch: extra inputs are not permitted"),
         ({"sources": []}, "sources: list should have at least 1 item"),
-        ({"sources": [{"kind": "pairs", "uri": "hf://a/b"}]}, "sources.0: .*an instruction belongs to pairs"),
+        (
+            {"sources": [{"kind": "pairs", "uri": "hf://a/b"}]},
+            "sources.0: .*`instruction` belongs to a source of kind pairs",
+        ),
         ({"recipe": "classify"}, "source: field required"),
     ],
 )
@@ -49,3 +52,20 @@ def test_a_file_that_is_no_profile(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match="recipe: use classify or instruct"):
         load_profile(str(path))
+
+
+def test_paths_in_a_profile_are_relative_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    path = tmp_path / "deep/mine.yaml"
+    values = load_profile("t4-phi2").model_dump()
+    values["sources"] = [{"kind": "notes", "uri": "../notes.csv"}, {"kind": "cases", "uri": "builtin://cases"}]
+    values["instruct"]["base_model"] = "model"
+    path.write_text(yaml.safe_dump(values))
+    profile = load_profile(str(path))
+    assert isinstance(profile, InstructProfile)
+    assert [source.uri for source in profile.sources] == [(tmp_path / "notes.csv").as_uri(), "builtin://cases"]
+    assert profile.instruct.base_model == (tmp_path / "deep/model").as_uri()
+    path.write_text(yaml.safe_dump(load_profile("cpu-demo").model_dump() | {"source": str(tmp_path / "a.csv")}))
+    profile = load_profile(str(path))
+    assert isinstance(profile, ClassifyProfile) and profile.source == (tmp_path / "a.csv").as_uri()
+    assert profile.train.base_model.startswith("builtin://")

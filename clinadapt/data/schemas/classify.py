@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from clinadapt.data.schemas.origin import ORIGIN
+
 # download, notes.parquet: one valid row of the source
 NOTES = pa.schema(
     [
         ("row", pa.int64()),  # row of the source, counted from 1 without the header
         ("text", pa.string()),  # cleaned note text
         ("label", pa.string()),
+        *ORIGIN,
     ]
 )
 

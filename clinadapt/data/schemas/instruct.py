@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from clinadapt.data.schemas.origin import ORIGIN
+
 # The eight tasks of Asclepius (Kweon et al. 2023, arXiv:2309.00237), spelled as in its data
 TASKS = (
     "Named Entity Recognition",
@@ -16,7 +18,7 @@ TASKS = (
     "Question Answering",
 )
 
-_ORIGIN = [
+_PLACE = [
     ("source", pa.int32()),  # index of the source in the profile
     ("row", pa.int64()),  # row of the source, counted from 1; continuous over the files of a folder
 ]
@@ -25,18 +27,19 @@ _ORIGIN = [
 # or of a source.
 TEXTS = pa.schema(
     [
-        *_ORIGIN,
+        *_PLACE,
         ("kind", pa.string()),  # `cases` or `notes`
         ("text", pa.string()),  # cleaned text
         ("description", pa.string()),  # one-line summary of the source, or null
         ("private", pa.bool_()),  # whether reports must not show it
+        *ORIGIN,
     ]
 )
 
 # download and synthesize, triples.parquet: an instruction about a note, and its answer
 TRIPLES = pa.schema(
     [
-        *_ORIGIN,
+        *_PLACE,
         ("note_text", pa.string()),  # empty if the instruction contains the note
         ("instruction", pa.string()),
         ("answer", pa.string()),
@@ -48,24 +51,26 @@ TRIPLES = pa.schema(
             pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())])),
         ),  # evidence in note_text, characters
         ("private", pa.bool_()),  # whether reports must not show it
+        *ORIGIN,
     ]
 )
 
 # download and synthesize, preferences.parquet: two answers to an instruction
 PREFERENCES = pa.schema(
     [
-        *_ORIGIN,
+        *_PLACE,
         ("note_text", pa.string()),  # empty if the instruction contains the note
         ("instruction", pa.string()),
         ("chosen", pa.string()),  # the better answer
         ("rejected", pa.string()),
+        *ORIGIN,
     ]
 )
 
 # format, train, validation and test.parquet: a tokenized triple
 EXAMPLES = pa.schema(
     [
-        *_ORIGIN,
+        *_PLACE,
         ("note_id", pa.string()),  # hash of the normalized note, 16 hex digits
         ("cluster", pa.int32()),  # cluster of near duplicates
         ("task", pa.string()),
@@ -93,7 +98,7 @@ CORPUS = pa.schema(
 # format, preferences.parquet: a tokenized preference pair about a training note, for DPO
 PREFERRED = pa.schema(
     [
-        *_ORIGIN,
+        *_PLACE,
         ("note_id", pa.string()),
         ("prompt_ids", pa.list_(pa.int32())),  # tokens
         ("chosen_ids", pa.list_(pa.int32())),

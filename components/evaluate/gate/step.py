@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +67,9 @@ def run(
     recipe = RECIPES[adapter_recipe(adapter)]
     scores = read_json(evaluation / "evaluation.json")
     thresholds = recipe.settings.model_validate(settings)
+    data = read_json(splits / MANIFEST)
     verdict = recipe.decide(scores, thresholds, _standing(store_uri, name, scores, splits))
+    verdict["sentence"] = f"{patients_sentence(data['origin'])}{verdict['sentence']}"
     version = adapter_version(splits, adapter, thresholds.model_dump())
     training = read_json(adapter / "training.json")
     report = {
@@ -76,7 +78,7 @@ def run(
         "verdict": verdict,
         "evaluation": scores,
         "training": training,
-        "data": read_json(splits / MANIFEST),
+        "data": data,
         "provenance": _provenance(splits, adapter, version, scores["champion_version"]),
         "examples": [],
     }
@@ -90,6 +92,17 @@ def run(
     write_manifest(output, {"evaluation_digest": evaluated["digest"]}, "gate", inputs, [evaluated])
     metrics = scores["models"]["candidate"]["metrics"]
     return {**verdict, "version": version, "metrics": metrics, **_upload(output, evaluation, report, recipe, store_uri)}
+
+
+def patients_sentence(origin: Mapping[str, Any]) -> str:
+    """What a verdict begins with where rows do not name their patient; `origin` of download's manifest."""
+    if not origin or origin["patient"] == origin["rows"]:
+        return ""
+    if not origin["columns"]["patient"]:
+        which = "No source has a patient column"
+    else:
+        which = f"{1 - origin['patient'] / origin['rows']:.0%} of the rows name no patient"
+    return f"{which}, so notes of one patient may be in training and in the test, and the figures too high. "
 
 
 def _upload(output: Path, evaluation: Path, report: dict[str, Any], recipe: _Recipe, store_uri: str) -> dict[str, str]:

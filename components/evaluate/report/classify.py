@@ -11,7 +11,15 @@ from matplotlib.patches import Rectangle
 
 from components.evaluate.report import html
 from components.evaluate.report.html import COLOURS, SERIES, count, decimal, duration, percent
-from components.evaluate.report.shared import Metric, comparison, difference, measured, points, training_figure
+from components.evaluate.report.shared import (
+    Metric,
+    comparison,
+    difference,
+    joined_rows,
+    measured,
+    points,
+    training_figure,
+)
 
 METRICS = {
     "accuracy": Metric(
@@ -94,6 +102,7 @@ def render(report: Mapping[str, Any]) -> str:
         confusions=confusions(evaluation),
         classes=classes_table(report["data"]["splits"]),
         settings=settings,
+        joined=joined_rows(report["data"]),
         timings={name: duration(time) for name, time in seconds.items()},
     )
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from clinadapt.clinical.claims import measured_accuracy
 from components.evaluate.report import html
 from components.evaluate.report.html import COLOURS, count, decimal, duration, percent
-from components.evaluate.report.shared import Metric, comparison, measured, points, training_figure
+from components.evaluate.report.shared import Metric, comparison, joined_rows, measured, points, training_figure
 
 
 def of_100(share: float) -> str:
@@ -119,6 +119,7 @@ def render(report: Mapping[str, Any]) -> str:
         splits=splits_table(report["data"]),
         synthesis=synthesis_rows(report["data"]["synthesis"]),
         settings=settings_rows(training["settings"]),
+        joined=joined_rows(report["data"]),
         timings={name: duration(time) for name, time in seconds.items()},
         of_100=of_100,
         accuracy=measured_accuracy(),
@@ -202,6 +203,7 @@ def synthesis_rows(synthesis: Mapping[str, Any]) -> dict[str, str]:
         "Notes written from case reports": f"{count(synthesis['notes_from_cases'])} of {count(synthesis['cases'])}",
         "Generated instructions": count(synthesis["triples"] - synthesis["triples_ready"]),
         "Instructions supplied with the data": count(synthesis["triples_ready"]),
+        "Notes without an instruction": count(synthesis["notes_without_triples"]),
         "Rows skipped when the token budget was used up": count(synthesis["rows_skipped"]),
         "Tokens used by the teacher": count(synthesis["teacher"]["tokens"]),
     }

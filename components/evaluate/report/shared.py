@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from components.evaluate.report import html
-from components.evaluate.report.html import decimal
+from components.evaluate.report.html import count, decimal
 
 
 class Metric(NamedTuple):
@@ -45,6 +45,14 @@ def comparison(evaluation: Mapping[str, Any], pair: Mapping[str, Any], metric: M
         reading = Markup("<b>{}</b> is better").format(better)
     p = "<\u202f0.001" if pair["p"] < 0.001 else decimal(pair["p"])
     return [f"{a} vs. {b}", metric.title, cell, p, reading]
+
+
+def joined_rows(data: Mapping[str, Any]) -> list[list[str]]:
+    """Table rows of what joined notes into clusters, from the manifest of format: reason, pairs, notes, and by how many
+    clusters fewer there are because of it alone."""
+    return [
+        [entry["reason"], *(count(entry[name]) for name in ("pairs", "notes", "alone"))] for entry in data["joined"]
+    ]
 
 
 def training_figure(training: Mapping[str, Any], name: str = "training") -> Markup:

@@ -40,10 +40,11 @@ def test_the_form_of_a_profile_without_changes_is_the_profile(name: str) -> None
 
 def test_every_field_of_the_form_reaches_a_step() -> None:
     values: dict[str, dict[str, Any]] = {
-        "classify": {"source": "file:///a.csv", "text_column": "t", "label_column": "l", "labels": ["a"],
-                     "top_labels": 3, "base_model": "file:///m", "quantization": "nf4", "num_train_epochs": 9,
-                     "learning_rate": 0.5, "seed": 11, "adapter_name": "other"},
-        "instruct": {"sources": [{"kind": "notes", "uri": "file:///a.csv"}], "teacher": "llm",
+        "classify": {"source": "file:///a.csv", "columns": {"text": "t"}, "labels": ["a"], "top_labels": 3,
+                     "min_notes_per_label": 20, "test": "newest 10%", "base_model": "file:///m",
+                     "quantization": "nf4", "num_train_epochs": 9, "learning_rate": 0.5, "seed": 11,
+                     "adapter_name": "other"},
+        "instruct": {"sources": [{"kind": "notes", "uri": "file:///a.csv"}], "teacher": "llm", "test": "newest 10%",
                      "base_model": "file:///m", "quantization": "none", "num_train_epochs": 9, "learning_rate": 0.5,
                      "seed": 11, "adapter_name": "other"},
     }  # fmt: skip
@@ -79,6 +80,7 @@ def test_the_base_model_is_pinned_wherever_it_is_read() -> None:
         ("quantization", "none", {"download", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"}),
         ("teacher", "llm", {"download", "format", "lookup", "pretrain", "train", "evaluate", "gate", "publish"}),
         ("seed", 5, {"download", "gate", "publish"}),
+        ("test", "newest 5%", {"download", "synthesize", "lookup", "pretrain", "train", "evaluate", "gate", "publish"}),
         ("adapter_name", "other", {"download", "synthesize", "format", "pretrain", "train"}),
     ],
 )

@@ -86,6 +86,8 @@ def rows_of(tmp_path: Path, name: str, data: bytes) -> list[Any]:
         ("notes.jsonl", JSONL),
         ("notes.ndjson", JSONL.replace(b"\n", b"\n\n")),
         ("notes.jsonl.gz", gzip.compress(JSONL)),
+        ("notes.json", json.dumps(ROWS, indent=1).encode()),
+        ("notes.json.gz", gzip.compress(json.dumps(ROWS).encode())),
         ("notes.parquet", parquet_bytes(ROWS)),
     ],
 )
@@ -128,6 +130,10 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
     [
         ("notes.csv", b"", "notes.csv is empty: use a file"),
         ("notes.csv", b"\n\n", "notes.csv is empty: use a file"),
+        ("notes.json", b'{"a": 1}', "neither an array of objects nor a FHIR resource"),
+        ("notes.json", JSONL, "is not valid JSON; a file with one object a line is called .jsonl"),
+        ("notes.json", b'[{"a": 1, "a": 2}]', "an object has a field twice"),
+        ("notes.json", b"[" * 100_000, "is not valid JSON"),
         ("notes.csv.gz", gzip.compress(b""), "notes.csv.gz is empty: use a file"),
         ("notes.csv", CSV.decode().encode("latin-1"), r"not UTF-8 \(byte 0xb0\): convert it, .*iconv"),
         ("notes.csv", CSV.decode().encode("utf-16"), r"not UTF-8 \(byte 0xff\): .* iconv -f UTF-16 -t UTF-8"),
@@ -160,7 +166,7 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.parquet", b"PAR1 and then nothing", "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes(ROWS * 1000)[:-50], "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes([{"a": str(i) * 50} for i in range(5000)]).replace(b"1", b"\xff"), "again"),
-        ("notes.xlsx", CSV, "unknown format; use .csv, .jsonl or .parquet"),
+        ("notes.xlsx", CSV, "unknown format; use .csv, .json, .jsonl or .parquet"),
         ("notes", CSV, "unknown format"),
     ],
 )

@@ -22,7 +22,7 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.classify import Notes
 from clinadapt.data.schemas.classify import NOTES
-from clinadapt.data.sources import redacted_uri, source_digest
+from clinadapt.data.sources import redacted_uri, skipped_files, source_digest, source_files
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from components.download.classify import run
@@ -208,10 +208,10 @@ def test_which_labels_are_kept(five: str, tmp_path: Path, settings: Notes, label
         ),
         (
             [note(SECRET)] * 3,
-            Notes(text_column="text"),
+            Notes(columns={"text": "text"}),
             r"none of 3 rows .*\(3 x no column .text.\): .*\(the columns are transcription, medical_specialty\)",
         ),
-        ([note(SECRET)] * 3, Notes(label_column="label"), r"3 x no column 'label'"),
+        ([note(SECRET)] * 3, Notes(columns={"label": "label"}), r"3 x no column 'label'"),
         ([note("")] * 2 + [note(None)], Notes(), r"none of 3 rows .*\(3 x empty text\)"),
     ],
 )
@@ -324,3 +324,40 @@ def test_a_hub_that_does_not_answer(no_hub: None) -> None:
 def test_a_redacted_uri_has_no_secrets() -> None:
     assert redacted_uri("https://ann:secret@host:8443/notes.csv?X-Amz-Signature=1") == "https://host:8443/notes.csv"
     assert redacted_uri("builtin://cases?rows=9&seed=7") == "builtin://cases?rows=9&seed=7"
+
+
+def test_a_readme_beside_the_data_is_skipped(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.csv").write_bytes(notes_csv(rows=40).read_bytes())
+    for name in ("README.md", "LICENSE", "scan of Mr Zyx.pdf", ".hidden"):
+        (folder / name).write_text(SECRET)
+    assert source_files(folder.as_uri()) == [(folder / "a.csv").as_uri()]
+    assert skipped_files(folder.as_uri()) == [".md", ".pdf", "no suffix"]
+    assert skipped_files((folder / "a.csv").as_uri()) == []
+    assert run(folder.as_uri(), tmp_path / "out", Notes())["rows_read"] == 40
+    (folder / "a.csv").unlink()
+    with pytest.raises(UserError, match="contains no data file: add a file of notes"):
+        source_files(folder.as_uri())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Notes(columns={"patient": "mrn"}), "has no column 'mrn': choose another one .the columns are transcription"),
+        (Notes(columns={"date": "seen %d.%m.%Y"}), "has no column 'seen': choose another one"),
+    ],
+)
+def test_a_patient_or_date_column_that_is_not_there(
+    table: Callable[..., str], tmp_path: Path, settings: Notes, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(table([note(SECRET), note("x", "b")]), tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_to_type_for_another_layout(table: Callable[..., str], tmp_path: Path) -> None:
+    rows = [{"note": SECRET, "specialty": "a", "Mr Zyx": "x"}] * 3
+    wanted = r"as in --columns text=note,label=specialty \(the columns are note, specialty and 1 with another name\)"
+    with pytest.raises(UserError, match=wanted):
+        run(table(rows), tmp_path / "out", Notes())

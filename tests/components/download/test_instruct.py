@@ -68,7 +68,7 @@ def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
     texts = read(tmp_path / "out", "texts", TEXTS)
     assert {row["kind"] for row in texts if row["source"] == 0} == {"cases"}
     assert texts[-1] == {"source": 1, "row": 1, "kind": "notes", "text": "A note.", "description": "Short.",
-                         "private": True}  # fmt: skip
+                         "private": True, "patient": None, "encounter": None, "date": None}  # fmt: skip
     rows = read(tmp_path / "out", "triples", TRIPLES)
     assert [(row["source"], row["note_text"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
         (2, "Knee pain.", "What hurts?", "The knee.", "Question Answering"),

@@ -153,6 +153,26 @@ def data() -> dict[str, Any]:
         "cross_listed_notes": 620,
         "ceiling": 0.7598,
         "shared_clusters": 0,
+        "origin": {
+            "rows": 2619,
+            "patient": 0,
+            "encounter": 0,
+            "date": 2619,
+            "unreadable dates": 0,
+            "keyed": False,
+            "columns": {"patient": [], "encounter": [], "date": ["charttime"]},
+            "found": [],
+        },
+        "patients": 0,
+        "joined": [{"reason": "near duplicates", "pairs": 40, "notes": 61, "alone": 30}],
+        "by_time": {
+            "test_from": "2025-11-01",
+            "validation_from": "2025-10-01",
+            "test": 0.2,
+            "validation": 0.1,
+            "without_date": 0,
+            "older_in_test": 12,
+        },
         "splits": {
             name: dict(zip(("rows", "notes", "clusters"), counts, strict=True))
             | {"per_label": dict.fromkeys(LABELS, counts[0] // 5)}

@@ -29,6 +29,7 @@ from components.format.classify import (
     run,
     shared_clusters,
     split_notes,
+    without_rare_labels,
 )
 
 
@@ -77,7 +78,7 @@ def test_the_split_depends_on_the_seed(notes_csv: Callable[..., Path], tmp_path:
 
 
 def row(text: str, label: str) -> dict[str, Any]:
-    return {"text": text, "label": label}
+    return {"text": text, "label": label, "patient": None, "encounter": None, "date": None}
 
 
 THREE = [
@@ -91,7 +92,7 @@ THREE = [
 
 
 def test_merge_rows_by_hand() -> None:
-    notes = merge_rows(THREE)
+    notes, _ = merge_rows(THREE)
     assert [(note["text"], note["labels"], note["counts"]) for note in notes] == [
         ("Knee pain.", ["Orthopedic", "Surgery"], [2, 1]),
         ("Chest pain.", ["Cardiology"], [1]),
@@ -102,11 +103,11 @@ def test_merge_rows_by_hand() -> None:
 
 def test_ceiling_by_hand() -> None:
     """Of six rows, two of three, one of one and one of two can be right."""
-    assert accuracy_ceiling(merge_rows(THREE)) == pytest.approx(4 / 6)
+    assert accuracy_ceiling(merge_rows(THREE)[0]) == pytest.approx(4 / 6)
 
 
 def test_label_counts_by_hand() -> None:
-    notes = merge_rows(THREE)
+    notes, _ = merge_rows(THREE)
     table = pa.table({key: [note[key] for note in notes] for key in ("labels", "counts")})
     assert label_counts(table, ["Surgery", "Orthopedic", "Cardiology"]).tolist() == [[1, 2, 0], [0, 0, 1], [1, 1, 0]]
 
@@ -163,7 +164,7 @@ def test_a_label_with_too_few_notes() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(30)] + [note(f"b{i}", "b", 100 + i) for i in range(9)]
     with pytest.raises(
         UserError,
-        match=r"needs 10 different notes of each label, .* fewer: 'b' \(9\): add notes, or leave .*--label or",
+        match=r"needs 10 different notes of each label, .* fewer: 'b' \(9\): add notes, or leave .*--min-notes",
     ):
         split_notes(notes, seed=0)
 
@@ -179,24 +180,38 @@ def test_a_label_that_is_never_the_main_one() -> None:
 def test_all_rare_labels_are_named_at_once() -> None:
     notes = [note(f"{label}{i}", label, f"{label}{i}") for label, n in {"a": 30, "b": 3, "c": 20, "d": 9}.items()
              for i in range(n)]  # fmt: skip
-    with pytest.raises(UserError, match=r"fewer: 'b' \(3\), 'd' \(9\): .* --label or --top-labels 2$"):
+    with pytest.raises(UserError, match=r"fewer: 'b' \(3\), 'd' \(9\): .* --min-notes-per-label 10$"):
         split_notes(notes, seed=0)
+
+
+def test_rare_labels_are_left_out_when_asked_for() -> None:
+    rows = [
+        row(f"{label} note {i}", label) for label, n in {"a": 30, "b": 3, "c": 20, "d": 9}.items() for i in range(n)
+    ]
+    rows += [row(f"a note {i}", "e") for i in range(20)]  # never the main label of a note
+    rest, rare = without_rare_labels(rows, 10)
+    assert ({entry["label"] for entry in rest}, rare) == ({"a", "c"}, {"b": 3, "d": 9, "e": 0})
+    assert without_rare_labels(rows, 0) == (rows, {})
+    with pytest.raises(UserError, match="with --min-notes-per-label 25 fewer than two labels remain"):
+        without_rare_labels(rows, 25)
 
 
 def test_a_label_in_one_cluster_only() -> None:
     notes = [note(f"a{i}", "a", i) for i in range(40)] + [note(f"b{i}", "b", 999) for i in range(20)]
-    with pytest.raises(UserError, match=r"label 'b' has no note in .*near duplicates: add others"):
+    with pytest.raises(
+        UserError, match=r"label 'b' has no note in .*near duplicates or of the same patients: add others"
+    ):
         split_notes(notes, seed=0)
 
 
 def test_copies_of_a_few_notes() -> None:
     notes = [note(f"{label}{i}", label, 3 * (label == "b") + i % 3) for label in "ab" for i in range(24)]
-    with pytest.raises(UserError, match="near duplicates of only 6 different ones, the split needs 10: add other"):
+    with pytest.raises(UserError, match="they are only 6 different ones, the split needs 10: add other"):
         split_notes(notes, seed=0)
 
 
 def test_keywords_are_refused(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
-    download(notes_csv().as_uri(), tmp_path / "in", Notes(text_column="keywords"))
+    download(notes_csv().as_uri(), tmp_path / "in", Notes(columns={"text": "keywords"}))
     with pytest.raises(UserError, match="column 'keywords' contains the label in 100% of the rows"):
         run(tmp_path / "in", tmp_path / "out", Split())
     assert not (tmp_path / "out").exists()
@@ -252,6 +267,6 @@ def test_five_specialties_of_mtsamples(five_specialties: Path) -> None:
 
 def test_keywords_of_mtsamples_are_refused(five_specialties: Path, tmp_path: Path) -> None:
     source = (five_specialties / "notes.csv").as_uri()
-    download(source, tmp_path / "in", Notes(top_labels=5, text_column="keywords"))
+    download(source, tmp_path / "in", Notes(top_labels=5, columns={"text": "keywords"}))
     with pytest.raises(UserError, match="column 'keywords' contains the label"):
         run(tmp_path / "in", tmp_path / "out", Split())

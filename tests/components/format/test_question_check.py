@@ -27,7 +27,7 @@ def check(folder: Path, alike: bool, rows: int = 400) -> dict[str, object]:
             fields = {"source": number % 2, "row": number, "note_text": f"note {number}", "instruction": question,
                       "answer": "5 mg", "task": TASKS[number % 2], "answerable": answerable, "check": "none",
                       "spans": [], "private": False}  # fmt: skip
-            tables["triples"].add([fields[name] for name in TRIPLES.names])
+            tables["triples"].add([fields.get(name) for name in TRIPLES.names])
     split = NoteSplit([], np.arange(rows), ["train"] * rows, {"triples": list(range(rows))})
     return check_questions(folder, split)
 

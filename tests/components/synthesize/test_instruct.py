@@ -6,6 +6,7 @@ import csv
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -58,10 +59,14 @@ def test_rows_keep_their_order_and_ready_made_ones_come_first(
     ready = {
         **{"source": 2, "row": 1, "note_text": "a", "instruction": "b", "answer": "c", "task": "Other"},
         **{"answerable": False, "check": "none", "spans": [], "private": False},
+        **{"patient": "p1", "encounter": None, "date": datetime(2024, 2, 3)},
     }
     pair = {"source": 3, "row": 1, "note_text": "a", "instruction": "b", "chosen": "c", "rejected": "d"}
-    manifest = run(dataset(texts(20, notes=5), [ready] * 6, [pair]), tmp_path / "out", Synthesis(), None)
+    pair |= {"patient": "p2", "encounter": "e", "date": None}
+    rows_of_patients = [text | {"patient": f"p{text['row']}"} for text in texts(20, notes=5)]
+    manifest = run(dataset(rows_of_patients, [ready] * 6, [pair]), tmp_path / "out", Synthesis(), None)
     triples = read_triples(tmp_path / "out")
+    assert [triple["patient"] for triple in triples[6:]] == [f"p{triple['row']}" for triple in triples[6:]]
     assert triples[:6] == [ready] * 6
     rows = [row for row in range(1, 26) if row > 20 or row % 3]
     assert [triple["row"] for triple in triples[6:]] == rows
@@ -96,6 +101,16 @@ def test_an_error_leaves_no_files_and_closes_the_teacher(
     with pytest.raises(UserError, match="fix it"):
         run(dataset(texts(50)), tmp_path / "out", Synthesis(), None)
     assert list((tmp_path / "out").iterdir()) == [] and stub.closed
+
+
+def test_a_note_that_no_instruction_fits_is_not_dropped(
+    dataset: Callable[..., Path], tmp_path: Path, stub: StubTeacher
+) -> None:
+    two = stub.triples
+    stub.triples = lambda note: TripleBatch() if note.row == 2 else two(note)  # type: ignore[method-assign]
+    manifest = run(dataset(texts(0, notes=3)), tmp_path / "out", Synthesis(), None)
+    assert (manifest["notes"], manifest["notes_without_triples"]) == (3, 1)
+    assert manifest["dropped"] == {"twice the same": 4}
 
 
 def test_an_empty_result_names_the_reason(dataset: Callable[..., Path], tmp_path: Path, stub: StubTeacher) -> None:

@@ -91,7 +91,7 @@ def test_a_real_server_behind_a_bad_network(
     ]
     for name, table, schema in (("texts", rows, TEXTS), ("triples", [], TRIPLES), ("preferences", [], PREFERENCES)):
         pq.write_table(pa.Table.from_pylist(table, schema=schema), dataset / f"{name}.parquet")
-    write_manifest(dataset, {"source": [], "quarantined": {}, "unused": {}, "decimal_comma": []})
+    write_manifest(dataset, {"source": [], "quarantined": {}, "unused": {}, "decimal_comma": [], "origin": {}})
     store = FolderStore((tmp_path / "store").as_uri())
     settings = Synthesis(teacher="llm", triples_per_note=2, concurrency=2)
 

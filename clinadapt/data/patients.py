@@ -1,0 +1,232 @@
+"""Patient, encounter and date of the rows of a source; identifiers become keyed hashes as they are read.
+
+CLINADAPT_PATIENT_KEY   a secret of at least 32 characters (openssl rand -hex 32). With it, an identifier is stored as
+                        the first 16 hex digits of its HMAC-SHA256, the same in every run. Without it, patients and
+                        encounters are numbered in the order of their first row: within one dataset that joins as well,
+                        but numbers of two datasets have nothing to do with each other, and files with patients are not
+                        cached.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import os
+import re
+import secrets
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from clinadapt.config.origin import ORIGIN, date_column, origin_columns
+from clinadapt.errors import UserError
+
+PATIENT_KEY = "CLINADAPT_PATIENT_KEY"
+MIN_KEY = 32  # characters
+MAX_IDENTIFIER = 64  # characters; a longer value is a text
+_DIGITS = 16  # of a hash, hexadecimal
+_MISSING = {"", "nan", "nat", "none", "null", "na", "unknown", "unk", "missing", "anonymous", "notavailable", "tbd"}
+_FORMATS = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S",
+            "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%B-%Y", "%b %d, %Y", "%B %d, %Y", "%Y%m%d",
+            "%Y%m%d%H%M%S")  # fmt: skip
+_BY_SLASH = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?")
+
+
+class Origin(NamedTuple):
+    """Whose note a row is: hashes of patient and encounter, and when it was written (UTC where the zone is known);
+    None where the row does not say."""
+
+    patient: str | None = None
+    encounter: str | None = None
+    date: datetime | None = None
+
+
+class Pseudonyms:
+    """Hashes identifiers with the key in CLINADAPT_PATIENT_KEY, or without one with a key of this object.
+
+    Attributes:
+        key_id: identifies the key without giving it away; empty without one.
+    """
+
+    def __init__(self) -> None:
+        """Raises UserError if the key is too short."""
+        key = os.environ.get(PATIENT_KEY, "").strip()
+        if key and len(key) < MIN_KEY:
+            raise UserError(f"{PATIENT_KEY} has fewer than {MIN_KEY} characters: make one with openssl rand -hex 32")
+        self._key = key.encode() or secrets.token_bytes(32)
+        self.key_id = self._hash("key") if key else ""
+        self._numbers: dict[str, dict[str, str]] = {}
+
+    def of(self, field: str, value: Any) -> str | None:
+        """The hash of an identifier; None for a value that stands for a missing one."""
+        normal = normal_identifier(value)
+        return self._hash(f"{field} {normal}") if normal else None
+
+    def stored(self, field: str, hashed: str | None) -> str | None:
+        """What a dataset stores: the hash, or without a key its number in this dataset."""
+        if self.key_id or hashed is None:
+            return hashed
+        numbers = self._numbers.setdefault(field, {})
+        return numbers.setdefault(hashed, str(len(numbers) + 1))
+
+    def _hash(self, text: str) -> str:
+        return hmac.digest(self._key, text.encode(), "sha256").hex()[:_DIGITS]
+
+
+def normal_identifier(value: Any) -> str:
+    """An identifier as exports write it in different ways: 123, 123.0, "00123" and " 123" are one. Empty for a missing
+    one, and for a value that is too long for one."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = unicodedata.normalize("NFKC", str(value)).strip().casefold()
+    text = re.sub(r"^(\d+)\.0+$", r"\1", text)
+    if text.isdigit():
+        return text.lstrip("0")
+    missing = re.sub(r"[\W_]+", "", text) in _MISSING or re.fullmatch(r"-\d+", text)
+    return "" if missing or len(text) > MAX_IDENTIFIER else text
+
+
+def read_date(value: Any, form: str = "") -> datetime | None:
+    """A date, in UTC where its zone is known, without a zone; None where it cannot be read for certain.
+
+    Args:
+        value: a date or a text; 3/4/2024, which may be in March or in April, is not read without its format.
+        form: format of strptime; the usual ones when empty.
+    """
+    if isinstance(value, datetime):
+        return _naive(value)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if form:
+        return _parsed(text, form)
+    if match := _BY_SLASH.fullmatch(text):
+        return _by_slash(match)
+    try:
+        return _naive(datetime.fromisoformat(text))
+    except ValueError:
+        return next((when for usual in _FORMATS if (when := _parsed(text, usual))), None)
+
+
+def _naive(when: datetime) -> datetime:
+    with suppress(OverflowError):  # in the first or the last year of the calendar
+        when = when.astimezone(UTC) if when.tzinfo else when
+    return when.replace(tzinfo=None, microsecond=0)
+
+
+def _parsed(text: str, form: str) -> datetime | None:
+    try:
+        return _naive(datetime.strptime(text, form))
+    except ValueError:
+        return None
+
+
+def _by_slash(match: re.Match[str]) -> datetime | None:
+    one, two, year, hour, minute, second = (int(part or 0) for part in match.groups())
+    if one != two and max(one, two) <= 12:
+        return None
+    month, day = (one, two) if two > 12 else (two, one)
+    try:
+        return datetime(year, month, day, hour, minute, second)
+    except ValueError:
+        return None
+
+
+class OriginReader:
+    """Reads the origin of the rows of one source.
+
+    Attributes:
+        named: field -> column, as the settings name it.
+        columns: field -> the columns that it was read from.
+        counts: rows; rows with each field as `patient`, `encounter`, `date`; `unreadable dates`.
+    """
+
+    def __init__(self, named: Mapping[str, str], pseudonyms: Pseudonyms) -> None:
+        """`named`: field -> column, as the settings name it; the others are found by their usual names."""
+        self.named, self._pseudonyms = dict(named), pseudonyms
+        self._form = date_column(self.named.get("date", ""))[1]
+        self._found: tuple[tuple[str, ...], dict[str, str]] = ((), {})  # columns of the previous row, and its origin's
+        self.columns: dict[str, list[str]] = {}
+        self.counts: Counter[str] = Counter()
+
+    def read(self, row: Mapping[str, Any]) -> Origin:
+        """The origin of a row of the source."""
+        if (header := tuple(row)) != self._found[0]:
+            self._found = (header, origin_columns(header, self.named))
+            for field, column in self._found[1].items():
+                if column not in self.columns.setdefault(field, []):
+                    self.columns[field].append(column)
+        found = self._found[1]
+        self.counts["rows"] += 1
+        patient, encounter = (
+            self._pseudonyms.of(field, row[found[field]]) if field in found else None
+            for field in ("patient", "encounter")
+        )
+        when = self._date(row[found["date"]]) if "date" in found else None
+        for field, value in (("patient", patient), ("encounter", encounter), ("date", when)):
+            self.counts[field] += value is not None
+        return Origin(patient, encounter, when)
+
+    def _date(self, value: Any) -> datetime | None:
+        when = read_date(value, self._form)
+        self.counts["unreadable dates"] += when is None and bool(normal_identifier(value))
+        return when
+
+    def summary(self) -> dict[str, Any]:
+        """`columns`, those of them that were `found` by their usual names, and `counts`."""
+        found = [column for field, columns in self.columns.items() if field not in self.named for column in columns]
+        return {"columns": self.columns, "found": found, "counts": dict(self.counts)}
+
+    def unused(self) -> str:
+        """A column that the settings name and that no row has; empty if there is none."""
+        for field, name in self.named.items():
+            column = date_column(name)[0] if field == "date" else name
+            if column and field not in self.columns:
+                return column
+        return ""
+
+
+def combined(summaries: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> dict[str, Any]:
+    """What a manifest records of the origin of the rows of all sources but built-in ones, whose notes are nobody's.
+
+    Args:
+        summaries: `OriginReader.summary` of each file.
+        pseudonyms: of the identifiers.
+
+    Returns:
+        `rows` (valid ones), of them those with a `patient`, an `encounter` and a `date`, and with `unreadable dates`;
+        `columns` (field -> those that it was read from), `found`: those of them that no setting names, and `keyed`:
+        whether identifiers are hashed with a key. Empty without a file.
+    """
+    if not summaries:
+        return {}
+    counts = sum((Counter(summary["counts"]) for summary in summaries), Counter[str]())
+    return {
+        **{name: counts[name] for name in ("rows", *ORIGIN, "unreadable dates")},
+        "columns": {field: sorted({c for s in summaries for c in s["columns"].get(field, [])}) for field in ORIGIN},
+        "found": sorted({column for summary in summaries for column in summary["found"]}),
+        "keyed": bool(pseudonyms.key_id),
+    }
+
+
+def describe_origin(origin: Mapping[str, Any]) -> Iterator[str]:
+    """What `combined` has recorded, as lines of a log; none where all sources are built in."""
+    if not origin:
+        return
+    by_field = {field: ", ".join(map(repr, columns)) for field, columns in origin["columns"].items() if columns}
+    if by_field:
+        found = f" (by their usual names: {', '.join(map(repr, origin['found']))})" if origin["found"] else ""
+        yield f"columns of {'; '.join(f'{field}: {columns}' for field, columns in by_field.items())}{found}"
+    if origin["patient"]:
+        keyed = f"hashed with {PATIENT_KEY}"
+        how = keyed if origin["keyed"] else f"numbered within this dataset, as {PATIENT_KEY} is not set"
+        yield f"{origin['patient']} of {origin['rows']} rows name a patient; patients are {how}"
+    else:
+        yield "no row names its patient (--patient names the column), so one patient may be on both sides of the split"
+    if count := origin["unreadable dates"]:
+        yield f"{count} dates cannot be read for certain: give their format, as in --date 'visit_date %d/%m/%Y'"

@@ -1,0 +1,75 @@
+"""What the data options of `clinadapt run` make of the run form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clinadapt.config.instruct import InstructProfile
+from clinadapt.config.profile import AnyProfile
+from clinadapt.config.resolve import apply_form
+from clinadapt.errors import UserError
+from pipelines.cli.run import DataOptions, data_parameters
+from pipelines.named_settings import load_profile
+
+
+def profile(recipe: str) -> AnyProfile:
+    return load_profile({"classify": "cpu-demo", "instruct": "cpu-instruct"}[recipe])
+
+
+def sources(*given: str, **options: Any) -> list[dict[str, Any]]:
+    return data_parameters(profile("instruct"), list(given), DataOptions(**options))["sources"]
+
+
+def test_columns_of_a_classify_run() -> None:
+    settings = profile("classify")
+    form = data_parameters(settings, ["s3://a/b.csv"], DataOptions(columns="text=note, label=dept", patient="mrn"))
+    assert form == {"source": "s3://a/b.csv", "columns": {"text": "note", "label": "dept", "patient": "mrn"}}
+    applied = apply_form(settings, form)
+    assert (applied.notes.column("text"), applied.notes.column("label")) == ("note", "dept")
+    assert data_parameters(settings, [], DataOptions()) == {"source": None, "columns": None}
+
+
+def test_an_option_leaves_the_other_columns_of_the_profile() -> None:
+    settings = profile("classify")
+    settings.notes.columns = {"text": "note", "date": "seen"}
+    form = data_parameters(settings, [], DataOptions(label_column="dept", date="visit_date %d/%m/%Y"))
+    assert form["columns"] == {"text": "note", "label": "dept", "date": "visit_date %d/%m/%Y"}
+
+
+def test_columns_go_to_the_kinds_that_have_them() -> None:
+    notes, pairs = sources(
+        "s3://a/b.csv", "pairs=s3://a/c.csv", columns="text=note,answer=summary,encounter=stay", patient="",
+        instruction="Do"
+    )  # fmt: skip
+    assert notes["columns"] == {"text": "note", "encounter": "stay", "patient": ""}
+    assert pairs["columns"] == {"answer": "summary", "encounter": "stay", "patient": ""}
+    settings = profile("instruct")
+    applied = apply_form(settings, {"sources": [notes, pairs], "test": "newest 10%"})
+    assert isinstance(applied, InstructProfile) and applied.examples.test == "newest 10%"
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (["a.csv"], {"columns": "text"}, "--columns: write FIELD=COLUMN, as in --columns text=note"),
+        (["a.csv"], {"columns": "text=a,,b"}, "--columns: write FIELD=COLUMN"),
+        (["a.csv"], {"columns": "label=x"}, "no source has a field 'label': they have text, description, patient, enc"),
+        ([], {"patient": "mrn"}, "name a source too"),
+        ([], {"show_texts": True}, "name a source too"),
+        (["pairs=a.csv"], {}, "pairs= needs the instruction .* add --instruction"),
+    ],
+)
+def test_options_that_do_not_fit(given: list[str], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        sources(*given, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_field_that_classify_does_not_have() -> None:
+    settings = profile("classify")
+    with pytest.raises(ValueError, match="classify has no field 'answer': it has text, label, patient"):
+        apply_form(settings, data_parameters(settings, ["a.csv"], DataOptions(columns="answer=x")))
+    with pytest.raises(UserError, match="belong to the sources of an instruct run"):
+        data_parameters(settings, ["a.csv"], DataOptions(send_to=["host"]))
