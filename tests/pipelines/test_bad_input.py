@@ -155,7 +155,10 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ),
     ".zip with two CSVs": (lambda d: d.zip("a.csv", "b.csv"), "contains 2 CSV files: use a .zip with exactly one"),
     "damaged parquet": (lambda d: d.parquet(), "is not a valid Parquet file: export it again"),
-    "a format that is none": (lambda d: d.file("notes.xlsx", "PK"), "unknown format; use .csv, .jsonl or .parquet"),
+    "a format that is none": (
+        lambda d: d.file("notes.xlsx", "PK"),
+        "unknown format; use .csv, .json, .jsonl or .parquet",
+    ),
     "keywords as text": (
         lambda d: [*d.file("notes.csv", good_rows()), "--text-column", "keywords"],
         "column 'keywords' contains the label in 100% of the rows, .*: use the text of the note instead",

@@ -112,10 +112,15 @@ def test_every_cached_step_is_covered() -> None:
 
 
 def test_every_data_file_of_the_steps_is_reached() -> None:
-    """Or a change of a word list would go unnoticed. Reports, model cards and estimates need no cache."""
+    """Or a change of a word list would go unnoticed. Reports, model cards, estimates and scans need no cache."""
     modules = [f"components.{step}.{recipe}" for step, recipe in STEPS if step not in ("pretrain", "prefer")]
     reached = {name for each in modules for name in reachable_sources(each)}
-    readers = ("components.evaluate.gate.step", "components.publish.model_card", "pipelines.cli.estimate")
+    readers = (
+        "components.evaluate.gate.step",
+        "components.publish.model_card",
+        "pipelines.cli.estimate",
+        "pipelines.cli.phi",
+    )
     uncached = {name for each in readers for name in reachable_sources(each)}
     files = {
         path.relative_to(ROOT).as_posix()
