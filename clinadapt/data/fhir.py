@@ -76,14 +76,11 @@ def _text(attachment: dict[str, Any]) -> tuple[str, str]:
     header["Content-Type"] = str(attachment.get("contentType") or "text/plain")
     kind = header.get_content_type()
     if not isinstance(data := attachment.get("data"), str):
-        return "", "an attachment by its address, which is not fetched" if attachment.get(
-            "url"
-        ) else "no attachment data"
+        by_address = "an attachment by its address, which is not fetched"
+        return "", by_address if attachment.get("url") else "no attachment data"
     if not kind.startswith("text/") and kind != "application/xhtml+xml":
-        return (
-            "",
-            f"an attachment that is no text ({kind if re.fullmatch('[a-z./+-]{1,40}', kind) else 'unknown type'})",
-        )
+        shown = kind if re.fullmatch("[a-z./+-]{1,40}", kind) else "unknown type"
+        return "", f"an attachment that is no text ({shown})"
     try:
         text = base64.b64decode("".join(data.split()), validate=True).decode(header.get_content_charset() or "utf-8")
     except (binascii.Error, UnicodeDecodeError, LookupError):

@@ -22,6 +22,8 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from clinadapt.config.origin import ORIGIN, date_column, origin_columns
+from clinadapt.data.readers import column_names
+from clinadapt.data.sources import redacted_uri
 from clinadapt.errors import UserError
 
 PATIENT_KEY = "CLINADAPT_PATIENT_KEY"
@@ -182,13 +184,19 @@ class OriginReader:
         found = [column for field, columns in self.columns.items() if field not in self.named for column in columns]
         return {"columns": self.columns, "found": found, "counts": dict(self.counts)}
 
-    def unused(self) -> str:
-        """A column that the settings name and that no row has; empty if there is none."""
+    def refuse_unused(self, source: str, columns: list[str]) -> None:
+        """Raise a UserError if the settings name a column that no row has.
+
+        Args:
+            source: URI of the source.
+            columns: of the source.
+        """
         for field, name in self.named.items():
             column = date_column(name)[0] if field == "date" else name
             if column and field not in self.columns:
-                return column
-        return ""
+                raise UserError(
+                    f"{redacted_uri(source)} has no column '{column}': choose another one ({column_names(columns)})"
+                )
 
 
 def combined(summaries: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,6 +105,7 @@ def is_data_file(name: str) -> bool:
     return _format(name) is not None or name.lower().endswith(".zip")
 
 
+@lru_cache(maxsize=1024)
 def is_usual(column: str) -> bool:
     """Whether headers usually have this column name, so that it cannot be a patient's data."""
     plain = usual_name(column)

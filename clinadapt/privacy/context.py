@@ -11,6 +11,7 @@ from clinadapt.privacy.word_lists import (
     cities,
     clinical_words,
     cue_classes,
+    english_rank,
     english_words,
     eponyms,
     family_names,
@@ -72,7 +73,7 @@ def _town_from(words: Sequence[Token], index: int) -> Iterator[Span]:
     last = index
     while last < min(len(words), index + 3) and words[last].text[0].isupper():
         lower = words[last].text.lower()
-        if len(lower) < 3 or lower in clinical_words() or english_words().get(lower, 99_999) < 300:
+        if len(lower) < 3 or lower in clinical_words() or english_rank(lower) < 300:
             break
         last += 1
     if last > index:
@@ -93,14 +94,12 @@ def _place_before(words: Sequence[Token], head: int) -> Iterator[Span]:
 
 def _is_part_of_place(word: str) -> bool:
     """Whether a word before "Hospital" may belong to its name: a capital that is no word as THE or FROM, or a sign."""
-    return word in (".", "-", "'", "’", "&", "s") or (
-        word[0].isupper() and english_words().get(word.lower(), 99_999) >= 60
-    )
+    return word in (".", "-", "'", "’", "&", "s") or (word[0].isupper() and english_rank(word.lower()) >= 60)
 
 
 def is_generic_place(word: str) -> bool:
     """Whether a lower-case word says what a place is, not which one."""
-    rank = english_words().get(word, 99_999)
+    rank = english_rank(word)
     if word in cities() or word in given_names() or (word in family_names() and rank > 800):
         return False
     generic = "hospital" in cue_classes().get(word, ()) or word in clinical_words() or word in eponyms()
@@ -157,9 +156,7 @@ def _is_name_in_small_letters(words: Sequence[Token], first: int, last: int) -> 
     if not _cues_before(words, first):
         return False
     inside = [word.text for word in words[first:last]]
-    return any(
-        names_by_itself(word) or (_is_listed(word) and english_words().get(word, 99_999) > 1500) for word in inside
-    )
+    return any(names_by_itself(word) or (_is_listed(word) and english_rank(word) > 1500) for word in inside)
 
 
 def _cues_before(words: Sequence[Token], first: int) -> bool:
@@ -192,7 +189,7 @@ def other_mentions(words: Sequence[Token], entities: Iterable[str], known: Seque
     """
     sequences = _sequences([*entities, *known])
     known_words = {token.text.casefold() for name in known for token in tokens(name)}
-    sequences |= {(part,) for part in known_words if len(part) > 2 and english_words().get(part, 99_999) > 8000}
+    sequences |= {(part,) for part in known_words if len(part) > 2 and english_rank(part) > 8000}
     lengths: dict[str, set[int]] = {}
     for parts in sequences:
         lengths.setdefault(parts[0], set()).add(len(parts))
@@ -243,9 +240,7 @@ def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:
     if index < len(words) and len(words[index].text) > 2 and words[index].text[0].isupper():
         word = words[index].text.lower()
         frequent = 300 if initials > 1 else 3000
-        listed = (
-            word in family_names() and english_words().get(word, 99_999) > frequent and word not in clinical_words()
-        )
+        listed = word in family_names() and english_rank(word) > frequent and word not in clinical_words()
         if listed or names_by_itself(word):
             yield Span(words[first].start, words[index].end, "NAME")
 
@@ -300,47 +295,42 @@ def _is_plain(word: str, place: int) -> bool:
     """Whether a word ends a name: a frequent word of English that is no name, or another cue."""
     lower = word.lower()
     if lower in given_names() or lower in family_names():
-        return place > 0 and word.isupper() and english_words().get(lower, 99_999) < 300
+        return place > 0 and word.isupper() and english_rank(lower) < 300
     if "particle" in cue_classes().get(lower, ()):
         return False
     return (
-        english_words().get(lower, 99_999) < (2500 if place == 0 else 20_000)
-        or lower in cue_classes()
-        or lower in clinical_words()
+        english_rank(lower) < (2500 if place == 0 else 20_000) or lower in cue_classes() or lower in clinical_words()
     ) and len(word) > 1
+
+
+def _is_capitalised(word: str) -> bool:
+    return word[0].isupper() and word[1:].islower()
 
 
 def _is_given(word: str) -> bool:
     lower = word.lower()
-    return (
-        word[0].isupper() and word[1:].islower() and lower in given_names() and english_words().get(lower, 9999) > 800
-    )
+    return _is_capitalised(word) and lower in given_names() and english_rank(lower) > 800
 
 
 def _is_only_a_name(word: str) -> bool:
     """Whether a capitalised word is a frequent name, and nothing else."""
     lower = word.lower()
-    if (
-        len(word) < 4
-        or not (word[0].isupper() and word[1:].islower())
-        or lower in eponyms()
-        or lower in clinical_words()
-    ):
+    if len(word) < 4 or not _is_capitalised(word) or lower in eponyms() or lower in clinical_words():
         return False
     rank = min(given_names().get(lower, 99_999) * 4, family_names().get(lower, 99_999))
-    return rank < 5000 and english_words().get(lower, 99_999) > 12_000 and lower not in cue_classes()
+    return rank < 5000 and english_rank(lower) > 12_000 and lower not in cue_classes()
 
 
 def _is_family(word: str) -> bool:
     lower = word.lower()
-    if not (word[0].isupper() and word[1:].islower()) or lower in clinical_words() or lower in cue_classes():
+    if not _is_capitalised(word) or lower in clinical_words() or lower in cue_classes():
         return False
-    return lower in family_names() and english_words().get(lower, 99_999) > 3000
+    return lower in family_names() and english_rank(lower) > 3000
 
 
 def _may_extend(word: str) -> bool:
     lower = word.lower()
-    if not (len(word) > 2 and word[0].isupper() and word[1:].islower()):
+    if not (len(word) > 2 and _is_capitalised(word)):
         return False
     return lower not in english_words() and not (
         lower in clinical_words() or lower in eponyms() or lower in cue_classes() or looks_clinical(lower)

@@ -4,6 +4,7 @@ it stands."""
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from clinadapt.privacy.context import (
@@ -46,7 +47,7 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
 
 def _is_false(words: Sequence[Token], span: Span) -> bool:
     """Whether what the tagger found cannot be what it takes it for."""
-    first, last = _index(words, span.start), _index(words, span.end)
+    first, last = (bisect_left(words, end, key=lambda token: token.start) for end in (span.start, span.end))
     letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
     digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
     if span.type == "INITIALS":
@@ -60,15 +61,3 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
     if span.type == "NAME":
         return names_no_patient(words, first, last)
     return digits < (3 if span.type == "VEHICLE" else 4)
-
-
-def _index(words: Sequence[Token], position: int) -> int:
-    """Number of the first token that begins at a position or after it."""
-    low, high = 0, len(words)
-    while low < high:
-        middle = (low + high) // 2
-        if words[middle].start < position:
-            low = middle + 1
-        else:
-            high = middle
-    return low

@@ -44,7 +44,7 @@ def sequence_features(words: Sequence[Token], found: Sequence[Span]) -> list[lis
         words: tokens of a note.
         found: disjoint spans that patterns found, in text order; a token within one is known by its type alone.
     """
-    texts = _masked(words, found)
+    texts = [f"<{kind}>" if kind else token.text for token, kind in zip(words, types_of(words, found), strict=True)]
     capitals = _lines_in_capitals(texts)
     wide = [_of_word(text) for text in texts]
     edge = ("<edge>", ("w=<edge>",), ("k=<edge>",))
@@ -70,15 +70,15 @@ def sequence_features(words: Sequence[Token], found: Sequence[Span]) -> list[lis
     return rows
 
 
-def _masked(words: Sequence[Token], found: Sequence[Span]) -> list[str]:
-    """The text of each token, or `<TYPE>` within a span that was found."""
-    result, number = [], 0
+def types_of(words: Sequence[Token], spans: Sequence[Span]) -> list[str]:
+    """The type of the span that each token begins in; empty outside of all. The spans are disjoint, in text order."""
+    types, number = [], 0
     for token in words:
-        while number < len(found) and found[number].end <= token.start:
+        while number < len(spans) and spans[number].end <= token.start:
             number += 1
-        inside = number < len(found) and found[number].start <= token.start
-        result.append(f"<{found[number].type}>" if inside else token.text)
-    return result
+        inside = number < len(spans) and spans[number].start <= token.start
+        types.append(spans[number].type if inside else "")
+    return types
 
 
 def _lines_in_capitals(texts: Sequence[str]) -> list[bool]:

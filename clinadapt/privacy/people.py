@@ -21,6 +21,9 @@ _PARTS = {"degree": "degrees", "title": "titles", "rel": "relations", "spec": "s
 _FORMATS = ("{m}/{d}/{y}", "{m:02}/{d:02}/{y}", "{y}-{m:02}-{d:02}", "{M} {d}, {y}", "{d} {M} {y}", "{d}-{N}-{y}",
             "{M} {d}", "{m}/{d}/{s:02}", "{d:02}.{m:02}.{y}", "{M} {y}", "{N} {d} {y}")  # fmt: skip
 
+_PREFIXES = ("van ", "Van ", "Van der ", "von ", "Von ", "De ", "de la ", "De La ", "Di", "Mc", "Mac", "O'", "Al-",
+             "El-", "St. ", "La", "Del ")  # fmt: skip
+
 
 @cache
 def _parts(kind: str) -> list[str]:
@@ -85,28 +88,7 @@ class People:
         if kind < 0.76:
             return rng.choice(_ordered("eponyms")).capitalize()
         if kind < 0.84:
-            prefix = rng.choice(
-                (
-                    "van ",
-                    "Van ",
-                    "Van der ",
-                    "von ",
-                    "Von ",
-                    "De ",
-                    "de la ",
-                    "De La ",
-                    "Di",
-                    "Mc",
-                    "Mac",
-                    "O'",
-                    "Al-",
-                    "El-",
-                    "St. ",
-                    "La",
-                    "Del ",
-                )
-            )
-            return prefix + self._invented()
+            return rng.choice(_PREFIXES) + self._invented()
         if kind < 0.88:
             return "-".join((self._ranked("family", 1000), self._ranked("family", 1000)))
         return self._invented()

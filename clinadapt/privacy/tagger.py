@@ -16,7 +16,7 @@ from pathlib import Path
 import pycrfsuite
 
 from clinadapt.artifacts.code_version import code_version
-from clinadapt.privacy.features import Token, sequence_features, tokens
+from clinadapt.privacy.features import Token, sequence_features, tokens, types_of
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.training_notes import LabelledNote, training_notes
@@ -89,21 +89,8 @@ def _example(note: LabelledNote) -> tuple[list[list[str]], list[str]]:
     """Features and label of each token of a labelled note; what patterns find is left to them."""
     words = tokens(note.text)
     found = united(pattern_spans(note.text))
-    labels = _labels(words, note.spans, OUTSIDE)
-    by_pattern = _labels(words, found, "")
-    labels = [OUTSIDE if pattern else label for label, pattern in zip(labels, by_pattern, strict=True)]
-    return sequence_features(words, found), labels
-
-
-def _labels(words: list[Token], spans: list[Span], outside: str) -> list[str]:
-    """The type of the span that each token begins in."""
-    labels, number = [], 0
-    for token in words:
-        while number < len(spans) and spans[number].end <= token.start:
-            number += 1
-        inside = number < len(spans) and spans[number].start <= token.start
-        labels.append(spans[number].type if inside else outside)
-    return labels
+    both = zip(types_of(words, note.spans), types_of(words, found), strict=True)
+    return sequence_features(words, found), [OUTSIDE if pattern else label or OUTSIDE for label, pattern in both]
 
 
 def _file_name() -> str:

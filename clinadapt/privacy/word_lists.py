@@ -81,6 +81,11 @@ def english_words() -> dict[str, int]:
     return {word: rank for rank, word in enumerate(words) if len(word) > 1 or word in "ai"}
 
 
+def english_rank(word: str) -> int:
+    """Rank of a lower-case English word by frequency; beyond all ranks for one that is not listed."""
+    return english_words().get(word, 99_999)
+
+
 @cache
 def clinical_words() -> frozenset[str]:
     """Lower-case words of medicine: of clinadapt/clinical's lexicons, its drug names, and our own list of terms."""

@@ -15,15 +15,15 @@ from typing import Any
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.classify import LABELLED_COLUMNS, Notes
 from clinadapt.config.origin import named_origin
-from clinadapt.data.patients import Origin, OriginReader, Pseudonyms, combined
-from clinadapt.data.readers import column_names, columns_option
+from clinadapt.data.patients import OriginReader, Pseudonyms, combined
+from clinadapt.data.readers import Row, column_names, columns_option
 from clinadapt.data.schemas.classify import NOTES
 from clinadapt.data.sources import redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import to_table, write_table
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
-from components.download.unused_values import TrackedRow, by_frequency, tracked_row
+from components.download.unused_values import TrackedRow, by_frequency
 from components.download.validation import InvalidRow, validate_text
 
 _MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "nat"}  # as exports write a value that is missing
@@ -46,7 +46,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
         UserError: the source cannot be read, a column or label is missing, or no valid row or only one label remains.
     """
     rows = _Rows(settings)
-    for row in map(tracked_row, source_rows(source)):
+    for row in source_rows(source):
         rows.add(row)
     rows.refuse_unusable(source)
     valid = rows.valid
@@ -83,27 +83,26 @@ class _Rows:
         self._settings = settings
         self._columns: list[str] = []
 
-    def add(self, row: TrackedRow | str) -> None:
+    def add(self, row: Row) -> None:
         """Add the next row of the source."""
         self.read += 1
-        if isinstance(row, dict):
-            self._columns = self._columns or [column for column in row if column]
+        if isinstance(row, str):
+            self.quarantine.append((self.read, row))
+            return
+        self._columns = self._columns or [column for column in row if column]
+        tracked = TrackedRow(row)
         try:
-            text, label = self._parse(row)
+            text, label = self._parse(tracked)
         except InvalidRow as error:
             self.quarantine.append((self.read, str(error)))
-        else:
-            patient, encounter, date = self.origins.read(row) if isinstance(row, dict) else Origin()
-            self.unused.update(row.unused() if isinstance(row, dict) else ())
-            stored = self.pseudonyms.stored
-            self.valid.append(
-                (self.read, text, label, stored("patient", patient), stored("encounter", encounter), date)
-            )
+            return
+        patient, encounter, date = self.origins.read(tracked)
+        self.unused.update(tracked.unused())
+        stored = self.pseudonyms.stored
+        self.valid.append((self.read, text, label, stored("patient", patient), stored("encounter", encounter), date))
 
-    def _parse(self, row: TrackedRow | str) -> tuple[str, str]:
+    def _parse(self, row: TrackedRow) -> tuple[str, str]:
         """Text and label of a row. Raises InvalidRow."""
-        if isinstance(row, str):
-            raise InvalidRow(row)
         text, label = (self._settings.column(field) for field in ("text", "label"))
         for column in (text, label):
             if column not in row:
@@ -124,10 +123,7 @@ class _Rows:
                 f"{columns_option(LABELLED_COLUMNS, self._settings.columns, self._columns)} "
                 f"({column_names(self._columns)}), or fix the rows"
             )
-        if missing := self.origins.unused():
-            raise UserError(
-                f"{redacted_uri(source)} has no column '{missing}': choose another one ({column_names(self._columns)})"
-            )
+        self.origins.refuse_unused(source, self._columns)
 
 
 def _label(value: Any, wanted: Sequence[str]) -> str:

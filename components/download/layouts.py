@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 
 from clinadapt.config.instruct import Examples, Kind, Source
-from clinadapt.data.readers import Row
 from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
 from components.download.validation import InvalidRow, validate_text
 
@@ -26,10 +25,8 @@ _LOST_COLUMNS = ("system", "history", "tools", "functions", "documents", "contex
 _TASKS = {task.lower(): task for task in TASKS}
 
 
-def parse_row(row: Row, source: Source, settings: Examples) -> Values:
+def parse_row(row: dict[str, Any], source: Source, settings: Examples) -> Values:
     """Parse a row in the layout of its source. Raises InvalidRow."""
-    if isinstance(row, str):
-        raise InvalidRow(row)
     return LAYOUTS[source.kind].parse(_Fields(row, source, settings.max_note_characters))
 
 

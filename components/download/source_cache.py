@@ -22,14 +22,13 @@ from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import Examples, Source
 from clinadapt.config.origin import named_origin
-from clinadapt.data.patients import Origin, OriginReader, Pseudonyms
-from clinadapt.data.readers import column_names, is_usual
-from clinadapt.data.sources import identifies_content, redacted_uri, source_digest, source_rows
+from clinadapt.data.patients import OriginReader, Pseudonyms
+from clinadapt.data.readers import is_usual
+from clinadapt.data.sources import identifies_content, source_digest, source_rows
 from clinadapt.data.tables import open_tables
-from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
 from components.download.layouts import LAYOUTS, parse_row
-from components.download.unused_values import TrackedRow, by_frequency, tracked_row
+from components.download.unused_values import TrackedRow, by_frequency
 from components.download.validation import InvalidRow
 
 ROWS, QUARANTINE = "rows", "quarantine"  # names of the two tables
@@ -77,23 +76,22 @@ def _parse(source: Source, settings: Examples, folder: Path, digest: str, origin
     unused, decimals = Counter[str](), DecimalCounts()
     with open_tables(folder, **{ROWS: LAYOUTS[source.kind].schema, QUARANTINE: _QUARANTINE_SCHEMA}) as tables:
         for number, row in enumerate(source_rows(source.uri), start=1):
-            columns = columns or [column if is_usual(column) else "" for column in row if isinstance(row, dict)]
-            tracked = tracked_row(row)
+            if isinstance(row, str):
+                tables[QUARANTINE].add((number, row))
+                continue
+            columns = columns or [column if is_usual(column) else "" for column in row]
+            tracked = TrackedRow(row)
             try:
                 values = parse_row(tracked, source, settings)
             except InvalidRow as error:
                 tables[QUARANTINE].add((number, str(error)))
                 continue
-            origin = origins.read(tracked) if isinstance(tracked, dict) else Origin()
-            tables[ROWS].add((0, number, *values, *origin))
-            if isinstance(tracked, TrackedRow):
-                unused.update(tracked.unused())
+            tables[ROWS].add((0, number, *values, *origins.read(tracked)))
+            unused.update(tracked.unused())
             if sum(decimals) < _ENOUGH:
                 decimals = decimals.plus(text for text in values if isinstance(text, str))
-    if tables[ROWS].rows and (missing := origins.unused()):
-        raise UserError(
-            f"{redacted_uri(source.uri)} has no column '{missing}': choose another one ({column_names(columns)})"
-        )
+    if tables[ROWS].rows:
+        origins.refuse_unused(source.uri, columns)
     write_manifest(
         folder,
         {

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clinadapt.data.readers import Row, is_usual
+from clinadapt.data.readers import is_usual
 
 OTHER_NAMES = "columns with other names"  # which may be data: without a header, the first line is a patient's
 
@@ -36,11 +36,6 @@ class TrackedRow(dict[str, Any]):
             elif isinstance(value, list):
                 inner = (part for each in value if isinstance(each, TrackedRow) for part in each.unused())
                 yield from (part if part == OTHER_NAMES else f"{name}.{part}" for part in inner)
-
-
-def tracked_row(row: Row) -> TrackedRow | str:
-    """A row, or the reason why it cannot be read, as it was."""
-    return TrackedRow(row) if isinstance(row, dict) else row
 
 
 def _tracked(value: Any) -> Any:

@@ -147,13 +147,12 @@ def without_rare_labels(rows: list[dict[str, Any]], minimum: int) -> tuple[list[
         UserError: fewer than two labels remain.
     """
     rare: dict[str, int] = {}
-    while True:
-        notes, _ = merge_rows(rows)
-        counts = Counter(str(note["labels"][int(np.argmax(note["counts"]))]) for note in notes)
+    while minimum:
+        counts = Counter(map(_main_label, merge_rows(rows)[0]))
         labels = {row["label"] for row in rows}
         few = {label: counts[label] for label in sorted(labels) if counts[label] < minimum}
         if not few:
-            return rows, rare
+            break
         rare |= few
         if len(labels - few.keys()) < 2:
             raise UserError(
@@ -161,6 +160,7 @@ def without_rare_labels(rows: list[dict[str, Any]], minimum: int) -> tuple[list[
                 f"{', '.join(f'{label!r} ({count})' for label, count in rare.items())}"
             )
         rows = [row for row in rows if row["label"] not in few]
+    return rows, rare
 
 
 def _split(
@@ -217,9 +217,14 @@ def split_notes(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[s
     return splits
 
 
+def _main_label(note: dict[str, Any]) -> str:
+    """The label of most rows of a note."""
+    return str(note["labels"][int(np.argmax(note["counts"]))])
+
+
 def _main_labels(notes: list[dict[str, Any]]) -> list[str]:
-    """The label of most rows of each note. Raises UserError if a label is that of fewer than MIN_NOTES notes."""
-    main = [str(note["labels"][int(np.argmax(note["counts"]))]) for note in notes]
+    """The main label of each note. Raises UserError if a label is that of fewer than MIN_NOTES notes."""
+    main = list(map(_main_label, notes))
     labels = Counter(label for note in notes for label in note["labels"])
     counts = Counter(main)
     if rare := sorted(label for label in labels if counts[label] < MIN_NOTES):

@@ -26,7 +26,7 @@ from clinadapt.storage.object_store import Store
 from components.train.agreement import agreed
 from components.train.causal_trainer import CausalTrainer, add_lora, check_precision, check_vocabulary
 from components.train.lora import save_new_adapter
-from components.train.packing import pack_examples
+from components.train.packing import PackedDataset, pack_examples
 from components.train.stage import TOKENIZER, Stage, first_process, read_table
 
 
@@ -58,14 +58,8 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
     fault = tree_fault(base)
     packs = {side: pack_examples(table, settings.max_length, not fault) for side, table in tables.items()}
     if first_process():
-        train = packs["train"]
-        if fault:
-            log("train", f"examples are padded, not packed: {fault}")
-        log(
-            "train",
-            f"{len(tables['train']):,} examples of {train.useful_tokens:,} tokens as {len(train):,} packs of "
-            f"{train.computed_tokens:,}, {precision}, quantization {settings.quantization}, on {device().type}",
-        )
+        how = f"{precision}, quantization {settings.quantization}, on {device().type}"
+        _log_packs(len(tables["train"]), packs["train"], how, fault)
     model = load_causal_lm(settings.base_model, settings.quantization, precision)
     check_vocabulary(model, packs)
     published = model.generation_config
@@ -84,14 +78,20 @@ def run(splits: Path, output: Path, settings: InstructTraining, store: Store | N
         "pretraining": base_pretraining,
     }
     if first_process():
-        commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
-        card = _card(settings, base.digest, precision, tables["train"], commas)
+        card = _card(settings, base.digest, precision, tables["train"], splits)
         tokenizer = load_tokenizer(splits / TOKENIZER)
         save_new_adapter(model, tokenizer, card, output, save_embedding_layers=False)  # which are frozen
         stopping = Stopping.of(published, tokenizer, Template(tokenizer).end)
         stopping.generation_config(card.max_new_tokens).save_pretrained(output)
         stage.finish(training)
     return training
+
+
+def _log_packs(examples: int, packs: PackedDataset, how: str, fault: str) -> None:
+    if fault:
+        log("train", f"examples are padded, not packed: {fault}")
+    tokens = f"{packs.useful_tokens:,} tokens as {len(packs):,} packs of {packs.computed_tokens:,}"
+    log("train", f"{examples:,} examples of {tokens}, {how}")
 
 
 def existing_result(splits: Path, output: Path, settings: InstructTraining, store: Store) -> dict[str, Any] | None:
@@ -102,9 +102,9 @@ def existing_result(splits: Path, output: Path, settings: InstructTraining, stor
 
 
 def _card(
-    settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table, commas: list[int]
+    settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table, splits: Path
 ) -> InstructCard:
-    """`commas`: the sources whose numbers have a decimal comma."""
+    commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]  # sources
     answer_tokens = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
     return InstructCard(
         base_model=settings.base_model,

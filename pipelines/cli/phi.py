@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +97,7 @@ def measure(
         emit(result)
 
 
-def _rows(file: Path) -> Any:
+def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbered rows of a file. Raises UserError for a row that cannot be read."""
     from clinadapt.data.readers import read_rows
     from clinadapt.review.inputs import readable
@@ -115,10 +115,9 @@ def _percent(share: dict[str, float]) -> str:
 
 def _write_private(path: Path, lines: list[dict[str, Any]]) -> None:
     """Write JSON lines that only their owner may read: with the file, they tell where the identifiers are."""
-    from clinadapt.storage.local_files import os_errors
+    from clinadapt.storage.local_files import atomic_write, private_file
 
-    with (
-        os_errors(f"cannot write to {path}"),
-        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file,
-    ):
-        file.writelines(json.dumps(line) + "\n" for line in lines)
+    with atomic_write(path) as partial:
+        private_file(partial)
+        with partial.open("w") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)

@@ -74,8 +74,8 @@ def data_parameters(settings: AnyProfile, sources: list[str], options: DataOptio
             "source too"
         )
     entries = [_source(source, columns, options) for source in sources]
-    if unknown := columns.keys() - {field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN)}:
-        fields = dict.fromkeys(field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN))
+    fields = dict.fromkeys(field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN))
+    if unknown := columns.keys() - fields.keys():
         raise UserError(f"no source has a field '{min(unknown)}': they have {', '.join(fields)}")
     return {"sources": entries or None}
 

@@ -20,6 +20,7 @@ def labelled(tmp_path: Path) -> Path:
 
 def test_scan_counts_and_shows_no_text(labelled: Path, tmp_path: Path) -> None:
     spans = tmp_path / "spans.jsonl"
+    spans.touch(0o644)  # of an earlier time
     command = ["phi", "scan", str(labelled), "--text-column", "text", "--spans", str(spans), "--json"]
     done = CliRunner().invoke(app, command)
     result = json.loads(done.stdout)

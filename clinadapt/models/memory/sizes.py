@@ -48,8 +48,8 @@ def frozen_weight_bytes(device: str, precision: Precision) -> int:
 
 def held_dequantized(quantized: int, value_bytes: int, device: str) -> bool:
     """Whether a base model's nf4 weights are held as the values that they stand for: on a CPU, where bitsandbytes
-    dequantizes them to the same values in every pass, and where they take at most 1 GiB. Decoding, with few tokens a
-    pass, is then two to three times as fast.
+    dequantizes them to the same values in every pass (about 0.1 s for SmolLM2-135M on one core), and where they take
+    at most 1 GiB.
 
     Args:
         quantized: number of the weights in nf4.

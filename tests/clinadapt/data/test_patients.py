@@ -107,7 +107,9 @@ def test_rows_of_different_columns() -> None:
     origins = [reader.read(row) for row in ({"mrn": 1}, {"text": "x"}, {"mrn": 1, "date": "3/4/2024"})]
     assert origins[0].patient == origins[2].patient is not None and origins[1].patient is None
     assert reader.counts == {"rows": 3, "patient": 2, "encounter": 0, "date": 0, "unreadable dates": 1}
-    assert reader.unused() == "" and OriginReader({"date": "d"}, Pseudonyms()).unused() == "d"
+    reader.refuse_unused("file:///notes.csv", ["mrn"])
+    with pytest.raises(UserError, match="no column 'd'"):
+        OriginReader({"date": "d"}, Pseudonyms()).refuse_unused("file:///notes.csv", ["mrn"])
 
 
 @pytest.mark.parametrize(("test", "share"), [("random", None), ("newest 10%", 0.1), ("newest 2.5 %", 0.025)])
