@@ -72,10 +72,10 @@ def test_classify_goes_on_where_its_training_was_killed(
     undisturbed = site.run(profile)
     assert [(step.name, step.state["ExitCode"]) for step in site.engine.steps] == [(name, 0) for name in CLASSIFY]
     tell(site)
-    said = summary(site, undisturbed)
-    assert (said["state"], said["verdict"]) == ("published", "pass")
-    adapter = f"{site.store.uri}/adapters/specialty/{said['adapter_uri'].rpartition('/')[2]}"
-    assert said["adapter_uri"] == adapter
+    result = summary(site, undisturbed)
+    assert (result["state"], result["verdict"]) == ("published", "pass")
+    adapter = f"{site.store.uri}/adapters/specialty/{result['adapter_uri'].rpartition('/')[2]}"
+    assert result["adapter_uri"] == adapter
 
     killed: list[str] = []
 
@@ -100,11 +100,11 @@ def test_instruct(site: Site, tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     sources = [{"kind": "notes", "uri": f"{site.store.uri}/notes.csv"}]
     profile.write_text(yaml.safe_dump(instruct_profile(sources=sources, synthesis={"triples_per_note": 1})))
-    said = summary(site, site.run(profile))
+    result = summary(site, site.run(profile))
     tell(site)
     assert [(step.name, step.state["ExitCode"]) for step in site.engine.steps] == [(name, 0) for name in INSTRUCT]
-    assert (said["state"], said["verdict"]) == ("published", "pass")
-    assert said["adapter_uri"].startswith(f"{site.store.uri}/adapters/answers/")
+    assert (result["state"], result["verdict"]) == ("published", "pass")
+    assert result["adapter_uri"].startswith(f"{site.store.uri}/adapters/answers/")
 
 
 def summary(site: Site, run: str) -> dict[str, Any]:

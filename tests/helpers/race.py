@@ -90,10 +90,10 @@ def _publish(store: Store, version: str) -> None:
         folder = Path(scratch)
         (folder / "adapter_model.safetensors").write_bytes(version.encode() * 1000)
         (folder / "README.md").write_text(version)
-        facts: dict[str, Any] = dict.fromkeys(
+        manifest: dict[str, Any] = dict.fromkeys(
             ("base_model", "base_digest", "splits_digest", "settings_digest", "created", "published_by"), "race"
         )
-        facts |= {"name": NAME, "version": version, "code_version": "race"}
-        facts |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
-        write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
+        manifest |= {"name": NAME, "version": version, "code_version": "race"}
+        manifest |= {"settings": {}, "metrics": {"accuracy": ACCURACY}}
+        write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, manifest)))
         SealedFolder(store, f"adapters/{NAME}/{version}").publish(folder, if_absent=True)

@@ -154,8 +154,8 @@ def instruct_splits(
 def incomplete(store: Any) -> list[str]:
     """Files of checkpoints and results that are not what a manifest in the store says they are. What is removed while
     this looks is none."""
-    kept = [*store.list("checkpoints/"), *store.list("trained/")]
-    keys = [key for key in kept if key.endswith("/manifest.json")]
+    keys_there = [*store.list("checkpoints/"), *store.list("trained/")]
+    keys = [key for key in keys_there if key.endswith("/manifest.json")]
     return [name for key in keys for name in _differing(store, key)]
 
 
@@ -166,13 +166,13 @@ def _differing(store: Any, key: str) -> list[str]:
         return []
     wrong = []
     for name, wanted in manifest["files"].items():
-        place = f"{key.rpartition('/')[0]}/{name}"
+        location = f"{key.rpartition('/')[0]}/{name}"
         try:
-            found = "sha256:" + hashlib.sha256(store.get(place)[0]).hexdigest()
+            found = "sha256:" + hashlib.sha256(store.get(location)[0]).hexdigest()
         except KeyError:
             found = "missing"
         if found != wanted["sha256"]:
-            wrong.append(f"{place} is {found}")
+            wrong.append(f"{location} is {found}")
     return wrong if wrong and store.exists(key) else []
 
 
@@ -254,7 +254,7 @@ def make_instruct_splits(folder: Path) -> Path:
         "trimmed_tokens": 7,
     }
     tasks = sorted({row["task"] for row in rows})
-    facts = {
+    manifest = {
         "source": [{"kind": "notes", "uri": "builtin://cases"}],
         "dataset_digest": "sha256:0",
         "synthesis": SYNTHESIS,
@@ -273,7 +273,7 @@ def make_instruct_splits(folder: Path) -> Path:
         "tokens": dict.fromkeys(sides, tokens),
         "settings": {"seed": 0},
     }
-    write_manifest(folder, facts)
+    write_manifest(folder, manifest)
     return folder
 
 

@@ -88,17 +88,17 @@ def test_the_adapter_answers(run: Run, clinadapt: Clinadapt, tmp_path: Path) -> 
 def test_no_note_is_told(run: Run) -> None:
     """Not in a record or a log: no eight words in a row of any note. The report shows examples of synthetic notes."""
     texts = pq.read_table(run.outputs / "synthesize/triples/notes.parquet", columns=["text"])["text"].to_pylist()
-    told = " ".join(
+    texts = " ".join(
         path.read_text(errors="replace") for path in [*run.home.rglob("logs/*"), *run.store.glob("runs/*/*.json")]
     )
-    found = " ".join(told.split())
+    found = " ".join(texts.split())
     for text in texts:
         words = text.split()
         assert not any(" ".join(words[i : i + 8]) in found for i in range(0, len(words) - 8, 8))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["notes=/nowhere.csv"], "/nowhere.csv not found"),
         (["--top-labels", "3"], "--top-labels is not an option of instruct"),
@@ -108,8 +108,8 @@ def test_no_note_is_told(run: Run) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    clinadapt: Clinadapt, tmp_path: Path, arguments: list[str], said: str
+    clinadapt: Clinadapt, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     done = clinadapt("run", "instruct", *arguments, "--home", tmp_path / "home", "--store", tmp_path / "store")
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr

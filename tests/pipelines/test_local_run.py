@@ -86,9 +86,9 @@ def test_no_note_is_told(demo_run: Run) -> None:
         for words in (text.split() for text in read_split(splits, name)["text"].to_pylist())
         for i in range(0, max(1, len(words) - 8), 8)
     }
-    told = [*demo_run.store.rglob("*.json"), *demo_run.store.rglob("*.html"), *demo_run.store.rglob("*.md")]
-    told = [path for path in told if path.name != "tokenizer.json"]
-    for path in [*told, *demo_run.home.glob("logs/*"), *demo_run.outputs.rglob("executor_output.json")]:
+    files = [*demo_run.store.rglob("*.json"), *demo_run.store.rglob("*.html"), *demo_run.store.rglob("*.md")]
+    files = [path for path in files if path.name != "tokenizer.json"]
+    for path in [*files, *demo_run.home.glob("logs/*"), *demo_run.outputs.rglob("executor_output.json")]:
         text = " ".join(path.read_text(encoding="utf-8").split())
         assert not [piece for piece in pieces if piece in text], path
 
@@ -97,20 +97,20 @@ def test_the_same_command_again_finds_nothing_new(demo_run: Run, clinadapt: Clin
     """Whatever the cache knows: without it data are prepared again, and nothing is trained."""
     before = list_files(demo_run.store / "adapters", exclude=())
     home = demo_run.command.index("--home") + 1
-    for place in (str(demo_run.home), str(tmp_path / "another home")):
+    for folder in (str(demo_run.home), str(tmp_path / "another home")):
         start = time.monotonic()
-        done = clinadapt(*demo_run.command[:home], place, *demo_run.command[home + 1 :])
-        print(f"run again in {Path(place).name}: {time.monotonic() - start:.1f} s")
+        done = clinadapt(*demo_run.command[:home], folder, *demo_run.command[home + 1 :])
+        print(f"run again in {Path(folder).name}: {time.monotonic() - start:.1f} s")
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
-        told = {key: result[key] for key in ("run_key", "metrics", "adapter_uri")}
-        assert told == {key: demo_run.result[key] for key in told}
+        shown = {key: result[key] for key in ("run_key", "metrics", "adapter_uri")}
+        assert shown == {key: demo_run.result[key] for key in shown}
         assert (result["state"], result["verdict"]) == ("nothing new", None)
         version = f"specialty/{result['run_key']}"
         nothing = f"nothing new: {version} was "
         assert result["sentence"].startswith(nothing) and nothing in done.stderr
         assert Path(result["report_uri"].removeprefix("file://")).is_file()
-        prepared = {"download", "format"} if place != str(demo_run.home) else set()
+        prepared = {"download", "format"} if folder != str(demo_run.home) else set()
         assert records(demo_run.store, result) == {"preflight", "lookup"} | prepared
         summary = demo_run.store / "runs" / result["run"] / "summary.json"
         assert read_json(summary)["sentence"] == result["sentence"]
@@ -150,12 +150,14 @@ def test_the_gate_says_no(demo_run: Run, clinadapt: Clinadapt, tmp_path: Path) -
     """The same training, from the cache, under another name and thresholds that nothing can pass: twice, as what was
     refused is in no registry, and is judged anew."""
     before = list_files(demo_run.store / "adapters", exclude=())
-    place = demo_run.command.index("--profile") + 1
-    lenient = Path(demo_run.command[place]).read_text()
+    position = demo_run.command.index("--profile") + 1
+    lenient = Path(demo_run.command[position]).read_text()
     strict = tmp_path / "strict.yaml"
     strict.write_text(lenient.replace("gain_over_base: -1.0", "gain_over_base: 1.0"))
     for _ in range(2):
-        done = clinadapt(*demo_run.command[:place], strict, *demo_run.command[place + 1 :], "--adapter-name", "strict")
+        done = clinadapt(
+            *demo_run.command[:position], strict, *demo_run.command[position + 1 :], "--adapter-name", "strict"
+        )
         assert done.returncode == 3, done.stderr
         result = json.loads(done.stdout)
         assert (result["state"], result["verdict"], result["adapter_uri"]) == ("refused", "fail", None)

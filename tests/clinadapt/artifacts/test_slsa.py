@@ -186,10 +186,10 @@ def instruct_manifest(folder: Path) -> dict[str, Any]:
         last = write_manifest(folder, {}, step, inputs, [last])
     metrics = {"loss": {"value": 2, "low": 1, "high": 3}, "token_f1": {"value": 0.2, "low": 0.1, "high": 0.3}}
     digests = dict.fromkeys(("dataset_digest", "splits_digest", "base_digest"), SHA)
-    facts = {"name": "a", "recipe": "instruct", "base_model": "hf://org/name", "settings": {}, "metrics": metrics,
+    manifest = {"name": "a", "recipe": "instruct", "base_model": "hf://org/name", "settings": {}, "metrics": metrics,
              "code_version": "0.1.0+abc", "created": "2026-01-01T00:00:00Z",
              "published_by": "a-run", **digests}  # fmt: skip
-    return write_manifest(folder, facts, upstream=[last])
+    return write_manifest(folder, manifest, upstream=[last])
 
 
 def test_teacher_pretraining_and_images_are_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,11 +206,11 @@ def test_teacher_pretraining_and_images_are_stated(tmp_path: Path, monkeypatch: 
 
 def test_steps_are_told_their_image_where_it_has_a_digest(tmp_path: Path) -> None:
     profile = load_profile("cpu-demo")
-    for name, told in (("default", False), ("airgap", True)):
+    for name, digest_known in (("default", False), ("airgap", True)):
         folder = tmp_path / name
         folder.mkdir()
         text = compile_profile(profile, load_cluster(name), folder).read_text()
-        assert (IMAGE in text) is told
+        assert (IMAGE in text) is digest_known
 
 
 def test_an_attestation_is_printed_as_it_was_signed(

@@ -143,5 +143,5 @@ def test_a_fresh_process_gives_the_same_tokens(generator: Generator, instruct_ad
         f"g = Generator(Path({str(instruct_adapter)!r}));"
         "print([a.tokens for a in g.answers(QUESTIONS, 12, 2)])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == str([answer.tokens for answer in generator.answers(QUESTIONS, 12, 2)])
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == str([answer.tokens for answer in generator.answers(QUESTIONS, 12, 2)])

@@ -72,9 +72,9 @@ def publish(store: Path, adapter: Path, splits: Path) -> Published:
 
 def seal_again(made: Published) -> None:
     card = read_json(made.version / "clinadapt.json")
-    facts = {"name": "answers", "version": "v1", "splits_digest": read_json(made.splits / MANIFEST)["digest"]}
-    facts |= {"base_model": card["base_model"], "base_digest": card["base_digest"], "metrics": {}}
-    write_json(made.version / MANIFEST, sign_manifest(write_manifest(made.version, facts)))
+    manifest = {"name": "answers", "version": "v1", "splits_digest": read_json(made.splits / MANIFEST)["digest"]}
+    manifest |= {"base_model": card["base_model"], "base_digest": card["base_digest"], "metrics": {}}
+    write_json(made.version / MANIFEST, sign_manifest(write_manifest(made.version, manifest)))
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,12 @@ def test_an_instruct_model_answers_by_transformers_alone(
         inputs = tokenizer.apply_chat_template(
             [system, user], add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
-        said = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]  # greedy, as its own generation config says
-        same += tokenizer.decode(said, skip_special_tokens=True).strip() == asker.answer(NOTE, instruction)["answer"]
+        generated = model.generate(**inputs)[
+            0, inputs["input_ids"].shape[1] :
+        ]  # greedy, as its own generation config says
+        same += (
+            tokenizer.decode(generated, skip_special_tokens=True).strip() == asker.answer(NOTE, instruction)["answer"]
+        )
     assert same == len(ASKED) or quantization == "nf4"
     assert manifest["comparison"]["difference"] < (0.001 if quantization == "none" else 0.1)
 
@@ -282,10 +286,10 @@ def test_an_upload_that_fails_leaves_nothing(
 
     put = FolderStore.put
 
-    def full(self: FolderStore, key: str, data: bytes, **how: Any) -> str:
+    def full(self: FolderStore, key: str, data: bytes, **options: Any) -> str:
         if key == MANIFEST:
             raise UserError("no space left")
-        return put(self, key, data, **how)
+        return put(self, key, data, **options)
 
     monkeypatch.setattr(FolderStore, "put", full)
     with pytest.raises(UserError, match="no space left"):

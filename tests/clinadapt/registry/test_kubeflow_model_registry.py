@@ -1,4 +1,4 @@
-"""Published versions in a Kubeflow Model Registry: told once, completed when cut, never in the way of publishing."""
+"""Published versions in a Kubeflow Model Registry: registered once, completed when cut, never blocking a publish."""
 
 from __future__ import annotations
 
@@ -36,12 +36,17 @@ def publish(store: Store, folder: Path, version: str) -> None:
     name, _, number = version.partition("/")
     folder.mkdir()
     write_json(folder / "clinadapt.json", {"recipe": "instruct"})
-    facts: dict[str, Any] = {"name": name, "version": number, "base_model": "hf://org/base", "base_digest": "hf:1"}
-    facts |= {f"{what}_digest": f"sha256:{what}" for what in ("dataset", "splits", "settings")}
+    manifest: dict[str, Any] = {"name": name, "version": number, "base_model": "hf://org/base", "base_digest": "hf:1"}
+    manifest |= {f"{what}_digest": f"sha256:{what}" for what in ("dataset", "splits", "settings")}
     f1, perplexity = {"value": 0.5, "low": 0.25, "high": 0.75}, {"value": 2, "low": 1, "high": float("inf")}
-    facts |= {"settings": {}, "code_version": "0.1.0+code", "created": "2026-01-01T00:00:00Z", "published_by": "run-1"}
-    facts["metrics"] = {"token_f1": f1, "perplexity": perplexity}
-    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
+    manifest |= {
+        "settings": {},
+        "code_version": "0.1.0+code",
+        "created": "2026-01-01T00:00:00Z",
+        "published_by": "run-1",
+    }
+    manifest["metrics"] = {"token_f1": f1, "perplexity": perplexity}
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, manifest)))
     upload_folder(store, folder, f"adapters/{version}")
 
 
@@ -64,9 +69,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModelRegistry]:
         yield made
 
 
-def tell_of(store: Store, version: str) -> tuple[list[str], dict[str, str]]:
-    said: list[str] = []
-    return said, register_if_configured(store, *version.split("/"), said.append)
+def register_and_collect(store: Store, version: str) -> tuple[list[str], dict[str, str]]:
+    lines: list[str] = []
+    return lines, register_if_configured(store, *version.split("/"), lines.append)
 
 
 def properties(item: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def properties(item: dict[str, Any]) -> dict[str, Any]:
 
 def test_nobody_is_told_without_an_address(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URL, raising=False)
-    assert tell_of(store, ONE) == ([], {})
+    assert register_and_collect(store, ONE) == ([], {})
     with pytest.raises(UserError, match=f"{URL} is not an address"):
         register(store, *ONE.split("/"))
 
@@ -86,19 +91,19 @@ def test_nobody_is_told_without_an_address(store: Store, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("api", ["v1", "v1alpha3"])
 def test_what_a_version_is_registered_with(store: Store, fake: FakeModelRegistry, api: str) -> None:
     fake.api = api
-    said, facts = tell_of(store, ONE)
-    assert said == ["answers/0000000000000001 is registered in the model registry"] == list(facts.values())
+    lines, attributes = register_and_collect(store, ONE)
+    assert lines == ["answers/0000000000000001 is registered in the model registry"] == list(attributes.values())
     (model,), (version,), (artifact,) = fake.objects.values()
     assert model["name"] == "answers" and properties(model) == {"champion": "0000000000000001"}
     assert (version["name"], version["author"]) == ("0000000000000001", "run-1")
     assert version["registeredModelId"] == model["id"] and fake.parents[artifact["id"]] == version["id"]
     assert artifact["uri"] == f"{store.uri}/adapters/{ONE}"
-    told = properties(version)
-    assert (told["token_f1"], told["token_f1_low"], told["token_f1_high"]) == (0.5, 0.25, 0.75)
-    assert told["perplexity"] == 2 and "perplexity_high" not in told
+    values = properties(version)
+    assert (values["token_f1"], values["token_f1_low"], values["token_f1_high"]) == (0.5, 0.25, 0.75)
+    assert values["perplexity"] == 2 and "perplexity_high" not in values
     wanted = {"base_model": "hf://org/base", "base_digest": "hf:1", "dataset_digest": "sha256:dataset",
               "run_key": "0000000000000001", "recipe": "instruct", "code_version": "0.1.0+code"}  # fmt: skip
-    assert wanted.items() <= told.items()
+    assert wanted.items() <= values.items()
 
 
 def test_its_own_client_reads_it(store: Store, fake: FakeModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,11 +119,11 @@ def test_its_own_client_reads_it(store: Store, fake: FakeModelRegistry, monkeypa
 
 
 def test_telling_again_changes_nothing(store: Store, fake: FakeModelRegistry) -> None:
-    tell_of(store, ONE)
+    register_and_collect(store, ONE)
     fake.requests.clear()
-    tell_of(store, ONE)
+    register_and_collect(store, ONE)
     assert fake.changed() == []
-    tell_of(store, OTHER)
+    register_and_collect(store, OTHER)
     assert [len(items) for items in fake.objects.values()] == [1, 2, 2]
     assert properties(fake.objects["registered_models"][0]) == {"champion": "0000000000000001"}
 
@@ -126,7 +131,7 @@ def test_telling_again_changes_nothing(store: Store, fake: FakeModelRegistry) ->
 def test_what_others_wrote_stays(store: Store, fake: FakeModelRegistry) -> None:
     owner = {"owner": {"string_value": "ward 3", "metadataType": "MetadataStringValue"}}
     fake.made("registered_models", {"name": "answers", "customProperties": owner})
-    tell_of(store, ONE)
+    register_and_collect(store, ONE)
     assert properties(fake.objects["registered_models"][0]) == {"owner": "ward 3", "champion": "0000000000000001"}
 
 
@@ -139,11 +144,11 @@ def test_cut_anywhere_it_is_completed(store: Store, fake: FakeModelRegistry, cut
             raise Error(503, "going down")
 
     fake.before = down
-    said, _ = tell_of(store, ONE)
-    assert "is published but not registered in the model registry: http://127.0.0.1" in said[0]
-    assert said[0].endswith(f"then run clinadapt registry register {ONE}") and "\n" not in said[0]
+    lines, _ = register_and_collect(store, ONE)
+    assert "is published but not registered in the model registry: http://127.0.0.1" in lines[0]
+    assert lines[0].endswith(f"then run clinadapt registry register {ONE}") and "\n" not in lines[0]
     fake.before = lambda method, path: None
-    tell_of(store, ONE)
+    register_and_collect(store, ONE)
     assert [len(items) for items in fake.objects.values()] == [1, 1, 1]
     assert properties(fake.objects["registered_models"][0]) == {"champion": "0000000000000001"}
 
@@ -158,14 +163,14 @@ def test_an_answer_that_is_lost_makes_no_second_object(store: Store, fake: FakeM
             raise Error(500, "lost")
 
     fake.after = lose
-    assert "is registered" in tell_of(store, ONE)[0][0]
+    assert "is registered" in register_and_collect(store, ONE)[0][0]
     assert len(lost) == 3 and [len(items) for items in fake.objects.values()] == [1, 1, 1]
 
 
 def test_a_version_that_lies_elsewhere_now(store: Store, fake: FakeModelRegistry) -> None:
-    tell_of(store, ONE)
+    register_and_collect(store, ONE)
     fake.objects["model_artifacts"][0]["uri"] = "s3://before"
-    tell_of(store, ONE)
+    register_and_collect(store, ONE)
     assert fake.objects["model_artifacts"][0]["uri"] == f"{store.uri}/adapters/{ONE}"
 
 
@@ -193,7 +198,7 @@ def test_a_registry_that_refuses(store: Store, fake: FakeModelRegistry, status: 
     with pytest.raises(UserError, match=message) as raised:
         register(store, *ONE.split("/"))
     assert "\n" not in str(raised.value)
-    assert "is published" in tell_of(store, ONE)[0][0]
+    assert "is published" in register_and_collect(store, ONE)[0][0]
 
 
 def test_a_page_to_sign_in(store: Store, fake: FakeModelRegistry) -> None:
@@ -221,10 +226,10 @@ def test_the_token_goes_along_and_into_no_line(
     store: Store, fake: FakeModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TOKEN, "s3cret\n")
-    assert "s3cret" not in tell_of(store, ONE)[0][0]
+    assert "s3cret" not in register_and_collect(store, ONE)[0][0]
     assert fake.headers["authorization"] == "Bearer s3cret"
     fake.before = refuse(401)
-    assert "s3cret" not in tell_of(store, ONE)[0][0]
+    assert "s3cret" not in register_and_collect(store, ONE)[0][0]
     monkeypatch.setenv(TOKEN, "s3\ncret")
     with pytest.raises(UserError, match="contains characters that are not allowed") as raised:
         register(store, *ONE.split("/"))

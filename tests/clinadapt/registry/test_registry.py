@@ -35,7 +35,7 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 METRICS = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}
 
 
-def place(store: Store) -> Path:
+def folder_of(store: Store) -> Path:
     return Path(store.uri.removeprefix("file://"))
 
 
@@ -50,7 +50,7 @@ def make(store: Store, folder: Path, number: int, name: str = NAME) -> str:
     write_json(folder / "training.json", {"settings": settings})
     write_json(folder / "clinadapt.json", {"base_digest": "sha256:base", "temperature": 1.5})
     write_json(folder / "evaluation.json", {"models": {"candidate": {"metrics": METRICS}}})
-    facts = {
+    manifest = {
         "name": name,
         "version": version,
         "dataset_digest": "sha256:data",
@@ -64,7 +64,7 @@ def make(store: Store, folder: Path, number: int, name: str = NAME) -> str:
         "created": f"2026-01-{number:02}T00:00:00Z",
         "published_by": "a test",
     }
-    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, manifest)))
     upload_folder(store, folder, f"adapters/{name}/{version}")
     return version
 
@@ -84,7 +84,7 @@ def age(store: Store, prefix: str, days: float) -> None:
     """Let everything below a prefix be older."""
     then = time.time() - days * 86400
     for key in store.list(prefix):
-        os.utime(place(store) / key, (then, then))
+        os.utime(folder_of(store) / key, (then, then))
 
 
 def answered(store: Store) -> str:
@@ -184,12 +184,12 @@ def flipped(data: bytes, spot: int) -> bytes:
 def test_a_changed_byte_in_any_file_is_found_by_name(store: Store, versions: list[str]) -> None:
     for key in store.list(f"adapters/{NAME}/{versions[0]}/"):
         data = store.get(key)[0]
-        (place(store) / key).write_bytes(flipped(data, len(data) // 2))
+        (folder_of(store) / key).write_bytes(flipped(data, len(data) // 2))
         found = verify(store, NAME, versions[0])
         assert found and all(line.startswith(key) for line in found)
         with pytest.raises(UserError, match=key):
             download_adapter(f"{NAME}/{versions[0]}", store.uri)
-        (place(store) / key).write_bytes(data)
+        (folder_of(store) / key).write_bytes(data)
     assert verify(store, NAME, versions[0]) == []
 
 
@@ -214,11 +214,11 @@ def test_what_was_added_or_is_missing(store: Store, versions: list[str]) -> None
 def reseal(store: Store, version: str, **fields: Any) -> None:
     """Change fields of a manifest and seal it again."""
     key = f"adapters/{NAME}/{version}/{MANIFEST}"
-    write_json(place(store) / key, sign_manifest(json.loads(store.get(key)[0]) | fields))
+    write_json(folder_of(store) / key, sign_manifest(json.loads(store.get(key)[0]) | fields))
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("fields", "message"),
     [
         ({"splits_digest": "sha256:other"}, "manifest.json: version, the key of data"),
         ({"code_version": "0.2.0"}, "manifest.json: version, the key of data"),
@@ -226,14 +226,14 @@ def reseal(store: Store, version: str, **fields: Any) -> None:
         ({"metrics": {"accuracy": {"value": 1, "low": 1, "high": 1}}}, "evaluation.json: metrics"),
     ],
 )
-def test_facts_that_do_not_follow(store: Store, versions: list[str], facts: dict[str, Any], message: str) -> None:
-    reseal(store, versions[0], **facts)
+def test_fields_that_do_not_follow(store: Store, versions: list[str], fields: dict[str, Any], message: str) -> None:
+    reseal(store, versions[0], **fields)
     assert any(message in line for line in verify(store, NAME, versions[0]))
 
 
 @pytest.mark.parametrize("lost", ["settings", "metrics", "code_version"])
 def test_a_sealed_manifest_that_lacks_something(store: Store, versions: list[str], lost: str) -> None:
-    path = place(store) / f"adapters/{NAME}/{versions[0]}/{MANIFEST}"
+    path = folder_of(store) / f"adapters/{NAME}/{versions[0]}/{MANIFEST}"
     manifest = json.loads(path.read_bytes())
     write_json(path, sign_manifest({name: value for name, value in manifest.items() if name != lost}))
     (line,) = verify(store, NAME, versions[0])
@@ -244,7 +244,7 @@ def test_a_sealed_manifest_that_lacks_something(store: Store, versions: list[str
 def test_a_sealed_manifest_that_lists_too_little(store: Store, versions: list[str], lost: str) -> None:
     prefix = f"adapters/{NAME}/{versions[0]}"
     manifest = json.loads(store.get(f"{prefix}/{MANIFEST}")[0])
-    files = {name: facts for name, facts in manifest["files"].items() if name != lost}
+    files = {name: entry for name, entry in manifest["files"].items() if name != lost}
     reseal(store, versions[0], files=files, digest=sha256_json(files))
     assert verify(store, NAME, versions[0]) == [
         f"{prefix}/{lost} is not what was published (not listed): publish this version again"
@@ -267,7 +267,7 @@ def test_files_that_are_no_versions_are_left_alone(store: Store, versions: list[
 
 
 def test_a_version_that_was_moved(store: Store, versions: list[str]) -> None:
-    one, two, _ = (place(store) / f"adapters/{NAME}/{version}/{MANIFEST}" for version in versions)
+    one, two, _ = (folder_of(store) / f"adapters/{NAME}/{version}/{MANIFEST}" for version in versions)
     two.write_bytes(one.read_bytes())
     assert f"belongs to {NAME}/{versions[0]}" in verify(store, NAME, versions[1])[0]
 
@@ -312,7 +312,7 @@ def test_a_signature(store: Store, tmp_path: Path, keys: tuple[str, str, str], m
         ({"payload": 1}, "is not signed by the key"),
         ("AAAA", "is not signed by the key"),
     ):
-        write_json(place(store) / key, with_digest(manifest | {ATTESTATION: forged}))
+        write_json(folder_of(store) / key, with_digest(manifest | {ATTESTATION: forged}))
         with pytest.raises(UserError, match=message):
             download_adapter(f"{NAME}/{unsigned}", store.uri)
     monkeypatch.setenv("CLINADAPT_SIGNING_KEY", private)
@@ -396,7 +396,7 @@ def test_a_key_that_is_none(name: str, value: str, message: str, monkeypatch: py
 def test_a_version_of_an_earlier_release_is_refused(store: Store, tmp_path: Path) -> None:
     """With its own seal and signature, and the former names in manifest and card."""
     version = make(store, tmp_path, 1)
-    folder = place(store) / f"adapters/{NAME}/{version}"
+    folder = folder_of(store) / f"adapters/{NAME}/{version}"
     write_json(folder / "clinadapt.json", {"recipe": "instruct", "length": 512, "new_tokens": 64})
     manifest = json.loads((folder / MANIFEST).read_bytes())
     manifest = {name: value for name, value in manifest.items() if name not in ("manifest_digest", "published_by")}
@@ -428,13 +428,13 @@ def test_gc_keeps_what_is_young_or_needed(store: Store, versions: list[str], tmp
     pointer = json.loads(store.get(f"adapters/{NAME}/champion.json")[0])
     for number, entry in enumerate(pointer["history"]):
         entry["when"] = f"2020-01-0{number + 1}T00:00:00Z"
-    write_json(place(store) / f"adapters/{NAME}/champion.json", pointer)
+    write_json(folder_of(store) / f"adapters/{NAME}/champion.json", pointer)
     assert whats(garbage(store, 90 * DAY, 24 * HOUR)) == {one, four}  # three answers, two is its rollback
-    said: list[str] = []
-    garbage_collection.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, said.append)
+    lines: list[str] = []
+    garbage_collection.collect(store, garbage(store, 90 * DAY, 24 * HOUR), 90 * DAY, lines.append)
     assert sorted(versions_.version_ids(store, NAME)) == sorted([two, three])
     assert store.list(f"adapters/{NAME}/{one}/") == []
-    assert sorted(said) == sorted(f"removed adapters/{NAME}/{version}" for version in (one, four))
+    assert sorted(lines) == sorted(f"removed adapters/{NAME}/{version}" for version in (one, four))
 
 
 def test_gc_removes_uploads_that_never_finished(store: Store, versions: list[str]) -> None:
@@ -492,11 +492,11 @@ def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[s
     found = garbage(store, 90 * DAY, 24 * HOUR)
     assert len(found) == 3
     promote_manually(store, NAME, versions[1])
-    said: list[str] = []
-    garbage_collection.collect(store, found, 90 * DAY, said.append)
+    lines: list[str] = []
+    garbage_collection.collect(store, found, 90 * DAY, lines.append)
     assert versions_.version_ids(store, NAME) == [versions[1]]
     assert verify(store, NAME, versions[1]) == []
-    assert f"kept adapters/{NAME}/{versions[1]}: it was promoted meanwhile" in said
+    assert f"kept adapters/{NAME}/{versions[1]}: it was promoted meanwhile" in lines
 
 
 def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
@@ -505,9 +505,9 @@ def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
     found = garbage(store, 90 * DAY, 24 * HOUR)
     assert whats(found) == {"staging/abc"}
     store.put("staging/abc/README.md", b"x")
-    said: list[str] = []
-    garbage_collection.collect(store, found, 90 * DAY, said.append)
-    assert said == ["kept staging/abc: it was written to meanwhile"]
+    lines: list[str] = []
+    garbage_collection.collect(store, found, 90 * DAY, lines.append)
+    assert lines == ["kept staging/abc: it was written to meanwhile"]
     assert len(store.list("staging/abc/")) == 2
 
 
@@ -518,10 +518,10 @@ def test_what_gc_removes_while_it_is_promoted_is_no_champion(
     one, two, _ = versions
     put = FolderStore.put
 
-    def raced(self: FolderStore, key: str, data: bytes, **how: Any) -> str:
+    def raced(self: FolderStore, key: str, data: bytes, **options: Any) -> str:
         if key.endswith("/champion.json"):
             self.delete(f"adapters/{NAME}/{two}/{MANIFEST}")
-        return put(self, key, data, **how)
+        return put(self, key, data, **options)
 
     for before in ("", one):
         if before:
@@ -540,12 +540,12 @@ def test_gc_removes_parts(store: Store) -> None:
     from datetime import UTC, datetime
 
     store.put("a/key", b"x")
-    (place(store) / "a/.part-cut").write_bytes(b"half")
+    (folder_of(store) / "a/.part-cut").write_bytes(b"half")
     assert store.incomplete_uploads(datetime.now(UTC) - DAY) == []
-    os.utime(place(store) / "a/.part-cut", (0, 0))
+    os.utime(folder_of(store) / "a/.part-cut", (0, 0))
     assert store.incomplete_uploads(datetime.now(UTC) - DAY) == ["a/.part-cut"]
     assert store.incomplete_uploads(datetime.now(UTC) - DAY, delete=True) == ["a/.part-cut"]
-    assert list_files(place(store)).keys() - {".lock"} == {"a/key"}
+    assert list_files(folder_of(store)).keys() - {".lock"} == {"a/key"}
 
 
 def command(store: Store, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

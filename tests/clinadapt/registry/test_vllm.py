@@ -26,10 +26,10 @@ QUESTION = Question("Aspirin 100 mg was stopped.\nIbuprofen goes on.", "Which dr
 
 
 def publish(adapter: Path, store_uri: str, **changes: object) -> Path:
-    """The adapter as a champion, with some facts of its card and its LoRA changed; the folder of the version."""
+    """The adapter as a champion, with some fields of its card and its LoRA changed; the folder of the version."""
     for name in ("clinadapt.json", "adapter_config.json"):
-        facts = read_json(adapter / name)
-        write_json(adapter / name, facts | {key: value for key, value in changes.items() if key in facts})
+        fields = read_json(adapter / name)
+        write_json(adapter / name, fields | {key: value for key, value in changes.items() if key in fields})
     write_json(adapter / MANIFEST, sign_manifest(write_manifest(adapter, {"name": NAME, "version": VERSION})))
     store = open_store(store_uri)
     upload_folder(store, adapter, f"adapters/{NAME}/{VERSION}")

@@ -58,8 +58,8 @@ def test_a_flag_needs_an_answer_and_a_correction(tmp_path: Path, answer: dict[st
 
 @pytest.fixture
 def instructed(answer: dict[str, Any]) -> dict[str, Any]:
-    told = {"complete": True, "trimmed_tokens": 0, "unsupported": ["40 mg"]}
-    return {"instruction": "Which dose?", "answer": "40 mg.", **told, "adapter": answer["adapter"]}
+    remarks = {"complete": True, "trimmed_tokens": 0, "unsupported": ["40 mg"]}
+    return {"instruction": "Which dose?", "answer": "40 mg.", **remarks, "adapter": answer["adapter"]}
 
 
 def test_a_flag_of_an_instruction_says_what_is_wrong(tmp_path: Path, instructed: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    folder, place = tmp_path_factory.mktemp("adapter"), tmp_path_factory.mktemp("store")
+    folder, store_folder = tmp_path_factory.mktemp("adapter"), tmp_path_factory.mktemp("store")
     model = AutoModelForCausalLM.from_pretrained(tiny_llama)
     get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(folder)
     load_tokenizer(tiny_llama).save_pretrained(folder)
@@ -53,12 +53,12 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> str:
         max_new_tokens=12,
         tasks=["Question Answering"],
     ).write(folder)
-    facts = {"name": "assistant", "version": "0123456789abcdef"}
-    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
-    opened = open_store(place.as_uri())
+    manifest = {"name": "assistant", "version": "0123456789abcdef"}
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, manifest)))
+    opened = open_store(store_folder.as_uri())
     upload_folder(opened, folder, "adapters/assistant/0123456789abcdef")
     promote(opened, "assistant", "0123456789abcdef", "", {})
-    return place.as_uri()
+    return store_folder.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ def test_bad_rows_have_an_error_and_the_others_an_answer(service: InstructServic
 def test_the_remarks_say_what_a_reader_has_to_know() -> None:
     answer = {"trimmed_tokens": 0, "complete": True, "unsupported": []}
     assert remarks(answer) == []
-    told = remarks({"trimmed_tokens": 1200, "complete": False, "unsupported": ["40 mg", "heparin"]})
-    assert told[0] == "Not supported by the note: 40 mg, heparin." and "1,200 tokens" in told[2] and len(told) == 3
+    lines = remarks({"trimmed_tokens": 1200, "complete": False, "unsupported": ["40 mg", "heparin"]})
+    assert lines[0] == "Not supported by the note: 40 mg, heparin." and "1,200 tokens" in lines[2] and len(lines) == 3
 
 
 def test_the_command_streams_and_writes_files(store: str, clinadapt: Any, tmp_path: Path) -> None:

@@ -46,16 +46,16 @@ def publish(store: Store, folder: Path, settings: dict[str, Any], base: str = BA
     version = run_key(DATA, base, settings, code)
     folder = folder / version
     folder.mkdir()
-    facts = {
+    manifest = {
         "name": NAME,
         "version": version,
         "metrics": METRICS,
         "base_model": "builtin://minilm",
         "base_digest": base,
     }
-    facts |= {"splits_digest": DATA, "settings": settings, "settings_digest": sha256_json(settings)}
-    facts |= {"code_version": code, "created": "2026-01-01T00:00:00Z", "published_by": "a test"}
-    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, facts)))
+    manifest |= {"splits_digest": DATA, "settings": settings, "settings_digest": sha256_json(settings)}
+    manifest |= {"code_version": code, "created": "2026-01-01T00:00:00Z", "published_by": "a test"}
+    write_json(folder / MANIFEST, sign_manifest(write_manifest(folder, manifest)))
     upload_folder(store, folder, f"adapters/{NAME}/{version}")
     return version
 
@@ -167,9 +167,9 @@ def test_a_base_that_pretrain_made(store: Store, splits: Path, tmp_path: Path, s
     assert looked_up(store, splits, **longer)["decision"] == "new"
 
 
-@pytest.mark.parametrize("told", ["", "[]", "{}", '{"pretraining": 5}', '{"pretraining": {"curve": []}}'])
-def test_a_base_model_that_does_not_tell_how_it_was_pretrained(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pretraining": 5}', '{"pretraining": {"curve": []}}'])
+def test_a_base_model_without_a_record_of_its_pretraining(tmp_path: Path, content: str) -> None:
     store = open_store((tmp_path / "store").as_uri())
     assert pretraining_record(store, sha256_json(0)) is None
-    store.put(f"{base_prefix(sha256_json(0))}/{MANIFEST}", told.encode())
+    store.put(f"{base_prefix(sha256_json(0))}/{MANIFEST}", content.encode())
     assert pretraining_record(store, sha256_json(0)) is None

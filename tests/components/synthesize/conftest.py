@@ -35,8 +35,8 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
             ("preferences", preferences or [], PREFERENCES),
         ):
             pq.write_table(pa.Table.from_pylist(table, schema=schema), folder / f"{name}.parquet")
-        facts = {"source": ["builtin://cases"], "quarantined": {"empty": 2}, "unused": {"keywords": 3}, "origin": {}}
-        write_manifest(folder, facts | {"decimal_comma": decimal_comma or []})
+        manifest = {"source": ["builtin://cases"], "quarantined": {"empty": 2}, "unused": {"keywords": 3}, "origin": {}}
+        write_manifest(folder, manifest | {"decimal_comma": decimal_comma or []})
         return folder
 
     return write

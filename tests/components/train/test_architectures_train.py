@@ -70,17 +70,17 @@ def test_qlora_trains_every_linear_layer(
 ) -> None:
     base = request.getfixturevalue(name)
     splits = support.instruct_splits(tmp_path / "splits", base, 8, ["List the drugs.", "What was done?"], 256)
-    how: dict[str, Any] = {"precision": "fp32", **changes}
+    options: dict[str, Any] = {"precision": "fp32", **changes}
     settings = InstructTraining(
         base_model=base.as_uri(), max_length=512, num_train_epochs=3, learning_rate=5e-3, gradient_accumulation_steps=2,
-        lora=Lora(r=8, lora_alpha=16), **how,
+        lora=Lora(r=8, lora_alpha=16), **options,
     )  # fmt: skip
-    facts = instruct.run(splits, tmp_path / "adapter", settings)
-    losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
+    result = instruct.run(splits, tmp_path / "adapter", settings)
+    losses = [entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry]
     assert losses[-1] < losses[0]
     weights = load_file(tmp_path / "adapter/adapter_model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     moved = {key.split(".")[-3] for key, tensor in weights.items() if "lora_B" in key and tensor.abs().max() > 0}
     assert moved == modules
     layers = adapted_layers(describe(base.as_uri()), settings.lora)
-    assert facts["trainable_parameters"] == 8 * sum(out + into for out, into in layers.values())
+    assert result["trainable_parameters"] == 8 * sum(out + into for out, into in layers.values())

@@ -99,8 +99,8 @@ def adapter(base: Path, splits: Path, tmp_path_factory: pytest.TempPathFactory) 
         base_model=base.as_uri(), quantization="none", precision="fp32", max_length=320, num_train_epochs=2,
         learning_rate=0.02, lora=Lora(r=2, lora_alpha=4),
     )  # fmt: skip
-    facts = instruct.run(splits, folder, settings)
-    losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
+    result = instruct.run(splits, folder, settings)
+    losses = [entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry]
     assert all(map(np.isfinite, losses))
     return folder
 

@@ -132,13 +132,13 @@ def test_the_profile_of_tinyllama(tiny_llama: Path, splits: Path, tmp_path: Path
     train = profile.model_copy(update=changes)
     assert (train.lora.r, train.lora.lora_dropout, train.lora.target_modules) == (8, 0.05, ["q_proj", "v_proj"])
     original = list_files(tiny_llama)
-    facts = run(splits, tmp_path, train)
+    result = run(splits, tmp_path, train)
     check(tmp_path, splits, train, original)
     saved = load_file(tmp_path / "adapter_model.safetensors")
     assert {name.split(".")[-3] for name in saved if "lora_" in name} == {"q_proj", "v_proj"}
     assert not any("bias" in name for name in saved)
     labels = len(read_json(splits / MANIFEST)["labels"])
-    assert facts["trainable_parameters"] == 2 * 8 * ((64 + 64) + (64 + 32)) + 64 * labels
+    assert result["trainable_parameters"] == 2 * 8 * ((64 + 64) + (64 + 32)) + 64 * labels
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -275,19 +275,19 @@ def test_validation_between_two_steps_leaves_the_gradients_as_they_were(
 
 
 def test_training_windows_are_drawn(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
-    facts = run(
+    result = run(
         splits, tmp_path, settings(tiny_llama, num_train_epochs=1, windows=Windows(max_length=32, max_windows=3))
     )
-    assert 0 < facts["token_share_per_epoch"] < 1
-    assert 0 < facts["unseen_token_share"] < 1
+    assert 0 < result["token_share_per_epoch"] < 1
+    assert 0 < result["unseen_token_share"] < 1
 
 
 def test_it_stops_when_it_gets_worse(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
-    facts = run(
+    result = run(
         splits, tmp_path, settings(tiny_llama, num_train_epochs=30, learning_rate=0.3, early_stopping_patience=1)
     )
     validation = losses(tmp_path)[1]
-    assert facts["stopped_early"] and len(validation) < 30
+    assert result["stopped_early"] and len(validation) < 30
     assert validation[-1] >= validation[-2] == min(validation)
     check_it_reloads(tmp_path, splits)
 
@@ -328,16 +328,20 @@ def test_balanced_weights_lift_the_rare_label(tiny_llama: Path, splits: Path, tm
     labels = read_json(splits / MANIFEST)["labels"]
     rare = int(np.argmin([read_json(splits / MANIFEST)["splits"]["train"]["per_label"][label] for label in labels]))
     share = {}
-    for how in ("none", "balanced"):
-        run(splits, tmp_path / how, settings(tiny_llama, num_train_epochs=1, learning_rate=1e-3, class_weights=how))
-        classifier = Classifier(tmp_path / how)
-        share[how] = classifier.probabilities(classifier.tokenize(part["text"].to_pylist()))[:, rare].mean()
+    for weights in ("none", "balanced"):
+        run(
+            splits,
+            tmp_path / weights,
+            settings(tiny_llama, num_train_epochs=1, learning_rate=1e-3, class_weights=weights),
+        )
+        classifier = Classifier(tmp_path / weights)
+        share[weights] = classifier.probabilities(classifier.tokenize(part["text"].to_pylist()))[:, rare].mean()
     assert share["balanced"] > share["none"]
 
 
 def test_files_of_the_output(tiny_llama: Path, splits: Path, tmp_path: Path) -> None:
     train = settings(tiny_llama, num_train_epochs=1)
-    facts = run(splits, tmp_path, train)
+    result = run(splits, tmp_path, train)
     assert {path.name for path in tmp_path.iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -347,8 +351,8 @@ def test_files_of_the_output(tiny_llama: Path, splits: Path, tmp_path: Path) -> 
         "tokenizer_config.json",
         "training.json",
     }
-    assert read_json(tmp_path / "training.json") == json.loads(json.dumps(facts))
-    assert facts["settings"] == train.model_dump(exclude={"checkpoint_minutes"})
+    assert read_json(tmp_path / "training.json") == json.loads(json.dumps(result))
+    assert result["settings"] == train.model_dump(exclude={"checkpoint_minutes"})
     card = read_json(tmp_path / "clinadapt.json")
     assert card["labels"] == read_json(splits / MANIFEST)["labels"]
     assert read_json(tmp_path / MANIFEST)["base_digest"] == card["base_digest"]

@@ -47,8 +47,8 @@ def splits(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path) -> P
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory, splits: Path, tiny_llama: Path) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    how = {"max_length": 320, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
-    instruct.run(splits, folder, InstructTraining(base_model=tiny_llama.as_uri(), **how))
+    options = {"max_length": 320, "learning_rate": 5e-3, "precision": "fp32", "lora": Lora(r=4)}
+    instruct.run(splits, folder, InstructTraining(base_model=tiny_llama.as_uri(), **options))
     return folder
 
 
@@ -70,7 +70,7 @@ def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path,
     settings = PreferenceTraining(
         max_length=320, num_train_epochs=4, per_device_train_batch_size=4, learning_rate=5e-3, precision="fp32"
     )
-    facts = dpo.run(splits, adapter, tmp_path, settings)
+    result = dpo.run(splits, adapter, tmp_path, settings)
     rows = pq.read_table(splits / "preferences.parquet").to_pylist()
     gain = {
         key: log_probabilities(tmp_path, rows, key) - log_probabilities(adapter, rows, key)
@@ -78,7 +78,7 @@ def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path,
     }
     margin = settings.beta * (gain["chosen_ids"] - gain["rejected_ids"])
     assert (margin > 0).float().mean() > 0.9
-    curve = facts["preference"]["curve"]
+    curve = result["preference"]["curve"]
     assert curve[0]["loss"] == pytest.approx(-logsigmoid(torch.zeros(1)).item(), rel=1e-3)  # nothing has moved yet
     assert curve[-1]["loss"] < 0.9 * curve[0]["loss"] and curve[-1]["accuracy"] > 0.9
 

@@ -71,11 +71,11 @@ def test_the_output_is_a_complete_adapter(trained: Path, instruct_splits: Path, 
     assert card.max_new_tokens == max(len(row["input_ids"]) - row["prompt_tokens"] for row in rows)
     assert AutoTokenizer.from_pretrained(trained).chat_template
     assert len(adapter_version(instruct_splits, trained)) == 16
-    facts = read_json(trained / "training.json")
-    losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
+    result = read_json(trained / "training.json")
+    losses = [entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry]
     assert len(losses) == 2 and losses[1] < losses[0] < math.log(600)
-    assert facts["useful_tokens"] == sum(len(row["input_ids"]) for row in rows)
-    assert facts["tokens_per_second"] > 1.1 * facts["computed_tokens_per_second"] > 0
+    assert result["useful_tokens"] == sum(len(row["input_ids"]) for row in rows)
+    assert result["tokens_per_second"] > 1.1 * result["computed_tokens_per_second"] > 0
 
 
 def test_the_adapter_has_the_validation_loss_in_training_json(
@@ -92,8 +92,8 @@ def test_the_adapter_has_the_validation_loss_in_training_json(
         with torch.no_grad():
             total += model(input_ids=ids, labels=labels).loss.item() * count
         predicted += count
-    facts = read_json(trained / "training.json")
-    recorded = min(entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry)
+    result = read_json(trained / "training.json")
+    recorded = min(entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry)
     assert total / predicted == pytest.approx(recorded, rel=1e-4)
 
 
@@ -167,13 +167,13 @@ def test_a_dropout_of_the_adapter_resumes_to_the_same_bytes_after_sigkill_and_si
 
 
 def test_early_stopping_restores_the_best_weights(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
-    facts = instruct.run(
+    result = instruct.run(
         instruct_splits,
         tmp_path,
         settings(tiny_llama, num_train_epochs=30, learning_rate=0.1, early_stopping_patience=2),
     )
-    losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
-    assert facts["stopped_early"] and len(losses) == losses.index(min(losses)) + 3 < 30
+    losses = [entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry]
+    assert result["stopped_early"] and len(losses) == losses.index(min(losses)) + 3 < 30
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -212,8 +212,8 @@ def test_fp16_trains_in_fp32_and_knows_no_bf16(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_fp16_on_a_gpu(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
-    facts = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, precision="fp16"))
-    losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
+    result = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, precision="fp16"))
+    losses = [entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry]
     assert losses[-1] < losses[0]
     assert {tensor.dtype for tensor in load_file(tmp_path / "adapter_model.safetensors").values()} == {torch.float32}
 
@@ -221,40 +221,40 @@ def test_fp16_on_a_gpu(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) 
 def test_recomputed_activations_give_the_same_adapter(
     trained: Path, instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    facts = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, gradient_checkpointing="always"))
-    assert facts["pretraining"] is None
+    result = instruct.run(instruct_splits, tmp_path, settings(tiny_llama, gradient_checkpointing="always"))
+    assert result["pretraining"] is None
     assert adapter_bytes(tmp_path) == adapter_bytes(trained)
-    assert facts["curve"] == read_json(trained / "training.json")["curve"]
+    assert result["curve"] == read_json(trained / "training.json")["curve"]
 
 
 def test_pretraining_from_scratch_puts_a_base_model_into_the_store(instruct_splits: Path, tmp_path: Path) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    how = Pretraining(max_length=256, num_train_epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
-    facts = pretrain.run(instruct_splits, tmp_path / "curve", how, BUILTIN_LLAMA, store)
-    assert facts["uri"] == f"{store.uri}/bases/{facts['digest'][7:23]}"
-    assert describe(facts["uri"]).digest == facts["digest"]
+    stage = Pretraining(max_length=256, num_train_epochs=3, learning_rate=5e-3, precision="fp32", llama=TINY)
+    result = pretrain.run(instruct_splits, tmp_path / "curve", stage, BUILTIN_LLAMA, store)
+    assert result["uri"] == f"{store.uri}/bases/{result['digest'][7:23]}"
+    assert describe(result["uri"]).digest == result["digest"]
     assert {path.name for path in (tmp_path / "curve").iterdir()} == {"training.json", MANIFEST}
-    losses = [entry["validation_loss"] for entry in facts["curve"] if "validation_loss" in entry]
+    losses = [entry["validation_loss"] for entry in result["curve"] if "validation_loss" in entry]
     assert losses[-1] < losses[0] < math.log(600)
     assert {key.split("/")[0] for key in store.list()} == {"bases", "trained"}
-    folder = fetch(facts["uri"])
+    folder = fetch(result["uri"])
     model = AutoModelForCausalLM.from_pretrained(folder)
     column = pq.read_table(instruct_splits / "corpus.parquet").to_pylist()
     validation = [torch.tensor(row["input_ids"])[None, :256] for row in column if row["side"] == "validation"]
     with torch.no_grad():
         assert sum(model(input_ids=ids, labels=ids).loss.item() for ids in validation) / len(validation) < losses[0]
     adapted = instruct.run(
-        instruct_splits, tmp_path / "adapter", settings(fetch(facts["uri"]), num_train_epochs=1), store
+        instruct_splits, tmp_path / "adapter", settings(fetch(result["uri"]), num_train_epochs=1), store
     )
     shown = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
-    assert adapted["pretraining"] == {name: facts[name] for name in shown}
-    assert pretrain.run(instruct_splits, tmp_path / "taken", how, BUILTIN_LLAMA, store) == facts
+    assert adapted["pretraining"] == {name: result[name] for name in shown}
+    assert pretrain.run(instruct_splits, tmp_path / "taken", stage, BUILTIN_LLAMA, store) == result
     moved = open_store(Path(shutil.copytree(tmp_path / "store", tmp_path / "moved")).as_uri())
-    assert pretrain.run(instruct_splits, tmp_path / "there", how, BUILTIN_LLAMA, moved)["uri"].startswith(moved.uri)
+    assert pretrain.run(instruct_splits, tmp_path / "there", stage, BUILTIN_LLAMA, moved)["uri"].startswith(moved.uri)
     for key in store.list("bases/"):
         store.delete(key)
-    again = pretrain.run(instruct_splits, tmp_path / "again", how, BUILTIN_LLAMA, store)
-    assert again["digest"] == facts["digest"] and describe(facts["uri"]).digest == facts["digest"]
+    again = pretrain.run(instruct_splits, tmp_path / "again", stage, BUILTIN_LLAMA, store)
+    assert again["digest"] == result["digest"] and describe(result["uri"]).digest == result["digest"]
 
 
 @pytest.mark.parametrize(
@@ -269,16 +269,16 @@ def test_pretraining_an_existing_base(
     shutil.copytree(source, base)
     AutoModelForCausalLM.from_pretrained(source, dtype=torch.float16).save_pretrained(base)
     store = open_store((tmp_path / "store").as_uri())
-    how = Pretraining(max_length=256, num_train_epochs=2, learning_rate=5e-3, precision="fp32", **changes)
-    facts = pretrain.run(instruct_splits, tmp_path / "curve", how, base.as_uri(), store)
+    stage = Pretraining(max_length=256, num_train_epochs=2, learning_rate=5e-3, precision="fp32", **changes)
+    result = pretrain.run(instruct_splits, tmp_path / "curve", stage, base.as_uri(), store)
     before = load_file(base / "model.safetensors")
-    after = load_file(fetch(facts["uri"]) / "model.safetensors")
+    after = load_file(fetch(result["uri"]) / "model.safetensors")
     assert before.keys() == after.keys()
     assert {tensor.dtype for tensor in after.values()} == {torch.float16}
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     projections = {key for key in before if before[key].ndim == 2 and "layers" in key}
     assert changed == projections if changes["method"] == "lora" else projections <= changed
-    assert facts["curve"][-1]["validation_loss"] < facts["curve"][0]["loss"]
+    assert result["curve"][-1]["validation_loss"] < result["curve"][0]["loss"]
 
 
 @pytest.mark.parametrize(

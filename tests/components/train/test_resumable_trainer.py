@@ -67,12 +67,12 @@ class Training:
     def store(self) -> FolderStore:
         return FolderStore((self.folder / "store").as_uri())
 
-    def places(self) -> list[str]:
+    def folders(self) -> list[str]:
         """The checkpoints with a manifest."""
         return [key.removesuffix(f"/{MANIFEST}") for key in self.store.list("checkpoints/") if key.endswith(MANIFEST)]
 
     def steps(self) -> list[int]:
-        return sorted(int(place.rpartition("-")[2]) for place in self.places())
+        return sorted(int(folder.rpartition("-")[2]) for folder in self.folders())
 
     def finish(self, name: str = "adapter", **changes: Any) -> dict[str, Any]:
         return run(self.splits, self.folder / name, self.settings.model_copy(update=changes), self.store)
@@ -126,10 +126,10 @@ def test_it_resumes_to_the_same_bytes(
     stops = [1, epoch // 2, epoch, epoch + 1, 3 * epoch - 1]
     for step in stops:
         one.stop(step, signal.SIGINT if step == epoch else signal.SIGTERM)
-    facts = one.finish()
+    result = one.finish()
     assert one.bytes() == one.bytes("undisturbed")
     assert ClassifyCard.read(one.folder / "adapter") == ClassifyCard.read(one.folder / "undisturbed")
-    assert reproducible(facts) == reproducible(undisturbed)
+    assert reproducible(result) == reproducible(undisturbed)
     errors = capsys.readouterr().err
     assert re.findall(r"resuming at step (\d+) of (\d+)", errors) == [(str(step), str(3 * epoch)) for step in stops]
     assert all(f"saved at step {step} of {3 * epoch}: run again to resume" in errors for step in stops)
@@ -157,9 +157,9 @@ def test_a_signal_in_the_last_step_keeps_the_earlier_checkpoint(training: Callab
     assert one.bytes() == one.bytes("undisturbed")
 
 
-@pytest.mark.parametrize(("file", "said"), [("tensors.safetensors", True), (MANIFEST, False)])
+@pytest.mark.parametrize(("file", "reported"), [("tensors.safetensors", True), (MANIFEST, False)])
 def test_a_broken_checkpoint_falls_back(
-    training: Callable[..., Training], capsys: pytest.CaptureFixture[str], file: str, said: bool
+    training: Callable[..., Training], capsys: pytest.CaptureFixture[str], file: str, reported: bool
 ) -> None:
     """A flipped bit, and an upload that never ended."""
     one = training("plain", num_train_epochs=1)
@@ -167,7 +167,7 @@ def test_a_broken_checkpoint_falls_back(
     one.stop(3)
     one.stop(5)
     assert one.steps() == [3, 5]
-    path = one.folder / "store" / max(one.places()) / file
+    path = one.folder / "store" / max(one.folders()) / file
     if file == MANIFEST:
         path.unlink()
     else:
@@ -176,36 +176,38 @@ def test_a_broken_checkpoint_falls_back(
     one.finish()
     errors = capsys.readouterr().err
     assert "resuming at step 3 of" in errors
-    assert ("the checkpoint of step 5 is broken" in errors) is said
+    assert ("the checkpoint of step 5 is broken" in errors) is reported
     assert one.bytes() == one.bytes("undisturbed")
 
 
-def damage(path: Path, how: str) -> None:
+def damage(path: Path, damage_kind: str) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     bare = b'{"files": {}, "digest": "sha256:0"}'
-    path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "empty": b"", "gone": b"", "bare": bare}[how])
-    if how == "gone":
+    path.write_bytes(
+        {"flipped": data, "cut": data[: len(data) // 2], "empty": b"", "gone": b"", "bare": bare}[damage_kind]
+    )
+    if damage_kind == "gone":
         path.unlink()
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
+@pytest.mark.parametrize("damage_kind", ["flipped", "cut", "empty", "gone"])
 @pytest.mark.parametrize("file", ["state.json", "big.safetensors", MANIFEST])
-def test_what_is_not_whole_is_not_taken(tmp_path: Path, file: str, how: str) -> None:
-    checkpoints = kept(tmp_path, 1, [3, 5])
-    damage(tmp_path / "store" / checkpoints.prefix / "step-5" / file, how)
+def test_what_is_not_whole_is_not_taken(tmp_path: Path, file: str, damage_kind: str) -> None:
+    checkpoints = saved_checkpoints(tmp_path, 1, [3, 5])
+    damage(tmp_path / "store" / checkpoints.prefix / "step-5" / file, damage_kind)
     assert checkpoints.newest(tmp_path / "found") == 3
-    damage(tmp_path / "store" / checkpoints.prefix / "step-3" / file, how)
+    damage(tmp_path / "store" / checkpoints.prefix / "step-3" / file, damage_kind)
     assert checkpoints.newest(tmp_path / "again") is None
 
 
-def kept(folder: Path, processes: int, steps: list[int]) -> Checkpoints:
+def saved_checkpoints(folder: Path, processes: int, steps: list[int]) -> Checkpoints:
     """Two small files at each of some steps."""
     checkpoints = Checkpoints(open_store((folder / "store").as_uri()), {"seed": 0}, processes)
 
-    def write(place: Path) -> None:
-        (place / "state.json").write_text('{"seconds": 1.5}')
-        (place / "big.safetensors").write_bytes(bytes(range(256)) * 100)
+    def write(folder: Path) -> None:
+        (folder / "state.json").write_text('{"seconds": 1.5}')
+        (folder / "big.safetensors").write_bytes(bytes(range(256)) * 100)
 
     for step in steps:
         checkpoints.save(step, write)
@@ -215,10 +217,10 @@ def kept(folder: Path, processes: int, steps: list[int]) -> Checkpoints:
 
 def test_what_lies_beyond_the_step_that_was_reached_stays(tmp_path: Path) -> None:
     """Of a pod that was given up for lost and trains on, a checkpoint that is not whole yet."""
-    checkpoints, store = kept(tmp_path, 1, [3]), open_store((tmp_path / "store").as_uri())
+    checkpoints, store = saved_checkpoints(tmp_path, 1, [3]), open_store((tmp_path / "store").as_uri())
     store.put(f"{checkpoints.prefix}/step-9/state.json", b"{}")
     store.put(f"{checkpoints.prefix}/step-2/state.json", b"{}")
-    kept(tmp_path, 1, [5])
+    saved_checkpoints(tmp_path, 1, [5])
     left = {key.split("/")[2] for key in store.list(f"{checkpoints.prefix}/")}
     assert left == {"step-3", "step-5", "step-9"}
 
@@ -232,9 +234,9 @@ def test_a_checkpoint_whose_files_another_process_removes_is_none(
         upload(self, path, key, *rest, **options)
         self.delete(key)
 
-    checkpoints = kept(tmp_path, 1, [3])
+    checkpoints = saved_checkpoints(tmp_path, 1, [3])
     monkeypatch.setattr(FolderStore, "upload", raced)
-    checkpoints.save(5, lambda place: (place / "state.json").write_text("{}") and None)
+    checkpoints.save(5, lambda folder: (folder / "state.json").write_text("{}") and None)
     assert not checkpoints.wait()
     assert "step-5 were removed while it was published" in capsys.readouterr().err
     assert checkpoints.newest(tmp_path / "found") == 3
@@ -245,7 +247,7 @@ def test_a_checkpoint_that_scratch_cannot_hold_is_left_out(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(mounted("size=64k")))
     checkpoints = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
-    checkpoints.save(5, lambda place: save_file({"weights": torch.zeros(100_000)}, place / "big.safetensors"))
+    checkpoints.save(5, lambda folder: save_file({"weights": torch.zeros(100_000)}, folder / "big.safetensors"))
     assert not checkpoints.wait()
     assert "a checkpoint could not be saved, training continues without it" in capsys.readouterr().err
     assert open_store((tmp_path / "store").as_uri()).list() == []
@@ -268,7 +270,7 @@ def test_what_decides_the_training_finds_its_checkpoints(tiny_llama: Path, monke
 
 
 def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
-    ours = kept(tmp_path, 1, [3])
+    ours = saved_checkpoints(tmp_path, 1, [3])
     other = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 1}, 1)
     shutil.copytree(tmp_path / "store" / ours.prefix, tmp_path / "store" / other.prefix)
     with pytest.raises(UserError, match=rf"{other.prefix}/step-3 is of other settings, data or code: remove"):
@@ -276,7 +278,7 @@ def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
-    two = kept(tmp_path, 2, [7])
+    two = saved_checkpoints(tmp_path, 2, [7])
     assert two.newest(tmp_path / "two") == 7 and (tmp_path / "two/step-7" / MANIFEST).exists()
     one = Checkpoints(open_store((tmp_path / "store").as_uri()), {"seed": 0}, 1)
     with pytest.raises(
@@ -299,27 +301,31 @@ def test_saving_takes_one_percent_of_the_time(
     tmp_path: Path, background: float, blocking_ms: list[float], minutes: float, seconds: float
 ) -> None:
     trainer = ResumableTrainer.__new__(ResumableTrainer)
-    trainer._checkpoints, trainer._max_interval, trainer.blocking_ms = kept(tmp_path, 1, []), minutes * 60, blocking_ms
+    trainer._checkpoints, trainer._max_interval, trainer.blocking_ms = (
+        saved_checkpoints(tmp_path, 1, []),
+        minutes * 60,
+        blocking_ms,
+    )
     trainer._checkpoints.seconds = background
     assert trainer._interval() == pytest.approx(seconds)
 
 
 def test_what_a_save_took_is_measured(tmp_path: Path) -> None:
-    assert kept(tmp_path, 1, [3]).seconds > 0
+    assert saved_checkpoints(tmp_path, 1, [3]).seconds > 0
 
 
 def test_the_newest_two_are_kept(training: Callable[..., Training]) -> None:
     """With a checkpoint at every step that can take one; what a killed process has left is removed too."""
     one = training("plain", checkpoint_minutes=1e-6)
     one.stop(2)
-    left_over = f"{one.places()[0].rpartition('/')[0]}/step-0/state.json"
+    left_over = f"{one.folders()[0].rpartition('/')[0]}/step-0/state.json"
     one.store.put(left_over, b"{}")
     one.stop(9)
     assert len(one.steps()) == 2 and one.steps()[1] == 9
     assert not one.store.exists(left_over)
     assert incomplete(one.store) == []
-    facts = one.finish()
-    assert facts["checkpoints"] >= 4 and facts["checkpoint_blocking_ms"] > 0
+    result = one.finish()
+    assert result["checkpoints"] >= 4 and result["checkpoint_blocking_ms"] > 0
     assert one.store.list("checkpoints/") == []
 
 
@@ -354,9 +360,9 @@ def test_at_most_one_upload_and_training_goes_on(
     one = training("plain", checkpoint_minutes=1e-6)
     monkeypatch.setattr(ClassifierTrainer, "compute_loss", counted)
     monkeypatch.setattr(SealedFolder, "publish", slow)
-    facts = one.finish()
+    result = one.finish()
     assert most == 1 and max(meanwhile) >= 3
-    assert 1 < facts["checkpoints"] < steps
+    assert 1 < result["checkpoints"] < steps
 
 
 def test_a_store_that_fails_does_not_stop_the_training(
@@ -379,12 +385,12 @@ def test_what_is_trained_is_not_trained_again(
 ) -> None:
     """As a retry does, whose pod was lost before the adapter was uploaded. Other settings are another training."""
     one = training("plain", num_train_epochs=1)
-    facts = one.finish()
+    result = one.finish()
     (trained,) = (key.split("/")[1] for key in one.store.list("trained/") if key.endswith(MANIFEST))
     one.store.put(f"checkpoints/{trained}/step-3/state.json", b"{}")  # it was killed before it had removed all
     with monkeypatch.context() as patched:
         patched.setattr(ClassifierTrainer, "train_or_resume", lambda trainer: pytest.fail("it trains"))
-        assert one.finish("again") == facts
+        assert one.finish("again") == result
         assert one.store.list("checkpoints/") == []
         with pytest.raises(pytest.fail.Exception, match="it trains"):
             one.finish("other", seed=7)
@@ -394,17 +400,17 @@ def test_what_is_trained_is_not_trained_again(
 
 
 @pytest.mark.parametrize(
-    ("file", "how"),
+    ("file", "damage_kind"),
     [("adapter_model.safetensors", "flipped"), ("adapter_model.safetensors", "gone"), (MANIFEST, "cut"),
      (MANIFEST, "empty"), (MANIFEST, "bare")],
 )  # fmt: skip
 def test_what_was_trained_and_is_damaged_is_removed_and_trained_again(
-    training: Callable[..., Training], file: str, how: str
+    training: Callable[..., Training], file: str, damage_kind: str
 ) -> None:
     one = training("plain", num_train_epochs=1)
     one.finish()
     (key,) = [key for key in one.store.list("trained/") if key.endswith(f"/{file}")]
-    damage(one.folder / "store" / key, how)
+    damage(one.folder / "store" / key, damage_kind)
     one.finish("again")
     assert one.bytes("again") == one.bytes() and not one.store.exists(key)
     assert sum(key.endswith(f"/{MANIFEST}") for key in one.store.list("trained/")) == 1
@@ -431,7 +437,7 @@ def test_only_safetensors_and_json(training: Callable[..., Training]) -> None:
 
     one = training("plain", num_train_epochs=2)
     one.stop(12)
-    folder = one.folder / "store" / one.places()[-1]
+    folder = one.folder / "store" / one.folders()[-1]
     assert {path.name for path in folder.iterdir()} == {
         MANIFEST,
         "state.json",

@@ -328,8 +328,8 @@ def test_weights_on_disk(phi_2: BaseModel, tiny_llama: Path) -> None:
 def test_the_command_says_whether_it_fits(clinadapt: Any, folder: Path) -> None:
     done = clinadapt("estimate", "-p", "t4-phi2", "--base-model", str(folder), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["stages"]["instruct"]["fits"] and told["available_bytes"] == T4
+    estimate = json.loads(done.stdout)
+    assert estimate["stages"]["instruct"]["fits"] and estimate["available_bytes"] == T4
     assert "rule of thumb" in done.stderr and "QLoRA, batch 2 x 1024 tokens, rank 16" in done.stderr
 
 
@@ -340,5 +340,5 @@ def test_the_command_says_what_would_fit(clinadapt: Any, folder: Path, tmp_path:
     path = tmp_path / "long.yaml"
     path.write_text(json.dumps(profile))
     done = clinadapt("estimate", "-p", str(path), "--json")
-    told = json.loads(done.stdout)["stages"]["instruct"]
-    assert not told["fits"] and "length" in told["advice"] and told["advice"] in done.stderr
+    estimate = json.loads(done.stdout)["stages"]["instruct"]
+    assert not estimate["fits"] and "length" in estimate["advice"] and estimate["advice"] in done.stderr
