@@ -289,21 +289,21 @@ def pipeline_name(remote: Remote, reference: Any | None) -> str | None:
     """Name of a recurring run's pipeline; None if it has none."""
     if not reference or not reference.pipeline_id:
         return None
-    found = _unless_gone(remote, remote.pipelines.pipeline_service_get_pipeline, reference.pipeline_id)
-    return found.display_name if found else "deleted pipeline"
+    pipeline = _unless_gone(remote, remote.pipelines.pipeline_service_get_pipeline, reference.pipeline_id)
+    return pipeline.display_name if pipeline else "deleted pipeline"
 
 
 def version_name(remote: Remote, reference: Any | None) -> str:
     """Name of the pipeline version that a recurring run holds."""
     if not reference or not reference.pipeline_version_id:
         return "the newest"  # as `apply` created them before, and whoever submits moves it
-    found = _unless_gone(
+    version = _unless_gone(
         remote,
         remote.pipelines.pipeline_service_get_pipeline_version,
         reference.pipeline_id,
         reference.pipeline_version_id,
     )
-    return found.display_name if found else "deleted version"
+    return version.display_name if version else "deleted version"
 
 
 def _unless_gone(remote: Remote, method: Callable[..., Any], *identifiers: str) -> Any | None:

@@ -62,7 +62,7 @@ def step_states(run: Any) -> dict[str, StepState]:
 
     A step whose driver waits or failed has no task of its own yet, and gets the driver's state.
     """
-    found: dict[str, StepState] = {}
+    states: dict[str, StepState] = {}
     own: set[str] = set()
     for task in (run.run_details and run.run_details.task_details) or ():
         shown, name = _ATTEMPT.sub("", task.display_name), task_name(task.display_name)
@@ -71,10 +71,10 @@ def step_states(run: Any) -> dict[str, StepState]:
         state = StepState(_state(task.state, run.state), _seconds(task))
         if shown == name:
             own.add(name)
-            found[name] = state
+            states[name] = state
         elif name not in own and state.state in ("running", "waiting", "failed"):
-            found[name] = StepState("failed") if state.state == "failed" else StepState("waiting")
-    return {name: found[name] for step in STEPS for name in found if name == step or name.startswith(f"{step}-")}
+            states[name] = StepState("failed") if state.state == "failed" else StepState("waiting")
+    return {name: states[name] for step in STEPS for name in states if name == step or name.startswith(f"{step}-")}
 
 
 def _state(task: str | None, run: str | None) -> str:
@@ -133,13 +133,13 @@ def explain(steps: dict[str, StepState], manifest: dict[str, Any]) -> None:
 def _pods_of_tasks(nodes: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The pods' nodes by the name of the task that they work for: the pod's own, or that of the nearest node above."""
     above = {child: node for node in nodes.values() for child in node.get("children") or ()}
-    found: dict[str, list[dict[str, Any]]] = {}
+    pods: dict[str, list[dict[str, Any]]] = {}
     for node in nodes.values():
         if node["type"] == "Pod":
             name = next(filter(None, (task_name(at["displayName"]) for at in _upwards(node, above))), None)
             if name:
-                found.setdefault(name, []).append(node)
-    return found
+                pods.setdefault(name, []).append(node)
+    return pods
 
 
 def _upwards(node: dict[str, Any], above: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -141,7 +141,7 @@ def find_version(remote: Remote, pipeline_id: str, pipeline: Compiled) -> str | 
         pipeline_id=pipeline_id,
         filter=_equals("display_name", pipeline.version),
     )
-    return next((found.pipeline_version_id for found in listed if found.display_name == pipeline.version), None)
+    return next((each.pipeline_version_id for each in listed if each.display_name == pipeline.version), None)
 
 
 def upload(remote: Remote, pipeline: Compiled) -> tuple[str, str, bool]:

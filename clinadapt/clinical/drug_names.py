@@ -77,8 +77,8 @@ def _ingredients(substance: str, substances: dict[str, list[str]], preferred: di
     if substance in preferred:
         return (preferred[substance],)
     parts = _INGREDIENTS.split(_PRODUCT.sub("", substance))
-    found = [preferred.get(part) or next(map(preferred.get, substances.get(part, ())), None) or part for part in parts]
-    return tuple(dict.fromkeys(found))
+    names = [preferred.get(part) or next(map(preferred.get, substances.get(part, ())), None) or part for part in parts]
+    return tuple(dict.fromkeys(names))
 
 
 def _content() -> dict[str, dict[str, Any]]:

@@ -47,15 +47,15 @@ def origin_columns(columns: Iterable[str], named: Mapping[str, str]) -> dict[str
     listed = list(columns)
     for column in listed:
         by_name.setdefault(usual_name(column), column)
-    found: dict[str, str] = {}
+    columns_by_field: dict[str, str] = {}
     for field, usual in USUAL_NAMES.items():
         if field in named:
             column = date_column(named[field])[0] if field == "date" else named[field]
             if column and column in listed:
-                found[field] = column
+                columns_by_field[field] = column
         elif name := next((name for name in usual if name in by_name), ""):
-            found[field] = by_name[name]
-    return found
+            columns_by_field[field] = by_name[name]
+    return columns_by_field
 
 
 def date_column(name: str) -> tuple[str, str]:

@@ -42,7 +42,7 @@ def _row(resource: dict[str, Any]) -> dict[str, Any] | str:
     if not report:
         attachments = [_first(content.get("attachment")) for content in _dicts(resource.get("content"))]
     texts = [_text(attachment) for attachment in attachments]
-    text = "\n\n".join(found for found, _ in texts if found)
+    text = "\n\n".join(each for each, _ in texts if each)
     conclusion = resource.get("conclusion") if report else resource.get("description")
     if not text and report and isinstance(conclusion, str):
         text, conclusion = conclusion, None
@@ -128,8 +128,8 @@ def _concept(value: Any) -> str | None:
     """Text of a CodeableConcept, or of the first of several."""
     concept = _first(value)
     coding = _first(concept.get("coding"))
-    found = concept.get("text") or coding.get("display") or coding.get("code")
-    return found if isinstance(found, str) else None
+    name = concept.get("text") or coding.get("display") or coding.get("code")
+    return name if isinstance(name, str) else None
 
 
 def _first(value: Any) -> dict[str, Any]:

@@ -280,12 +280,12 @@ class Cluster(Section):
     def environment(self, loads_model: bool) -> dict[str, str]:
         """Environment variables with the paths of certificates and, where a pod loads the base model, of scratch space
         and base models."""
-        found = {}
+        variables = {}
         if loads_model:
-            found = {"TMPDIR": SCRATCH, "CLINADAPT_CACHE": MODELS if self.model_cache else f"{SCRATCH}/models"}
+            variables = {"TMPDIR": SCRATCH, "CLINADAPT_CACHE": MODELS if self.model_cache else f"{SCRATCH}/models"}
         if self.ca_bundle:
-            found |= dict.fromkeys(_TRUST, f"{CA}/{self.ca_bundle.key}")
-        return found
+            variables |= dict.fromkeys(_TRUST, f"{CA}/{self.ca_bundle.key}")
+        return variables
 
 
 def scratch_size(profile: AnyProfile, cluster: Cluster) -> str:

@@ -185,10 +185,12 @@ class TrainJobs:
         if job["spec"].get("suspend"):
             path = f"/apis/kueue.x-k8s.io/v1beta1/namespaces/{self._api.namespace}/workloads"
             try:
-                found = self._api.call("GET", path, query={"labelSelector": f"kueue.x-k8s.io/job-uid={uid}"})["items"]
+                workloads = self._api.call("GET", path, query={"labelSelector": f"kueue.x-k8s.io/job-uid={uid}"})[
+                    "items"
+                ]
             except ApiError:  # no Kueue, or not the right to read
                 return "suspended"
-            conditions = [c for w in found for c in w.get("status", {}).get("conditions", ())]
+            conditions = [c for w in workloads for c in w.get("status", {}).get("conditions", ())]
             reasons = [c["message"] for c in conditions if c["type"] == "QuotaReserved" and c["status"] == "False"]
             return " ".join(reasons[:1]) or "suspended"
         pods = self._pods(name)

@@ -128,13 +128,13 @@ def purge(store: Store, items: Iterable[Purgeable], log: Callable[[str], None]) 
 
 def _stored(store: Store) -> dict[str, dict[str, list[Entry]]]:
     """What it holds -> place -> entries, for all of TEXTS."""
-    found = {}
+    by_content = {}
     for kind, what in TEXTS.items():
         groups = defaultdict(list)
         for entry in store.entries(f"{kind}/"):
             groups["/".join(entry.key.split("/")[:2])].append(entry)
-        found[what] = dict(groups)
-    return found
+        by_content[what] = dict(groups)
+    return by_content
 
 
 def _local(home: Path) -> list[tuple[Path, str]]:
@@ -184,10 +184,10 @@ def _in_table(path: Path, note_id: str) -> bool:
 
 def _splits(store: Store) -> list[tuple[str, str]]:
     """(NAME/VERSION, digest of its splits) of every published version."""
-    found = []
+    splits = []
     for name in adapter_names(store):
         for version in version_ids(store, name):
             with suppress(KeyError, ValueError, UserError):
                 manifest = json.loads(store.get(version_folder(store, name, version).key(MANIFEST))[0])
-                found.append((f"{name}/{version}", manifest["splits_digest"]))
-    return found
+                splits.append((f"{name}/{version}", manifest["splits_digest"]))
+    return splits

@@ -54,15 +54,15 @@ def show_run(run: RunName, endpoint: Endpoint = None, namespace: Namespace = Non
     from pipelines.run_progress import ENDED, explain, step_states, workflow
 
     remote = connect(endpoint, namespace)
-    found = _find(remote, run)
-    steps = step_states(found)
-    explain(steps, workflow(remote, found.run_id))
+    chosen = _find(remote, run)
+    steps = step_states(chosen)
+    explain(steps, workflow(remote, chosen.run_id))
     console = Console(highlight=False, soft_wrap=True)
     for name, step in steps.items():
         console.print(step.line(name), markup=False)
-    if found.state in ENDED:
-        raise typer.Exit(print_outcome(remote, found, steps, console))
-    console.print(f"{found.display_name}: running", markup=False)
+    if chosen.state in ENDED:
+        raise typer.Exit(print_outcome(remote, chosen, steps, console))
+    console.print(f"{chosen.display_name}: running", markup=False)
 
 
 @app.command("logs")
@@ -78,13 +78,13 @@ def logs(
     from pipelines.run_progress import explain, log_tail, step_states, workflow
 
     remote = connect(endpoint, namespace)
-    found = _find(remote, run)
-    steps = step_states(found)
+    chosen = _find(remote, run)
+    steps = step_states(chosen)
     name = next((name for name in steps if name == step or name.startswith(f"{step}-")), None)
     if name is None:
         raise UserError(f"this run has no step '{step}' yet: use one of {', '.join(steps) or 'none so far'}")
-    explain(steps, workflow(remote, found.run_id))
-    text = log_tail(remote, found.run_id, steps[name].pod, lines) if steps[name].pod else []
+    explain(steps, workflow(remote, chosen.run_id))
+    text = log_tail(remote, chosen.run_id, steps[name].pod, lines) if steps[name].pod else []
     if not text:
         raise UserError(f"{name} has no log: it has not started, came from the cache, or its log was removed")
     print("\n".join(text))
@@ -97,11 +97,11 @@ def stop(run: RunName, endpoint: Endpoint = None, namespace: Namespace = None) -
     from pipelines.run_progress import ENDED
 
     remote = connect(endpoint, namespace)
-    found = _find(remote, run)
-    if found.state in ENDED:
-        raise UserError(f"{found.display_name} has ended already: {found.state.lower()}")
-    remote.call(remote.runs.run_service_terminate_run, found.run_id)
-    print(f"stopping {found.display_name}", file=sys.stderr)
+    chosen = _find(remote, run)
+    if chosen.state in ENDED:
+        raise UserError(f"{chosen.display_name} has ended already: {chosen.state.lower()}")
+    remote.call(remote.runs.run_service_terminate_run, chosen.run_id)
+    print(f"stopping {chosen.display_name}", file=sys.stderr)
     raise typer.Exit(EXIT_DONE)
 
 
@@ -115,7 +115,7 @@ def _find(remote: Remote, name: str) -> Any:
     except ApiError as error:
         if error.status not in (400, 404):
             raise
-    found = next((run for run in runs(remote) if run.display_name == name), None)
-    if found is None:
+    chosen = next((run for run in runs(remote) if run.display_name == name), None)
+    if chosen is None:
         raise UserError(f"run '{name}' not found: see clinadapt runs list")
-    return remote.call(remote.runs.run_service_get_run, found.run_id)
+    return remote.call(remote.runs.run_service_get_run, chosen.run_id)

@@ -154,11 +154,13 @@ def _mark(text: str, words: list[Word], first: int, last: int, end: int, result:
 
 def _triggers(text: str, start: int, end: int) -> list[re.Match[str]]:
     """Triggers in `text[start:end]`, a text in lower case."""
-    found: list[re.Match[str]] = []
+    triggers: list[re.Match[str]] = []
     for begin in _TRIGGER_START.finditer(text, start, end):
-        if (not found or begin.start() >= found[-1].end()) and (match := _TRIGGERS.match(text, begin.start(), end)):
-            found.append(match)
-    return found
+        if (not triggers or begin.start() >= triggers[-1].end()) and (
+            match := _TRIGGERS.match(text, begin.start(), end)
+        ):
+            triggers.append(match)
+    return triggers
 
 
 def _mark_before(text: str, words: list[Word], first: int, stop: int, before: int, result: Context) -> None:

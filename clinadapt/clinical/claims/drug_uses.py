@@ -93,7 +93,7 @@ def drug_uses(
     """
     mentions = drug_mentions(text)
     doses = [q for q in quantities if q.dimension in ("mass", "volume", "units", "equivalents") and not q.is_code]
-    found = []
+    listed = []
     for i, (start, end, name) in enumerate(mentions):
         sentence = sentence_at(start)
         before = max((m.end for m in mentions[:i] if m.end <= start), default=0)
@@ -106,8 +106,8 @@ def drug_uses(
         stop = min(window[1], sentence[1], end + 60)
         uses = _routes_within(lower, end, stop) or _routes_within(lower, max(window[0], start - 14), start)
         times = [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower, end, window[1])]
-        found.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(text, start, end, sentence, after)))
-    return found
+        listed.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(text, start, end, sentence, after)))
+    return listed
 
 
 def _routes_within(lower: str, start: int, end: int) -> list[Mention]:

@@ -70,7 +70,7 @@ def check_numbers(
 ) -> Iterator[CheckedClaim]:
     """Quantities that no other claim covers: durations, sizes, counts."""
     frequent = [f[:2] for f in stated.frequencies]
-    counts = {quantity[:2]: stem for stem, found in stated.counted.items() for quantity in found}
+    counts = {quantity[:2]: stem for stem, counted in stated.counted.items() for quantity in counted}
     for quantity in stated.quantities:
         span = quantity.start, quantity.end
         inside = any(s <= span[0] < e or span[0] <= s < span[1] for s, e in (*covered, *ages, *frequent))

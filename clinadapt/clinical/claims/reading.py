@@ -153,12 +153,12 @@ class Reading:
     @cached_property
     def counted(self) -> dict[str, list[Quantity]]:
         """Stem of a word -> the bare numbers right before it: "two daughters"."""
-        found: dict[str, list[Quantity]] = {}
+        by_word: dict[str, list[Quantity]] = {}
         for quantity in self.quantities:
             near = [] if quantity.dimension or quantity.is_code else self.words_within(quantity.end, quantity.end + 25)
             if near and near[0].start - quantity.end <= 1 and near[0].stem not in STOP_WORDS:
-                found.setdefault(near[0].stem, []).append(quantity)
-        return found
+                by_word.setdefault(near[0].stem, []).append(quantity)
+        return by_word
 
     def sentence_at(self, position: int) -> tuple[int, int]:
         """Span of the sentence at a character."""
@@ -184,7 +184,7 @@ class Reading:
     @cached_property
     def ages(self) -> list[tuple[int, int, float]]:
         """(start, end, years) of ages."""
-        found = []
+        ages = []
         for match in _AGE.finditer(self.lower):
             written = match["n"] or match["n2"]
             start = match.start("n") if match["n"] else match.start("n2")
@@ -195,8 +195,8 @@ class Reading:
                 written = written.split()[-1]
                 start, value = match.end("n") - len(written), _years(written)
             if value is not None and value < 120:
-                found.append((start, match.end(), value))
-        return found
+                ages.append((start, match.end(), value))
+        return ages
 
     @cached_property
     def sex(self) -> tuple[str, int, int] | None:
@@ -217,17 +217,17 @@ class Reading:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        marks, found = self.context, []
+        marks, findings = self.context, []
         for first, stop, name in _findings().find(self.words):
             negated = max(marks.negated[first:stop], key=lambda value: (value != 2, value))
-            found.append(
+            findings.append(
                 Finding(
                     self.words[first].start, self.words[stop - 1].end, name, first, negated,
                     any(marks.uncertain[first:stop]), any(marks.family[first:stop]),
                     self.words[first - 1].stem if first else "",
                 )
             )  # fmt: skip
-        return found
+        return findings
 
     @cached_property
     def measurements(self) -> list[Measurement]:
@@ -244,15 +244,17 @@ class Reading:
 
     @cached_property
     def sides(self) -> list[SideMention]:
-        found = []
+        sides = []
         for match in _SIDE_PATTERN.finditer(self.text):
             around = self.text[max(0, match.start() - 6) : match.end() + 12]
             if _NOT_A_SIDE.search(around):
                 continue
-            found.append(SideMention(*match.span(), _SIDE[match[0].lower()], self._said_of(match.start(), match.end())))
-        return found
+            sides.append(
+                SideMention(*match.span(), _SIDE[match[0].lower()], self._words_beside(match.start(), match.end()))
+            )
+        return sides
 
-    def _said_of(self, start: int, end: int) -> tuple[str, ...]:
+    def _words_beside(self, start: int, end: int) -> tuple[str, ...]:
         """Content words after a side within its clause; where there are none, those before it."""
         after = [w for w in self.words_within(end, end + 45) if w.end <= self._clause_end(end)]
         chosen = [w.stem for w in after if w.stem not in STOP_WORDS and w.stem != "side"][:3]
@@ -274,14 +276,16 @@ def read(text: str) -> Reading:
 
 
 def _years(written: str) -> float | None:
-    found = quantities(f"{written} years", [])
-    return found[0].number if len(found) == 1 and found[0].unit == "year" and found[0].start == 0 else None
+    durations = quantities(f"{written} years", [])
+    return (
+        durations[0].number if len(durations) == 1 and durations[0].unit == "year" and durations[0].start == 0 else None
+    )
 
 
 def _measurements(reading: Reading) -> list[Measurement]:
     mentions = _tests().find(reading.words)
     numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
-    found = []
+    measurements = []
     for i, (first, stop, name) in enumerate(mentions):
         start, end = reading.words[first].start, reading.words[stop - 1].end
         following = reading.words[mentions[i + 1][0]].start if i + 1 < len(mentions) else len(reading.text)
@@ -294,5 +298,5 @@ def _measurements(reading: Reading) -> list[Measurement]:
             if name == "temperature":
                 values = [degrees(values[0])]
             paired = values[:2] if values[0].pair and len(values) > 1 else values[:1]
-            found.append(Measurement(start, paired[-1].end, name, tuple(paired)))
-    return found
+            measurements.append(Measurement(start, paired[-1].end, name, tuple(paired)))
+    return measurements
