@@ -67,9 +67,8 @@ def download_parts(
 
     def complete(number: int) -> None:
         start = number * part_size
-        if number not in partial.completed or (
-            checksums and crc32(partial.read, start, part_size) != checksums.crcs[number]
-        ):
+        done = number in partial.completed
+        if not done or (checksums and crc32(partial.read, start, part_size) != checksums.crcs[number]):
             retry(lambda: fetch(number))
             partial.mark_completed(number)
         progress(min(part_size, size - start))

@@ -79,12 +79,11 @@ def run(
     Raises:
         UserError: a model cannot be loaded, or there is no held-out instruction.
     """
-    table = pq.read_table(splits / "test.parquet", schema=EXAMPLES).drop_columns(["input_ids"])
-    index = sample(table["task"].to_pylist(), table["note_id"].to_pylist(), settings.rows_per_task, seed)
+    held_out = pq.read_table(splits / "test.parquet", schema=EXAMPLES).drop_columns(["input_ids"])
+    index = sample(held_out["task"].to_pylist(), held_out["note_id"].to_pylist(), settings.rows_per_task, seed)
     if not index:
         raise UserError("no held-out instructions: add sources or raise examples.test_share")
-    commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
-    rows = [row | {"decimal_comma": row["source"] in commas} for row in table.take(index).to_pylist()]
+    rows = _with_decimals(held_out.take(index), splits)
     answers = _answer(rows, adapter, champion, settings)
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks = np.array([row["task"] for row in rows])
@@ -92,7 +91,7 @@ def run(
     comparisons = _comparisons(scores, tasks, cluster, seed)
     evaluation = {
         "recipe": "instruct",
-        "held_out_rows": len(table),
+        "held_out_rows": len(held_out),
         **_counts(rows, tasks, cluster),
         "confidence": CONFIDENCE,
         "max_new_tokens": settings.max_new_tokens,
@@ -111,6 +110,12 @@ def run(
     _write_answers(output, index, rows, answers)
     write_results(output, evaluation, splits, adapter)
     return evaluation
+
+
+def _with_decimals(examples: pa.Table, splits: Path) -> list[dict[str, Any]]:
+    """The rows of examples, each with `decimal_comma`: whether its source writes numbers so."""
+    commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
+    return [row | {"decimal_comma": row["source"] in commas} for row in examples.to_pylist()]
 
 
 def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:
