@@ -85,16 +85,16 @@ def test_the_adapter_answers(run: Run, clinadapt: Clinadapt, tmp_path: Path) -> 
     assert json.loads(done.stdout)["adapter"] == version(run).as_uri()
 
 
-def test_no_note_is_told(run: Run) -> None:
+def test_no_note_is_logged(run: Run) -> None:
     """Not in a record or a log: no eight words in a row of any note. The report shows examples of synthetic notes."""
     texts = pq.read_table(run.outputs / "synthesize/triples/notes.parquet", columns=["text"])["text"].to_pylist()
-    texts = " ".join(
+    logs = " ".join(
         path.read_text(errors="replace") for path in [*run.home.rglob("logs/*"), *run.store.glob("runs/*/*.json")]
     )
-    found = " ".join(texts.split())
+    written = " ".join(logs.split())
     for text in texts:
         words = text.split()
-        assert not any(" ".join(words[i : i + 8]) in found for i in range(0, len(words) - 8, 8))
+        assert not any(" ".join(words[i : i + 8]) in written for i in range(0, len(words) - 8, 8))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_the_store(demo_run: Run) -> None:
     assert not [p for p in demo_run.store.rglob("*") if p.suffix in (".bin", ".pt", ".pkl", ".pickle")]
 
 
-def test_no_note_is_told(demo_run: Run) -> None:
+def test_no_note_is_logged(demo_run: Run) -> None:
     """Not in a record, a report, a log or a metric: no eight words in a row of any held-out or training note."""
     splits = demo_run.outputs / "format-classify/splits"
     pieces = {

@@ -120,11 +120,11 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
 @pytest.mark.slow
 def test_a_drained_node_stops_both_and_they_resume(task: NodesTask, tmp_path: Path) -> None:
     task = task.model_copy(
-        update={"settings": task.settings.model_copy(update={"num_train_epochs": 40, "early_stopping_patience": 40})}
+        update={"settings": task.settings.model_copy(update={"num_train_epochs": 6, "early_stopping_patience": 6})}
     )
     folder = tmp_path / "logs"
     nodes = start(task, folder)
-    while "epoch 1/40" not in logs(folder):
+    while "epoch 1/6" not in logs(folder):
         assert all(node.poll() is None for node in nodes), logs(folder)
         time.sleep(0.05)
     os.kill(nodes[1].pid, signal.SIGTERM)
