@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -12,7 +14,11 @@ from urllib.parse import quote
 
 import pytest
 
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.data.sources import source_rows
 from clinadapt.errors import UserError
+from clinadapt.models.base_model import fetch
+from clinadapt.registry.adapters import locate_adapter
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
 from clinadapt.storage.object_store import Conflict, Store
@@ -303,18 +309,43 @@ def test_an_invalid_uri(uri: str) -> None:
         open_store(uri)
 
 
+CHARACTERS = [chr(code) for code in [*range(0x20, 0x7F), 0xE9, 0x416, 0xD55C, 0x1F9E0] if chr(code) not in "/."]
+
+
+def uri_of(store: Store, character: str) -> str:
+    """The URI of a folder of a store with a character in its name; only in file:// has `%` a meaning."""
+    name = f"ward{character}3"
+    return f"{store.uri}/{quote(name) if store.uri.startswith('file:') and character == '%' else name}"
+
+
 @pytest.mark.parametrize("where", ["in the store", "of the store"])
 def test_every_printable_character_is_a_letter_of_a_key(store: Store, where: str) -> None:
     """In a key, and in the URI of a store, where `#`, `?` and `;` end nothing; `/` separates, and `%` begins a code in
     file://."""
-    characters = [chr(code) for code in [*range(0x20, 0x7F), 0xE9, 0x416, 0xD55C, 0x1F9E0] if chr(code) not in "/."]
-    codes = store.uri.startswith("file:")
-    for number, character in enumerate(characters):
-        content, name = f"{number}".encode(), f"ward{character}3"
+    for number, character in enumerate(CHARACTERS):
+        content = f"{number}".encode()
         if where == "in the store":
-            store.put(f"{name}/notes.csv", content)
+            store.put(f"ward{character}3/notes.csv", content)
         else:
-            open_store(f"{store.uri}/{quote(name) if codes and character == '%' else name}").put("notes.csv", content)
-    for number, character in enumerate(characters):
+            open_store(uri_of(store, character)).put("notes.csv", content)
+    for number, character in enumerate(CHARACTERS):
         assert store.get(f"ward{character}3/notes.csv")[0] == f"{number}".encode(), character
-    assert sorted(store.list()) == sorted(f"ward{character}3/notes.csv" for character in characters)
+    assert sorted(store.list()) == sorted(f"ward{character}3/notes.csv" for character in CHARACTERS)
+
+
+def test_every_printable_character_in_the_uri_of_a_source_a_base_and_an_adapter(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each of them is read from its own folder, not from that of a neighbor."""
+    monkeypatch.setenv("CLINADAPT_CACHE", str(tmp_path / "cache"))
+    for number, character in enumerate(CHARACTERS):
+        folder = f"ward{character}3"
+        store.put(f"{folder}/notes.csv", f"text\n{number}\n".encode())
+        store.put(f"{folder}/model/config.json", json.dumps({"number": number}).encode())
+        store.put(f"{folder}/model/model.safetensors", struct.pack("<Q", 2) + b"{}")
+        store.put(f"{folder}/adapters/ward/{number}/{MANIFEST}", b"{}")
+    for number, character in enumerate(CHARACTERS):
+        uri = uri_of(store, character)
+        assert list(source_rows(f"{uri}/notes.csv")) == [{"text": f"{number}"}], character
+        assert json.loads((fetch(f"{uri}/model") / "config.json").read_text()) == {"number": number}, character
+        assert locate_adapter(f"{uri}/adapters/ward/{number}", "")[1] == f"adapters/ward/{number}", character
