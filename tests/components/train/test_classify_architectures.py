@@ -56,7 +56,7 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
                                  "bos_token_id": 0, "eos_token_id": 1, "initializer_range": 0.2}),
 }  # fmt: skip
 # (name, pooling) -> what preflight says
-REFUSED: dict[tuple[str, str], str] = {}
+REFUSED = dict.fromkeys((("RoBERTa", "mean"), ("ELECTRA", "mean")), "has no linear head: use pooling 'model'")
 WORDS = {"Cardiology": "heart valve murmur aorta angina", "Urology": "bladder prostate urine stone catheter"}
 
 
