@@ -13,7 +13,7 @@ import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,10 @@ class BaseModel:
         digest: sha256 of the list of its files, or `hf:<commit>` for a hub model.
         config: content of config.json.
         tensors: name -> (safetensors dtype such as BF16, shape).
-        modules: name -> [out features, in features] of the linear layers of the architecture, where it was built.
+        modules: name -> [out features, in features] of the linear layers that LoRA may adapt, where the architecture
+            was built.
+        drawn: name -> number of parameters of the modules of a classifier that the base model lacks, where the
+            architecture was built: they are drawn at random, trained in full and saved with the adapter.
     """
 
     uri: str
@@ -50,6 +53,7 @@ class BaseModel:
     config: dict[str, Any]
     tensors: dict[str, tuple[str, list[int]]]
     modules: dict[str, list[int]] | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
 
     def pinned_uri(self) -> str:
         """The URI, with the commit for a hub model, so that it always refers to the same files."""

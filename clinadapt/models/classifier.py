@@ -32,10 +32,11 @@ from clinadapt.models.devices import (
     resolve_precision,
 )
 from clinadapt.models.label_sets import label_logits
+from clinadapt.models.lora_targets import HEADS
 
 # Modules that stay in full precision when the base is quantized. As patterns: transformers matches a bare name with the
 # beginning or the end of a module's path, and would miss the dense layer in `bert.pooler.dense`.
-_UNQUANTISED = [rf"(.*\.)?{name}" for name in ("classifier", "score", "pooler")]
+_UNQUANTISED = [rf"(.*\.)?{name}" for name in sorted(HEADS)]
 _TOKENS_PER_BATCH = 8192  # of windows in a forward pass, padding included
 
 
@@ -75,7 +76,8 @@ def load_sequence_classifier(
     pad_token_id: int,
     seed: int,
 ) -> torch.nn.Module:
-    """Load a frozen base model, its dropout off, with an untrained head.
+    """Load a frozen base model, its dropout off, with an untrained head. What the base model lacks (`BaseModel.drawn`)
+    is drawn from the seed, differently on each kind of device: an adapter has to bring it along.
 
     Args:
         uri: of the base model.
@@ -93,10 +95,10 @@ def load_sequence_classifier(
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             fetch(uri),
-            num_labels=len(output_names),
             id2label=dict(enumerate(output_names)),
             label2id={name: i for i, name in enumerate(output_names)},
             pad_token_id=pad_token_id,
+            ignore_mismatched_sizes=True,  # of a head for other labels; preflight has compared the rest
             dtype=base_dtype(precision),
             # on a CPU SDPA trains faster in fp32 and slower in bf16
             attn_implementation="eager" if precision == "bf16" and not torch.cuda.is_available() else None,

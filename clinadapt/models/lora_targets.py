@@ -8,12 +8,13 @@ from clinadapt.models.base_model import BaseModel
 
 # Layers that peft does not adapt, by the architectures in which their kernels read the weights themselves
 _FUSED = dict.fromkeys(("falcon_h1", "falcon_mamba", "mamba", "mamba2"), ("out_proj", "conv1d"))
-HEADS = {"classifier", "score", "lm_head", "pooler"}
+_OUTPUTS = {"classifier", "score", "lm_head", "embed_out"}
+# Modules that nf4 leaves alone: outputs, and what a base model may lack when it becomes a classifier
+HEADS = _OUTPUTS | {"pooler", "pre_classifier", "head", "sequence_summary", "logits_proj", "classification_head"}
 
 
 def body_layers(base: BaseModel) -> dict[str, list[int]]:
-    """Module name -> (out features, in features) of all linear layers but heads: those that `all-linear` adapts and
-    nf4 quantizes."""
+    """Module name -> (out features, in features) of all linear layers but heads: those that nf4 quantizes."""
     return {name: shape for name, shape in base.linear_layers().items() if not HEADS & set(name.split("."))}
 
 
@@ -25,7 +26,12 @@ def adapted_layers(base: BaseModel, lora: Lora) -> dict[str, list[int]]:
     """
     if lora.target_modules == "all-linear":
         fused = excluded_layers(base.config["model_type"])
-        return {name: shape for name, shape in body_layers(base).items() if name.rpartition(".")[2] not in fused}
+        left_out = HEADS if base.modules is None else _OUTPUTS  # `modules` has no head that the base model lacks
+        return {
+            name: shape
+            for name, shape in base.linear_layers().items()
+            if not left_out & set(name.split(".")) and name.rpartition(".")[2] not in fused
+        }
     layers = base.linear_layers()
     check_targets(list(layers), lora.target_modules)
     return {

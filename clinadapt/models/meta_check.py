@@ -27,8 +27,6 @@ from clinadapt.models.chat_template import load_tokenizer as load_chat_tokenizer
 from clinadapt.models.classifier import check_linear_head, load_tokenizer
 from clinadapt.models.tree_check import miniature, transformers_config
 
-# Of sequence classifiers: what a base model was not trained with
-_HEADS = frozenset(("classifier", "score", "pooler", "pre_classifier", "head", "sequence_summary"))
 _BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 
 
@@ -42,22 +40,38 @@ def checked_causal_lm(base: BaseModel, max_length: int) -> BaseModel:
         UserError: training would fail, and what to do about it.
     """
     _check_token(base, load_chat_tokenizer(fetch_tokenizer(base.uri)).eos_token_id, "end-of-sequence")
-    model = _load_on_meta(base, AutoModelForCausalLM)
+    model, _ = _load_on_meta(base, AutoModelForCausalLM)
     _check_positions(base, model, AutoModelForCausalLM, "max_length", max_length)
-    return _with_modules(base, model)
+    return replace(base, modules=_linear_layers(model))
 
 
 def checked_classifier(base: BaseModel, pooling: str, max_length: int) -> BaseModel:
-    """As `checked_causal_lm`, for a sequence classifier on windows of `max_length` tokens."""
+    """As `checked_causal_lm`, for a sequence classifier on windows of `max_length` tokens; the base model returned has
+    its `drawn` modules too."""
     pad = load_tokenizer(fetch_tokenizer(base.uri)).pad_token_id
     if pad is None:
         raise UserError(f"the tokenizer of base model '{base.uri}' has no pad token and no eos token: set one")
     _check_token(base, pad, "padding")
-    model = _load_on_meta(base, AutoModelForSequenceClassification, _HEADS, num_labels=2, pad_token_id=pad)
-    if pooling == "mean":
-        check_linear_head(model)
+    model, missing = _load_on_meta(
+        base, AutoModelForSequenceClassification, num_labels=2, pad_token_id=pad, ignore_mismatched_sizes=True
+    )
     _check_positions(base, model, AutoModelForSequenceClassification, "windows.max_length", max_length)
-    return _with_modules(base, model)
+    drawn = sorted({name for key in missing if (name := _head_of(model, key))})
+    adapted = _linear_layers(model)
+    if pooling == "mean":
+        check_linear_head(model)  # which is replaced: nothing else of what follows the body is used
+        drawn, adapted = [], {name: shape for name, shape in adapted.items() if not _head_of(model, name)}
+    sizes = {name: sum(weights.numel() for weights in model.get_submodule(name).parameters()) for name in drawn}
+    return replace(base, drawn=sizes, modules={n: s for n, s in adapted.items() if _head_of(model, n) not in sizes})
+
+
+def _head_of(model: Any, name: str) -> str:
+    """The module of a sequence classifier beyond its body, or the pooler, that a module or weight is in; empty where it
+    is in the body."""
+    parts = name.split(".")
+    if "pooler" in parts:
+        return ".".join(parts[: parts.index("pooler") + 1])
+    return "" if parts[0] == model.base_model_prefix else parts[0]
 
 
 def _check_token(base: BaseModel, token: int, what: str) -> None:
@@ -85,19 +99,22 @@ def _check_positions(base: BaseModel, model: Any, kind: Any, setting: str, token
             return False
         return True
 
-    if not fits(tokens):
+    if not fits(tokens) and fits(1):  # one that cannot run at all is no model of the positions
         longest = bisect_left(range(1, tokens + 1), True, key=lambda length: not fits(length))
         raise UserError(
             f"{setting} is {tokens} and base model '{base.uri}' reads {longest} tokens at most: set {setting} to that"
         )
 
 
-def _load_on_meta(base: BaseModel, kind: Any, untrained: frozenset[str] = frozenset(), **options: Any) -> Any:
+def _load_on_meta(base: BaseModel, kind: Any, **options: Any) -> tuple[Any, set[str]]:
     """Load a base model on the meta device as an auto class of transformers, with options of its from_pretrained.
 
+    Returns:
+        The model, and the names of the weights of a sequence classifier's head that the base model lacks or has in
+        another shape.
+
     Raises:
-        UserError: the class refuses the model, weights are missing other than those of the modules `untrained`, or
-            they have another shape.
+        UserError: the class refuses the model, other weights are missing, or they have another shape.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -118,27 +135,27 @@ def _load_on_meta(base: BaseModel, kind: Any, untrained: frozenset[str] = frozen
         raise UserError(f"base model '{base.uri}' cannot be loaded: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
-    missing = sorted(key for key in report["missing_keys"] if not untrained & set(key.split(".")))
-    if missing:
+    missing = set(report["missing_keys"])
+    mismatched = {str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]}
+    heads = {k for k in missing | mismatched if kind is AutoModelForSequenceClassification and _head_of(model, k)}
+    if lacking := sorted(missing - heads):
         raise UserError(
-            f"base model '{base.uri}' lacks {len(missing)} of its weights ({missing[0]}): fetch all of its files again"
+            f"base model '{base.uri}' lacks {len(lacking)} of its weights ({lacking[0]}): fetch all of its files again"
         )
-    if mismatched := sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]):
-        raise UserError(
-            f"base model '{base.uri}': the shape of {mismatched[0]} is not that of config.json: fetch it again"
-        )
-    return model
+    if other := sorted(mismatched - heads):
+        raise UserError(f"base model '{base.uri}': the shape of {other[0]} is not that of config.json: fetch it again")
+    return model, heads
 
 
-def _with_modules(base: BaseModel, model: Any) -> BaseModel:
-    """The base model with the linear layers that its architecture has, whatever its files call them."""
+def _linear_layers(model: Any) -> dict[str, list[int]]:
+    """Name -> [out features, in features] of the linear layers of an architecture, whatever its files call them."""
     shapes: dict[str, list[int]] = {}
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear):
             shapes[name] = [module.out_features, module.in_features]
         elif isinstance(module, Conv1D):
             shapes[name] = [module.nf, module.nx]
-    return replace(base, modules=shapes)
+    return shapes
 
 
 def _write_holes(base: BaseModel, folder: Path) -> None:

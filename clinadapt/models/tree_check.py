@@ -73,6 +73,8 @@ def _shrink(config: PreTrainedConfig) -> None:
         "attention_chunk_size": _WINDOW,
         "local_attention": _WINDOW,
     }
+    hidden = getattr(config, "hidden_size", None)
+    sizes |= {name: 64 for name, value in vars(config).items() if name.endswith("_hidden_size") and value == hidden}
     for name, size in sizes.items():
         if getattr(config, name, None) is not None:
             with suppress(AttributeError):  # derived from others

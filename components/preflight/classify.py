@@ -40,6 +40,8 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     log("preflight", f"data source found, {data[:26]}")
     base = describe(applied.train.base_model)
     base = checked_classifier(base, applied.train.pooling, applied.train.windows.max_length)
+    if drawn := sorted(base.drawn.keys() - {"classifier", "score"}):
+        log("preflight", f"the base model has no {', '.join(drawn)}: drawn at random, trained and saved in the adapter")
     check_base(base, applied.train.lora, applied.train.quantization)
     check_disk(base)
     check_memory(base, applied.train, applied.train_resources)

@@ -16,10 +16,11 @@ from clinadapt.config.base import Precision, outcome_settings
 from clinadapt.config.classify import ClassifyTraining
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.models.adapter_card import ClassifyCard
-from clinadapt.models.base_model import describe, fetch
+from clinadapt.models.base_model import BaseModel, describe, fetch
 from clinadapt.models.classifier import load_sequence_classifier, load_tokenizer
 from clinadapt.models.devices import device, resolve_precision
 from clinadapt.models.label_sets import find_label_sets
+from clinadapt.models.meta_check import checked_classifier
 from clinadapt.storage.object_store import Store
 from components.train.classifier_trainer import ClassifierTrainer, NotesDataset
 from components.train.lora import add_adapter, save_new_adapter, train_in_fp32
@@ -42,7 +43,7 @@ def run(splits: Path, output: Path, settings: ClassifyTraining, store: Store | N
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     precision = resolve_precision(settings.precision)
-    base = describe(settings.base_model)
+    base = checked_classifier(describe(settings.base_model), settings.pooling, settings.windows.max_length)
     settings = settings.model_copy(update={"base_model": base.pinned_uri()})
     stage = Stage.of_new_adapter("classify", splits, output, settings, base, store)
     if training := stage.existing_result():
@@ -65,7 +66,7 @@ def run(splits: Path, output: Path, settings: ClassifyTraining, store: Store | N
         precision=precision,
         seed=settings.seed,
     )
-    model = load_with_adapter(settings, card.set_names(), precision, tokenizer.pad_token_id)
+    model = load_with_adapter(base, settings, card.set_names(), precision, tokenizer.pad_token_id)
     trainer = ClassifierTrainer(model, notes, settings, tokenizer.pad_token_id, stage.checkpoints)
     seconds = trainer.train_or_resume()
     trainer.load_best_weights()
@@ -82,11 +83,14 @@ def run(splits: Path, output: Path, settings: ClassifyTraining, store: Store | N
     return training
 
 
-def load_with_adapter(settings: ClassifyTraining, outputs: Sequence[str], precision: Precision, pad: int) -> Any:
-    """Load the base model with a new head for `outputs` and a new adapter, in fp32; `pad` is the padding token's id."""
-    base = load_sequence_classifier(
+def load_with_adapter(
+    base: BaseModel, settings: ClassifyTraining, outputs: Sequence[str], precision: Precision, pad: int
+) -> Any:
+    """Load a base model, as checked_classifier returns it, with a new head for `outputs` and a new adapter, in fp32;
+    `pad` is the padding token's id."""
+    model = load_sequence_classifier(
         settings.base_model, outputs, settings.quantization, precision, settings.pooling, pad, settings.seed
     )
-    model = add_adapter(base, settings.lora, TaskType.SEQ_CLS)
+    model = add_adapter(model, settings.lora, TaskType.SEQ_CLS, base)
     train_in_fp32(model)
     return model

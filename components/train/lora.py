@@ -7,15 +7,24 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
+from peft.utils.constants import SEQ_CLS_HEAD_NAMES
 from transformers.pytorch_utils import Conv1D
 
 from clinadapt.config.base import Lora
 from clinadapt.models.adapter_card import AdapterCard
+from clinadapt.models.base_model import BaseModel
 from clinadapt.models.lora_targets import check_targets, excluded_layers
 
 
-def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
+def add_adapter(model: Any, lora: Lora, task: TaskType, base: BaseModel | None = None) -> Any:
     """Wrap a model with a new adapter; `all-linear` leaves the output layer out.
+
+    Args:
+        model: the loaded model.
+        lora: its settings.
+        task: what the adapter is for.
+        base: of a sequence classifier, as `checked_classifier` returns it: LoRA adapts its `modules` only, and the
+            modules that it lacks are trained and saved.
 
     Raises:
         UserError: a target matches no module.
@@ -24,6 +33,11 @@ def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
     if lora.target_modules != "all-linear":
         check_targets(linear, lora.target_modules)
     check_targets([name for name, _ in model.named_modules()], lora.modules_to_save)
+    excluded = [*excluded_layers(model.config.model_type)]
+    saved = [*lora.modules_to_save]  # peft appends the output layer of a classifier
+    if base:
+        excluded += [name for name in linear if name not in base.linear_layers()]
+        saved += [name for name in base.drawn if name not in SEQ_CLS_HEAD_NAMES]
     config = LoraConfig(
         task_type=task,
         r=lora.r,
@@ -31,8 +45,8 @@ def add_adapter(model: Any, lora: Lora, task: TaskType) -> Any:
         lora_dropout=lora.lora_dropout,
         bias="none",
         target_modules=lora.target_modules,
-        exclude_modules=[*excluded_layers(model.config.model_type)] or None,
-        modules_to_save=[*lora.modules_to_save] or None,  # peft appends a classifier's head to the list it is given
+        exclude_modules=excluded or None,
+        modules_to_save=saved or None,
     )
     return get_peft_model(model, config)
 

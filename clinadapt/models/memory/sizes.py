@@ -60,7 +60,12 @@ def held_dequantized(quantized: int, value_bytes: int, device: str) -> bool:
 
 
 def adapter_parameters(base: BaseModel, lora: Lora) -> int:
-    """Number of LoRA's parameters and of the linear layers in `modules_to_save`, which are trained in full."""
+    """Number of LoRA's parameters, of the linear layers in `modules_to_save` and of the modules that the base model
+    lacks, which are trained in full."""
     saved = set(lora.modules_to_save)
     in_full = (shape for name, shape in base.linear_layers().items() if saved & set(name.split(".")))
-    return lora.r * sum(map(sum, adapted_layers(base, lora).values())) + sum(map(math.prod, in_full))
+    return (
+        lora.r * sum(map(sum, adapted_layers(base, lora).values()))
+        + sum(map(math.prod, in_full))
+        + sum(base.drawn.values())
+    )

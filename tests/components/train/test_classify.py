@@ -21,8 +21,10 @@ from clinadapt.config.classify import ClassifyTraining, Notes, Split, Windows
 from clinadapt.data.tables import label_counts, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
+from clinadapt.models.base_model import describe
 from clinadapt.models.calibration import fit_temperature
 from clinadapt.models.classifier import Classifier, TokenizedNotes, load_sequence_classifier, pad_batch, predict_logits
+from clinadapt.models.meta_check import checked_classifier
 from components.download.classify import run as download
 from components.format.classify import run as format_notes
 from components.train.classifier_trainer import FINETUNED_SHARE
@@ -257,9 +259,9 @@ def test_validation_between_two_steps_leaves_the_gradients_as_they_were(
     request: pytest.FixtureRequest, model: str, quantization: str
 ) -> None:
     """bitsandbytes repacks 4-bit weights for prediction on some processors; no gradient would pass through them."""
-    adapted = load_with_adapter(
-        settings(request.getfixturevalue(model), quantization=quantization), list("ab"), "fp32", 1
-    )
+    train = settings(request.getfixturevalue(model), quantization=quantization)
+    base = checked_classifier(describe(train.base_model), train.pooling, train.windows.max_length)
+    adapted = load_with_adapter(base, train, list("ab"), "fp32", 1)
     windows = [[0, *range(9, 30)], [0, *range(40, 50)]]
 
     def gradients() -> list[torch.Tensor]:

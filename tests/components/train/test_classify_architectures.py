@@ -38,25 +38,29 @@ WINDOW = 16  # tokens, fewer than a note has
 # name -> (configuration class, class that the base model was trained as, sizes)
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "BERT": ("Bert", "", SMALL),
-    "BERT, masked LM": ("Bert", "ForMaskedLM", SMALL),
+    "BERT without a pooler": ("Bert", "ForMaskedLM", SMALL),
+    "BERT, a classifier of 3 labels": ("Bert", "ForSequenceClassification", SMALL | {"num_labels": 3}),
     "RoBERTa": ("Roberta", "ForMaskedLM", SMALL | {"max_position_embeddings": 66}),
     "DeBERTa": ("DebertaV2", "ForMaskedLM", SMALL | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"],
                                                      "position_buckets": 16, "share_att_key": True}),
     "DistilBERT": ("DistilBert", "ForMaskedLM", {"vocab_size": 600, "dim": 32, "hidden_dim": 48, "n_layers": 2,
                                                  "n_heads": 4, "pad_token_id": 1, "initializer_range": 0.2}),
-    "ELECTRA": ("Electra", "", SMALL | {"embedding_size": 16}),
     "ModernBERT": ("ModernBert", "ForMaskedLM", SMALL | {"local_attention": WINDOW, "cls_token_id": 0,
                                                          "global_attn_every_n_layers": 2}),
     "Llama": ("Llama", "ForCausalLM", GROUPS),
     "Mistral with a window": ("Mistral", "ForCausalLM", GROUPS | {"sliding_window": WINDOW}),
-    "Qwen3": ("Qwen3", "ForCausalLM", GROUPS | {"head_dim": 16}),
     "Gemma 3": ("Gemma3", "ForCausalLM", GROUPS | {"head_dim": 16, "sliding_window": WINDOW,
                                                    "layer_types": ["sliding_attention", "full_attention"]}),
-    "GPT-2": ("GPT2", "LMHead", {"vocab_size": 600, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64,
+    "GPT-2": ("GPT2", "ForCausalLM", {"vocab_size": 600, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64,
                                  "bos_token_id": 0, "eos_token_id": 1, "initializer_range": 0.2}),
 }  # fmt: skip
+# What the base model lacks, beside the output: drawn at random, trained and saved
+DRAWN = {"BERT without a pooler": {"bert.pooler"}, "DeBERTa": {"pooler"}, "DistilBERT": {"pre_classifier"}}
 # (name, pooling) -> what preflight says
-REFUSED = dict.fromkeys((("RoBERTa", "mean"), ("ELECTRA", "mean")), "has no linear head: use pooling 'model'")
+REFUSED = {("RoBERTa", "mean"): "has no linear head: use pooling 'model'"}
+CASES = [(name, "model") for name in MODELS] + [
+    (name, "mean") for name in ("BERT", "RoBERTa", "DistilBERT", "ModernBERT", "Llama")
+]
 WORDS = {"Cardiology": "heart valve murmur aorta angina", "Urology": "bladder prostate urine stone catheter"}
 
 
@@ -75,7 +79,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "splits"
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module")
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -86,14 +90,12 @@ def base(name: str, tiny_bert: Path, tiny_llama: Path, tmp_path_factory: pytest.
     kind, head, sizes = MODELS[name]
     folder = tmp_path_factory.mktemp("base")
     config = getattr(transformers, f"{kind}TextConfig" if kind == "Gemma3" else f"{kind}Config")(**sizes)
-    auto = {"": "AutoModel", "ForMaskedLM": "AutoModelForMaskedLM"}.get(head, "AutoModelForCausalLM")
-    getattr(transformers, auto).from_config(config).save_pretrained(folder)
-    tokenizer = tiny_llama if auto == "AutoModelForCausalLM" else tiny_bert
-    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+    getattr(transformers, f"AutoModel{head}").from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_llama if head == "ForCausalLM" else tiny_bert).save_pretrained(folder)
     return folder
 
 
-@pytest.mark.parametrize("pooling", ["model", "mean"])
+@pytest.mark.parametrize(("name", "pooling"), CASES, indirect=["name"])
 def test_what_was_trained_is_judged_and_served(
     name: str, base: Path, splits: Path, tmp_path: Path, pooling: str
 ) -> None:
@@ -108,6 +110,8 @@ def test_what_was_trained_is_judged_and_served(
         windows=Windows(max_length=32, max_windows=3), num_train_epochs=2, learning_rate=0.02,
     )  # fmt: skip
     checked, adapter, merged = checked_classifier(describe(base.as_uri()), pooling, 32), tmp_path / "a", tmp_path / "m"
+    drawn = {name for name in checked.drawn if name not in ("classifier", "score")}
+    assert drawn == (DRAWN.get(name, set()) if pooling == "model" else set())
     curve = train(splits, adapter, settings)["curve"]
     assert all(np.isfinite(entry["validation_loss"]) for entry in curve if "validation_loss" in entry)
     weights = load_file(adapter / "adapter_model.safetensors")
@@ -117,6 +121,8 @@ def test_what_was_trained_is_judged_and_served(
     classifier = Classifier(adapter)
     notes = classifier.tokenize(read_split(splits, "test")["text"].to_pylist())
     logits = classifier.logits(notes)
+    classifier.card.model_copy(update={"seed": 7}).write(adapter)  # another device draws other weights
+    assert (Classifier(adapter).logits(notes) == logits).all()
     assert max(map(len, notes.windows)) > 1
     assert np.abs(classifier.base_logits(notes) - logits).max() > 1e-3
     merged.mkdir()

@@ -18,6 +18,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import machine_memory
 from clinadapt.models.memory.classify import estimate, method
+from clinadapt.models.meta_check import checked_classifier
 from components.preflight.classify import check_memory
 from components.train.classify import load_with_adapter
 
@@ -35,7 +36,8 @@ def size(tensors: Iterable[torch.Tensor]) -> int:
 
 def after_one_step(train: ClassifyTraining) -> tuple[int, int]:
     """Bytes of the frozen weights, and of trained weights, gradients and optimizer after a step of AdamW."""
-    model = load_with_adapter(train, LABELS, "fp32", 1)
+    base = checked_classifier(describe(train.base_model), train.pooling, train.windows.max_length)
+    model = load_with_adapter(base, train, LABELS, "fp32", 1)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained)
     tokens = torch.ones(2, 8, dtype=torch.long)
