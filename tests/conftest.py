@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import lzma
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import support
 import yaml
+from filelock import FileLock
 from s3_support import free_memory, rados_gateway
 from support import (
     LENIENT,
@@ -239,14 +241,19 @@ def write_profile(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> 
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory, clinadapt: Clinadapt, write_profile: WriteProfile) -> Run:
-    """The whole pipeline, once, through the command."""
-    folder = tmp_path_factory.mktemp("demo")
-    home, store = folder / "home", folder / "store"
-    command = ["run", "classify", SOURCE, "--profile", str(write_profile()), "--epochs", "1"]
-    command += ["--home", str(home), "--store", str(store), "--json"]
-    done = clinadapt(*command)
-    assert done.returncode == 0, done.stderr
-    return Run(command, json.loads(done.stdout), home, store)
+    """The whole pipeline, once for all processes of pytest, through the command."""
+    temporary = tmp_path_factory.getbasetemp()
+    folder = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "demo"
+    home, store, finished = folder / "home", folder / "store", folder / "finished.json"
+    with FileLock(folder.with_suffix(".lock")):
+        if not finished.exists():
+            command = ["run", "classify", SOURCE, "--profile", str(write_profile()), "--epochs", "1"]
+            command += ["--home", str(home), "--store", str(store), "--json"]
+            done = clinadapt(*command)
+            assert done.returncode == 0, done.stderr
+            finished.write_text(json.dumps([command, json.loads(done.stdout)]))
+    command, result = json.loads(finished.read_text())
+    return Run(command, result, home, store)
 
 
 @pytest.fixture(scope="session")
