@@ -45,7 +45,7 @@ class Split(Section):
     """format: near-duplicate detection and the split.
 
     Attributes:
-        near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
+        near_duplicate_threshold: Jaccard similarity of word 4-grams from which two notes are near duplicates.
         min_notes_per_label: labels of fewer different notes are left out; when 0, a label of too few to split is an
             error.
         test: which notes are the test: `random`, 20 % of each label, or the newest, as in `newest 10%`.

@@ -125,7 +125,7 @@ class Examples(Section):
 
     Attributes:
         max_length: tokens of an example; in a longer one the note is trimmed.
-        near_duplicate_threshold: Jaccard similarity of word 8-grams from which two notes are near duplicates.
+        near_duplicate_threshold: Jaccard similarity of word 4-grams from which two notes are near duplicates.
         test: which notes are the test: `random`, or the newest, as in `newest 10%`; patients are kept whole.
         test_share, validation_share: fractions of the note clusters; test_share of a random test.
         max_note_characters: longer notes are quarantined.

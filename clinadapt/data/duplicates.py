@@ -1,4 +1,4 @@
-"""Near duplicates among texts by MinHash over word 8-grams, texts contained in others, and clusters of both."""
+"""Near duplicates among texts by MinHash over word 4-grams, texts contained in others, and clusters of both."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from scipy.sparse.csgraph import connected_components
 
 from clinadapt.data.text import words
 
-SHINGLE = 8  # words
+SHINGLE = 4  # words: most of them survive when the sentences of a note are put in another order
 PERMUTATIONS = 128
-CONTAINED = 0.5  # share of the 8-grams of a text from which another contains it
-MIN_PART = 16 - SHINGLE + 1  # 8-grams of a text of 16 words; a shorter one is too unspecific to link it to a text
-MIN_WORDS = 24  # of a note that is compared without its numbers
 MAX_UNSAMPLED, SAMPLED = 128, 8
+COMMON = 512  # texts: a 4-gram of more is no clue to where a text is contained
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
-NEAR, PART = "near duplicates", "half of one is in the other"  # reasons
 _CHUNK = 1 << 14  # pairs of signatures compared at a time
 
 _rng = np.random.default_rng(0)
@@ -38,7 +35,7 @@ _ALIKE = {
     "lady": "man", "gentleman": "man", "girl": "boy", "mrs": "mr", "ms": "mr", "miss": "mr", "pt": "patient",
     "htn": "hypertension", "bp": "blood pressure", "hx": "history", "sob": "shortness of breath", "yo": "year old",
     "copd": "chronic obstructive pulmonary disease", "cad": "coronary artery disease", "yrs": "years", "wks": "weeks",
-    "dm2": "type 0 diabetes mellitus", "gerd": "gastroesophageal reflux disease", "uti": "urinary tract infection",
+    "dm2": "type # diabetes mellitus", "gerd": "gastroesophageal reflux disease", "uti": "urinary tract infection",
     "ef": "ejection fraction", "exam": "examination", "temp": "temperature", "bilat": "bilaterally",
     "er": "emergency room", "ed": "emergency department", "mri": "magnetic resonance imaging",
     "ct": "computed tomography", "ekg": "electrocardiogram", "ecg": "electrocardiogram", "af": "atrial fibrillation",
@@ -62,13 +59,8 @@ _NUMBER = re.compile(r"\d+")
 
 def comparable_form(normal: str) -> str:
     """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
-    split = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("0", _NAME.sub("mr x", normal))).split()
+    split = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("#", _NAME.sub("mr x", normal))).split()
     return " ".join(_ALIKE.get(word, word) for word in split)
-
-
-def note_form(normal: str) -> str:
-    """The form in which a note is compared: `comparable_form`, but a short one as it is, with its numbers."""
-    return normal if normal.count(" ") < MIN_WORDS - 1 else comparable_form(normal)
 
 
 class _WordHashes(dict[str, int]):
@@ -81,13 +73,13 @@ class _WordHashes(dict[str, int]):
 
 
 class Shingles:
-    """An index of texts by their word 8-grams, with MinHash signatures (Broder 1997).
+    """An index of texts by their word 4-grams, with MinHash signatures (Broder 1997).
 
-    Takes about 4 bytes a word and 512 bytes a text. Two different 8-grams of two notes of 500 words get the same 32-bit
+    Takes about 4 bytes a word and 512 bytes a text. Two different 4-grams of two notes of 500 words get the same 32-bit
     hash with a probability of 6e-5.
 
     Attributes:
-        grams: text number -> sorted uint32 hashes of its different 8-grams, shape (8-grams,).
+        grams: text number -> sorted uint32 hashes of its different 4-grams, shape (4-grams,).
     """
 
     def __init__(self) -> None:
@@ -96,10 +88,10 @@ class Shingles:
         self._words = _WordHashes()
 
     def hashes(self, normal: str) -> np.ndarray:
-        """Hash the different 8-grams of a text in normal form; a shorter text is hashed as one n-gram.
+        """Hash the different 4-grams of a text in normal form; a shorter text is hashed as one n-gram.
 
         Returns:
-            Sorted uint32 hashes, shape (8-grams,).
+            Sorted uint32 hashes, shape (4-grams,).
         """
         split = normal.split()
         hashes = np.fromiter(map(self._words.__getitem__, split), dtype=np.uint64, count=len(split))
@@ -123,7 +115,7 @@ class Shingles:
         return int((indexed[np.searchsorted(indexed, grams).clip(max=len(indexed) - 1)] == grams).sum())
 
     def near_duplicates(self, threshold: float) -> list[tuple[int, int]]:
-        """Find pairs of texts whose 8-gram Jaccard similarity is at least `threshold` (0 to 1).
+        """Find pairs of texts whose 4-gram Jaccard similarity is at least `threshold` (0 to 1).
 
         Locality-sensitive hashing proposes pairs, in bands with as many rows as reach RECALL at the threshold. Pairs
         remain whose share of equal minima is at least half the threshold (4 standard deviations below it at 0.3) and
@@ -150,21 +142,17 @@ class Shingles:
         shared = self.count_shared(self.grams[i], j)
         return shared / (len(self.grams[i]) + len(self.grams[j]) - shared)
 
-    def contained(self, parts: Sequence[int], containers: Sequence[int], share: float) -> list[tuple[int, int]]:
-        """Find pairs (part, container) in which the container has at least `share` of the 8-grams of the part.
+    def contained(
+        self, parts: Sequence[np.ndarray], containers: Sequence[int], shares: np.ndarray
+    ) -> Iterator[tuple[int, int]]:
+        """Find pairs (position of a part, container) in which the container has enough of the part's 4-grams.
 
         Args:
-            parts, containers: numbers of texts.
-            share: 0 to 1.
+            parts: 4-grams of texts, indexed or not, each of shape (4-grams,).
+            containers: numbers of texts.
+            shares: how much of each part is enough, 0 to 1, shape (parts,).
         """
-        if not len(parts):
-            return []
-        sampled = [_sample(self.grams[part]) for part in parts]
-        sizes = np.array([len(grams) for grams in sampled])
-        grams = np.concatenate(sampled)
-        order = np.argsort(grams, kind="stable")
-        grams, owner = grams[order], np.repeat(np.arange(len(parts), dtype=np.int32), sizes)[order]
-        pairs = []
+        grams, owner, sizes = _clues(parts)
         for container in containers:
             left = np.searchsorted(grams, self.grams[container], "left")
             count = np.searchsorted(grams, self.grams[container], "right") - left
@@ -172,29 +160,26 @@ class Shingles:
             if len(left):
                 within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
                 part, shared = np.unique(owner[np.repeat(left, count) + within], return_counts=True)
-                close = part[shared >= share / 2 * sizes[part]]
-                pairs += [(parts[p], container) for p in close if self._contains(container, parts[p], share)]
-        return pairs
+                for p in part[shared >= shares[part] / 2 * sizes[part]].tolist():
+                    if self.count_shared(parts[p], container) >= shares[p] * len(parts[p]):
+                        yield p, container
 
-    def linked(self, notes: Sequence[int], threshold: float) -> dict[str, list[tuple[int, int]]]:
-        """Reason -> pairs of texts: of all texts that are near duplicates, and of those of which a note contains half.
 
-        Args:
-            notes: numbers of the texts that are notes; the others are answers, and contain nothing.
-            threshold: of `near_duplicates`.
-        """
-        is_note = set(notes)
-        parts = [n for n, grams in enumerate(self.grams) if n not in is_note or len(grams) >= MIN_PART]
-        contained = {(max(pair), min(pair)) for pair in self.contained(parts, notes, CONTAINED)}
-        return {NEAR: self.near_duplicates(threshold), PART: sorted(contained)}
-
-    def _contains(self, container: int, part: int, share: float) -> bool:
-        grams = self.grams[part]
-        return part != container and self.count_shared(grams, container) >= share * len(grams)
+def _clues(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sampled 4-grams of texts that few of them have, sorted; the position of the text of each; texts' numbers of
+    them."""
+    sampled = [_sample(part) for part in parts]
+    grams = np.concatenate([*sampled, np.empty(0, dtype=np.uint32)])
+    owner = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in sampled])
+    order = np.argsort(grams, kind="stable")
+    grams, owner = grams[order], owner[order]
+    _, position, texts = np.unique(grams, return_inverse=True, return_counts=True)
+    rare = texts[position] <= COMMON
+    return grams[rare], owner[rare], np.bincount(owner[rare], minlength=len(parts))
 
 
 def _sample(grams: np.ndarray) -> np.ndarray:
-    """The 8-grams that stand for a text in a search: of a long one those whose hash is a multiple of SAMPLED."""
+    """The 4-grams that stand for a text in a search: of a long one those whose hash is a multiple of SAMPLED."""
     return grams if len(grams) <= MAX_UNSAMPLED else grams[grams % SAMPLED == 0]
 
 
@@ -207,14 +192,6 @@ def _equal_rows(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         start = start[(ordered[start] == ordered[start + step]).all(axis=1)]
         yield order[start], order[start + step]
         step += 1
-
-
-def linked_texts(texts: Sequence[str], threshold: float) -> dict[str, list[tuple[int, int]]]:
-    """Pairs of texts in `normal_form` that are copies of one another, compared in their `note_form`, by reason."""
-    index = Shingles()
-    for text in texts:
-        index.add(index.hashes(note_form(text)))
-    return index.linked(range(len(texts)), threshold)
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:

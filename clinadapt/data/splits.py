@@ -11,12 +11,10 @@ import numpy as np
 
 from clinadapt.config.instruct import Examples
 from clinadapt.config.origin import ORIGIN, newest_share
-from clinadapt.data.duplicates import CONTAINED, Shingles, comparable_form, normal_form, note_form
+from clinadapt.data.copies import Copies
+from clinadapt.data.duplicates import normal_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, Pairs, join, split_by_time
 from clinadapt.data.tables import iter_rows
-
-LONG_ANSWER = 16  # words; a shorter answer is too unspecific to link it to a note
-ANSWERS = "an answer about one is about the other, or in it"  # a reason
 
 
 @dataclass
@@ -50,11 +48,12 @@ class NoteSplit:
 def split_notes(folder: Path, settings: Examples) -> NoteSplit:
     """Assign every note of the tables that synthesize wrote to a split.
 
-    Two notes are in one cluster if they share a patient or an encounter, if their 8-gram Jaccard similarity is at least
-    `near_duplicate_threshold`, if one contains half of the 8-grams of the other (a note copied forward into a longer
+    Two notes are in one cluster if they share a patient or an encounter, if their 4-gram Jaccard similarity is at least
+    `near_duplicate_threshold`, if one contains half of the 4-grams of the other (a note copied forward into a longer
     one), or if a long answer about one is a near duplicate of an answer about the other or is contained in the other
     note: the section texts of MTS-Dialog come from notes of MTSamples. Numbers, sex, names after a title and common
-    abbreviations make no difference. Answers copied from their own note add no link.
+    abbreviations make no difference. A note or an answer of 5 to 15 words links to the notes in which it stands whole,
+    if these are few. Answers copied from their own note add no link.
 
     The split of a cluster follows from the seed and the smallest hash of its notes, so that other notes do not change
     it, or, with `test` as `newest 10%`, from the date of its newest note.
@@ -107,7 +106,7 @@ def _hash(text: str) -> str:
 
 
 class _NoteIndex:
-    """The different notes and long answers of all tables.
+    """The different notes of all tables, and the answers about them.
 
     Attributes:
         numbers: hash of a note -> its number.
@@ -119,10 +118,7 @@ class _NoteIndex:
         self.numbers: dict[str, int] = {}
         self.origins = NoteOrigins()
         self.rows: dict[str, list[int]] = {"notes": [], "triples": [], "preferences": []}
-        self._shingles = Shingles()
-        self._note_shingles: list[int] = []  # number of a note -> its number among the shingles
-        self._answer_shingles: dict[str, int] = {}  # hash of an answer -> its number among the shingles
-        self._answered: list[tuple[int, int]] = []  # answer and its note, as numbers among the shingles
+        self._copies = Copies()
         self._previous: tuple[str | None, int] = (None, 0)  # text and number of the note of the previous row
 
     def add_note(self, table: str, text: str, row: dict[str, Any]) -> int:
@@ -136,37 +132,14 @@ class _NoteIndex:
 
     def _number(self, normal: str) -> int:
         number = self.numbers.setdefault(_hash(normal), len(self.numbers))
-        if number == len(self._note_shingles):
-            self._note_shingles.append(self._shingles.add(self._shingles.hashes(note_form(normal))))
+        if number == len(self._copies):
+            self._copies.add_note(normal)
         return number
 
     def add_answer(self, text: str, note: int) -> None:
-        """Add an answer about a note, if it is long and not copied from the note."""
-        normal = normal_form(text)
-        if normal.count(" ") < LONG_ANSWER - 1:
-            return
-        about, grams = self._note_shingles[note], self._shingles.hashes(comparable_form(normal))
-        if self._shingles.count_shared(grams, about) >= CONTAINED * len(grams):
-            return
-        key = _hash(normal)
-        if key not in self._answer_shingles:
-            self._answer_shingles[key] = self._shingles.add(grams)
-        self._answered.append((self._answer_shingles[key], about))
+        """Add an answer about a note."""
+        self._copies.add_answer(normal_form(text), note)
 
     def links(self, threshold: float) -> dict[str, Pairs]:
-        """Reason -> pairs of notes. An answer stands for the first note that it is about."""
-        note_of = {shingle: note for note, shingle in enumerate(self._note_shingles)}
-        answered = [(answer, note_of[about]) for answer, about in self._answered]
-        first: dict[int, int] = {}
-        for answer, note in answered:
-            first.setdefault(answer, note)
-        links: dict[str, list[tuple[int, int]]] = {
-            reason: list(pairs) for reason, pairs in self.origins.links().items()
-        }
-        for reason, pairs in self._shingles.linked(self._note_shingles, threshold).items():
-            links[reason] = [(note_of[a], note_of[b]) for a, b in pairs if a in note_of and b in note_of]
-            alike = [(first.get(a, note_of.get(a, 0)), first.get(b, note_of.get(b, 0))) for a, b in pairs
-                     if a in first or b in first]  # fmt: skip
-            links.setdefault(ANSWERS, []).extend(alike)
-        links[ANSWERS] += [(first[answer], note) for answer, note in answered]
-        return {reason: [(a, b) for a, b in pairs if a != b] for reason, pairs in links.items()}
+        """Reason -> pairs of notes."""
+        return {**self.origins.links(), **self._copies.links(threshold)}

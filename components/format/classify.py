@@ -16,7 +16,8 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.classify import Split
 from clinadapt.config.origin import newest_share
-from clinadapt.data.duplicates import linked_texts, normal_form
+from clinadapt.data.copies import linked_texts
+from clinadapt.data.duplicates import normal_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.schemas.classify import NOTES, SPLIT
 from clinadapt.data.tables import SPLITS, write_table

@@ -41,9 +41,9 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def shingles(normal: str) -> set[bytes]:
-    """The word 8-grams of a normalized text (the whole text where it is shorter), as near duplicates are defined."""
+    """The word 4-grams of a normalized text (the whole text where it is shorter), as near duplicates are defined."""
     words = normal.split()
-    return {" ".join(words[i : i + 8]).encode() for i in range(max(1, len(words) - 7))}
+    return {" ".join(words[i : i + 4]).encode() for i in range(max(1, len(words) - 3))}
 
 
 def jaccard(a: set[bytes], b: set[bytes]) -> float:

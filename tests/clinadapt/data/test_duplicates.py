@@ -72,7 +72,7 @@ def test_normal_form(a: str, b: str, same: bool) -> None:
 
 def test_shingles() -> None:
     assert shingles("a b c") == {b"a b c"}
-    assert shingles("1 2 3 4 5 6 7 8 9") == {b"1 2 3 4 5 6 7 8", b"2 3 4 5 6 7 8 9"}
+    assert shingles("1 2 3 4 5") == {b"1 2 3 4", b"2 3 4 5"}
     assert len(shingles("x " * 50)) == 1
 
 

@@ -16,7 +16,8 @@ from hospitals import hospital
 
 from clinadapt.config.classify import Notes, Split
 from clinadapt.config.instruct import Examples, Source
-from clinadapt.data.duplicates import linked_texts, normal_form
+from clinadapt.data.copies import linked_texts
+from clinadapt.data.duplicates import normal_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.patients import PATIENT_KEY, OriginReader, Pseudonyms, describe_origin
 from clinadapt.data.splits import split_notes
