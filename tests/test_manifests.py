@@ -29,7 +29,8 @@ FOLDERS = ["base", *(f"overlays/{path.name}" for path in sorted((ROOT / "manifes
 SERVING = "+serving"
 RUNS = "clinadapt-runs"
 TRAINED = "base+runs+trainer"
-SERVED = [*(folder + SERVING for folder in FOLDERS), TRAINED]
+WATCHED = "base+metrics"
+SERVED = [*(folder + SERVING for folder in FOLDERS), TRAINED, WATCHED]
 # What KServe's predictor has beside a pod's own fields, of those that are used
 # (https://kserve.github.io/website/docs/reference/crd-api, PredictorSpec and ComponentExtensionSpec)
 PREDICTOR = {"minReplicas", "maxReplicas", "deploymentStrategy", "labels"}
@@ -347,6 +348,27 @@ def test_the_review_page_is_started_as_the_command_line_allows(rendered: list[Do
     _, command = container["command"]
     known = typer.main.get_group(app).commands[command].params
     assert {argument.split("=")[0] for argument in container["args"]} <= {o for p in known for o in p.opts}
+
+
+def test_the_metrics_are_served_as_the_command_line_allows() -> None:
+    """The Service finds the pod; annotation, policy and command name one port; Grafana finds the dashboard."""
+    documents = render(WATCHED)
+    template = find(documents, "Deployment/metrics")["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    _, command = container["command"]
+    known = typer.main.get_group(app).commands[command].params
+    assert {argument.split("=")[0] for argument in container["args"]} <= {o for p in known for o in p.opts}
+    service = find(documents, "Service/metrics")
+    policy = find(documents, "NetworkPolicy/metrics")["spec"]
+    labels = template["metadata"]["labels"].items()
+    assert service["spec"]["selector"].items() <= labels and policy["podSelector"]["matchLabels"].items() <= labels
+    (port,) = container["ports"]
+    assert f"--port={port['containerPort']}" in container["args"] and container["image"] == IMAGE
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    dashboard = find(documents, "ConfigMap/clinadapt-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard["data"]["dashboard.json"])["title"] == "Clinadapt"
 
 
 def test_the_documented_builds_make_the_images_that_run(rendered: list[Document]) -> None:

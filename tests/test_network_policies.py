@@ -134,6 +134,19 @@ def test_mlflow_where_it_is_on() -> None:
     assert passes("base+mlflow", ("review", "MLflow", 5000, "TCP")) == {False}
 
 
+def test_metrics_where_they_are_served() -> None:
+    """Prometheus reaches the pod, and the pod the store; nothing else does either."""
+    documents, (pod,) = policies("base+metrics"), ours("metrics", run=False)
+    prometheus = Place("monitoring", {"app": "prometheus"}, "10.1.0.20")
+    assert allowed(documents, prometheus, pod, 9464, "TCP")
+    assert allowed(documents, pod, PLACES["store"], 8333, "TCP")
+    for place in (*SOURCES["neighbour"], *SOURCES["steps"], *SOURCES["review"]):
+        assert not allowed(documents, place, pod, 9464, "TCP")
+    for name in ("hub", "API server", "pipelines", "cloud metadata"):
+        assert not allowed(documents, pod, PLACES[name], 443, "TCP")
+    assert not allowed(documents, prometheus, PLACES["review"], 9464, "TCP")
+
+
 def test_the_address_of_the_api_server_is_a_setting() -> None:
     """The patch that README.md names."""
     documents = copy.deepcopy(policies("base"))

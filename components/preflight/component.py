@@ -41,9 +41,10 @@ def preflight_classify(
         "seed": seed, "adapter_name": adapter_name,
     }  # fmt: skip
     with step("preflight", store) as outputs:
+        outputs["adapter_name"] = adapter_name
         steps = run(ClassifyProfile.model_validate(profile), form, store)
         outputs |= {"base_digest": steps["train"]["base_digest"]}
-        outputs |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
+        outputs |= {name: steps["evaluate"][name] for name in ("champion_version", "champion_etag")}
     return namedtuple("Steps", steps)(**steps)
 
 
@@ -77,7 +78,8 @@ def preflight_instruct(
         "adapter_name": adapter_name,
     }  # fmt: skip
     with step("preflight", store) as outputs:
+        outputs["adapter_name"] = adapter_name
         steps = {"pretrain": {}, "prefer": {}, **run(InstructProfile.model_validate(profile), form, store)}
         outputs |= {"base_digest": steps["train"]["base_digest"]}
-        outputs |= {name: steps["evaluate"][name] for name in ("adapter_name", "champion_version", "champion_etag")}
+        outputs |= {name: steps["evaluate"][name] for name in ("champion_version", "champion_etag")}
     return namedtuple("Steps", steps)(**steps)

@@ -1,4 +1,4 @@
-"""`clinadapt`: run, phi, purge, compile, submit, schedule, estimate, predict, review, mirror, registry and others."""
+"""`clinadapt`: run, phi, purge, metrics, compile, submit, estimate, predict, review, mirror, registry and others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError, one_line
 from pipelines.cli import cluster as cluster_cli
+from pipelines.cli import metrics as metrics_cli
 from pipelines.cli import phi as phi_cli
 from pipelines.cli import purge as purge_cli
 from pipelines.cli import registry as registry_cli
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(registry_cli.app, name="registry")
 app.add_typer(phi_cli.app, name="phi")
 app.command("purge")(purge_cli.purge)
+app.command("metrics")(metrics_cli.metrics)
 
 PROFILE_HELP = "Name of a profile, or path of a .yaml file."
 AdapterName = Annotated[

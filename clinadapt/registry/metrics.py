@@ -1,0 +1,264 @@
+"""What Prometheus may know of a store: outcomes and durations of runs, the figures of the last gate, the champions.
+
+A step lives too shortly to be scraped. What lasts is in the store: the summary of each run and the champion pointers,
+which are read at each scrape. No value and no label is text of a note.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server, write_to_textfile
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from clinadapt.artifacts.run_summary import State
+from clinadapt.artifacts.step_record import log
+from clinadapt.config.steps import STEPS
+from clinadapt.errors import UserError
+from clinadapt.registry.champion import read_pointer
+from clinadapt.registry.versions import adapter_names, read_version, version_ids
+from clinadapt.storage.local_files import os_errors
+from clinadapt.storage.object_store import Entry, Store
+
+UNFINISHED = "unfinished"  # state of a run without a summary: it is running, or lost together with its last step
+UNKNOWN = "unknown"  # adapter of a run that ended before preflight knew it
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # raised while reading a broken document
+Figures = dict[tuple[str, str], float]  # (metric, bound) -> value
+_BOUNDS = ("value", "low", "high")
+
+
+def exposition(store: Store) -> str:
+    """All metrics of a store in Prometheus' text format. A store that cannot be used is `clinadapt_store_up 0`."""
+    return generate_latest(_registry(store)).decode()
+
+
+def write(store: Store, path: Path) -> None:
+    """Write the metrics to a file, atomically. Raises UserError where it cannot be written."""
+    with os_errors(f"cannot write {path}"):
+        write_to_textfile(str(path), _registry(store))
+
+
+def serve(store: Store, host: str, port: int) -> tuple[str, int]:
+    """Serve the metrics at /metrics from a thread; return the address.
+
+    Args:
+        store: read at each scrape.
+        host: address to listen on.
+        port: to listen on; 0 for any.
+
+    Raises:
+        UserError: the address cannot be listened on.
+    """
+    try:
+        server, _ = start_http_server(port, host, _registry(store))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen on {host}, port {port} ({error}): choose another --port or --host") from error
+    return str(server.server_address[0]), server.server_port
+
+
+def _registry(store: Store) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(StoreMetrics(store))
+    return registry
+
+
+class StoreMetrics(Collector):
+    """The metrics of a store. A summary is read once: it does not change after its run."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._documents: dict[Entry, Any] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("clinadapt_store_up", "Whether the store could be read.")
+        try:
+            families = [*self._runs(), *_champions(self._store)]
+        except UserError as error:
+            log("metrics", str(error))
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from families
+
+    def _runs(self) -> list[Metric]:
+        folders: dict[str, dict[str, Entry]] = {}
+        for entry in self._store.entries("runs/"):
+            _, _, rest = entry.key.partition("/")
+            name, _, file = rest.partition("/")
+            folders.setdefault(name, {})[file] = entry
+        self._documents = {
+            entry: document
+            for entry, document in self._documents.items()
+            if entry in folders.get(entry.key.split("/")[1], {}).values()
+        }
+        runs, broken = [], 0
+        for files in folders.values():
+            try:
+                runs.append(self._run(files))
+            except BROKEN:
+                broken += 1
+        unreadable = GaugeMetricFamily("clinadapt_unreadable_runs", "Runs whose records in the store are broken.")
+        unreadable.add_metric([], broken)
+        return [unreadable, *_run_families(runs)]
+
+    def _run(self, files: dict[str, Entry]) -> Run:
+        """The run of a folder of records, by name. Raises what the reading of a broken record raises."""
+        if "summary.json" in files:
+            entry = files["summary.json"]
+            return Run.of_summary(self._document(entry), entry.modified.timestamp())
+        preflight = self._document(files["preflight.json"]) if "preflight.json" in files else {}
+        return Run(_adapter(preflight), UNFINISHED)
+
+    def _document(self, entry: Entry) -> Any:
+        if entry not in self._documents:
+            self._documents[entry] = json.loads(self._store.get(entry.key)[0])
+        return self._documents[entry]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its summary tells it.
+
+    Attributes:
+        adapter: name of the adapter, or UNKNOWN.
+        state: of clinadapt.artifacts.run_summary, or UNFINISHED.
+        ended: Unix time.
+        seconds: from the start of its first step to the end of its last.
+        steps: seconds and peak memory in bytes by step, where it ended.
+        passed: whether the gate let the candidate pass; None where it decided nothing.
+        figures: of the candidate at the gate, by metric and bound.
+    """
+
+    adapter: str
+    state: str
+    ended: float = 0
+    seconds: float = 0
+    steps: dict[str, tuple[float, float]] = field(default_factory=dict)
+    passed: bool | None = None
+    figures: Figures = field(default_factory=dict)
+
+    @classmethod
+    def of_summary(cls, summary: dict[str, Any], written: float) -> Run:
+        """
+        Args:
+            summary: content of summary.json.
+            written: Unix time of its last write, which is the end of a run without steps.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: it is not what `summarise` writes.
+        """
+        if summary["state"] not in get_args(State):
+            raise ValueError("state")
+        records = {step: record for step, record in summary["steps"].items() if step in STEPS}
+        starts = {step: datetime.fromisoformat(record["started"]).timestamp() for step, record in records.items()}
+        steps = {
+            step: (float(record["duration_seconds"]), float(record["peak_memory_bytes"]))
+            for step, record in records.items()
+            if "duration_seconds" in record
+        }
+        ended = max((start + steps.get(step, (0, 0))[0] for step, start in starts.items()), default=written)
+        gate = records.get("gate", {}).get("outputs", {})
+        decision = gate.get("decision")
+        return cls(
+            adapter=_adapter(records.get("preflight", {})),
+            state=summary["state"],
+            ended=ended,
+            seconds=ended - min(starts.values(), default=ended),
+            steps=steps,
+            passed=None if decision is None else decision == "pass",
+            figures=_figures(gate.get("metrics", {})),
+        )
+
+
+def _adapter(preflight: dict[str, Any]) -> str:
+    """Name of the adapter, as preflight recorded it."""
+    return str(preflight.get("outputs", {}).get("adapter_name") or UNKNOWN)
+
+
+def _run_families(runs: list[Run]) -> list[Metric]:
+    """Counts of all runs, and figures of the last one of each adapter."""
+    count = _gauge("runs", "Runs whose records are in the store, by state.", "adapter", "state")
+    last = _gauge("last_run_timestamp_seconds", "End of the last run with this state (Unix).", "adapter", "state")
+    total = _gauge("last_run_duration_seconds", "First start to last end of a step, last run.", "adapter")
+    length = _gauge("last_run_step_duration_seconds", "Duration of a step, last run.", "adapter", "step")
+    memory = _gauge("last_run_step_peak_memory_bytes", "Peak memory of a step, last run.", "adapter", "step")
+    passed = _gauge("last_gate_passed", "Whether the last gate let the candidate pass.", "adapter")
+    figures = _gauge(
+        "last_gate_metric", "Candidate at the last gate, with 95 % interval.", "adapter", "metric", "bound"
+    )
+    for (adapter, state), group in _grouped(runs, lambda run: (run.adapter, run.state)):
+        count.add_metric([adapter, state], len(group))
+        if state != UNFINISHED:
+            last.add_metric([adapter, state], max(run.ended for run in group))
+    for (adapter,), group in _grouped([run for run in runs if run.state != UNFINISHED], lambda run: (run.adapter,)):
+        newest = max(group, key=lambda run: run.ended)
+        total.add_metric([adapter], newest.seconds)
+        for step, (seconds, peak) in newest.steps.items():
+            length.add_metric([adapter, step], seconds)
+            memory.add_metric([adapter, step], peak)
+        if judged := [run for run in group if run.passed is not None]:
+            judgement = max(judged, key=lambda run: run.ended)
+            passed.add_metric([adapter], float(judgement.passed or 0))
+            _add(figures, adapter, judgement.figures)
+    return [count, last, total, length, memory, passed, figures]
+
+
+def _champions(store: Store) -> list[Metric]:
+    """The champion of each adapter. One that is refused, such as an unsigned one, is 0 in `champion_readable`."""
+    count = _gauge("published_versions", "Complete versions in the store.", "adapter")
+    readable = _gauge("champion_readable", "Whether pointer and manifest of the champion verify.", "adapter")
+    since = _gauge("champion_timestamp_seconds", "When the champion became it (Unix).", "adapter")
+    figures = _gauge(
+        "champion_metric", "Champion on its held-out notes, with 95 % interval.", "adapter", "metric", "bound"
+    )
+    for name in adapter_names(store):
+        count.add_metric([name], len(version_ids(store, name)))
+        try:
+            if (pointer := read_pointer(store, name)) is None:
+                continue
+            champion = _figures(read_version(store, name, pointer[0]["version"])["metrics"])
+        except (UserError, *BROKEN) as error:
+            log(
+                "metrics",
+                f"the champion of {name} cannot be read: {error if isinstance(error, UserError) else 'broken'}",
+            )
+            readable.add_metric([name], 0)
+            continue
+        readable.add_metric([name], 1)
+        if pointer[0]["history"]:
+            since.add_metric([name], datetime.fromisoformat(pointer[0]["history"][-1]["when"]).timestamp())
+        _add(figures, name, champion)
+    return [count, readable, since, figures]
+
+
+def _gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"clinadapt_{name}", what, labels=labels)
+
+
+def _grouped(runs: Iterable[Run], key: Any) -> list[tuple[tuple[str, ...], list[Run]]]:
+    """(key, its runs), sorted by key."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return sorted(groups.items())
+
+
+def _figures(metrics: dict[str, Any]) -> Figures:
+    """Value and interval of each metric that has them."""
+    estimates = [(name, estimate) for name, estimate in metrics.items() if isinstance(estimate, dict)]
+    return {
+        (name, bound): float(estimate[bound]) for name, estimate in estimates for bound in _BOUNDS if bound in estimate
+    }
+
+
+def _add(family: GaugeMetricFamily, adapter: str, figures: Figures) -> None:
+    for (metric, bound), value in figures.items():
+        family.add_metric([adapter, metric, bound], value)
