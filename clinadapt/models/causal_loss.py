@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -67,7 +66,7 @@ class Loss(torch.nn.Module):
 
 def unwrap(model: Any) -> Any:
     """The transformers model inside a PeftModel, or the model itself."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def own_logits(causal: Any, body: Any, states: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -294,6 +293,8 @@ class Classifier:
             self.tokenizer.pad_token_id,
             self.card.seed,
         )
+        from peft import PeftModel  # takes seconds, and preflight needs the rest of this module only
+
         self.model: Any = base if merged else PeftModel.from_pretrained(base, str(folder))
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedNotes:

@@ -13,7 +13,6 @@ from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.classify import estimate, method
-from clinadapt.models.meta_check import checked_classifier
 from components.preflight.checks import add_digests, check_base, check_disk, checked_store, log_skipped, pin
 
 
@@ -38,6 +37,8 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     data = source_digest(applied.source)
     log_skipped([applied.source])
     log("preflight", f"data source found, {data[:26]}")
+    from clinadapt.models.meta_check import checked_classifier  # imports torch, which takes seconds
+
     base = describe(applied.train.base_model)
     base = checked_classifier(base, applied.train.pooling, applied.train.windows.max_length)
     if drawn := sorted(base.drawn.keys() - {"classifier", "score"}):

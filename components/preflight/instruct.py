@@ -17,8 +17,6 @@ from clinadapt.models.base_model import BaseModel
 from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
-from clinadapt.models.meta_check import checked_causal_lm
-from clinadapt.models.tree_check import tree_fault
 from components.preflight.checks import add_digests, check_base, check_disk, checked_store, log_skipped, pin
 
 
@@ -37,6 +35,9 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
         _check_endpoint("teacher", steps["synthesize"]["allowed_hosts"])
     if applied.evaluation.judge:
         _check_endpoint("judge", steps["evaluate"]["allowed_hosts"])
+    from clinadapt.models.meta_check import checked_causal_lm  # imports torch, which takes seconds
+    from clinadapt.models.tree_check import tree_fault
+
     base = describe_instruct_base(applied.instruct.base_model, applied.pretrain)
     stages = training_stages(applied.instruct, applied.pretrain)
     if base.uri != BUILTIN_LLAMA:
