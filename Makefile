@@ -35,8 +35,9 @@ lint: $(VENV)/.done ## Check formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-compile: $(VENV)/.done ## Compile all profiles to pipelines/compiled/
+compile: $(VENV)/.done ## Compile all profiles to pipelines/compiled/, and write the components' READMEs
 	$(BIN)/clinadapt compile
+	$(BIN)/python -m pipelines.catalogue
 
 images: $(IMAGES:%=image-%) ## Build images and SBOMs with docker or podman; IMAGES="cpu gpu review", BUILD=flags of the engine
 

@@ -7,7 +7,15 @@ from clinadapt.config.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Dataset]) -> None:
-    """Read a source into one validated Parquet dataset."""
+    """Read a source into one validated Parquet dataset.
+
+    Args:
+        settings: Of download, as preflight resolves them: source, notes, source_digest.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        dataset: Rows as Parquet, with a manifest.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step
@@ -30,7 +38,15 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Dataset]) -> None:
-    """Read texts, triples and preference pairs into one validated dataset."""
+    """Read texts, triples and preference pairs into one validated dataset.
+
+    Args:
+        settings: Of download, as preflight resolves them: sources, max_note_characters, source_digest.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        dataset: Rows as Parquet, with a manifest.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_record import log, step

@@ -15,7 +15,19 @@ def evaluate_classify(
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """Score base, candidate, champion and baselines on the same held-out notes."""
+    """Score base, candidate, champion and baselines on the same held-out notes.
+
+    Args:
+        settings: Of evaluate, as preflight resolves them: adapter_name, champion_version, champion_etag, seed.
+        splits: Output of format.
+        adapter: Output of train.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        evaluation: Metrics of all models with 95 % intervals, and predictions.
+        metrics: The candidate's metrics.
+        classification: Confusion matrix and ROC curve of the candidate.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder
@@ -52,7 +64,19 @@ def evaluate_instruct(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Ask base, candidate and champion the same held-out instructions."""
+    """Ask base, candidate and champion the same held-out instructions.
+
+    Args:
+        settings: Of evaluate, as preflight resolves them: evaluation, allowed_hosts, adapter_name,
+            champion_version, champion_etag, seed.
+        splits: Output of format.
+        adapter: Output of train or prefer.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        evaluation: Metrics of all models with 95 % intervals, and answers.
+        metrics: The candidate's metrics.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder
@@ -87,7 +111,20 @@ def gate(
     verdict: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
 ) -> str:
-    """Decide whether the candidate may be published, by the rules of its recipe, and write the report."""
+    """Decide whether the candidate may be published, by the rules of its recipe, and write the report.
+
+    Args:
+        settings: Of gate, as preflight resolves them: thresholds, adapter_name.
+        splits: Output of format.
+        adapter: Output of train or prefer.
+        evaluation: Output of evaluate.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        verdict: Decision, sentence and checks.
+        report: The report of the run, without text of notes.
+        Output: pass, fail, or not enough evidence.
+    """
     import shutil
     from pathlib import Path
 

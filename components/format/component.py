@@ -9,7 +9,16 @@ from clinadapt.config.image import IMAGE
 def format_classify(
     settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, splits: dsl.Output[dsl.Dataset]
 ) -> None:
-    """Deduplicate, cluster and split labelled notes."""
+    """Deduplicate, cluster and split labelled notes.
+
+    Args:
+        settings: Of format, as preflight resolves them: split.
+        dataset: Output of download.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        splits: Training, validation and test notes as Parquet, with a manifest.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder
@@ -32,7 +41,16 @@ def format_classify(
 def format_instruct(
     settings: dict, triples: dsl.Input[dsl.Dataset], store: str, splits: dsl.Output[dsl.Dataset]
 ) -> None:
-    """Split triples by cluster of notes and write them as tokens."""
+    """Split triples by cluster of notes and write them as tokens.
+
+    Args:
+        settings: Of format, as preflight resolves them: examples, base_model, vocab_size, corpus.
+        triples: Output of synthesize.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        splits: Tokenized training, validation and test examples and the tokenizer, with a manifest.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder

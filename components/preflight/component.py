@@ -27,7 +27,33 @@ def preflight_classify(
 ) -> NamedTuple(
     "Steps", download=dict, format=dict, lookup=dict, train=dict, evaluate=dict, gate=dict, publish=dict
 ):  # fmt: skip
-    """Check store, data, base model and memory; resolve the settings of every step."""
+    """Check store, data, base model and memory; resolve the settings of every step.
+
+    Args:
+        profile: The profile, whose values the other parameters replace.
+        source: URI of the notes.
+        columns: Field -> column name of the source.
+        labels: Labels to keep; all when empty.
+        top_labels: Number of most frequent labels to keep; all when 0.
+        min_notes_per_label: Labels of fewer different notes are left out.
+        test: Notes of the test: random, or the newest, as in `newest 10%`.
+        base_model: URI of the base model.
+        quantization: none or nf4 (4 bits, QLoRA).
+        num_train_epochs: Passes over the training data.
+        learning_rate: The highest, after warm-up.
+        seed: Of split and training.
+        adapter_name: Name under which the adapter is published.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        download: Settings of download.
+        format: Settings of format.
+        lookup: Settings of lookup.
+        train: Settings of train.
+        evaluate: Settings of evaluate.
+        gate: Settings of gate.
+        publish: Settings of publish.
+    """
     from collections import namedtuple
 
     from clinadapt.artifacts.step_record import step
@@ -65,7 +91,33 @@ def preflight_instruct(
     "Steps", download=dict, synthesize=dict, format=dict, lookup=dict, pretrain=dict, train=dict, prefer=dict,
     evaluate=dict, gate=dict, publish=dict,
 ):  # fmt: skip
-    """As preflight_classify; the settings of pretrain and prefer are empty where the profile has no such stage."""
+    """As preflight_classify; the settings of pretrain and prefer are empty where the profile has no such stage.
+
+    Args:
+        profile: The profile, whose values the other parameters replace.
+        sources: Sources of notes, each with kind and uri.
+        teacher: rules (offline) or llm.
+        test: Notes of the test: random, or the newest, as in `newest 10%`.
+        base_model: URI of the base model.
+        quantization: none or nf4 (4 bits, QLoRA).
+        num_train_epochs: Passes over the training data.
+        learning_rate: The highest, after warm-up.
+        seed: Of split and training.
+        adapter_name: Name under which the adapter is published.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        download: Settings of download.
+        synthesize: Settings of synthesize.
+        format: Settings of format.
+        lookup: Settings of lookup.
+        pretrain: Settings of pretrain.
+        train: Settings of train.
+        prefer: Settings of prefer.
+        evaluate: Settings of evaluate.
+        gate: Settings of gate.
+        publish: Settings of publish.
+    """
     from collections import namedtuple
 
     from clinadapt.artifacts.step_record import step

@@ -7,7 +7,16 @@ from clinadapt.config.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def lookup(settings: dict, splits: dsl.Input[dsl.Dataset], store: str) -> str:
-    """`known` where the registry has the version that this run would train, else `new`."""
+    """`known` where the registry has the version that this run would train, else `new`.
+
+    Args:
+        settings: Of lookup, as preflight resolves them: adapter_name and what makes the run key.
+        splits: Output of format.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        Output: known or new.
+    """
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
     from components.publish.lookup import run
@@ -29,7 +38,19 @@ def publish(
     verdict: dsl.Input[dsl.Artifact],
     store: str,
 ) -> str:
-    """Publish the adapter as an immutable version and make it the champion; return its URI."""
+    """Publish the adapter as an immutable version and make it the champion; return its URI.
+
+    Args:
+        settings: Of publish, as preflight resolves them: adapter_name.
+        splits: Output of format.
+        adapter: Output of train or prefer.
+        evaluation: Output of evaluate.
+        verdict: Output of gate.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        Output: URI of the published version.
+    """
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import step
     from components.publish.publish_version import run
@@ -47,7 +68,15 @@ def publish(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def summarise(store: str, status: dsl.PipelineTaskFinalStatus, summary: dsl.Output[dsl.Markdown]) -> None:
-    """Write one summary of the run, whatever happened: runs/<run>/summary.json and Markdown for the UI."""
+    """Write one summary of the run, whatever happened: runs/<run>/summary.json and Markdown for the UI.
+
+    Args:
+        store: URI of the object store, such as s3://clinadapt.
+        status: How the pipeline ended, from Kubeflow Pipelines.
+
+    Returns:
+        summary: State, sentence and steps of the run.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.run_summary import run

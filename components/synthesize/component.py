@@ -7,7 +7,16 @@ from clinadapt.config.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, triples: dsl.Output[dsl.Dataset]) -> None:
-    """Turn case reports into notes, and notes into instructions with answers."""
+    """Turn case reports into notes, and notes into instructions with answers.
+
+    Args:
+        settings: Of synthesize, as preflight resolves them: synthesis, allowed_hosts.
+        dataset: Output of download.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        triples: Notes, instructions and answers as Parquet, with a manifest.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder

@@ -16,7 +16,17 @@ def train_classify(
     adapter: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Train a LoRA adapter with a classification head."""
+    """Train a LoRA adapter with a classification head.
+
+    Args:
+        settings: Of train, as preflight resolves them: training, base_digest.
+        splits: Output of format.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        adapter: Adapter and head as safetensors, with a manifest.
+        metrics: Loss, time and memory of the training.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder
@@ -40,7 +50,18 @@ def train_classify(
 def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: dsl.Output[dsl.Artifact]) -> NamedTuple(
     "Base", uri=str, digest=str
 ):
-    """Next-token training on the notes. The base model goes to the store, from where later steps stream it."""
+    """Next-token training on the notes. The base model goes to the store, from where later steps stream it.
+
+    Args:
+        settings: Of pretrain, as preflight resolves them: training, base_model, base_digest.
+        splits: Output of format.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        curve: Loss by step.
+        uri: Of the base model in the store.
+        digest: Of the base model.
+    """
     from collections import namedtuple
     from pathlib import Path
 
@@ -74,7 +95,19 @@ def train_instruct(
     base_digest: str = "",
 ) -> None:
     """Train a LoRA adapter on the answers to instructions, on the base model of the settings or the one given, which
-    pretrain made."""
+    pretrain made.
+
+    Args:
+        settings: Of train, as preflight resolves them: training, base_digest.
+        splits: Output of format.
+        store: URI of the object store, such as s3://clinadapt.
+        base_model: URI of the base model that pretrain made; that of the settings when empty.
+        base_digest: Its digest.
+
+    Returns:
+        adapter: Adapter as safetensors, with a manifest.
+        metrics: Loss, time and memory of the training.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder
@@ -109,7 +142,18 @@ def prefer(
     adapter: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Continue to train an adapter on preference pairs (DPO)."""
+    """Continue to train an adapter on preference pairs (DPO).
+
+    Args:
+        settings: Of prefer, as preflight resolves them: training.
+        splits: Output of format.
+        sft_adapter: Output of train.
+        store: URI of the object store, such as s3://clinadapt.
+
+    Returns:
+        adapter: Adapter as safetensors, with a manifest.
+        metrics: Accuracy and margin of the preferences.
+    """
     from pathlib import Path
 
     from clinadapt.artifacts.step_input import input_folder

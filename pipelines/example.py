@@ -1,0 +1,37 @@
+"""Two of our components in a pipeline of another team: labelled notes in, splits that share no near duplicates out.
+
+The settings are those that preflight resolves in our own pipelines.
+"""
+
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.graph_component import GraphComponent
+
+from clinadapt.config.classify import Notes, Split
+from components.download.component import download_classify
+from components.format.component import format_classify
+
+
+def build(source: str, notes: Notes, split: Split) -> GraphComponent:
+    """The pipeline for a source.
+
+    Args:
+        source: URI of the notes.
+        notes: columns to read and rows to keep.
+        split: near-duplicate detection and the split.
+    """
+    download: dict[str, Any] = {"source": source, "source_digest": "", "notes": notes.model_dump()}
+
+    @dsl.pipeline(name="split-notes")
+    def split_notes(store: str = "s3://clinadapt") -> dsl.Dataset:
+        """Split labelled notes into training, validation and test notes.
+
+        Args:
+            store: URI of the object store.
+        """
+        dataset = download_classify(settings=download, store=store)
+        splits = format_classify(settings={"split": split.model_dump()}, dataset=dataset.output, store=store)
+        return splits.output
+
+    return split_notes
