@@ -194,21 +194,19 @@ def interrupt(command: list[str], sign: str, number: signal.Signals) -> tuple[in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_goes_on(
-    clinadapt: Clinadapt, write_profile: WriteProfile, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_an_interrupted_training_goes_on(clinadapt: Clinadapt, write_profile: WriteProfile, tmp_path: Path) -> None:
     """Exit status 75 within seconds and nothing half-written; the same command then keeps what was finished."""
     profile = write_profile(train={"num_train_epochs": 30, "windows": {"max_length": 128, "max_windows": 4}})
     home, store = tmp_path / "home", tmp_path / "store"
     command = ["run", "classify", SOURCE, "--profile", str(profile), "--home", str(home), "--store", str(store)]
-    status, seconds, errors = interrupt(command, "epoch 1/30", number)
-    print(f"stopped in {seconds:.1f} s")
-    assert status == 75, errors
-    assert seconds < 30  # what a pod is given
-    assert "run the same command again" in errors and "Traceback" not in errors
-    assert not (store / "adapters").exists()
-    assert left_over(home) == []
+    for number, sign in ((signal.SIGINT, "epoch 1/30"), (signal.SIGTERM, "resuming at step")):
+        status, seconds, errors = interrupt(command, sign, number)
+        print(f"stopped in {seconds:.1f} s")
+        assert status == 75, errors
+        assert seconds < 30  # what a pod is given
+        assert "run the same command again" in errors and "Traceback" not in errors
+        assert not (store / "adapters").exists()
+        assert left_over(home) == []
     done = clinadapt(*command, "--json")
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
