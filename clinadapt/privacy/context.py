@@ -1,11 +1,12 @@
 """Names by the words around them, as rules: after a title or a label, before a degree, a given name and a family name
-side by side. And the same name wherever else it stands."""
+side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.features import Token
+from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
     cities,
@@ -19,7 +20,7 @@ from clinadapt.privacy.word_lists import (
     looks_clinical,
 )
 
-_MOST = 12  # tokens of an entity
+_MOST = 12  # tokens of a name
 _CUES = ("title", "person_label", "relation")
 _FROM = ("in", "at", "to", "from", "near", "of", "IN", "AT", "TO", "FROM", "NEAR", "OF")
 
@@ -57,7 +58,7 @@ def _full_name_from(words: Sequence[Token], index: int) -> Iterator[Span]:
     end = min(len(words), index + _MOST)
     while last < end and len(whole) < 4 and (words[last].text[0].isupper() or words[last].text in ".,-'’"):
         lower = words[last].text.lower()
-        if len(whole) > 1 and "label" in cue_classes().get(lower, ()):
+        if len(whole) > 1 and not {"label", "field"}.isdisjoint(cue_classes().get(lower, ())):
             break
         whole += [lower] if len(lower) > 1 else []
         last += 1
@@ -174,51 +175,6 @@ def is_word_only(word: str) -> bool:
     if word in given_names() or word in family_names():
         return False
     return word in clinical_words() or word in english_words() or word in eponyms() or looks_clinical(word)
-
-
-def other_mentions(words: Sequence[Token], entities: Iterable[str], known: Sequence[str] = ()) -> Iterator[Span]:
-    """Where the same entities stand again, whatever their capitals.
-
-    A single word that is also a word of English or of medicine is looked for only together with the rest of its name:
-    "Will" says nothing about who is meant.
-
-    Args:
-        words: tokens of a text.
-        entities: texts of identifiers.
-        known: names of the patient: each word of them is looked for that is no frequent word of English.
-    """
-    sequences = _sequences([*entities, *known])
-    known_words = {token.text.casefold() for name in known for token in tokens(name)}
-    sequences |= {(part,) for part in known_words if len(part) > 2 and english_rank(part) > 8000}
-    lengths: dict[str, set[int]] = {}
-    for parts in sequences:
-        lengths.setdefault(parts[0], set()).add(len(parts))
-    lowers = [token.text.casefold() for token in words]
-    for index, lower in enumerate(lowers):
-        for length in lengths.get(lower, ()):
-            if tuple(lowers[index : index + length]) in sequences:
-                yield Span(words[index].start, words[index + length - 1].end, "NAME")
-
-
-def _sequences(entities: Iterable[str]) -> set[tuple[str, ...]]:
-    sequences = set()
-    for entity in entities:
-        parts = [token.text.casefold() for token in tokens(entity)[:_MOST]]
-        if len(parts) > 1 and len(entity) > 4:
-            sequences.add(tuple(parts))
-        sequences |= {(part,) for part in parts if names_by_itself(part)}
-    return sequences
-
-
-def names_by_itself(word: str) -> bool:
-    """Whether a word, without its capitals, can only be a name."""
-    if len(word) < 3 or not word.isalpha():
-        return len(word) > 4 and word.isdigit()
-    is_name = word in given_names() or word in family_names()
-    common = word in english_words() and not (is_name and english_words()[word] > 8000)
-    return not (
-        common or word in clinical_words() or word in eponyms() or word in cue_classes() or looks_clinical(word)
-    )
 
 
 def _is_degree(word: str) -> bool:

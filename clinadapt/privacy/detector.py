@@ -12,10 +12,10 @@ from clinadapt.privacy.context import (
     is_generic_place,
     is_word_only,
     names_no_patient,
-    other_mentions,
     widened,
 )
 from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.tagger import tagger
@@ -24,7 +24,7 @@ _PLACES = ("HOSPITAL", "EMPLOYER", "CITY")
 _DAY = re.compile(
     r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
 )
-_NAMED = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET")
+_NAMED = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET", "OTHERID", "MRN")  # looked for wherever else they stand
 
 
 def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
@@ -41,8 +41,13 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
     tagged = [span for span in tagger().spans(text, words, found) if not _is_false(words, span)]
     spans = united([*found, *tagged, *context_spans(text, words)])
     spans = united([*spans, *widened(text, words, spans)])
-    entities = {text[span.start : span.end] for span in spans if span.type in (*_NAMED, "OTHERID", "MRN")}
-    return united([*spans, *other_mentions(words, entities, known)])
+    mentions = Mentions()
+    for value in known:
+        mentions.add_known(value)
+    for span in spans:
+        if span.type in _NAMED:
+            mentions.add(text[span.start : span.end], span.type)
+    return united([*spans, *mentions.spans(text, words)])
 
 
 def _is_false(words: Sequence[Token], span: Span) -> bool:

@@ -77,11 +77,11 @@ _EXPRESSIONS: list[tuple[str, str]] = [
     ("IP", r"(?<![\d.])(?=\d{1,3}\.\d{1,3}\.\d)(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\d]|\.\d)"),
     ("IP", r"\b[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}\b"),
     ("IP", r"\b(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\b"),
-    ("FAX", r"(?i:\bfax(?: number| no\.?)?[:#. ]{0,10})(?P<id>\(?\+?\d[\d() ./-]{5,20}\d)"),
+    ("FAX", r"(?i:\bfax(?: number| no\.?)?[:#. ]{0,10})(?P<id>\(?\+?\d(?:[\d() /-]|\.(?! )){5,20}\d)"),
     ("PHONE", r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3} ?[ ./-] ?)\d{3} ?[ .-] ?\d{4}(?: ?(?i:x|ext\.?|extension) ?\d{1,6})?(?!\d)"),
     ("PHONE", r"(?<![\w-])(?:\+|00)\d{1,3}[ .-]?(?:\(0\) ?)?\(?\d{1,5}\)?(?:[ ./-]{0,3}\d{2,8}){1,5}(?!\d)"),
     ("PHONE", rf"(?<![\w.,-])\d{{3}}[-.]\d{{4}}(?![\w/-]|\.\d){_UNIT}"),
-    ("PHONE", rf"(?<![^\W_])(?=\D{{1,45}}\d)(?i:{_CALL}s?\b(?: number| no)?(?: is| at| on)?[ .:#…]{{0,14}})(?P<id>\(?\+?\d[\d() ./-]{{2,20}}\d(?: ?(?i:x|ext\.?) ?\d{{1,6}})?)(?! ?(?:years?|days?|mg|am|pm|hours?|times|weeks?)\b)"),
+    ("PHONE", rf"(?<![^\W_])(?=\D{{1,45}}\d)(?i:{_CALL}s?\b(?: number| no)?(?: is| at| on)?[ .:#…]{{0,14}})(?P<id>\(?\+?\d(?:[\d() /-]|\.(?! )){{2,20}}\d(?: ?(?i:x|ext\.?) ?\d{{1,6}})?)(?! ?(?:years?|days?|mg|am|pm|hours?|times|weeks?)\b)"),
     ("VEHICLE", r"\b(?=[A-HJ-NPR-Z0-9]{0,16}\d)[A-HJ-NPR-Z0-9]{17}\b"),
     ("VEHICLE", r"(?i:\b(?:plates?|tags?|registration|reg|kennzeichen)\b(?: number| no)?\.?(?: is| was| of (?:the )?(?:\w{2,12} )?(?:car|vehicle|truck|van))?[:# ]{1,3})(?P<id>(?i:[A-ZÄÖÜ]{1,4}(?:[ -][A-Z]{1,2})?[ -]?\d{1,5}[A-Z]{0,3}|\d{1,4}[ -]?[A-Z가-힣]{1,4}(?:[ -]?\d{1,4})?))\b"),
     ("VEHICLE", r"\b[A-Z]{2}\d{2} ?[A-Z]{3}\b(?! ?\d)"),
@@ -125,10 +125,19 @@ _GATED_PATTERNS = [
     (re.compile(f"[{characters}]"), [(kind, re.compile(expression)) for kind, expression in expressions])
     for characters, expressions in _GATED.items()
 ]
+_STREET_WORD = re.compile(
+    rf"{_STREET}|[nsew]|north|south|east|west|apt|apartment|suite|unit|ste|flat|floor|fl|rm|room|bldg|lot|p|o|box|county|"
+    r"state|route|stra(?:ss|ß)e|weg|platz|allee"
+)
 _ZIP = re.compile(r"(?<![\w.,-])\d{5}(?:-\d{4})?(?![\w-]|,\d)")
 _BEFORE_ZIP = re.compile(rf"(?:\b{STATE}|\b(?i:{STATE_NAME})),? {{0,2}}$")
 _CANDIDATE_PHONE = re.compile(r"(?<![\w.,/-])\(?0\d[\d() ./-]{6,18}\d(?!\w|[.,]\d)")
 _BARE_NUMBER = re.compile(r"\d{1,6}(?:[-/]\d{1,6}){0,3}")
+
+
+def is_street_word(word: str) -> bool:
+    """Whether a lower-case word says that a name is one of a street, or a part of its address."""
+    return _STREET_WORD.fullmatch(word) is not None
 
 
 def pattern_spans(text: str) -> Iterator[Span]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Where spans overlap, the union has the type that stands first
-TYPES = (
-    "EMAIL", "URL", "IP", "SSN", "DATE", "PHONE", "FAX", "ZIP", "MRN", "ACCOUNT", "PLAN", "LICENSE", "DEVICE",
-    "VEHICLE", "OTHERID", "AGE90", "STREET", "HOSPITAL", "EMPLOYER", "CITY", "NAME", "INITIALS",
-)  # fmt: skip
+from clinadapt.config.phi import TYPES
+
 _RANK = {name: rank for rank, name in enumerate(TYPES)}
 
 

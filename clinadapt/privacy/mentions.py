@@ -1,0 +1,130 @@
+"""What identifies a patient, found wherever else it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from clinadapt.data.patients import read_date
+from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.spans import Span
+from clinadapt.privacy.word_lists import (
+    clinical_words,
+    cue_classes,
+    english_rank,
+    english_words,
+    eponyms,
+    family_names,
+    given_names,
+    looks_clinical,
+)
+
+MAX_KNOWN = 200  # characters of a value that a hospital knows; a longer one is a text
+_MOST = 80  # tokens of an entity
+_IN_PARTS = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET", "OTHERID", "MRN")  # a part of which tells as much
+_NEVER = ("AGE90", "INITIALS")  # too short to be told from other numbers and abbreviations
+_NUMBERS = ("MRN", "ACCOUNT", "PLAN", "SSN", "LICENSE", "DEVICE", "OTHERID")
+_SHORT_DATE = re.compile(r"\d{1,2}[/-](\d{1,2})")
+_LONG_WORD = 6  # letters of a name that is also looked for within words, as in `JaneVelnadal`
+_WORD_END = re.compile(r"\w{0,60}")
+_WORD_START = re.compile(r"(?<!\w)\w{0,60}\Z|\w{60}\Z")
+_BIRTH_DATES = ("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d", "%B %d, %Y",
+                "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%d-%b-%Y", "%Y%m%d")  # fmt: skip
+
+
+class Mentions:
+    """Entities, looked for as whole words, whatever their capitals.
+
+    A single word that is also a word of English or of medicine is looked for only together with the rest of its name:
+    "Will" says nothing about who is meant.
+    """
+
+    def __init__(self) -> None:
+        self._types: dict[tuple[str, ...], str] = {}
+        self._lengths: dict[str, set[int]] = {}
+        self._long: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def words(self) -> set[str]:
+        """All words of the entities, case-folded."""
+        return {part for sequence in self._types for part in sequence}
+
+    def add(self, entity: str, kind: str) -> None:
+        """Look for an identifier of a type."""
+        parts = [token.text.casefold() for token in tokens(entity)[:_MOST]]
+        if kind in _NEVER or not parts:
+            return
+        if (len(parts) > 1 and len(entity) > (5 if kind == "DATE" else 4)) or _is_day(entity, kind):
+            self._add(tuple(parts), kind)
+        for part in parts if kind in _IN_PARTS or len(parts) == 1 else ():
+            if names_by_itself(part) or (kind in _NUMBERS and len(part) == 4 and part.isdigit() and part[0] not in "12"):
+                self._add((part,), kind)
+
+    def add_known(self, value: str) -> None:
+        """Look for what a hospital knows of a patient: a name, a number or a date."""
+        value = value.strip()[:MAX_KNOWN]
+        if when := read_date(value):
+            for variant in _variants(when):
+                self.add(variant, "DATE")
+        elif any(character.isdigit() for character in value):
+            self.add(value, "MRN")
+        else:
+            self.add(value, "NAME")
+            words = [token.text for token in tokens(value) if token.text[0].isalpha()]
+            if len(words) > 1:
+                for order in (words, [words[-1], ",", *words[:-1]], [words[0], words[-1]], [*words[1:], words[0]]):
+                    self.add(" ".join(order), "NAME")
+            for word in words:
+                if len(word) > 2 and english_rank(word.lower()) > 8000:
+                    self._add((word.casefold(),), "NAME")
+
+    def spans(self, text: str, words: Sequence[Token]) -> Iterator[Span]:
+        """Where the entities stand in a text with these tokens; they may overlap."""
+        if not self._types:
+            return
+        lowers = [token.text.casefold() for token in words]
+        for index, lower in enumerate(lowers):
+            for length in self._lengths.get(lower, ()):
+                kind = self._types.get(tuple(lowers[index : index + length]))
+                if kind and index + length <= len(words):
+                    yield Span(words[index].start, words[index + length - 1].end, kind)
+        small = text.lower()
+        for word in sorted(word for word in self._long if word in small):
+            for match in re.finditer(re.escape(word), text, re.IGNORECASE):
+                start, end = match.span()
+                before, after = _WORD_START.search(text, max(0, start - 60), start), _WORD_END.match(text, end)
+                if before and after:
+                    yield Span(before.start(), after.end(), self._types[(word,)])
+
+    def _add(self, sequence: tuple[str, ...], kind: str) -> None:
+        self._types.setdefault(sequence, kind)
+        self._lengths.setdefault(sequence[0], set()).add(len(sequence))
+        word = sequence[0]
+        if len(sequence) == 1 and len(word) >= _LONG_WORD and word.isalpha() and word.isascii():
+            self._long.add(word)
+
+
+def _is_day(entity: str, kind: str) -> bool:
+    """Whether a date without a year cannot be a share or a grade, as 3/5: its day is above 10."""
+    match = _SHORT_DATE.fullmatch(entity) if kind == "DATE" else None
+    return match is not None and int(match[1]) > 10
+
+
+def _variants(when: datetime) -> Iterable[str]:
+    """A date as notes write it, with zeros and without."""
+    padded = {when.strftime(form) for form in _BIRTH_DATES}
+    return padded | {re.sub(r"(?<!\d)0(?=\d\b)", "", variant) for variant in padded}
+
+
+def names_by_itself(word: str) -> bool:
+    """Whether a word, without its capitals, can only be a name."""
+    if len(word) < 3 or not word.isalpha():
+        return len(word) > 4 and word.isdigit()
+    is_name = word in given_names() or word in family_names()
+    common = word in english_words() and not (is_name and english_words()[word] > 8000)
+    return not (
+        common or word in clinical_words() or word in eponyms() or word in cue_classes() or looks_clinical(word)
+    )

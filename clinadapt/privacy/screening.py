@@ -1,0 +1,224 @@
+"""All texts of a patient screened together: what identifies the patient in one of them is dealt with in all of them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from clinadapt.config.phi import TYPES, Phi
+from clinadapt.privacy.date_shift import date_reading
+from clinadapt.privacy.detector import identifiers
+from clinadapt.privacy.features import tokens
+from clinadapt.privacy.mentions import Mentions
+from clinadapt.privacy.spans import Span, united
+from clinadapt.privacy.surrogates import Surrogates, phi_key
+from clinadapt.privacy.tagger import tagger
+from clinadapt.privacy.term_files import Terms, read_terms
+
+_MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
+_PASSES = 20  # at most, until nothing is found
+
+
+class TooSlow(Exception):
+    """A text took longer than it may."""
+
+
+class Edit(NamedTuple):
+    """text[start:end] became `new`."""
+
+    start: int
+    end: int
+    new: str
+
+
+@dataclass
+class ScreenedText:
+    """A text and what was found in it.
+
+    Attributes:
+        text: as it is now.
+        found: types of the identifiers, counted.
+        quarantined: why its row is left out; empty where it stays.
+    """
+
+    text: str
+    found: Counter[str] = field(default_factory=Counter)
+    quarantined: str = ""
+    _edits: list[list[Edit]] = field(default_factory=list)  # of each pass, in text order
+    _written: list[tuple[int, int]] = field(default_factory=list)  # where something was written
+
+    def moved(self, start: int, end: int) -> tuple[int, int]:
+        """Where a span of the text as it was stands now; it grows where it covered a part of an identifier."""
+        for edits in self._edits:
+            start, end = _moved(start, edits, at_end=False), _moved(end, edits, at_end=True)
+        return start, end
+
+    def outside(self, spans: Iterable[Span]) -> Iterator[Span]:
+        """The parts of spans that are not what screening has written, now or before."""
+        written = sorted([*self._written, *(match.span() for match in _MARK.finditer(self.text))])
+        for span in spans:
+            start = span.start
+            for first, last in [*(place for place in written if _overlap(span, *place)), (span.end, span.end)]:
+                piece = self.text[start:first]
+                if any(character.isalnum() for character in piece):
+                    inner = piece.strip()
+                    left = start + piece.index(inner)
+                    yield Span(left, left + len(inner), span.type)
+                start = max(start, last)
+
+    def edit(self, edits: list[Edit]) -> None:
+        """Write something else; the edits are disjoint, in text order."""
+        pieces, last, size, written = [], 0, 0, []
+        for start, end, new in edits:
+            pieces += [self.text[last:start], new]
+            size += start - last
+            written.append((size, size + len(new)))
+            size, last = size + len(new), end
+        before = [(_moved(start, edits, at_end=False), _moved(end, edits, at_end=True)) for start, end in self._written]
+        self.text = "".join((*pieces, self.text[last:]))
+        self._written = before + written
+        self._edits.append(edits)
+
+
+@dataclass
+class ScreenedPatient:
+    """Each different text of a patient -> what became of it; and what identifies the patient."""
+
+    texts: dict[str, ScreenedText]
+    mentions: Mentions
+
+
+class Screener:
+    """Screens the texts of one patient after another by the settings of a profile, whose policy is not off."""
+
+    def __init__(self, settings: Phi) -> None:
+        """Raises UserError where a list cannot be read, or the key of invented identifiers is missing."""
+        self.settings = settings
+        self.key = phi_key() if settings.invents else b""
+        self._staff, self._protected = Mentions(), Terms(read_terms(settings.protect_file))
+        for name in read_terms(settings.staff_file):
+            self._staff.add_known(name)
+        tagger()  # trained here where no file has it, outside of the time of any text
+
+    def screen(self, patient: str, texts: Iterable[str], known: Iterable[str] = ()) -> ScreenedPatient:
+        """Deal with the identifiers in all texts of a patient, by the policy.
+
+        What is found in one text is looked for in the others, and again in what comes out, until nothing is found: so
+        screening what was redacted changes nothing.
+
+        Args:
+            patient: what tells patients apart, such as a hash; invented identifiers depend on it.
+            texts: notes, instructions and answers.
+            known: what the hospital knows of the patient.
+        """
+        result = ScreenedPatient({text: ScreenedText(text) for text in texts}, Mentions())
+        for value in known:
+            result.mentions.add_known(value)
+        found: dict[str, list[Span]] = {}
+        surrogates = None
+        for number in range(_PASSES):
+            screened = [each for each in result.texts.values() if not each.quarantined]
+            for each in screened:
+                self._detect(each, found, result.mentions)
+            if self.key and surrogates is None:
+                dates = (t[span.start : span.end] for t, spans in found.items() for span in spans if span.type == "DATE")
+                surrogates = Surrogates(self.key, patient, result.mentions.words(), date_reading(dates))
+            changed = [self._replace(each, found, result.mentions, surrogates, number) for each in screened]
+            if not any(changed):
+                break
+        return result
+
+    def in_label(self, label: str, mentions: Mentions | None = None) -> list[Span]:
+        """Identifiers in the name of a class: those that it has by itself, or those of a patient."""
+        found = list(mentions.spans(label, tokens(label))) if mentions else identifiers(label)
+        screened = ScreenedText(label)
+        found = [span for span in found if not self._protected.cover(label, span)]
+        return [span for span in screened.outside(found) if self.settings.action(span.type) != "report"]
+
+    def _detect(self, each: ScreenedText, found: dict[str, list[Span]], mentions: Mentions) -> None:
+        """Add what the detector finds in a text to `found`, and the identifiers to `mentions`."""
+        if each.text not in found:
+            found[each.text] = []
+            try:
+                with _time_limit(self.settings.seconds_per_note):
+                    spans = identifiers(each.text)
+            except TooSlow:
+                each.quarantined = f"takes over {self.settings.seconds_per_note:g} s to screen"
+                return
+            found[each.text] = [span for span in spans if not self._protected.cover(each.text, span)]
+        for span in each.outside(found[each.text]):
+            mentions.add(each.text[span.start : span.end], span.type)
+
+    def _replace(
+        self,
+        each: ScreenedText,
+        found: dict[str, list[Span]],
+        mentions: Mentions,
+        surrogates: Surrogates | None,
+        number: int,
+    ) -> bool:
+        """Replace what is found in a text, in the pass of a number. Returns whether anything was."""
+        if each.quarantined:
+            return False
+        text, words = each.text, tokens(each.text)
+        spans = united([*found[text], *mentions.spans(text, words), *self._staff.spans(text, words)])
+        spans = [span for span in each.outside(spans) if not self._protected.cover(text, span)]
+        replaced = [span for span in spans if self.settings.action(span.type) != "report"]
+        each.found.update(span.type for span in (spans if number == 0 else replaced))
+        if out := sorted({span.type for span in replaced if self.settings.action(span.type) == "quarantine"}):
+            each.quarantined = f"identifies somebody ({', '.join(out)})"
+        elif replaced:
+            each.edit([Edit(*span[:2], self._instead(span.type, text[span.start : span.end], surrogates))
+                       for span in replaced])  # fmt: skip
+        return bool(replaced)
+
+    def _instead(self, kind: str, identifier: str, surrogates: Surrogates | None) -> str:
+        if surrogates and self.settings.action(kind) == "surrogate":
+            return surrogates.of(kind, identifier)
+        return f"[{kind}]"
+
+
+def _overlap(span: Span, start: int, end: int) -> bool:
+    return span.start < end and start < span.end
+
+
+def _moved(position: int, edits: Sequence[Edit], at_end: bool) -> int:
+    """Where a position stands after edits; one within an edit goes to its start, or to its end."""
+    shift = 0
+    for start, end, new in edits:
+        if position >= end and (position > start or at_end):
+            shift += len(new) - (end - start)
+        elif position > start:
+            return start + shift + (len(new) if at_end else 0)
+        else:
+            break
+    return position + shift
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooSlow where the body takes longer: in the main thread as soon as that is so, in others at its end."""
+    start = time.monotonic()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        if time.monotonic() - start > seconds:
+            raise TooSlow
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise TooSlow
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
