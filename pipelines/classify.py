@@ -1,4 +1,5 @@
-"""The classify pipeline: preflight -> download -> format -> lookup -> train -> evaluate -> gate -> publish."""
+"""The classify pipeline: preflight -> download -> screen -> format -> lookup -> train -> evaluate -> gate ->
+publish."""
 
 from typing import get_args
 
@@ -14,6 +15,7 @@ from components.evaluate.component import evaluate_classify
 from components.format.component import format_classify
 from components.preflight.component import preflight_classify
 from components.publish.component import summarise
+from components.screen.component import screen_classify
 from components.train.component import train_classify
 from pipelines.placement import Placement, add_choices, pipeline_config
 from pipelines.shared_steps import gate_and_publish, if_new
@@ -73,7 +75,9 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
             settings = preflight.outputs
             dataset = download_classify(settings=settings["download"], store=store)
             place(dataset, "download")
-            splits = format_classify(settings=settings["format"], dataset=dataset.output, store=store)
+            screened = screen_classify(settings=settings["screen"], dataset=dataset.output, store=store)
+            place(screened, "screen")
+            splits = format_classify(settings=settings["format"], dataset=screened.output, store=store)
             place(splits, "format")
             with if_new(place, splits.output, settings, store):
                 trained = train_classify(settings=settings["train"], splits=splits.output, store=store)

@@ -1,5 +1,5 @@
-"""The instruct pipeline: preflight -> download -> synthesize -> format -> lookup -> pretrain -> train -> prefer ->
-evaluate -> gate -> publish; pretrain and prefer where the profile has them."""
+"""The instruct pipeline: preflight -> download -> screen -> synthesize -> format -> lookup -> pretrain -> train ->
+prefer -> evaluate -> gate -> publish; pretrain and prefer where the profile has them."""
 
 from typing import get_args
 
@@ -15,6 +15,7 @@ from components.evaluate.component import evaluate_instruct
 from components.format.component import format_instruct
 from components.preflight.component import preflight_instruct
 from components.publish.component import summarise
+from components.screen.component import screen_instruct
 from components.synthesize.component import synthesize
 from components.train.component import prefer, pretrain, train_instruct
 from pipelines.placement import Placement, add_choices, pipeline_config
@@ -70,7 +71,9 @@ def build(profile: InstructProfile, cluster: Cluster | None = None, caching: boo
             settings = preflight.outputs
             dataset = download_instruct(settings=settings["download"], store=store)
             place(dataset, "download")
-            triples = synthesize(settings=settings["synthesize"], dataset=dataset.output, store=store)
+            screened = screen_instruct(settings=settings["screen"], dataset=dataset.output, store=store)
+            place(screened, "screen")
+            triples = synthesize(settings=settings["synthesize"], dataset=screened.output, store=store)
             place(triples, "synthesize")
             if profile.synthesis.token_budget:
                 triples.set_caching_options(False)  # the next run continues where the token budget stopped this one

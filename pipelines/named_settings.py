@@ -37,11 +37,14 @@ def load_profile(name: str) -> AnyProfile:
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    """Turn the paths of a profile's sources and base model into file:// URIs; relative ones are below its folder."""
+    """Turn the paths of a profile's sources, base model and files of terms into file:// URIs; relative ones are below
+    its folder."""
     sources = values.get("sources")
     sources = sources if isinstance(sources, list) else []
     training = [values.get(section) for section in ("train", "instruct")]
-    for section, name in [(values, "source"), *((s, "uri") for s in sources), *((s, "base_model") for s in training)]:
+    terms = [(values.get("phi"), "staff_file"), (values.get("phi"), "protect_file")]
+    uris = [(values, "source"), *((s, "uri") for s in sources), *((s, "base_model") for s in training), *terms]
+    for section, name in uris:
         location = section.get(name) if isinstance(section, dict) else None
         if isinstance(location, str) and location and "://" not in location:
             section[name] = (folder / Path(location).expanduser()).resolve().as_uri()

@@ -137,7 +137,7 @@ def test_every_package_has_a_floor() -> None:
         if path.parts[len(ROOT.parts)] == "clinadapt"
     }
     assert there - {""} == set().union(*FLOORS)
-    assert {"preflight", "download", "synthesize", "format", "train", "evaluate", "publish"} == STEPS
+    assert {"preflight", "download", "screen", "synthesize", "format", "train", "evaluate", "publish"} == STEPS
 
 
 def test_the_command_loads_nothing_heavy_before_it_needs_it() -> None:

@@ -22,7 +22,7 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 
 PACKAGES = ("clinadapt", "components", "pipelines")
-CACHED_STEPS = {"download", "synthesize", "format", "pretrain", "train", "prefer", "evaluate"}
+CACHED_STEPS = {"download", "screen", "synthesize", "format", "pretrain", "train", "prefer", "evaluate"}
 _DATA = (".yaml", ".j2")
 _QUOTED = re.compile(r'"([^"\s]+)"')
 

@@ -17,6 +17,7 @@ MANIFEST_CONTENT = f"{MANIFEST}#content"  # name of the subject that stands for 
 # Step -> what its output is called among the inputs of later steps
 OUTPUTS = {
     "download": "dataset",
+    "screen": "dataset",
     "synthesize": "dataset",
     "format": "splits",
     "pretrain": "base_model",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
 from clinadapt.config.origin import TestNotes, check_columns
+from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri
 
 Pooling = Literal["model", "mean"]
@@ -128,6 +129,7 @@ class ClassifyProfile(ProfileBase):
     recipe: Literal["classify"]
     source: Uri = Field(description="data source, a URI")
     notes: Notes = Notes()
+    phi: Phi = Phi()
     split: Split = Split()
     train: ClassifyTraining
     gate: ClassifyGate = ClassifyGate()

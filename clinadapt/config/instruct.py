@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
 from clinadapt.config.origin import TestNotes, check_columns
+from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
@@ -258,6 +259,7 @@ class InstructProfile(ProfileBase):
 
     recipe: Literal["instruct"]
     sources: list[Source] = Field(min_length=1)
+    phi: Phi = Phi()
     synthesis: Synthesis = Synthesis()
     examples: Examples = Examples()
     pretrain: Pretraining | None = None

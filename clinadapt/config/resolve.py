@@ -102,7 +102,12 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
     base = base or PinnedModel(profile.train.base_model, "")
     training = profile.train.model_copy(update={"base_model": base.uri})
     return {
-        "download": {"source": profile.source, "notes": profile.notes.model_dump()},
+        "download": {
+            "source": profile.source,
+            "notes": profile.notes.model_dump(),
+            "known_columns": profile.phi.known_columns,
+        },
+        "screen": {"phi": profile.phi.model_dump()},
         "format": {"split": profile.split.model_dump()},
         "lookup": _lookup(profile.adapter_name, outcome_settings(training), base, profile.gate.model_dump()),
         "train": {"training": training.model_dump(), "base_digest": base.digest},
@@ -123,7 +128,9 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
         "download": {
             "sources": [source.model_dump() for source in profile.sources],
             "max_note_characters": profile.examples.max_note_characters,
+            "known_columns": profile.phi.known_columns,
         },
+        "screen": {"phi": profile.phi.model_dump()},
         "synthesize": {
             "synthesis": profile.synthesis.model_dump(),
             "allowed_hosts": allowed_hosts([source for source in profile.sources if source.kind in ("cases", "notes")]),

@@ -3,8 +3,8 @@
 from typing import Literal, get_args
 
 Step = Literal[
-    "preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate", "gate",
-    "publish", "summarise",
+    "preflight", "download", "screen", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate",
+    "gate", "publish", "summarise",
 ]  # fmt: skip
 
 STEPS: tuple[Step, ...] = get_args(Step)

@@ -22,7 +22,7 @@ WITH_BASE_MODEL: tuple[Step, ...] = (
     "publish",
 )  # steps that load the base model, on a GPU where the profile has one
 IN_TRAINJOB: tuple[Step, ...] = ("pretrain", "train")  # that hand their training to a TrainJob where a cluster has one
-RETRIED: tuple[Step, ...] = ("download", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
+RETRIED: tuple[Step, ...] = ("download", "screen", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
 SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # mount paths
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
 NO_SIDECAR = "sidecar.istio.io/inject"  # a mesh's sidecar gets no way through the network policies, and never ready
@@ -139,6 +139,7 @@ class Timeouts(Section):
 
     preflight: int = Field(default=900, ge=60)
     download: int = Field(default=4 * 3600, ge=60)
+    screen: int = Field(default=12 * 3600, ge=60)
     synthesize: int = Field(default=12 * 3600, ge=60)
     format: int = Field(default=2 * 3600, ge=60)
     lookup: int = Field(default=900, ge=60)
@@ -181,6 +182,7 @@ TEACHER = Secret(
     steps=["preflight", "synthesize"],
 )
 PATIENTS = Secret(name="clinadapt-patients", keys=["CLINADAPT_PATIENT_KEY"], steps=["preflight", "download"])
+PHI = Secret(name="clinadapt-phi", keys=["CLINADAPT_PHI_KEY"], steps=["preflight", "screen"])
 JUDGE = Secret(
     name="clinadapt-judge",
     keys=["CLINADAPT_JUDGE_URL", "CLINADAPT_JUDGE_MODEL", "CLINADAPT_JUDGE_KEY"],
@@ -230,7 +232,7 @@ class Cluster(Section):
     service_account: str = ""
     image_pull_secrets: list[str] = []
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    secrets: list[Secret] = [STORE, HUB, TEACHER, PATIENTS, JUDGE, MODEL_REGISTRY, SIGNING, VERIFICATION]
+    secrets: list[Secret] = [STORE, HUB, TEACHER, PATIENTS, PHI, JUDGE, MODEL_REGISTRY, SIGNING, VERIFICATION]
     ca_bundle: ConfigMapKey | None = None
     shared_memory: str = Field(default="1Gi", pattern=_QUANTITY)
     scratch: Scratch = Scratch()

@@ -18,6 +18,7 @@ _CPU = "100m"
 _MEMORY: dict[Step, str] = {
     "preflight": "512Mi",
     "download": "512Mi",
+    "screen": "1Gi",
     "synthesize": "1Gi",
     "format": "2Gi",
     "lookup": "256Mi",

@@ -60,7 +60,9 @@ class Mentions:
         if (len(parts) > 1 and len(entity) > (5 if kind == "DATE" else 4)) or _is_day(entity, kind):
             self._add(tuple(parts), kind)
         for part in parts if kind in _IN_PARTS or len(parts) == 1 else ():
-            if names_by_itself(part) or (kind in _NUMBERS and len(part) == 4 and part.isdigit() and part[0] not in "12"):
+            if names_by_itself(part) or (
+                kind in _NUMBERS and len(part) == 4 and part.isdigit() and part[0] not in "12"
+            ):
                 self._add((part,), kind)
 
     def add_known(self, value: str) -> None:

@@ -128,7 +128,9 @@ class Screener:
             for each in screened:
                 self._detect(each, found, result.mentions)
             if self.key and surrogates is None:
-                dates = (t[span.start : span.end] for t, spans in found.items() for span in spans if span.type == "DATE")
+                dates = (
+                    t[span.start : span.end] for t, spans in found.items() for span in spans if span.type == "DATE"
+                )
                 surrogates = Surrogates(self.key, patient, result.mentions.words(), date_reading(dates))
             changed = [self._replace(each, found, result.mentions, surrogates, number) for each in screened]
             if not any(changed):

@@ -1,7 +1,7 @@
 """Invented identifiers in place of real ones: by an HMAC of the key, the patient and the identifier.
 
-CLINADAPT_PHI_KEY   a secret of at least 32 characters (openssl rand -hex 32). The same key gives the same bytes; whoever
-                    has it can test a guessed identifier against an invented one.
+CLINADAPT_PHI_KEY   a secret of at least 32 characters (openssl rand -hex 32). The same key gives the same bytes;
+                    whoever has it can test a guessed identifier against an invented one.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def _is_generic(kind: str, word: str) -> bool:
 
 @cache
 def _given() -> list[str]:
-    return [name for name in sorted(given_names(), key=lambda name: (given_names()[name], name)) if _is_plain(name)][:600]
+    return [name for name in sorted(given_names(), key=lambda name: (given_names()[name], name)) if _is_plain(name)][
+        :600
+    ]
 
 
 @cache

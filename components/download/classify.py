@@ -18,11 +18,13 @@ from clinadapt.config.origin import named_origin
 from clinadapt.data.patients import OriginReader, Pseudonyms, combined
 from clinadapt.data.readers import Row, column_names, columns_option
 from clinadapt.data.schemas.classify import NOTES
+from clinadapt.data.schemas.known import KNOWN, KNOWN_FILE
 from clinadapt.data.sources import redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import to_table, write_table
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
+from components.download.known_values import KnownValues, refuse_unused
 from components.download.unused_values import TrackedRow, by_frequency
 from components.download.validation import InvalidRow, validate_text
 
@@ -31,13 +33,15 @@ _LOOK_ALIKE = str.maketrans("АВЕКМНОРСТХУаеорсухіјѕΑΒΕ�
 MAX_LABEL = 100  # characters; a longer label may be note text, so it is quarantined and shown nowhere
 
 
-def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
+def run(source: str, output: Path, settings: Notes, known_columns: Sequence[str] = ()) -> dict[str, Any]:
     """Download a source.
 
     Args:
         source: a URI.
-        output: gets notes.parquet (schema NOTES), quarantine.csv (row, reason) and the manifest.
+        output: gets notes.parquet (schema NOTES), quarantine.csv (row, reason), known.parquet (KNOWN) where there are
+            known columns, and the manifest.
         settings: columns, labels and limits of a valid row.
+        known_columns: with what identifies the patient, for screen.
 
     Returns:
         The manifest.
@@ -45,7 +49,7 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
     Raises:
         UserError: the source cannot be read, a column or label is missing, or no valid row or only one label remains.
     """
-    rows = _Rows(settings)
+    rows = _Rows(settings, known_columns)
     for row in source_rows(source):
         rows.add(row)
     rows.refuse_unusable(source)
@@ -54,6 +58,9 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
     selected = [row for row in valid if row[2] in labels]
     output.mkdir(parents=True, exist_ok=True)
     write_table(to_table(selected, NOTES), output / "notes.parquet")
+    if known_columns:
+        known = [(0, row, rows.known[row]) for row, *_ in selected if rows.known.get(row)]
+        write_table(to_table(known, KNOWN) if known else KNOWN.empty_table(), output / KNOWN_FILE)
     _write_quarantine(output / "quarantine.csv", rows.quarantine)
     summary = {
         "source": redacted_uri(source),
@@ -71,15 +78,17 @@ def run(source: str, output: Path, settings: Notes) -> dict[str, Any]:
 
 class _Rows:
     """The rows of a source, `read` of them: `valid` (row, text, label and origin), `quarantine` (row, reason), and of
-    valid rows the values that are `unused`, by column."""
+    valid rows the values that are `unused`, by column, and those that identify the patient (`known`, by row)."""
 
-    def __init__(self, settings: Notes) -> None:
+    def __init__(self, settings: Notes, known_columns: Sequence[str]) -> None:
         self.pseudonyms = Pseudonyms()
         self.origins = OriginReader(named_origin(settings.columns), self.pseudonyms)
         self.valid: list[tuple[Any, ...]] = []
         self.quarantine: list[tuple[int, str]] = []
         self.unused = Counter[str]()
+        self.known: dict[int, list[str]] = {}
         self.read = 0
+        self._known_columns, self._known = known_columns, KnownValues(known_columns)
         self._settings = settings
         self._columns: list[str] = []
 
@@ -97,6 +106,8 @@ class _Rows:
             self.quarantine.append((self.read, str(error)))
             return
         patient, encounter, date = self.origins.read(tracked)
+        if known := self._known.read(tracked):
+            self.known[self.read] = known
         self.unused.update(tracked.unused())
         stored = self.pseudonyms.stored
         self.valid.append((self.read, text, label, stored("patient", patient), stored("encounter", encounter), date))
@@ -124,6 +135,8 @@ class _Rows:
                 f"({column_names(self._columns)}), or fix the rows"
             )
         self.origins.refuse_unused(source, self._columns)
+        if not source.startswith("builtin://"):
+            refuse_unused(self._known_columns, self._known.used, self._columns)
 
 
 def _label(value: Any, wanted: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     """Read a source into one validated Parquet dataset.
 
     Args:
-        settings: Of download, as preflight resolves them: source, notes, source_digest.
+        settings: Of download, as preflight resolves them: source, notes, source_digest, known_columns.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:
@@ -24,7 +24,8 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     from components.download.classify import run
 
     with step("download", store) as outputs:
-        manifest = run(settings["source"], Path(dataset.path), Notes.model_validate(settings["notes"]))
+        manifest = run(settings["source"], Path(dataset.path), Notes.model_validate(settings["notes"]),
+                       settings.get("known_columns", []))  # fmt: skip
         outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined", "unused")}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)
@@ -41,7 +42,8 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     """Read texts, triples and preference pairs into one validated dataset.
 
     Args:
-        settings: Of download, as preflight resolves them: sources, max_note_characters, source_digest.
+        settings: Of download, as preflight resolves them: sources, max_note_characters, source_digest,
+            known_columns.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:
@@ -58,7 +60,7 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     with step("download", store) as outputs:
         sources = [Source.model_validate(source) for source in settings["sources"]]
         limits = Examples(max_note_characters=settings["max_note_characters"])
-        manifest = run(sources, Path(dataset.path), limits, open_store(store))
+        manifest = run(sources, Path(dataset.path), limits, open_store(store), settings.get("known_columns", []))
         keys = "digest", "rows_read", "rows_kept", "repeated", "rows", "quarantined", "unused", "decimal_comma"
         outputs |= {key: manifest[key] for key in keys}
         outputs["source_digest"] = settings["source_digest"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,24 @@ from clinadapt.config.instruct import COLUMNS, Examples, Source
 from clinadapt.config.origin import ORIGIN
 from clinadapt.data.patients import Pseudonyms, combined
 from clinadapt.data.readers import column_names, columns_option
+from clinadapt.data.schemas.known import KNOWN
 from clinadapt.data.sources import combined_digest, redacted_uri, source_files
 from clinadapt.data.tables import TableWriter, iter_batches, iter_rows, open_tables, output_folder
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
+from components.download.known_values import refuse_unused
 from components.download.layouts import LAYOUTS, TABLES
-from components.download.source_cache import QUARANTINE, ROWS, parsed_file
+from components.download.source_cache import KNOWN_VALUES, QUARANTINE, ROWS, parsed_file
 from components.download.unused_values import by_frequency
 
 
-def run(sources: list[Source], output: Path, settings: Examples, store: Store | None = None) -> dict[str, Any]:
+def run(
+    sources: list[Source],
+    output: Path,
+    settings: Examples,
+    store: Store | None = None,
+    known_columns: Sequence[str] = (),
+) -> dict[str, Any]:
     """Download all sources.
 
     Repeated notes and case reports are dropped and counted as `repeated`: MTSamples lists the same note under several
@@ -37,9 +45,10 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
     Args:
         sources: of the profile.
         output: gets texts, triples and preferences.parquet (schemas TEXTS, TRIPLES, PREFERENCES), quarantine.csv
-            (source, row, reason) and the manifest.
+            (source, row, reason), known.parquet (KNOWN) where there are known columns, and the manifest.
         settings: limits of a valid row.
         store: caches parsed files, so that only new files of a folder are read.
+        known_columns: with what identifies the patient, for screen.
 
     Returns:
         The manifest.
@@ -48,14 +57,16 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
         UserError: a source cannot be read, or has no valid row.
     """
     with output_folder(output):
+        schemas = TABLES | ({KNOWN_VALUES: KNOWN} if known_columns else {})
         with (
-            open_tables(output, **TABLES) as tables,
+            open_tables(output, **schemas) as tables,
             (output / "quarantine.csv").open("w", newline="", encoding="utf-8") as file,
         ):
             quarantine = csv.writer(file)
             quarantine.writerow(("source", "row", "reason"))
-            dataset = _Dataset(tables, quarantine.writerow, settings, store)
+            dataset = _Dataset(tables, quarantine.writerow, settings, store, known_columns)
             counts = [dataset.add(number, source) for number, source in enumerate(sources)]
+            dataset.refuse_unused_columns()
         summary = {
             "origin": combined(dataset.origins, dataset.pseudonyms),
             "source": [{"kind": source.kind, "uri": redacted_uri(source.uri)} for source in sources],
@@ -64,7 +75,7 @@ def run(sources: list[Source], output: Path, settings: Examples, store: Store | 
             "unused": by_frequency(sum((Counter(entry["unused"]) for entry in counts), Counter())),
             "decimal_comma": [number for number, entry in enumerate(counts) if entry["decimal_comma"]],
             "quarantined": dict(sum((Counter(entry["quarantined"]) for entry in counts), Counter()).most_common()),
-            "rows": {name: table.rows for name, table in tables.items()},
+            "rows": {name: tables[name].rows for name in TABLES},
         }
         return write_manifest(output, summary, "download", dataset.digests)
 
@@ -84,8 +95,10 @@ class _Dataset:
         write_quarantined: Callable[[tuple[int, int, str]], Any],
         settings: Examples,
         store: Store | None,
+        known_columns: Sequence[str],
     ) -> None:
         """`write_quarantined` takes number of the source, row and reason."""
+        self._known_columns, self._used, self._columns = known_columns, set[str](), list[str]()
         self.digests: dict[str, str] = {}
         self.pseudonyms = Pseudonyms()
         self.origins: list[dict[str, Any]] = []
@@ -103,17 +116,21 @@ class _Dataset:
         digests: dict[str, str] = {}
         for uri in source_files(source.uri):
             file = source.model_copy(update={"uri": uri})
-            with parsed_file(file, self._settings, self._store, self.pseudonyms) as folder:
+            with parsed_file(file, self._settings, self._store, self.pseudonyms, self._known_columns) as folder:
                 for batch in map(self._with_stored_identifiers, iter_batches(folder / f"{ROWS}.parquet")):
                     new = batch.filter(self._is_new(batch)) if table == "texts" else batch
                     self._tables[table].add_table(_renumber(new, number, rows))
                     kept, repeated = kept + len(new), repeated + len(batch) - len(new)
+                for batch in iter_batches(folder / f"{KNOWN_VALUES}.parquet") if self._known_columns else ():
+                    self._tables[KNOWN_VALUES].add_table(_renumber(batch, number, rows))
                 for entry in iter_rows(folder / f"{QUARANTINE}.parquet", ("row", "reason")):
                     reasons[entry["reason"]] += 1
                     self._write_quarantined((number, rows + entry["row"], entry["reason"]))
                 manifest = read_json(folder / MANIFEST)
                 if not source.synthetic:
                     self.origins.append(manifest["origin"])
+                    self._used.update(manifest["known_columns"])
+                    self._columns = self._columns or manifest["columns"]
             rows, columns = rows + manifest["rows_read"], columns or manifest["columns"]
             unused += Counter(manifest["unused"])
             decimals = DecimalCounts(*map(sum, zip(decimals, manifest["decimals"], strict=True)))
@@ -129,6 +146,11 @@ class _Dataset:
             "decimals": decimals._asdict(),
             "decimal_comma": _decimal_comma(source, decimals),
         }
+
+    def refuse_unused_columns(self) -> None:
+        """Raises UserError if no source but built-in ones has a known column."""
+        if self.origins:
+            refuse_unused(self._known_columns, self._used, self._columns)
 
     def _with_stored_identifiers(self, batch: pa.Table) -> pa.Table:
         for field in ("patient", "encounter"):

@@ -71,6 +71,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         "ceiling": accuracy_ceiling(notes),
         "shared_clusters": shared_clusters(splits),
         "origin": source["origin"],
+        "phi": source.get("phi", {}),
         "patients": origins.patients,
         "joined": joined.reasons,
         "by_time": by_time,

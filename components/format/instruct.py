@@ -89,6 +89,7 @@ def run(
             "largest_cluster": int(np.bincount(split.clusters).max()),
             "shared_clusters": split.shared_clusters(),
             "origin": source["origin"],
+            "phi": source.get("phi", {}),
             "patients": split.patients,
             "joined": split.joined,
             "by_time": split.by_time,

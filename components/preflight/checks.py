@@ -14,6 +14,7 @@ from clinadapt.artifacts.code_version import CACHED_STEPS, step_code_version, tr
 from clinadapt.artifacts.step_input import cache_generation
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
+from clinadapt.config.phi import Phi
 from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.data.patients import Pseudonyms
 from clinadapt.data.sources import skipped_files
@@ -23,6 +24,7 @@ from clinadapt.models.base_model import BaseModel, hub_folder
 from clinadapt.models.lora_targets import adapted_layers
 from clinadapt.models.memory.available import on_cluster
 from clinadapt.models.memory.instruct import weights_on_disk
+from clinadapt.privacy.detector_version import screening_digest
 from clinadapt.registry.champion import champion
 from clinadapt.registry.versions import read_manifest
 from clinadapt.storage import open_store
@@ -57,13 +59,15 @@ def pin(base: BaseModel) -> PinnedModel:
 
 
 def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store) -> dict[str, Settings]:
-    """The settings of each step with what else determines its output: the digest of the data for download, the
-    champion for evaluate, and the version of the code for every step whose output is cached."""
+    """The settings of each step with what else determines its output: the digest of the data for download, that of
+    lists, detector and key for screen, the champion for evaluate, and the version of the code for every step whose
+    output is cached."""
     version, etag = champion(store, steps["publish"]["adapter_name"]) or ("", "")
     if version:
         read_manifest(store, steps["publish"]["adapter_name"], version)  # evaluate could not load it either
     log("preflight", f"champion to compare with: {version or 'none yet'}")
     steps["download"] |= {"source_digest": data, "patient_key": Pseudonyms().key_id}
+    steps["screen"] |= {"digest": screening_digest(Phi.model_validate(steps["screen"]["phi"]))}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     generation = cache_generation(store)
     for step in steps.keys() & CACHED_STEPS:

@@ -25,7 +25,7 @@ def preflight_classify(
     adapter_name: str,
     store: str,
 ) -> NamedTuple(
-    "Steps", download=dict, format=dict, lookup=dict, train=dict, evaluate=dict, gate=dict, publish=dict
+    "Steps", download=dict, screen=dict, format=dict, lookup=dict, train=dict, evaluate=dict, gate=dict, publish=dict
 ):  # fmt: skip
     """Check store, data, base model and memory; resolve the settings of every step.
 
@@ -47,6 +47,7 @@ def preflight_classify(
 
     Returns:
         download: Settings of download.
+        screen: Settings of screen.
         format: Settings of format.
         lookup: Settings of lookup.
         train: Settings of train.
@@ -88,8 +89,8 @@ def preflight_instruct(
     adapter_name: str,
     store: str,
 ) -> NamedTuple(
-    "Steps", download=dict, synthesize=dict, format=dict, lookup=dict, pretrain=dict, train=dict, prefer=dict,
-    evaluate=dict, gate=dict, publish=dict,
+    "Steps", download=dict, screen=dict, synthesize=dict, format=dict, lookup=dict, pretrain=dict, train=dict,
+    prefer=dict, evaluate=dict, gate=dict, publish=dict,
 ):  # fmt: skip
     """As preflight_classify; the settings of pretrain and prefer are empty where the profile has no such stage.
 
@@ -108,6 +109,7 @@ def preflight_instruct(
 
     Returns:
         download: Settings of download.
+        screen: Settings of screen.
         synthesize: Settings of synthesize.
         format: Settings of format.
         lookup: Settings of lookup.

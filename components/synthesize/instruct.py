@@ -124,6 +124,7 @@ def run(
         fields = {
             "source": source["source"],
             **{name: source[name] for name in ("quarantined", "unused", "decimal_comma", "origin")},
+            "phi": source.get("phi", {}),
             "dataset_digest": source["digest"],
             "teacher": {
                 "name": settings.teacher,

@@ -25,8 +25,8 @@ from clinadapt.config.image import IMAGE
 from clinadapt.models.mirror import mirror
 
 pytestmark = pytest.mark.slow
-CLASSIFY = ["preflight", "download", "format", "lookup", "train", "evaluate", "gate", "publish", "summarise"]
-INSTRUCT = ["preflight", "download", "synthesize", "format", "lookup", "pretrain", *CLASSIFY[4:]]
+CLASSIFY = ["preflight", "download", "screen", "format", "lookup", "train", "evaluate", "gate", "publish", "summarise"]
+INSTRUCT = ["preflight", "download", "screen", "synthesize", "format", "lookup", "pretrain", *CLASSIFY[5:]]
 
 
 def run_in(client: docker.DockerClient, *command: str, **options: Any) -> str:

@@ -262,6 +262,7 @@ def make_instruct_splits(folder: Path) -> Path:
         "clusters": 38,
         "shared_clusters": 0,
         "origin": {},
+        "phi": {},
         "patients": 0,
         "joined": [],
         "by_time": None,

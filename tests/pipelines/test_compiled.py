@@ -104,7 +104,8 @@ def test_publish_waits_for_the_gate_and_all_that_may_take_a_gpu_for_the_lookup(c
     new = "inputs.parameter_values['pipelinechannel--lookup-Output'] == 'new'"
     fit = "inputs.parameter_values['pipelinechannel--gate-Output'] == 'pass'"
     found = conditions(compiled, compiled["root"])
-    always = {"preflight-classify", "preflight-instruct", "download-classify", "download-instruct", "synthesize",
+    always = {"preflight-classify", "preflight-instruct", "download-classify", "download-instruct", "screen-classify",
+              "screen-instruct", "synthesize",
               "format-classify", "format-instruct", "lookup", "summarise"}  # fmt: skip
     assert {name for name, all_of in found.items() if not all_of} == always & found.keys()
     assert found.pop("publish") == (new, fit)

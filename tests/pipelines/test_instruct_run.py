@@ -16,7 +16,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.data.schemas.instruct import TASKS
 
-STEPS = ["preflight", "download", "synthesize", "format", "lookup", "pretrain", "train", "evaluate", "gate",
+STEPS = ["preflight", "download", "screen", "synthesize", "format", "lookup", "pretrain", "train", "evaluate", "gate",
          "publish"]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.data.tables import read_split
 
-STEPS = ["preflight", "download", "format", "lookup", "train", "evaluate", "gate", "publish"]
+STEPS = ["preflight", "download", "screen", "format", "lookup", "train", "evaluate", "gate", "publish"]
 METRICS = {"accuracy", "any_label_accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "log_loss_scaled",
            "ece_scaled"}  # fmt: skip
 

@@ -29,10 +29,12 @@ from pipelines.named_settings import cluster_names, load_cluster, load_profile, 
 from pipelines.run_progress import step_states
 
 STEPS = {
-    "classify": {"preflight-classify": "preflight", "download-classify": "download", "format-classify": "format",
+    "classify": {"preflight-classify": "preflight", "download-classify": "download",
+                 "screen-classify": "screen", "format-classify": "format",
                  "lookup": "lookup", "train-classify": "train", "evaluate-classify": "evaluate", "gate": "gate",
                  "publish": "publish", "summarise": "summarise"},
-    "instruct": {"preflight-instruct": "preflight", "download-instruct": "download", "synthesize": "synthesize",
+    "instruct": {"preflight-instruct": "preflight", "download-instruct": "download",
+                 "screen-instruct": "screen", "synthesize": "synthesize",
                  "format-instruct": "format", "lookup": "lookup", "pretrain": "pretrain", "train-instruct": "train",
                  "prefer": "prefer", "evaluate-instruct": "evaluate", "gate": "gate", "publish": "publish",
                  "summarise": "summarise"},

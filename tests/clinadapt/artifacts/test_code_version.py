@@ -15,12 +15,13 @@ from clinadapt.artifacts.code_version import CACHED_STEPS, reachable_sources, ru
 STEPS = [
     (step, recipe)
     for recipe in ("classify", "instruct")
-    for step in ("download", "synthesize", "format", "pretrain", "train", "prefer", "evaluate")
+    for step in ("download", "screen", "synthesize", "format", "pretrain", "train", "prefer", "evaluate")
     if recipe == "instruct" or step not in ("synthesize", "pretrain", "prefer")
 ]
 ALL = {f"{step}/{recipe}" for step, recipe in STEPS}
 INSTRUCT = {name for name in ALL if name.endswith("instruct")}
 TRAINING = {"train/classify", "train/instruct", "pretrain/instruct", "prefer/instruct"}
+SCREEN = {"screen/classify", "screen/instruct"}
 EVALUATION = {"evaluate/classify", "evaluate/instruct"}
 
 
@@ -70,9 +71,13 @@ def moved(sources: Path) -> Callable[[str], set[str]]:
         ("clinadapt/artifacts/run_summary.py", set()),
         ("clinadapt/data/duplicates.py", {"format/classify", "format/instruct"}),
         ("clinadapt/clinical/dates.py", {"synthesize/instruct", "evaluate/instruct"}),
-        ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct"}),
+        ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct", *SCREEN}),
+        ("clinadapt/privacy/cues.yaml", SCREEN),
         ("clinadapt/models/label_sets.py", {"train/classify", "pretrain/instruct", "evaluate/classify"}),
-        ("clinadapt/models/chat_template.py", INSTRUCT - {"download/instruct", "synthesize/instruct"}),
+        (
+            "clinadapt/models/chat_template.py",
+            INSTRUCT - {"download/instruct", "screen/instruct", "synthesize/instruct"},
+        ),
         ("clinadapt/models/calibration.py", {"train/classify", "evaluate/classify"}),
         ("clinadapt/models/mirror.py", set()),
         ("clinadapt/llm_client.py", {"synthesize/instruct", "evaluate/instruct"}),

@@ -75,13 +75,33 @@ def test_the_base_model_is_pinned_wherever_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "unchanged"),
     [
-        ("learning_rate", 0.5, {"download", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"}),
-        ("num_train_epochs", 9, {"download", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"}),
-        ("quantization", "none", {"download", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"}),
-        ("teacher", "llm", {"download", "format", "lookup", "pretrain", "train", "evaluate", "gate", "publish"}),
-        ("seed", 5, {"download", "gate", "publish"}),
-        ("test", "newest 5%", {"download", "synthesize", "lookup", "pretrain", "train", "evaluate", "gate", "publish"}),
-        ("adapter_name", "other", {"download", "synthesize", "format", "pretrain", "train"}),
+        (
+            "learning_rate",
+            0.5,
+            {"download", "screen", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"},
+        ),
+        (
+            "num_train_epochs",
+            9,
+            {"download", "screen", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"},
+        ),
+        (
+            "quantization",
+            "none",
+            {"download", "screen", "synthesize", "format", "pretrain", "evaluate", "gate", "publish"},
+        ),
+        (
+            "teacher",
+            "llm",
+            {"download", "screen", "format", "lookup", "pretrain", "train", "evaluate", "gate", "publish"},
+        ),
+        ("seed", 5, {"download", "screen", "gate", "publish"}),
+        (
+            "test",
+            "newest 5%",
+            {"download", "screen", "synthesize", "lookup", "pretrain", "train", "evaluate", "gate", "publish"},
+        ),
+        ("adapter_name", "other", {"download", "screen", "synthesize", "format", "pretrain", "train"}),
     ],
 )
 def test_a_step_is_given_nothing_that_it_does_not_read(field: str, value: Any, unchanged: set[str]) -> None:

@@ -61,7 +61,9 @@ def test_intervals_and_weekdays_hold_within_a_patient() -> None:
     born = datetime.strptime(re.search(r"DOB (\S+)", note)[1], "%m/%d/%Y")
     came = datetime.strptime(re.search(r"on (\S+) \(Thu", note)[1], "%m/%d/%Y")
     left = datetime.strptime(re.search(r"home on (\w+ \d+, \d+)", note)[1], "%B %d, %Y")
-    assert came.weekday() == 3 and (left - came).days == 7 and came - born == datetime(2009, 3, 5) - datetime(1950, 3, 14)
+    assert (
+        came.weekday() == 3 and (left - came).days == 7 and came - born == datetime(2009, 3, 5) - datetime(1950, 3, 14)
+    )
     assert came < datetime(2009, 3, 5)
 
 
@@ -118,9 +120,7 @@ def test_files_of_staff_and_of_protected_terms_are_heeded(tmp_path: Path) -> Non
     assert result == "[NAME] noted a Velnadal score of 3; Mr. [NAME] slept."
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot read staff.txt"), (b"\xff\xfe\x00", "is not UTF-8")]
-)
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot read staff.txt"), (b"\xff\xfe\x00", "is not UTF-8")])
 def test_a_file_of_terms_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content:
         (tmp_path / "staff.txt").write_bytes(content)
@@ -134,7 +134,9 @@ def test_invented_identifiers_need_a_key(monkeypatch: pytest.MonkeyPatch) -> Non
         Screener(Phi(types={"NAME": "surrogate"}))
 
 
-@pytest.mark.parametrize("run", [lambda work: work(), lambda work: [t := threading.Thread(target=work), t.start(), t.join()]])
+@pytest.mark.parametrize(
+    "run", [lambda work: work(), lambda work: [t := threading.Thread(target=work), t.start(), t.join()]]
+)
 def test_a_text_that_takes_too_long_is_quarantined(
     run: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

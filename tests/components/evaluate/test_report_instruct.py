@@ -103,6 +103,7 @@ def report(champion: bool = True) -> dict[str, Any]:
             "answerable": dict.fromkeys(sides, 0.88), "dropped": {"the answer is empty": 3, "the note is too long": 1},
             "tokens": dict.fromkeys(sides, tokens),
             "synthesis": SYNTHESIS,
+            "phi": {"policy": "off", "reason": "<b>screened</b> elsewhere", "builtin_rows": 0, "found": {}},
             "origin": {"rows": 2300, "patient": 2100, "encounter": 0, "date": 0, "unreadable dates": 0, "keyed": True,
                        "columns": {"patient": ["mrn"], "encounter": [], "date": []}, "found": ["mrn"]},
             "patients": 700, "joined": [{"reason": "same patient", "pairs": 1400, "notes": 2000, "alone": 1300}],

@@ -69,12 +69,12 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_each_step_gets_its_settings_and_digests(tiny_llama: Path, tmp_path: Path) -> None:
     steps = check(tiny_llama.as_uri(), tmp_path)
     assert set(steps) == {
-        "download", "synthesize", "format", "lookup", "train", "evaluate", "gate", "publish"
+        "download", "screen", "synthesize", "format", "lookup", "train", "evaluate", "gate", "publish"
     }  # fmt: skip
     digest = describe(tiny_llama.as_uri()).digest
     assert steps["train"]["base_digest"] == steps["format"]["tokenizer_digest"] == digest
     assert {name for name, settings in steps.items() if "code_version" in settings} == {
-        "download", "synthesize", "format", "lookup", "train", "evaluate"
+        "download", "screen", "synthesize", "format", "lookup", "train", "evaluate"
     }  # fmt: skip
     assert steps["lookup"]["code_version"] == steps["train"]["code_version"] != steps["evaluate"]["code_version"]
     assert (steps["evaluate"]["champion_version"], steps["evaluate"]["champion_etag"]) == ("", "")

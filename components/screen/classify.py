@@ -1,0 +1,120 @@
+"""Screen labelled notes."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.config.phi import Phi
+from clinadapt.data.schemas.classify import NOTES
+from clinadapt.data.tables import output_folder, to_table, write_table
+from clinadapt.errors import UserError
+from clinadapt.privacy.mentions import Mentions
+from clinadapt.privacy.screening import Screener
+from clinadapt.privacy.spans import Span, united
+from clinadapt.storage.local_files import os_errors
+from components.screen.patients import (
+    TextRow,
+    pass_on,
+    passes_unchanged,
+    patient_of,
+    read_known,
+    screen_rows,
+    seal,
+    summary,
+)
+
+
+def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
+    """Screen a dataset.
+
+    Args:
+        dataset: the output of download.
+        output: gets notes.parquet (schema NOTES), quarantine.csv (row, reason) and the manifest, which is that of the
+            dataset with `phi`: what was found and done.
+        settings: of the profile.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: a list cannot be read, the key is missing, no row or only one label remains, or two labels are the
+            same without their identifiers.
+    """
+    source = read_json(dataset / MANIFEST)
+    builtin = source["source"].startswith("builtin://")
+    table = pq.read_table(dataset / "notes.parquet", schema=NOTES)
+    if passes_unchanged(source, settings, 0 if builtin else len(table)):
+        return pass_on(dataset, output, settings, len(table) if builtin else 0)
+    screener, known, notes = Screener(settings), read_known(dataset), table.to_pylist()
+    rows = [
+        TextRow(patient_of(note["patient"], note["text"]), [note["text"]], known.get((0, note["row"]), []))
+        for note in notes
+    ]
+    findings, mentions = screen_rows(rows, screener)
+    labels = _screened_labels(((note["label"], row.patient) for note, row in zip(notes, rows, strict=True)),
+                              mentions, screener)  # fmt: skip
+    screened = [
+        note | {"text": row.screened[0].text, "label": labels[note["label"]]}
+        for note, row in zip(notes, rows, strict=True)
+        if not row.quarantined
+    ]
+    remaining = sorted({note["label"] for note in screened})
+    if len(remaining) < 2:
+        raise UserError(
+            f"screening leaves {len(screened)} of {len(rows)} rows and {len(remaining)} labels: another policy than "
+            "quarantine keeps the rows"
+        )
+    left_out = [(note["row"], row.quarantined) for note, row in zip(notes, rows, strict=True) if row.quarantined]
+    with output_folder(output):
+        write_table(to_table([tuple(note.values()) for note in screened], NOTES), output / "notes.parquet")
+        _write_quarantine(dataset / "quarantine.csv", output / "quarantine.csv", left_out)
+        changed = {
+            "rows_kept": len(screened),
+            "quarantined": dict((Counter(source["quarantined"]) + findings.quarantined).most_common()),
+            "labels": remaining,
+            "phi": summary(settings, findings, 0),
+        }
+        return seal(output, source, changed)
+
+
+def _screened_labels(
+    rows: Iterable[tuple[str, str]], mentions: Mapping[str, Mentions], screener: Screener
+) -> dict[str, str]:
+    """Label -> its name without identifiers, which are redacted by any policy but report: a class has one name.
+
+    Raises:
+        UserError: two labels are the same without them.
+    """
+    spans: dict[str, list[Span]] = {}
+    for label, patient in dict.fromkeys(rows):
+        if label not in spans:
+            spans[label] = screener.in_label(label)
+        spans[label] += screener.in_label(label, mentions[patient])
+    names = {label: _redacted(label, found) for label, found in spans.items()}
+    if repeated := sum(count for count in Counter(names.values()).values() if count > 1):
+        raise UserError(
+            f"{repeated} labels are the same without the identifiers that they contain: choose another column with "
+            "--label-column, or list what identifies nobody in phi.protect_file"
+        )
+    return names
+
+
+def _redacted(label: str, spans: list[Span]) -> str:
+    for span in reversed(united(spans)):
+        label = f"{label[: span.start]}[{span.type}]{label[span.end :]}"
+    return label
+
+
+def _write_quarantine(before: Path, path: Path, left_out: list[tuple[int, str]]) -> None:
+    """The rows that download and screen have left out."""
+    with os_errors(f"cannot write {path.name}"), path.open("w", newline="", encoding="utf-8") as file:
+        file.write(before.read_text(encoding="utf-8"))
+        csv.writer(file).writerows(left_out)

@@ -1,0 +1,128 @@
+"""Screen texts, triples and preference pairs."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.config.phi import Phi
+from clinadapt.data.schemas.instruct import PREFERENCES, TEXTS, TRIPLES
+from clinadapt.data.tables import output_folder, write_table
+from clinadapt.errors import UserError
+from clinadapt.privacy.screening import Screener
+from components.screen.patients import (
+    Known,
+    TextRow,
+    pass_on,
+    passes_unchanged,
+    patient_of,
+    read_known,
+    screen_rows,
+    seal,
+    summary,
+)
+
+SCHEMAS = {"texts": TEXTS, "triples": TRIPLES, "preferences": PREFERENCES}
+# Of each table the columns with text, the note first
+TEXT_COLUMNS = {
+    "texts": ("text", "description"),
+    "triples": ("note_text", "instruction", "answer"),
+    "preferences": ("note_text", "instruction", "chosen", "rejected"),
+}
+
+
+def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
+    """Screen a dataset. The texts of a patient are screened together, in whatever source and table they stand.
+
+    Args:
+        dataset: the output of download.
+        output: gets texts, triples and preferences.parquet (schemas TEXTS, TRIPLES, PREFERENCES), quarantine.csv
+            (source, row, reason) and the manifest, which is that of the dataset with `phi`: what was found and done.
+        settings: of the profile.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: a list cannot be read, the key is missing, or no row remains.
+    """
+    source = read_json(dataset / MANIFEST)
+    builtin = {number for number, each in enumerate(source["source"]) if each["uri"].startswith("builtin://")}
+    tables = {name: pq.read_table(dataset / f"{name}.parquet", schema=schema) for name, schema in SCHEMAS.items()}
+    built_in = sum(each in builtin for table in tables.values() for each in table["source"].to_pylist())
+    if passes_unchanged(source, settings, sum(map(len, tables.values())) - built_in):
+        return pass_on(dataset, output, settings, built_in)
+    known = read_known(dataset)
+    rows = {name: dict(_rows(table, TEXT_COLUMNS[name], builtin, known)) for name, table in tables.items()}
+    findings, _ = screen_rows([row for table in rows.values() for row in table.values()], Screener(settings))
+    changed = {name: _changed(table, rows[name], TEXT_COLUMNS[name]) for name, table in tables.items()}
+    if not sum(map(len, changed.values())):
+        raise UserError(f"screening quarantines all {findings.rows} rows: another policy than quarantine keeps them")
+    with output_folder(output):
+        for name, table in changed.items():
+            write_table(table, output / f"{name}.parquet")
+        _write_quarantine(dataset / "quarantine.csv", output / "quarantine.csv", tables, rows)
+        return seal(
+            output,
+            source,
+            {
+                "rows_kept": sum(map(len, changed.values())),
+                "quarantined": dict((Counter(source["quarantined"]) + findings.quarantined).most_common()),
+                "rows": {name: len(table) for name, table in changed.items()},
+                "phi": summary(settings, findings, built_in),
+            },
+        )
+
+
+def _rows(table: pa.Table, columns: tuple[str, ...], builtin: set[int], known: Known) -> Iterator[tuple[int, TextRow]]:
+    """The rows of sources that are not built in, by their position in a table."""
+    for position, row in enumerate(table.select(["source", "row", "patient", *columns]).to_pylist()):
+        if row["source"] not in builtin:
+            texts = [row[column] or "" for column in columns]
+            note = texts[0] or texts[1]  # the instruction, where it contains the note
+            place = row["source"], row["row"]
+            yield position, TextRow(patient_of(row["patient"], note), texts, known.get(place, []))
+
+
+def _changed(table: pa.Table, rows: dict[int, TextRow], columns: tuple[str, ...]) -> pa.Table:
+    """A table with its screened texts, without the rows in quarantine."""
+    for number, column in enumerate(columns):
+        values = table[column].to_pylist()
+        for position, row in rows.items():
+            values[position] = row.screened[number].text if values[position] is not None else None
+        table = _with_column(table, column, values)
+    if "spans" in table.column_names:
+        spans = table["spans"].to_pylist()
+        for position, row in rows.items():
+            moved = (row.screened[0].moved(span["start"], span["end"]) for span in spans[position])
+            spans[position] = [{"start": start, "end": end} for start, end in moved]
+        table = _with_column(table, "spans", spans)
+    stays = [position not in rows or not rows[position].quarantined for position in range(len(table))]
+    return table.filter(pa.array(stays, pa.bool_()))
+
+
+def _with_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    position = table.schema.get_field_index(name)
+    schema = table.schema.field(position)
+    return table.set_column(position, schema, pa.array(values, schema.type))
+
+
+def _write_quarantine(
+    before: Path, path: Path, tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]]
+) -> None:
+    """The rows that download and screen have left out."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(before.read_text(encoding="utf-8"))
+        quarantine = csv.writer(file)
+        for name, table in tables.items():
+            places = list(zip(table["source"].to_pylist(), table["row"].to_pylist(), strict=True))
+            left_out = ((position, row.quarantined) for position, row in rows[name].items() if row.quarantined)
+            quarantine.writerows((*places[position], reason) for position, reason in left_out)
