@@ -110,7 +110,7 @@ def test_the_same_command_again_finds_nothing_new(demo_run: Run, clinadapt: Clin
         nothing = f"nothing new: {version} was "
         assert result["sentence"].startswith(nothing) and nothing in done.stderr
         assert Path(result["report_uri"].removeprefix("file://")).is_file()
-        prepared = {"download", "format"} if folder != str(demo_run.home) else set()
+        prepared = {"download", "screen", "format"} if folder != str(demo_run.home) else set()
         assert records(demo_run.store, result) == {"preflight", "lookup"} | prepared
         summary = demo_run.store / "runs" / result["run"] / "summary.json"
         assert read_json(summary)["sentence"] == result["sentence"]
@@ -210,7 +210,7 @@ def test_an_interrupted_training_goes_on(clinadapt: Clinadapt, write_profile: Wr
     done = clinadapt(*command, "--json")
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
-    assert "train" in records(store, result) and not {"download", "format"} & records(store, result)
+    assert "train" in records(store, result) and not {"download", "screen", "format"} & records(store, result)
     assert re.search(r"resuming at step \d+ of \d+", done.stderr)
     assert not [path for path in (store / "checkpoints").rglob("*") if path.is_file()]
 
