@@ -42,7 +42,11 @@ def no_progress(transferred: int) -> None:
 
 
 class Store(Protocol):
-    """An object store. All methods raise UserError when the store cannot be used."""
+    """An object store. All methods raise UserError when the store cannot be used, and may be called by several threads.
+
+    Attributes:
+        uri: without a slash at its end.
+    """
 
     uri: str
 
@@ -62,7 +66,9 @@ class Store(Protocol):
         """Return the etag of an object. Raises KeyError when it does not exist."""
         ...
 
-    def exists(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of that key."""
+        ...
 
     def incomplete_uploads(self, before: datetime, delete: bool = False) -> list[str]:
         """Keys of uploads that began before a point in time and never completed; `delete` removes their data."""

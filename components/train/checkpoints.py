@@ -182,7 +182,7 @@ class Checkpoints:
                 continue
             record: dict[str, Any] = read_json(output / "training.json")
             if usable(record):
-                self._leave_word(prefix)
+                self._write_result_location(prefix)
                 self._delete_all()  # left by a pod that was killed after it had finished
                 count = record["processes"]
                 log(self._step, f"reusing the training by {count} process{'es' if count > 1 else ''} in "
@@ -199,7 +199,7 @@ class Checkpoints:
         try:
             if not result.exists():
                 publish_folder(result, output)
-            self._leave_word(result.prefix)
+            self._write_result_location(result.prefix)
         except UserError as error:
             if RESULT in os.environ:  # nobody takes `output` from the pod of a TrainJob
                 raise
@@ -207,7 +207,7 @@ class Checkpoints:
         else:
             self._delete_all()
 
-    def _leave_word(self, prefix: str) -> None:
+    def _write_result_location(self, prefix: str) -> None:
         """Tell the step that waits for a TrainJob where the result is."""
         if RESULT in os.environ:
             self._store.put(os.environ[RESULT], json.dumps({"trained": prefix}).encode())

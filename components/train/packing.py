@@ -45,8 +45,11 @@ def pack_examples(table: pa.Table, max_length: int, tree: bool = True) -> Packed
 
     Args:
         table: with the columns note_id, input_ids and prompt_tokens at least.
-        max_length: tokens of a pack, at most.
+        max_length: tokens of a pack, at most; without a tree, of its examples padded to the longest.
         tree: as in PackedDataset.
+
+    Returns:
+        A dataset whose length is the number of packs and whose items are clinadapt.models.prefix_tree.Pack.
 
     Raises:
         UserError: the table is empty, or an example is longer than a pack.
@@ -65,9 +68,9 @@ def pack_examples(table: pa.Table, max_length: int, tree: bool = True) -> Packed
         return _side_by_side(segments, max_length)
     examples = sorted(zip(table["note_id"].to_pylist(), segments, strict=True), key=lambda pair: pair[0])
     trees = [
-        tree
+        prefix_tree
         for _, group in groupby(examples, key=lambda pair: pair[0])
-        for tree in _prefix_trees(sorted((segment for _, segment in group), key=_sort_key), max_length)
+        for prefix_tree in _prefix_trees(sorted((segment for _, segment in group), key=_sort_key), max_length)
     ]
     prefix = _prefix_of_all(rows)
     bins = best_fit_decreasing([size - prefix for _, size in trees], max_length - prefix)
