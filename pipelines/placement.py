@@ -80,7 +80,7 @@ def _trainer_environment(profile: AnyProfile, cluster: Cluster, step: Step) -> d
     if not (trainer := cluster.trainer):
         return {}
     if cluster.in_trainjob(step):
-        nodes = 1 if profile.recipe == "classify" else trainer.nodes
+        nodes = 1 if profile.recipe == "classify" or step == "prefer" else trainer.nodes
         return {TEMPLATE: json.dumps(template(profile, cluster, nodes, step), sort_keys=True)}
     if step == "preflight":
         return {RUNTIME: trainer.runtime}

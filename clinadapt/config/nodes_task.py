@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from clinadapt.config.base import Section
 from clinadapt.config.classify import ClassifyTraining
-from clinadapt.config.instruct import InstructTraining, Pretraining
+from clinadapt.config.instruct import InstructTraining, PreferenceTraining, Pretraining
+from clinadapt.config.steps import Step
 
 
 class NodesTask(Section):
@@ -14,6 +15,7 @@ class NodesTask(Section):
         splits: URI of the output of format: file://, s3://, or minio:// as Kubeflow Pipelines calls the bundled store.
         store: URI of the store for checkpoints and training outputs.
         code_version: of the training code; another one is another training.
+        adapter: URI of the output of train, from which prefer continues.
         base_model: URI of the base model of pretrain; the others have it among their settings.
         settings: of the stage.
     """
@@ -21,5 +23,13 @@ class NodesTask(Section):
     splits: str
     store: str
     code_version: str = ""
+    adapter: str = ""
     base_model: str = ""
-    settings: InstructTraining | Pretraining | ClassifyTraining
+    settings: InstructTraining | Pretraining | PreferenceTraining | ClassifyTraining
+
+    @property
+    def step(self) -> Step:
+        """The step that it is the training of."""
+        if isinstance(self.settings, PreferenceTraining):
+            return "prefer"
+        return "pretrain" if isinstance(self.settings, Pretraining) else "train"

@@ -21,7 +21,8 @@ WITH_BASE_MODEL: tuple[Step, ...] = (
     "evaluate",
     "publish",
 )  # steps that load the base model, on a GPU where the profile has one
-IN_TRAINJOB: tuple[Step, ...] = ("pretrain", "train")  # that hand their training to a TrainJob where a cluster has one
+# That hand their training to a TrainJob where a cluster has one
+IN_TRAINJOB: tuple[Step, ...] = ("pretrain", "train", "prefer")
 RETRIED: tuple[Step, ...] = ("download", "screen", "synthesize", "format", *WITH_BASE_MODEL)  # the others take seconds
 SCRATCH, MODELS, CA = "/scratch", "/models", "/etc/clinadapt/ca"  # mount paths
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")

@@ -95,7 +95,7 @@ def template(
     Args:
         profile, cluster: settings of the run and of the cluster.
         nodes: number of nodes, each with the profile's `train_resources`.
-        step: pretrain or train.
+        step: pretrain, train or prefer, which trains in one process.
         runtime: name of a ClusterTrainingRuntime; None: the TrainingRuntime of the cluster's settings, or
             Kubeflow's torch-distributed where they name no trainer.
     """
@@ -117,7 +117,7 @@ def template(
                 "args": [],
                 "env": _environment(profile, cluster, step, nodes_settings.image),
                 "numNodes": nodes,
-                "numProcPerNode": max(1, profile.train_resources.gpu),
+                "numProcPerNode": 1 if step == "prefer" else max(1, profile.train_resources.gpu),
                 "resourcesPerNode": _resources(profile, cluster, step),
             },
             "runtimePatches": [

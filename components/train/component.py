@@ -159,15 +159,14 @@ def prefer(
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import PreferenceTraining
-    from clinadapt.storage import open_store
-    from components.train.dpo import run
-    from components.train.progress import check_gpu
+    from components.train.start import train
 
     with step("prefer", store) as outputs:
-        check_gpu()
         training = PreferenceTraining.model_validate(settings["training"])
-        folders = input_folder(splits, store), input_folder(sft_adapter, store), Path(adapter.path)
-        result = run(*folders, training, open_store(store))["preference"]
+        before = input_folder(sft_adapter, store)
+        result = train("prefer", input_folder(splits, store), Path(adapter.path), training, store, adapter=before)[
+            "preference"
+        ]
         last = result["curve"][-1]
         outputs |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],
                   "margin": last["margin"]}  # fmt: skip

@@ -26,18 +26,24 @@ from clinadapt.storage.object_store import CorruptObject, Store
 
 
 def run(
-    step: str, stage: str, splits: Path, output: Path, settings: Any, store_uri: str, base_model: str = ""
+    stage: str,
+    splits: Path,
+    output: Path,
+    settings: Any,
+    store_uri: str,
+    base_model: str = "",
+    adapter: Path | None = None,
 ) -> dict[str, Any]:
     """Train in a TrainJob, or take what one has trained already.
 
     Args:
-        step: train or pretrain.
-        stage: classify, instruct or pretrain.
+        stage: classify, instruct, pretrain or prefer.
         splits: the folder that format wrote.
         output: folder for the result.
         settings: of the stage.
         store_uri: of the store; the nodes read splits and leave checkpoints and result there.
         base_model: of pretrain.
+        adapter: of prefer, the folder that train wrote.
 
     Returns:
         The content of training.json.
@@ -46,33 +52,44 @@ def run(
         UserError: the TrainJob failed or was refused, or its result is not in the store.
     """
     store = open_store(store_uri)
+    step = stage if stage in ("pretrain", "prefer") else "train"
     code = step_code_version(step, stage)
-    identity = sha256_json([read_json(splits / MANIFEST)["digest"], code, base_model, settings.model_dump()])
-    shared = SealedFolder(store, f"splits/{identity[7:23]}")  # of this training, so that its end may remove them
+    inputs = [splits, adapter] if adapter else [splits]
+    digests = [read_json(folder / MANIFEST)["digest"] for folder in inputs]
+    prefix = f"splits/{sha256_json([digests, code, base_model, settings.model_dump()])[7:23]}"
+    # Of this training, so that its end may remove them
+    shared = [SealedFolder(store, f"{prefix}{suffix}") for suffix in ("", "-adapter")[: len(inputs)]]
     task = NodesTask(
-        splits=f"{store.uri}/{shared.prefix}",
+        splits=f"{store.uri}/{shared[0].prefix}",
         store=store.uri,
         code_version=code,
+        adapter=f"{store.uri}/{shared[1].prefix}" if adapter else "",
         base_model=base_model,
         settings=settings,
     )
-    if (training := _fetch(store, task, splits, output)) is not None:
+    if (training := _fetch(store, task, splits, output, adapter)) is not None:
         log(step, "this training is done already, its result is taken from the store")
-        shared.delete()  # left by an attempt that was lost after it had finished
+        _delete(shared)  # left by an attempt that was lost after it had finished
         return training
-    if not shared.exists():
-        shared.publish(splits)
+    for folder, copy in zip(inputs, shared, strict=True):
+        if not copy.exists():
+            copy.publish(folder)
     manifest = fill(json.loads(os.environ[TEMPLATE]), task)
     TrainJobs(in_cluster(), os.environ[RUN], lambda line: log(step, line)).train(manifest)
-    training = _fetch(store, task, splits, output)
+    training = _fetch(store, task, splits, output, adapter)
     if training is None:
         name = manifest["metadata"]["name"]
         raise UserError(f"TrainJob {name} is complete and its result is not in {store.uri}: delete it and run again")
-    shared.delete()
+    _delete(shared)
     return training
 
 
-def _fetch(store: Store, task: NodesTask, splits: Path, output: Path) -> dict[str, Any] | None:
+def _delete(folders: list[SealedFolder]) -> None:
+    for folder in folders:
+        folder.delete()
+
+
+def _fetch(store: Store, task: NodesTask, splits: Path, output: Path, adapter: Path | None) -> dict[str, Any] | None:
     """Download and verify a task's result; None where there is none (any more), or it is not signed by our key."""
     try:
         place = json.loads(store.get(result_key(task))[0])["trained"]
@@ -81,6 +98,9 @@ def _fetch(store: Store, task: NodesTask, splits: Path, output: Path) -> dict[st
         return None
     digests = {name: manifest[name] for name in ("splits_digest", "base_digest")}
     inputs = {"splits": digests["splits_digest"], "base_model": digests["base_digest"]}
-    step = "train" if manifest["chain"] else ""
-    write_manifest(output, digests, step, inputs if step else {}, [read_json(splits / MANIFEST)] if step else [])
+    previous = read_json((adapter or splits) / MANIFEST)
+    if adapter:
+        inputs["adapter"] = previous["digest"]
+    step = task.step if manifest["chain"] else ""
+    write_manifest(output, digests, step, inputs if step else {}, [previous] if step else [])
     return dict(read_json(output / "training.json"))

@@ -19,12 +19,13 @@ from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import log, step
 from clinadapt.config.base import first_error
 from clinadapt.config.classify import ClassifyTraining
-from clinadapt.config.instruct import Pretraining
+from clinadapt.config.instruct import PreferenceTraining
 from clinadapt.config.nodes_task import NodesTask
+from clinadapt.config.steps import Step
 from clinadapt.errors import EXIT_BAD_INPUT, UserError
 from clinadapt.kubernetes.trainjobs import result_key
 from clinadapt.storage import open_store
-from components.train import classify
+from components.train import classify, dpo
 from components.train.checkpoints import RESULT
 from components.train.distributed import train_distributed
 from components.train.progress import check_gpu
@@ -38,45 +39,59 @@ def run(task: NodesTask) -> None:
         UserError: the splits are incomplete or changed; or see the run function of the stage.
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
-    name = "pretrain" if isinstance(task.settings, Pretraining) else "train"
+    name = task.step
     os.environ[RESULT] = result_key(task)
     with step(name, task.store) as outputs:
         check_gpu()
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as scratch:
             splits, output = Path(scratch) / "splits", Path(scratch) / "output"
-            fetch_splits(task.splits, splits)
+            fetch_folder(task.splits, splits, "format")
             training = _train(task, splits, output)
             if training:
-                outputs |= step_summary(training)
-                log(name, f"validation loss {outputs['best_validation_loss']:.4f}, "
-                    f"{training['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
-                if name == "pretrain":
-                    log(name, f"continue with --base-model {training['uri']}")
+                outputs |= _summary(name, training)
+
+
+def _summary(name: Step, training: dict[str, Any]) -> dict[str, Any]:
+    """Costs and figures of a finished training, which are logged too."""
+    if name == "prefer":
+        preference = training["preference"]
+        log(name, f"{preference['pairs']:,} pairs in {preference['seconds']:.0f} s")
+        return {field: preference[field] for field in ("pairs", "seconds")}
+    summary = step_summary(training)
+    loss = summary["best_validation_loss"]
+    log(name, f"validation loss {loss:.4f}, {training['tokens_per_second']:,.0f} tokens a second")
+    if name == "pretrain":
+        log(name, f"continue with --base-model {training['uri']}")
+    return summary
 
 
 def _train(task: NodesTask, splits: Path, output: Path) -> dict[str, Any]:
-    """The content of training.json; empty on a node without the first process. classify trains in one process."""
+    """The content of training.json; empty on a node without the first process. classify and prefer have one process."""
     if isinstance(task.settings, ClassifyTraining):
         return classify.run(splits, output, task.settings, open_store(task.store))
+    if isinstance(task.settings, PreferenceTraining):
+        adapter = splits.with_name("adapter")
+        fetch_folder(task.adapter, adapter, "train")
+        return dpo.run(splits, adapter, output, task.settings, open_store(task.store))
     return train_distributed(None, splits, output, task.settings, task.store, task.base_model)
 
 
-def fetch_splits(uri: str, folder: Path) -> None:
-    """Download and verify the splits at a URI.
+def fetch_folder(uri: str, folder: Path, step: str) -> None:
+    """Download and verify what a step wrote at a URI.
 
     Raises:
-        UserError: there are none, or a file is not what format wrote.
+        UserError: there is nothing, or a file is not what the step wrote.
     """
     if uri.startswith("minio://"):  # Kubeflow Pipelines' name for the store at AWS_ENDPOINT_URL_S3
         uri = f"s3://{uri.removeprefix('minio://')}"
     root, _, prefix = uri.rstrip("/").rpartition("/")
-    splits = SealedFolder(open_store(root), prefix)
-    if not splits.exists():
-        raise UserError(f"{uri} is not a folder that format wrote: its {MANIFEST} is missing")
+    sealed = SealedFolder(open_store(root), prefix)
+    if not sealed.exists():
+        raise UserError(f"{uri} is not a folder that {step} wrote: its {MANIFEST} is missing")
     try:
-        splits.fetch(folder)
+        sealed.fetch(folder)
     except (DamagedFolder, KeyError) as error:
-        raise UserError(f"{uri} is not what format wrote ({error}): run format again") from error
+        raise UserError(f"{uri} is not what {step} wrote ({error}): run {step} again") from error
 
 
 def main() -> None:

@@ -7,28 +7,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clinadapt.config.classify import ClassifyTraining
-from clinadapt.config.instruct import InstructTraining, Pretraining
+from clinadapt.config.instruct import InstructTraining, PreferenceTraining, Pretraining
 from clinadapt.kubernetes.trainjobs import TEMPLATE
 from clinadapt.storage import open_store
 
 
 def train(
-    stage: Literal["classify", "instruct", "pretrain"],
+    stage: Literal["classify", "instruct", "pretrain", "prefer"],
     splits: Path,
     output: Path,
-    settings: ClassifyTraining | InstructTraining | Pretraining,
+    settings: ClassifyTraining | InstructTraining | Pretraining | PreferenceTraining,
     store_uri: str,
     base_model: str = "",
+    adapter: Path | None = None,
 ) -> dict[str, Any]:
     """Train a stage; return the content of its training.json. What trains is imported only where it trains.
 
     Args:
-        stage: classify, instruct or pretrain.
+        stage: classify, instruct, pretrain or prefer.
         splits: the folder that format wrote.
         output: folder to write to.
         settings: of the stage.
         store_uri: of the store.
         base_model: of pretrain.
+        adapter: of prefer, the folder that instruct wrote.
 
     Raises:
         UserError: see the run function of the stage, and of components.train.in_trainjob.
@@ -37,26 +39,29 @@ def train(
     if TEMPLATE in os.environ:
         from components.train import in_trainjob
 
-        step = "pretrain" if stage == "pretrain" else "train"
-        return in_trainjob.run(step, stage, splits, output, settings, store_uri, base_model)
-    return train_here(splits, output, settings, store_uri, base_model)
+        return in_trainjob.run(stage, splits, output, settings, store_uri, base_model, adapter)
+    return train_here(splits, output, settings, store_uri, base_model, adapter)
 
 
 def train_here(
     splits: Path,
     output: Path,
-    settings: ClassifyTraining | InstructTraining | Pretraining,
+    settings: ClassifyTraining | InstructTraining | Pretraining | PreferenceTraining,
     store_uri: str,
     base_model: str = "",
+    adapter: Path | None = None,
 ) -> dict[str, Any]:
     """Train on this machine, on each of its GPUs. Arguments as of `train`."""
-    from components.train import classify, instruct, pretrain
+    from components.train import classify, dpo, instruct, pretrain
     from components.train.distributed import train_distributed
     from components.train.progress import check_gpu, gpus
 
     check_gpu()
     if isinstance(settings, ClassifyTraining):
         return classify.run(splits, output, settings, open_store(store_uri))
+    if isinstance(settings, PreferenceTraining):
+        assert adapter is not None
+        return dpo.run(splits, adapter, output, settings, open_store(store_uri))
     if (processes := gpus()) > 1:
         return train_distributed(processes, splits, output, settings, store_uri, base_model)
     if isinstance(settings, Pretraining):

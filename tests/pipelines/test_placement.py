@@ -18,7 +18,7 @@ from kubernetes.utils.quantity import parse_quantity
 from support import ROOT, Clinadapt
 
 from clinadapt.config.image import IMAGE
-from clinadapt.config.instruct import InstructProfile
+from clinadapt.config.instruct import InstructProfile, PreferenceTraining, Source
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster, scratch_size
@@ -305,9 +305,13 @@ def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path
     """They hold neither GPU, model nor volume; the TrainJob that they fill in has what they had."""
     trainer = {"runtime": "ours", "nodes": 2, "on_stop": "suspend"}
     cluster = Cluster.model_validate(yaml.safe_load(FULL) | {"trainer": trainer})
-    compiled = Compiled(load_profile(name), cluster, tmp_path)
+    profile = load_profile(name)
+    if isinstance(profile, InstructProfile):
+        pairs = Source(kind="preferences", uri="s3://clinadapt/pairs.csv")
+        profile = profile.model_copy(update={"preference": PreferenceTraining(), "sources": [*profile.sources, pairs]})
+    compiled = Compiled(profile, cluster, tmp_path)
     classify = compiled.profile.recipe == "classify"
-    for step in ("train-classify",) if classify else ("pretrain", "train-instruct"):
+    for step in ("train-classify",) if classify else ("pretrain", "train-instruct", "prefer"):
         container, pod = compiled.container(step), compiled.pod(step)
         assert container["image"] == cluster.cpu.image and "accelerator" not in container["resources"]
         asked = container["resources"]
@@ -317,7 +321,9 @@ def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path
         assert environment.keys() == {"CLINADAPT_TRAINJOB", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"}
         job = json.loads(environment["CLINADAPT_TRAINJOB"])
         assert job["spec"]["runtimeRef"]["name"] == "ours"
-        assert job["spec"]["trainer"]["numNodes"] == (1 if classify else 2)
+        alone = classify or step == "prefer"
+        assert job["spec"]["trainer"]["numNodes"] == (1 if alone else 2)
+        assert job["spec"]["trainer"]["numProcPerNode"] == (1 if alone else 4)
         limits = job["spec"]["trainer"]["resourcesPerNode"]["limits"]
         assert limits["nvidia.com/mig-3g.20gb"] == str(compiled.profile.train_resources.gpu)
     preflight, summary = (compiled.container(n) for n in (f"preflight-{compiled.profile.recipe}", "summarise"))

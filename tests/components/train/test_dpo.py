@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -18,13 +19,17 @@ from torch.nn.functional import logsigmoid
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import InstructTraining, PreferenceTraining
+from clinadapt.config.nodes_task import NodesTask
 from clinadapt.errors import UserError
+from clinadapt.kubernetes.trainjobs import result_key
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.storage.folder_store import FolderStore
-from components.train import dpo, instruct
+from components.train import dpo, instruct, multi_node
+from components.train.checkpoints import RESULT
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,8 @@ def splits(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path) -> P
         prompt = row["input_ids"][: row["prompt_tokens"]]
         pairs.append({"prompt_ids": prompt, "chosen_ids": answer, "rejected_ids": [*answer[-2::-1], answer[-1]]})
     pq.write_table(pa.Table.from_pylist(pairs), folder / "preferences.parquet")
+    sealed = {"files", "digest", "chain"}
+    write_manifest(folder, {k: v for k, v in read_json(folder / MANIFEST).items() if k not in sealed})
     return folder
 
 
@@ -64,6 +71,25 @@ def log_probabilities(adapter: Path, rows: list[dict[str, Any]], key: str) -> to
             logits = model(input_ids=ids).logits[0, len(row["prompt_ids"]) - 1 : -1].log_softmax(-1)
         sums.append(logits.gather(1, ids[0, len(row["prompt_ids"]) :, None]).sum())
     return torch.stack(sums)
+
+
+def test_the_node_of_a_trainjob_trains_the_same(
+    splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PreferenceTraining(max_length=320, per_device_train_batch_size=8, precision="fp32")
+    alone = dpo.run(splits, adapter, tmp_path / "alone", settings)
+    monkeypatch.setenv(RESULT, "")  # which the node sets, and which goes with the test
+    store = FolderStore((tmp_path / "store").as_uri())
+    task = NodesTask(splits=splits.as_uri(), store=store.uri, adapter=adapter.as_uri(), settings=settings)
+    assert NodesTask.model_validate_json(task.model_dump_json()) == task
+    multi_node.run(task)
+    place = json.loads(store.get(result_key(task))[0])["trained"]
+    result = SealedFolder(store, place).fetch(tmp_path / "fetched")
+    weights, others = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("alone", "fetched"))
+    assert weights.keys() == others.keys() and all(torch.equal(others[name], each) for name, each in weights.items())
+    assert [link["step"] for link in result["chain"]][-2:] == ["train", "prefer"]
+    trained = read_json(tmp_path / "fetched" / "training.json")
+    assert trained["preference"]["curve"] == alone["preference"]["curve"]
 
 
 def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path, adapter: Path, tmp_path: Path) -> None:

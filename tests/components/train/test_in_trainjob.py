@@ -15,7 +15,7 @@ from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.step_record import RUN
-from clinadapt.config.instruct import InstructTraining
+from clinadapt.config.instruct import InstructTraining, PreferenceTraining
 from clinadapt.config.nodes_task import NodesTask
 from clinadapt.errors import UserError
 from clinadapt.kubernetes import trainjobs
@@ -53,7 +53,8 @@ class Nodes:
         if not self.fake.pods:
             self.fake.write(self.fake.pod(job), "started")
         elif not store.list("checkpoints/"):
-            assert SealedFolder(store, task.splits.removeprefix(f"{task.store}/")).exists(), "splits for the nodes"
+            for uri in filter(None, (task.splits, task.adapter)):
+                assert SealedFolder(store, uri.removeprefix(f"{task.store}/")).exists(), "what the nodes read"
             store.put("checkpoints/a/step-1", b"state")
         elif not store.list("trained/"):
             self.finish(store, task)
@@ -99,7 +100,7 @@ def attempt(splits: Path, number: int = 0) -> Path:
     """One attempt of the step; returns its output."""
     output = splits.parent / f"output-{number}"
     store = (splits.parent / "store").as_uri()
-    assert in_trainjob.run("train", "instruct", splits, output, SETTINGS, store) == {"weights": 7}
+    assert in_trainjob.run("instruct", splits, output, SETTINGS, store) == {"weights": 7}
     return output
 
 
@@ -122,6 +123,33 @@ def test_a_training_and_its_result(fake: FakeTrainer, splits: Path, capsys: pyte
     assert "clinadapt | train | started" in capsys.readouterr().err
     attempt(splits, 1)  # by another run
     assert "this training is done already" in capsys.readouterr().err and nodes.trained == 1
+
+
+def test_prefer_hands_on_its_adapter_too(fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain goes on from the adapter's, and what the nodes read is removed when they are done."""
+    monkeypatch.setenv(trainjobs.TEMPLATE, json.dumps(template(load_profile("t4-phi2"), CLUSTER, 1, "prefer")))
+    adapter, store = splits.with_name("adapter"), (splits.parent / "store").as_uri()
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    data = read_json(splits / MANIFEST)
+    before = write_manifest(adapter, {"base_digest": "sha256:base"}, "train", {"splits": data["digest"]}, [data])
+    nodes, settings = Nodes(fake), PreferenceTraining()
+    for number in (1, 2):  # the second time it is there
+        output = splits.parent / f"output-{number}"
+        assert in_trainjob.run("prefer", splits, output, settings, store, adapter=adapter) == {"weights": 7}
+        chain = read_json(output / MANIFEST)["chain"]
+        assert [link["step"] for link in chain] == ["format", "train", "prefer"]
+        digests = {"splits": data["digest"], "adapter": before["digest"], "base_model": "sha256:base"}
+        assert chain[2]["inputs"] == digests and open_store(store).list("splits/") == []
+    assert nodes.trained == len(fake.created) == 1 and fake.created[0].startswith("prefer-t4-phi2-")
+    (adapter / "adapter_model.safetensors").write_bytes(b"others")
+    write_manifest(adapter, {"base_digest": "sha256:base"}, "train", {"splits": data["digest"]}, [data])
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes, "finish", lambda store, task: store.put("trained/x/y", b"another training"))
+        open_store(store).delete(next(key for key in open_store(store).list("trained/") if key.endswith(MANIFEST)))
+        with pytest.raises(UserError, match="its result is not in"):
+            in_trainjob.run("prefer", splits, splits.parent / "output-3", settings, store, adapter=adapter)
+    assert len(set(fake.created)) == 2, "another adapter is another training"
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, fake: FakeTrainer, point: int) -> Callable[[], bool]:
