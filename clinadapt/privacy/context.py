@@ -22,13 +22,17 @@ from clinadapt.privacy.word_lists import (
 
 _MOST = 12  # tokens of a name
 _CUES = ("title", "person_label", "relation")
+_DEGREE_STARTS = ("M", "D", "R", "N", "P")
 _FROM = ("in", "at", "to", "from", "near", "of", "IN", "AT", "TO", "FROM", "NEAR", "OF")
 
 
 def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
     """Names that a title, a label or a degree tells, or that are a given and a family name; they may overlap."""
+    cues = cue_classes()
     for index, token in enumerate(words):
-        classes = cue_classes().get(token.text.lower(), ())
+        if not token.text[0].isalpha():
+            continue
+        classes = cues.get(token.text.lower(), ())
         following = words[index + 1].text[0] if index + 1 < len(words) else ""
         if "person_title" in classes and _is_title(words, index):
             yield from _name_from(words, _skip(words, index + 1, "."), 3)
@@ -38,7 +42,7 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _full_name_from(words, index + 2)
         elif "lives" in classes and index + 2 < len(words) and words[index + 1].text in _FROM:
             yield from _town_from(words, index + 2)
-        elif (_is_degree(token.text) or _is_dotted_degree(words, index)) and index > 1 and words[index - 1].text == ",":
+        elif index > 1 and words[index - 1].text == "," and (_is_degree(token.text) or _is_dotted_degree(words, index)):
             yield from _name_before(words, index - 2)
         elif _is_only_a_name(token.text):
             yield Span(token.start, token.end, "NAME")
@@ -183,7 +187,13 @@ def _is_degree(word: str) -> bool:
 
 def _is_dotted_degree(words: Sequence[Token], index: int) -> bool:
     """Whether M.D. or another degree with points begins at an index."""
-    return "".join(token.text for token in words[index : index + 3]) in ("M.D", "D.O", "R.N", "N.P", "P.A")
+    return words[index].text in _DEGREE_STARTS and "".join(token.text for token in words[index : index + 3]) in (
+        "M.D",
+        "D.O",
+        "R.N",
+        "N.P",
+        "P.A",
+    )
 
 
 def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:

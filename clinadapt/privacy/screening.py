@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from clinadapt.config.phi import TYPES, Phi
+from clinadapt.privacy.context import context_spans
 from clinadapt.privacy.date_shift import date_reading
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import tokens
-from clinadapt.privacy.mentions import Mentions
+from clinadapt.privacy.mentions import Mentions, names_by_itself
+from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.surrogates import Surrogates, phi_key
 from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.term_files import Terms, read_terms
 
 _MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
+_IN_LABELS = ("EMAIL", "URL", "SSN", "PHONE", "FAX", "MRN", "STREET")  # not numbers, which may be codes of diseases
 _PASSES = 20  # at most, until nothing is found
 
 
@@ -138,11 +141,24 @@ class Screener:
         return result
 
     def in_label(self, label: str, mentions: Mentions | None = None) -> list[Span]:
-        """Identifiers in the name of a class: those that it has by itself, or those of a patient."""
-        found = list(mentions.spans(label, tokens(label))) if mentions else identifiers(label)
-        screened = ScreenedText(label)
+        """Identifiers in the name of a class.
+
+        A label has no context for the tagger, and a specialty is easily taken for a place: by itself it identifies
+        somebody only by a title with a name, the name of a hospital or a form such as that of an address.
+
+        Args:
+            label: the name.
+            mentions: of a patient whose rows have the label, to look for those instead; an entity that consists of
+                words of English or of medicine is none here.
+        """
+        words = tokens(label)
+        if mentions:
+            found = [span for span in mentions.spans(label, words) if _names_somebody(label[span.start : span.end])]
+        else:
+            found = [span for span in pattern_spans(label) if span.type in _IN_LABELS]
+            found += context_spans(label, words)
         found = [span for span in found if not self._protected.cover(label, span)]
-        return [span for span in screened.outside(found) if self.settings.action(span.type) != "report"]
+        return [span for span in ScreenedText(label).outside(found) if self.settings.action(span.type) != "report"]
 
     def _detect(self, each: ScreenedText, found: dict[str, list[Span]], mentions: Mentions) -> None:
         """Add what the detector finds in a text to `found`, and the identifiers to `mentions`."""
@@ -185,6 +201,10 @@ class Screener:
         if surrogates and self.settings.action(kind) == "surrogate":
             return surrogates.of(kind, identifier)
         return f"[{kind}]"
+
+
+def _names_somebody(entity: str) -> bool:
+    return any(names_by_itself(token.text.casefold()) for token in tokens(entity))
 
 
 def _overlap(span: Span, start: int, end: int) -> bool:

@@ -15,9 +15,10 @@ from clinadapt.config.classify import Notes
 from clinadapt.config.instruct import Examples, Source
 from clinadapt.config.phi import Phi
 from clinadapt.errors import UserError
+from clinadapt.privacy.screening import Screener
 from components.download.classify import run as download_classify
 from components.download.instruct import run as download_instruct
-from components.screen import patients
+from components.screen import classify, patients
 from components.screen.classify import run as screen_classify
 from components.screen.instruct import run as screen_instruct
 
@@ -95,10 +96,23 @@ def test_nothing_found_survives_in_labelled_notes_and_labels(labelled: Callable[
     dataset = labelled(("Ward of Okonjo-Brask", "Surgery"), known_columns=("surname", "birth"))
     manifest = screen_classify(dataset, tmp_path / "out", Phi(known_columns=["surname", "birth"]))
     assert [planted for planted in PLANTED if planted in everything(tmp_path / "out")] == []
-    assert manifest["labels"] == ["Surgery", "Ward of [HOSPITAL]"]
+    assert manifest["labels"] == ["Surgery", "Ward of [NAME]-[NAME]"]
     assert {row["label"] for row in pq.read_table(tmp_path / "out/notes.parquet").to_pylist()} == set(
         manifest["labels"]
     )
+
+
+@pytest.mark.parametrize(
+    ("label", "screened"),
+    [
+        *((name, name) for name in ("Pediatrics - Neonatal", "Hospice - Palliative Care", "ENT - Otolaryngology",
+                                    "Consult - History and Phy.", "Bariatrics", "May", "2024", "38341003", "E11.9")),
+        ("Clinic of Dr. Velnadal", "Clinic of Dr. [NAME]"),
+        ("ask at jane@example.org", "ask at [EMAIL]"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_class_stays_unless_it_names_somebody(label: str, screened: str) -> None:
+    assert classify._redacted(label, Screener(Phi()).in_label(label)) == screened
 
 
 def test_labels_that_only_identifiers_tell_apart_are_refused(labelled: Callable[..., Path], tmp_path: Path) -> None:
