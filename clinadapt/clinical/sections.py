@@ -20,7 +20,7 @@ _OTHER_HEADERS = (
     re.compile(r"(?<=[.,;!?] )(?P<name>[A-Z]{4,}(?: [A-Z]{2,}){0,3})(?= ?(?:\n|,|$))"),
 )
 _SENTENCE_END = re.compile(r"[.?!]+(?=,?\s|,[A-Z0-9\"]|$)|\n+")
-_NO_SENTENCE_END = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|vs|No|approx|Prof|[A-Z])|(?:^|[,\n]|[.:] )\d{1,2})\.$")
+_NO_SENTENCE_END = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|vs|No|approx|Prof|p\.o|[A-Z])|(?:^|[,\n]|[.:] )\d{1,2})\.$")
 
 
 class Section(NamedTuple):

@@ -31,6 +31,10 @@ _FREQUENCY = re.compile(
     r"nightly|weekly|once a week|every other day)"
     r"(?!\w)(?! ?(?:for|x|then|and|in the|on|p\.r\.n|as needed|prn|or|to|\())"
 )
+# A second dose of the same drug: `150 mg in the morning and 200 mg at night`, `200 mg stat then 100 mg daily`
+_SECOND_DOSE = re.compile(
+    rf"[^.;\n]{{0,40}}?(?:\b(?:then|and|or|followed by|plus|to)|[,/+]) (?:\w+ ){{0,2}}?{_AMOUNT}", re.IGNORECASE
+)
 # A change of dose, in the words of a plan: `increased from 40 mg a day to 80 mg a day`
 _CHANGE = (
     r"(?:increas\w*|decreas\w*|reduc\w*|rais\w*|lower\w*|titrat\w*|chang\w*|adjust\w*|taper\w*|doubl\w*|halv\w*|"
@@ -95,6 +99,9 @@ def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) ->
     if len(doses) != 1 or len(mentions) > 3 or any(_is_in_doubt(note, mention) for mention in mentions):
         return
     (match,) = doses.values()
+    next_drug = min((other.start for other in note.drugs if other.start >= match.end()), default=len(note.text))
+    if _SECOND_DOSE.match(note.text, match.end(), next_drug):
+        return
     mention = next(m for m in mentions if m.end == match.start())
     name = note.text[mention.start : mention.end]
     wordings = (

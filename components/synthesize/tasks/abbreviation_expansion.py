@@ -16,13 +16,13 @@ _TRIVIAL = ("w/", "pt", "wks", "yrs")
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """Two triples with one abbreviation each, and one with up to four."""
+    """Three triples with one abbreviation each, and one with up to four."""
     first_by_short: dict[str, AbbreviationMention] = {}
     for mention in note.abbreviations:
         first_by_short.setdefault(mention.short, mention)
     mentions = [mention for mention in first_by_short.values() if mention.short not in _TRIVIAL]
     note.rng.shuffle(mentions)
-    for mention in mentions[:2]:
+    for mention in mentions[:3]:
         yield Triple(
             note.choose(
                 f'What does "{mention.short}" stand for in this note?',

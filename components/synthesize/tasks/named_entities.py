@@ -17,8 +17,10 @@ TASK = "Named Entity Recognition"
 _OUTSIDE_LEXICON = re.compile(
     r"\b(?:iron|calcium|vitamin|multivitamin|oxygen|saline|antibiotics?|vaccin\w*|contrast|insulin|estrogen|potassium|"
     r"steroids?|chemotherapy|inhaler|magnesium|zinc|fish oil|drops|b-?12|folate|spray|patch|cream|ointment|lotion|"
-    r"antacids?|solution|ringer\S*|"
-    r"penicillins|nsaids?|statins?|narcotics?|diuretics?|allerg\w+)\b",
+    r"antacids?|solution|ringer\S*|penicillins|nsaids?|statins?|narcotics?|diuretics?|allerg\w+|betadine|"
+    r"toxoid|cocaine|heroin|marijuana|cannabis|\w*amphetamines?|ecstasy|lsd|opi(?:oid|ate)s?|ppis?|ssris?|"
+    r"beta[- ]?blockers?|ace inhibitors?|antihistamines?|decongestants?|laxatives?|stool softeners?|"
+    r"(?:pain|other) medications?|asa|hctz|ntg|pcn|tpa|ivig|ocps?|hrt)\b",
     re.IGNORECASE,
 )
 # from the start of a word only, or a long word would take quadratic time

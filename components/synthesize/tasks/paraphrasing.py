@@ -27,7 +27,7 @@ _WORDS = re.compile(r"\w+")
 _BLOCKS_EXPANSION = re.compile(r"(?:\b(?:an?|normal|recent|previous|every|each)|\(|/|-) ?$")
 _BLOCKS_SIMPLIFICATION = re.compile(
     r"\b(?:pulmonary|portal|intracranial|ocular|orthostatic|gestational|macular|cerebral|vasogenic|nocturnal|"
-    r"temporal|oral) "
+    r"temporal|oral|sinus|ventricular|supraventricular|paroxysmal) "
     r"\w+$|\b(?:be|been|is|are|was|were) (?:revealed|demonstrated)$",
     re.IGNORECASE,
 )
@@ -37,6 +37,8 @@ _SHORTHAND = re.compile(
     r"\w/(?=[\s\w])|\bq\.|"
     r"\b(?:dx|hx|tx|rx|pt|wks|yrs|post-?op|pre-?op|meds|exam|bilat|temp)\b|[+#@]"
 )
+# A list of drugs or of results, which no plain words explain
+_LIST = re.compile(r"\d ?(?:mg|mcg|g|units?|mL)\b.*\d ?(?:mg|mcg|g|units?|mL)\b|(?:\d[^\d]+){4}\d")
 _LEVELS = re.compile(r"\b(?:grade|stage|type|class|status) [IVX\d]|\d ?%")
 
 
@@ -62,7 +64,7 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     for replacements, start, end in sentences[:MAX_SENTENCES]:
         paraphrase = _replaced(note.text, start, end, replacements)
         terms = [each for each in replacements if not each.style and _is_only_mention(note.text, each)]
-        if _SHORTHAND.search(paraphrase) or not terms or count == MAX_TRIPLES:
+        if _LIST.search(paraphrase) or _SHORTHAND.search(paraphrase) or not terms or count == MAX_TRIPLES:
             continue
         count += 1
         term = note.rng.choice(terms)

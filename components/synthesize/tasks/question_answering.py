@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from clinadapt.clinical.sections import one_line, section_lexicon
@@ -16,9 +17,12 @@ from components.synthesize.unanswerable import not_given, not_mentioned
 
 TASK = "Question Answering"
 
-MAX_SECTIONS = 6
+MAX_SECTIONS, MAX_OTHER_SECTIONS = 6, 3
 MAX_MATCHES = 6  # of a topic in one sentence
+_HEADING = re.compile(r"[A-Z]{4,}(?:[ /-][A-Z]{2,}){0,3}")
+_CAPITALS_WITHIN = re.compile(r"[.,:;\n] ?[A-Z]{4,}\b")  # may be another heading
 _EXAMINATION = {"physical examination", "vital signs"}
+_OF_PROCEDURE = {"preoperative diagnosis", "postoperative diagnosis", "procedure performed", "anesthesia"}
 
 
 class _VitalSign(NamedTuple):
@@ -73,7 +77,26 @@ _VITAL_SIGNS = (
         ("What was the oxygen saturation?", "Which oxygen saturation does the note give?", "What are the sats?"),
     ),
 )
+# Words of a sentence that gives a sign more than once
+_MEASURED_AGAIN = re.compile(
+    r"\b(?:standing|sitting|seated|lying|supine|repeat\w*|recheck\w*|later|then|rose|fell|went|came down|increas\w*|"
+    r"decreas\w*|reduc\w*|dropp\w*|initial\w*|previous\w*|prior|yesterday|at home|home readings?|manual)\b",
+    re.IGNORECASE,
+)
+_PLAUSIBLE = {
+    "a blood pressure": ((50, 260),),
+    "a heart rate": ((25, 250),),
+    "a temperature": ((33, 43), (92, 109)),  # Celsius, Fahrenheit
+    "a respiratory rate": ((5, 70),),
+    "an oxygen saturation": ((50, 100),),
+}
+_BLOOD_PRESSURE = re.compile(r"(?<![\d/])(?:[6-9]\d|1\d\d|2[0-5]\d)/(?:[3-9]\d|1[0-4]\d)(?![\d/])")
 _AGE = re.compile(r"\b(?P<age>\d{1,3})[- ](?:year|yr)s?[- ]old\b|\b(?P<short>\d{1,2}) ?(?:y/?o|yo|Y/?O|[FM])\b(?= )")
+_RELATIVE = re.compile(
+    r"(?:,? [A-Za-z-]+){0,2}? (?:brother|sister|sibling|twin|son|daughter|mother|father|husband|wife|child|children|"
+    r"boyfriend|girlfriend|cousin|niece|nephew|grand\w+|aunt|uncle|fracture|injury|scar|house|graft|stent|valve|"
+    r"device|film|study)\b"
+)
 _ANY_AGE = (
     r"\b(?:years?|yrs?|months?|weeks?|days?)[- ]?old|\baged?\b|y\.o|y/?o\b|\b\d{1,2} ?[FM]\b|dob|birth|boy|girl|infant|"
     r"neonat|newborn"
@@ -89,13 +112,16 @@ _TOPICS = {
 
 
 _STUDY_HEADERS = {"EXAM", "EXAMINATION", "STUDY", "EXAMINATION PERFORMED", "PROCEDURE"}
-_STUDY = r"\bct\b|tomograph|\bmri\b|magnetic|ultraso|sonogra|x-?ray|radiograph|echo|mammo|\bviews?\b|doppler|"
-r"scan|\beeg\b|\bemg\b"
+_STUDY = (
+    r"\bct\b|tomograph|\bmri\b|magnetic|ultraso|sonogra|x-?ray|radiograph|echo|mammo|\bviews?\b|doppler|"
+    r"scan|\beeg\b|\bemg\b"
+)
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """Up to six sections, vital signs that the note gives once, the age, habits, the study and symptoms."""
+    """Sections, vital signs that the note gives once, the age, habits, the study and symptoms."""
     yield from _sections(note)
+    yield from _other_sections(note)
     yield from _vital_signs(note)
     yield from _age(note)
     yield from _topics(note)
@@ -105,6 +131,7 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
 
 def _sections(note: ParsedNote) -> Iterator[Triple]:
     counts = Counter(section.name for section in note.sections)
+    is_procedure = bool(_OF_PROCEDURE & counts.keys())  # its medications are those given, not those taken
     candidates, around = [], ""  # the part of the note that a line such as `SKIN:` stands in
     for section in note.sections:
         in_examination = around in _EXAMINATION
@@ -112,6 +139,8 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
             around = section.name or around
         entry = section_lexicon().get(section.name, {})
         if "ask" not in entry or counts[section.name] > 1 or (section.name in EXAMINED and not in_examination):
+            continue
+        if is_procedure and section.name == "medications":
             continue
         if answer := section_content(note.text, section):
             candidates.append((section, entry, answer))
@@ -127,10 +156,39 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
         )
 
 
+def _other_sections(note: ParsedNote) -> Iterator[Triple]:
+    """What stands under a heading in capitals that is no listed one; the question names the heading."""
+    counts = Counter(section.header.upper() for section in note.sections)
+    sections = [
+        section
+        for section in note.sections
+        if "ask" not in section_lexicon().get(section.name, {})
+        and _HEADING.fullmatch(section.header)
+        and counts[section.header] == 1
+        and len(re.findall(rf"\b{re.escape(section.header)}\b", note.text, re.IGNORECASE)) == 1
+        and not _CAPITALS_WITHIN.search(note.text, section.start, section.end)
+    ]
+    note.rng.shuffle(sections)
+    answers = ((section, section_content(note.text, section)) for section in sections)
+    for section, answer in islice((pair for pair in answers if len(pair[1].split()) > 1), MAX_OTHER_SECTIONS):
+        yield Triple(
+            note.choose(
+                f'What does the note give under "{section.header}"?',
+                f'What is written under "{section.header}"?',
+                f'What stands in the note under the heading "{section.header}"?',
+            ),
+            answer,
+            TASK,
+            check="exact" if len(answer) < 80 else "none",
+            spans=((section.start, section.end),),
+            subject=Subject(re.escape(section.header), not_mentioned(f'"{section.header}"')),
+        )
+
+
 def _vital_signs(note: ParsedNote) -> Iterator[Triple]:
     for sign in _VITAL_SIGNS:
         matches = list(sign.value.finditer(note.text))
-        if len(matches) == 1:
+        if len(matches) == 1 and _is_only_value(note, matches[0]):
             (match,) = matches
             yield Triple(
                 note.choose(*sign.questions),
@@ -142,8 +200,21 @@ def _vital_signs(note: ParsedNote) -> Iterator[Triple]:
             )
 
 
+def _is_only_value(note: ParsedNote, match: re.Match[str]) -> bool:
+    """Whether a patient can have the value, and no sentence gives it more than once."""
+    name = next(sign.name for sign in _VITAL_SIGNS if sign.value is match.re)
+    value = float(re.match(r"[\d.]+", match["value"])[0])  # type: ignore[index]
+    if not any(low <= value <= high for low, high in _PLAUSIBLE[name]):
+        return False
+    if "/" in match["value"] and len(_BLOOD_PRESSURE.findall(note.text)) > 1:
+        return False
+    sentences = (note.text[start:end] for start, end in note.sentences if start <= match.start() < end)
+    return not any(map(_MEASURED_AGAIN.search, sentences))
+
+
 def _age(note: ParsedNote) -> Iterator[Triple]:
     matches = list(_AGE.finditer(note.text))
+    matches = [match for match in matches if not _RELATIVE.match(note.text, match.end())]
     ages = {match["age"] or match["short"] for match in matches}
     if len(ages) == 1 and matches[0].start() < 500:
         yield Triple(

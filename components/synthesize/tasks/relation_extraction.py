@@ -150,5 +150,7 @@ def _sides(note: ParsedNote) -> Iterator[Triple]:
                 TASK,
                 check="exact",
                 spans=(match.span(),),
-                subject=Subject(rf"\b(?:{part}|{plural})", not_mentioned(f"a {part}")),
+                subject=Subject(
+                    rf"\b(?:{part}|{plural})", not_mentioned(f"{'an' if part[0] in 'aeo' else 'a'} {part}")
+                ),
             )

@@ -97,7 +97,9 @@ def _reason_impression_plan(note: ParsedNote) -> Iterator[Triple]:
             parts.append(f"{title}: {content.rstrip('.')}.")
             spans += ((sections[0].start, sections[0].end),)
             lacking.append(section_lexicon()[sections[0].name]["lacking"])
-    if len(parts) < 2:
+    if (
+        len({part.partition(": ")[2] for part in parts}) < 2
+    ):  # a diagnosis before and after an operation may be the same
         return
     titles = [part.partition(":")[0].lower() for part in parts]
     listed = f"{', '.join(titles[:-1])} and {titles[-1]}"

@@ -21,7 +21,7 @@ _DURATION = (
 _TIME = re.compile(rf"\b(?P<time>{_DURATION}(?: ago\b)?)(?![ -]old|\w)")
 _NOT_A_TIME = re.compile(
     r" (?:in size|a (?:week|day|month|year)|size|gestation|pregnan|of gestation|of age|old|history|by |post|"
-    r"before|prior|after|earlier|later|old)"
+    r"before|prior|after|earlier|later|old|PTA\b)"
 )
 _FOLLOW_UP_TIME = re.compile(
     rf"\b(?:[Ff]ollow(?:ed)?[ -]?up|[Ff]/[Uu]|[Rr]eview(?:ed)?|[Rr]/[Vv]|[Ss]ee (?:him|her|you|me|us)|"
@@ -36,7 +36,13 @@ _ANY_FOLLOW_UP = re.compile(
 )
 
 
-MAX_GAPS, MAX_CANDIDATES = 2, 30
+# What `date_mentions` leaves out, or a list of all dates would have to give as well
+_PARTIAL_DATE = re.compile(
+    r"\b(?:19|20)\d\d\b(?! ?(?:mg|m[lL]|units|mcg|g)\b)|(?<![\d/])(?:0?[1-9]|1[0-2])/\d\d(?![\d/])|"
+    r"\b(?:January|February|March|April|June|July|August|September|October|November|December|Christmas|Easter)\b|"
+    r"\b(?:in|since|last|until|of|by) May\b"
+)
+MAX_GAPS, MAX_CANDIDATES = 3, 30
 FRAGMENT = 5  # words of a sentence that a question quotes
 _ANY_DATE = r"\d{1,4}[/.-]\d{1,2}|\b(?:19|20)\d\d\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _STAY = {
@@ -46,7 +52,7 @@ _STAY = {
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """One triple for all dates, one for the follow-up, up to two gaps, and the dates of the stay."""
+    """One triple for all dates, one for the follow-up, up to three gaps, and the dates of the stay."""
     yield from _dates(note)
     yield from _follow_up(note)
     yield from _gaps(note)
@@ -55,7 +61,8 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
 
 def _dates(note: ParsedNote) -> Iterator[Triple]:
     dates = date_mentions(note.text)
-    if len(dates) >= 2 and len({date.value for date in dates}) == len(dates) <= 8:
+    whole = all(any(s <= m.start() < e for s, e, _ in dates) for m in _PARTIAL_DATE.finditer(note.text))
+    if whole and len(dates) >= 2 and len({date.value for date in dates}) == len(dates) <= 8:
         yield Triple(
             note.choose(
                 "List all dates in the note, separated by semicolons.",

@@ -147,9 +147,32 @@ BP 130/70. There is no discharge bilaterally in the ears today, and it reveals n
 MEDICATIONS: Prednisone forty milligrams daily."""
 
 
+SPLIT_DOSES = """Lamotrigine 150 mg in the morning and 200 mg at night. Doxycycline 200 mg stat then 100 mg OD.
+Ramipril 5 mg OD, apixaban 5 mg BD. Lying blood pressure was 142/78 and standing 118/70. She has a 9-year-old brother.
+She was seen on 3 June 2024 and 7 June 2024, and before that in March. Had been on ASA. A lesion at a temperature of 85.
+EXAM: Thrombectomy of the AV shunt."""
+PROCEDURE = """PREOPERATIVE DIAGNOSIS: Angina.
+POSTOPERATIVE DIAGNOSIS: Angina.
+MEDICATIONS: Reglan 10 mg p.o., 5 mg p.o. Valium.
+GROSS FINDINGS: The vessel was calcified.
+SKIN PREP: Chlorhexidine."""
+
+
 @pytest.mark.parametrize(
     ("note", "question", "answer"),
     [
+        (SPLIT_DOSES, r"(?i)dose.*(?:lamotrigine|doxycycline)|much (?:lamotrigine|doxycycline)", None),
+        (SPLIT_DOSES, r"(?i)dose.*ramipril|much ramipril", "5 mg"),
+        (SPLIT_DOSES, r"blood pressure|BP", None),
+        (SPLIT_DOSES, r"old is the patient|age", None),
+        (SPLIT_DOSES, r"dates", None),
+        (SPLIT_DOSES, r"temperature", None),
+        (SPLIT_DOSES, r"drugs|medication named", None),
+        (SPLIT_DOSES, r"study|What examination", None),
+        (PROCEDURE, r"medic.*(?:take|recorded|list|on\?)", None),
+        (PROCEDURE, r"Sum|summary", None),
+        (PROCEDURE, r'"GROSS FINDINGS"', r"The vessel was calcified\."),
+        (PROCEDURE, r'mentions "|plain', None),
         (DICTATED, r"white blood cell count", "23,000"),
         (DICTATED, r"platelets", "294,000"),
         (DICTATED, r"ejection fraction", "70% to 75%"),
