@@ -1,4 +1,4 @@
-"""Read rows from CSV, JSON and JSON lines (also compressed, also FHIR resources) and Parquet files."""
+"""Read rows from CSV, JSON and JSON lines (also compressed, also FHIR resources), Parquet and Excel files."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from charset_normalizer import from_bytes
 
 from clinadapt.config.origin import USUAL_NAMES, usual_name
 from clinadapt.data.fhir import fhir_rows, is_resource
+from clinadapt.data.spreadsheets import MAX_CELL, read_sheet
 from clinadapt.errors import UserError
 
 Row = dict[str, Any] | str  # fields by column name, or the reason why the row cannot be read
@@ -49,7 +50,7 @@ LIKELY: dict[str, tuple[str, ...]] = {
 MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
 MAX_JSON = 2**28  # characters of a .json file, which is read at once
-FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
+FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 MAX_EXPANSION = 200  # bytes that a compressed file may expand to, for each of its own; text stays below 20
 MIN_EXPANDED = 2**28  # bytes that any compressed file may expand to
 
@@ -72,6 +73,8 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
             raise UserError(f"{name} is empty: use a file with a header and rows")
         if format_ == ".parquet":
             yield from _parquet(path, name)
+        elif format_ == ".xlsx":
+            yield from _sheet(read_sheet(path, name), name)
         elif format_ in (".jsonl", ".ndjson"):
             with _text(path, suffixes[-1], name) as file:
                 yield from _json_lines(file)
@@ -83,7 +86,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
                 yield from _csv(file, name)
         else:
             raise UserError(
-                f"{name}: unknown format; use .csv, .json, .jsonl or .parquet (also .gz, .bz2, .xz; .csv also .zip)"
+                f"{name}: unknown format; use .csv, .json, .jsonl (also .gz, .bz2, .xz; .csv also .zip), .parquet, .xlsx"
             )
     except UnicodeDecodeError as error:
         raise UserError(
@@ -222,9 +225,7 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
         header = next(reader, None)
         if not header:
             raise UserError(f"{name} is empty: use a file with a header and rows")
-        _refuse_repeated(header, name)
-        if len(header) > MAX_COLUMNS:
-            raise UserError(f"{name} has {len(header):,} columns, more than {MAX_COLUMNS:,}: use a file of notes")
+        _check_header(header, name)
         start, lines.row = reader.line_num, 0
         for fields in reader:
             start, lines.row = reader.line_num, 0
@@ -237,6 +238,27 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
         if "end of data" in str(error):
             raise UserError(f"{name}: a quote opened after line {start} is never closed: fix that row") from error
         raise UserError(f"{name}: line {reader.line_num} is not valid CSV: fix its quotes") from error
+
+
+def _sheet(rows: Iterator[tuple[Any, ...]], name: str) -> Iterator[Row]:
+    header: list[str] = []
+    for row in rows:
+        filled = max((i for i, value in enumerate(row, start=1) if value is not None), default=0)
+        if not header and filled:
+            header = ["" if value is None else str(value) for value in row[:filled]]
+            _check_header(header, name)
+        elif filled > len(header):
+            yield f"{filled} fields instead of {len(header)}"
+        elif any(isinstance(value, str) and len(value) >= MAX_CELL for value in row):
+            yield f"a cell of {MAX_CELL:,} characters, at which spreadsheets cut a text"
+        elif filled:
+            yield dict(zip(header, [*row[:filled], *[None] * (len(header) - filled)], strict=True))
+
+
+def _check_header(columns: list[str], name: str) -> None:
+    _refuse_repeated(columns, name)
+    if len(columns) > MAX_COLUMNS:
+        raise UserError(f"{name} has {len(columns):,} columns, more than {MAX_COLUMNS:,}: use a file of notes")
 
 
 def _refuse_repeated(columns: list[str], name: str) -> None:
@@ -316,10 +338,8 @@ def _json(file: IO[str], name: str) -> Iterator[Row]:
 def _parquet(path: Path, name: str) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
-            _refuse_repeated(file.schema_arrow.names, name)
-            columns, limit = file.schema_arrow.names, max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
-            if len(columns) > MAX_COLUMNS:
-                raise UserError(f"{name} has {len(columns):,} columns, more than {MAX_COLUMNS:,}: use a file of notes")
+            _check_header(file.schema_arrow.names, name)
+            limit = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
             groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
             if sum(group.total_byte_size for group in groups) > limit:
                 raise UserError(

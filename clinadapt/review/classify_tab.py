@@ -16,7 +16,7 @@ from clinadapt.review.flags import NONE_OF_THESE, NoteAndAnswer, flag_label
 from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, reviewer, status
 
 TEXT_COLUMN = "transcription"
-FILE_TYPES = [".csv", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zip"]
+FILE_TYPES = [".csv", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".gz", ".bz2", ".xz", ".zip"]
 
 
 def one_note_tab(service: ClassifyService) -> None:
@@ -77,7 +77,7 @@ def many_notes_tab(service: ClassifyService, folder: Path) -> None:
     """Lay out the tab for a file of notes and connect its buttons; answers are written below `folder`."""
     with gr.Row():
         with gr.Column(scale=2):
-            file = gr.File(label="Notes: .csv, .jsonl or .parquet, also compressed", file_types=FILE_TYPES, height=160)
+            file = gr.File(label="Notes: .csv, .jsonl, .parquet or .xlsx", file_types=FILE_TYPES, height=160)
             column = gr.Dropdown([TEXT_COLUMN], value=TEXT_COLUMN, label="Column with the text of the note")
             with gr.Row():
                 stop = gr.Button("Stop", size="md", interactive=False)

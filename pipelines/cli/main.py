@@ -288,7 +288,7 @@ def predict(
         Path | None, typer.Option(help="Text file with one note, or - for standard input.", allow_dash=True)
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="File with one note per row: .csv, .jsonl or .parquet, also compressed.")
+        Path | None, typer.Option(help="File with one note per row: .csv, .jsonl, .parquet or .xlsx.")
     ] = None,
     text_column: Annotated[str, typer.Option(help="Column of --file with the note text.")] = "transcription",
     ask: Annotated[

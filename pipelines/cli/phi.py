@@ -20,9 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Identifiers of patients in notes: 
 
 @app.command()
 def scan(
-    file: Annotated[
-        Path, typer.Argument(help="File with one note per row: .csv, .jsonl or .parquet, also compressed.")
-    ],
+    file: Annotated[Path, typer.Argument(help="File with one note per row: .csv, .jsonl, .parquet or .xlsx.")],
     text_column: Annotated[str, typer.Option(help="Column with the note text.")] = "transcription",
     spans: Annotated[
         Path | None,

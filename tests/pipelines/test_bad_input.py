@@ -156,8 +156,8 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ".zip with two CSVs": (lambda d: d.zip("a.csv", "b.csv"), "contains 2 CSV files: use a .zip with exactly one"),
     "damaged parquet": (lambda d: d.parquet(), "is not a valid Parquet file: export it again"),
     "a format that is none": (
-        lambda d: d.file("notes.xlsx", "PK"),
-        "unknown format; use .csv, .json, .jsonl or .parquet",
+        lambda d: d.file("notes.xls", "PK"),
+        "unknown format; use .csv, .json, .jsonl",
     ),
     "keywords as text": (
         lambda d: [*d.file("notes.csv", good_rows()), "--text-column", "keywords"],

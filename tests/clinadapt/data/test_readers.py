@@ -9,14 +9,16 @@ import json
 import lzma
 import tracemalloc
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from openpyxl import Workbook
 
-from clinadapt.data import readers
+from clinadapt.data import readers, spreadsheets
 from clinadapt.data.readers import column_names, read_rows
 from clinadapt.errors import UserError
 
@@ -44,6 +46,22 @@ def zip_bytes(data: bytes, *names: str) -> bytes:
 def parquet_bytes(rows: list[dict[str, str]]) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+SHEET = [tuple(ROWS[0]), *(tuple(row.values()) for row in ROWS)]
+
+
+def workbook(*sheets: list[tuple[Any, ...]]) -> bytes:
+    """An Excel workbook with the rows of each sheet."""
+    book = Workbook()
+    book.remove(book.active)
+    for rows in sheets:
+        sheet = book.create_sheet()
+        for row in rows:
+            sheet.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
     return buffer.getvalue()
 
 
@@ -89,6 +107,8 @@ def rows_of(tmp_path: Path, name: str, data: bytes) -> list[Any]:
         ("notes.json", json.dumps(ROWS, indent=1).encode()),
         ("notes.json.gz", gzip.compress(json.dumps(ROWS).encode())),
         ("notes.parquet", parquet_bytes(ROWS)),
+        ("notes.xlsx", workbook(SHEET)),
+        ("NOTES.XLSX", workbook([], SHEET, [])),
     ],
 )
 def test_a_format_gives_the_same_rows(tmp_path: Path, name: str, data: bytes) -> None:
@@ -102,6 +122,24 @@ def test_a_row_of_another_width_is_marked(tmp_path: Path) -> None:
         "3 fields instead of 2",
         {"a": "3", "b": "4"},
     ]
+
+
+def test_rows_of_a_workbook(tmp_path: Path) -> None:
+    """Formulas are not evaluated; texts that the spreadsheet cut and rows of another width are marked."""
+    rows = [(), ("text", "seen", "number", None), ("=1+1", datetime(2024, 5, 3), 7, None), (None, None, None),
+            ("x" * 32_767, None, 1), ("a_x000D_\nb", None, 1, "more")]  # fmt: skip
+    assert rows_of(tmp_path, "notes.xlsx", workbook([*rows, ("a_x000D_\nb",)])) == [
+        {"text": None, "seen": datetime(2024, 5, 3), "number": 7},
+        "a cell of 32,767 characters, at which spreadsheets cut a text",
+        "4 fields instead of 3",
+        {"text": "a\r\nb", "seen": None, "number": None},
+    ]
+
+
+def test_a_large_workbook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreadsheets, "MAX_UNPACKED", 1000)
+    with pytest.raises(UserError, match="holds more than 0 MiB of data: save it as .csv"):
+        rows_of(tmp_path, "notes.xlsx", workbook(SHEET))
 
 
 def test_a_line_that_is_no_json_object_is_marked(tmp_path: Path) -> None:
@@ -166,7 +204,21 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.parquet", b"PAR1 and then nothing", "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes(ROWS * 1000)[:-50], "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes([{"a": str(i) * 50} for i in range(5000)]).replace(b"1", b"\xff"), "again"),
-        ("notes.xlsx", CSV, "unknown format; use .csv, .json, .jsonl or .parquet"),
+        ("notes.xls", CSV, "unknown format; use .csv, .json, .jsonl .*, .parquet, .xlsx"),
+        ("notes.xlsx", CSV, "notes.xlsx cannot be decompressed"),
+        ("notes.xlsx", b"\xd0\xcf\x11\xe0" + CSV, "has a password or is an old .xls workbook"),
+        ("notes.xlsx", zip_bytes(CSV, "notes.csv"), "is not a valid .xlsx workbook"),
+        ("notes.xlsx", damaged(workbook(SHEET)), "notes.xlsx (?:is not a valid|cannot be decompressed)"),
+        (
+            "notes.xlsx",
+            zip_bytes(b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "xl/workbook.xml"),
+            "not a workbook",
+        ),
+        ("notes.xlsx", workbook(SHEET, SHEET), "has 2 sheets with rows"),
+        ("notes.xlsx", workbook([]), "has no sheet with rows"),
+        ("notes.xlsx", workbook([("text", "label", "text")]), "columns 1 and 3 are both called 'text'"),
+        ("notes.xlsx", workbook([("a",) * 10_001]), "columns 1 and 2"),
+        ("notes.xlsx", zip_bytes(b"", "xl/vbaProject.bin"), "contains macros"),
         ("notes", CSV, "unknown format"),
     ],
 )

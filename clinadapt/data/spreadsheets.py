@@ -1,0 +1,69 @@
+"""Read rows from the sheet of an Excel workbook (.xlsx). Formulas are not evaluated, and macros are refused."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from openpyxl import load_workbook
+from openpyxl.utils.escape import unescape
+from openpyxl.utils.exceptions import InvalidFileException
+
+from clinadapt.errors import UserError
+
+MAX_UNPACKED = 2**28  # bytes of all parts of a workbook; its texts are held in memory at once
+MAX_CELL = 32_767  # characters, at which spreadsheets cut a text
+_OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"
+
+
+def read_sheet(path: Path, name: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of the only sheet that has any, the header first; values as they were last saved.
+
+    Args:
+        path: the workbook.
+        name: its original file name, for error messages.
+
+    Raises:
+        UserError: the workbook is damaged, encrypted, too large, or has macros or several sheets with rows.
+    """
+    with path.open("rb") as file:
+        _refuse_unreadable(file, name)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # styles and validations, which are not used
+                book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+                sheets = [sheet for sheet in book.worksheets if _has_rows(sheet)]
+            if len(sheets) != 1:
+                found = "no sheet with rows" if not sheets else f"{len(sheets)} sheets with rows"
+                raise UserError(f"{name} has {found}: use a workbook with one, its first row a header")
+            for row in sheets[0].iter_rows(values_only=True):
+                yield tuple(unescape(value) if isinstance(value, str) else value for value in row)
+        except (InvalidFileException, LookupError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{name} is not a valid .xlsx workbook: save it again, or as .csv") from error
+
+
+def _has_rows(sheet: Any) -> bool:
+    sheet.reset_dimensions()  # some programs write wrong ones
+    return any(any(value is not None for value in row) for row in sheet.iter_rows(max_row=100, values_only=True))
+
+
+def _refuse_unreadable(file: Any, name: str) -> None:
+    if file.read(4) == _OLD_OR_ENCRYPTED:
+        raise UserError(f"{name} has a password or is an old .xls workbook: save it as .xlsx without a password")
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if sum(part.file_size for part in parts) > MAX_UNPACKED:
+            raise UserError(f"{name} holds more than {MAX_UNPACKED >> 20} MiB of data: save it as .csv")
+        if any("vbaProject" in part.filename for part in parts):
+            raise UserError(f"{name} contains macros: save it as .xlsx without them")
+        for part in parts:
+            if part.filename.endswith((".xml", ".rels")):
+                with archive.open(part) as content:
+                    if b"<!DOCTYPE" in content.read(4096):
+                        raise UserError(f"{name} is not a workbook of a spreadsheet program: save it as .csv")
+    file.seek(0)
