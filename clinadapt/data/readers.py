@@ -86,7 +86,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
                 yield from _csv(file, name)
         else:
             raise UserError(
-                f"{name}: unknown format; use .csv, .json, .jsonl (also .gz, .bz2, .xz; .csv also .zip), .parquet, .xlsx"
+                f"{name}: unknown format; use .csv, .json, .jsonl (or .gz, .bz2, .xz, .csv also .zip), .parquet, .xlsx"
             )
     except UnicodeDecodeError as error:
         raise UserError(
