@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,7 @@ TEXTS = {
     "teacher": "replies of the teacher",
     "judge": "replies of the judge",
     "sources": "parsed source rows",
+    "splits": "splits that a TrainJob reads",
     "tokens": "tokenized rows",
     "evaluations": "answers about held-out notes",
     "checkpoints": "states of unfinished trainings",
@@ -48,6 +49,7 @@ LOCAL = {
 }
 # Of which nothing tells the note: all of it goes with a note. The others are searched, or hold no text of one
 _UNATTRIBUTABLE = ("restricted", "teacher", "judge", "tokens", "evaluations", "checkpoints")
+_WITH_TABLES = ("sources", "splits")
 _TEXT_COLUMNS = ("text", "note_text")
 
 
@@ -100,7 +102,7 @@ def of_note(store: Store, home: Path, note_id: str) -> tuple[list[Purgeable], li
         for place, entries in groups.items():
             keys = [entry.key for entry in entries]
             kind = place.partition("/")[0]
-            if kind in _UNATTRIBUTABLE or (kind == "sources" and _in_source(store, keys, note_id)):
+            if kind in _UNATTRIBUTABLE or (kind in _WITH_TABLES and in_tables(store, keys, note_id)):
                 items.append(Purgeable(place, what, keys))
             elif kind == "flagged" and (flags := [key for key in keys if _in_flag(store, key, note_id)]):
                 items.append(Purgeable(place, what, flags))
@@ -112,7 +114,12 @@ def of_note(store: Store, home: Path, note_id: str) -> tuple[list[Purgeable], li
             for manifest in path.rglob(MANIFEST):
                 with suppress(OSError, ValueError, AttributeError):
                     digests.add(read_json(manifest).get("digest"))
-    return items, [adapter for adapter, digest in _splits(store) if digest in digests]
+    return items, made_of(store, digests)
+
+
+def made_of(store: Store, digests: Collection[str]) -> list[str]:
+    """NAME/VERSION of the published versions that were made of splits with these digests."""
+    return [adapter for adapter, digest in _splits(store) if digest in digests]
 
 
 def purge(store: Store, items: Iterable[Purgeable], log: Callable[[str], None]) -> None:
@@ -155,10 +162,11 @@ def _in_flag(store: Store, key: str, note_id: str) -> bool:
         return True
 
 
-def _in_source(store: Store, keys: list[str], note_id: str) -> bool:
+def in_tables(store: Store, keys: list[str], note_id: str) -> bool:
+    """Whether a Parquet table among the keys has the note; also where it cannot be read."""
     with TemporaryDirectory(prefix="clinadapt-purge-") as scratch:
-        for key in (key for key in keys if key.endswith("/rows.parquet")):
-            path = Path(scratch) / "rows.parquet"
+        for key in (key for key in keys if key.endswith(".parquet")):
+            path = Path(scratch) / "table.parquet"
             store.download(key, path)
             if _in_table(path, note_id):
                 return True

@@ -12,12 +12,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.data.duplicates import normal_form
 from clinadapt.errors import UserError
+from clinadapt.registry.pipeline_artifacts import ArtifactRoot
 from clinadapt.registry.purge import LOCAL, TEXTS, of_note, older_than, purge
 from clinadapt.storage.folder_store import FolderStore
+from pipelines.cli.main import app
 from pipelines.cli.purge import purge as command
 
 NOTE, OTHER = "Emilia Sandoval has a cough.", "Somebody else is well."
@@ -84,6 +87,87 @@ def test_what_holds_a_note_goes_with_what_may(store: FolderStore, home: Path) ->
         assert store.list(f"{kind}/") == []
     assert not (home / "outputs/run1").exists() and (home / "outputs/run2").exists()
     assert of_note(store, home, NOTE_ID)[0] == []
+
+
+RUN = "v2/artifacts/classify-t4/0f-1"
+OURS = (
+    RUN,
+    "artifacts/scheduled-7-1",
+    "private-artifacts/us/v2/artifacts/instruct-phi/0f-2",
+    "private-artifacts/us/instruct-phi-x1",
+)
+OTHERS = ("v2/artifacts/mnist/0f-3", "artifacts/mnist-x1", "private-artifacts/us/mnist-x2", "pipelines")
+
+
+@pytest.fixture
+def bucket(store: FolderStore, tmp_path: Path) -> FolderStore:
+    """The bucket of Kubeflow Pipelines: a run of ours with the note, logs, another run, and what other teams have."""
+    bucket = FolderStore((tmp_path / "mlpipeline").as_uri())
+    splits = tmp_path / "pipeline-splits"
+    splits.mkdir()
+    pq.write_table(pa.table({"note_id": [NOTE_ID]}), splits / "test.parquet")
+    digest = write_manifest(splits, {})["digest"]
+    for file in ("test.parquet", "manifest.json"):
+        bucket.upload(splits / file, f"{RUN}/format-classify/{file}")
+    for place in (*OURS, *OTHERS):
+        bucket.put(f"{place}/step/executor-logs", b"log")
+    pq.write_table(pa.table({"note_id": ["0" * 16]}), splits / "test.parquet")
+    bucket.upload(splits / "test.parquet", f"{OURS[2]}/format-instruct/test.parquet")
+    store.put("runs/scheduled-7-1/gate.json", b"{}")  # of a schedule, whose runs Kubeflow Pipelines names
+    store.put("adapters/name/cluster/manifest.json", json.dumps({"splits_digest": digest}).encode())
+    return bucket
+
+
+def places(bucket: FolderStore) -> set[str]:
+    return {key.rpartition("/step/")[0] for key in bucket.list() if "/step/" in key}
+
+
+def run_purge(store: FolderStore, home: Path, *options: str) -> str:
+    arguments = ["purge", "--store", store.uri, "--home", str(home), "--json", *options]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stderr
+
+
+@pytest.mark.parametrize("root", ["", "v2/artifacts", "private-artifacts/us", "private-artifacts/us/v2/artifacts"])
+def test_the_copies_of_kubeflow_pipelines_go_by_age(
+    store: FolderStore, home: Path, bucket: FolderStore, tmp_path: Path, root: str
+) -> None:
+    age(tmp_path, 10)
+    bucket.put("artifacts/scheduled-7-1/new", b"log")  # so that the place is as new
+    uri = f"{bucket.uri}/{root}".rstrip("/")
+    wanted = {place for place in OURS if place.startswith(root) and place != "artifacts/scheduled-7-1"}
+    report = run_purge(store, home, "--older-than", "9", "--artifacts", uri)
+    assert {place for place in OURS if f"{bucket.uri}/{place}: artifacts and logs" in report} == wanted
+    assert f" objects in {len(wanted)} places of our runs" in report and places(bucket) == {*OURS, *OTHERS}
+    run_purge(store, home, "--older-than", "9", "--artifacts", uri, "--delete")
+    assert places(bucket) == {*OURS, *OTHERS} - wanted
+    assert not any(key.startswith(place + "/") for place in wanted for key in bucket.list())
+
+
+def test_the_copies_of_kubeflow_pipelines_go_with_a_note(store: FolderStore, home: Path, bucket: FolderStore) -> None:
+    report = run_purge(store, home, "--patient", NOTE_ID, "--artifacts", bucket.uri, "--delete")
+    assert places(bucket) == {*OURS, *OTHERS} - {RUN}
+    assert "adapters/name/cluster was made of these outputs" in report
+    assert "Kubeflow Pipelines: 3 objects in 1 places of our runs; 4 of others stay" in report
+
+
+def test_the_splits_of_a_trainjob_go_with_a_note(store: FolderStore, home: Path, tmp_path: Path) -> None:
+    for name, note_id in (("1", NOTE_ID), ("2", "0" * 16)):
+        pq.write_table(pa.table({"note_id": [note_id]}), tmp_path / "train.parquet")
+        store.upload(tmp_path / "train.parquet", f"splits/{name}/train.parquet")
+    purge(store, of_note(store, home, NOTE_ID)[0], lambda line: None)
+    assert store.list("splits/") == ["splits/2/train.parquet", "splits/a/file"]
+
+
+def test_minio_is_the_store_at_the_endpoint(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(UserError, match="the store s3://mlpipeline: cannot connect"):
+        ArtifactRoot.below("minio://mlpipeline", store)
 
 
 def test_nothing_is_deleted_without_being_asked(
