@@ -1,4 +1,5 @@
-"""Read rows from CSV, JSON and JSON lines (also compressed, also FHIR resources), Parquet and Excel files."""
+"""Read rows from CSV (separated by commas, semicolons, tabs or pipes), JSON and JSON lines (also compressed, also FHIR
+resources), Parquet and Excel files."""
 
 from __future__ import annotations
 
@@ -8,11 +9,13 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,7 +53,9 @@ LIKELY: dict[str, tuple[str, ...]] = {
 MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
 MAX_JSON = 2**28  # characters of a .json file, which is read at once
-FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}  # of a CSV file
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\s*')  # which Excel writes and reads before the header
+FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 MAX_EXPANSION = 200  # bytes that a compressed file may expand to, for each of its own; text stays below 20
 MIN_EXPANDED = 2**28  # bytes that any compressed file may expand to
 
@@ -81,12 +86,13 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         elif format_ == ".json":
             with _text(path, suffixes[-1], name) as file:
                 yield from _json(file, name)
-        elif format_ == ".csv" or suffixes[-1:] == [".zip"]:
+        elif format_ in (".csv", ".tsv") or suffixes[-1:] == [".zip"]:
             with _text(path, suffixes[-1], name) as file:
                 yield from _csv(file, name)
         else:
             raise UserError(
-                f"{name}: unknown format; use .csv, .json, .jsonl (or .gz, .bz2, .xz, .csv also .zip), .parquet, .xlsx"
+                f"{name}: unknown format; use .csv, .tsv, .json, .jsonl (or .gz, .bz2, .xz, .csv also .zip), .parquet, "
+                ".xlsx"
             )
     except UnicodeDecodeError as error:
         raise UserError(
@@ -220,7 +226,10 @@ class _Lines:
 def _csv(file: IO[str], name: str) -> Iterator[Row]:
     csv.field_size_limit(MAX_ROW)
     lines = _Lines(file, name)
-    reader = csv.reader(lines, strict=True)
+    first = next(lines, "")
+    separator = _SEPARATOR_LINE.fullmatch(first)
+    delimiter = separator[1] if separator else _delimiter(first, name)
+    reader = csv.reader(lines if separator else chain([first], lines), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
         if not header:
@@ -259,6 +268,25 @@ def _check_header(columns: list[str], name: str) -> None:
     _refuse_repeated(columns, name)
     if len(columns) > MAX_COLUMNS:
         raise UserError(f"{name} has {len(columns):,} columns, more than {MAX_COLUMNS:,}: use a file of notes")
+
+
+def _delimiter(header: str, name: str) -> str:
+    """What separates the columns of a CSV file: the only delimiter of _DELIMITERS in its header outside of quotes, or
+    of several the one between the most usual names; a comma where there is none.
+
+    Raises:
+        UserError: several would do equally well, and the comma is not among them.
+    """
+    unquoted = re.sub('"(?:[^"]|"")*("|$)', "", header)
+    candidates = [delimiter for delimiter in _DELIMITERS if delimiter in unquoted]
+    if len(candidates) < 2:
+        return candidates[0] if candidates else ","
+    usual = {c: sum(map(is_usual, next(csv.reader([header], delimiter=c)))) for c in candidates}
+    best = [c for c in candidates if usual[c] == max(usual.values())]
+    if len(best) > 1 and "," not in best:
+        kinds = " or a ".join(_DELIMITERS[c] for c in best)
+        raise UserError(f"{name}: its columns could be separated by a {kinds}: write it with commas, texts in quotes")
+    return best[0]
 
 
 def _refuse_repeated(columns: list[str], name: str) -> None:

@@ -139,6 +139,13 @@ def run(
         bool,
         typer.Option("--show-texts", help="instruct: show texts of these sources in a report in restricted/."),
     ] = False,
+    decimal: Annotated[
+        str | None,
+        typer.Option(
+            help="instruct: decimal separator of the numbers of these sources, comma or point.",
+            show_default="by number",
+        ),
+    ] = None,
     label_column: Annotated[str | None, typer.Option(help="classify: column with the label.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="classify: use only this label. Can be repeated.")] = None,
     top_labels: Annotated[int | None, typer.Option(help="classify: use only the N most frequent labels.")] = None,
@@ -181,7 +188,7 @@ def run(
             f"profile '{profile}' is for recipe '{settings.recipe}', not '{recipe}': choose another profile"
         )
     options = run_cli.DataOptions(
-        columns, text_column, label_column, patient, date, instruction, send_to or [], show_texts
+        columns, text_column, label_column, patient, date, instruction, send_to or [], show_texts, decimal
     )
     form = {
         **run_cli.data_parameters(settings, sources or [], options),

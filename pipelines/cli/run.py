@@ -36,6 +36,7 @@ class DataOptions(NamedTuple):
     instruction: str | None = None
     send_to: Sequence[str] = ()
     show_texts: bool = False
+    decimal: str | None = None
 
     def named_columns(self) -> dict[str, str]:
         """Field -> column. Raises UserError if --columns is not written as it has to be."""
@@ -60,18 +61,18 @@ def data_parameters(settings: AnyProfile, sources: list[str], options: DataOptio
     Raises:
         UserError: an option that does not belong to these sources.
     """
-    columns, source_only = options.named_columns(), options.send_to or options.show_texts
+    columns, source_only = options.named_columns(), options.send_to or options.show_texts or options.decimal
     if isinstance(settings, ClassifyProfile):
         if source_only:
-            raise UserError("--send-to and --show-texts belong to the sources of an instruct run")
+            raise UserError("--send-to, --show-texts and --decimal belong to the sources of an instruct run")
         if len(sources) > 1:
             raise UserError("classify takes one source: put the notes into one file or folder")
         source = as_uri(sources[0]) if sources else None
         return {"source": source, "columns": {**settings.notes.columns, **columns} if columns else None}
     if (source_only or columns) and not sources:
         raise UserError(
-            "options that name columns, --send-to and --show-texts belong to the sources of an instruct run: name a "
-            "source too"
+            "options that name columns, --send-to, --show-texts and --decimal belong to the sources of an instruct "
+            "run: name a source too"
         )
     entries = [_source(source, columns, options) for source in sources]
     fields = dict.fromkeys(field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN))
@@ -91,6 +92,8 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
         entry["send_to"] = list(options.send_to)
     if options.show_texts:
         entry["private"] = False
+    if options.decimal:
+        entry["decimal"] = options.decimal
     if kind == "pairs":
         if not options.instruction:
             raise UserError(

@@ -157,7 +157,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     "damaged parquet": (lambda d: d.parquet(), "is not a valid Parquet file: export it again"),
     "a format that is none": (
         lambda d: d.file("notes.xls", "PK"),
-        "unknown format; use .csv, .json, .jsonl",
+        "unknown format; use .csv, .tsv, .json, .jsonl",
     ),
     "keywords as text": (
         lambda d: [*d.file("notes.csv", good_rows()), "--text-column", "keywords"],

@@ -50,6 +50,14 @@ def test_columns_go_to_the_kinds_that_have_them() -> None:
     assert isinstance(applied, InstructProfile) and applied.examples.test == "newest 10%"
 
 
+def test_the_decimal_separator_is_that_of_all_sources() -> None:
+    entries = sources("a.csv", "chat=b.jsonl", decimal="comma")
+    applied = apply_form(profile("instruct"), {"sources": entries})
+    assert isinstance(applied, InstructProfile) and [source.decimal for source in applied.sources] == ["comma"] * 2
+    with pytest.raises(ValueError, match="decimal"):
+        apply_form(profile("instruct"), {"sources": sources("a.csv", decimal="semicolon")})
+
+
 @pytest.mark.parametrize(
     ("given", "options", "message"),
     [
@@ -58,6 +66,7 @@ def test_columns_go_to_the_kinds_that_have_them() -> None:
         (["a.csv"], {"columns": "label=x"}, "no source has a field 'label': they have text, description, patient, enc"),
         ([], {"patient": "mrn"}, "name a source too"),
         ([], {"show_texts": True}, "name a source too"),
+        ([], {"decimal": "comma"}, "name a source too"),
         (["pairs=a.csv"], {}, "pairs= needs the instruction .* add --instruction"),
     ],
 )

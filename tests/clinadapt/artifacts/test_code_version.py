@@ -80,7 +80,7 @@ def moved(sources: Path) -> Callable[[str], set[str]]:
         ),
         ("clinadapt/models/calibration.py", {"train/classify", "evaluate/classify"}),
         ("clinadapt/models/mirror.py", set()),
-        ("clinadapt/llm_client.py", {"synthesize/instruct", "evaluate/instruct"}),
+        ("clinadapt/llm_client/chat_client.py", {"synthesize/instruct", "evaluate/instruct"}),
         ("clinadapt/kubernetes/trainjob.py", set()),
         ("clinadapt/registry/export.py", set()),
         ("clinadapt/registry/garbage_collection.py", set()),

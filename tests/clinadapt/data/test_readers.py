@@ -29,6 +29,9 @@ ROWS = [
 CSV = (
     'transcription,medical_specialty\n"Knee pain,\nsince 3 days.",Orthopedic\n"He said ""fine"". 37,5 °C",Général\n'
 ).encode()
+SEMICOLONS = (
+    'transcription;medical_specialty\n"Knee pain,\nsince 3 days.";Orthopedic\n"He said ""fine"". 37,5 °C";Général\n'
+).encode()
 JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
 
 
@@ -96,6 +99,11 @@ def rows_of(tmp_path: Path, name: str, data: bytes) -> list[Any]:
         ("windows.csv", CSV.replace(b"Orthopedic\n", b"Orthopedic\r\n")),
         ("no-end-of-line.csv", CSV.rstrip()),
         ("blank-lines.csv", CSV.replace(b"Orthopedic\n", b"Orthopedic\n\n\n")),
+        ("semicolons.csv", SEMICOLONS),
+        ("excel.csv", b"\xef\xbb\xbfsep=;\r\n" + SEMICOLONS),
+        ("tabs.csv", SEMICOLONS.replace(b";", b"\t")),
+        ("tabs.tsv.gz", gzip.compress(SEMICOLONS.replace(b";", b"\t"))),
+        ("pipes.csv", SEMICOLONS.replace(b";", b"|")),
         ("notes.csv.gz", gzip.compress(CSV)),
         ("notes.csv.bz2", bz2.compress(CSV)),
         ("notes.csv.xz", lzma.compress(CSV)),
@@ -113,6 +121,22 @@ def rows_of(tmp_path: Path, name: str, data: bytes) -> list[Any]:
 )
 def test_a_format_gives_the_same_rows(tmp_path: Path, name: str, data: bytes) -> None:
     assert rows_of(tmp_path, name, data) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "columns"),
+    [
+        ("text;label, main", "v;w", ["text", "label, main"]),
+        ("BP (sys;dia),note,id", "v,w,x", ["BP (sys;dia)", "note", "id"]),
+        ('"a;b;c",d', "v,w", ["a;b;c", "d"]),
+        ('"a,b";d', "v;w", ["a,b", "d"]),
+        ("x|y,z;w", "v,w", ["x|y", "z;w"]),
+        ("alone", "v", ["alone"]),
+    ],
+)
+def test_the_header_shows_what_separates_columns(tmp_path: Path, header: str, row: str, columns: list[str]) -> None:
+    (read,) = rows_of(tmp_path, "notes.csv", f"{header}\n{row}\n".encode())
+    assert list(read) == columns
 
 
 def test_a_row_of_another_width_is_marked(tmp_path: Path) -> None:
@@ -184,6 +208,7 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
             b"Knee pain. It is fine,x,Knee pain. It is fine\n1,2,3\n",
             "columns 1 and 3 are both called one name",
         ),
+        ("notes.csv", b"x;y|z\n1;2|3\n", "could be separated by a semicolon or a pipe: write it with commas"),
         ("notes.jsonl", b'{"a": "\xff"}', r"not UTF-8 \(byte 0xff\)"),
         ("notes.csv", b"a,b\n1,2\n3,\x004\n", "line 3 contains a NUL byte: export"),
         ("notes.csv", b'a,b\n1,2\n"open,4\n5,6\n', "a quote opened after line 2 is never closed: fix"),
@@ -204,7 +229,7 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.parquet", b"PAR1 and then nothing", "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes(ROWS * 1000)[:-50], "not a valid Parquet file: export it again"),
         ("notes.parquet", parquet_bytes([{"a": str(i) * 50} for i in range(5000)]).replace(b"1", b"\xff"), "again"),
-        ("notes.xls", CSV, "unknown format; use .csv, .json, .jsonl .*, .parquet, .xlsx"),
+        ("notes.xls", CSV, "unknown format; use .csv, .tsv, .json, .jsonl .*, .parquet, .xlsx"),
         ("notes.xlsx", CSV, "notes.xlsx cannot be decompressed"),
         ("notes.xlsx", b"\xd0\xcf\x11\xe0" + CSV, "has a password or is an old .xls workbook"),
         ("notes.xlsx", zip_bytes(CSV, "notes.csv"), "is not a valid .xlsx workbook"),

@@ -17,11 +17,11 @@ import pytest
 from chat_support import KEY, MODEL, SECRET, ChatServer, completion, environment, read_triples, scripted, texts
 from support import ROOT
 
-from clinadapt import llm_client
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TASKS
 from clinadapt.errors import UserError
+from clinadapt.llm_client import chat_client
 from clinadapt.storage.object_store import Store
 from components.synthesize.instruct import run
 
@@ -81,7 +81,7 @@ def test_passing_faults_change_nothing(
     folder = dataset(texts(6))
     endpoint()
     run(folder, tmp_path / "calm", LLM, None, HOSTS)
-    monkeypatch.setattr(llm_client, "TIMEOUT", 0.5)  # `slow` takes longer
+    monkeypatch.setattr(chat_client, "TIMEOUT", 0.5)  # `slow` takes longer
     server = endpoint(plan=FAULTS, retry_after="0.05")
     run(folder, tmp_path / "out", LLM, store, HOSTS)
     same(tmp_path / "calm", tmp_path / "out")

@@ -16,11 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import openai
 from openai.types.chat import ChatCompletionMessageParam
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.instruct import ANY_HOST
 from clinadapt.errors import UserError
+from clinadapt.llm_client.replies import Completion, Reply, without_thoughts
 from clinadapt.storage.object_store import Store
 
 Messages = Sequence[ChatCompletionMessageParam]
@@ -33,29 +34,11 @@ MAX_RETRIES_UNREACHED = 2  # until the endpoint has responded for the first time
 MALFORMED_DELAYS = (1.0, 2.0, 4.0)  # seconds before a request is repeated whose reply was no chat completion
 REFUSED = {400, 413, 422}  # this request cannot be answered, others may
 
-# Marks around a reasoning model's thoughts, as servers send them within the content of a reply
-_THOUGHTS = (
-    (r"<(?:think|thinking|thought|reasoning|seed:think)>", r"</(?:think|thinking|thought|reasoning|seed:think)>"),
-    (r"\[THINK\]", r"\[/THINK\]"),
-    ("◁think▷", "◁/think▷"),
-    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
-)
-_CHANNEL = re.compile(
-    r"<\|channel\|>(\w+)(?:(?!<\|message\|>).)*<\|message\|>(.*?)(?=<\|(?:end|return|start|channel)\|>|\Z)", re.S
-)
 _SNAPSHOT = re.compile(r"[-@:](?:latest|\d{4}-\d{2}-\d{2}|\d{3,8})")  # what servers append to the name of a model
 _ECHO = 20  # characters of a request that make an error's reason part of the request
 
 for _name in ("openai", "httpx"):  # OPENAI_LOG=debug would log the messages, httpx logs URLs
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class Reply(BaseModel):
-    """A reply of the model, without the thoughts before it; `truncated` if it ended at `max_tokens`."""
-
-    text: str
-    truncated: bool
-    thoughts: bool = False
 
 
 class OutOfTokens(Exception):
@@ -68,38 +51,6 @@ class Refused(Exception):
 
 class Closed(Exception):
     """The client was closed before this request was sent."""
-
-
-class _Message(BaseModel):
-    content: str | list[dict[str, Any]] | None = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-
-    def reply(self, truncated: bool) -> Reply:
-        """The text of the answer; parts of another kind are thoughts."""
-        parts = [{"type": "text", "text": self.content or ""}] if not isinstance(self.content, list) else self.content
-        text = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
-        answer = without_thoughts(text)
-        separate = bool(self.reasoning_content or self.reasoning or any(part.get("type") != "text" for part in parts))
-        return Reply(text=answer, truncated=truncated, thoughts=separate or answer != text.strip())
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int | None = None
-
-
-class _Completion(BaseModel):
-    """The fields of a chat completion that this client reads."""
-
-    model: str | None = None
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
 
 
 class ChatClient:
@@ -258,12 +209,12 @@ class ChatClient:
             self._cache.put(key, json.dumps(reply.model_dump(exclude_defaults=True), ensure_ascii=False).encode())
         return reply
 
-    def _completion(self, messages: Messages, max_tokens: int, temperature: float) -> _Completion:
+    def _completion(self, messages: Messages, max_tokens: int, temperature: float) -> Completion:
         """Send a request until the reply is a chat completion. Some gateways send error pages with status 200."""
         for delay in (*MALFORMED_DELAYS, None):
             response = self._send(messages, max_tokens, temperature)
             try:
-                return _Completion.model_validate_json(response.http_response.content)
+                return Completion.model_validate_json(response.http_response.content)
             except ValidationError:
                 self._closed.wait(delay or 0)
         raise UserError(f"the {self._name}'s endpoint does not send chat completions: check {self._prefix}_URL")
@@ -318,7 +269,7 @@ class ChatClient:
         if response.status_code == 429 and b'"insufficient_quota"' in response.read():
             raise UserError(f"the quota of the {self._name}'s account is used up: raise it, then run again")
 
-    def _count_tokens(self, completion: _Completion) -> None:
+    def _count_tokens(self, completion: Completion) -> None:
         if completion.usage:
             with self._lock:
                 self.tokens += completion.usage.prompt_tokens + (completion.usage.completion_tokens or 0)
@@ -351,18 +302,6 @@ class ChatClient:
             }
             fix = fixes.get(status, f"check {self._prefix}_URL, which has to be the endpoint's own /v1 URL")
         return UserError(f"{endpoint} replies with status {status}: {fix}")
-
-
-def without_thoughts(text: str) -> str:
-    """The answer in a reply whose content has a reasoning model's thoughts before it, between tags or in a channel.
-    Where only their end is marked, all before it is thought; where they never end, there is no answer."""
-    if channels := _CHANNEL.findall(text):
-        text = "".join(message for channel, message in channels if channel == "final")
-    for begin, end in _THOUGHTS:
-        text = re.sub(f"{begin}.*?{end}", "", text, flags=re.S | re.I)
-        text = re.split(end, text, flags=re.I)[-1]
-        text = re.split(begin, text, flags=re.I)[0]
-    return text.strip()
 
 
 def _plain(model: str) -> str:

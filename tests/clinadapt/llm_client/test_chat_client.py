@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from chat_support import KEY, MODEL, ChatServer, completion, environment
 
-from clinadapt import llm_client
 from clinadapt.errors import UserError
-from clinadapt.llm_client import ChatClient, Closed, OutOfTokens, Refused
+from clinadapt.llm_client import chat_client
+from clinadapt.llm_client.chat_client import ChatClient, Closed, OutOfTokens, Refused
 from clinadapt.storage.folder_store import FolderStore
 
 SECRET = "Xanthippe"  # in every message, and in no error
@@ -91,7 +91,7 @@ class TestRetries:
     def test_a_passing_fault_is_retried(
         self, fault: str, endpoint: Callable[..., ChatServer], store: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(llm_client, "TIMEOUT", 0.7)  # `slow` takes longer
+        monkeypatch.setattr(chat_client, "TIMEOUT", 0.7)  # `slow` takes longer
         server = endpoint(plan=[fault], retry_after="0.1")
         assert complete(client(store)) == SECRET.upper()
         assert [fault for _, fault in server.arrivals] == [fault, ""]
@@ -122,8 +122,8 @@ class TestRetries:
     def test_it_gives_up(
         self, fault: str, fact: str, endpoint: Callable[..., ChatServer], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(llm_client, "MAX_RETRIES", 1)
-        monkeypatch.setattr(llm_client, "MALFORMED_DELAYS", (0.1,))
+        monkeypatch.setattr(chat_client, "MAX_RETRIES", 1)
+        monkeypatch.setattr(chat_client, "MALFORMED_DELAYS", (0.1,))
         server = endpoint(plan=[fault] * 9)
         assert fact in failed(client())
         assert server.requests.total() == 2
