@@ -32,6 +32,7 @@ Row = dict[str, Any] | str  # fields by column name, or the reason why the row c
 
 _USUAL_COLUMNS = {
     "answer", "body", "category", "charttime", "chosen", "class", "code", "codes", "completion", "content", "context",
+    "conversations",
     "date", "department", "description", "dialogue", "document", "hadm_id", "id", "index", "input", "instruction",
     "instructions", "keywords", "label", "labels", "medical_specialty", "messages", "note", "note_id",
     "note_text", "notes", "output", "patient_id", "prompt", "question", "rejected", "report", "response", "row",
@@ -45,11 +46,18 @@ LIKELY: dict[str, tuple[str, ...]] = {
     "label": ("label", "labels", "specialty", "medical_specialty", "category", "class", "type", "department", "code"),
     "instruction": ("instruction", "question", "prompt", "input"),
     "answer": ("answer", "output", "response", "completion", "summary", "section_text"),
-    "messages": ("messages",),
+    "messages": ("messages", "conversations"),
     "task": ("task", "type"),
     "chosen": ("chosen",),
     "rejected": ("rejected",),
 }
+# Python's name of an encoding -> iconv's; Western ones are WINDOWS-1252
+_ICONV = {
+    "cp949": "CP949", "euc_kr": "CP949", "cp932": "CP932", "gb18030": "GB18030", "big5": "BIG5", "cp950": "BIG5",
+    "cp1250": "WINDOWS-1250", "iso8859_2": "ISO-8859-2", "cp1251": "WINDOWS-1251", "cp1253": "WINDOWS-1253",
+    "cp1254": "WINDOWS-1254", "cp1255": "WINDOWS-1255", "cp1256": "WINDOWS-1256",
+}  # fmt: skip
+_CENTRAL_EUROPEAN = ("Polish", "Czech", "Hungarian", "Slovak", "Slovene", "Croatian", "Romanian")
 MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
 MAX_JSON = 2**28  # characters of a .json file, which is read at once
@@ -82,7 +90,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
             yield from _sheet(read_sheet(path, name), name)
         elif format_ in (".jsonl", ".ndjson"):
             with _text(path, suffixes[-1], name) as file:
-                yield from _json_lines(file)
+                yield from _json_lines(file, name)
         elif format_ == ".json":
             with _text(path, suffixes[-1], name) as file:
                 yield from _json(file, name)
@@ -127,7 +135,8 @@ def column_names(columns: list[str]) -> str:
     known = [column for column in columns if is_usual(column)]
     others = len(columns) - len(known)
     if not known:
-        return f"there are {others:,} columns, of which none has a usual name: is the first line a header?"
+        counted = "is 1 column and it has no" if others == 1 else f"are {others:,} columns, of which none has a"
+        return f"there {counted} usual name: is the first line a header?"
     more = f" and {others:,} with {'another name' if others == 1 else 'other names'}" if others else ""
     return "the columns are " + ", ".join(known) + more
 
@@ -211,9 +220,7 @@ class _Lines:
                 f"{self._name}: the row at line {self._number} has more than {MAX_ROW:,} characters: fix its quotes "
                 "or remove it"
             )
-        if line.count("\0") > len(line) / 4:  # every other byte
-            order = "LE" if line.find("\0") % 2 else "BE"
-            raise UserError(f"{self._name} is UTF-16: convert it with iconv -f UTF-16{order} -t UTF-8")
+        _refuse_utf16(line, self._name)
         if "\0" in line:
             raise UserError(
                 f"{self._name}: line {self._number} contains a NUL byte: export the file again as plain text"
@@ -221,6 +228,13 @@ class _Lines:
         if not line:
             raise StopIteration
         return line
+
+
+def _refuse_utf16(line: str, name: str) -> None:
+    """Refuse a file in UTF-16 without a byte order mark, whose Latin letters are UTF-8 with NUL between them."""
+    if line.count("\0") > len(line) / 4:
+        order = "LE" if line.find("\0") % 2 else "BE"
+        raise UserError(f"{name} is UTF-16: convert it with iconv -f UTF-16{order} -t UTF-8")
 
 
 def _csv(file: IO[str], name: str) -> Iterator[Row]:
@@ -316,17 +330,19 @@ def _encoding(sample: bytes) -> str:
     if sample[1::2].count(0) > len(sample) / 4 or sample[::2].count(0) > len(sample) / 4:
         return "UTF-16LE" if sample[1::2].count(0) > sample[::2].count(0) else "UTF-16BE"
     guess = from_bytes(sample, cp_exclusion=["utf_8"]).best()
-    known = {"cp949": "CP949", "euc_kr": "CP949", "cp1251": "WINDOWS-1251", "cp932": "CP932", "gb18030": "GB18030"}
-    return known.get(guess.encoding, "WINDOWS-1252") if guess else "WINDOWS-1252"
+    if guess and guess.encoding in ("cp1250", "iso8859_2") and guess.language not in _CENTRAL_EUROPEAN:
+        guess = None  # also likely for Western texts
+    return _ICONV.get(guess.encoding, "WINDOWS-1252") if guess else "WINDOWS-1252"
 
 
-def _json_lines(file: IO[str]) -> Iterator[Row]:
+def _json_lines(file: IO[str], name: str) -> Iterator[Row]:
     while line := file.readline(MAX_ROW + 1):
         if len(line) > MAX_ROW:
             while line and not line.endswith("\n"):
                 line = file.readline(MAX_ROW)
             yield f"longer than {MAX_ROW:,} characters"
         elif line.strip():
+            _refuse_utf16(line, name)
             try:
                 row = json.loads(line, object_pairs_hook=_fields_once)
             except _RepeatedField:
@@ -351,6 +367,7 @@ def _json(file: IO[str], name: str) -> Iterator[Row]:
     text = file.read(MAX_JSON + 1)
     if len(text) > MAX_JSON:
         raise UserError(f"{name} has more than {MAX_JSON:,} characters: write it as JSON lines, one object a line")
+    _refuse_utf16(text[:1000], name)
     try:
         value = json.loads(text, object_pairs_hook=_fields_once)
     except _RepeatedField as error:

@@ -312,8 +312,11 @@ def _plain(model: str) -> str:
 def _reason(error: openai.APIStatusError, messages: Messages) -> str:
     """The endpoint's own reason as `: reason`, numbers as N so that equal reasons are counted together; empty where it
     gives none, its code alone where it repeats part of the request."""
-    body = error.body if isinstance(error.body, dict) else {}
-    reason = " ".join(str(body.get("message") or "").split())[:200]
+    body = error.body if isinstance(error.body, dict) else {"message": error.body}
+    stated = body.get("message") or body.get("detail") or ""  # of OpenAI, vLLM and llama.cpp; of FastAPI's gateways
+    if isinstance(stated, list):
+        stated = "; ".join(str(each.get("msg", "")) for each in stated if isinstance(each, dict))
+    reason = " ".join(str(stated).split())[:200]
     asked = " ".join(" ".join(str(message.get("content")) for message in messages).split()).lower()
     parts = (reason[i : i + _ECHO].lower() for i in range(max(1, len(reason) - _ECHO + 1)))
     if any(part in asked for part in parts if part):

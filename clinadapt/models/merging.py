@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -92,4 +93,9 @@ def _merged_classifier(card: ClassifyCard, adapter: Path, pad_token_id: int, out
 
 
 def _merge(base: Any, adapter: Path) -> Any:
-    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload(progressbar=sys.stderr.isatty())
+    model = PeftModel.from_pretrained(base, str(adapter))
+    if isinstance(output := base.get_output_embeddings(), BaseTunerLayer):
+        plain = output.get_base_layer()
+        plain.weight = torch.nn.Parameter(plain.weight.detach().clone())  # no longer that of the input embeddings
+        base.config.tie_word_embeddings = False
+    return model.merge_and_unload(progressbar=sys.stderr.isatty())

@@ -22,6 +22,7 @@ Values = tuple[Any, ...]  # fields of a row of a table, in the order of its sche
 _LOST = ("reasoning_content", "reasoning", "thinking", "refusal", "tool_calls", "function_call")
 # Columns of a chat, or of instructions, that hold a part of the conversation
 _LOST_COLUMNS = ("system", "history", "tools", "functions", "documents", "context", "thinking", "reasoning")
+_ROLES = {"human": "user", "gpt": "assistant"}  # of ShareGPT, whose messages have `from` and `value`
 _TASKS = {task.lower(): task for task in TASKS}
 
 
@@ -106,7 +107,18 @@ def _turns(fields: _Fields) -> Iterator[tuple[str, Any]]:
         for name in _LOST:
             if message.get(name):
                 raise InvalidRow(f"a message has {name}, which this layout does not carry over")
-        yield str(message.get("role")), message.get("content")
+        role, content = (message[names[0]] if names[0] in message else message.get(names[1])
+                         for names in (("role", "from"), ("content", "value")))  # fmt: skip
+        yield _ROLES.get(str(role), str(role)), _joined(content)
+
+
+def _joined(content: Any) -> Any:
+    """The text of a message, also of one that is a list of parts. Raises InvalidRow where a part is no text."""
+    if not isinstance(content, list):
+        return content
+    if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        raise InvalidRow("a message has a part that is no text")
+    return "\n".join(str(part.get("text") or "") for part in content)
 
 
 def _pair(fields: _Fields) -> Values:

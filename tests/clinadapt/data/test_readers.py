@@ -124,6 +124,30 @@ def test_a_format_gives_the_same_rows(tmp_path: Path, name: str, data: bytes) ->
 
 
 @pytest.mark.parametrize(
+    ("encoding", "iconv", "text"),
+    [
+        ("cp1250", "WINDOWS-1250", "Pacjent zgłasza ból w klatce piersiowej od dwóch dni, bez gorączki i duszności."),
+        (
+            "iso8859_2",
+            "ISO-8859-2",
+            "Pacjent zgłasza ból w klatce piersiowej od dwóch dni, bez gorączki i duszności. "
+            "Choroby przewlekłe: cukrzyca, nadciśnienie tętnicze.",
+        ),
+        ("cp1253", "WINDOWS-1253", "Ο ασθενής αναφέρει πόνο στο στήθος εδώ και δύο ημέρες, χωρίς πυρετό ή δύσπνοια."),
+        ("cp1254", "WINDOWS-1254", "Hasta iki gündür göğüs ağrısı şikayetiyle başvurdu, ateş ve nefes darlığı yok."),
+        ("cp1255", "WINDOWS-1255", "החולה מתלונן על כאבים בחזה מזה יומיים, ללא חום או קוצר נשימה."),
+        ("cp1256", "WINDOWS-1256", "يشكو المريض من ألم في الصدر منذ يومين دون حمى أو ضيق في التنفس."),
+        ("cp932", "CP932", "患者は二日前からの胸の痛みを訴えて来院した。呼吸困難はなく、発熱もない。"),
+        ("big5", "BIG5", "患者胸痛兩天，伴有呼吸困難和發熱，既往有高血壓病史。"),
+        ("cp1252", "WINDOWS-1252", "El paciente presenta dolor torácico desde hace dos días. Señala náuseas."),
+    ],
+)
+def test_the_encoding_of_a_file_is_proposed(tmp_path: Path, encoding: str, iconv: str, text: str) -> None:
+    with pytest.raises(UserError, match=f"iconv -f {iconv} -t UTF-8"):
+        rows_of(tmp_path, "notes.csv", f'transcription,label\n"{text}",x\n'.encode(encoding))
+
+
+@pytest.mark.parametrize(
     ("header", "row", "columns"),
     [
         ("text;label, main", "v;w", ["text", "label, main"]),
@@ -202,6 +226,13 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.csv", CSV.decode().encode("utf-16-le"), "iconv -f UTF-16LE -t UTF-8"),
         ("notes.csv", "a,b\n가슴 통증이 이틀째 있습니다,심장\n".encode("cp949"), "iconv -f CP949 -t UTF-8"),
         ("notes.csv", "a,b\nБоль в груди в течение двух дней,кардиология\n".encode("cp1251"), "iconv -f WINDOWS-1251"),
+        (
+            "notes.jsonl",
+            '{"a": "plain"}\n'.encode("utf-16-le"),
+            "is UTF-16: convert it with iconv -f UTF-16LE -t UTF-8",
+        ),
+        ("notes.jsonl", '{"a": "plain"}\n'.encode("utf-16-be"), "iconv -f UTF-16BE"),
+        ("notes.json", '[{"a": "plain"}]'.encode("utf-16-le"), "iconv -f UTF-16LE"),
         ("notes.csv", b"transcription,label,transcription\n1,2,3\n", "columns 1 and 3 are both called 'transcription'"),
         (
             "notes.csv",

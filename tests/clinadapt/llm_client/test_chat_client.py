@@ -375,6 +375,23 @@ def test_the_reason_of_a_refusal_is_shown_without_text(
     assert SECRET not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Too long a prompt.", "type": "invalid_request_error", "code": 400}},  # OpenAI, llama.cpp
+        {"object": "error", "message": "Too long a prompt.", "type": "BadRequestError", "code": 400},  # vLLM
+        {"error": "Too long a prompt."},  # Ollama
+        {"detail": "Too long a prompt."},  # gateways on FastAPI
+        {"detail": [{"loc": ["body", "messages"], "msg": "Too long a prompt.", "input": SECRET}]},
+    ],
+)
+def test_the_reason_of_a_refusal_in_the_form_of_each_server(endpoint: Callable[..., ChatServer], body: Any) -> None:
+    endpoint(lambda _: (400, json.dumps(body).encode()))
+    with pytest.raises(Refused, match=r"\(status 400: Too long a prompt\.\)") as raised:
+        complete(client())
+    assert SECRET not in str(raised.value)
+
+
 class TestConsent:
     """Notes leave only for the hosts that their sources name, and never in the clear."""
 

@@ -143,6 +143,21 @@ def test_an_invalid_row_is_quarantined(
         assert "Zyx" not in (tmp_path / "out" / name).read_text()
 
 
+def test_chats_of_sharegpt_and_messages_in_parts(source: Write, tmp_path: Path) -> None:
+    sharegpt = {"conversations": [{"from": "system", "value": "note"}, {"from": "human", "value": "a"},
+                                  {"from": "gpt", "value": "b"}]}  # fmt: skip
+    parts = [{"type": "text", "text": "note"}, {"type": "text", "text": "a"}]
+    image = [*parts, {"type": "image_url", "image_url": {"url": SECRET}}]
+    sources = [
+        source("chat", [sharegpt], columns={"messages": "conversations"}),
+        source("chat", [chat(("user", parts), ("assistant", parts[1:])), chat(("user", image), ("assistant", "b"))]),
+    ]
+    manifest = run(sources, tmp_path / "out", Examples())
+    assert manifest["quarantined"] == {"a message has a part that is no text": 1} and not manifest["unused"]
+    rows = pq.read_table(tmp_path / "out/triples.parquet").select(["instruction", "answer"]).to_pylist()
+    assert rows == [{"instruction": "note\n\na", "answer": "b"}, {"instruction": "note\na", "answer": "a"}]
+
+
 def test_what_a_layout_does_not_carry_over_is_counted(source: Write, tmp_path: Path) -> None:
     """Columns, and the fields of a chat's messages."""
     message = {"role": "user", "content": "a", "date": "2024", "Zyx": 1, "row": None}
