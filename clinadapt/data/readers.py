@@ -21,9 +21,9 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from charset_normalizer import from_bytes
 
 from clinadapt.config.origin import USUAL_NAMES, usual_name
+from clinadapt.data.encodings import likely_encoding, refuse_utf16
 from clinadapt.data.fhir import fhir_rows, is_resource
 from clinadapt.data.spreadsheets import MAX_CELL, read_sheet
 from clinadapt.errors import UserError
@@ -51,13 +51,6 @@ LIKELY: dict[str, tuple[str, ...]] = {
     "chosen": ("chosen",),
     "rejected": ("rejected",),
 }
-# Python's name of an encoding -> iconv's; Western ones are WINDOWS-1252
-_ICONV = {
-    "cp949": "CP949", "euc_kr": "CP949", "cp932": "CP932", "gb18030": "GB18030", "big5": "BIG5", "cp950": "BIG5",
-    "cp1250": "WINDOWS-1250", "iso8859_2": "ISO-8859-2", "cp1251": "WINDOWS-1251", "cp1253": "WINDOWS-1253",
-    "cp1254": "WINDOWS-1254", "cp1255": "WINDOWS-1255", "cp1256": "WINDOWS-1256",
-}  # fmt: skip
-_CENTRAL_EUROPEAN = ("Polish", "Czech", "Hungarian", "Slovak", "Slovene", "Croatian", "Romanian")
 MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
 MAX_JSON = 2**28  # characters of a .json file, which is read at once
@@ -105,7 +98,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name} is not UTF-8 (byte 0x{error.object[error.start]:02x}): "
-            f"convert it, for example with iconv -f {_encoding(error.object)} -t UTF-8"
+            f"convert it, for example with iconv -f {likely_encoding(error.object)} -t UTF-8"
         ) from error
     except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # gzip and bz2 raise OSError without one
@@ -220,7 +213,7 @@ class _Lines:
                 f"{self._name}: the row at line {self._number} has more than {MAX_ROW:,} characters: fix its quotes "
                 "or remove it"
             )
-        _refuse_utf16(line, self._name)
+        refuse_utf16(line, self._name)
         if "\0" in line:
             raise UserError(
                 f"{self._name}: line {self._number} contains a NUL byte: export the file again as plain text"
@@ -228,13 +221,6 @@ class _Lines:
         if not line:
             raise StopIteration
         return line
-
-
-def _refuse_utf16(line: str, name: str) -> None:
-    """Refuse a file in UTF-16 without a byte order mark, whose Latin letters are UTF-8 with NUL between them."""
-    if line.count("\0") > len(line) / 4:
-        order = "LE" if line.find("\0") % 2 else "BE"
-        raise UserError(f"{name} is UTF-16: convert it with iconv -f UTF-16{order} -t UTF-8")
 
 
 def _csv(file: IO[str], name: str) -> Iterator[Row]:
@@ -323,18 +309,6 @@ def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _encoding(sample: bytes) -> str:
-    """iconv's name for the likely encoding of bytes that are not UTF-8."""
-    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "UTF-16"
-    if sample[1::2].count(0) > len(sample) / 4 or sample[::2].count(0) > len(sample) / 4:
-        return "UTF-16LE" if sample[1::2].count(0) > sample[::2].count(0) else "UTF-16BE"
-    guess = from_bytes(sample, cp_exclusion=["utf_8"]).best()
-    if guess and guess.encoding in ("cp1250", "iso8859_2") and guess.language not in _CENTRAL_EUROPEAN:
-        guess = None  # also likely for Western texts
-    return _ICONV.get(guess.encoding, "WINDOWS-1252") if guess else "WINDOWS-1252"
-
-
 def _json_lines(file: IO[str], name: str) -> Iterator[Row]:
     while line := file.readline(MAX_ROW + 1):
         if len(line) > MAX_ROW:
@@ -342,7 +316,7 @@ def _json_lines(file: IO[str], name: str) -> Iterator[Row]:
                 line = file.readline(MAX_ROW)
             yield f"longer than {MAX_ROW:,} characters"
         elif line.strip():
-            _refuse_utf16(line, name)
+            refuse_utf16(line, name)
             try:
                 row = json.loads(line, object_pairs_hook=_fields_once)
             except _RepeatedField:
@@ -367,7 +341,7 @@ def _json(file: IO[str], name: str) -> Iterator[Row]:
     text = file.read(MAX_JSON + 1)
     if len(text) > MAX_JSON:
         raise UserError(f"{name} has more than {MAX_JSON:,} characters: write it as JSON lines, one object a line")
-    _refuse_utf16(text[:1000], name)
+    refuse_utf16(text[:1000], name)
     try:
         value = json.loads(text, object_pairs_hook=_fields_once)
     except _RepeatedField as error:

@@ -148,14 +148,17 @@ def test_chats_of_sharegpt_and_messages_in_parts(source: Write, tmp_path: Path) 
                                   {"from": "gpt", "value": "b"}]}  # fmt: skip
     parts = [{"type": "text", "text": "note"}, {"type": "text", "text": "a"}]
     image = [*parts, {"type": "image_url", "image_url": {"url": SECRET}}]
-    sources = [
-        source("chat", [sharegpt], columns={"messages": "conversations"}),
-        source("chat", [chat(("user", parts), ("assistant", parts[1:])), chat(("user", image), ("assistant", "b"))]),
-    ]
-    manifest = run(sources, tmp_path / "out", Examples())
-    assert manifest["quarantined"] == {"a message has a part that is no text": 1} and not manifest["unused"]
-    rows = pq.read_table(tmp_path / "out/triples.parquet").select(["instruction", "answer"]).to_pylist()
-    assert rows == [{"instruction": "note\n\na", "answer": "b"}, {"instruction": "note\na", "answer": "a"}]
+    for number, (rows, columns) in enumerate([
+        ([sharegpt], {"messages": "conversations"}),
+        ([chat(("user", parts), ("assistant", parts[1:])), chat(("user", image), ("assistant", "b"))], {}),
+    ]):  # fmt: skip
+        out = tmp_path / f"{number}"
+        manifest = run([source("chat", rows, columns=columns)], out, Examples())
+        read = pq.read_table(out / "triples.parquet").select(["instruction", "answer"]).to_pylist()
+        assert not manifest["unused"]
+        assert manifest["quarantined"] == ({"a message has a part that is no text": 1} if number else {})
+        assert read == ([{"instruction": "note\na", "answer": "a"}] if number else
+                        [{"instruction": "note\n\na", "answer": "b"}])  # fmt: skip
 
 
 def test_what_a_layout_does_not_carry_over_is_counted(source: Write, tmp_path: Path) -> None:
