@@ -20,7 +20,7 @@ from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import write_table
 from clinadapt.errors import UserError
-from clinadapt.llm_client.chat_client import ChatClient
+from clinadapt.llm_client import ChatClient
 from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest

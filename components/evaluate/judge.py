@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt.llm_client.chat_client import ChatClient, OutOfTokens, Refused
+from clinadapt.llm_client import ChatClient, OutOfTokens, Refused
 from components.evaluate.metrics import ratios
 
 _SYSTEM = """You judge answers to an instruction about a clinical note. Score each answer by itself:

@@ -12,7 +12,7 @@ from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile, InstructTr
 from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
-from clinadapt.llm_client.chat_client import ChatClient
+from clinadapt.llm_client import ChatClient
 from clinadapt.models.base_model import BaseModel
 from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory

@@ -6,7 +6,7 @@ import re
 
 from clinadapt.clinical.faithfulness import unsupported_facts
 from clinadapt.clinical.refusals import is_refusal
-from clinadapt.llm_client.replies import Reply
+from clinadapt.llm_client import Reply
 
 # In a note, AI alone means aortic insufficiency or an aromatase inhibitor
 _AI = re.compile(

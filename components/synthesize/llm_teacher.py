@@ -17,8 +17,7 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.clinical.refusals import is_refusal, without_mark
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TASKS
-from clinadapt.llm_client.chat_client import ChatClient, OutOfTokens, Refused
-from clinadapt.llm_client.replies import Reply
+from clinadapt.llm_client import ChatClient, OutOfTokens, Refused, Reply
 from clinadapt.storage.object_store import Store
 from components.synthesize.filters import answer_flaw, flaw, note_flaw, refusal_flaw
 from components.synthesize.teacher import BudgetExhausted, Dropped, Text, Triple, TripleBatch

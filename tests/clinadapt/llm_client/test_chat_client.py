@@ -16,8 +16,7 @@ import pytest
 from chat_support import KEY, MODEL, ChatServer, completion, environment
 
 from clinadapt.errors import UserError
-from clinadapt.llm_client import chat_client
-from clinadapt.llm_client.chat_client import ChatClient, Closed, OutOfTokens, Refused
+from clinadapt.llm_client import ChatClient, Closed, OutOfTokens, Refused, chat_client
 from clinadapt.storage.folder_store import FolderStore
 
 SECRET = "Xanthippe"  # in every message, and in no error

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from clinadapt.llm_client.chat_client import ChatClient
+from clinadapt.llm_client import ChatClient
 from components.evaluate.judge import judge, parse
 
 

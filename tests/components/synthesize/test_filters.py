@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clinadapt.llm_client.replies import Reply
+from clinadapt.llm_client import Reply
 from components.synthesize.filters import answer_flaw, flaw, note_flaw
 
 
