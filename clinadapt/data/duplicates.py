@@ -173,8 +173,9 @@ def _clues(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndar
     owner = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in sampled])
     order = np.argsort(grams, kind="stable")
     grams, owner = grams[order], owner[order]
-    _, position, texts = np.unique(grams, return_inverse=True, return_counts=True)
-    rare = texts[position] <= COMMON
+    first = np.flatnonzero(np.concatenate([np.ones(min(1, len(grams)), dtype=bool), grams[1:] != grams[:-1]]))
+    texts = np.diff(np.append(first, len(grams)))
+    rare = np.repeat(texts <= COMMON, texts)
     return grams[rare], owner[rare], np.bincount(owner[rare], minlength=len(parts))
 
 

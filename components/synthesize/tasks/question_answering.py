@@ -18,7 +18,9 @@ from components.synthesize.unanswerable import not_given, not_mentioned
 TASK = "Question Answering"
 
 MAX_SECTIONS, MAX_OTHER_SECTIONS = 6, 3
+AROUND_SIGN = 100  # characters in which another value of a sign may stand
 MAX_MATCHES = 6  # of a topic in one sentence
+_WITH_PARTS = {"physical examination", "review of systems"}  # what follows under headings belongs to them
 _HEADING = re.compile(r"[A-Z]{4,}(?:[ /-][A-Z]{2,}){0,3}")
 _CAPITALS_WITHIN = re.compile(r"[.,:;\n] ?[A-Z]{4,}\b")  # may be another heading
 _EXAMINATION = {"physical examination", "vital signs"}
@@ -77,10 +79,11 @@ _VITAL_SIGNS = (
         ("What was the oxygen saturation?", "Which oxygen saturation does the note give?", "What are the sats?"),
     ),
 )
-# Words of a sentence that gives a sign more than once
+# Words near a sign that is given more than once
 _MEASURED_AGAIN = re.compile(
     r"\b(?:standing|sitting|seated|lying|supine|repeat\w*|recheck\w*|later|then|rose|fell|went|came down|increas\w*|"
-    r"decreas\w*|reduc\w*|dropp\w*|initial\w*|previous\w*|prior|yesterday|at home|home readings?|manual)\b",
+    r"decreas\w*|reduc\w*|dropp\w*|initial\w*|previous\w*|prior|resting|maxim\w*|peak|highest|"
+    r"lowest|exercise|yesterday|at home|home readings?|manual)\b",
     re.IGNORECASE,
 )
 _PLAUSIBLE = {
@@ -105,11 +108,18 @@ _TOPICS = {
     "smoking": r"smok|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
     "alcohol": r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|drink|etoh|beer|wine|units a week",
     "the patient's work": r"\bwork(?:s|ed|ing)? (?:as|in|at|for)|occupation|retired|employ|\bjob\b",
-    "the patient's living situation": r"\blives?\b|\bliving\b|nursing home|care home|residen",
-    "anticoagulation": r"anticoag|warfarin|coumadin|heparin|apixaban|rivaroxaban|\binr\b|eliquis|xarelto|blood thinner",
+    "the patient's living situation": (
+        r"\blives?\b|\bliving (?:with|alone|in|at|on|situation|arrange\w*)|nursing home|care home|"
+        r"\bresid(?:e[sd]?|ing|ence|ent (?:of|at|in))\b"
+    ),
+    "anticoagulation": (
+        r"anticoag|warfarin|coumadin|heparin(?!ized)(?! (?:flush|lock|saline))|apixaban|rivaroxaban|\binr\b|eliquis|"
+        r"xarelto|blood thinner"
+    ),
     "pregnancy": r"pregnan|gravid|gestation|trimester|\blmp\b|antenatal",
 }
-
+# Words with which a note may speak of a topic, though they do not answer a question about it
+_NEAR_TOPIC = {"the patient's living situation": "living|resident", "anticoagulation": "heparin"}
 
 _STUDY_HEADERS = {"EXAM", "EXAMINATION", "STUDY", "EXAMINATION PERFORMED", "PROCEDURE"}
 _STUDY = (
@@ -163,6 +173,7 @@ def _other_sections(note: ParsedNote) -> Iterator[Triple]:
         section
         for section in note.sections
         if "ask" not in section_lexicon().get(section.name, {})
+        and section.name not in _WITH_PARTS
         and _HEADING.fullmatch(section.header)
         and counts[section.header] == 1
         and len(re.findall(rf"\b{re.escape(section.header)}\b", note.text, re.IGNORECASE)) == 1
@@ -201,15 +212,14 @@ def _vital_signs(note: ParsedNote) -> Iterator[Triple]:
 
 
 def _is_only_value(note: ParsedNote, match: re.Match[str]) -> bool:
-    """Whether a patient can have the value, and no sentence gives it more than once."""
+    """Whether a patient can have the value, and no words near it speak of another."""
     name = next(sign.name for sign in _VITAL_SIGNS if sign.value is match.re)
     value = float(re.match(r"[\d.]+", match["value"])[0])  # type: ignore[index]
     if not any(low <= value <= high for low, high in _PLAUSIBLE[name]):
         return False
     if "/" in match["value"] and len(_BLOOD_PRESSURE.findall(note.text)) > 1:
         return False
-    sentences = (note.text[start:end] for start, end in note.sentences if start <= match.start() < end)
-    return not any(map(_MEASURED_AGAIN.search, sentences))
+    return not _MEASURED_AGAIN.search(note.text, max(0, match.start() - AROUND_SIGN), match.end() + AROUND_SIGN)
 
 
 def _age(note: ParsedNote) -> Iterator[Triple]:
@@ -263,5 +273,5 @@ def _topics(note: ParsedNote) -> Iterator[Triple]:
                 sentence,
                 TASK,
                 spans=((start, end),),
-                subject=Subject(pattern, not_mentioned(topic)),
+                subject=Subject(f"{pattern}|{_NEAR_TOPIC.get(topic, pattern)}", not_mentioned(topic)),
             )

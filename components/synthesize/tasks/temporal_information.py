@@ -21,7 +21,7 @@ _DURATION = (
 _TIME = re.compile(rf"\b(?P<time>{_DURATION}(?: ago\b)?)(?![ -]old|\w)")
 _NOT_A_TIME = re.compile(
     r" (?:in size|a (?:week|day|month|year)|size|gestation|pregnan|of gestation|of age|old|history|by |post|"
-    r"before|prior|after|earlier|later|old|PTA\b)"
+    r"before|prior|after|earlier|later|old|PTA\b|per |each |out of )"
 )
 _FOLLOW_UP_TIME = re.compile(
     rf"\b(?:[Ff]ollow(?:ed)?[ -]?up|[Ff]/[Uu]|[Rr]eview(?:ed)?|[Rr]/[Vv]|[Ss]ee (?:him|her|you|me|us)|"

@@ -151,6 +151,10 @@ SPLIT_DOSES = """Lamotrigine 150 mg in the morning and 200 mg at night. Doxycycl
 Ramipril 5 mg OD, apixaban 5 mg BD. Lying blood pressure was 142/78 and standing 118/70. She has a 9-year-old brother.
 She was seen on 3 June 2024 and 7 June 2024, and before that in March. Had been on ASA. A lesion at a temperature of 85.
 EXAM: Thrombectomy of the AV shunt."""
+ELSEWHERE = """She called the Orthopedic resident. She has one brother living. The port was closed with a heparin flush.
+The resting heart rate was 49. Maximum heart rate achieved was 69. He was told to keep exercising six to seven days per week.
+PHYSICAL EXAMINATION: Alert and oriented.
+Abdomen: Soft."""
 PROCEDURE = """PREOPERATIVE DIAGNOSIS: Angina.
 POSTOPERATIVE DIAGNOSIS: Angina.
 MEDICATIONS: Reglan 10 mg p.o., 5 mg p.o. Valium.
@@ -169,6 +173,9 @@ SKIN PREP: Chlorhexidine."""
         (SPLIT_DOSES, r"temperature", None),
         (SPLIT_DOSES, r"drugs|medication named", None),
         (SPLIT_DOSES, r"study|What examination", None),
+        (ELSEWHERE, r"living situation|anticoagulation", None),
+        (ELSEWHERE, r"heart rate|pulse|____|What time follows", None),
+        (ELSEWHERE, r'under.* "PHYSICAL EXAMINATION"', None),
         (PROCEDURE, r"medic.*(?:take|recorded|list|on\?)", None),
         (PROCEDURE, r"Sum|summary", None),
         (PROCEDURE, r'"GROSS FINDINGS"', r"The vessel was calcified\."),
