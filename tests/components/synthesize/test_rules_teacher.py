@@ -152,7 +152,7 @@ Ramipril 5 mg OD, apixaban 5 mg BD. Lying blood pressure was 142/78 and standing
 She was seen on 3 June 2024 and 7 June 2024, and before that in March. Had been on ASA. A lesion at a temperature of 85.
 EXAM: Thrombectomy of the AV shunt."""
 ELSEWHERE = """She called the Orthopedic resident. She has one brother living. The port was closed with a heparin flush.
-The resting heart rate was 49. Maximum heart rate achieved was 69. He was told to keep exercising six to seven days per week.
+The resting heart rate was 49. Maximum heart rate achieved was 69. He is exercising six to seven days per week.
 PHYSICAL EXAMINATION: Alert and oriented.
 Abdomen: Soft."""
 PROCEDURE = """PREOPERATIVE DIAGNOSIS: Angina.
