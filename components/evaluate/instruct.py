@@ -26,10 +26,12 @@ from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
+from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
 from components.evaluate.judge import judge
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
+from components.evaluate.subgroups import subgroups
 from components.evaluate.text_metrics import matches, rouge_l, token_f1
 
 MODEL_TITLES = {"candidate": "Adapter", "base": "Base model", "champion": "Champion"}
@@ -47,7 +49,6 @@ METRICS = (
 )
 _Z_CONFIDENCE, _Z_POWER = 1.96, 0.84  # standard normal quantiles of a two-sided 95 % interval and of 80 % power
 _JUDGE_THREADS = 8  # requests in flight
-_EXCERPT = 700  # characters of a note that an example shows
 
 
 def run(
@@ -100,6 +101,7 @@ def run(
         "reference": reference_rates(rows, cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "comparisons": comparisons,
+        "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
         "held_out_digest": sha256_json([[row["note_id"], row["instruction"]] for row in rows]),
         "champion_version": champion.version,
@@ -224,40 +226,6 @@ def minimum_detectable_difference(comparison: dict[str, Any]) -> float:
     return (_Z_CONFIDENCE + _Z_POWER) * standard_error
 
 
-def examples(rows: Sequence[Row], answers: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """The first answerable row of each task and the first two unanswerable ones, without private rows. The order of the
-    sample decides; good answers are not picked.
-
-    Args:
-        rows: the instructions with their reference answers.
-        answers: model -> text of its answer to each row.
-    """
-    firsts: dict[Any, int] = {}
-    unanswerable = 0
-    for i, row in enumerate(rows):
-        if row["private"]:
-            continue
-        if row["answerable"]:
-            firsts.setdefault(row["task"], i)
-        elif unanswerable < 2:
-            firsts[f"unanswerable {unanswerable}"] = i
-            unanswerable += 1
-    shown = []
-    for i in firsts.values():
-        row, note = rows[i], rows[i]["note_text"]
-        shown.append(
-            {
-                "task": row["task"],
-                "answerable": row["answerable"],
-                "note": note if len(note) <= _EXCERPT else note[:_EXCERPT].rstrip() + " …",
-                "instruction": row["instruction"],
-                "reference": row["answer"],
-                "answers": {name: texts[i] for name, texts in answers.items()},
-            }
-        )
-    return sorted(shown, key=lambda example: (not example["answerable"], example["task"]))
-
-
 def _answer(rows: Sequence[Row], adapter: Path, champion: Champion, settings: Evaluation) -> dict[str, ModelAnswers]:
     """Answers of each model, in the order of MODEL_TITLES; one base model is in memory at a time."""
     store = open_store(champion.store)
@@ -308,6 +276,23 @@ def _estimates(
         key: value if key == "clusters" else math.exp(min(value, 700)) for key, value in estimates.pop("loss").items()
     }
     return {name: entry for name, entry in estimates.items() if not math.isnan(entry["value"])}
+
+
+def _subgroups(
+    rows: Sequence[Row], scores: tuple[np.ndarray, np.ndarray], cluster: np.ndarray, seed: int
+) -> list[dict[str, Any]]:
+    """Metrics of one model in each group of rows: `by`, `group`, rows, clusters and metrics."""
+    return [
+        {
+            "by": by,
+            "group": group,
+            "rows": int(chosen.sum()),
+            "clusters": len(np.unique(cluster[chosen])),
+            "metrics": _estimates(scores[0][chosen], scores[1][chosen], cluster[chosen], seed),
+        }
+        for by, groups in subgroups(rows).items()
+        for group, chosen in groups.items()
+    ]
 
 
 def _comparisons(

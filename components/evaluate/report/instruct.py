@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -92,6 +92,8 @@ METRICS = {
         "The share of answers that the model ended by itself, before they reached the length limit.",
     ),
 }
+_BY_GROUP = ("token_f1", "unsupported", "contradicted", "wrong_refusals")
+_FEW_CLUSTERS = 10  # fewer make an interval that says little, as for the gate
 HUES = {"candidate": "blue", "base": "muted", "champion": "orange"}
 
 
@@ -114,6 +116,8 @@ def render(report: Mapping[str, Any]) -> str:
         metrics=metrics_table(evaluation),
         explanations=[(metric.title, metric.meaning) for metric in measured(evaluation, METRICS).values()],
         by_task=tasks_table(evaluation),
+        by_group=groups_table(evaluation),
+        examples=[marked_example(example) for example in report["examples"]],
         comparisons=comparisons_table(evaluation),
         speeds=speeds_table(evaluation),
         splits=splits_table(report["data"]),
@@ -129,6 +133,8 @@ def render(report: Mapping[str, Any]) -> str:
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
     """Charts by name; one of pretraining only where the base model was pretrained."""
     charts = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
+    if evaluation["subgroups"]:
+        charts["groups"] = groups_figure(evaluation)
     if training["pretraining"]:
         charts["pretraining"] = training_figure(training["pretraining"], "pretraining")
     return charts
@@ -160,6 +166,79 @@ def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         rows.append([task, count(instructions), *cells, points(gains[task])])
     head = ["Task", "Instructions", *(model["title"] for model in models), "Adapter − base"]
     return {"head": head, "rows": rows}
+
+
+def groups_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Head and rows of groups of held-out rows x metrics of the adapter; groups of few clusters are marked."""
+    names = [name for name in _BY_GROUP if name in evaluation["models"]["candidate"]["metrics"]]
+    rows = []
+    for entry in evaluation["subgroups"]:
+        few = Markup('<span class="even">few notes</span>') if entry["clusters"] < _FEW_CLUSTERS else ""
+        cells = [
+            html.estimate(entry["metrics"][name], METRICS[name].form) if name in entry["metrics"] else Markup("–")
+            for name in names
+        ]
+        group = Markup("{}<small>{}</small>").format(entry["group"], entry["by"])
+        rows.append([group, count(entry["rows"]), *cells, few])
+    return {"head": ["", "Instructions", *(METRICS[name].title for name in names), ""], "rows": rows}
+
+
+def groups_figure(evaluation: Mapping[str, Any]) -> Markup:
+    """Chart of the share of answers with an unsupported claim in each group, with intervals; a line for all rows."""
+    whole = evaluation["models"]["candidate"]["metrics"]["unsupported"]
+    entries = [(entry["group"], entry["rows"], entry["metrics"]["unsupported"]) for entry in evaluation["subgroups"]]
+    return html.svg(
+        "groups",
+        "Answers with an unsupported claim in each group of notes, with intervals",
+        "; ".join(f"{group}: {percent(entry['value'])}" for group, _, entry in entries) + ".",
+        (html.WIDTH, 90 + 34 * len(entries)),
+        lambda figure: draw_groups(figure, entries, whole["value"]),
+    )
+
+
+def draw_groups(figure: Figure, entries: Sequence[tuple[str, int, html.Estimate]], whole: float) -> None:
+    """Draw one row per group.
+
+    Args:
+        figure: to draw on.
+        entries: name, number of instructions and estimate of each group.
+        whole: share over all rows.
+    """
+    axes: Axes = figure.subplots()
+    html.row_axis(axes, [f"{html.short(group)} ({count(rows)})" for group, rows, _ in entries])
+    html.percent_axis(axes.xaxis)
+    axes.set(xlim=(0, 1.02), xlabel="answers with an unsupported claim")
+    axes.axvline(whole, color=COLOURS["muted"], linewidth=1.5, linestyle="--", label="all instructions")
+    for row, (_, _, entry) in enumerate(entries):
+        axes.plot(
+            [entry["low"], entry["high"]], [row, row], color=COLOURS["blue"], linewidth=4, alpha=0.55,
+            solid_capstyle="butt",
+        )  # fmt: skip
+        axes.plot(entry["value"], row, "o", color=COLOURS["blue"], markersize=8, markeredgecolor=COLOURS["paper"])
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1))
+
+
+def marked_example(example: Mapping[str, Any]) -> dict[str, Any]:
+    """An example whose note and whose candidate's answer are markup: unsupported claims of the answer are marked, and
+    in the note the words that contradict them."""
+    claims = example["claims"]
+    against = [(*claim["evidence"], "contradicted") for claim in claims if claim["evidence"]]
+    answers = dict(example["answers"])
+    answers["candidate"] = marked(
+        answers["candidate"], [(claim["start"], claim["end"], claim["outcome"].replace(" ", "-")) for claim in claims]
+    )
+    note = marked(example["note"], against) + (" …" if example["shortened"] else "")
+    return {**example, "note": note, "answers": answers}
+
+
+def marked(text: str, spans: Sequence[tuple[int, int, str]]) -> Markup:
+    """Text as markup, with spans (start, end, class) marked; of spans that overlap, the first."""
+    pieces, position = [], 0
+    for start, end, kind in sorted(spans):
+        if start >= position and end <= len(text):
+            pieces += [escape(text[position:start]), Markup('<mark class="{}">{}</mark>').format(kind, text[start:end])]
+            position = end
+    return Markup("").join([*pieces, escape(text[position:])])
 
 
 def comparisons_table(evaluation: Mapping[str, Any]) -> list[list[Any]]:

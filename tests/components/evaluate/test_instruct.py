@@ -22,7 +22,7 @@ from clinadapt.registry.champion import champion
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
 from components.evaluate.gate.step import run as gate
-from components.evaluate.instruct import METRICS, examples, minimum_detectable_difference, run, sample, score
+from components.evaluate.instruct import METRICS, minimum_detectable_difference, run, sample, score
 from components.evaluate.metrics import paired, ratios
 from components.evaluate.text_metrics import matches, rouge_l, token_f1
 from components.publish.publish_version import run as publish
@@ -158,25 +158,6 @@ def test_no_text_of_a_private_row_is_left(evaluation: Path, splits: Path, instru
     ]
     instructions = [example["note"] for example in read_json(evaluation / "examples.json")]
     assert instructions and not [note for note in instructions if "secretword" in note]
-
-
-def test_examples_are_the_first_that_may_be_shown() -> None:
-    rows = [
-        {
-            "note_text": "x" * 900,
-            "instruction": str(i),
-            "answer": "a",
-            "task": task,
-            "answerable": ok,
-            "private": private,
-        }
-        for i, (task, ok, private) in enumerate(
-            [("a", True, True), ("a", True, False), ("a", True, False), ("b", False, False), ("b", True, False)]
-        )
-    ]
-    shown = examples(rows, {"candidate": [str(i) for i in range(5)]})
-    assert [example["instruction"] for example in shown] == ["1", "4", "3"]
-    assert len(shown[0]["note"]) < 720 and shown[0]["note"].endswith("…")
 
 
 def test_an_adapter_that_answers_as_its_base_fails_the_gate(splits: Path, tiny_llama: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from clinadapt.data.schemas.instruct import TASKS
 from components.evaluate.report.instruct import (
     METRICS,
     comparisons_table,
+    groups_table,
     metrics_table,
     render,
     synthesis_rows,
@@ -65,6 +66,12 @@ def report(champion: bool = True) -> dict[str, Any]:
         "instruction": "List the drugs that the patient takes.",
         "note": note,
         "reference": "aspirin; lisinopril",
+        "fault": "contradicts the note",
+        "shortened": True,
+        "claims": [
+            {"start": 0, "end": 7, "outcome": "contradicted", "evidence": (39, 50)},
+            {"start": 9, "end": 19, "outcome": "not found", "evidence": None},
+        ],
         "answers": {"candidate": "aspirin; lisinopril", "base": "the the the pain of the patient was"}
         | ({"champion": "aspirin"} if champion else {}),
     }
@@ -74,6 +81,9 @@ def report(champion: bool = True) -> dict[str, Any]:
         "instruction": "When was the last colonoscopy?",
         "note": note,
         "reference": "The note does not say.",
+        "fault": None,
+        "shortened": False,
+        "claims": [],
         "answers": {"candidate": "The note does not say.", "base": ""},
     }
     return {
@@ -94,6 +104,12 @@ def report(champion: bool = True) -> dict[str, Any]:
             "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
             "trimmed_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
             "reference": {"unsupported": around(0.03), "contradicted": around(0.01)},
+            "subgroups": [
+                {"by": "sex of the patient", "group": "female", "rows": 400, "clusters": 60,
+                 "metrics": {"token_f1": around(0.6), "unsupported": around(0.05)}},
+                {"by": "sex of the patient", "group": "male", "rows": 12, "clusters": 4,
+                 "metrics": {"token_f1": around(0.5), "unsupported": around(0.2), "contradicted": around(0.1)}},
+            ],
             "minimum_detectable_difference": 0.031, "champion_version": "v1" if champion else "",
         },
         "training": TRAINING,
@@ -152,6 +168,22 @@ def test_it_is_one_whole_file_that_loads_nothing(champion: bool) -> None:
 def test_a_note_is_no_markup() -> None:
     page = render(report())
     assert "&lt;b&gt;COPD&lt;/b&gt;" in page and "<b>COPD</b>" not in page
+
+
+def test_what_an_answer_gets_wrong_is_marked_in_answer_and_note() -> None:
+    page = render(report())
+    assert '<mark class="contradicted">aspirin</mark>; <mark class="not-found">lisinopril</mark>' in page
+    assert re.search(r'<div class="text">[^<]*<mark class="contradicted">', page)
+    assert page.index("contradicts the note") < page.index("not answerable from the note")
+
+
+def test_groups_of_few_notes_are_marked() -> None:
+    table = groups_table(report()["evaluation"])
+    assert [("few notes" in row[-1]) for row in table["rows"]] == [False, True]
+    assert "For whom it is worse" in render(report())
+    given = report()
+    given["evaluation"]["subgroups"] = []
+    assert "For whom it is worse" not in render(given)
 
 
 def test_the_figures_that_a_clinician_asks_for_are_on_the_page() -> None:

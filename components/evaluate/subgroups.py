@@ -1,0 +1,60 @@
+"""Groups of held-out rows in which a model may be worse than over all: by source, length of the note, sex and age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from clinadapt.clinical.claims.reading import read
+from components.evaluate.generation import Row
+
+_WORDS = (0, 150, 400, 1_000_000)  # of a note: bounds of the bands of length
+_YEARS = (0, 18, 40, 65, 80, 150)  # bounds of the bands of age
+_SEXES = {"F": "female", "M": "male"}
+
+
+def subgroups(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
+    """Split rows in several ways.
+
+    Args:
+        rows: with note_text and source.
+
+    Returns:
+        What they are split by -> name of a group -> which rows are in it, bool of shape (rows,). Sex and age are those
+        that the note tells; rows whose note tells none are in no group. A way that makes one group only is left out.
+    """
+    readings = [read(row["note_text"]) for row in rows]
+    ages = [reading.ages[0][2] if reading.ages else None for reading in readings]
+    sexes = [reading.sex[0] if reading.sex else None for reading in readings]
+    words = [len(row["note_text"].split()) for row in rows]
+    names: dict[str, list[str | None]] = {
+        "source": [f"source {row['source'] + 1}" for row in rows],
+        "length of the note": [_band(number, _WORDS, "words") for number in words],
+        "sex of the patient": [_SEXES.get(sex or "") for sex in sexes],
+        "age of the patient": [_band(age, _YEARS, "years") for age in ages],
+    }
+    groups = {by: _masks(labels) for by, labels in names.items()}
+    return {by: masks for by, masks in groups.items() if len(masks) > 1}
+
+
+def _band(number: float | None, bounds: Sequence[int], unit: str) -> str | None:
+    """The band that a number is in: `under 18 years`, `18 to 39 years`, `80 years and more`."""
+    for position, (low, high) in enumerate(pairwise(bounds)):
+        if number is not None and low <= number < high:
+            if not position:
+                return f"under {high} {unit}"
+            return f"{low} {unit} and more" if high == bounds[-1] else f"{low} to {high - 1} {unit}"
+    return None
+
+
+def _masks(labels: Sequence[str | None]) -> dict[str, np.ndarray]:
+    present = sorted({label for label in labels if label}, key=_order)
+    return {name: np.array([label == name for label in labels]) for name in present}
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Bands by their lower bound, other names by the alphabet."""
+    first, second = ([*name.split(), ""])[:2]
+    return (int(first) if first.isdigit() else int(second) - 1 if first == "under" else 0), name

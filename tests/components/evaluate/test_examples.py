@@ -1,0 +1,43 @@
+"""Which answers a report shows: the worst first, by what is wrong with them, then a random draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.evaluate.examples import FAULTS, examples
+
+NOTE = "A 61-year-old man takes metoprolol 50 mg twice daily for hypertension. The left knee is swollen."
+
+
+def row(instruction: str, task: str = "a", answerable: bool = True, private: bool = False) -> dict[str, Any]:
+    return {"note_text": NOTE, "instruction": instruction, "answer": "50 mg", "task": task, "answerable": answerable,
+            "private": private, "decimal_comma": False}  # fmt: skip
+
+
+def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
+    asked = {
+        "What is the dose of metoprolol?": "50 mg twice daily.",
+        "What dose of metoprolol is given?": "The note does not mention metoprolol.",
+        "Which knee is swollen?": "The right knee.",
+        "Which drugs does he take?": "Metoprolol and warfarin.",
+        "What was the potassium?": "It was normal on admission.",
+        "How much metoprolol?": "100 mg.",
+    }
+    rows = [row(instruction, answerable="potassium" not in instruction) for instruction in asked]
+    rows.append(row("Private?", private=True))
+    shown = examples(rows, {"candidate": [*asked.values(), "200 mg."], "base": [""] * len(rows)})
+    assert [example["fault"] for example in shown] == [FAULTS[0], FAULTS[1], FAULTS[1], FAULTS[2], FAULTS[3], None]
+    knee, dose = shown[0], next(example for example in shown if example["instruction"] == "How much metoprolol?")
+    assert shown[-1]["instruction"] == "What is the dose of metoprolol?" and shown[-1]["claims"] == []
+    (claim,) = knee["claims"]
+    assert knee["answers"]["candidate"][claim["start"] : claim["end"]] == "right"
+    assert claim["outcome"] == "contradicted" and knee["note"][slice(*claim["evidence"])] == "left"
+    (claim,) = dose["claims"]
+    assert (claim["outcome"], claim["evidence"]) == ("not found", None)
+
+
+def test_right_answers_are_the_first_of_each_task() -> None:
+    rows = [row("1", "b"), row("2", "a"), row("3", "a"), row("4", "a", answerable=False)]
+    shown = examples(rows, {"candidate": ["50 mg", "50 mg", "50 mg", "The note does not say."]})
+    assert [example["instruction"] for example in shown] == ["2", "1", "4"]
+    assert [example["fault"] for example in shown] == [None] * 3

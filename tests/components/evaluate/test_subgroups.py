@@ -1,0 +1,27 @@
+"""Groups of held-out rows by what their notes tell."""
+
+from __future__ import annotations
+
+from components.evaluate.subgroups import subgroups
+
+
+def groups_of(*notes: str) -> dict[str, dict[str, list[int]]]:
+    rows = [{"note_text": note, "source": number % 2} for number, note in enumerate(notes)]
+    return {
+        by: {name: mask.nonzero()[0].tolist() for name, mask in masks.items()} for by, masks in subgroups(rows).items()
+    }
+
+
+def test_rows_are_grouped_by_source_length_sex_and_age() -> None:
+    long = "A 7-year-old boy with fever. " + "The ears are clear. " * 60
+    found = groups_of("A 61-year-old woman with cough.", "An 82-year-old man with cough.", long, "Knee pain.")
+    assert found == {
+        "source": {"source 1": [0, 2], "source 2": [1, 3]},
+        "length of the note": {"under 150 words": [0, 1, 3], "150 to 399 words": [2]},
+        "sex of the patient": {"female": [0], "male": [1, 2]},
+        "age of the patient": {"under 18 years": [2], "40 to 64 years": [0], "80 years and more": [1]},
+    }
+
+
+def test_one_group_is_no_split() -> None:
+    assert groups_of("Knee pain.") == {}
