@@ -16,7 +16,7 @@ from clinadapt.review.flags import NONE_OF_THESE, NoteAndAnswer, flag_label
 from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, reviewer, status
 
 TEXT_COLUMN = "transcription"
-FILE_TYPES = [".csv", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".gz", ".bz2", ".xz", ".zip"]
+FILE_TYPES = [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".gz", ".bz2", ".xz", ".zip"]
 
 
 def one_note_tab(service: ClassifyService) -> None:

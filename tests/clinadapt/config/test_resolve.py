@@ -141,6 +141,12 @@ def test_a_wrong_value_is_refused(form: dict[str, Any]) -> None:
             resolve(profile, form)
 
 
+@pytest.mark.parametrize("form", [{"labels": ["x", "{{$.inputs}}"]}, {"columns": {"text": "{{$...}}"}}])
+def test_a_placeholder_of_kubeflow_pipelines_is_refused_in_one_line(form: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"contains '{{\$', which Kubeflow Pipelines reads as a placeholder"):
+        apply_form(classify(), form)
+
+
 def test_texts_are_private_and_stay_unless_a_source_says_otherwise() -> None:
     notes = Source(kind="notes", uri="file:///notes.csv")
     cases = Source(kind="cases", uri="builtin://cases")

@@ -362,6 +362,10 @@ def test_a_model_that_takes_other_parameters_is_asked_so(endpoint: Callable[...,
             "This model's maximum context length is 4096 tokens.",
             r"\(status 400: This model's maximum context length is N",
         ),
+        (
+            "max_tokens is too large: 8192. This model supports at most 4096 completion tokens.",
+            r"\(status 400: max_tokens is too large: N\. This model supports at most N completion tokens\.\)",
+        ),
         (f"Bad text: {SECRET} has had a cough for nine days", r"\(status 400: unsupported\)"),
     ],
 )
