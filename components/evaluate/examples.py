@@ -72,6 +72,8 @@ def _fault(row: Row, answer: str, claims: Sequence[CheckedClaim]) -> str | None:
         not refusal and not row["answerable"],
         refusal and row["answerable"],
     )
+    if applies[-1]:  # its claim, that the note lacks something, is the refusal itself
+        return FAULTS[-1]
     return next((fault for fault, applied in zip(FAULTS, applies, strict=True) if applied), None)
 
 
