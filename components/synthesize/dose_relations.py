@@ -78,6 +78,8 @@ def dose_relations(note: ParsedNote, task: str) -> Iterator[Triple]:
 def _changed_dose(
     note: ParsedNote, task: str, mentions: list[Mention], start: int, match: re.Match[str]
 ) -> Iterator[Triple]:
+    if _ENDED.search(note.text, match.start(), match.end() + 80):  # decreased for a week, then discontinued
+        return
     mention = next(mention for mention in mentions if mention.start >= start)
     name = note.text[mention.start : mention.end]
     questions = {

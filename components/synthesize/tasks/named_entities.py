@@ -35,6 +35,11 @@ _LIST_MARKER = re.compile(r"(?:^|(?<=[\s,.]))(\d{1,2})\.\s*(?=[A-Z])")
 _DENIES = re.compile(r"\b[Dd]en(?:ies|ied)(?: any| having any)?:? (?=[a-z])")
 _SYMPTOM = re.compile(r"[a-z][a-z-]*(?: [a-z][a-z-]*){0,3}$")
 _HABIT = re.compile(r"tobacco|alcohol|drug|smok|drink|caffeine|allerg")
+# Half of two symptoms that share a word: `heat or cold intolerance`
+_HALF = re.compile(
+    r"heat|cold|hot|left|right|auditory|visual|bowel|urinary|bladder|chest|abdominal|upper|lower|joint|muscle|neck|back|"
+    r"suicidal|homicidal|focal|night|day|fecal|hand|leg|arm|foot|head|nasal|sinus"
+)
 _CLAUSE = re.compile(
     r"\b(?:no|not|that|he|she|who|has|had|was|is|are|with|but|being|at|since|any|except|other|this|for|"
     r"to|when|during|in the past|history)\b"
@@ -135,7 +140,7 @@ def _enumerated_symptoms(text: str, start: int, end: int) -> Spans:
     enumeration = text[start:end].rstrip(".")
     for part in re.split(r",? (?:and|or|nor) |, ", enumeration):
         position = text.index(part, position)
-        if not _SYMPTOM.match(part) or _CLAUSE.search(part) or _HABIT.search(part):
+        if not _SYMPTOM.match(part) or _HALF.fullmatch(part) or _CLAUSE.search(part) or _HABIT.search(part):
             return ()
         spans.append((position, position + len(part)))
         position += len(part)

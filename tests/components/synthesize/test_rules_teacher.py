@@ -155,6 +155,8 @@ ELSEWHERE = """She called the Orthopedic resident. She has one brother living. T
 The resting heart rate was 49. Maximum heart rate achieved was 69. He is exercising six to seven days per week.
 PHYSICAL EXAMINATION: Alert and oriented.
 Abdomen: Soft."""
+TAPERED = """She denied heat or cold intolerance, fatigue and rash. We decrease Wellbutrin to 200 mg per day for a
+week, then discontinue it."""
 PROCEDURE = """PREOPERATIVE DIAGNOSIS: Angina.
 POSTOPERATIVE DIAGNOSIS: Angina.
 MEDICATIONS: Reglan 10 mg p.o., 5 mg p.o. Valium.
@@ -176,6 +178,8 @@ SKIN PREP: Chlorhexidine."""
         (ELSEWHERE, r"living situation|anticoagulation", None),
         (ELSEWHERE, r"heart rate|pulse|____|What time follows", None),
         (ELSEWHERE, r'under.* "PHYSICAL EXAMINATION"', None),
+        (TAPERED, r"den(?:y|ies|ied)", None),
+        (TAPERED, r"dose", None),
         (PROCEDURE, r"medic.*(?:take|recorded|list|on\?)", None),
         (PROCEDURE, r"Sum|summary", None),
         (PROCEDURE, r'"GROSS FINDINGS"', r"The vessel was calcified\."),
