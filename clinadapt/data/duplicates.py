@@ -57,6 +57,11 @@ _NAME = re.compile(r"\b(mr|mrs|ms|miss|dr) \w+")
 _NUMBER = re.compile(r"\d+")
 
 
+def note_id(text: str) -> str:
+    """What a note is called: 16 hex digits of a hash of its normal form."""
+    return hashlib.sha256(normal_form(text).encode()).hexdigest()[:16]
+
+
 def comparable_form(normal: str) -> str:
     """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
     split = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("#", _NAME.sub("mr x", normal))).split()

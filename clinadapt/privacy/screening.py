@@ -13,19 +13,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from clinadapt.config.phi import TYPES, Phi
-from clinadapt.privacy.context import context_spans
 from clinadapt.privacy.date_shift import date_reading
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import tokens
 from clinadapt.privacy.mentions import Mentions, names_by_itself
-from clinadapt.privacy.patterns import pattern_spans
+from clinadapt.privacy.short_texts import short_text_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.surrogates import Surrogates, phi_key
 from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.term_files import Terms, read_terms
 
 _MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
-_IN_LABELS = ("EMAIL", "URL", "SSN", "PHONE", "FAX", "MRN", "STREET")  # not numbers, which may be codes of diseases
 _PASSES = 20  # at most, until nothing is found
 
 
@@ -141,22 +139,13 @@ class Screener:
         return result
 
     def in_label(self, label: str, mentions: Mentions | None = None) -> list[Span]:
-        """Identifiers in the name of a class.
-
-        A label has no context for the tagger, and a specialty is easily taken for a place: by itself it identifies
-        somebody only by a title with a name, the name of a hospital or a form such as that of an address.
-
-        Args:
-            label: the name.
-            mentions: of a patient whose rows have the label, to look for those instead; an entity that consists of
-                words of English or of medicine is none here.
-        """
-        words = tokens(label)
+        """Identifiers in the name of a class: by itself, or those of a patient whose rows have the label, where an
+        entity that consists of words of English or of medicine is none."""
         if mentions:
-            found = [span for span in mentions.spans(label, words) if _names_somebody(label[span.start : span.end])]
+            entities = mentions.spans(label, tokens(label))
+            found = [span for span in entities if _names_somebody(label[span.start : span.end])]
         else:
-            found = [span for span in pattern_spans(label) if span.type in _IN_LABELS]
-            found += context_spans(label, words)
+            found = short_text_spans(label)
         found = [span for span in found if not self._protected.cover(label, span)]
         return [span for span in ScreenedText(label).outside(found) if self.settings.action(span.type) != "report"]
 

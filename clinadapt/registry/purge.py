@@ -5,7 +5,6 @@ What lies in the store and in the home folder of local runs, and what it holds, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import defaultdict
@@ -21,8 +20,9 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.data.duplicates import normal_form
-from clinadapt.data.tables import iter_batches
+from clinadapt.data.duplicates import note_id as id_of_note
+from clinadapt.data.schemas.known import NOTE_IDS, NOTE_IDS_FILE
+from clinadapt.data.tables import iter_batches, iter_rows
 from clinadapt.errors import UserError
 from clinadapt.registry.versions import adapter_names, version_folder, version_ids
 from clinadapt.storage.local_files import os_errors
@@ -97,19 +97,21 @@ def of_note(store: Store, home: Path, note_id: str) -> tuple[list[Purgeable], li
     Returns:
         What to delete, and NAME/VERSION of the adapters that were trained or judged on outputs that hold the note.
     """
-    items = []
+    items, note_ids = [], _with_screened(home, note_id)
     for what, groups in _stored(store).items():
         for place, entries in groups.items():
             keys = [entry.key for entry in entries]
             kind = place.partition("/")[0]
-            if kind in _UNATTRIBUTABLE or (kind in _WITH_TABLES and in_tables(store, keys, note_id)):
+            if kind in _UNATTRIBUTABLE or (
+                kind in _WITH_TABLES and any(in_tables(store, keys, each) for each in note_ids)
+            ):
                 items.append(Purgeable(place, what, keys))
-            elif kind == "flagged" and (flags := [key for key in keys if _in_flag(store, key, note_id)]):
+            elif kind == "flagged" and (flags := [key for key in keys if _in_flag(store, key, note_ids)]):
                 items.append(Purgeable(place, what, flags))
     digests = set()
     for path, what in _local(home):
-        tables = [path] if path.suffix == ".parquet" else path.rglob("*.parquet")
-        if any(_in_table(table, note_id) for table in tables):
+        tables = [path] if path.suffix == ".parquet" else list(path.rglob("*.parquet"))
+        if any(_in_table(table, each) for table in tables for each in note_ids):
             items.append(Purgeable(str(path), what, path=path))
             for manifest in path.rglob(MANIFEST):
                 with suppress(OSError, ValueError, AttributeError):
@@ -150,15 +152,23 @@ def _local(home: Path) -> list[tuple[Path, str]]:
     return [(path, what) for folder, what in folders if folder.is_dir() for path in sorted(folder.iterdir())]
 
 
-def _note_id(text: str) -> str:
-    return hashlib.sha256(normal_form(text).encode()).hexdigest()[:16]
+def _with_screened(home: Path, note_id: str) -> set[str]:
+    """The hashes of a note before and after screening, as local runs recorded them."""
+    note_ids = {note_id}
+    for path, _ in _local(home):
+        for table in path.rglob(NOTE_IDS_FILE):
+            with suppress(pa.ArrowException, OSError):
+                for row in iter_rows(table, NOTE_IDS.names):
+                    note_ids |= set(row.values()) if note_id in row.values() else set()
+    return note_ids
 
 
-def _in_flag(store: Store, key: str, note_id: str) -> bool:
+def _in_flag(store: Store, key: str, note_ids: set[str]) -> bool:
     """Whether a flag is about the note; also where it cannot be read."""
     try:
-        return _note_id(str(json.loads(store.get(key)[0])["note"])) == note_id
-    except (KeyError, ValueError, TypeError):
+        record = json.loads(store.get(key)[0])
+        return not note_ids.isdisjoint((record.get("note_id"), id_of_note(str(record["note"]))))
+    except (KeyError, ValueError, TypeError, AttributeError):
         return True
 
 
@@ -181,7 +191,7 @@ def _in_table(path: Path, note_id: str) -> bool:
             return any(note_id in batch["note_id"].to_pylist() for batch in iter_batches(path, ["note_id"]))
         columns = [name for name in _TEXT_COLUMNS if name in names]
         return any(
-            _note_id(text or "") == note_id
+            id_of_note(text or "") == note_id
             for batch in (iter_batches(path, columns) if columns else ())
             for column in columns
             for text in batch[column].to_pylist()

@@ -1,4 +1,5 @@
-"""Wrong answers that reviewers flag: `flagged/<name>/<version>/<time>-<random>.json` in the adapter's store."""
+"""Wrong answers that reviewers flag: `flagged/<name>/<version>/<time>-<random>.json` in the adapter's store, with what
+identifies a patient redacted."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
+from clinadapt.data.duplicates import note_id
 from clinadapt.errors import UserError
+from clinadapt.privacy.written_texts import redacted
 from clinadapt.storage import open_store
 
 NONE_OF_THESE = "none of these"
@@ -24,6 +27,7 @@ FAULTS = {
     "other": "Something else",
 }
 
+_ANSWER_TEXTS = ("instruction", "answer")
 LONGEST_TEXT = 4_000  # characters of a comment or a correction
 
 NoteAndAnswer = tuple[str, dict[str, Any]]
@@ -91,12 +95,17 @@ def _limited(text: str, what: str) -> str | None:
 
 def _store(note: str, answer: dict[str, Any], reviewer: str | None, review: dict[str, Any]) -> str:
     now = datetime.now(UTC)
+    written = [name for name in ("comment", "correction") if review[name] and (name == "comment" or "fault" in review)]
+    texts = [note, *(answer[name] for name in _ANSWER_TEXTS if name in answer), *(review[name] for name in written)]
+    screened = dict(zip(texts, redacted(texts), strict=True))
     record = {
         "time": now.isoformat(timespec="seconds"),
         "reviewer": reviewer,
-        "note": note,
-        "answer": answer,
+        "note_id": note_id(note),
+        "note": screened[note],
+        "answer": answer | {name: screened[answer[name]] for name in _ANSWER_TEXTS if name in answer},
         **review,
+        **{name: screened[review[name]] for name in written},
     }
     root, _, version = answer["adapter"].rpartition("/adapters/")
     key = f"flagged/{version}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"

@@ -25,6 +25,7 @@ from clinadapt.models.lora_targets import adapted_layers
 from clinadapt.models.memory.available import on_cluster
 from clinadapt.models.memory.instruct import weights_on_disk
 from clinadapt.privacy.detector_version import screening_digest
+from clinadapt.privacy.written_texts import direct_identifiers
 from clinadapt.registry.champion import champion
 from clinadapt.registry.versions import read_manifest
 from clinadapt.storage import open_store
@@ -67,7 +68,12 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
         read_manifest(store, steps["publish"]["adapter_name"], version)  # evaluate could not load it either
     log("preflight", f"champion to compare with: {version or 'none yet'}")
     steps["download"] |= {"source_digest": data, "patient_key": Pseudonyms().key_id}
-    steps["screen"] |= {"digest": screening_digest(Phi.model_validate(steps["screen"]["phi"]))}
+    phi = Phi.model_validate(steps["screen"]["phi"])
+    if kinds := direct_identifiers(phi.reason):
+        raise UserError(
+            f"phi.reason, which stands on the model card, names somebody ({', '.join(kinds)}): write it otherwise"
+        )
+    steps["screen"] |= {"digest": screening_digest(phi)}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     generation = cache_generation(store)
     for step in steps.keys() & CACHED_STEPS:

@@ -21,6 +21,7 @@ from clinadapt.artifacts.slsa import provenance
 from clinadapt.artifacts.step_record import RUN, log, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
+from clinadapt.privacy.written_texts import direct_identifiers, is_screened
 from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.versions import headline, version_folder
@@ -119,6 +120,7 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
     card = _calibrated_card(adapter, evaluation)
     card.write(folder)
     splits, training = read_json(inputs.splits / MANIFEST), read_json(adapter / "training.json")
+    refuse_identifiers(card, splits)
     fields = {
         "name": name,
         "version": version,
@@ -138,6 +140,17 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
     }
     model_card(fields, card, evaluation, splits).save(folder / "README.md")
     return fields
+
+
+def refuse_identifiers(card: AdapterCard, splits: dict[str, Any]) -> None:
+    """Raises UserError where what the model card shows of the data or of the profile names somebody directly. The
+    labels of a screened dataset have been screened with it."""
+    phi = splits.get("phi", {})
+    labels = card.labels if isinstance(card, ClassifyCard) and not is_screened(phi) else []
+    shown = {"a label": labels, "phi.reason": [phi.get("reason", "")]}
+    for what, texts in shown.items():
+        if kinds := sorted({kind for text in texts for kind in direct_identifiers(text)}):
+            raise UserError(f"not published, {what} on the model card names somebody ({', '.join(kinds)}): change it")
 
 
 def _run_start(store: Store) -> dict[str, str]:

@@ -29,6 +29,7 @@ from components.screen.patients import (
     screen_rows,
     seal,
     summary,
+    write_note_ids,
 )
 
 
@@ -75,6 +76,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     left_out = [(note["row"], row.quarantined) for note, row in zip(notes, rows, strict=True) if row.quarantined]
     with output_folder(output):
         write_table(to_table([tuple(note.values()) for note in screened], NOTES), output / "notes.parquet")
+        write_note_ids(rows, output)
         _write_quarantine(dataset / "quarantine.csv", output / "quarantine.csv", left_out)
         changed = {
             "rows_kept": len(screened),

@@ -28,6 +28,7 @@ from components.screen.patients import (
     screen_rows,
     seal,
     summary,
+    write_note_ids,
 )
 
 SCHEMAS = {"texts": TEXTS, "triples": TRIPLES, "preferences": PREFERENCES}
@@ -69,6 +70,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     with output_folder(output):
         for name, table in changed.items():
             write_table(table, output / f"{name}.parquet")
+        write_note_ids((row for table in rows.values() for row in table.values()), output)
         _write_quarantine(dataset / "quarantine.csv", output / "quarantine.csv", tables, rows)
         return seal(
             output,

@@ -13,8 +13,9 @@ from typing import Any
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, write_manifest
 from clinadapt.config.phi import Phi
-from clinadapt.data.schemas.known import KNOWN, KNOWN_FILE
-from clinadapt.data.tables import iter_rows
+from clinadapt.data.duplicates import note_id
+from clinadapt.data.schemas.known import KNOWN, KNOWN_FILE, NOTE_IDS, NOTE_IDS_FILE
+from clinadapt.data.tables import iter_rows, to_table, write_table
 from clinadapt.privacy.detector_version import detector_version, screening_digest
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.screening import ScreenedText, Screener
@@ -91,6 +92,13 @@ def screen_rows(rows: Iterable[TextRow], screener: Screener) -> tuple[Findings, 
             findings.rows_with_identifiers += any(each.found for each in row.screened)
             findings.quarantined.update([row.quarantined] if row.quarantined else [])
     return findings, mentions
+
+
+def write_note_ids(rows: Iterable[TextRow], output: Path) -> None:
+    """Record what notes that changed were called before, so that a note can be purged by either hash."""
+    notes = ((row.screened[0].text, row.texts[0]) for row in rows if row.screened[0].text != row.texts[0])
+    pairs = [(note_id(after), note_id(before)) for after, before in dict.fromkeys(notes)]
+    write_table(to_table(pairs, NOTE_IDS) if pairs else NOTE_IDS.empty_table(), output / NOTE_IDS_FILE)
 
 
 def passes_unchanged(source: Mapping[str, Any], settings: Phi, rows: int) -> bool:

@@ -22,6 +22,7 @@ from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TEXTS, TRIPLES
 from clinadapt.data.tables import iter_rows, open_tables
 from clinadapt.errors import UserError
+from clinadapt.privacy.written_texts import is_screened, redacted
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
 from components.synthesize.teacher import BudgetExhausted, Dropped, Teacher, Text, Triple, TripleBatch
@@ -120,7 +121,8 @@ def run(
     (output / MANIFEST).unlink(missing_ok=True)
     try:
         teacher = create_teacher(settings, cache, allowed_hosts)
-        statistics = _write(dataset, output, teacher, source["decimal_comma"])
+        screened = settings.teacher == "llm" and is_screened(source.get("phi", {}))
+        statistics = _write(dataset, output, teacher, source["decimal_comma"], screened)
         fields = {
             "source": source["source"],
             **{name: source[name] for name in ("quarantined", "unused", "decimal_comma", "origin")},
@@ -158,8 +160,9 @@ def create_teacher(settings: Synthesis, cache: Store | None, allowed_hosts: Sequ
     return LlmTeacher(settings, cache, allowed_hosts)
 
 
-def _write(dataset: Path, output: Path, teacher: Teacher, decimal_comma: Sequence[int]) -> Statistics:
-    """`decimal_comma`: the sources whose numbers have a decimal comma."""
+def _write(dataset: Path, output: Path, teacher: Teacher, decimal_comma: Sequence[int], screened: bool) -> Statistics:
+    """`decimal_comma`: the sources whose numbers have a decimal comma; `screened`: whether what the teacher writes is
+    screened, as the dataset was."""
     statistics, exhausted = Statistics(), Event()
     progress = _Progress(pq.read_metadata(dataset / "texts.parquet").num_rows)
     rows = iter_rows(dataset / "texts.parquet", TEXTS.names)
@@ -176,7 +179,7 @@ def _write(dataset: Path, output: Path, teacher: Teacher, decimal_comma: Sequenc
             tables["triples"].add([row[name] for name in TRIPLES.names])
             statistics.ready_triples += 1
             statistics.add_triple(row["task"], row["answerable"])
-        for text, result in _map_in_order(teacher, lambda text: _process(teacher, text, exhausted), texts):
+        for text, result in _map_in_order(teacher, lambda text: _process(teacher, text, exhausted, screened), texts):
             statistics.add_result(text, result)
             reasons = sorted(result.batch.dropped.items())
             dropped.writerows((text.source, text.row, reason, count) for reason, count in reasons)
@@ -188,20 +191,30 @@ def _write(dataset: Path, output: Path, teacher: Teacher, decimal_comma: Sequenc
     return statistics
 
 
-def _process(teacher: Teacher, text: Text, exhausted: Event) -> RowResult:
+def _process(teacher: Teacher, text: Text, exhausted: Event, screened: bool) -> RowResult:
     """Note and triples of one row; after the budget is exhausted, real notes are passed on without triples."""
     skipped = RowResult(text if text.kind == "notes" else None, skipped=True)
     if exhausted.is_set():
         return skipped
     try:
         if text.kind == "cases":
-            text = replace(text, kind="notes", text=teacher.note(text))
-        return RowResult(text, teacher.triples(text))
+            written = teacher.note(text)
+            text = replace(text, kind="notes", text=redacted([written], text.text)[0] if screened else written)
+        batch = teacher.triples(text)
+        if screened:
+            batch.triples = [_screened(triple, text.text) for triple in batch.triples]
+        return RowResult(text, batch)
     except Dropped as error:
         return RowResult(None, TripleBatch(dropped=Counter([str(error)])))
     except BudgetExhausted:
         exhausted.set()
         return skipped
+
+
+def _screened(triple: Triple, note: str) -> Triple:
+    """A triple without identifiers that its note does not have."""
+    instruction, answer = redacted([triple.instruction, triple.answer], note)
+    return replace(triple, instruction=instruction, answer=answer)
 
 
 def _table_row(note: Text, triple: Triple) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The Parquet table of what a hospital knows to identify the patients of a dataset's rows."""
+"""Parquet tables of what identifies the patients and the notes of a dataset's rows."""
 
 import pyarrow as pa
 
@@ -11,3 +11,7 @@ KNOWN = pa.schema(
     ]
 )
 KNOWN_FILE = "known.parquet"
+
+# screen, note_ids.parquet: a note that was changed, by its hash of 16 hex digits after and before: either may be purged
+NOTE_IDS = pa.schema([("note_id", pa.string()), ("original", pa.string())])
+NOTE_IDS_FILE = "note_ids.parquet"

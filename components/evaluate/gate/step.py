@@ -14,6 +14,7 @@ from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
+from clinadapt.privacy.written_texts import is_screened, redacted
 from clinadapt.registry.champion import history
 from clinadapt.registry.versions import headline, read_version
 from clinadapt.storage import open_store
@@ -22,6 +23,8 @@ from components.evaluate.gate import instruct as instruct_gate
 from components.evaluate.gate.champion_checks import Standing
 from components.evaluate.report import classify as classify_report
 from components.evaluate.report import instruct as instruct_report
+
+_EXAMPLE_TEXTS = ("note", "instruction", "reference")
 
 
 class _Recipe(NamedTuple):
@@ -112,17 +115,28 @@ def _upload(output: Path, evaluation: Path, report: dict[str, Any], recipe: _Rec
         return {}
     store = open_store(store_uri)
     store.upload(output / "report.html", f"runs/{run_name}/report.html")
-    if not (examples := _examples(evaluation)):
+    if not (examples := screened_examples(evaluation, report["data"].get("phi", {}))):
         return {}
     key = f"restricted/{run_name}/report.html"
     store.put(key, recipe.render({**report, "examples": examples}).encode())
     return {"examples_uri": f"{store.uri}/{key}"}
 
 
-def _examples(evaluation: Path) -> list[dict[str, Any]]:
-    """Example answers with their notes; empty where no source may be shown."""
+def screened_examples(evaluation: Path, phi: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Example answers with their notes; empty where no source may be shown. Where notes were screened, what names
+    somebody directly is redacted."""
     path = evaluation / "examples.json"
-    return list(read_json(path)) if path.exists() else []
+    examples = list(read_json(path)) if path.exists() else []
+    return list(map(_screened, examples)) if is_screened(phi) and phi["rows"] else examples
+
+
+def _screened(example: dict[str, Any]) -> dict[str, Any]:
+    """An example without direct identifiers, which a model may also have learned from other notes."""
+    names = list(example["answers"])
+    texts = [example[field] for field in _EXAMPLE_TEXTS] + [example["answers"][name] for name in names]
+    screened = redacted(texts, direct_only=True)
+    fields = dict(zip(_EXAMPLE_TEXTS, screened, strict=False))
+    return {**example, **fields, "answers": dict(zip(names, screened[len(_EXAMPLE_TEXTS) :], strict=True))}
 
 
 def _standing(store_uri: str, name: str, evaluation: dict[str, Any], splits: Path) -> Standing | None:

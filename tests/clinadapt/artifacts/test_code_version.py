@@ -69,10 +69,10 @@ def moved(sources: Path) -> Callable[[str], set[str]]:
         ("clinadapt/storage/folder_store.py", ALL),
         ("clinadapt/artifacts/hashing.py", ALL),
         ("clinadapt/artifacts/run_summary.py", set()),
-        ("clinadapt/data/duplicates.py", {"format/classify", "format/instruct"}),
+        ("clinadapt/data/duplicates.py", {"format/classify", "format/instruct", *SCREEN}),
         ("clinadapt/clinical/dates.py", {"synthesize/instruct", "evaluate/instruct"}),
         ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct", *SCREEN}),
-        ("clinadapt/privacy/cues.yaml", SCREEN),
+        ("clinadapt/privacy/cues.yaml", {"synthesize/instruct", *SCREEN}),
         ("clinadapt/models/label_sets.py", {"train/classify", "pretrain/instruct", "evaluate/classify"}),
         (
             "clinadapt/models/chat_template.py",

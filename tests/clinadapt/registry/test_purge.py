@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.data.duplicates import normal_form
+from clinadapt.data.duplicates import note_id as id_of_note
 from clinadapt.errors import UserError
 from clinadapt.registry.pipeline_artifacts import ArtifactRoot
 from clinadapt.registry.purge import LOCAL, TEXTS, of_note, older_than, purge
@@ -183,3 +184,15 @@ def test_nothing_is_deleted_without_being_asked(
             command(**wrong, delete=False, store=store.uri, home=home, as_json=False)
     with pytest.raises(UserError, match="16 hexadecimal"):
         command(older_than=None, patient="../x", delete=True, store=store.uri, home=home, as_json=False)
+
+
+def test_a_note_is_also_found_by_its_hash_before_screening(store: FolderStore, home: Path) -> None:
+    original, screened = home / "outputs/download", home / "outputs/screen"
+    for folder in (original, screened):
+        folder.mkdir()
+    pq.write_table(pa.table({"text": ["Mr. Velnadal has a cough."]}), original / "notes.parquet")
+    ids = {"note_id": [NOTE_ID], "original": [id_of_note("Mr. Velnadal has a cough.")]}
+    pq.write_table(pa.table(ids), screened / "note_ids.parquet")
+    for wanted in (ids["note_id"][0], ids["original"][0]):
+        paths = {item.path for item in of_note(store, home, wanted)[0]}
+        assert {home / "outputs/download", home / "outputs/screen", home / "outputs/run1"} <= paths

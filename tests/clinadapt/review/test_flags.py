@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clinadapt.data.duplicates import note_id
 from clinadapt.errors import UserError
 from clinadapt.review import flags
 
@@ -31,6 +32,7 @@ def test_a_flag_is_stored_beside_the_adapter(tmp_path: Path, answer: dict[str, A
     assert record.pop("time").endswith("+00:00")
     assert record == {
         "reviewer": "rita",
+        "note_id": note_id(NOTE),
         "note": NOTE,
         "answer": answer,
         "correction": "Cardiology",
@@ -69,6 +71,7 @@ def test_a_flag_of_an_instruction_says_what_is_wrong(tmp_path: Path, instructed:
     assert uri == path.as_uri() and record.pop("time").endswith("+00:00")
     assert record == {
         "reviewer": "rita",
+        "note_id": note_id(NOTE),
         "note": NOTE,
         "answer": instructed,
         "fault": "invented",
@@ -83,3 +86,14 @@ def test_a_flag_of_an_instruction_needs_an_answer_and_a_fault(tmp_path: Path, in
     with pytest.raises(UserError, match="choose what is wrong"):
         flags.flag_answer((NOTE, instructed), None, "It says nothing.", "", None)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_identifies_the_patient_is_not_stored(tmp_path: Path, instructed: dict[str, Any]) -> None:
+    note = "Ms. Velnadal, MRN: E99431010, takes 40 mg."
+    instructed |= {"answer": "Velnadal takes 40 mg."}
+    flags.flag_answer((note, instructed), "wrong", "velnadal takes 20 mg", "Ask Dr. Okonjo.", "rita")
+    (path,) = (tmp_path / "flagged/specialty/0123456789abcdef").iterdir()
+    record = json.loads(path.read_text())
+    assert record["note"] == "Ms. [NAME], MRN: [MRN], takes 40 mg." and record["note_id"] == note_id(note)
+    assert record["answer"]["answer"] == "[NAME] takes 40 mg." and record["correction"] == "[NAME] takes 20 mg"
+    assert record["comment"] == "Ask Dr. [NAME]."

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 import pytest
 from chat_support import read_triples, texts
 
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TASKS, TEXTS
@@ -118,3 +119,34 @@ def test_an_empty_result_names_the_reason(dataset: Callable[..., Path], tmp_path
     with pytest.raises(UserError, match=r"no section, 6 times"):
         run(dataset(texts(0, notes=2)), tmp_path / "out", Synthesis(), None)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+class NamingTeacher(StubTeacher):
+    """Writes a name and a number that its notes do not have."""
+
+    def triples(self, note: Text) -> TripleBatch:
+        return TripleBatch([Triple("Who is Dr. Velnadal?", "MRN: E99431010 of Dr. Martell.", TASKS[0], True, "none")])
+
+
+@pytest.mark.parametrize(
+    ("policy", "teacher", "answer"),
+    [
+        ("surrogate", "llm", "MRN: [MRN] of Dr. Martell."),
+        ("off", "llm", "MRN: E99431010 of Dr. Martell."),
+        ("surrogate", "rules", "MRN: E99431010 of Dr. Martell."),
+    ],
+)
+def test_what_an_llm_invents_is_screened_as_the_notes_were(
+    dataset: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    teacher: Literal["llm", "rules"],
+    answer: str,
+) -> None:
+    monkeypatch.setattr(instruct, "create_teacher", lambda settings, cache, allowed_hosts: NamingTeacher())
+    note = texts(0, notes=1)[0] | {"text": "Seen by Dr. Martell."}
+    folder = dataset([note])
+    write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"phi": {"policy": policy}})
+    run(folder, tmp_path / "out", Synthesis(teacher=teacher), None)
+    assert [triple["answer"] for triple in read_triples(tmp_path / "out")] == [answer]

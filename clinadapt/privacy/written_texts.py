@@ -1,0 +1,59 @@
+"""Texts that a model or a person writes about notes which were screened: what identifies somebody is redacted in them
+too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from clinadapt.config.phi import TYPES, Phi
+from clinadapt.privacy.detector import identifiers
+from clinadapt.privacy.screening import Screener
+from clinadapt.privacy.short_texts import short_text_spans
+
+# Types that may stay where texts are shown: they name nobody by themselves
+_INDIRECT = ("DATE", "AGE90", "ZIP", "CITY", "HOSPITAL", "EMPLOYER", "INITIALS")
+DIRECT = tuple(kind for kind in TYPES if kind not in _INDIRECT)
+
+
+def is_screened(phi: Mapping[str, Any]) -> bool:
+    """Whether a dataset, by `phi` of its manifest, has no identifiers but those that were not found."""
+    return phi.get("policy") in ("redact", "surrogate", "quarantine")
+
+
+@cache
+def _screener(direct_only: bool) -> Screener:
+    left = _INDIRECT if direct_only else ()
+    return Screener(Phi(types=dict.fromkeys(left, "report")))
+
+
+def redacted(texts: Iterable[str], source: str = "", direct_only: bool = False) -> list[str]:
+    """Texts without identifiers, which are dealt with alike in all of them.
+
+    Args:
+        texts: about one patient.
+        source: the screened text that they were written from; what stands there, such as an invented name, stays.
+        direct_only: leave dates, ages, places and initials.
+    """
+    texts = list(texts)
+    screener = _screener(direct_only)
+    if not source:
+        screened = screener.screen("", texts).texts
+        return [screened[text].text for text in texts]
+    return [_without_new(screener, text, source.casefold()) for text in texts]
+
+
+def _without_new(screener: Screener, text: str, source: str) -> str:
+    """A text in which the identifiers that are not in its source are redacted."""
+    for _ in range(2):
+        found = [span for span in identifiers(text) if text[span.start : span.end].casefold() not in source]
+        for span in reversed(found):
+            if screener.settings.action(span.type) != "report":
+                text = f"{text[: span.start]}[{span.type}]{text[span.end :]}"
+    return text
+
+
+def direct_identifiers(text: str) -> list[str]:
+    """Types of what names somebody directly in a short text, such as a label."""
+    return sorted({span.type for span in short_text_spans(text) if span.type in DIRECT})
