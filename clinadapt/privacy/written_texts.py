@@ -9,7 +9,7 @@ from typing import Any
 
 from clinadapt.config.phi import TYPES, Phi
 from clinadapt.privacy.detector import identifiers
-from clinadapt.privacy.screening import Screener
+from clinadapt.privacy.screening import ScreenedText, Screener
 from clinadapt.privacy.short_texts import short_text_spans
 
 # Types that may stay where texts are shown: they name nobody by themselves
@@ -36,12 +36,16 @@ def redacted(texts: Iterable[str], source: str = "", direct_only: bool = False) 
         source: the screened text that they were written from; what stands there, such as an invented name, stays.
         direct_only: leave dates, ages, places and initials.
     """
-    texts = list(texts)
-    screener = _screener(direct_only)
     if not source:
-        screened = screener.screen("", texts).texts
-        return [screened[text].text for text in texts]
-    return [_without_new(screener, text, source.casefold()) for text in texts]
+        return [each.text for each in screened_texts(texts, direct_only)]
+    return [_without_new(_screener(direct_only), text, source.casefold()) for text in texts]
+
+
+def screened_texts(texts: Iterable[str], direct_only: bool = False) -> list[ScreenedText]:
+    """What becomes of texts about one patient, with where their parts stand then; arguments as of `redacted`."""
+    texts = list(texts)
+    screened = _screener(direct_only).screen("", texts).texts
+    return [screened[text] for text in texts]
 
 
 def _without_new(screener: Screener, text: str, source: str) -> str:

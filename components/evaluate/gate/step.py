@@ -14,7 +14,7 @@ from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
-from clinadapt.privacy.written_texts import is_screened, redacted
+from clinadapt.privacy.written_texts import is_screened, screened_texts
 from clinadapt.registry.champion import history
 from clinadapt.registry.versions import headline, read_version
 from clinadapt.storage import open_store
@@ -134,9 +134,15 @@ def _screened(example: dict[str, Any]) -> dict[str, Any]:
     """An example without direct identifiers, which a model may also have learned from other notes."""
     names = list(example["answers"])
     texts = [example[field] for field in _EXAMPLE_TEXTS] + [example["answers"][name] for name in names]
-    screened = redacted(texts, direct_only=True)
-    fields = dict(zip(_EXAMPLE_TEXTS, screened, strict=False))
-    return {**example, **fields, "answers": dict(zip(names, screened[len(_EXAMPLE_TEXTS) :], strict=True))}
+    note, *others = screened = screened_texts(texts, direct_only=True)
+    answers = dict(zip(names, screened[len(_EXAMPLE_TEXTS) :], strict=True))
+    claims = []
+    for claim in example["claims"]:
+        start, end = answers["candidate"].moved(claim["start"], claim["end"])
+        evidence = claim["evidence"] and note.moved(*claim["evidence"])
+        claims.append({**claim, "start": start, "end": end, "evidence": evidence})
+    fields = {field: each.text for field, each in zip(_EXAMPLE_TEXTS, (note, *others), strict=False)}
+    return {**example, **fields, "answers": {name: each.text for name, each in answers.items()}, "claims": claims}
 
 
 def _standing(store_uri: str, name: str, evaluation: dict[str, Any], splits: Path) -> Standing | None:

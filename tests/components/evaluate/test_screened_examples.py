@@ -11,6 +11,7 @@ EXAMPLE = {
     "note": "Mr. Martell fell on 3/5/2009.",
     "instruction": "Who fell?",
     "reference": "Mr. Martell",
+    "claims": [{"start": 8, "end": 24, "outcome": "contradicted", "evidence": [12, 28]}],
     "answers": {"base": "E99431010 did: MRN: E99431010.", "candidate": "martell fell on 3/5/2009"},
 }
 
@@ -20,6 +21,9 @@ def test_examples_of_screened_notes_name_nobody(tmp_path: Path) -> None:
     (shown,) = screened_examples(tmp_path, {"policy": "redact", "rows": 7})
     assert shown["note"] == "Mr. [NAME] fell on 3/5/2009." and shown["reference"] == "Mr. [NAME]"
     assert shown["answers"] == {"base": "[OTHERID] did: MRN: [MRN].", "candidate": "[NAME] fell on 3/5/2009"}
+    (claim,) = shown["claims"]
+    assert shown["answers"]["candidate"][claim["start"] : claim["end"]] == "fell on 3/5/2009"
+    assert shown["note"][slice(*claim["evidence"])] == "fell on 3/5/2009"
     assert shown["instruction"] == "Who fell?" and shown["task"] == EXAMPLE["task"]
 
 
