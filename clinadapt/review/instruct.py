@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.claims import check
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.data.readers import Row
 from clinadapt.data.tables import batched
@@ -13,6 +13,7 @@ from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Answer, Generator
+from clinadapt.review.explanation import explained
 from clinadapt.review.inputs import LONGEST_INSTRUCTION, cell, input_error, validated
 from clinadapt.review.loading import published_adapter
 
@@ -43,7 +44,7 @@ class InstructService:
         Returns:
             `instruction`, `answer`, `complete` (false: cut off at the adapter's limit), `trimmed_tokens` (of the note,
             left out because it is too long), `unsupported` (claims of the answer that the note contradicts or
-            does not contain) and `adapter`.
+            does not contain), `claims` (clinadapt.review.explanation.explained) and `adapter`.
 
         Raises:
             UserError: note or instruction is empty or too long.
@@ -104,13 +105,15 @@ class InstructService:
     def _record(self, question: Question, answer: Answer) -> dict[str, Any]:
         decimals = DecimalCounts().plus([question.note])
         comma = decimals.decimal_comma if sum(decimals) else self._generator.card.decimal_comma
-        doubtful = unsupported(answer.text, question.note, question.instruction, comma)
+        checked = check(answer.text, question.note, question.instruction, comma)
+        doubtful = [each.claim.value for each in checked if each.outcome != "supported"]
         return {
             "instruction": question.instruction,
             "answer": answer.text,
             "complete": answer.complete,
             "trimmed_tokens": answer.trimmed_tokens,
-            "unsupported": list(dict.fromkeys(each.claim.value for each in doubtful)),
+            "unsupported": list(dict.fromkeys(doubtful)),
+            "claims": explained(answer.text, question.note, checked),
             "adapter": self.uri,
         }
 

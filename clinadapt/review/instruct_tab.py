@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from clinadapt.errors import UserError
+from clinadapt.review.explanation import page_list
 from clinadapt.review.flags import FAULTS, NoteAndAnswer, flag_answer
 from clinadapt.review.inputs import read_note
 from clinadapt.review.instruct import InstructService, remarks
@@ -46,6 +47,7 @@ class _Answer(NamedTuple):
 
     text: gr.Textbox
     status: gr.HTML
+    claims: gr.HTML
     fault: gr.Dropdown
     correction: gr.Textbox
     comment: gr.Textbox
@@ -92,12 +94,13 @@ def _question_column() -> _Question:
 def _answer_column() -> _Answer:
     text = gr.Textbox(label="Answer", lines=8, max_lines=20, interactive=False)
     answer_status = status()
+    claims = gr.HTML(visible=False)
     with gr.Group():
         fault = gr.Dropdown([(words, key) for key, words in FAULTS.items()], value=None, label="What is wrong?")
         correction = gr.Textbox(label="What should it say? (optional)", lines=2, html_attributes=PRIVATE_INPUT)
         comment = gr.Textbox(label="Comment (optional)", lines=2, html_attributes=PRIVATE_INPUT)
     flag = gr.Button("Flag", size="md")
-    return _Answer(text, answer_status, fault, correction, comment, flag, status())
+    return _Answer(text, answer_status, claims, fault, correction, comment, flag, status())
 
 
 def _connect_buttons(service: InstructService, answered: gr.State, question: _Question, answer: _Answer) -> None:
@@ -109,19 +112,21 @@ def _connect_buttons(service: InstructService, answered: gr.State, question: _Qu
             for part in service.stream(note, instruction):
                 if isinstance(part, str):
                     written += part
-                    yield None, written, gr.skip()
+                    yield None, written, gr.skip(), gr.skip()
                 else:
-                    yield (note, part), part["answer"], status("\n".join(remarks(part)), "wrong")
+                    claims = page_list(part["claims"])
+                    shown = gr.HTML(claims, visible=bool(claims))
+                    yield (note, part), part["answer"], status("\n".join(remarks(part)), "wrong"), shown
         except UserError as error:
-            yield None, "", status(f"Not answered – {error}.", "wrong")
+            yield None, "", status(f"Not answered – {error}.", "wrong"), gr.skip()
 
     def buttons(busy: bool) -> tuple[gr.Button, gr.Button]:
         return gr.Button(interactive=busy), gr.Button(interactive=not busy)
 
     def empty(line: str = "") -> tuple[Any, ...]:
-        return None, "", status(line), None, "", "", status()
+        return None, "", status(line), gr.HTML(visible=False), None, "", "", status()
 
-    result = [answered, answer.text, answer.status]
+    result = [answered, answer.text, answer.status, answer.claims]
     column = [*result, answer.fault, answer.correction, answer.comment, answer.flag_status]
     started = gr.on(
         [question.submit.click, question.instruction.submit],

@@ -305,6 +305,9 @@ def predict(
     ask_column: Annotated[
         str | None, typer.Option(help="Column of --file with the instruction, instead of --ask.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With --ask: the words of the note that support each claim of the answer.")
+    ] = False,
     store: StoreUri = DEFAULT_STORE,
     as_json: Json = False,
 ) -> None:
@@ -324,10 +327,12 @@ def predict(
         raise UserError("--ask-column needs --file and replaces --ask: give one of the two")
     if file and ask and len(ask) > 1:
         raise UserError("--file takes one --ask: give the instructions in a column, with --ask-column")
+    if explain and (file or not ask):
+        raise UserError("--explain needs --note and --ask: it shows which words of the note support an answer")
     from pipelines.cli import predict as prediction
 
     try:
-        prediction.predict(adapter, as_uri(store), note, file, text_column, ask or [], ask_column, as_json)
+        prediction.predict(adapter, as_uri(store), note, file, text_column, ask or [], ask_column, as_json, explain)
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 

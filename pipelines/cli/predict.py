@@ -11,6 +11,7 @@ from typing import Any
 from clinadapt.data.readers import read_rows
 from clinadapt.data.text import spreadsheet_cell
 from clinadapt.review.classify import ClassifyService
+from clinadapt.review.explanation import line
 from clinadapt.review.inputs import decode, read_note, readable
 from clinadapt.review.instruct import InstructService, remarks
 from pipelines.cli.options import emit
@@ -25,6 +26,7 @@ def predict(
     instructions: list[str],
     instruction_column: str | None,
     as_json: bool,
+    explain: bool = False,
 ) -> None:
     """Print the output of an adapter for a note, or for each row of a file.
 
@@ -51,7 +53,7 @@ def predict(
     for instruction in instructions:
         if len(instructions) > 1 and not as_json:
             print(f"\n{instruction}", flush=True)
-        _answer_note(asker, text, instruction, as_json)
+        _answer_note(asker, text, instruction, as_json, explain)
 
 
 def _read_note(note: Path) -> str:
@@ -83,8 +85,9 @@ def _classify_rows(answerer: ClassifyService, file: Path, column: str, as_json: 
     _write(answers, ["label", "probability"], fields, answerer.uri, as_json)
 
 
-def _answer_note(asker: InstructService, text: str, instruction: str, as_json: bool) -> None:
-    """Stream the answer about a note, then print remarks on it to standard error; or print one line of JSON."""
+def _answer_note(asker: InstructService, text: str, instruction: str, as_json: bool, explain: bool) -> None:
+    """Stream the answer about a note, then, to `explain`, its claims with the words of the note, and print remarks on
+    it to standard error; or print one line of JSON."""
     if as_json:
         emit(asker.answer(text, instruction))
         return
@@ -93,6 +96,8 @@ def _answer_note(asker: InstructService, text: str, instruction: str, as_json: b
             print(part, end="", flush=True)
         else:
             print(flush=True)
+            for claim in part["claims"] if explain else ():
+                print(f"  {line(claim)}", flush=True)
             for remark in remarks(part):
                 print(remark, file=sys.stderr)
 
