@@ -173,15 +173,15 @@ class Shingles:
 def _clues(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The sampled 4-grams of texts that few of them have, sorted; the position of the text of each; texts' numbers of
     them."""
-    sampled = [_sample(part) for part in parts]
-    grams = np.concatenate([*sampled, np.empty(0, dtype=np.uint32)])
-    owner = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in sampled])
+    sizes = [len(_sample(part)) for part in parts]
+    grams = np.concatenate([*map(_sample, parts), np.empty(0, dtype=np.uint32)])
+    owner = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
     order = np.argsort(grams, kind="stable")
     grams, owner = grams[order], owner[order]
-    first = np.flatnonzero(np.concatenate([np.ones(min(1, len(grams)), dtype=bool), grams[1:] != grams[:-1]]))
-    texts = np.diff(np.append(first, len(grams)))
-    rare = np.repeat(texts <= COMMON, texts)
-    return grams[rare], owner[rare], np.bincount(owner[rare], minlength=len(parts))
+    if len(common := np.unique(grams[COMMON:][grams[COMMON:] == grams[:-COMMON]])):
+        rare = ~np.isin(grams, common)
+        grams, owner = grams[rare], owner[rare]
+    return grams, owner, np.bincount(owner, minlength=len(parts))
 
 
 def _sample(grams: np.ndarray) -> np.ndarray:

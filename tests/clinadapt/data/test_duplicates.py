@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from support import jaccard, shingles
 
+from clinadapt.data import duplicates
 from clinadapt.data.duplicates import Shingles, clusters, normal_form
 
 
@@ -86,3 +87,13 @@ def test_clusters_are_connected_components() -> None:
     found = clusters(6, [(1, 0), (2, 1), (5, 4)])
     assert [set(np.flatnonzero(found == c)) for c in sorted(set(found))] == [{0, 1, 2}, {3}, {4, 5}]
     assert len(set(clusters(4, []))) == 4
+
+
+def test_what_many_texts_have_does_not_tell_what_contains_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = Shingles()
+    note = index.add(index.hashes("seen in clinic today for a cough"))
+    parts = [index.hashes(text) for text in ("seen in clinic today", "for a cough", "in clinic today for")]
+    parts += [index.hashes("seen in clinic today")] * 2
+    assert sorted(index.contained(parts, [note], np.ones(5))) == [(0, note), (2, note), (3, note), (4, note)]
+    monkeypatch.setattr(duplicates, "COMMON", 2)
+    assert list(index.contained(parts, [note], np.ones(5))) == [(2, note)]
