@@ -26,6 +26,7 @@ from clinadapt.artifacts.step_record import LOG_MARKER, RECORDS, RUN
 from clinadapt.config.base import refuse_placeholders
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
+from clinadapt.registry.mlflow_tracking import end_run, start_run
 from clinadapt.storage import open_store
 from clinadapt.storage.local_files import os_errors, restrict_new_files
 from pipelines.compile import build
@@ -77,6 +78,7 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
             cache_root=str(home / "cache"),
         )
         try:
+            start_run(name, arguments.get("adapter_name", profile.adapter_name))
             pipeline(**arguments)
             state = "SUCCEEDED"
         except KeyboardInterrupt:
@@ -85,6 +87,7 @@ def run(profile: AnyProfile, arguments: dict[str, Any], home: Path, verbose: boo
                 write_summary(arguments["store"], state)
         except RuntimeError:  # raised by kfp for a failed task; the cause is in the task's record
             pass
+        end_run(state, read_records(records))
     steps = read_records(records)
     summary = summarise(name, state, steps, store.uri) | {"log": str(log)}
     return _exit_status(state, steps, summary["verdict"]), summary

@@ -32,6 +32,7 @@ from pipelines.submit import (
     find_experiment,
     find_pipeline,
     find_version,
+    plugins_input,
     upload,
 )
 
@@ -266,6 +267,7 @@ class Plan:
                 no_catchup=True,
                 mode=kfp_api.RecurringRunMode.DISABLE,
                 service_account=self.cluster.service_account or None,
+                plugins_input=plugins_input(self.pipelines[schedule.profile], schedule.parameters),
             ),
         )
 

@@ -23,6 +23,7 @@ from clinadapt.config.base import ProfileBase, refuse_placeholders
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
+from clinadapt.registry.mlflow_tracking import experiment_name
 from pipelines.kfp_api import IN_CLUSTER, ApiError, Remote
 
 EXPERIMENT = "clinadapt"
@@ -251,8 +252,15 @@ def start(
             pipeline_version_reference=kfp_api.V2beta1PipelineVersionReference(pipeline_id, version_id),
             runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=parameters),
             service_account=cluster.service_account or None,
+            plugins_input=plugins_input(pipeline, parameters),
         ),
     )
+
+
+def plugins_input(pipeline: Compiled, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What plugins of Kubeflow Pipelines need to know of a run: MLflow's the experiment. Ignored where it is off."""
+    adapter = parameters.get("adapter_name", pipeline.form["adapter_name"]["defaultValue"])
+    return {"mlflow": {"experiment_name": experiment_name(adapter)}}
 
 
 def link(remote: Remote, cluster: Cluster, run_id: str) -> str:

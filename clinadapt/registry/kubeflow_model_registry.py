@@ -62,7 +62,7 @@ def register(store: Store, name: str, version: str) -> None:
     manifest, uri = read_version(store, name, version), f"{store.uri}/adapters/{name}/{version}"
     fields: dict[str, str | float] = {field: manifest[field] for field in _FIELDS}
     fields |= {"recipe": published_recipe(f"{name}/{version}", store.uri), "run_key": version}
-    fields |= _metrics(manifest["metrics"])
+    fields |= flat_metrics(manifest["metrics"])
     with _Server() as server:
         model = server.get_or_create("registered_model", {"name": name}, "registered_models", {"name": name})
         body = {"name": version, "registeredModelId": model["id"], "author": manifest["published_by"]}
@@ -82,7 +82,7 @@ def register(store: Store, name: str, version: str) -> None:
             server.request("PATCH", f"registered_models/{model['id']}", json={"customProperties": properties})
 
 
-def _metrics(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
+def flat_metrics(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
     """accuracy, accuracy_low, accuracy_high, ...: values with the bounds of their 95 % intervals."""
     flat = {
         name if part == "value" else f"{name}_{part}": float(entry[part])

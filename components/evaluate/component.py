@@ -130,7 +130,8 @@ def gate(
 
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, step
-    from components.evaluate.gate.step import run
+    from clinadapt.registry.mlflow_tracking import log_verdict
+    from components.evaluate.gate.step import report_uri, run
 
     with step("gate", store) as outputs:
         folders = (
@@ -142,4 +143,5 @@ def gate(
         outputs |= run(*folders, settings["thresholds"], store, settings["adapter_name"])
         shutil.copyfile(Path(verdict.path) / "report.html", report.path)
         log("gate", outputs["sentence"])
+        log_verdict(outputs, Path(report.path), report_uri(store))
     return outputs["decision"]

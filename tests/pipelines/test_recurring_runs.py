@@ -88,6 +88,7 @@ def test_created(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * 0"}}
     assert made["runtime_config"] == {"parameters": WEEKLY["parameters"]}
     assert "service_account" not in made
+    assert made["plugins_input"] == {"mlflow": {"experiment_name": "clinadapt/demo-specialty"}}
 
 
 def test_unchanged(fake: FakeKfp, plan: Callable[..., Plan]) -> None:

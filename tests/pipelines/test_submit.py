@@ -99,10 +99,13 @@ def test_a_run(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None
     (made,) = fake.objects["runs"]
     assert made["run_id"] == run.run_id and made["service_account"] == "pipeline-runner"
     assert made["display_name"].startswith("organs, cpu-demo, 20")
+    assert made["plugins_input"] == {"mlflow": {"experiment_name": "clinadapt/organs"}}
     assert made["runtime_config"] == {"parameters": {"num_train_epochs": 2, "adapter_name": "organs"}}
     reference = made["pipeline_version_reference"]
     assert reference["pipeline_version_id"] == fake.objects["versions"][0]["pipeline_version_id"]
     submit.start(remote, PROFILE, CLUSTER, pipeline, {})
+    experiment = {"experiment_name": f"clinadapt/{PROFILE.adapter_name}"}
+    assert fake.objects["runs"][1]["plugins_input"] == {"mlflow": experiment}
     assert [len(fake.objects[kind]) for kind in ("pipelines", "versions", "experiments", "runs")] == [1, 1, 1, 2]
 
 

@@ -97,6 +97,11 @@ def run(
     return {**verdict, "version": version, "metrics": metrics, **_upload(output, evaluation, report, recipe, store_uri)}
 
 
+def report_uri(store_uri: str) -> str:
+    """Where `run` uploads the report of this run."""
+    return f"{store_uri.rstrip('/')}/runs/{os.environ.get(RUN, '')}/report.html"
+
+
 def patients_sentence(origin: Mapping[str, Any]) -> str:
     """What a verdict begins with where rows do not name their patient; `origin` of download's manifest."""
     if not origin or origin["patient"] == origin["rows"]:
