@@ -6,12 +6,15 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clinadapt.errors import UserError
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
+
+if TYPE_CHECKING:
+    from clinadapt.registry.purge import Purgeable
 
 
 def purge(
@@ -46,43 +49,46 @@ def purge(
 
         clinadapt purge --patient 0123456789abcdef
     """
-    from clinadapt.registry import purge as purging
     from clinadapt.registry.pipeline_artifacts import ArtifactRoot
+    from clinadapt.registry.purge import of_note
+    from clinadapt.registry.purge import older_than as by_age
+    from clinadapt.registry.purge import purge as delete_items
     from clinadapt.storage import open_store
 
     if (older_than is None) == (patient is None):
         raise UserError("give either --older-than DAYS or --patient HASH")
     if patient is not None and not re.fullmatch("[0-9a-f]{16}", patient):
         raise UserError("--patient takes the note_id of a note, 16 hexadecimal digits")
-    opened, adapters = open_store(as_uri(store)), list[str]()
+    opened = open_store(as_uri(store))
     root = ArtifactRoot.below(as_uri(artifacts), opened) if artifacts else None
-    copies: list[purging.Purgeable] = []  # in the artifact root
     if patient is not None:
-        items, adapters = purging.of_note(opened, home, patient)
-        if root:
-            copies, others = root.of_note(patient, opened)
-            adapters = sorted({*adapters, *others})
+        items, adapters = of_note(opened, home, patient)
+        copies, others = root.of_note(patient, opened) if root else ([], [])
+        adapters = sorted({*adapters, *others})
     else:
-        age = timedelta(days=older_than or 0)
-        items, copies = purging.older_than(opened, home, age), root.older_than(age) if root else []
-    for item in [*items, *copies]:
-        _report(f"{item.place}: {item.what}")
-    for adapter in adapters:
-        _report(f"adapters/{adapter} was made of these outputs: train again without the note")
+        age, adapters = timedelta(days=older_than or 0), []
+        items, copies = by_age(opened, home, age), root.older_than(age) if root else []
+    _list(items + copies, adapters, delete)
     if delete:
-        purging.purge(opened, items, _report)
+        delete_items(opened, items, _report)
         if root:
-            purging.purge(root.store, copies, _report)
-    elif items or copies:
-        _report("nothing was deleted: add --delete")
+            delete_items(root.store, copies, _report)
     if root:
         count = sum(len(item.keys) for item in copies)
         _report(
             f"Kubeflow Pipelines: {count} objects in {len(copies)} places of our runs; {root.others} of others stay"
         )
     if as_json:
-        places = [item.place for item in [*items, *copies]]
-        emit({"deleted": delete, "places": places, "adapters": adapters})
+        emit({"deleted": delete, "places": [item.place for item in items + copies], "adapters": adapters})
+
+
+def _list(items: list[Purgeable], adapters: list[str], delete: bool) -> None:
+    for item in items:
+        _report(f"{item.place}: {item.what}")
+    for adapter in adapters:
+        _report(f"adapters/{adapter} was made of these outputs: train again without the note")
+    if items and not delete:
+        _report("nothing was deleted: add --delete")
 
 
 def _report(line: str) -> None:
