@@ -159,3 +159,21 @@ for module in pkgutil.walk_packages(clinadapt.__path__, "clinadapt."):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def interface(node: ast.FunctionDef) -> bool:
+    """Whether a function's length is that of its signature or of a graph: KFP components, pipelines, commands."""
+    decorators = " ".join(map(ast.unparse, node.decorator_list))
+    return "dsl." in decorators or "typer.Option" in ast.unparse(node.args) or node.name == "build"
+
+
+def test_modules_and_functions_fit_a_reader() -> None:
+    """A module has at most 400 lines, a function at most 60."""
+    long = []
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions if not interface(node)}
+        long += [f"{path.name}: {name}" for name, lines in lengths.items() if lines > 60]
+        long += [path.name] if len(text.splitlines()) > 400 else []
+    assert long == []

@@ -7,7 +7,7 @@ from datetime import date
 
 from clinadapt.clinical.mention import ASCII_LOWER, Mention
 
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"  # noqa: E501
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _DATES = [
@@ -42,7 +42,7 @@ def date_mentions(text: str) -> list[Mention]:
 
 def _iso_dates(groups: dict[str, str | None]) -> list[str]:
     """ISO 8601 date of a match; empty when the calendar has no such day."""
-    month = int(groups.get("number") or 0) or _MONTHS.index((groups.get("month") or "")[:3].lower()) + 1
+    month = int(groups.get("number") or 0) or MONTHS.index((groups.get("month") or "")[:3].lower()) + 1
     year = groups.get("year")
     if year and len(year) == 2:
         year = ("19" if year >= "70" else "20") + year

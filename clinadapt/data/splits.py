@@ -45,7 +45,7 @@ class NoteSplit:
         return len(pairs) - len({cluster for cluster, _ in pairs})
 
 
-def split_notes(folder: Path, settings: Examples) -> NoteSplit:
+def split_by_cluster(folder: Path, settings: Examples) -> NoteSplit:
     """Assign every note of the tables that synthesize wrote to a split.
 
     Two notes are in one cluster if they share a patient or an encounter, if their 4-gram Jaccard similarity is at least

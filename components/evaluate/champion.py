@@ -29,6 +29,10 @@ class Champion:
     version: str
     etag: str
 
+    def reference(self) -> dict[str, str]:
+        """What evaluation.json says of it."""
+        return {"champion_version": self.version, "champion_etag": self.etag}
+
     def load(self, use: Callable[[Path], Result]) -> Result:
         """Download the champion and return what `use` returns for its folder.
 

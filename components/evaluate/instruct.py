@@ -35,7 +35,7 @@ from components.evaluate.subgroups import subgroups
 from components.evaluate.text_metrics import matches, rouge_l, token_f1
 
 MODEL_TITLES = {"candidate": "Adapter", "base": "Base model", "champion": "Champion"}
-METRICS = (
+SCORED_METRICS = (
     "token_f1",
     "rouge_l",
     "exact_match",
@@ -104,8 +104,7 @@ def run(
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
         "held_out_digest": sha256_json([[row["note_id"], row["instruction"]] for row in rows]),
-        "champion_version": champion.version,
-        "champion_etag": champion.etag,
+        **champion.reference(),
     }
     if settings.judge:
         evaluation["judge"] = _judge(rows, answers, champion.store, allowed_hosts, seed)
@@ -178,10 +177,10 @@ def score(
         tokens: of each reference answer, shape (rows,).
 
     Returns:
-        Numerators and denominators, both of shape (rows, len(METRICS)); the denominator is 0 where a metric does not
-        apply to the row.
+        Numerators and denominators, both of shape (rows, len(SCORED_METRICS)); the denominator is 0 where a metric does
+        not apply to the row.
     """
-    numerators, denominators = np.zeros((len(rows), len(METRICS))), np.ones((len(rows), len(METRICS)))
+    numerators, denominators = np.zeros((len(rows), len(SCORED_METRICS))), np.ones((len(rows), len(SCORED_METRICS)))
     for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         refusal = is_refusal(answer.text)
         comma, checkable = row["decimal_comma"], row["check"] != "none"
@@ -198,7 +197,7 @@ def score(
             "wrong_refusals": (refusal and row["answerable"], row["answerable"]),
             "finished": (answer.complete, 1),
         }
-        numerators[i], denominators[i] = zip(*(fractions[name] for name in METRICS), strict=True)
+        numerators[i], denominators[i] = zip(*(fractions[name] for name in SCORED_METRICS), strict=True)
     return numerators, denominators
 
 
@@ -207,7 +206,7 @@ def reference_rates(rows: Sequence[Row], cluster: np.ndarray, seed: int) -> dict
     check's own error, or the data's.
 
     Returns:
-        `unsupported` and `contradicted`, as in METRICS, with their intervals.
+        `unsupported` and `contradicted`, as in SCORED_METRICS, with their intervals.
     """
     names = ("unsupported", "contradicted")
     checked = [unsupported(row["answer"], row["note_text"], row["instruction"], row["decimal_comma"]) for row in rows]
@@ -271,7 +270,7 @@ def _estimates(
     numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray, seed: int
 ) -> dict[str, dict[str, float]]:
     """Metrics that apply to these rows with their intervals; perplexity, exp(loss per token), instead of loss."""
-    estimates = dict(zip(METRICS, ratios(numerators, denominators, cluster, seed), strict=True))
+    estimates = dict(zip(SCORED_METRICS, ratios(numerators, denominators, cluster, seed), strict=True))
     estimates["perplexity"] = {
         key: value if key == "clusters" else math.exp(min(value, 700)) for key, value in estimates.pop("loss").items()
     }
@@ -303,11 +302,11 @@ def _comparisons(
     all_rows = np.ones(len(tasks), dtype=bool)
     selections: list[tuple[str, str | None, np.ndarray]] = [("token_f1", None, all_rows)]
     selections += [("token_f1", str(task), tasks == task) for task in np.unique(tasks)]
-    selections += [(name, None, all_rows) for name in METRICS if name not in ("token_f1", "loss")]
+    selections += [(name, None, all_rows) for name in SCORED_METRICS if name not in ("token_f1", "loss")]
     comparisons = []
     for other in (name for name in scores if name != "candidate"):
         for metric, task, selected in selections:
-            column = METRICS.index(metric)
+            column = SCORED_METRICS.index(metric)
             difference = scores["candidate"][0][selected, column] - scores[other][0][selected, column]
             weight = scores["candidate"][1][selected, column]
             if weight.any():

@@ -171,7 +171,7 @@ def _split(
     """The notes of each of SPLITS, and the summary of a split by time."""
     newest = newest_share(settings.test)
     if newest is None:
-        return split_notes(notes, settings.seed), None
+        return stratified_split(notes, settings.seed), None
     by_time = split_by_time(cluster, origins.newest, newest, HELD_OUT["validation"])
     dated = [note for note, split in zip(notes, by_time.splits, strict=True) if split != LEFT_OUT]
     _main_labels(dated)
@@ -180,7 +180,7 @@ def _split(
     return splits, by_time.summary
 
 
-def split_notes(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, Any]]]:
+def stratified_split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[dict[str, Any]]]:
     """Split notes into 70 % train, 10 % validation and 20 % test, by whole clusters.
 
     Clusters are stratified by the main label of most of their notes, and ordered within a label by a hash of the seed

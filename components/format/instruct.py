@@ -12,7 +12,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.instruct import BUILTIN_LLAMA, Examples
 from clinadapt.data.schemas.instruct import CORPUS, EXAMPLES, PREFERRED
-from clinadapt.data.splits import NoteSplit, split_notes
+from clinadapt.data.splits import NoteSplit, split_by_cluster
 from clinadapt.data.tables import SPLITS, TableWriter, batched, iter_rows, open_tables, output_folder
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import fetch_tokenizer
@@ -61,13 +61,11 @@ def run(
         UserError: the base model cannot be fetched, its tokenizer cannot be used, or a split has no triple.
     """
     source = read_json(dataset / MANIFEST)
-    split = split_notes(dataset, settings)
+    split = split_by_cluster(dataset, settings)
     with output_folder(output):
         if base_model == BUILTIN_LLAMA:
             train_tokenizer(_training_texts(dataset, split), vocab_size, output / "tokenizer")
-            tokenizer = load_tokenizer(output / "tokenizer")
-        else:
-            tokenizer = load_tokenizer(fetch_tokenizer(base_model))
+        tokenizer = load_tokenizer(output / "tokenizer" if base_model == BUILTIN_LLAMA else fetch_tokenizer(base_model))
         tokenizer.save_pretrained(output / "tokenizer")
         template = Template(tokenizer)
         cache = None if base_model == BUILTIN_LLAMA else TokenCache(store, template, settings.max_length)

@@ -11,7 +11,7 @@ from clinadapt.clinical.claims.context import Context, context, sentences
 from clinadapt.clinical.claims.drug_uses import DrugUse, drug_uses, frequencies
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
 from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, with_names, words
-from clinadapt.clinical.dates import date_mentions
+from clinadapt.clinical.dates import MONTHS, date_mentions
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import ASCII_LOWER, Mention
 
@@ -37,7 +37,6 @@ _NOT_A_SIDE = re.compile(
     r"left (?:the|for|in|at|with|on|without|ama|against|school|work|home)\b",
     re.IGNORECASE,
 )
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = re.compile(
     r"\b(?:in|of|since|until|last|this|early|late|mid) (january|february|march|april|may|june|july|august|"
     r"september|october|"
@@ -145,7 +144,7 @@ class Reading:
         """Months without a day or a year: "in April"; the value is the month's number in two digits."""
         taken = [(day.start, day.end) for day in self.dates]
         return [
-            Mention(*match.span(1), f"{_MONTHS.index(match[1][:3]) + 1:02}")
+            Mention(*match.span(1), f"{MONTHS.index(match[1][:3]) + 1:02}")
             for match in _MONTH.finditer(self.lower)
             if not any(start <= match.start(1) < end for start, end in taken)
         ]

@@ -20,7 +20,7 @@ from clinadapt.data.copies import linked_texts
 from clinadapt.data.duplicates import normal_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.patients import PATIENT_KEY, OriginReader, Pseudonyms, describe_origin
-from clinadapt.data.splits import split_notes
+from clinadapt.data.splits import split_by_cluster
 from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
 from components.download import classify as download_classify
@@ -143,7 +143,7 @@ def test_instruct(source: tuple[list[dict[str, Any]], Path], key: str, test: str
     download_instruct.run([Source(kind="notes", uri=path.as_uri())], tmp_path / "in", settings)
     folder = tmp_path / "in"
     (folder / "texts.parquet").rename(folder / "notes.parquet")
-    split = split_notes(folder, settings)
+    split = split_by_cluster(folder, settings)
     table = pq.read_table(folder / "notes.parquet")
     texts = [normal_form(text) for text in table["text"].to_pylist()]
     split_of = {text: split.splits[number] for text, number in zip(texts, split.rows["notes"], strict=True)}
@@ -168,7 +168,7 @@ def test_triples_and_notes_of_one_patient_stay_together(tmp_path: Path, monkeypa
     sources = [Source(kind="notes", uri=notes.as_uri()), Source(kind="triples", uri=triples.as_uri())]
     download_instruct.run(sources, tmp_path / "in", Examples())
     (tmp_path / "in/texts.parquet").rename(tmp_path / "in/notes.parquet")
-    split = split_notes(tmp_path / "in", Examples(test_share=0.3, validation_share=0.3))
+    split = split_by_cluster(tmp_path / "in", Examples(test_share=0.3, validation_share=0.3))
     texts: Iterator[str] = (
         normal_form(text)
         for name, column in (("notes", "text"), ("triples", "note_text"))

@@ -22,7 +22,7 @@ from clinadapt.registry.champion import champion
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
 from components.evaluate.gate.step import run as gate
-from components.evaluate.instruct import METRICS, minimum_detectable_difference, run, sample, score
+from components.evaluate.instruct import SCORED_METRICS, minimum_detectable_difference, run, sample, score
 from components.evaluate.metrics import paired, ratios
 from components.evaluate.text_metrics import matches, rouge_l, token_f1
 from components.publish.publish_version import run as publish
@@ -74,8 +74,8 @@ def test_answers_are_scored_by_the_numbers_of_their_source() -> None:
     rows = [row | {"decimal_comma": comma} for comma in (True, True, False)]
     answers = [Answer(f"Digoxin {dose} mg", [], True, 0) for dose in ("0,125", "125", "125")]
     numerators, _ = score(rows, answers, np.ones(3), np.ones(3))
-    assert numerators[:, METRICS.index("contradicted")].tolist() == [0, 1, 0]
-    assert numerators[:, METRICS.index("exact_match")].tolist() == [1, 0, 0]
+    assert numerators[:, SCORED_METRICS.index("contradicted")].tolist() == [0, 1, 0]
+    assert numerators[:, SCORED_METRICS.index("exact_match")].tolist() == [1, 0, 0]
 
 
 def test_every_error_is_counted_on_its_side() -> None:
@@ -90,7 +90,7 @@ def test_every_error_is_counted_on_its_side() -> None:
     texts = ["The note does not mention warfarin.", "Warfarin 5 mg.", "The note does not say.", "Aspirin 81 mg"]
     answers = [Answer(text, [], True, 0) for text in texts]
     numerators, denominators = score(rows, answers, np.ones(4), np.full(4, 2))
-    rate = dict(zip(METRICS, numerators.sum(axis=0) / denominators.sum(axis=0), strict=True))
+    rate = dict(zip(SCORED_METRICS, numerators.sum(axis=0) / denominators.sum(axis=0), strict=True))
     assert (rate["correct_refusals"], rate["wrong_refusals"]) == (0.5, 0.5)
     assert rate["unsupported"] == 0.25  # warfarin is in the instruction, 5 mg nowhere
     assert (rate["exact_match"], rate["loss"], rate["finished"]) == (1, 0.5, 1)
@@ -135,7 +135,7 @@ def test_what_the_evaluation_holds(evaluation: Path) -> None:
     assert (scores["rows"], scores["notes"], scores["unanswerable"], scores["checkable"]) == (16, 4, 4, 8)
     assert set(scores["models"]) == {"candidate", "base"}
     for model in scores["models"].values():
-        assert set(model["metrics"]) == {*METRICS, "perplexity"} - {"loss"}
+        assert set(model["metrics"]) == {*SCORED_METRICS, "perplexity"} - {"loss"}
         assert set(model["per_task"]) == set(scores["tasks"])
         assert model["tokens_per_second"] > 0 and model["first_token_seconds"] > 0
         for entry in model["metrics"].values():

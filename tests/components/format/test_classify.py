@@ -28,7 +28,7 @@ from components.format.classify import (
     refuse_label_leak,
     run,
     shared_clusters,
-    split_notes,
+    stratified_split,
     without_rare_labels,
 )
 
@@ -124,7 +124,7 @@ def note(text: str, label: str, cluster: int) -> dict[str, Any]:
 
 def test_whole_clusters_are_held_out() -> None:
     notes = [note(f"{label}{i}", label, 100 * "ab".index(label) + i // 3) for label in "ab" for i in range(60)]
-    parts = split_notes(notes, seed=0)
+    parts = stratified_split(notes, seed=0)
     assert shared_clusters(parts) == 0
     assert sorted(n["text"] for part in parts.values() for n in part) == sorted(n["text"] for n in notes)
 
@@ -133,7 +133,7 @@ def test_added_notes_do_not_move_others() -> None:
     """But for a few near a border. None that was trained on is held out afterwards."""
     notes = [note(f"{label}{i}", label, 1000 * "abc".index(label) + i // 2) for label in "abc" for i in range(400)]
     few, many = (
-        {n["text"]: name for name, part in split_notes(given, seed=0).items() for n in part}
+        {n["text"]: name for name, part in stratified_split(given, seed=0).items() for n in part}
         for given in ([n for n in notes if int(n["text"][1:]) < 360], notes)
     )
     moved = Counter((few[text], many[text]) for text in few if few[text] != many[text])
@@ -151,7 +151,7 @@ def test_every_split_has_every_label(sizes: list[int], seed: int) -> None:
     notes = [note(f"a{i}", "a", owner) for i, owner in enumerate(owners)] + [
         note(f"b{i}", "b", 99 + i) for i in range(10)
     ]
-    parts = split_notes(notes, seed)
+    parts = stratified_split(notes, seed)
     assert shared_clusters(parts) == 0
     found = {name: sum(n["labels"] == ["a"] for n in part) for name, part in parts.items()}
     assert all(found.values())
@@ -166,7 +166,7 @@ def test_a_label_with_too_few_notes() -> None:
         UserError,
         match=r"needs 10 different notes of each label, .* fewer: 'b' \(9\): add notes, or leave .*--min-notes",
     ):
-        split_notes(notes, seed=0)
+        stratified_split(notes, seed=0)
 
 
 def test_a_label_that_is_never_the_main_one() -> None:
@@ -174,14 +174,14 @@ def test_a_label_that_is_never_the_main_one() -> None:
     for entry in notes[:20]:
         entry["labels"], entry["counts"] = ["a", "b"], [2, 1]
     with pytest.raises(UserError, match=r"fewer: 'b' \(0\)"):
-        split_notes(notes, seed=0)
+        stratified_split(notes, seed=0)
 
 
 def test_all_rare_labels_are_named_at_once() -> None:
     notes = [note(f"{label}{i}", label, f"{label}{i}") for label, n in {"a": 30, "b": 3, "c": 20, "d": 9}.items()
              for i in range(n)]  # fmt: skip
     with pytest.raises(UserError, match=r"fewer: 'b' \(3\), 'd' \(9\): .* --min-notes-per-label 10$"):
-        split_notes(notes, seed=0)
+        stratified_split(notes, seed=0)
 
 
 def test_rare_labels_are_left_out_when_asked_for() -> None:
@@ -201,13 +201,13 @@ def test_a_label_in_one_cluster_only() -> None:
     with pytest.raises(
         UserError, match=r"label 'b' has no note in .*near duplicates or of the same patients: add others"
     ):
-        split_notes(notes, seed=0)
+        stratified_split(notes, seed=0)
 
 
 def test_copies_of_a_few_notes() -> None:
     notes = [note(f"{label}{i}", label, 3 * (label == "b") + i % 3) for label in "ab" for i in range(24)]
     with pytest.raises(UserError, match="they are only 6 different ones, the split needs 10: add other"):
-        split_notes(notes, seed=0)
+        stratified_split(notes, seed=0)
 
 
 def test_keywords_are_refused(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
