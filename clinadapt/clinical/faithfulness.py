@@ -12,6 +12,8 @@ from clinadapt.clinical.number_format import point_decimals
 _TIMES_PER_DAY = {"b.i.d": "2", "bid": "2", "t.i.d": "3", "tid": "3", "q.i.d": "4", "qid": "4"}
 _DOSING_FREQUENCY = re.compile(r"\b(?:b\.i\.d|bid|t\.i\.d|tid|q\.i\.d|qid)\b", re.IGNORECASE)
 
+_AGE_AND_SEX = re.compile(r"(?<![\w.])(\d{1,3})[FM]\b")  # 36F is a woman of 36 years
+
 
 def facts(text: str) -> set[str]:
     """Normalized numbers (`20 mg`, `3`), dates (`2009-03-14`) and drugs (`lisinopril`) of a text."""
@@ -36,5 +38,6 @@ def unsupported_facts(answer: str, note: str, decimal_comma: bool = False) -> se
         values = {mention.value for mention in number_mentions(note, include_codes=True)}
         note_numbers |= values | {value.partition(" ")[0] for value in values}
         note_numbers |= {_TIMES_PER_DAY[match.lower()] for match in _DOSING_FREQUENCY.findall(note)}
+        note_numbers |= {f"{age} year" for age in _AGE_AND_SEX.findall(note)}
     unsupported_drugs = answer_drugs - drugs(note) if answer_drugs else set()
     return (answer_numbers - note_numbers) | (answer_dates - note_dates) | unsupported_drugs

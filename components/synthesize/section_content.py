@@ -10,14 +10,17 @@ EXAMINED = {"heart", "lungs", "abdomen", "neck", "extremities", "skin"}  # secti
 MAX_ANSWER = 400  # characters
 _HISTORY = re.compile(r"\b(?:den(?:y|ies|ied)|report\w*|complain\w*|history|states)\b", re.IGNORECASE)
 # A body that is not the section alone: another header, a reference elsewhere, a line of another section
-_RUNS_ON = re.compile(r"(?:^|[.\n,;] ?)[A-Z][A-Za-z/]*(?: [A-Za-z/]+){0,3} ?:|\n\s*\n|\b[A-Z]{5,}(?: [A-Z]{2,})*$|___")
+_RUNS_ON = re.compile(
+    r"(?:^|[.\n,;] ?)[A-Z][A-Za-z/]*(?: [A-Za-z/]+){0,3} ?:|"
+    r"(?:\n|\. )[A-Z][A-Za-z/]*(?: [A-Za-z/]+){0,3} - |\n\s*\n|\b[A-Z]{5,}(?: [A-Z]{2,})*$|___"
+)
 _REFERS = re.compile(
     r"\b(?:same|as above|see|as noted|as per|per|refer to|above|below|dictated|unable to obtain|noted in)\b",
     re.IGNORECASE,
 )
 _OTHER_SECTION = {
     "past medical history": r"allerg|\bplan\b|medication|smok",
-    "medications": r"allerg|\bplan\b|discontinu|stop|\bhold\b|increas|decreas|chang",
+    "medications": r"allerg|nkda|\bplan\b|discontinu|stop|\bhold\b|increas|decreas|chang",
     "discharge medications": r"allerg|discontinu|stop",
     "chief complaint": r"history|medication|allerg|plan",
     "impression": r"\bplan\b|recommend",

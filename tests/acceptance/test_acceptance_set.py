@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 from acceptance import AcceptanceQuestion, acceptance_questions
+
+from clinadapt.data.builtin_cases import generate
 
 QUESTIONS = acceptance_questions()
 ANSWERABLE = [question for question in QUESTIONS if question.kind != "unanswerable"]
@@ -21,6 +24,20 @@ def test_the_set() -> None:
         "discharge summary", "clinic letter", "emergency note", "operation note", "British GP note"
     }  # fmt: skip
     assert Counter(question.kind for question in QUESTIONS)["unanswerable"] == 10
+
+
+def test_no_sentence_of_the_set_stands_in_the_built_in_cases() -> None:
+    sentences = {
+        " ".join(words)
+        for text in {question.note for question in QUESTIONS}
+        for sentence in re.split(r"[.;:]\s|\n\n", text)
+        if len(words := re.findall(r"\w+", sentence.lower())) >= 6
+    }
+    assert len(sentences) > 50
+    for seed in 7, 8:
+        for row in generate(700, seed):
+            case = " ".join(re.findall(r"\w+", row["transcription"].lower()))
+            assert not [sentence for sentence in sentences if f" {sentence} " in f" {case} "]
 
 
 @pytest.mark.parametrize("question", ANSWERABLE, ids=name)
