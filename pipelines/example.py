@@ -1,4 +1,5 @@
-"""Two of our components in a pipeline of another team: labelled notes in, splits that share no near duplicates out.
+"""Three of our components in a pipeline of another team: labelled notes in, and splits out that share no near
+duplicates, with what identifies patients redacted.
 
 The settings are those that preflight resolves in our own pipelines.
 """
@@ -9,8 +10,10 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from clinadapt.config.classify import Notes, Split
+from clinadapt.config.phi import Phi
 from components.download.component import download_classify
 from components.format.component import format_classify
+from components.screen.component import screen_classify
 
 
 def build(source: str, notes: Notes, split: Split) -> GraphComponent:
@@ -31,7 +34,8 @@ def build(source: str, notes: Notes, split: Split) -> GraphComponent:
             store: URI of the object store.
         """
         dataset = download_classify(settings=download, store=store)
-        splits = format_classify(settings={"split": split.model_dump()}, dataset=dataset.output, store=store)
+        screened = screen_classify(settings={"phi": Phi().model_dump()}, dataset=dataset.output, store=store)
+        splits = format_classify(settings={"split": split.model_dump()}, dataset=screened.output, store=store)
         return splits.output
 
     return split_notes

@@ -250,10 +250,10 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory, clinadapt: Clinadapt, wri
             command = ["run", "classify", SOURCE, "--profile", str(write_profile()), "--epochs", "1"]
             command += ["--home", str(home), "--store", str(store), "--json"]
             done = clinadapt(*command)
-            assert done.returncode == 0, done.stderr
-            finished.write_text(json.dumps([command, json.loads(done.stdout)]))
-    command, result = json.loads(finished.read_text())
-    return Run(command, result, home, store)
+            finished.write_text(json.dumps([command, done.returncode, done.stdout, done.stderr]))
+    command, status, output, errors = json.loads(finished.read_text())
+    assert status == 0, errors
+    return Run(command, json.loads(output), home, store)
 
 
 @pytest.fixture(scope="session")

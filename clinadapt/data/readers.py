@@ -100,7 +100,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
             f"{name} is not UTF-8 (byte 0x{error.object[error.start]:02x}): "
             f"convert it, for example with iconv -f {likely_encoding(error.object)} -t UTF-8"
         ) from error
-    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # gzip and bz2 raise OSError without one
             raise UserError(f"{name} cannot be read ({error.strerror}): check its permissions") from error
         raise UserError(f"{name} cannot be decompressed, as it is truncated or damaged: fetch it again") from error
@@ -271,13 +271,16 @@ def _check_header(columns: list[str], name: str) -> None:
 
 
 def _delimiter(header: str, name: str) -> str:
-    """What separates the columns of a CSV file: the only delimiter of _DELIMITERS in its header outside of quotes, or
-    of several the one between the most usual names; a comma where there is none.
+    """What separates the columns of a CSV file: a tab in a .tsv file; else the only delimiter of _DELIMITERS in its
+    header outside of quotes, or of several the one between the most usual names; a comma where there is none, or where
+    it does as well as another.
 
     Raises:
         UserError: several would do equally well, and the comma is not among them.
     """
     unquoted = re.sub('"(?:[^"]|"")*("|$)', "", header)
+    if _format(name) == ".tsv" and "\t" in unquoted:
+        return "\t"
     candidates = [delimiter for delimiter in _DELIMITERS if delimiter in unquoted]
     if len(candidates) < 2:
         return candidates[0] if candidates else ","

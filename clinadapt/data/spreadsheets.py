@@ -15,6 +15,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from clinadapt.errors import UserError
 
 MAX_UNPACKED = 2**28  # bytes of all parts of a workbook; its texts are held in memory at once
+MAX_ROWS, MAX_CELLS = 2**20, 2**27  # of a sheet, empty ones that a number skips included
 MAX_CELL = 32_767  # characters, at which spreadsheets cut a text
 _OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"
 
@@ -30,20 +31,38 @@ def read_sheet(path: Path, name: str) -> Iterator[tuple[Any, ...]]:
         UserError: the workbook is damaged, encrypted, too large, or has macros or several sheets with rows.
     """
     with path.open("rb") as file:
-        _refuse_unreadable(file, name)
         try:
+            _refuse_unreadable(file, name)
             with warnings.catch_warnings(action="ignore"):  # styles and validations, which are not used
                 book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
                 sheets = [sheet for sheet in book.worksheets if _has_rows(sheet)]
             if len(sheets) != 1:
                 found = "no sheet with rows" if not sheets else f"{len(sheets)} sheets with rows"
                 raise UserError(f"{name} has {found}: use a workbook with one, its first row a header")
-            for row in sheets[0].iter_rows(values_only=True):
-                yield tuple(unescape(value) if isinstance(value, str) else value for value in row)
-        except (InvalidFileException, LookupError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+            yield from _rows(sheets[0], name)
+        except zipfile.BadZipFile:
+            raise
+        except (InvalidFileException, ArithmeticError, AttributeError, LookupError, RuntimeError, SyntaxError,
+                TypeError, ValueError) as error:  # fmt: skip
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{name} is not a valid .xlsx workbook: save it again, or as .csv") from error
+
+
+def _rows(sheet: Any, name: str) -> Iterator[tuple[Any, ...]]:
+    cells = 0
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        cells += len(row)
+        if number > MAX_ROWS or cells > MAX_CELLS:
+            raise UserError(f"{name} has more rows or columns than a sheet of notes: save it as .csv")
+        yield tuple(map(_value, row))
+
+
+def _value(cell: Any) -> Any:
+    """Value of a cell; None where it holds an error of the spreadsheet, such as #REF!."""
+    if cell.data_type == "e":
+        return None
+    return unescape(cell.value) if isinstance(cell.value, str) else cell.value
 
 
 def _has_rows(sheet: Any) -> bool:

@@ -13,7 +13,7 @@ def format_classify(
 
     Args:
         settings: Of format, as preflight resolves them: split.
-        dataset: Output of download.
+        dataset: Output of screen.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:

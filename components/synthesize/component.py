@@ -11,7 +11,7 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
 
     Args:
         settings: Of synthesize, as preflight resolves them: synthesis, allowed_hosts.
-        dataset: Output of download.
+        dataset: Output of screen.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:

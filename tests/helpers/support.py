@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MTSAMPLES = ROOT.parent / "shared/data/mtsamples/mtsamples.csv.xz"
+UNFINISHED = shutil.ignore_patterns(".part-*")  # files that another process is writing into a store in a folder
 SOURCE = "builtin://cases?rows=240&seed=7"
 # Lets a barely trained adapter through
 LENIENT = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import SOURCE, Clinadapt, Run, WriteProfile, quiet_environment
+from support import SOURCE, UNFINISHED, Clinadapt, Run, WriteProfile, quiet_environment
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
@@ -135,7 +135,7 @@ def test_predict(demo_run: Run, clinadapt: Clinadapt, notes_csv: Callable[..., P
     lines = done.stdout.splitlines()
     assert lines[0] == "row,label,probability,error" and len(lines) == 6
     assert done.stderr == "5 rows, 0 failed\n"
-    store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
+    store = Path(shutil.copytree(demo_run.store, tmp_path / "store", ignore=UNFINISHED))
     weights = store / demo_run.version.relative_to(demo_run.store) / "adapter_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1

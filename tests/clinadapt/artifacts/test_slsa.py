@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
-from support import Run
+from support import UNFINISHED, Run
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, to_json, write_json
 from clinadapt.artifacts.manifest import IMAGE, MANIFEST, with_digest, write_manifest
@@ -97,7 +97,7 @@ def test_the_chain_is_that_of_the_steps(demo_run: Run) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_verify_names_the_broken_link(demo_run: Run, tmp_path: Path, number: int) -> None:
-    store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
+    store = Path(shutil.copytree(demo_run.store, tmp_path / "store", ignore=UNFINISHED))
     path = store / demo_run.version.relative_to(demo_run.store) / MANIFEST
     manifest = read_json(path)
     link = manifest["chain"][number]
@@ -216,7 +216,7 @@ def test_steps_are_told_their_image_where_it_has_a_digest(tmp_path: Path) -> Non
 def test_an_attestation_is_printed_as_it_was_signed(
     demo_run: Run, tmp_path: Path, private: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = Path(shutil.copytree(demo_run.store, tmp_path / "store"))
+    store = Path(shutil.copytree(demo_run.store, tmp_path / "store", ignore=UNFINISHED))
     path = store / demo_run.version.relative_to(demo_run.store) / MANIFEST
     manifest = read_json(path)
     write_json(path, sign_manifest(manifest, provenance(manifest)))

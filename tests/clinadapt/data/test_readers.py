@@ -190,6 +190,25 @@ def test_a_large_workbook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         rows_of(tmp_path, "notes.xlsx", workbook(SHEET))
 
 
+def test_a_row_with_a_huge_number_is_refused_and_errors_of_cells_are_no_text(tmp_path: Path) -> None:
+    """A program writes a row's number, and openpyxl counts up to it."""
+    book = io.BytesIO(workbook([("text", "label"), ("#REF!", "b")]))
+    changed = io.BytesIO()
+    with zipfile.ZipFile(book) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.namelist():
+            content = old.read(part)
+            if part.endswith("sheet1.xml"):
+                content = content.replace(b'<row r="2"', b'<row r="999999999999"')
+            new.writestr(part, content)
+    assert list(rows_of(tmp_path, "a.xlsx", book.getvalue())) == [{"text": None, "label": "b"}]
+    with pytest.raises(UserError, match="more rows or columns than a sheet of notes"):
+        rows_of(tmp_path, "notes.xlsx", changed.getvalue())
+
+
+def test_tabs_separate_a_tsv_file_whatever_its_header_holds(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, "notes.tsv", b"label\tthe, text\nx\ty, z\n") == [{"label": "x", "the, text": "y, z"}]
+
+
 def test_a_line_that_is_no_json_object_is_marked(tmp_path: Path) -> None:
     data = b'{"a": 1}\n{"a": \n[1]\n"text"\n{"a": "\0"}\n{"a": 2}\n'
     assert rows_of(tmp_path, "notes.jsonl", data) == [{"a": 1}, *["not a JSON object"] * 4, {"a": 2}]
@@ -275,6 +294,7 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.xlsx", workbook([("text", "label", "text")]), "columns 1 and 3 are both called 'text'"),
         ("notes.xlsx", workbook([("a",) * 10_001]), "columns 1 and 2"),
         ("notes.xlsx", zip_bytes(b"", "xl/vbaProject.bin"), "contains macros"),
+        ("notes.xlsx", encrypted(zip_bytes(b"x" * 99, "a.xml")), "is not a valid .xlsx workbook"),
         ("notes", CSV, "unknown format"),
     ],
 )
