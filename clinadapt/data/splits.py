@@ -48,12 +48,13 @@ class NoteSplit:
 def split_by_cluster(folder: Path, settings: Examples) -> NoteSplit:
     """Assign every note of the tables that synthesize wrote to a split.
 
-    Two notes are in one cluster if they share a patient or an encounter, if their 4-gram Jaccard similarity is at least
-    `near_duplicate_threshold`, if one contains half of the 4-grams of the other, or three quarters where it has fewer
-    than 64 (a note copied forward into a longer one), or if a long answer about one is a near duplicate of an answer about the other or is contained in the other
-    note: the section texts of MTS-Dialog come from notes of MTSamples. Numbers, sex, names after a title and common
-    abbreviations make no difference. A note or an answer of 5 to 15 words links to the notes in which it stands whole,
-    if these are few. Answers copied from their own note add no link.
+    Two notes are in one cluster if they share a patient or an encounter, if their 4-gram Jaccard similarity is at
+    least `near_duplicate_threshold`, if one contains half of the 4-grams of the other, or three quarters where it has
+    fewer than 64 (a note copied forward into a longer one), or if a long answer about one is a near duplicate of an
+    answer about the other or is contained in the other note: the section texts of MTS-Dialog come from notes of
+    MTSamples. Numbers, sex, names after a title and common abbreviations make no difference. A note or an answer of 5
+    to 15 words links to the notes in which it stands whole, if these are few. Answers copied from their own note add
+    no link.
 
     The split of a cluster follows from the seed and the smallest hash of its notes, so that other notes do not change
     it, or, with `test` as `newest 10%`, from the date of its newest note.
