@@ -18,6 +18,7 @@ _NAMES = {
     **{name: (number, _GERMAN) for number, name in enumerate(_GERMAN, 1)},
     **{name: (number, _ENGLISH) for number, name in enumerate(_ENGLISH, 1)},
 }
+_AS_LATIN = str.maketrans("İıſ", "iis")  # letters that an expression takes for these where it ignores capitals
 _MONTH_NAME = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(sorted(_NAMES, key=len, reverse=True))})(?![^\W\d_])", re.I)
 _NUMBER = re.compile(r"\d{1,4}")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.I)
@@ -120,10 +121,15 @@ def _beside_name(text: str, name: tuple[int, int], numbers: list[tuple[int, int]
 def _value(text: str, part: _Part) -> int:
     written = text[part.start : part.end]
     if part.kind == "name":
-        return _NAMES[written.lower()][0]
+        return _named(written)[0]
     if part.kind == "year" and len(written) < 3:
         return _full_year(int(written))
     return int(written)
+
+
+def _named(month: str) -> tuple[int, tuple[str, ...]]:
+    """Number of a month, and the names of all in its language and length."""
+    return _NAMES[month.translate(_AS_LATIN).lower()]
 
 
 def _full_year(short: int) -> int:
@@ -132,7 +138,7 @@ def _full_year(short: int) -> int:
 
 def _written(old: str, kind: str, day: date, zeros: bool) -> str:
     if kind == "name":
-        new = _NAMES[old.lower()][1][day.month - 1]
+        new = _named(old)[1][day.month - 1]
         return new.upper() if old.isupper() else new if old.islower() else new.capitalize()
     if kind == "year":
         short = len(old) < 3 and _full_year(day.year % 100) == day.year

@@ -27,8 +27,10 @@ _NEVER = ("AGE90", "INITIALS")  # too short to be told from other numbers and ab
 _NUMBERS = ("MRN", "ACCOUNT", "PLAN", "SSN", "LICENSE", "DEVICE", "OTHERID")
 _SHORT_DATE = re.compile(r"\d{1,2}[/-](\d{1,2})")
 _LONG_WORD = 6  # letters of a name that is also looked for within words, as in `JaneVelnadal`
-_WORD_END = re.compile(r"\w{0,60}")
-_WORD_START = re.compile(r"(?<!\w)\w{0,60}\Z|\w{60}\Z")
+_RUN = re.compile(rf"\w{{{_LONG_WORD},}}")
+_BESIDE = 60  # characters before and after such a name that are taken with it, at most
+_AS_LATIN = str.maketrans("İıſ", "iis")
+_SHORTEST_NUMBER = 4  # figures of a record number, with its leading zeros
 _BIRTH_DATES = ("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d", "%B %d, %Y",
                 "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%d-%b-%Y", "%Y%m%d")  # fmt: skip
 
@@ -44,9 +46,10 @@ class Mentions:
         self._types: dict[tuple[str, ...], str] = {}
         self._lengths: dict[str, set[int]] = {}
         self._long: set[str] = set()
+        self._numbers: set[str] = set()  # known ones, without leading zeros
 
     def __len__(self) -> int:
-        return len(self._types)
+        return len(self._types) + len(self._numbers)
 
     def words(self) -> set[str]:
         """All words of the entities, case-folded."""
@@ -66,8 +69,11 @@ class Mentions:
                 self._add((part,), kind)
 
     def add_known(self, value: str) -> None:
-        """Look for what a hospital knows of a patient: a name, a number or a date."""
+        """Look for what a hospital knows of a patient: a name, a number or a date. Figures alone are a number, whatever
+        their leading zeros, also where they can be read as a date."""
         value = value.strip()[:MAX_KNOWN]
+        if value.isdecimal() and value.strip("0"):
+            self._numbers.add(value.lstrip("0"))
         if when := read_date(value):
             for variant in _variants(when):
                 self.add(variant, "DATE")
@@ -85,7 +91,7 @@ class Mentions:
 
     def spans(self, text: str, words: Sequence[Token]) -> Iterator[Span]:
         """Where the entities stand in a text with these tokens; they may overlap."""
-        if not self._types:
+        if not len(self):
             return
         lowers = [token.text.casefold() for token in words]
         for index, lower in enumerate(lowers):
@@ -93,13 +99,20 @@ class Mentions:
                 kind = self._types.get(tuple(lowers[index : index + length]))
                 if kind and index + length <= len(words):
                     yield Span(words[index].start, words[index + length - 1].end, kind)
-        small = text.lower()
-        for word in sorted(word for word in self._long if word in small):
-            for match in re.finditer(re.escape(word), text, re.IGNORECASE):
-                start, end = match.span()
-                before, after = _WORD_START.search(text, max(0, start - 60), start), _WORD_END.match(text, end)
-                if before and after:
-                    yield Span(before.start(), after.end(), self._types[(word,)])
+            if len(lower) >= _SHORTEST_NUMBER and lower.isdecimal() and lower.lstrip("0") in self._numbers:
+                yield Span(*words[index][:2], "MRN")
+        yield from self._within_words(text)
+
+    def _within_words(self, text: str) -> Iterator[Span]:
+        """Where long names stand within words of a text, with what is written together with them."""
+        lengths = sorted(set(map(len, self._long)))
+        for run in _RUN.finditer(text.translate(_AS_LATIN).lower()) if lengths else ():
+            word, first = run[0], run.start()
+            for length in lengths:
+                for start in range(len(word) - length + 1):
+                    if (part := word[start : start + length]) in self._long:
+                        before, after = max(0, start - _BESIDE), min(len(word), start + length + _BESIDE)
+                        yield Span(first + before, first + after, self._types[(part,)])
 
     def _add(self, sequence: tuple[str, ...], kind: str) -> None:
         self._types.setdefault(sequence, kind)

@@ -6,10 +6,12 @@ import re
 import signal
 import threading
 import time
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 from clinadapt.config.phi import TYPES, Phi
@@ -39,6 +41,28 @@ class Edit(NamedTuple):
     new: str
 
 
+class _Changes:
+    """The edits of one pass, disjoint and in text order, and where they move what stands beside them."""
+
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        self._edits, self._ends = edits, [edit.end for edit in edits]
+        self._shifts = [0, *accumulate(len(new) - (end - start) for start, end, new in edits)]
+
+    def moved(self, start: int, end: int) -> tuple[int, int]:
+        """Where a span stands after the edits; one that begins or ends within an edit covers all of it."""
+        return self._position(start, at_end=False), self._position(end, at_end=True)
+
+    def _position(self, position: int, at_end: bool) -> int:
+        passed = bisect_right(self._ends, position)
+        while passed and not at_end and self._edits[passed - 1].start == position:  # an insertion here
+            passed -= 1
+        shift = self._shifts[passed]
+        if passed < len(self._edits) and position > self._edits[passed].start:
+            start, _, new = self._edits[passed]
+            return start + shift + (len(new) if at_end else 0)
+        return position + shift
+
+
 @dataclass
 class ScreenedText:
     """A text and what was found in it.
@@ -52,21 +76,23 @@ class ScreenedText:
     text: str
     found: Counter[str] = field(default_factory=Counter)
     quarantined: str = ""
-    _edits: list[list[Edit]] = field(default_factory=list)  # of each pass, in text order
+    _changes: list[_Changes] = field(default_factory=list)  # of each pass
     _written: list[tuple[int, int]] = field(default_factory=list)  # where something was written
 
     def moved(self, start: int, end: int) -> tuple[int, int]:
         """Where a span of the text as it was stands now; it grows where it covered a part of an identifier."""
-        for edits in self._edits:
-            start, end = _moved(start, edits, at_end=False), _moved(end, edits, at_end=True)
+        for changes in self._changes:
+            start, end = changes.moved(start, end)
         return start, end
 
     def outside(self, spans: Iterable[Span]) -> Iterator[Span]:
         """The parts of spans that are not what screening has written, now or before."""
-        written = sorted([*self._written, *(match.span() for match in _MARK.finditer(self.text))])
+        written = _joined([*self._written, *(match.span() for match in _MARK.finditer(self.text))])
+        starts, ends = [start for start, _ in written], [end for _, end in written]
         for span in spans:
             start = span.start
-            for first, last in [*(place for place in written if _overlap(span, *place)), (span.end, span.end)]:
+            inside = written[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
+            for first, last in [*inside, (span.end, span.end)]:
                 piece = self.text[start:first]
                 if any(character.isalnum() for character in piece):
                     inner = piece.strip()
@@ -82,10 +108,11 @@ class ScreenedText:
             size += start - last
             written.append((size, size + len(new)))
             size, last = size + len(new), end
-        before = [(_moved(start, edits, at_end=False), _moved(end, edits, at_end=True)) for start, end in self._written]
+        changes = _Changes(edits)
+        before = [changes.moved(*place) for place in self._written]
         self.text = "".join((*pieces, self.text[last:]))
         self._written = before + written
-        self._edits.append(edits)
+        self._changes.append(changes)
 
 
 @dataclass
@@ -196,21 +223,15 @@ def _names_somebody(entity: str) -> bool:
     return any(names_by_itself(token.text.casefold()) for token in tokens(entity))
 
 
-def _overlap(span: Span, start: int, end: int) -> bool:
-    return span.start < end and start < span.end
-
-
-def _moved(position: int, edits: Sequence[Edit], at_end: bool) -> int:
-    """Where a position stands after edits; one within an edit goes to its start, or to its end."""
-    shift = 0
-    for start, end, new in edits:
-        if position >= end and (position > start or at_end):
-            shift += len(new) - (end - start)
-        elif position > start:
-            return start + shift + (len(new) if at_end else 0)
+def _joined(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Places in text order; those that overlap become one."""
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        if result and start < result[-1][1]:
+            result[-1] = result[-1][0], max(end, result[-1][1])
         else:
-            break
-    return position + shift
+            result.append((start, end))
+    return result
 
 
 @contextmanager

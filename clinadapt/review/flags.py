@@ -28,6 +28,7 @@ FAULTS = {
 }
 
 _ANSWER_TEXTS = ("instruction", "answer")
+_LEFT_OUT = ("claims", "unsupported")  # words of the note and of the answer, which are in the record without them
 LONGEST_TEXT = 4_000  # characters of a comment or a correction
 
 NoteAndAnswer = tuple[str, dict[str, Any]]
@@ -98,12 +99,13 @@ def _store(note: str, answer: dict[str, Any], reviewer: str | None, review: dict
     written = [name for name in ("comment", "correction") if review[name] and (name == "comment" or "fault" in review)]
     texts = [note, *(answer[name] for name in _ANSWER_TEXTS if name in answer), *(review[name] for name in written)]
     screened = dict(zip(texts, redacted(texts), strict=True))
+    shown = {name: value for name, value in answer.items() if name not in _LEFT_OUT}
     record = {
         "time": now.isoformat(timespec="seconds"),
         "reviewer": reviewer,
         "note_id": note_id(note),
         "note": screened[note],
-        "answer": answer | {name: screened[answer[name]] for name in _ANSWER_TEXTS if name in answer},
+        "answer": shown | {name: screened[answer[name]] for name in _ANSWER_TEXTS if name in answer},
         **review,
         **{name: screened[review[name]] for name in written},
     }

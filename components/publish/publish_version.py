@@ -21,7 +21,7 @@ from clinadapt.artifacts.slsa import provenance
 from clinadapt.artifacts.step_record import RUN, log, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
-from clinadapt.privacy.written_texts import direct_identifiers, is_screened
+from clinadapt.privacy.written_texts import DIRECT, direct_identifiers, is_screened
 from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.versions import headline, version_folder
@@ -144,9 +144,12 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
 
 def refuse_identifiers(card: AdapterCard, splits: dict[str, Any]) -> None:
     """Raises UserError where what the model card shows of the data or of the profile names somebody directly. The
-    labels of a screened dataset have been screened with it."""
+    labels of a screened dataset have been screened with it, unless the profile only counts a type that names somebody
+    directly."""
     phi = splits.get("phi", {})
-    labels = card.labels if isinstance(card, ClassifyCard) and not is_screened(phi) else []
+    counted = {kind for kind, action in phi.get("types", {}).items() if action == "report"}
+    screened = is_screened(phi) and counted.isdisjoint(DIRECT)
+    labels = card.labels if isinstance(card, ClassifyCard) and not screened else []
     shown = {"a label": labels, "phi.reason": [phi.get("reason", "")]}
     for what, texts in shown.items():
         if kinds := sorted({kind for text in texts for kind in direct_identifiers(text)}):

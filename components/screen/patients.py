@@ -134,7 +134,7 @@ def summary(settings: Phi, findings: Findings, builtin_rows: int) -> dict[str, A
     """What a manifest records of screening: settings, detector and counts, no text."""
     off = settings.policy == "off"
     return {
-        **settings.model_dump(include={"policy", "reason", "known_columns"}),
+        **settings.model_dump(include={"policy", "reason", "types", "known_columns"}),
         "digest": screening_digest(settings) if findings.rows else "",
         "detector": "" if off else detector_version(),
         "rows": findings.rows,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
-from clinadapt.privacy.written_texts import is_screened, screened_texts
+from clinadapt.privacy.written_texts import TooLongToScreen, is_screened, screened_texts
 from clinadapt.registry.champion import history
 from clinadapt.registry.versions import headline, read_version
 from clinadapt.storage import open_store
@@ -132,10 +133,17 @@ def screened_examples(evaluation: Path, phi: Mapping[str, Any]) -> list[dict[str
     somebody directly is redacted."""
     path = evaluation / "examples.json"
     examples = list(read_json(path)) if path.exists() else []
-    return list(map(_screened, examples)) if is_screened(phi) and phi["rows"] else examples
+    return list(_screened(examples)) if is_screened(phi) and phi["rows"] else examples
 
 
-def _screened(example: dict[str, Any]) -> dict[str, Any]:
+def _screened(examples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Examples without direct identifiers; those that take too long to screen are left out."""
+    for example in examples:
+        with suppress(TooLongToScreen):
+            yield _screened_example(example)
+
+
+def _screened_example(example: dict[str, Any]) -> dict[str, Any]:
     """An example without direct identifiers, which a model may also have learned from other notes."""
     names = list(example["answers"])
     texts = [example[field] for field in _EXAMPLE_TEXTS] + [example["answers"][name] for name in names]

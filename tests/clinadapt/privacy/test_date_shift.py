@@ -26,6 +26,9 @@ from clinadapt.privacy.date_shift import DateReading, date_reading, shifted
         ("2009년 3월 5일", "2009년 2월 26일"),
         ("12SEP2008", "5SEP2008"),
         ("3/12", "3/5"),
+        ("APRİL 15, 2019", "APRIL 8, 2019"),
+        ("Auguſt 15", "August 8"),
+        ("aprıl 15, 2019", "april 8, 2019"),
     ],
 )
 def test_a_date_is_moved_in_its_own_form(written: str, moved: str) -> None:

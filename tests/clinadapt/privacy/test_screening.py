@@ -12,8 +12,10 @@ from planted_notes import planted_notes
 from clinadapt.config.phi import Phi
 from clinadapt.errors import UserError
 from clinadapt.privacy import screening
+from clinadapt.privacy.features import tokens
+from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.screening import Screener
-from clinadapt.privacy.spans import Span
+from clinadapt.privacy.spans import Span, united
 
 NOTE = """Patient: Jaskmo Velnadal MRN: E99431010 DOB 03/14/1950
 Ms. Velnadal, a 94-year-old woman, was admitted to Mercy Ridge Hospital on 3/5/2009 (Thursday) and went home on \
@@ -109,6 +111,43 @@ def test_what_the_hospital_knows_is_replaced_in_any_form() -> None:
     text = "szymborska came. Wanda Szymborska, born 3/14/1950, and 03/14/50; file 0071234."
     result = Screener(Phi()).screen("p", [text], known).texts[text].text
     assert not re.search("szymb|wanda|19?50|71234", result, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ("482951", "file 482951"),  # strptime reads a date of the year 4829
+        ("1764", "file 1764"),
+        ("482951", "file 00482951"),  # a spreadsheet leaves out the zeros
+        ("00482951", "file 482951"),
+        ("0093", "file 0093"),
+    ],
+)
+def test_a_known_record_number_is_replaced_whatever_it_may_be_read_as(known: str, text: str) -> None:
+    assert Screener(Phi()).screen("p", [text], [known]).texts[text].text in ("file [MRN]", "file [PHONE]")
+
+
+def test_a_long_name_is_replaced_with_what_is_written_together_with_it() -> None:
+    mentions = Mentions()
+    for name in ("Velnadal", "Okonjobrask"):
+        mentions.add_known(name)
+    text = "see JaneVELNADAL_2, xvelnadalİOkonjobrask, velnada1, " + "x" * 200 + "velnadal" + "y" * 200
+    assert [text[span.start : span.end] for span in united(mentions.spans(text, tokens(text)))] == [
+        "JaneVELNADAL_2", "xvelnadalİOkonjobrask", "x" * 60 + "velnadal" + "y" * 60
+    ]  # fmt: skip
+
+
+def test_what_was_written_is_left_in_place_between_what_was_not() -> None:
+    each = screening.ScreenedText("Ann saw Bob, Cy and [NAME]")
+    each.edit([screening.Edit(0, 3, "Ulrike"), screening.Edit(8, 11, "Al")])
+    assert each.text == "Ulrike saw Al, Cy and [NAME]"
+    assert list(each.outside([Span(0, 17, "NAME"), Span(18, 28, "NAME")])) == [
+        Span(7, 10, "NAME"), Span(13, 17, "NAME"), Span(18, 21, "NAME")
+    ]  # fmt: skip
+    each.edit([screening.Edit(15, 17, "Eva")])
+    assert [each.moved(*place) for place in ((0, 3), (1, 9), (8, 11), (13, 15), (16, 19))] == [
+        (0, 6), (0, 13), (11, 13), (15, 18), (19, 22)
+    ]  # fmt: skip
 
 
 def test_files_of_staff_and_of_protected_terms_are_heeded(tmp_path: Path) -> None:

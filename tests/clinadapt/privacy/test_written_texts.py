@@ -10,6 +10,11 @@ def test_what_its_note_has_stays_in_an_answer() -> None:
     assert redacted([answer], NOTE) == ["Ms. Martell was seen on 9/21/2006 by Dr. [NAME], MRN: [MRN]."]
 
 
+def test_letters_within_another_word_of_the_note_excuse_no_name() -> None:
+    assert redacted(["Seen by Dr. Ross."], "Pain across the chest.") == ["Seen by Dr. [NAME]."]
+    assert redacted(["Seen by Dr. Ross."], "DR. ROSS saw her.") == ["Seen by Dr. Ross."]
+
+
 def test_texts_about_one_patient_are_screened_alike() -> None:
     texts = ["Seen by Dr. Velnadal on 3/5/2009.", "velnadal's advice", ""]
     assert redacted(texts) == ["Seen by Dr. [NAME] on [DATE].", "[NAME]'s advice", ""]

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from clinadapt.config.phi import Phi
 from clinadapt.data.duplicates import note_id
 from clinadapt.errors import UserError
+from clinadapt.privacy import written_texts
+from clinadapt.privacy.screening import Screener
 from clinadapt.review import flags
 
 NOTE = "62-year-old woman with chest pain."
@@ -73,7 +76,7 @@ def test_a_flag_of_an_instruction_says_what_is_wrong(tmp_path: Path, instructed:
         "reviewer": "rita",
         "note_id": note_id(NOTE),
         "note": NOTE,
-        "answer": instructed,
+        "answer": {name: value for name, value in instructed.items() if name != "unsupported"},
         "fault": "invented",
         "correction": "The note gives no dose.",
         "comment": None,
@@ -91,9 +94,20 @@ def test_a_flag_of_an_instruction_needs_an_answer_and_a_fault(tmp_path: Path, in
 def test_what_identifies_the_patient_is_not_stored(tmp_path: Path, instructed: dict[str, Any]) -> None:
     note = "Ms. Velnadal, MRN: E99431010, takes 40 mg."
     instructed |= {"answer": "Velnadal takes 40 mg."}
+    instructed |= {"unsupported": ["Velnadal"], "claims": [{"claim": "40 mg", "evidence": "Velnadal, MRN: E99431010"}]}
     flags.flag_answer((note, instructed), "wrong", "velnadal takes 20 mg", "Ask Dr. Okonjo.", "rita")
     (path,) = (tmp_path / "flagged/specialty/0123456789abcdef").iterdir()
     record = json.loads(path.read_text())
     assert record["note"] == "Ms. [NAME], MRN: [MRN], takes 40 mg." and record["note_id"] == note_id(note)
     assert record["answer"]["answer"] == "[NAME] takes 40 mg." and record["correction"] == "[NAME] takes 20 mg"
     assert record["comment"] == "Ask Dr. [NAME]."
+    assert "elnadal" not in path.read_text() and "99431010" not in path.read_text()
+
+
+def test_a_note_that_takes_too_long_to_screen_is_not_stored(
+    tmp_path: Path, answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written_texts, "_screener", lambda direct_only: Screener(Phi(seconds_per_note=1e-6)))
+    with pytest.raises(UserError, match="a text took too long to screen: shorten it"):
+        flags.flag_label((NOTE, answer), "Cardiology", "", "rita")
+    assert not list(tmp_path.iterdir())

@@ -25,6 +25,11 @@ def card(*labels: str) -> ClassifyCard:
             {"policy": "report"},
             r"a label on the model card names somebody \(NAME\)",
         ),
+        (
+            ("Clinic of Dr. Velnadal", "Surgery"),
+            {"policy": "redact", "types": {"NAME": "report"}},
+            r"a label on the model card names somebody \(NAME\)",
+        ),
         (("Surgery", "Urology"), {"policy": "off", "reason": "ask 708-955-3609"}, r"phi.reason .* \(PHONE\)"),
     ],
 )
