@@ -74,7 +74,7 @@ def read_pointer(store: Store, name: str) -> tuple[dict[str, Any], str] | None:
             raise ValueError("version is not a string")
         counter = pointer.get("counter", len(pointer["history"]))  # earlier releases wrote none
         pointer = {"version": pointer["version"], "history": pointer["history"], "counter": int(counter)}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(f"{_key(name)} in {store.uri} is broken: remove it and promote a version") from error
     if must_verify():
         _refuse_older(store, name, pointer["counter"])

@@ -11,8 +11,8 @@ with TLS, and adds ten dependencies. The tests compare this module with its mode
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -85,11 +85,16 @@ def register(store: Store, name: str, version: str) -> None:
 def flat_metrics(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
     """accuracy, accuracy_low, accuracy_high, ...: values with the bounds of their 95 % intervals."""
     flat = {
-        name if part == "value" else f"{name}_{part}": float(entry[part])
+        name if part == "value" else f"{name}_{part}": entry[part]
         for name, entry in metrics.items()
         for part in ("value", "low", "high")
     }
-    return {name: value for name, value in flat.items() if math.isfinite(value)}
+    return finite_numbers(flat)
+
+
+def finite_numbers(numbers: dict[str, float]) -> dict[str, float]:
+    """The numbers that JSON and a float can hold: no NaN, no infinity, no larger integer."""
+    return {name: float(value) for name, value in numbers.items() if abs(value) <= sys.float_info.max}
 
 
 def _custom(fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """What Prometheus may know of a store: outcomes and durations of runs, the figures of the last gate, the champions.
 
 A step lives too shortly to be scraped. What lasts is in the store: the summary of each run and the champion pointers,
-which are read at each scrape. No value and no label is text of a note.
+which are read at each scrape. No value and no label is text of a note: a label is one of our own names, the name of an
+adapter or the name of a figure, and a record with another one is unreadable.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import math
+import re
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +20,11 @@ from typing import Any, get_args
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from pydantic import TypeAdapter, ValidationError
 
 from clinadapt.artifacts.run_summary import State
 from clinadapt.artifacts.step_record import log
+from clinadapt.config.base import AdapterName
 from clinadapt.config.steps import STEPS
 from clinadapt.errors import UserError
 from clinadapt.registry.champion import read_pointer
@@ -28,9 +34,12 @@ from clinadapt.storage.object_store import Entry, Store
 
 UNFINISHED = "unfinished"  # state of a run without a summary: it is running, or lost together with its last step
 UNKNOWN = "unknown"  # adapter of a run that ended before preflight knew it
-BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # raised while reading a broken document
+# raised while reading a broken document
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 Figures = dict[tuple[str, str], float]  # (metric, bound) -> value
 _BOUNDS = ("value", "low", "high")
+_ADAPTER_NAME: TypeAdapter[str] = TypeAdapter(AdapterName)
+_FIGURE_NAME = re.compile("[a-z][a-z0-9_]{0,63}")
 
 
 def exposition(store: Store) -> str:
@@ -69,24 +78,24 @@ def _registry(store: Store) -> CollectorRegistry:
 
 
 class StoreMetrics(Collector):
-    """The metrics of a store. A summary is read once: it does not change after its run."""
+    """The metrics of a store, for one scrape at a time. A summary is read once: it does not change after its run."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._documents: dict[Entry, Any] = {}
+        self._lock = threading.Lock()  # the server answers each scrape in a thread of its own
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> list[Metric]:
         up = GaugeMetricFamily("clinadapt_store_up", "Whether the store could be read.")
         try:
-            families = [*self._runs(), *_champions(self._store)]
+            with self._lock:
+                families = [*self._runs(), *_champions(self._store)]
         except UserError as error:
             log("metrics", str(error))
             up.add_metric([], 0)
-            yield up
-            return
+            return [up]
         up.add_metric([], 1)
-        yield up
-        yield from families
+        return [up, *families]
 
     def _runs(self) -> list[Metric]:
         folders: dict[str, dict[str, Entry]] = {}
@@ -153,14 +162,14 @@ class Run:
             written: Unix time of its last write, which is the end of a run without steps.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: it is not what `summarise` writes.
+            ValueError, KeyError, TypeError, AttributeError, OverflowError: it is not what `summarise` writes.
         """
         if summary["state"] not in get_args(State):
             raise ValueError("state")
         records = {step: record for step, record in summary["steps"].items() if step in STEPS}
         starts = {step: datetime.fromisoformat(record["started"]).timestamp() for step, record in records.items()}
         steps = {
-            step: (float(record["duration_seconds"]), float(record["peak_memory_bytes"]))
+            step: (_finite(record["duration_seconds"]), _finite(record["peak_memory_bytes"]))
             for step, record in records.items()
             if "duration_seconds" in record
         }
@@ -179,8 +188,16 @@ class Run:
 
 
 def _adapter(preflight: dict[str, Any]) -> str:
-    """Name of the adapter, as preflight recorded it."""
-    return str(preflight.get("outputs", {}).get("adapter_name") or UNKNOWN)
+    """Name of the adapter, as preflight recorded it. Raises ValueError where it is none."""
+    name = preflight.get("outputs", {}).get("adapter_name")
+    return UNKNOWN if name is None else _ADAPTER_NAME.validate_python(name)
+
+
+def _finite(value: Any) -> float:
+    """Raises ValueError, TypeError or OverflowError where it is no finite number."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError("not finite")
+    return number
 
 
 def _run_families(runs: list[Run]) -> list[Metric]:
@@ -219,12 +236,13 @@ def _champions(store: Store) -> list[Metric]:
     figures = _gauge(
         "champion_metric", "Champion on its held-out notes, with 95 % interval.", "adapter", "metric", "bound"
     )
-    for name in adapter_names(store):
+    for name in filter(_is_adapter_name, adapter_names(store)):
         count.add_metric([name], len(version_ids(store, name)))
         try:
             if (pointer := read_pointer(store, name)) is None:
                 continue
             champion = _figures(read_version(store, name, pointer[0]["version"])["metrics"])
+            times = [datetime.fromisoformat(entry["when"]).timestamp() for entry in pointer[0]["history"][-1:]]
         except (UserError, *BROKEN) as error:
             log(
                 "metrics",
@@ -233,10 +251,18 @@ def _champions(store: Store) -> list[Metric]:
             readable.add_metric([name], 0)
             continue
         readable.add_metric([name], 1)
-        if pointer[0]["history"]:
-            since.add_metric([name], datetime.fromisoformat(pointer[0]["history"][-1]["when"]).timestamp())
+        for when in times:
+            since.add_metric([name], when)
         _add(figures, name, champion)
     return [count, readable, since, figures]
+
+
+def _is_adapter_name(name: str) -> bool:
+    try:
+        _ADAPTER_NAME.validate_python(name)
+    except ValidationError:
+        return False
+    return True
 
 
 def _gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:
@@ -252,8 +278,10 @@ def _grouped(runs: Iterable[Run], key: Any) -> list[tuple[tuple[str, ...], list[
 
 
 def _figures(metrics: dict[str, Any]) -> Figures:
-    """Value and interval of each metric that has them."""
+    """Value and interval of each metric that has them. Raises ValueError, TypeError or OverflowError for others."""
     estimates = [(name, estimate) for name, estimate in metrics.items() if isinstance(estimate, dict)]
+    if not all(_FIGURE_NAME.fullmatch(name) for name, _ in estimates):
+        raise ValueError("name of a figure")
     return {
         (name, bound): float(estimate[bound]) for name, estimate in estimates for bound in _BOUNDS if bound in estimate
     }

@@ -2,18 +2,21 @@
 
 KFP_MLFLOW_CONFIG     JSON with endpoint, experimentId, parentRunId, authType and workspace. Kubeflow Pipelines sets it
                       in every step where its plugin for MLflow is on, `clinadapt run` where MLFLOW_TRACKING_URI is set
-MLFLOW_TRACKING_URI   address of the server, for `clinadapt run`
+MLFLOW_TRACKING_URI   address of the server without credentials, for `clinadapt run`
 MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, if it requires them
 
 The gate writes verdict, figures and report to the run. The scalars of the steps are in nested runs: on a cluster by the
-launcher of Kubeflow Pipelines, of a local run by `end_run`. A server that does not answer is logged and stops nothing.
-The official client is not used: it needs another pyarrow than we do.
+launcher of Kubeflow Pipelines, of a local run by `end_run`. Whatever goes wrong, an address with credentials among it,
+is one log line and stops nothing. The official client is not used: it needs another pyarrow than we do.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -23,14 +26,17 @@ import httpx
 
 from clinadapt.artifacts.run_summary import Records
 from clinadapt.artifacts.step_record import log
+from clinadapt.config.uri_credentials import CredentialsInUri, refuse_credentials
 from clinadapt.errors import UserError
-from clinadapt.registry.kubeflow_model_registry import flat_metrics
+from clinadapt.registry.kubeflow_model_registry import finite_numbers, flat_metrics
 
 CONFIG, URI = "KFP_MLFLOW_CONFIG", "MLFLOW_TRACKING_URI"
 _TOKEN, _USER, _PASSWORD = "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _ARTIFACTS = "mlflow-artifacts:"  # scheme of a run whose artifacts go through the server
-_TIMEOUT = 10  # seconds
+_ADDRESS = re.compile(r"(https?://(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?)(?:/[\w./~-]*)?")
+_TIMEOUT = 10  # seconds without an answer
+_LIMIT = 60  # seconds for all that is written at once, however slowly the server answers
 STATUS = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED"}  # of MLflow; FAILED for all other states
 
 
@@ -80,29 +86,53 @@ def end_run(state: str, records: Records) -> None:
         records: of its steps.
     """
     if os.environ.get(CONFIG):
-        _logged("mlflow", lambda: _end(state, records))
-        del os.environ[CONFIG]
+        try:
+            _logged("mlflow", lambda: _end(state, records))
+        finally:
+            del os.environ[CONFIG]
 
 
 def _end(state: str, records: Records) -> None:
     with _Server.of_step() as server:
+        server.end_run(
+            server.run_id, STATUS.get(state, "FAILED"), _now()
+        )  # first: it ends whatever becomes of the rest
         for step, record in records.items():
-            start = int(datetime.fromisoformat(record["started"]).timestamp() * 1000)
-            nested = server.create_run(server.experiment, step, start, {"mlflow.parentRunId": server.run_id})
-            numbers = {k: v for k, v in record["outputs"].items() if isinstance(v, int | float)}
-            server.log(nested, {name: float(value) for name, value in numbers.items()}, {})
-            end = start + int(1000 * record.get("duration_seconds", 0))
-            server.end_run(nested, "FINISHED" if record["state"] == "done" else "FAILED", end)
-        server.end_run(server.run_id, STATUS.get(state, "FAILED"), _now())
+            _log_step(server, step, record)
+
+
+def _log_step(server: _Server, step: str, record: dict[str, Any]) -> None:
+    """Write a step's times and numbers to a nested run, which ends even where the server refuses the numbers."""
+    start = int(datetime.fromisoformat(record["started"]).timestamp() * 1000)
+    end = start + int(1000 * record.get("duration_seconds", 0))
+    nested = server.create_run(server.experiment, step, start, {"mlflow.parentRunId": server.run_id})
+    try:
+        numbers = {name: value for name, value in record["outputs"].items() if isinstance(value, int | float)}
+        server.log(nested, finite_numbers(numbers), {})
+    finally:
+        server.end_run(nested, "FINISHED" if record["state"] == "done" else "FAILED", end)
 
 
 def _logged(step: str, call: Callable[[], None]) -> None:
-    try:
-        call()
-    except UserError as error:
-        log(step, f"not logged to MLflow: {error}")
-    except (KeyError, TypeError, AttributeError):
-        log(step, "not logged to MLflow: its answer is not that of a tracking server, check its address")
+    """Call for at most _LIMIT seconds, and log what goes wrong."""
+    problems: list[str] = []
+
+    def attempt() -> None:
+        try:
+            call()
+        except UserError as error:
+            problems.append(str(error))
+        except Exception as error:  # a server may answer anything, and the run has its result by now
+            problems.append(f"{type(error).__name__}, check its address and that it is a tracking server")
+
+    # httpx limits each wait, not their sum, and a host name can be looked up for as long as the resolver likes
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(_LIMIT)
+    if thread.is_alive():
+        problems.append(f"it has not answered completely within {_LIMIT} s, check that it is up")
+    for problem in problems[:1]:
+        log(step, f"not logged to MLflow: {problem}")
 
 
 def _now() -> int:
@@ -110,12 +140,12 @@ def _now() -> int:
 
 
 class _Server:
-    """A tracking server, as CONFIG names it. Every method raises UserError."""
+    """A tracking server, as CONFIG names it. Every method raises UserError. Messages show host and port alone."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        self._deadline = time.monotonic() + _LIMIT
         self._url = str(config.get("endpoint", "")).rstrip("/")
-        if not self._url.startswith(("http://", "https://")):
-            raise UserError("its address is not http:// or https://, a tracking server is needed")
+        self._host = _checked_host(self._url)
         self.experiment, self.run_id = str(config.get("experimentId", "")), str(config.get("parentRunId", ""))
         headers, auth = {}, None
         if token := _token(config):
@@ -129,10 +159,10 @@ class _Server:
     @classmethod
     def of_step(cls) -> _Server:
         try:
-            config = json.loads(os.environ[CONFIG])
-            return cls({**config})
-        except (ValueError, TypeError) as error:
+            config = {**json.loads(os.environ[CONFIG])}
+        except (ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{CONFIG} is not what Kubeflow Pipelines writes") from error
+        return cls(config)
 
     def __enter__(self) -> _Server:
         return self
@@ -175,24 +205,41 @@ class _Server:
             return None
         try:
             return dict(response.json())
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{self._url} does not answer as MLflow: check its address") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{self._host} does not answer as MLflow: check its address") from error
 
     def _send(self, method: str, path: str, missing: bool = False, **options: Any) -> httpx.Response:
+        if time.monotonic() > self._deadline:  # nobody waits for this any more
+            raise UserError(f"{self._host} has not answered completely within {_LIMIT} s")
         try:
             response = self._client.request(method, f"{self._url}/api/2.0/{path}", **options)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UserError(f"{self._url} cannot be reached ({type(error).__name__})") from error
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise UserError(f"{self._host} cannot be reached ({type(error).__name__})") from error
         if not (response.is_success or (missing and response.status_code == 404)):
-            raise UserError(f"{self._url} answers {method} {path.partition('?')[0]} with {response.status_code}")
+            raise UserError(f"{self._host} answers {method} {path.partition('?')[0]} with {response.status_code}")
         return response
+
+
+def _checked_host(url: str) -> str:
+    """The part of an address that messages show: scheme, host and port. Raises UserError, which shows nothing of it."""
+    try:
+        match = _ADDRESS.fullmatch(refuse_credentials(url))
+        reason = "" if match else "its address is not http://host:port or https://host:port/path"
+    except CredentialsInUri as error:
+        match, reason = None, str(error).partition(": ")[0]
+    if match is None:
+        raise UserError(f"{reason}: correct it; credentials belong in {_USER} and {_PASSWORD}, or in {_TOKEN}")
+    return match[1]
 
 
 def _token(config: dict[str, Any]) -> str:
     """Bearer token, of the environment or of the pod's service account; empty where none is wanted."""
     if config.get("authType") == "kubernetes" and _SERVICE_ACCOUNT.is_file():
         return _SERVICE_ACCOUNT.read_text(encoding="utf-8").strip()
-    return os.environ.get(_TOKEN, "").strip()
+    token = os.environ.get(_TOKEN, "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise UserError(f"{_TOKEN} contains characters that are not allowed in a token: set it again")
+    return token
 
 
 def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:

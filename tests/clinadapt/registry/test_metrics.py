@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import json
 import re
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -128,13 +129,52 @@ def test_no_text_of_a_record_is_a_value_or_a_label(store: Store) -> None:
         b'{"state": "failed", "steps": {"gate": {"started": "2026-03-01T09:00:00Z", "outputs": {"metrics": 3}}}}',
         b"\xff\xfe",
         b"[" * 100_000,
+        *(json.dumps(summarise("x", "FAILED", {"preflight": record(adapter_name=name)}, "")).encode()
+          for name in ("\ud800", 'x"\n Mr John Smith', "Mr John Smith", "", 7, ["x"], "a" * 64)),
+        *(json.dumps(summarise("x", "FAILED", {"gate": record(metrics={name: {"value": value}})}, "")).encode()
+          for name, value in (("Mr John Smith", 1), ("\ud800", 1), ("a" * 65, 1), ("accuracy", 10**400))),
+        *(json.dumps(summarise("x", "FAILED", {"gate": record(seconds=seconds)}, "")).encode()
+          for seconds in (10**400, float("inf"), float("nan"))),
     ],
-)
+)  # fmt: skip
 def test_a_broken_summary_is_counted_and_the_others_are_read(store: Store, broken: bytes) -> None:
     store.put("runs/x/summary.json", broken)
     read = samples(exposition(store))
     assert read[("clinadapt_unreadable_runs",)] == 1
     assert read["clinadapt_runs", "specialty", "published"] == 1
+    assert not any("Smith" in label for key in read for label in key)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "Mr John Smith", ""])
+def test_a_run_that_is_not_finished_with_a_name_that_is_none(store: Store, name: str) -> None:
+    store.put("runs/x/preflight.json", json.dumps(record(state="running", adapter_name=name)).encode())
+    assert samples(exposition(store))[("clinadapt_unreadable_runs",)] == 1
+
+
+def test_a_folder_that_is_no_adapter(store: Store) -> None:
+    before = samples(exposition(store))
+    for name in ("Mr John Smith", "\udcff", 'x"'):  # the second is a name on disk that is not UTF-8
+        store.put(f"adapters/{name}/1a/manifest.json", b"{}")
+    assert samples(exposition(store)) == before
+
+
+@pytest.mark.parametrize("field", ["version", "counter", "history"])
+@pytest.mark.parametrize("value", ["\ud800", "\0", 10**400, float("inf")])
+def test_a_pointer_with_a_value_that_is_none(store: Store, field: str, value: Any) -> None:
+    pointer = {"version": "1a", "history": [], "counter": 1, field: value}
+    store.put("adapters/specialty/champion.json", json.dumps(pointer).encode())
+    read = samples(exposition(store))
+    readable = field == "counter" and isinstance(value, int)
+    assert read["clinadapt_champion_readable", "specialty"] == readable
+
+
+@pytest.mark.parametrize("metrics", [{"Mr John Smith": {"value": 1}}, {"accuracy": {"value": 10**400}}])
+def test_a_champion_with_figures_that_are_none(store: Store, tmp_path: Path, metrics: Any) -> None:
+    (tmp_path / "other").mkdir()
+    fields = json.loads(store.get("adapters/specialty/1a/manifest.json")[0]) | {"metrics": metrics}
+    store.put("adapters/specialty/1a/manifest.json", to_json(write_manifest(tmp_path / "other", fields)).encode())
+    text = exposition(store)
+    assert samples(text)["clinadapt_champion_readable", "specialty"] == 0 and "Smith" not in text
 
 
 def test_a_champion_that_does_not_verify(store: Store) -> None:
@@ -169,6 +209,27 @@ def test_a_summary_is_read_once_and_anew_where_it_changed(store: Store) -> None:
     assert count() == 1 and [key for key in read if key.startswith("runs/")] == ["runs/d/summary.json"]
     store.delete("runs/c/summary.json")
     assert count() == 0
+
+
+def test_one_scrape_at_a_time(store: Store) -> None:
+    metrics, original = StoreMetrics(store), store.entries
+    both, met = threading.Barrier(2, timeout=0.5), []
+
+    def entries(prefix: str = "") -> Any:
+        try:
+            both.wait()
+            met.append(prefix)
+        except threading.BrokenBarrierError:
+            pass
+        return original(prefix)
+
+    store.entries = entries  # type: ignore[method-assign]
+    threads = [threading.Thread(target=lambda: list(metrics.collect())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not met
 
 
 def test_it_is_served(store: Store) -> None:

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from s3_support import free_ports
 
 from clinadapt.config.steps import Step
+from clinadapt.registry import mlflow_tracking
 from clinadapt.registry.mlflow_tracking import CONFIG, URI, end_run, experiment_name, log_verdict, start_run
 from pipelines.cli.main import main
 
@@ -122,10 +125,14 @@ def test_a_local_run_that_fails(server: str, monkeypatch: pytest.MonkeyPatch, tm
     ("config", "reason"),
     [
         ('{"endpoint": "http://127.0.0.1:9", "parentRunId": "1"}', "cannot be reached (ConnectError)"),
-        ('{"endpoint": "sqlite:///x.db"}', "its address is not http:// or https://"),
+        ('{"endpoint": "sqlite:///x.db"}', "its address is not http://"),
         ("[", "is not what Kubeflow Pipelines writes"),
         ("[1]", "is not what Kubeflow Pipelines writes"),
-        ("{}", "its address is not http:// or https://"),
+        ("{}", "its address is not http://"),
+        ("[" * 100_000, "is not what Kubeflow Pipelines writes"),
+        (json.dumps({"endpoint": f"http://{'a' * 70}.example"}), "cannot be reached (UnicodeError)"),
+        ('{"endpoint": "http://127.0.0.1:99999"}', "cannot be reached (ConnectError)"),
+        ('{"endpoint": "http://127.0.0.1:9", "workspace": "\\ud800"}', "UnicodeEncodeError, check its address"),
     ],
 )
 def test_without_a_server_the_gate_goes_on(
@@ -142,3 +149,128 @@ def test_nothing_is_asked_for_where_nothing_is_set(tmp_path: Path, capsys: pytes
     log_verdict(VERDICT, tmp_path / "missing", "")
     end_run("SUCCEEDED", RECORDS)
     assert CONFIG not in os.environ and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://alice:s3cr3t@127.0.0.1:9",
+        "https://s3cr3t@127.0.0.1:9/mlflow",
+        "http://127.0.0.1:9/?token=s3cr3t",
+        "http://127.0.0.1:9?a=1;token=s3cr3t",
+        "http://127.0.0.1:9/#access_token=s3cr3t",
+        "http://alice:s3/cr3t@127.0.0.1:9",
+        "http:///alice:s3cr3t@127.0.0.1:9",
+        "http://alice:s3cr3t@[127.0.0.1",
+        "alice:s3cr3t@127.0.0.1:9",
+    ],
+)
+def test_an_address_with_credentials_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, address: str
+) -> None:
+    monkeypatch.setenv(URI, address)
+    start_run("run", "specialty")
+    assert CONFIG not in os.environ
+    monkeypatch.setenv(CONFIG, json.dumps({"endpoint": address, "parentRunId": "1"}))
+    log_verdict(VERDICT, tmp_path / "report.html", "file:///report.html")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert "not logged to MLflow" in line and "cr3t" not in line and "alice" not in line
+        assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in MLFLOW_TRACKING_TOKEN" in line
+
+
+def test_a_token_that_no_header_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CONFIG, '{"endpoint": "http://127.0.0.1:9", "parentRunId": "1"}')
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cr3té")
+    log_verdict(VERDICT, tmp_path / "report.html", "file:///report.html")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "MLFLOW_TRACKING_TOKEN contains characters that are not allowed" in line and "s3cr3t" not in line
+
+
+class Odd(ThreadingHTTPServer):
+    """Answers every request with `answer`, or with status 400 where its path ends with `refused`; byte by byte where
+    `drips`, until `stopped`."""
+
+    answer, refused, drips = b'{"run": {"info": {"run_id": "nested"}}}', "nothing", False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.stopped = threading.Event()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Odd
+
+    def do_POST(self) -> None:
+        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path.rpartition("mlflow/")[2], content))
+        self.send_response(400 if self.path.endswith(self.server.refused) else 200)
+        if self.server.drips:
+            self.flush_headers()
+            for _ in range(60):  # of a header without an end
+                self.wfile.write(b"X")
+                if self.server.stopped.wait(0.1):
+                    return
+        self.end_headers()
+        self.wfile.write(self.server.answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Odd]:
+    """A server that refuses, drips or answers something else, which `mlflow server` does not on demand."""
+    with Odd() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        config = {"endpoint": f"http://127.0.0.1:{server.server_port}", "experimentId": "1", "parentRunId": "parent"}
+        monkeypatch.setenv(CONFIG, json.dumps(config))
+        yield server
+        server.stopped.set()
+        server.shutdown()
+
+
+def test_numbers_that_json_does_not_hold_are_left_out(odd: Odd, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = {"nan": float("nan"), "inf": float("inf"), "huge": 10**400, "rows": 3, "share": 0.5, "name": "x"}
+    end_run("SUCCEEDED", {"evaluate": RECORDS["download"] | {"outputs": outputs}})
+    (metrics,) = (content["metrics"] for path, content in odd.requests if path == "runs/log-batch")
+    assert by_key(metrics) == {"rows": 3, "share": 0.5} and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("refused", ["runs/create", "runs/log-batch"])
+def test_runs_end_where_the_server_refuses_a_step(odd: Odd, capsys: pytest.CaptureFixture[str], refused: str) -> None:
+    odd.refused = refused
+    end_run("SUCCEEDED", RECORDS)
+    ended = {content["run_id"]: content["status"] for path, content in odd.requests if path == "runs/update"}
+    assert ended == {"parent": "FINISHED"} | ({"nested": "FINISHED"} if refused == "runs/log-batch" else {})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"answers POST mlflow/{refused} with 400" in line and CONFIG not in os.environ
+
+
+def test_a_run_ends_where_a_record_is_broken(odd: Odd, capsys: pytest.CaptureFixture[str]) -> None:
+    end_run("SUCCEEDED", {"download": {"started": "yesterday", "state": "done", "outputs": {}}})
+    assert [path for path, _ in odd.requests] == ["runs/update"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not logged to MLflow: ValueError, check" in line
+
+
+def test_an_answer_nested_too_deeply(odd: Odd, capsys: pytest.CaptureFixture[str]) -> None:
+    odd.answer = b"[" * 100_000
+    end_run("SUCCEEDED", RECORDS)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "does not answer as MLflow" in line and CONFIG not in os.environ
+
+
+def test_a_server_that_drips(
+    odd: Odd, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mlflow_tracking, "_LIMIT", 1)
+    odd.drips = True
+    log_verdict(VERDICT, tmp_path / "report.html", "file:///report.html")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has not answered completely within 1 s" in line
+    assert [path for path, _ in odd.requests] == ["runs/log-batch"]
