@@ -61,7 +61,8 @@ class TrainJobs:
         self.interval = 5.0  # seconds between two looks
 
     def train(self, manifest: dict[str, Any]) -> None:
-        """Create the TrainJob, or find it where an earlier attempt created it, and watch it until it is complete.
+        """Create the TrainJob, or find it where an earlier attempt created it, and watch it until it is complete. One
+        that was complete before is created anew: the caller has looked for its result, and there was none.
 
         Raises:
             UserError: it failed, with the last lines of the node's log; or it was refused or deleted.
@@ -91,7 +92,7 @@ class TrainJobs:
         stopped = []
         for job in self._api.call("GET", self._path, query=selector)["items"]:
             name = job["metadata"]["name"]
-            if _condition(job, "Complete") or _condition(job, "Failed"):
+            if _ended(job):
                 continue
             if suspend:
                 changes = {"metadata": {"annotations": {_SUSPENDED: "true"}}, "spec": {"suspend": True}}
@@ -102,7 +103,7 @@ class TrainJobs:
         return stopped
 
     def _ensure(self, manifest: dict[str, Any]) -> None:
-        """Create it; of one that is there, take over what it trains, and replace it where it has failed."""
+        """Create it; of one that is there, take over what it trains, and replace it where it has ended."""
         name = manifest["metadata"]["name"]
         labels = {**manifest["metadata"].get("labels", {}), RUN_LABEL: self._run}
         labelled = {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
@@ -116,7 +117,7 @@ class TrainJobs:
                     raise
             try:
                 job = self._api.call("GET", f"{self._path}/{name}")
-                if _condition(job, "Failed") or job["metadata"].get("deletionTimestamp"):
+                if _ended(job) or job["metadata"].get("deletionTimestamp"):
                     self._delete(name)
                     time.sleep(self.interval)
                     continue
@@ -236,6 +237,10 @@ def _condition(job: dict[str, Any], kind: str) -> dict[str, Any] | None:
     """A condition that holds: its status is read, since the type of the last one alone says nothing."""
     conditions = job.get("status", {}).get("conditions", ())
     return next((dict(c) for c in conditions if c["type"] == kind and c["status"] == "True"), None)
+
+
+def _ended(job: dict[str, Any]) -> bool:
+    return bool(_condition(job, "Complete") or _condition(job, "Failed"))
 
 
 def check_trainer() -> None:

@@ -36,13 +36,14 @@ class Garbage:
 
 _COLLECTED = (
     "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "sources/", "tokens/", "evaluations/",
-    "restricted/", "bases/"
+    "restricted/", "bases/", "trainjobs/"
 )  # fmt: skip
 
 # First part of a prefix -> why it is deleted once it is old
 _EXPIRING = {
     "checkpoints": "checkpoints of a training that was not resumed",
     "trained": "cached training outputs, expired",
+    "trainjobs": "where the result of a TrainJob was, expired",
     "sources": "cached source rows, expired",
     "evaluations": "cached evaluation answers, expired",
     "restricted": "example texts of a report, expired",

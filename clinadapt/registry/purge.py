@@ -86,32 +86,30 @@ def older_than(store: Store, home: Path, age: timedelta) -> list[Purgeable]:
     ]
 
 
-def of_note(store: Store, home: Path, note_id: str) -> tuple[list[Purgeable], list[str]]:
+def of_note(store: Store, home: Path, note_ids: set[str]) -> tuple[list[Purgeable], list[str]]:
     """Everything that holds a note, or of which nothing tells whether it does.
 
     Args:
         store: to search.
         home: of local runs.
-        note_id: the note's hash, 16 hexadecimal digits, as in the splits and in predictions.parquet.
+        note_ids: the note's hashes, as `same_note` returns them.
 
     Returns:
         What to delete, and NAME/VERSION of the adapters that were trained or judged on outputs that hold the note.
     """
-    items, note_ids = [], _with_screened(home, note_id)
+    items = []
     for what, groups in _stored(store).items():
         for place, entries in groups.items():
             keys = [entry.key for entry in entries]
             kind = place.partition("/")[0]
-            if kind in _UNATTRIBUTABLE or (
-                kind in _WITH_TABLES and any(in_tables(store, keys, each) for each in note_ids)
-            ):
+            if kind in _UNATTRIBUTABLE or (kind in _WITH_TABLES and in_tables(store, keys, note_ids)):
                 items.append(Purgeable(place, what, keys))
             elif kind == "flagged" and (flags := [key for key in keys if _in_flag(store, key, note_ids)]):
                 items.append(Purgeable(place, what, flags))
     digests = set()
     for path, what in _local(home):
         tables = [path] if path.suffix == ".parquet" else list(path.rglob("*.parquet"))
-        if any(_in_table(table, each) for table in tables for each in note_ids):
+        if any(_in_table(table, note_ids) for table in tables):
             items.append(Purgeable(str(path), what, path=path))
             for manifest in path.rglob(MANIFEST):
                 with suppress(OSError, ValueError, AttributeError):
@@ -152,15 +150,31 @@ def _local(home: Path) -> list[tuple[Path, str]]:
     return [(path, what) for folder, what in folders if folder.is_dir() for path in sorted(folder.iterdir())]
 
 
-def _with_screened(home: Path, note_id: str) -> set[str]:
-    """The hashes of a note before and after screening, as local runs recorded them."""
-    note_ids = {note_id}
-    for path, _ in _local(home):
-        for table in path.rglob(NOTE_IDS_FILE):
-            with suppress(pa.ArrowException, OSError):
-                for row in iter_rows(table, NOTE_IDS.names):
-                    note_ids |= set(row.values()) if note_id in row.values() else set()
+def same_note(note_id: str, tables: Iterable[Path]) -> set[str]:
+    """All hashes of a note: screening changes it, and each policy in its own way.
+
+    Args:
+        note_id: 16 hexadecimal digits, before or after screening; as in the splits and in predictions.parquet.
+        tables: of schema NOTE_IDS; one that cannot be read tells nothing.
+    """
+    partners: dict[str, set[str]] = defaultdict(set)
+    for table in tables:
+        with suppress(pa.ArrowException, OSError):
+            for row in iter_rows(table, NOTE_IDS.names):
+                pair = set(filter(None, row.values()))
+                for each in pair:
+                    partners[each] |= pair
+    note_ids, new = {note_id}, [note_id]
+    while new:
+        added = partners[new.pop()] - note_ids
+        note_ids |= added
+        new.extend(added)
     return note_ids
+
+
+def note_id_tables(home: Path) -> list[Path]:
+    """The tables of schema NOTE_IDS that local runs left."""
+    return [table for path, _ in _local(home) for table in path.rglob(NOTE_IDS_FILE)]
 
 
 def _in_flag(store: Store, key: str, note_ids: set[str]) -> bool:
@@ -172,29 +186,28 @@ def _in_flag(store: Store, key: str, note_ids: set[str]) -> bool:
         return True
 
 
-def in_tables(store: Store, keys: list[str], note_id: str) -> bool:
-    """Whether a Parquet table among the keys has the note; also where it cannot be read."""
+def in_tables(store: Store, keys: list[str], note_ids: set[str]) -> bool:
+    """Whether a Parquet table among the keys has a note by one of its hashes; also where it cannot be read."""
     with TemporaryDirectory(prefix="clinadapt-purge-") as scratch:
         for key in (key for key in keys if key.endswith(".parquet")):
             path = Path(scratch) / "table.parquet"
             store.download(key, path)
-            if _in_table(path, note_id):
+            if _in_table(path, note_ids):
                 return True
     return False
 
 
-def _in_table(path: Path, note_id: str) -> bool:
-    """Whether a Parquet table has the note, by its hash or its text; also where it cannot be read."""
+def _in_table(path: Path, note_ids: set[str]) -> bool:
+    """Whether a Parquet table has the note, by a hash or its text; also where it cannot be read."""
     try:
         names = pq.read_schema(path).names
-        if "note_id" in names:
-            return any(note_id in batch["note_id"].to_pylist() for batch in iter_batches(path, ["note_id"]))
-        columns = [name for name in _TEXT_COLUMNS if name in names]
+        hashes = [name for name in NOTE_IDS.names if name in names] if "note_id" in names else []
+        columns = hashes or [name for name in _TEXT_COLUMNS if name in names]
         return any(
-            id_of_note(text or "") == note_id
+            (value if hashes else id_of_note(value or "")) in note_ids
             for batch in (iter_batches(path, columns) if columns else ())
             for column in columns
-            for text in batch[column].to_pylist()
+            for value in batch[column].to_pylist()
         )
     except (pa.ArrowException, OSError):
         return True

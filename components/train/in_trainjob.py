@@ -79,7 +79,10 @@ def run(
     training = _fetch(store, task, splits, output, adapter)
     if training is None:
         name = manifest["metadata"]["name"]
-        raise UserError(f"TrainJob {name} is complete and its result is not in {store.uri}: delete it and run again")
+        raise UserError(
+            f"TrainJob {name} is complete and its result is not in {store.uri}, or not signed by our key: "
+            "compare the store and the keys of its pods with those of this step"
+        )
     _delete(shared)
     return training
 

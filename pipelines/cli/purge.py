@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,7 @@ from clinadapt.errors import UserError
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 
 if TYPE_CHECKING:
+    from clinadapt.registry.pipeline_artifacts import ArtifactRoot
     from clinadapt.registry.purge import Purgeable
 
 
@@ -25,7 +28,7 @@ def purge(
         str | None,
         typer.Option(
             metavar="HASH",
-            help="Hash of a patient's note, its note_id: purge whatever holds the note or may.",
+            help="Hash of a patient's note, before or after screening: purge whatever holds the note or may.",
         ),
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only list.")] = False,
@@ -33,7 +36,7 @@ def purge(
         str | None,
         typer.Option(
             help="Artifact root of Kubeflow Pipelines, whose copies are purged too: s3://mlpipeline, or in it "
-            "private-artifacts/NAMESPACE. Only of these pipelines and runs.",
+            "private-artifacts/NAMESPACE. What other pipelines keep there stays.",
             envvar="CLINADAPT_ARTIFACTS",
         ),
     ] = None,
@@ -62,8 +65,9 @@ def purge(
     opened = open_store(as_uri(store))
     root = ArtifactRoot.below(as_uri(artifacts), opened) if artifacts else None
     if patient is not None:
-        items, adapters = of_note(opened, home, patient)
-        copies, others = root.of_note(patient, opened) if root else ([], [])
+        note_ids = _same_note(patient, home, root)
+        items, adapters = of_note(opened, home, note_ids)
+        copies, others = root.of_note(note_ids, opened) if root else ([], [])
         adapters = sorted({*adapters, *others})
     else:
         age, adapters = timedelta(days=older_than or 0), []
@@ -78,8 +82,19 @@ def purge(
         _report(
             f"Kubeflow Pipelines: {count} objects in {len(copies)} places of our runs; {root.others} of others stay"
         )
+    else:
+        _report("copies that Kubeflow Pipelines keeps are not looked at: name its artifact root with --artifacts")
     if as_json:
         emit({"deleted": delete, "places": [item.place for item in items + copies], "adapters": adapters})
+
+
+def _same_note(note_id: str, home: Path, root: ArtifactRoot | None) -> set[str]:
+    """All hashes of a note, as local runs and those on the cluster recorded them."""
+    from clinadapt.registry.purge import note_id_tables, same_note
+
+    with TemporaryDirectory(prefix="clinadapt-purge-") as scratch:
+        copies = root.note_id_tables(Path(scratch)) if root else ()
+        return same_note(note_id, chain(note_id_tables(home), copies))
 
 
 def _list(items: list[Purgeable], adapters: list[str], delete: bool) -> None:

@@ -76,14 +76,15 @@ def test_the_step_shows_the_lines_of_rank_0_once(fake: FakeTrainer, jobs: TrainJ
 
 def test_another_attempt_finds_it_and_goes_on(fake: FakeTrainer, jobs: TrainJobs, lines: list[str]) -> None:
     fake.create(manifest())
-    moments(fake, fake.end)
+    moments(fake, lambda job: None, fake.end)
     jobs.train(manifest())
     assert len(fake.created) == 1 and lines == [f"TrainJob {fake.created[0]} found, watching it"]
     assert fake.jobs[fake.created[0]]["metadata"]["labels"][RUN_LABEL] == "run-1", "of the run that watches it now"
 
 
-def test_what_failed_before_is_created_again(fake: FakeTrainer, jobs: TrainJobs) -> None:
-    fake.end(fake.create(manifest()), "Failed", "x")
+@pytest.mark.parametrize("kind", ["Failed", "Complete"])
+def test_what_has_ended_before_is_created_again(fake: FakeTrainer, jobs: TrainJobs, kind: str) -> None:
+    fake.end(fake.create(manifest()), kind, "x")
     moments(fake, fake.end)
     jobs.train(manifest())
     assert len(fake.created) == 2 and len(fake.jobs) == 1

@@ -19,7 +19,7 @@ from clinadapt.data.duplicates import normal_form
 from clinadapt.data.duplicates import note_id as id_of_note
 from clinadapt.errors import UserError
 from clinadapt.registry.pipeline_artifacts import ArtifactRoot
-from clinadapt.registry.purge import LOCAL, TEXTS, of_note, older_than, purge
+from clinadapt.registry.purge import LOCAL, TEXTS, note_id_tables, of_note, older_than, purge, same_note
 from clinadapt.storage.folder_store import FolderStore
 from pipelines.cli.main import app
 from pipelines.cli.purge import purge as command
@@ -79,7 +79,7 @@ def test_everything_old_goes_and_nothing_else(store: FolderStore, home: Path, tm
 
 
 def test_what_holds_a_note_goes_with_what_may(store: FolderStore, home: Path) -> None:
-    items, adapters = of_note(store, home, NOTE_ID)
+    items, adapters = of_note(store, home, {NOTE_ID})
     assert adapters == ["name/run1"]
     purge(store, items, lambda line: None)
     assert store.list("sources/") == ["sources/2/rows.parquet", "sources/a/file"]
@@ -87,7 +87,7 @@ def test_what_holds_a_note_goes_with_what_may(store: FolderStore, home: Path) ->
     for kind in ("teacher", "judge", "tokens", "evaluations", "restricted"):
         assert store.list(f"{kind}/") == []
     assert not (home / "outputs/run1").exists() and (home / "outputs/run2").exists()
-    assert of_note(store, home, NOTE_ID)[0] == []
+    assert of_note(store, home, {NOTE_ID})[0] == []
 
 
 RUN = "v2/artifacts/classify-t4/0f-1"
@@ -97,7 +97,17 @@ OURS = (
     "private-artifacts/us/v2/artifacts/instruct-phi/0f-2",
     "private-artifacts/us/instruct-phi-x1",
 )
-OTHERS = ("v2/artifacts/mnist/0f-3", "artifacts/mnist-x1", "private-artifacts/us/mnist-x2", "pipelines")
+OTHERS = (
+    "v2/artifacts/mnist/0f-3",
+    "v2/artifacts/classify-chest-xrays/9f",
+    "artifacts/mnist-x1",
+    "artifacts/instruct-phi-x1",  # ours have this name in another namespace
+    "private-artifacts/us/mnist-x2",
+    "private-artifacts/team-b/classify-leaves-9z",
+    f"exports/2019/{RUN}",
+    "exports/2019/artifacts/classify-t4-old",
+    "pipelines",
+)
 
 
 @pytest.fixture
@@ -112,6 +122,9 @@ def bucket(store: FolderStore, tmp_path: Path) -> FolderStore:
         bucket.upload(splits / file, f"{RUN}/format-classify/{file}")
     for place in (*OURS, *OTHERS):
         bucket.put(f"{place}/step/executor-logs", b"log")
+    for place in OURS[::2]:
+        bucket.put(f"{place}/preflight-{place.split('/')[-2].split('-')[0]}/7c/executor-logs", b"log")
+    bucket.put(f"exports/2019/{RUN}/preflight-classify/7c/executor-logs", b"log")
     pq.write_table(pa.table({"note_id": ["0" * 16]}), splits / "test.parquet")
     bucket.upload(splits / "test.parquet", f"{OURS[2]}/format-instruct/test.parquet")
     store.put("runs/scheduled-7-1/gate.json", b"{}")  # of a schedule, whose runs Kubeflow Pipelines names
@@ -150,14 +163,54 @@ def test_the_copies_of_kubeflow_pipelines_go_with_a_note(store: FolderStore, hom
     report = run_purge(store, home, "--patient", NOTE_ID, "--artifacts", bucket.uri, "--delete")
     assert places(bucket) == {*OURS, *OTHERS} - {RUN}
     assert "adapters/name/cluster was made of these outputs" in report
-    assert "Kubeflow Pipelines: 3 objects in 1 places of our runs; 4 of others stay" in report
+    assert f"Kubeflow Pipelines: 4 objects in 1 places of our runs; {len(OTHERS) + 1} of others stay" in report
+
+
+RAW = "Mr. Velnadal has a cough."
+
+
+@pytest.mark.parametrize("given", [NOTE_ID, id_of_note(RAW)], ids=["screened", "raw"])
+def test_the_copies_go_by_either_hash_of_a_note(
+    store: FolderStore, home: Path, bucket: FolderStore, tmp_path: Path, given: str
+) -> None:
+    """The only table with both hashes lies below the artifact root, in a run of its own."""
+    run = "v2/artifacts/classify-t4/0f-9"
+    bucket.put(f"{run}/preflight-classify/7c/executor-logs", b"log")
+    ids = {"note_id": [NOTE_ID, None], "original": [id_of_note(RAW), None]}
+    for table, name in ((ids, "screen-classify/7c/note_ids"), ({"text": [RAW]}, "download-classify/7c/notes")):
+        pq.write_table(pa.table(table), tmp_path / "table.parquet")
+        bucket.upload(tmp_path / "table.parquet", f"{run}/{name}.parquet")
+    store.upload(tmp_path / "table.parquet", "sources/raw/rows.parquet")
+    report = run_purge(store, home, "--patient", given, "--artifacts", bucket.uri, "--delete")
+    assert "adapters/name/cluster was made of" in report and "adapters/name/run1 was made of" in report
+    assert not any(key.startswith((f"{RUN}/", f"{run}/")) for key in bucket.list())
+    assert store.list("sources/") == ["sources/2/rows.parquet", "sources/a/file"]
+    assert not (home / "outputs/run1").exists() and (home / "outputs/run2").exists()
+    assert places(bucket) == {*OURS, *OTHERS} - {RUN}
+
+
+def test_a_table_of_hashes_goes_by_either(store: FolderStore, home: Path) -> None:
+    for folder, ids in (("one", ["1" * 16, "a" * 16]), ("two", ["2" * 16, "a" * 16]), ("three", ["3" * 16, "c" * 16])):
+        (home / "outputs" / folder).mkdir()
+        table = pa.table({"note_id": ids[:1], "original": ids[1:]})
+        pq.write_table(table, home / "outputs" / folder / "note_ids.parquet")
+    paths = {item.path for item in of_note(store, home, {"a" * 16})[0]}
+    assert {home / "outputs/one", home / "outputs/two"} <= paths and home / "outputs/three" not in paths
+    every = {"1" * 16, "2" * 16, "a" * 16}
+    assert [same_note(each, note_id_tables(home)) for each in sorted(every)] == [every] * 3, "of two policies"
+    assert same_note(NOTE_ID, note_id_tables(home)) == {NOTE_ID}
+
+
+def test_copies_that_are_not_looked_at_are_named(store: FolderStore, home: Path) -> None:
+    for which in (("--patient", NOTE_ID), ("--older-than", "9")):
+        assert "copies that Kubeflow Pipelines keeps are not looked at: name" in run_purge(store, home, *which)
 
 
 def test_the_splits_of_a_trainjob_go_with_a_note(store: FolderStore, home: Path, tmp_path: Path) -> None:
     for name, note_id in (("1", NOTE_ID), ("2", "0" * 16)):
         pq.write_table(pa.table({"note_id": [note_id]}), tmp_path / "train.parquet")
         store.upload(tmp_path / "train.parquet", f"splits/{name}/train.parquet")
-    purge(store, of_note(store, home, NOTE_ID)[0], lambda line: None)
+    purge(store, of_note(store, home, {NOTE_ID})[0], lambda line: None)
     assert store.list("splits/") == ["splits/2/train.parquet", "splits/a/file"]
 
 
@@ -194,5 +247,5 @@ def test_a_note_is_also_found_by_its_hash_before_screening(store: FolderStore, h
     ids = {"note_id": [NOTE_ID], "original": [id_of_note("Mr. Velnadal has a cough.")]}
     pq.write_table(pa.table(ids), screened / "note_ids.parquet")
     for wanted in (ids["note_id"][0], ids["original"][0]):
-        paths = {item.path for item in of_note(store, home, wanted)[0]}
+        paths = {item.path for item in of_note(store, home, same_note(wanted, note_id_tables(home)))[0]}
         assert {home / "outputs/download", home / "outputs/screen", home / "outputs/run1"} <= paths

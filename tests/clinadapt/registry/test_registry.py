@@ -465,6 +465,17 @@ def test_gc_removes_checkpoints_that_nobody_goes_on_with(store: Store) -> None:
     assert store.list("checkpoints/") == []
 
 
+def test_gc_removes_where_the_results_of_trainjobs_were(store: Store) -> None:
+    store.put("trainjobs/abc.json", b"{}")
+    age(store, "trainjobs/", 2)
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    age(store, "trainjobs/", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert whats(found) == {"trainjobs/abc.json"}
+    garbage_collection.collect(store, found, 90 * DAY, lambda line: None)
+    assert store.list("trainjobs/") == []
+
+
 def test_gc_removes_old_answers_and_bases_that_no_version_was_made_on(store: Store, versions: list[str]) -> None:
     """`versions` were made on sha256:base."""
     used, unused, half = (

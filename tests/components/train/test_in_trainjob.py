@@ -253,6 +253,19 @@ def test_the_store_is_away(fake: FakeTrainer, splits: Path, monkeypatch: pytest.
     check(fake, nodes, attempt(splits, 1), splits)
 
 
+@pytest.mark.parametrize("expired", [["trained/"], ["trained/", "trainjobs/"]])
+def test_a_training_whose_result_has_expired_is_trained_again(
+    fake: FakeTrainer, splits: Path, expired: list[str]
+) -> None:
+    nodes = Nodes(fake)
+    attempt(splits)
+    store = open_store((splits.parent / "store").as_uri())
+    for key in (key for prefix in expired for key in store.list(prefix)):
+        store.delete(key)
+    attempt(splits, 1)
+    assert nodes.trained == 2 and len(fake.created) == 2 and len(set(fake.created)) == len(fake.jobs) == 1
+
+
 def test_a_result_that_is_damaged_is_not_taken(fake: FakeTrainer, splits: Path) -> None:
     nodes = Nodes(fake)
     attempt(splits)
