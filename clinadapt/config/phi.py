@@ -42,7 +42,7 @@ class Phi(Section):
     known_columns: list[str] = []
     staff_file: Uri = ""
     protect_file: Uri = ""
-    seconds_per_note: float = Field(default=30.0, gt=0)
+    seconds_per_note: float = Field(default=30.0, gt=0, le=3600)
 
     @field_validator("types")
     @classmethod
@@ -55,6 +55,10 @@ class Phi(Section):
     def _off_has_a_reason(self) -> Self:
         if (self.policy == "off") != bool(self.reason.strip()):
             raise ValueError("policy off needs a reason, which stands on the model card, and no other policy takes one")
+        if self.policy == "off" and (self.types or self.known_columns or self.staff_file or self.protect_file):
+            raise ValueError(
+                "policy off looks for nothing: leave out types, known_columns, staff_file and protect_file"
+            )
         return self
 
     def action(self, kind: str) -> Action:

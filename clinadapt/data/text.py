@@ -8,7 +8,9 @@ from typing import Any
 
 import regex
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
+# What is not seen and joins or parts nothing: soft hyphens, blanks of no width, directions of writing
+_INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060\u202a-\u202e\u2066-\u2069\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 _WHITESPACE = re.compile(r"[^\S\n ]")  # all but newline and the plain space
 # Scripts that are written without blanks between words: a character, with its marks, counts as a word
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
@@ -28,9 +30,9 @@ def spreadsheet_cell(value: Any) -> Any:
 
 
 def clean(text: str) -> str:
-    """Normalize to Unicode NFC and `\\n`, remove control characters, collapse spaces, strip lines, and allow at most
-    one empty line in a row."""
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """Normalize to Unicode NFC and `\\n`, remove invisible and control characters, collapse spaces, strip lines, and
+    allow at most one empty line in a row."""
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
     text = re.sub("  +", " ", _WHITESPACE.sub(" ", _CONTROL.sub(" ", text)))
     return re.sub("\n\n\n+", "\n\n", text.replace(" \n", "\n").replace("\n ", "\n")).strip()
 

@@ -35,6 +35,8 @@ MALFORMED_DELAYS = (1.0, 2.0, 4.0)  # seconds before a request is repeated whose
 REFUSED = {400, 413, 422}  # this request cannot be answered, others may
 
 _SNAPSHOT = re.compile(r"[-@:](?:latest|\d{4}-\d{2}-\d{2}|\d{3,8})")  # what servers append to the name of a model
+_WORD = re.compile(r"[^\W_]+")
+_LONGEST_REASON = 200  # characters of an error's reason
 _ECHO = 20  # characters of a request that make an error's reason part of the request
 
 for _name in ("openai", "httpx"):  # OPENAI_LOG=debug would log the messages, httpx logs URLs
@@ -310,17 +312,22 @@ def _plain(model: str) -> str:
 
 
 def _reason(error: openai.APIStatusError, messages: Messages) -> str:
-    """The endpoint's own reason as `: reason`, numbers as N so that equal reasons are counted together; empty where it
-    gives none, its code alone where it repeats part of the request."""
+    """The endpoint's own reason as `: reason`, numbers as N so that equal reasons are counted together, and … for words
+    that the request has with a capital or a figure; empty where it gives none, its code alone where it repeats part of
+    the request."""
     body = error.body if isinstance(error.body, dict) else {"message": error.body}
     stated = body.get("message") or body.get("detail") or ""  # of OpenAI, vLLM and llama.cpp; of FastAPI's gateways
     if isinstance(stated, list):
         stated = "; ".join(str(each.get("msg", "")) for each in stated if isinstance(each, dict))
-    reason = " ".join(str(stated).split())[:200]
-    asked = " ".join(" ".join(str(message.get("content")) for message in messages).split()).lower()
-    parts = (reason[i : i + _ECHO].lower() for i in range(max(1, len(reason) - _ECHO + 1)))
-    if any(part in asked for part in parts if part):
+    reason = " ".join(str(stated).split())
+    request = " ".join(" ".join(str(message.get("content")) for message in messages).split())
+    begin, lower = reason[:_LONGEST_REASON].lower(), request.lower()
+    parts = (begin[i : i + _ECHO] for i in range(max(1, len(begin) - _ECHO + 1)))
+    if any(part in lower for part in parts if part):
         reason = str(body.get("code") or "")[:40]
+    words = {word for word in _WORD.findall(request) if not word.isdecimal()}
+    telling = {word.casefold() for word in words if not (word.islower() and word.isalpha())}
+    reason = _WORD.sub(lambda match: "…" if match[0].casefold() in telling else match[0], reason)[:_LONGEST_REASON]
     return f": {re.sub('[0-9]+', 'N', reason)}" if reason else ""
 
 

@@ -20,11 +20,12 @@ def detector_version() -> str:
 
 
 def screening_digest(settings: Phi) -> str:
-    """Digest of all that decides what screening makes of texts: settings, key, lists and detector; empty where it is
-    off. Raises UserError where a list cannot be read, or the key is missing."""
+    """Digest of all that decides what screening makes of texts: settings, key, lists, detector and what replaces;
+    empty where it is off. Raises UserError where a list cannot be read, or the key is missing."""
     if settings.policy == "off":
         return ""
     files = [terms_digest(uri) for uri in (settings.staff_file, settings.protect_file)]
     key = key_id(phi_key()) if settings.invents else ""
     choices = settings.model_dump(exclude={"staff_file", "protect_file", "known_columns", "seconds_per_note"})
-    return sha256_json([choices, files, key, detector_version()])
+    code = [detector_version(), code_version("clinadapt.privacy.screening")]
+    return sha256_json([choices, files, key, *code])

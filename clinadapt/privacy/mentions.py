@@ -55,6 +55,15 @@ class Mentions:
         """All words of the entities, case-folded."""
         return {part for sequence in self._types for part in sequence}
 
+    def kind(self, entity: str) -> str | None:
+        """Type of an entity; None for one that is not looked for."""
+        if self._is_known_number(entity):
+            return "MRN"
+        return self._types.get(tuple(token.text.casefold() for token in tokens(entity)))
+
+    def _is_known_number(self, word: str) -> bool:
+        return len(word) >= _SHORTEST_NUMBER and word.isdecimal() and word.lstrip("0") in self._numbers
+
     def add(self, entity: str, kind: str) -> None:
         """Look for an identifier of a type."""
         parts = [token.text.casefold() for token in tokens(entity)[:_MOST]]
@@ -99,7 +108,7 @@ class Mentions:
                 kind = self._types.get(tuple(lowers[index : index + length]))
                 if kind and index + length <= len(words):
                     yield Span(words[index].start, words[index + length - 1].end, kind)
-            if len(lower) >= _SHORTEST_NUMBER and lower.isdecimal() and lower.lstrip("0") in self._numbers:
+            if self._is_known_number(lower):
                 yield Span(*words[index][:2], "MRN")
         yield from self._within_words(text)
 

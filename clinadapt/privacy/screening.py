@@ -204,6 +204,7 @@ class Screener:
         text, words = each.text, tokens(each.text)
         spans = united([*found[text], *mentions.spans(text, words), *self._staff.spans(text, words)])
         spans = [span for span in each.outside(spans) if not self._protected.cover(text, span)]
+        spans = [self._alike(span, mentions.kind(text[span.start : span.end])) for span in spans]
         replaced = [span for span in spans if self.settings.action(span.type) != "report"]
         each.found.update(span.type for span in (spans if number == 0 else replaced))
         if out := sorted({span.type for span in replaced if self.settings.action(span.type) == "quarantine"}):
@@ -212,6 +213,12 @@ class Screener:
             each.edit([Edit(*span[:2], self._instead(span.type, text[span.start : span.end], surrogates))
                        for span in replaced])  # fmt: skip
         return bool(replaced)
+
+    def _alike(self, span: Span, kind: str | None) -> Span:
+        """A span with the type that the same entity has elsewhere, where the same becomes of both types."""
+        return (
+            span._replace(type=kind) if kind and self.settings.action(kind) == self.settings.action(span.type) else span
+        )
 
     def _instead(self, kind: str, identifier: str, surrogates: Surrogates | None) -> str:
         if surrogates and self.settings.action(kind) == "surrogate":

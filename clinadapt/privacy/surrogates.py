@@ -96,10 +96,10 @@ class Surrogates:
         return new.upper() if word.isupper() else new if word.islower() else new.capitalize()
 
     def _choice(self, pool: Sequence[str], word: str) -> str:
-        """One of a list that is no word of the patient's own."""
+        """One of a list that is no word of the patient's own; a code where none is left."""
         numbers = (self._number(f"word {word}", count) for count in range(1000))
         names = (pool[number % len(pool)].strip() for number in numbers)
-        return next(name for name in names if name != word and name not in self._taken)
+        return next((name for name in names if name != word and name not in self._taken), "") or self._code(word)
 
     def _code(self, code: str) -> str:
         """The same form with another letter or figure in each place, the same however it is grouped."""

@@ -50,14 +50,16 @@ class Terms:
     """Terms that are looked for as whole words, whatever their capitals."""
 
     def __init__(self, terms: list[str]) -> None:
-        longest_first = sorted({term.casefold() for term in terms}, key=lambda term: (-len(term), term))
+        forms = {form for term in terms for form in (term.lower(), term.casefold())}  # straße and STRASSE
+        longest_first = sorted(forms, key=lambda term: (-len(term), term))
         alternatives = "|".join(map(re.escape, longest_first))
-        self._pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE) if terms else None
-        self._longest = max(map(len, terms), default=0)
+        # In a lookahead, so that terms which overlap are matched, each
+        self._pattern = re.compile(rf"(?<!\w)(?=({alternatives})(?!\w))", re.IGNORECASE) if terms else None
+        self._longest = max(map(len, forms), default=0)
 
     def cover(self, text: str, span: Span) -> bool:
         """Whether a span lies within a term."""
         if not self._pattern or span.end - span.start > self._longest:
             return False
         around = max(0, span.start - self._longest), span.end + self._longest
-        return any(m.start() <= span.start and span.end <= m.end() for m in self._pattern.finditer(text, *around))
+        return any(m.start() <= span.start and span.end <= m.end(1) for m in self._pattern.finditer(text, *around))

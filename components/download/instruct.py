@@ -117,12 +117,15 @@ class _Dataset:
         for uri in source_files(source.uri):
             file = source.model_copy(update={"uri": uri})
             with parsed_file(file, self._settings, self._store, self.pseudonyms, self._known_columns) as folder:
+                rows_kept = set[int]()
                 for batch in map(self._with_stored_identifiers, iter_batches(folder / f"{ROWS}.parquet")):
                     new = batch.filter(self._is_new(batch)) if table == "texts" else batch
                     self._tables[table].add_table(_renumber(new, number, rows))
+                    rows_kept.update(new["row"].to_pylist() if self._known_columns else ())
                     kept, repeated = kept + len(new), repeated + len(batch) - len(new)
                 for batch in iter_batches(folder / f"{KNOWN_VALUES}.parquet") if self._known_columns else ():
-                    self._tables[KNOWN_VALUES].add_table(_renumber(batch, number, rows))
+                    own = pa.array([row in rows_kept for row in batch["row"].to_pylist()], pa.bool_())
+                    self._tables[KNOWN_VALUES].add_table(_renumber(batch.filter(own), number, rows))
                 for entry in iter_rows(folder / f"{QUARANTINE}.parquet", ("row", "reason")):
                     reasons[entry["reason"]] += 1
                     self._write_quarantined((number, rows + entry["row"], entry["reason"]))

@@ -104,7 +104,7 @@ def _changed(table: pa.Table, rows: dict[int, TextRow], columns: tuple[str, ...]
     if "spans" in table.column_names:
         spans = table["spans"].to_pylist()
         for position, row in rows.items():
-            moved = (row.screened[0].moved(span["start"], span["end"]) for span in spans[position])
+            moved = (row.screened[0].moved(span["start"], span["end"]) for span in spans[position] or ())
             spans[position] = [{"start": start, "end": end} for start, end in moved]
         table = _with_column(table, "spans", spans)
     stays = [position not in rows or not rows[position].quarantined for position in range(len(table))]

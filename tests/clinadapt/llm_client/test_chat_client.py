@@ -367,6 +367,8 @@ def test_a_model_that_takes_other_parameters_is_asked_so(endpoint: Callable[...,
             r"\(status 400: max_tokens is too large: N\. This model supports at most N completion tokens\.\)",
         ),
         (f"Bad text: {SECRET} has had a cough for nine days", r"\(status 400: unsupported\)"),
+        (f"blocked: '{SECRET}' is personal data", r"\(status 400: blocked: '…' is personal data\)"),
+        (f"blocked: {SECRET.lower()}, 4b", r"\(status 400: blocked: …, Nb\)"),
     ],
 )
 def test_the_reason_of_a_refusal_is_shown_without_text(
@@ -375,7 +377,7 @@ def test_the_reason_of_a_refusal_is_shown_without_text(
     endpoint(refusing(("messages", message)))
     with pytest.raises(Refused, match=shown) as raised:
         complete(client(), f"{SECRET} has had a cough for nine days.")
-    assert SECRET not in str(raised.value)
+    assert SECRET.lower() not in str(raised.value).lower()
 
 
 @pytest.mark.parametrize(

@@ -121,9 +121,11 @@ def test_invalid_rows_are_quarantined(table: Callable[..., str], tmp_path: Path)
         ("a\n\n\n\n\nb", "a\n\nb"),
         ("a\n \n\t\n \nb", "a\n\nb"),
         ("A\u030angstro\u0308m", "Ångström"),
-        ("a\x00b\x07c\ufeffd", "a b c d"),
+        ("a\x00b\x07c\ufeffd", "a b cd"),
         ("37\u00a0°C", "37 °C"),
         ("\x00\ufeff \n", ""),
+        ("Vel\u00adna\u200bdal\u202e, Oko\u2060n\u2066jo\u2069", "Velnadal, Okonjo"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
         ("1.  PAIN:\n- knee", "1. PAIN:\n- knee"),
     ],
 )

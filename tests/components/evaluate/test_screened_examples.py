@@ -25,7 +25,7 @@ def test_examples_of_screened_notes_name_nobody(tmp_path: Path) -> None:
     write_json(tmp_path / "examples.json", [EXAMPLE])
     (shown,) = screened_examples(tmp_path, {"policy": "redact", "rows": 7})
     assert shown["note"] == "Mr. [NAME] fell on 3/5/2009." and shown["reference"] == "Mr. [NAME]"
-    assert shown["answers"] == {"base": "[OTHERID] did: MRN: [MRN].", "candidate": "[NAME] fell on 3/5/2009"}
+    assert shown["answers"] == {"base": "[OTHERID] did: MRN: [OTHERID].", "candidate": "[NAME] fell on 3/5/2009"}
     (claim,) = shown["claims"]
     assert shown["answers"]["candidate"][claim["start"] : claim["end"]] == "fell on 3/5/2009"
     assert shown["note"][slice(*claim["evidence"])] == "fell on 3/5/2009"

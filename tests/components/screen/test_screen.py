@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,11 +15,12 @@ from clinadapt.artifacts.slsa import broken_link
 from clinadapt.config.classify import Notes
 from clinadapt.config.instruct import Examples, Source
 from clinadapt.config.phi import Phi
+from clinadapt.data.schemas.instruct import TRIPLES
 from clinadapt.errors import UserError
-from clinadapt.privacy.screening import Screener
+from clinadapt.privacy.screening import ScreenedText, Screener
 from components.download.classify import run as download_classify
 from components.download.instruct import run as download_instruct
-from components.screen import classify, patients
+from components.screen import classify, instruct, patients
 from components.screen.classify import run as screen_classify
 from components.screen.instruct import run as screen_instruct
 
@@ -181,13 +183,32 @@ def test_what_the_hospital_knows_ends_with_this_step(
 ) -> None:
     dataset = labelled(known_columns=known)
     assert (dataset / "known.parquet").exists() == bool(known)
-    screen_classify(dataset, tmp_path / "out", Phi(policy="off", reason="a test", known_columns=list(known)))
+    screen_classify(dataset, tmp_path / "out", Phi(policy="off", reason="a test"))
     assert not (tmp_path / "out/known.parquet").exists()
 
 
 def test_a_known_column_that_is_missing_is_refused(labelled: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match=r"no source has the column 'last_name' of phi.known_columns"):
         labelled(known_columns=("last_name",))
+
+
+def test_nothing_known_is_stored_of_rows_that_download_drops(tmp_path: Path) -> None:
+    row = {"transcription": NOTE, "surname": "Szymborska"}
+    rows = [row, row | {"surname": "Quillfeather"}, row | {"transcription": ""}]
+    (tmp_path / "notes.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    source = Source(kind="notes", uri=(tmp_path / "notes.jsonl").as_uri())
+    manifest = download_instruct([source], tmp_path / "dataset", Examples(), known_columns=["surname"])
+    assert manifest["repeated"] == 1 and manifest["quarantined"]
+    known = pq.read_table(tmp_path / "dataset/known.parquet").to_pylist()
+    assert [each["values"] for each in known] == [["Szymborska"]]
+
+
+def test_evidence_may_be_missing() -> None:
+    row = patients.TextRow("p", ["", "Who?", "Ann"], screened=[ScreenedText(text) for text in ("", "Who?", "Ann")])
+    names = ("note_text", "instruction", "answer")
+    table = pa.table({**{name: pa.array([None], pa.string()) for name in names},
+                      "spans": pa.array([None], TRIPLES.field("spans").type)})  # fmt: skip
+    assert instruct._changed(table, {0: row}, names).to_pylist()[0]["spans"] == []
 
 
 def test_known_columns_of_instruct_reach_the_step(tmp_path: Path) -> None:
