@@ -16,48 +16,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, fetch_tokenizer
-from clinadapt.models.chat_template import load_tokenizer as load_chat_tokenizer
 from clinadapt.models.classifier import check_linear_head, load_tokenizer
 from clinadapt.models.tree_check import miniature, transformers_config
 
 _BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 
 
-def checked_causal_lm(base: BaseModel, max_length: int) -> BaseModel:
-    """Check that a base model can be trained as a causal language model on segments of `max_length` tokens.
+def checked_classifier(base: BaseModel, pooling: str, max_length: int) -> BaseModel:
+    """Check that a base model can be trained as a sequence classifier on windows of `max_length` tokens.
 
     Returns:
-        The base model with its `modules`.
+        The base model with its `modules` and its `drawn` modules.
 
     Raises:
         UserError: training would fail, and what to do about it.
     """
-    _check_token(base, load_chat_tokenizer(fetch_tokenizer(base.uri)).eos_token_id, "end-of-sequence")
-    model, _ = _load_on_meta(base, AutoModelForCausalLM)
-    _check_positions(base, model, AutoModelForCausalLM, "max_length", max_length)
-    return replace(base, modules=_linear_layers(model))
-
-
-def checked_classifier(base: BaseModel, pooling: str, max_length: int) -> BaseModel:
-    """As `checked_causal_lm`, for a sequence classifier on windows of `max_length` tokens; the base model returned has
-    its `drawn` modules too."""
     pad = load_tokenizer(fetch_tokenizer(base.uri)).pad_token_id
     if pad is None:
         raise UserError(f"the tokenizer of base model '{base.uri}' has no pad token and no eos token: set one")
-    _check_token(base, pad, "padding")
-    model, missing = _load_on_meta(
+    check_token(base, pad, "padding")
+    model, missing = load_on_meta(
         base, AutoModelForSequenceClassification, num_labels=2, pad_token_id=pad, ignore_mismatched_sizes=True
     )
-    _check_positions(base, model, AutoModelForSequenceClassification, "windows.max_length", max_length)
+    check_positions(base, model, AutoModelForSequenceClassification, "windows.max_length", max_length)
     drawn = sorted({name for key in missing if (name := _head_of(model, key))})
-    adapted = _linear_layers(model)
+    adapted = linear_layers(model)
     if pooling == "mean":
         check_linear_head(model)  # which is replaced: nothing else of what follows the body is used
         drawn, adapted = [], {name: shape for name, shape in adapted.items() if not _head_of(model, name)}
@@ -74,7 +64,8 @@ def _head_of(model: Any, name: str) -> str:
     return "" if parts[0] == model.base_model_prefix else parts[0]
 
 
-def _check_token(base: BaseModel, token: int, what: str) -> None:
+def check_token(base: BaseModel, token: int, what: str) -> None:
+    """Raise a UserError where the embeddings of a base model have no row for a token of its tokenizer."""
     size = transformers_config(base).get_text_config().vocab_size
     if token >= size:
         raise UserError(
@@ -83,7 +74,7 @@ def _check_token(base: BaseModel, token: int, what: str) -> None:
         )
 
 
-def _check_positions(base: BaseModel, model: Any, kind: Any, setting: str, tokens: int) -> None:
+def check_positions(base: BaseModel, model: Any, kind: Any, setting: str, tokens: int) -> None:
     """Try an input of so many tokens on a miniature, where the model has a table of positions."""
     words = model.get_input_embeddings().num_embeddings
     tables = {m.num_embeddings for m in model.modules() if isinstance(m, torch.nn.Embedding)} - {words}
@@ -106,7 +97,7 @@ def _check_positions(base: BaseModel, model: Any, kind: Any, setting: str, token
         )
 
 
-def _load_on_meta(base: BaseModel, kind: Any, **options: Any) -> tuple[Any, set[str]]:
+def load_on_meta(base: BaseModel, kind: Any, **options: Any) -> tuple[Any, set[str]]:
     """Load a base model on the meta device as an auto class of transformers, with options of its from_pretrained.
 
     Returns:
@@ -147,7 +138,7 @@ def _load_on_meta(base: BaseModel, kind: Any, **options: Any) -> tuple[Any, set[
     return model, heads
 
 
-def _linear_layers(model: Any) -> dict[str, list[int]]:
+def linear_layers(model: Any) -> dict[str, list[int]]:
     """Name -> [out features, in features] of the linear layers of an architecture, whatever its files call them."""
     shapes: dict[str, list[int]] = {}
     for name, module in model.named_modules():

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from clinadapt.config.base import Lora
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import describe
+from clinadapt.models.causal_check import checked_causal_lm
 from clinadapt.models.chat_template import load_tokenizer
 from clinadapt.models.lora_targets import adapted_layers, body_layers
-from clinadapt.models.meta_check import checked_causal_lm, checked_classifier
+from clinadapt.models.meta_check import checked_classifier
 
 SIZES = {"vocab_size": 600, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4}  # fmt: skip
