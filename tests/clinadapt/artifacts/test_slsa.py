@@ -89,13 +89,13 @@ def test_a_run_is_stated(demo_run: Run, monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_the_chain_is_that_of_the_steps(demo_run: Run) -> None:
     chain = read_json(demo_run.version / MANIFEST)["chain"]
-    assert [link["step"] for link in chain] == ["download", "format", "train", "evaluate", "gate"]
+    assert [link["step"] for link in chain] == ["download", "screen", "format", "train", "evaluate", "gate"]
     written = {read_json(path)["digest"] for path in demo_run.outputs.rglob(MANIFEST)}
     assert {link["output"] for link in chain} <= written
     assert broken_link(chain) is None
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_verify_names_the_broken_link(demo_run: Run, tmp_path: Path, number: int) -> None:
     store = Path(shutil.copytree(demo_run.store, tmp_path / "store", ignore=UNFINISHED))
     path = store / demo_run.version.relative_to(demo_run.store) / MANIFEST
