@@ -48,7 +48,10 @@ def readme(step: str) -> str:
 
 
 def _table(title: str, fields: Iterable[tuple[str, InputSpec | OutputSpec]]) -> list[str]:
-    rows = [f"| `{name}` | {_type(field)} | {_default(field)}{field.description} |" for name, field in fields]
+    rows = [
+        f"| `{name}` | {_type(field)} | {_default(field)}{' '.join(field.description.split())} |"
+        for name, field in fields
+    ]
     return [f"| {title} | type | |", "|---|---|---|", *rows, ""] if rows else []
 
 
