@@ -59,7 +59,12 @@ _NUMBER = re.compile(r"\d+")
 
 def note_id(text: str) -> str:
     """What a note is called: 16 hex digits of a hash of its normal form."""
-    return hashlib.sha256(normal_form(text).encode()).hexdigest()[:16]
+    return note_id_of_form(normal_form(text))
+
+
+def note_id_of_form(normal: str) -> str:
+    """As `note_id`, of a note already in normal form."""
+    return hashlib.sha256(normal.encode()).hexdigest()[:16]
 
 
 def comparable_form(normal: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from clinadapt.config.instruct import Examples
 from clinadapt.config.origin import ORIGIN, newest_share
 from clinadapt.data.copies import Copies
-from clinadapt.data.duplicates import normal_form
+from clinadapt.data.duplicates import normal_form, note_id_of_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, Pairs, join, split_by_time
 from clinadapt.data.tables import iter_rows
 
@@ -96,14 +96,10 @@ def _document(row: dict[str, Any]) -> str:
 
 
 def _draw_split(note_id: str, settings: Examples) -> str:
-    draw = int(_hash(f"{settings.seed} {note_id}"), 16) / 2**64
+    draw = int(hashlib.sha256(f"{settings.seed} {note_id}".encode()).hexdigest()[:16], 16) / 2**64
     if draw < settings.test_share:
         return "test"
     return "validation" if draw < settings.test_share + settings.validation_share else "train"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class _NoteIndex:
@@ -132,7 +128,7 @@ class _NoteIndex:
         return number
 
     def _number(self, normal: str) -> int:
-        number = self.numbers.setdefault(_hash(normal), len(self.numbers))
+        number = self.numbers.setdefault(note_id_of_form(normal), len(self.numbers))
         if number == len(self._copies):
             self._copies.add_note(normal)
         return number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clinadapt.clinical.claims import CheckedClaim, check
+from clinadapt.clinical.claims import CheckedClaim, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from components.evaluate.generation import Row
 
@@ -60,21 +60,16 @@ def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]]) -> list[
 
 
 def _unsupported(row: Row, answer: str) -> list[CheckedClaim]:
-    checked = check(answer, row["note_text"], row["instruction"], row["decimal_comma"])
-    return [each for each in checked if each.outcome != "supported"]
+    return unsupported(answer, row["note_text"], row["instruction"], row["decimal_comma"])
 
 
 def _fault(row: Row, answer: str, claims: Sequence[CheckedClaim]) -> str | None:
     refusal = is_refusal(answer)
-    applies = (
-        any(each.outcome == "contradicted" for each in claims),
-        bool(claims),
-        not refusal and not row["answerable"],
-        refusal and row["answerable"],
-    )
-    if applies[-1]:  # its claim, that the note lacks something, is the refusal itself
-        return FAULTS[-1]
-    return next((fault for fault, applied in zip(FAULTS, applies, strict=True) if applied), None)
+    if refusal and row["answerable"]:  # its claim, that the note lacks something, is the refusal itself
+        return FAULTS[3]
+    if claims:
+        return FAULTS[0] if any(each.outcome == "contradicted" for each in claims) else FAULTS[1]
+    return None if refusal or row["answerable"] else FAULTS[2]
 
 
 def _first_rows(rows: Sequence[Row], shown: Sequence[int]) -> list[int]:

@@ -17,7 +17,7 @@ from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.classify import Split
 from clinadapt.config.origin import newest_share
 from clinadapt.data.copies import linked_texts
-from clinadapt.data.duplicates import normal_form
+from clinadapt.data.duplicates import normal_form, note_id_of_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.schemas.classify import NOTES, SPLIT
 from clinadapt.data.tables import SPLITS, write_table
@@ -134,7 +134,7 @@ def merge_rows(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], NoteOr
         note["rows"][row["label"]] += 1
         origins.add(note["number"], row)
     for normal, note in notes.items():
-        note["note_id"] = hashlib.sha256(normal.encode()).hexdigest()[:16]
+        note["note_id"] = note_id_of_form(normal)
         note["labels"], note["counts"] = map(list, zip(*sorted(note.pop("rows").items()), strict=True))
     return list(notes.values()), origins
 

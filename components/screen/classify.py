@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ from clinadapt.errors import UserError
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.screening import Screener
 from clinadapt.privacy.spans import Span, united
-from clinadapt.storage.local_files import os_errors
 from components.screen.patients import (
     TextRow,
     pass_on,
@@ -30,6 +28,7 @@ from components.screen.patients import (
     seal,
     summary,
     write_note_ids,
+    write_quarantine,
 )
 
 
@@ -77,7 +76,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     with output_folder(output):
         write_table(to_table([tuple(note.values()) for note in screened], NOTES), output / "notes.parquet")
         write_note_ids(rows, output)
-        _write_quarantine(dataset / "quarantine.csv", output / "quarantine.csv", left_out)
+        write_quarantine(dataset, output, left_out)
         changed = {
             "rows_kept": len(screened),
             "quarantined": dict((Counter(source["quarantined"]) + findings.quarantined).most_common()),
@@ -113,10 +112,3 @@ def _redacted(label: str, spans: list[Span]) -> str:
     for span in reversed(united(spans)):
         label = f"{label[: span.start]}[{span.type}]{label[span.end :]}"
     return label
-
-
-def _write_quarantine(before: Path, path: Path, left_out: list[tuple[int, str]]) -> None:
-    """The rows that download and screen have left out."""
-    with os_errors(f"cannot write {path.name}"), path.open("w", newline="", encoding="utf-8") as file:
-        file.write(before.read_text(encoding="utf-8"))
-        csv.writer(file).writerows(left_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from components.screen.patients import (
     seal,
     summary,
     write_note_ids,
+    write_quarantine,
 )
 
 SCHEMAS = {"texts": TEXTS, "triples": TRIPLES, "preferences": PREFERENCES}
@@ -71,7 +71,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
         for name, table in changed.items():
             write_table(table, output / f"{name}.parquet")
         write_note_ids((row for table in rows.values() for row in table.values()), output)
-        _write_quarantine(dataset / "quarantine.csv", output / "quarantine.csv", tables, rows)
+        write_quarantine(dataset, output, _left_out(tables, rows))
         return seal(
             output,
             source,
@@ -117,14 +117,8 @@ def _with_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
     return table.set_column(position, schema, pa.array(values, schema.type))
 
 
-def _write_quarantine(
-    before: Path, path: Path, tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]]
-) -> None:
-    """The rows that download and screen have left out."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        file.write(before.read_text(encoding="utf-8"))
-        quarantine = csv.writer(file)
-        for name, table in tables.items():
-            places = list(zip(table["source"].to_pylist(), table["row"].to_pylist(), strict=True))
-            left_out = ((position, row.quarantined) for position, row in rows[name].items() if row.quarantined)
-            quarantine.writerows((*places[position], reason) for position, reason in left_out)
+def _left_out(tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]]) -> Iterator[tuple[int, int, str]]:
+    """(source, row, reason) of the rows that screening leaves out."""
+    for name, table in tables.items():
+        places = list(zip(table["source"].to_pylist(), table["row"].to_pylist(), strict=True))
+        yield from ((*places[at], row.quarantined) for at, row in rows[name].items() if row.quarantined)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import shutil
 from collections import Counter
@@ -20,6 +21,7 @@ from clinadapt.privacy.detector_version import detector_version, screening_diges
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.screening import ScreenedText, Screener
 from clinadapt.privacy.word_lists import own_list
+from clinadapt.storage.local_files import os_errors
 
 _SEAL = ("chain", "files", "digest", MANIFEST_DIGEST)  # fields of a manifest that belong to its folder
 Known = dict[tuple[int, int], list[str]]  # source and row -> what the hospital knows of its patient
@@ -122,6 +124,14 @@ def pass_on(dataset: Path, output: Path, settings: Phi, builtin_rows: int) -> di
             shutil.copyfile(dataset / name, output / name)
     fields = source.get("phi") or summary(settings, Findings(), builtin_rows)
     return seal(output, source, {"phi": fields})
+
+
+def write_quarantine(dataset: Path, output: Path, left_out: Iterable[tuple[object, ...]]) -> None:
+    """Write quarantine.csv: the rows that download has left out, and those that screening leaves out."""
+    path = output / "quarantine.csv"
+    with os_errors(f"cannot write {path.name}"), path.open("w", newline="", encoding="utf-8") as file:
+        file.write((dataset / path.name).read_text(encoding="utf-8"))
+        csv.writer(file).writerows(left_out)
 
 
 def seal(output: Path, source: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
