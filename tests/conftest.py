@@ -30,6 +30,7 @@ from support import (
     make_adapter,
     quiet_environment,
 )
+from warm_process import warm_command
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -197,12 +198,22 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str
 
 @pytest.fixture(scope="session")
 def clinadapt() -> Clinadapt:
-    """Run the installed command in a process of its own."""
+    """Run the command in a process of its own, forked from one that has imported what it needs."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return warm_command([str(argument) for argument in arguments], quiet_environment(), cwd)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def installed_clinadapt() -> Clinadapt:
+    """Run the installed command, which imports what it needs, as do the steps of a run."""
     command = Path(sys.executable).with_name("clinadapt")
 
-    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [command, *arguments], capture_output=True, text=True, check=False, env=quiet_environment(), **options
+            [command, *arguments], capture_output=True, text=True, check=False, env=quiet_environment()
         )
 
     return run
@@ -240,7 +251,9 @@ def write_profile(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> 
 
 
 @pytest.fixture(scope="session")
-def demo_run(tmp_path_factory: pytest.TempPathFactory, clinadapt: Clinadapt, write_profile: WriteProfile) -> Run:
+def demo_run(
+    tmp_path_factory: pytest.TempPathFactory, installed_clinadapt: Clinadapt, write_profile: WriteProfile
+) -> Run:
     """The whole pipeline, once for all processes of pytest, through the command."""
     temporary = tmp_path_factory.getbasetemp()
     folder = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "demo"
@@ -249,7 +262,7 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory, clinadapt: Clinadapt, wri
         if not finished.exists():
             command = ["run", "classify", SOURCE, "--profile", str(write_profile()), "--epochs", "1"]
             command += ["--home", str(home), "--store", str(store), "--json"]
-            done = clinadapt(*command)
+            done = installed_clinadapt(*command)
             finished.write_text(json.dumps([command, done.returncode, done.stdout, done.stderr]))
     command, status, output, errors = json.loads(finished.read_text())
     assert status == 0, errors

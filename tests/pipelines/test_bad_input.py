@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import Clinadapt
 
 from clinadapt.data.builtin_cases import generate
 from pipelines.cli.main import main
@@ -248,9 +249,7 @@ def desk(tmp_path: Path, tiny_bert: Path, write_profile: Callable[..., Path]) ->
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """The command's own entry point, with its arguments; the steps of a run are processes of their own all the same."""
-    for name in ("CLINADAPT_RUN", "CLINADAPT_RECORDS"):  # restored afterwards
-        monkeypatch.setenv(name, "")
+    """The command's own entry point, with its arguments."""
 
     def call(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["clinadapt", *arguments])
@@ -291,11 +290,12 @@ def nothing_is_left(store: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run(name: str, desk: Desk, tmp_path: Path, in_this_process: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run(name: str, desk: Desk, tmp_path: Path, clinadapt: Clinadapt, capfd: pytest.CaptureFixture[str]) -> None:
     lay_out, wanted = RUNS[name]
     store, home = tmp_path / "store", tmp_path / "home"
-    status, errors = in_this_process(*run_arguments(lay_out(desk), desk, store, home))
-    check(status, errors, wanted, name, capfd)
+    done = clinadapt(*run_arguments(lay_out(desk), desk, store, home))
+    check(done.returncode, done.stderr, wanted, name, capfd)
+    assert done.stdout == ""
     nothing_is_left(store, home)
 
 
@@ -308,13 +308,12 @@ def test_another_command(name: str, tmp_path: Path, in_this_process: Any, capfd:
     check(status, errors, wanted, name, capfd)
 
 
-@pytest.mark.parametrize("name", ["unclosed quote", "unknown profile", "store of an unknown scheme"])
-def test_a_run_in_a_process_of_its_own(
-    name: str, desk: Desk, tmp_path: Path, clinadapt: Any, capfd: pytest.CaptureFixture[str]
+def test_a_run_of_the_installed_command(
+    desk: Desk, tmp_path: Path, installed_clinadapt: Clinadapt, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    lay_out, wanted = RUNS[name]
+    lay_out, wanted = RUNS["unclosed quote"]
     store, home = tmp_path / "store", tmp_path / "home"
-    done = clinadapt(*run_arguments(lay_out(desk), desk, store, home))
-    check(done.returncode, done.stderr, wanted, name, capfd)
+    done = installed_clinadapt(*run_arguments(lay_out(desk), desk, store, home))
+    check(done.returncode, done.stderr, wanted, "unclosed quote", capfd)
     assert done.stdout == ""
     nothing_is_left(store, home)
