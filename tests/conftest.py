@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import support
 import yaml
@@ -31,6 +32,9 @@ from support import (
     quiet_environment,
 )
 from warm_process import warm_command
+
+hypothesis.settings.register_profile("suite", database=None, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

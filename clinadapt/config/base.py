@@ -87,14 +87,32 @@ class GateThresholds(Section):
         }
 
 
+class Review(Section):
+    """evaluate and publish: held-out answers that people are asked to judge.
+
+    Attributes:
+        riskiest: at most how many of the riskiest answers.
+        random: how many of the others, drawn at random, so that the error rate can be estimated.
+        reviewers: people who have to agree about an answer.
+        private_notes: whether answers about private notes may be among them: the notes are stored in `reviews/` of the
+            store, without what identifies patients, and shown to reviewers.
+    """
+
+    riskiest: int = Field(default=60, ge=0, le=10_000)
+    random: int = Field(default=40, ge=0, le=10_000)
+    reviewers: int = Field(default=2, ge=1, le=5)
+    private_notes: bool = False
+
+
 class ProfileBase(Section):
-    """Name, purpose and resources of a profile."""
+    """Name, purpose, resources and reviewers of a profile."""
 
     name: str
     description: str
     adapter_name: AdapterName
     resources: Resources = Resources()
     train_resources: Resources = Resources(memory="8Gi")
+    review: Review = Review()
 
 
 def first_error(error: ValidationError) -> str:

@@ -111,9 +111,14 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
         "format": {"split": profile.split.model_dump()},
         "lookup": _lookup(profile.adapter_name, outcome_settings(training), base, profile.gate.model_dump()),
         "train": {"training": training.model_dump(), "base_digest": base.digest},
-        "evaluate": {"adapter_name": profile.adapter_name, "seed": training.seed},
+        "evaluate": {
+            "adapter_name": profile.adapter_name,
+            "seed": training.seed,
+            "review": profile.review.model_dump(),
+            "private": not profile.source.startswith("builtin://"),
+        },
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
-        "publish": {"adapter_name": profile.adapter_name},
+        "publish": {"adapter_name": profile.adapter_name, "reviewers": profile.review.reviewers},
     }
 
 
@@ -149,9 +154,10 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
             "evaluation": profile.evaluation.model_dump(),
             "allowed_hosts": allowed_hosts(profile.sources),
             "seed": training.seed,
+            "review": profile.review.model_dump(),
         },
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
-        "publish": {"adapter_name": profile.adapter_name},
+        "publish": {"adapter_name": profile.adapter_name, "reviewers": profile.review.reviewers},
     }
     if pretraining:
         steps["lookup"]["pretraining"] = outcome_settings(pretraining) | {"base_model": base.uri}

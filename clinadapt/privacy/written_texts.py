@@ -24,6 +24,13 @@ def is_screened(phi: Mapping[str, Any]) -> bool:
     return phi.get("policy") in ("redact", "surrogate", "quarantine")
 
 
+def names_nobody(phi: Mapping[str, Any]) -> bool:
+    """Whether a dataset was screened, by `phi` of its manifest, and no type that names somebody directly was only
+    counted."""
+    counted = {kind for kind, action in phi.get("types", {}).items() if action == "report"}
+    return is_screened(phi) and counted.isdisjoint(DIRECT)
+
+
 class TooLongToScreen(UserError):
     """A text takes too long to screen, so that nobody knows what it contains."""
 

@@ -36,7 +36,7 @@ class Garbage:
 
 _COLLECTED = (
     "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "sources/", "tokens/", "evaluations/",
-    "restricted/", "bases/", "trainjobs/"
+    "restricted/", "bases/", "trainjobs/", "reviews/"
 )  # fmt: skip
 
 # First part of a prefix -> why it is deleted once it is old
@@ -76,6 +76,9 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
         reason = ""
         if kind in _EXPIRING:
             reason = _EXPIRING[kind] if age > expiry else ""
+        elif kind == "reviews":
+            old = age > expiry and version not in needed.get(name, set())
+            reason = "reviews of a version that has not been champion recently" if old else ""
         elif not keys[0].endswith(f"/{MANIFEST}"):
             reason = "an unfinished upload" if age > unfinished else ""
         elif age > expiry:
@@ -89,8 +92,8 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
 
 
 def _group(key: str) -> str:
-    """The prefix that is deleted as a unit: a version, an upload, a training's checkpoints, a base model, ..."""
-    return "/".join(key.split("/")[: 3 if key.startswith("adapters/") else 2])
+    """The prefix that is deleted as a unit: a version, its reviews, an upload, a training's checkpoints, ..."""
+    return "/".join(key.split("/")[: 3 if key.startswith(("adapters/", "reviews/")) else 2])
 
 
 def _used_bases(store: Store) -> set[str]:
@@ -137,6 +140,11 @@ def collect(store: Store, items: list[Garbage], retention: timedelta, log: Calla
             log(f"kept {item.prefix}: it was written to meanwhile")
             continue
         keys = item.keys
+        if item.prefix.startswith("reviews/"):
+            _, name, version = item.prefix.split("/")
+            if version in _needed_versions(store, name, since):
+                log(f"kept {item.prefix}: its version was promoted meanwhile")
+                continue
         if item.prefix.startswith("adapters/") and keys[0].endswith(f"/{MANIFEST}"):
             _, name, version = item.prefix.split("/")
             try:

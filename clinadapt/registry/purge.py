@@ -31,6 +31,7 @@ from clinadapt.storage.object_store import Entry, Store
 # First part of a key -> what is there
 TEXTS = {
     "flagged": "flags of reviewers, with the note",
+    "reviews": "answers to judge, with their notes, and what reviewers say of them",
     "restricted": "reports with example texts",
     "runs": "records and reports of runs",
     "teacher": "replies of the teacher",
@@ -50,6 +51,8 @@ LOCAL = {
 # Of which nothing tells the note: all of it goes with a note. The others are searched, or hold no text of one
 _UNATTRIBUTABLE = ("restricted", "teacher", "judge", "tokens", "evaluations", "checkpoints")
 _WITH_TABLES = ("sources", "splits")
+_RECORDS = ("flagged", "reviews")  # JSON records about one note each, by adapter and version
+_NO_TEXT = "/queue.json"  # end of the key of a record of `reviews` that is about no note
 _TEXT_COLUMNS = ("text", "note_text")
 
 
@@ -104,8 +107,8 @@ def of_note(store: Store, home: Path, note_ids: set[str]) -> tuple[list[Purgeabl
             kind = place.partition("/")[0]
             if kind in _UNATTRIBUTABLE or (kind in _WITH_TABLES and in_tables(store, keys, note_ids)):
                 items.append(Purgeable(place, what, keys))
-            elif kind == "flagged" and (flags := [key for key in keys if _in_flag(store, key, note_ids)]):
-                items.append(Purgeable(place, what, flags))
+            elif kind in _RECORDS and (records := [key for key in keys if _in_record(store, key, note_ids)]):
+                items.append(Purgeable(place, what, records))
     digests = set()
     for path, what in _local(home):
         tables = [path] if path.suffix == ".parquet" else list(path.rglob("*.parquet"))
@@ -139,7 +142,7 @@ def _stored(store: Store) -> dict[str, dict[str, list[Entry]]]:
     for kind, what in TEXTS.items():
         groups = defaultdict(list)
         for entry in store.entries(f"{kind}/"):
-            groups["/".join(entry.key.split("/")[:2])].append(entry)
+            groups["/".join(entry.key.split("/")[: 3 if kind in _RECORDS else 2])].append(entry)
         by_content[what] = dict(groups)
     return by_content
 
@@ -177,11 +180,14 @@ def note_id_tables(home: Path) -> list[Path]:
     return [table for path, _ in _local(home) for table in path.rglob(NOTE_IDS_FILE)]
 
 
-def _in_flag(store: Store, key: str, note_ids: set[str]) -> bool:
-    """Whether a flag is about the note; also where it cannot be read."""
+def _in_record(store: Store, key: str, note_ids: set[str]) -> bool:
+    """Whether a flag, a case or a mark is about the note; also where it cannot be read."""
+    if key.startswith("reviews/") and key.endswith(_NO_TEXT):
+        return False
     try:
         record = json.loads(store.get(key)[0])
-        return not note_ids.isdisjoint((record.get("note_id"), id_of_note(str(record["note"]))))
+        hashes = {record.get("note_id"), id_of_note(str(record["note"])) if "note" in record else None} - {None}
+        return not hashes or not note_ids.isdisjoint(hashes)
     except (KeyError, ValueError, TypeError, AttributeError):
         return True
 

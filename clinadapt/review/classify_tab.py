@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 
 from clinadapt.errors import UserError
+from clinadapt.feedback.flags import NONE_OF_THESE, NoteAndAnswer, flag_label
 from clinadapt.review.batch_file import COLUMNS, PREVIEW_ROWS, answer_file, column_names
 from clinadapt.review.classify import ClassifyService
-from clinadapt.review.flags import NONE_OF_THESE, NoteAndAnswer, flag_label
 from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, reviewer, status
 
 TEXT_COLUMN = "transcription"

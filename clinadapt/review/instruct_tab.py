@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from clinadapt.errors import UserError
+from clinadapt.feedback.flags import FAULTS, NoteAndAnswer, flag_answer
 from clinadapt.review.explanation import page_list
-from clinadapt.review.flags import FAULTS, NoteAndAnswer, flag_answer
 from clinadapt.review.inputs import read_note
 from clinadapt.review.instruct import InstructService, remarks
 from clinadapt.review.widgets import PRIVATE_INPUT, example_notes, reviewer, status

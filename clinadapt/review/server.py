@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.errors import UserError
+from clinadapt.review.accounts import ACCOUNTS, Accounts
 from clinadapt.review.protection import MAX_UPLOAD, PROXIES, USER_HEADER, Access, Protection
 from clinadapt.storage.local_files import restrict_new_files
 
@@ -89,7 +90,7 @@ def load_page(adapter: str, store_uri: str, folder: Path) -> Any:
     return build_page(service, folder)
 
 
-def _launch(page: Any, address: str, port: int, login: tuple[str, str] | None, access: Access) -> None:
+def _launch(page: Any, address: str, port: int, login: tuple[str, str] | Accounts | None, access: Access) -> None:
     from starlette.middleware import Middleware
 
     from clinadapt.review.page import CSS, THEME
@@ -132,19 +133,23 @@ class ContentSecurityPolicy:
         await self.app(scope, receive, send_with_policy)
 
 
-def credentials(host: str) -> tuple[str, str] | None:
-    """User name and password from the environment (USER, PASSWORD); None if they are not set and `host` is this machine
-    only, or a proxy names the user (clinadapt.review.protection).
+def credentials(host: str) -> tuple[str, str] | Accounts | None:
+    """The accounts in the file of ACCOUNTS, or the only user name and password (USER, PASSWORD); None if none is set
+    and `host` is this machine only, or a proxy names the user (clinadapt.review.protection).
 
     Raises:
-        UserError: other machines can connect and they are not set.
+        UserError: other machines can connect and none is set, or accounts beside another way to sign in.
     """
-    user, password = os.environ.get(USER), os.environ.get(PASSWORD)
+    user, password, accounts = os.environ.get(USER), os.environ.get(PASSWORD), os.environ.get(ACCOUNTS)
+    if accounts:
+        if user or password or os.environ.get(USER_HEADER):
+            raise UserError(f"{ACCOUNTS} stands alone: unset {USER}, {PASSWORD} and {USER_HEADER}")
+        return Accounts(Path(accounts))
     if user and password:
         return user, password
     if host in ("localhost", "127.0.0.1", "::1") or (os.environ.get(USER_HEADER) and os.environ.get(PROXIES)):
         return None
-    raise UserError(f"others can reach {host}: set {USER} and {PASSWORD}, or omit --host")
+    raise UserError(f"others can reach {host}: set {USER} and {PASSWORD}, or {ACCOUNTS}, or omit --host")
 
 
 def check_address(host: str, port: int) -> None:

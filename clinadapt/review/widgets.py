@@ -7,6 +7,7 @@ from html import escape
 
 import gradio as gr
 
+from clinadapt.registry.champion import actor
 from clinadapt.review.protection import USER_HEADER
 
 # No spell checking or autocompletion, which may send a note to the browser's vendor
@@ -54,10 +55,11 @@ def example_notes(note: gr.Textbox) -> None:
 
 
 def reviewer(request: gr.Request) -> str | None:
-    """Name of the user: as the proxy gives it (clinadapt.review.protection), or of the login; None without either."""
+    """Name of the user: as the proxy gives it (clinadapt.review.protection), None where it gives none; or of the login;
+    without a login, when only this machine reaches the page, of who started it."""
     if header := os.environ.get(USER_HEADER):
         return str(request.headers.get(header.lower(), ""))[:200] or None
-    return request.username
+    return request.username or actor()
 
 
 def status(text: str = "", tone: str = "", share: float | None = None) -> gr.HTML:

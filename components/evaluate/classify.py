@@ -15,6 +15,7 @@ import pyarrow as pa
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
+from clinadapt.config.base import Review
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
@@ -26,6 +27,7 @@ from components.evaluate.baselines import majority, tfidf
 from components.evaluate.champion import Champion
 from components.evaluate.metrics import CONFIDENCE, HeldOutNotes, compare, measure, probabilities, roc
 from components.evaluate.results import write_results
+from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, label_risks, write_cases
 
 MODEL_TITLES = {
     "candidate": "Adapter",
@@ -55,18 +57,28 @@ class Scores:
     seconds: float | None = None
 
 
-def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int) -> dict[str, Any]:
+def run(
+    splits: Path,
+    adapter: Path,
+    output: Path,
+    champion: Champion,
+    seed: int,
+    review: Review = DEFAULT_REVIEW,
+    private: bool = True,
+) -> dict[str, Any]:
     """Score every model, compare the adapter with each other model and write the results.
 
-    Writes evaluation.json, predictions.parquet (note_id and one column of logits per label) and the manifest. Logits
-    are cached in the store, so an interrupted evaluation resumes.
+    Writes evaluation.json, predictions.parquet (note_id and one column of logits per label), cases.parquet and the
+    manifest. Logits are cached in the store, so an interrupted evaluation resumes.
 
     Args:
         splits: output of format.
         adapter: output of train.
         output: folder to write to.
         champion: to compare with, and the store.
-        seed: of the bootstrap and the permutation tests.
+        seed: of the bootstrap, the permutation tests and the answers drawn for review.
+        review: which predictions people are asked to judge.
+        private: whether the notes are: then `review` says whether any may be judged.
 
     Returns:
         Content of evaluation.json.
@@ -109,6 +121,9 @@ def run(splits: Path, adapter: Path, output: Path, champion: Champion, seed: int
     }
     evaluation["models"]["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
     _write_predictions(output, tables["test"]["note_id"], scores["candidate"].logits)
+    evaluation["review"] = _write_cases(
+        output, tables["test"]["note_id"].to_pylist(), scores, labels, review, private, seed
+    )
     write_results(output, evaluation, splits, adapter)
     return evaluation
 
@@ -215,6 +230,26 @@ def _comparisons(predicted: dict[str, np.ndarray], notes: HeldOutNotes, seed: in
         for name, other in classes.items()
         if name != "candidate"
     ]
+
+
+def _write_cases(
+    output: Path,
+    note_ids: list[str],
+    scores: dict[str, Scores],
+    labels: list[str],
+    review: Review,
+    private: bool,
+    seed: int,
+) -> dict[str, int]:
+    """Write cases.parquet; return what evaluation.json says of it."""
+    candidate = scores["candidate"]
+    shares = probabilities(candidate.logits, candidate.temperature or 1.0)
+    other = scores["champion"].logits.argmax(axis=1).tolist() if "champion" in scores else [None] * len(note_ids)
+    answers = [
+        Candidate(i, note_id, "", labels[int(share.argmax())], private, label_risks(share, champion))
+        for i, (note_id, share, champion) in enumerate(zip(note_ids, shares, other, strict=True))
+    ]
+    return write_cases(output, "classify", answers, review, seed)
 
 
 def _write_predictions(output: Path, note_ids: pa.ChunkedArray, logits: np.ndarray) -> None:

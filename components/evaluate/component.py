@@ -18,7 +18,8 @@ def evaluate_classify(
     """Score base, candidate, champion and baselines on the same held-out notes.
 
     Args:
-        settings: Of evaluate, as preflight resolves them: adapter_name, champion_version, champion_etag, seed.
+        settings: Of evaluate, as preflight resolves them: adapter_name, champion_version, champion_etag, seed, review,
+            private.
         splits: Output of format.
         adapter: Output of train.
         store: URI of the object store, such as s3://clinadapt.
@@ -32,6 +33,7 @@ def evaluate_classify(
 
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
+    from clinadapt.config.base import Review
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
 
@@ -40,7 +42,8 @@ def evaluate_classify(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
         folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
-        result = run(*folders, champion, int(settings["seed"]))
+        review = Review.model_validate(settings["review"])
+        result = run(*folders, champion, int(settings["seed"]), review, settings["private"])
         candidate = result["models"]["candidate"]
         outputs |= {name: entry["value"] for name, entry in candidate["metrics"].items()}
         outputs["ceiling"] = result["ceiling"]
@@ -81,6 +84,7 @@ def evaluate_instruct(
 
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
+    from clinadapt.config.base import Review
     from clinadapt.config.instruct import Evaluation
     from components.evaluate.champion import Champion
     from components.evaluate.instruct import run
@@ -91,7 +95,8 @@ def evaluate_instruct(
         )  # fmt: skip
         folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
         options = Evaluation.model_validate(settings["evaluation"])
-        result = run(*folders, champion, options, int(settings["seed"]), settings["allowed_hosts"])
+        review = Review.model_validate(settings["review"])
+        result = run(*folders, champion, options, int(settings["seed"]), settings["allowed_hosts"], review)
         outputs |= {name: entry["value"] for name, entry in result["models"]["candidate"]["metrics"].items()}
         outputs["minimum_detectable_difference"] = result["minimum_detectable_difference"]
         log_metrics(metrics, outputs)

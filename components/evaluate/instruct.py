@@ -16,6 +16,7 @@ from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
+from clinadapt.config.base import Review
 from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import write_table
@@ -31,6 +32,7 @@ from components.evaluate.generation import CachedModel, ModelAnswers, Row
 from components.evaluate.judge import judge
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
+from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
 from components.evaluate.subgroups import subgroups
 from components.evaluate.text_metrics import matches, rouge_l, token_f1
 
@@ -59,11 +61,13 @@ def run(
     settings: Evaluation,
     seed: int,
     allowed_hosts: Sequence[str] = (),
+    review: Review = DEFAULT_REVIEW,
 ) -> dict[str, Any]:
     """Answer a sample of the held-out instructions with every model, score the answers and write the results.
 
-    Writes evaluation.json, predictions.parquet, examples.json (never of private rows) and the manifest. Answers are
-    cached in the store batch by batch, so an interrupted evaluation resumes.
+    Writes evaluation.json, predictions.parquet, examples.json (never of private rows), cases.parquet (of private rows
+    where `review` says so) and the manifest. Answers are cached in the store batch by batch, so an interrupted
+    evaluation resumes.
 
     Args:
         splits: output of format; test.parquet is read.
@@ -73,6 +77,7 @@ def run(
         settings: size of the sample, generation settings, judge.
         seed: of the sample, the bootstrap and the permutation tests.
         allowed_hosts: hosts of a judge that the held-out notes may be sent to.
+        review: which answers people are asked to judge.
 
     Returns:
         Content of evaluation.json.
@@ -109,6 +114,7 @@ def run(
     if settings.judge:
         evaluation["judge"] = _judge(rows, answers, champion.store, allowed_hosts, seed)
     _write_answers(output, index, rows, answers)
+    evaluation["review"] = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
     write_results(output, evaluation, splits, adapter)
     return evaluation
 
@@ -313,6 +319,15 @@ def _comparisons(
                 result = paired(difference, weight, cluster[selected], seed)
                 comparisons.append({"a": "candidate", "b": other, "metric": metric, "task": task, **result})
     return comparisons
+
+
+def _candidates(index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> list[Candidate]:
+    """The candidate's answers, as people may judge them."""
+    champion = answers["champion"].texts if "champion" in answers else [None] * len(rows)
+    return [
+        Candidate(i, row["note_id"], row["instruction"], text, row["private"], answer_risks(row, text, other))
+        for i, row, text, other in zip(index, rows, answers["candidate"].texts, champion, strict=True)
+    ]
 
 
 def _write_answers(output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> None:

@@ -21,7 +21,7 @@ from clinadapt.artifacts.slsa import provenance
 from clinadapt.artifacts.step_record import RUN, log, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
-from clinadapt.privacy.written_texts import DIRECT, direct_identifiers, is_screened
+from clinadapt.privacy.written_texts import direct_identifiers, names_nobody
 from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.versions import headline, version_folder
@@ -29,6 +29,7 @@ from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import delete_folder, upload_folder
 from components.publish.model_card import model_card
+from components.publish.review_queue import queue_answers
 
 _NOT_COPIED = {MANIFEST, "training.json"}  # of the adapter's folder: they are written anew
 
@@ -42,8 +43,10 @@ class Inputs(NamedTuple):
     verdict: Path
 
 
-def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri: str, name: str) -> dict[str, Any]:
-    """Write the sealed folder `adapters/<name>/<version>/` and make it the champion.
+def run(
+    splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri: str, name: str, reviewers: int = 2
+) -> dict[str, Any]:
+    """Write the sealed folder `adapters/<name>/<version>/`, queue its answers for review and make it the champion.
 
     The version is the run key, so that the same run publishes one version only. A version that somebody rolled back
     stays rolled back. Then the version is registered in the model registry, if one is configured.
@@ -52,6 +55,7 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
         splits, adapter, evaluation, verdict: what the steps before wrote.
         store_uri: the store to publish in.
         name: of the adapter.
+        reviewers: people who have to agree about a queued answer.
 
     Returns:
         uri, version and, where a model registry is configured, model_registry (what happened there).
@@ -69,6 +73,7 @@ def run(splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri:
         _check_reload(target, inputs)
     else:
         _publish(target, inputs, name, version)
+    queue_answers(splits, adapter, evaluation, store, name, version, reviewers)
     if _was_rolled_back(store, name, version):
         log("publish", f"{name} {version} was rolled back: promote it with clinadapt registry promote")
     else:
@@ -147,9 +152,7 @@ def refuse_identifiers(card: AdapterCard, splits: dict[str, Any]) -> None:
     labels of a screened dataset have been screened with it, unless the profile only counts a type that names somebody
     directly."""
     phi = splits.get("phi", {})
-    counted = {kind for kind, action in phi.get("types", {}).items() if action == "report"}
-    screened = is_screened(phi) and counted.isdisjoint(DIRECT)
-    labels = card.labels if isinstance(card, ClassifyCard) and not screened else []
+    labels = card.labels if isinstance(card, ClassifyCard) and not names_nobody(phi) else []
     shown = {"a label": labels, "phi.reason": [phi.get("reason", "")]}
     for what, texts in shown.items():
         if kinds := sorted({kind for text in texts for kind in direct_identifiers(text)}):

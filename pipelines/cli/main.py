@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError, one_line
+from pipelines.cli import accounts as accounts_cli
 from pipelines.cli import cluster as cluster_cli
 from pipelines.cli import metrics as metrics_cli
 from pipelines.cli import phi as phi_cli
@@ -34,6 +35,7 @@ app.add_typer(registry_cli.app, name="registry")
 app.add_typer(phi_cli.app, name="phi")
 app.command("purge")(purge_cli.purge)
 app.command("metrics")(metrics_cli.metrics)
+app.command("review-account")(accounts_cli.review_account)
 
 PROFILE_HELP = "Name of a profile, or path of a .yaml file."
 AdapterName = Annotated[
@@ -342,14 +344,15 @@ def review(
     adapter: AdapterName,
     store: StoreUri = DEFAULT_STORE,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Any other than localhost requires a password.")
+        str, typer.Option(help="Address to listen on. Any other than localhost requires accounts.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
 ) -> None:
     """Serve the review page of an adapter.
 
-    There clinicians paste a note, see the prediction or ask for an answer, and flag errors. To listen on another
-    address than localhost, set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD first.
+    There clinicians paste a note, see the prediction or ask for an answer, flag errors and judge held-out answers. To
+    listen on another address than localhost, name a file of accounts with CLINADAPT_REVIEW_ACCOUNTS first (`clinadapt
+    review-account`), or set CLINADAPT_REVIEW_USER and CLINADAPT_REVIEW_PASSWORD for one person.
     """
     from clinadapt.review.server import serve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_a_flag_is_stored_with_the_correction(page: Page, demo_run: Run, shot: S
     record = json.loads(path.read_text())
     assert record["answer"]["adapter"].endswith(f"/adapters/specialty/{demo_run.result['run_key']}")
     assert (record["note"], record["correction"], record["comment"]) == (NOTE, None, "is dermatology")
-    assert record["reviewer"] is None
+    assert record["reviewer"] == getpass.getuser(), "who started the page"
     page.press("Flag")
     page.status("choose what it should be")
 

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from support import make_adapter
 
-from clinadapt.review.flags import FAULTS
+from clinadapt.feedback.flags import FAULTS
 from clinadapt.review.instruct_tab import INSTRUCTIONS
 from clinadapt.review.widgets import EXAMPLES
 

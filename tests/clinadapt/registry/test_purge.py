@@ -12,12 +12,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from review_cases import NAME as QUEUE_NAME
+from review_cases import VERSION, a_flag, a_queue
 from typer.testing import CliRunner
 
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.data.duplicates import normal_form
 from clinadapt.data.duplicates import note_id as id_of_note
 from clinadapt.errors import UserError
+from clinadapt.feedback.marks import Judgement, add_mark
+from clinadapt.feedback.settled import read_reviews
 from clinadapt.registry.pipeline_artifacts import ArtifactRoot
 from clinadapt.registry.purge import LOCAL, TEXTS, note_id_tables, of_note, older_than, purge, same_note
 from clinadapt.storage.folder_store import FolderStore
@@ -88,6 +92,22 @@ def test_what_holds_a_note_goes_with_what_may(store: FolderStore, home: Path) ->
         assert store.list(f"{kind}/") == []
     assert not (home / "outputs/run1").exists() and (home / "outputs/run2").exists()
     assert of_note(store, home, {NOTE_ID})[0] == []
+
+
+def test_what_people_said_of_a_note_goes_with_it(store: FolderStore, home: Path) -> None:
+    queue = a_queue(store)
+    for case in queue:
+        add_mark(store, case, "rita", Judgement(verdict="wrong", correction="lisinopril 20 mg"))
+    a_flag(store, "rita", note=NOTE, correction="No drug.")
+    (flagged,) = [each.case for each in read_reviews(store, QUEUE_NAME, VERSION).cases if each.case.origin == "flag"]
+    add_mark(store, flagged, "omar", Judgement(verdict="wrong", correction="None."))
+    purge(store, of_note(store, home, {queue[0].note_id})[0], lambda line: None)
+    left = "".join(store.list("reviews/"))
+    assert queue[0].case not in left and queue[1].case in left and flagged.case in left and "queue.json" in left
+    purge(store, of_note(store, home, {NOTE_ID})[0], lambda line: None)
+    reviews = read_reviews(store, QUEUE_NAME, VERSION)
+    assert [(each.case.case, each.state) for each in reviews.cases] == [(case.case, "waiting") for case in queue[1:]]
+    assert flagged.case not in "".join(store.list("reviews/")) and not reviews.left_out
 
 
 RUN = "v2/artifacts/classify-t4/0f-1"

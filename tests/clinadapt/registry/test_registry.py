@@ -510,6 +510,22 @@ def test_gc_keeps_what_is_promoted_at_that_moment(store: Store, versions: list[s
     assert f"kept adapters/{NAME}/{versions[1]}: it was promoted meanwhile" in lines
 
 
+def test_gc_removes_reviews_with_their_version(store: Store, versions: list[str]) -> None:
+    promote_manually(store, NAME, versions[1])
+    for version in (versions[0], versions[1], "gone"):
+        store.put(f"reviews/{NAME}/{version}/queue.json", b"{}")
+    age(store, "reviews/", 2)
+    assert garbage(store, 90 * DAY, 24 * HOUR) == []
+    age(store, "reviews/", 100)
+    found = garbage(store, 90 * DAY, 24 * HOUR)
+    assert {item.prefix for item in found} == {f"reviews/{NAME}/{versions[0]}", f"reviews/{NAME}/gone"}
+    promote_manually(store, NAME, versions[0])
+    lines: list[str] = []
+    garbage_collection.collect(store, found, 90 * DAY, lines.append)
+    assert store.list("reviews/") == sorted(f"reviews/{NAME}/{version}/queue.json" for version in versions[:2])
+    assert f"kept reviews/{NAME}/{versions[0]}: its version was promoted meanwhile" in lines
+
+
 def test_gc_keeps_what_somebody_goes_on_with(store: Store) -> None:
     store.put("staging/abc/adapter_model.safetensors", b"x")
     age(store, "staging/", 3)

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from clinadapt.errors import UserError
+from clinadapt.feedback.flags import flag_answer, flag_label
 from clinadapt.review import protection
-from clinadapt.review.flags import flag_answer, flag_label
 from clinadapt.review.protection import FREE_ATTEMPTS, LONGEST_WAIT, MAX_REQUEST, Access, LoginThrottle, Protection
 
 

@@ -1,15 +1,19 @@
 """Wrong answers that reviewers flag: `flagged/<name>/<version>/<time>-<random>.json` in the adapter's store, with what
-identifies a patient redacted."""
+identifies a patient redacted, signed where a key is set."""
 
 from __future__ import annotations
 
-import json
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from clinadapt.data.duplicates import note_id
 from clinadapt.errors import UserError
+from clinadapt.feedback.records import STRICT, LeftOut, Unusable, decode, encode, usable, validated
 from clinadapt.privacy.written_texts import redacted
 from clinadapt.storage import open_store
 
@@ -34,6 +38,63 @@ LONGEST_TEXT = 4_000  # characters of a comment or a correction
 NoteAndAnswer = tuple[str, dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Flag:
+    """An answer that a reviewer flagged, with what identifies a patient redacted.
+
+    Attributes:
+        key: of the record in the store.
+        time: UTC, by the clock of the page.
+        reviewer: None where the page did not know who it was.
+        recipe: `classify` or `instruct`.
+        note_id: hash of the note before identifiers were redacted.
+        note: its text.
+        instruction: empty in classify.
+        answer: the text, or the predicted label.
+        fault: one of FAULTS; None in classify.
+        correction: the right answer or label; None where none was given, or none of the labels is right.
+        comment: None where none was given.
+    """
+
+    __pydantic_config__ = STRICT
+    key: str
+    time: str
+    reviewer: str | None
+    recipe: Literal["classify", "instruct"]
+    note_id: str
+    note: str
+    instruction: str
+    answer: str
+    fault: str | None
+    correction: str | None
+    comment: str | None
+
+
+_FLAG = TypeAdapter(Flag)
+
+
+def parse_flags(records: Mapping[str, bytes], name: str, version: str, left_out: LeftOut) -> list[Flag]:
+    """The flags of a version by key, from its records; those that do not count are counted in `left_out`."""
+    flags = [record for record in sorted(records.items()) if record[0].startswith(f"flagged/{name}/{version}/")]
+    return usable(flags, _parse, left_out)
+
+
+def _parse(record: tuple[str, bytes]) -> Flag:
+    key, data = record
+    content = decode(data, "flag")
+    try:
+        answer = content.pop("answer")
+        if "/".join(answer["adapter"].split("/")[-2:]) != "/".join(key.split("/")[1:3]):
+            raise Unusable("about something else")
+        fields = {"key": key, "fault": None, "instruction": "", **content}
+        if "label" in answer:
+            return validated(_FLAG, fields | {"recipe": "classify", "answer": answer["label"]})
+        texts = {name: answer[name] for name in _ANSWER_TEXTS}
+        return validated(_FLAG, fields | texts | {"recipe": "instruct"})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Unusable("broken") from error
+
+
 def flag_label(answered: NoteAndAnswer | None, correction: str | None, comment: str, reviewer: str | None) -> str:
     """Store a wrong label, with its note, in the store of the adapter that predicted it.
 
@@ -47,12 +108,14 @@ def flag_label(answered: NoteAndAnswer | None, correction: str | None, comment: 
         The URI of the record.
 
     Raises:
-        UserError: there is no answer or no correction, or the store cannot be written to.
+        UserError: there is no answer or no correction, the correction is the answer, or the store cannot be written to.
     """
     note, answer = _require_answer(answered)
     if not correction:
         raise UserError("choose what it should be")
     label = None if correction == NONE_OF_THESE else correction
+    if label == answer["label"]:
+        raise UserError("that is the label that the adapter predicted: choose another one")
     return _store(note, answer, reviewer, {"correction": label, "comment": _limited(comment, "comment")})
 
 
@@ -72,12 +135,15 @@ def flag_answer(
         The URI of the record.
 
     Raises:
-        UserError: there is no answer or no fault, or the store cannot be written to.
+        UserError: there is no answer or no fault, the correction is longer than the note, or the store cannot be
+            written to.
     """
     note, answer = _require_answer(answered)
     if not fault:
         raise UserError("choose what is wrong")
     texts = {"correction": _limited(correction, "correction"), "comment": _limited(comment, "comment")}
+    if len(texts["correction"] or "") > len(note):
+        raise UserError("the correction is longer than the note: shorten it")
     return _store(note, answer, reviewer, {"fault": fault, **texts})
 
 
@@ -111,5 +177,5 @@ def _store(note: str, answer: dict[str, Any], reviewer: str | None, review: dict
     }
     root, _, version = answer["adapter"].rpartition("/adapters/")
     key = f"flagged/{version}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
-    open_store(root).put(key, json.dumps(record, indent=2, ensure_ascii=False).encode())
+    open_store(root).put(key, encode(record, "flag"))
     return f"{root}/{key}"

@@ -9,9 +9,9 @@ import pytest
 from clinadapt.config.phi import Phi
 from clinadapt.data.duplicates import note_id
 from clinadapt.errors import UserError
+from clinadapt.feedback import flags
 from clinadapt.privacy import written_texts
 from clinadapt.privacy.screening import Screener
-from clinadapt.review import flags
 
 NOTE = "62-year-old woman with chest pain."
 
