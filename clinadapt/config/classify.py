@@ -106,6 +106,20 @@ class ClassifyTraining(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
+class ClassifyEvaluation(Section):
+    """evaluate: what is asked of the candidate besides its predictions.
+
+    Attributes:
+        counterfactual_notes: held-out notes, for each kind at most, that are changed in what must not change the label
+            (sex, age, names) and that the candidate predicts again; 0 for none.
+        sure_accuracy: share of right predictions, chosen on the validation notes, that those reach whose probability is
+            high enough; below it the adapter answers `unsure`. 0 for an adapter that always answers.
+    """
+
+    counterfactual_notes: int = Field(default=200, ge=0)
+    sure_accuracy: float = Field(default=0.9, ge=0, lt=1)
+
+
 class ClassifyGate(GateThresholds):
     """gate: what must be shown before a candidate is published, in accuracy over rows; shares, 0.05 is 5 points.
 
@@ -132,6 +146,7 @@ class ClassifyProfile(ProfileBase):
     phi: Phi = Phi()
     split: Split = Split()
     train: ClassifyTraining
+    evaluation: ClassifyEvaluation = ClassifyEvaluation()
     gate: ClassifyGate = ClassifyGate()
 
     @property

@@ -213,6 +213,18 @@ class InstructTraining(TrainingSettings):
     early_stopping_patience: int = Field(default=2, ge=1)
 
 
+class JudgeMarks(Section):
+    """Answers that people marked, for the judge to mark too.
+
+    Attributes:
+        uri: of a table with the columns note, instruction, answer and severity (1 no risk, 2 low, 3 moderate, 4 high).
+        send_to: hosts of a judge that these texts may be sent to; none unless named.
+    """
+
+    uri: Uri
+    send_to: list[HostName] = []
+
+
 class Evaluation(Section):
     """evaluate: held-out instructions for base, candidate and champion.
 
@@ -220,13 +232,24 @@ class Evaluation(Section):
         rows_per_task: maximum of held-out triples for each task.
         max_new_tokens: maximum length of an answer.
         batch_size: notes whose instructions are answered together.
-        judge: whether an OpenAI-compatible model scores the answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
+        counterfactual_rows: held-out triples of each kind, at most, whose notes are changed in what must not change the
+            answer (sex, age, names), for the candidate to answer again; 0 for none.
+        judge: whether an OpenAI-compatible model marks the answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
+        judge_marks: answers that people marked, by which the judge itself is judged.
     """
 
     rows_per_task: int = Field(default=100, ge=1)
     max_new_tokens: int = Field(default=256, ge=1)
     batch_size: int = Field(default=8, ge=1)
+    counterfactual_rows: int = Field(default=40, ge=0)
     judge: bool = False
+    judge_marks: JudgeMarks | None = None
+
+    @model_validator(mode="after")
+    def _marks_need_a_judge(self) -> Evaluation:
+        if self.judge_marks and not self.judge:
+            raise ValueError("judge_marks are for a judge: set judge to true, or leave them out")
+        return self
 
 
 class InstructGate(GateThresholds):

@@ -91,6 +91,8 @@ class ClassifyCard(AdapterCard):
             on all training notes, and the ratio of its two fits estimates that noise (ratio estimator, Cochran 1977,
             Sampling Techniques, chapter 6; it helps where both models err on the same notes). Between 1/2 and 2; 1
             without a probe.
+        unsure_below: highest probability below which the adapter answers `unsure`, chosen on the validation notes; 0
+            until the adapter is published, and for one that always answers.
     """
 
     recipe: Literal["classify"] = "classify"
@@ -100,6 +102,7 @@ class ClassifyCard(AdapterCard):
     pooling: Pooling
     temperature: float = 1.0
     temperature_ratio: float = 1.0
+    unsure_below: float = 0.0
 
     def set_names(self) -> list[str]:
         """Names of the head's outputs, such as `Orthopedic + Surgery`."""

@@ -12,6 +12,7 @@ from clinadapt.models.classifier import Classifier
 from clinadapt.review.inputs import cell, input_error, validated
 from clinadapt.review.loading import published_adapter
 
+UNSURE = "unsure"  # the label where no probability reaches the adapter's threshold
 _BATCH = 16  # notes
 
 
@@ -22,6 +23,7 @@ class ClassifyService:
         uri: of the version that answers.
         base_model: URI of its base model.
         labels: in the order of the outputs.
+        unsure_below: highest probability below which it answers UNSURE.
     """
 
     def __init__(self, adapter: str, store_uri: str) -> None:
@@ -34,13 +36,24 @@ class ClassifyService:
             self._classifier = Classifier(folder)
         self.labels = self._classifier.card.labels
         self.base_model = self._classifier.card.base_model
+        self.unsure_below = self._classifier.card.unsure_below
+
+    def remark(self, answer: dict[str, Any]) -> str:
+        """What the reader of an answer must know besides; empty where there is nothing."""
+        remarks = []
+        if answer["label"] == UNSURE != answer["most_likely"]:
+            remarks.append(f"Unsure: no label has a probability of {answer['unsure_below']:.1%} or more.")
+        if unseen := answer["unseen_token_share"]:
+            remarks.append(f"Too long: the model did not see the last {unseen:.0%} of this note.")
+        return "\n".join(remarks)
 
     def answer(self, text: str) -> dict[str, Any]:
         """Predict the label of one note.
 
         Returns:
-            `predicted_class`, `label`, `probabilities` (label -> calibrated probability), `unseen_token_share` and
-            `adapter`.
+            `label` (UNSURE below the adapter's threshold), `most_likely` (the label of the highest probability) and
+            its number `predicted_class`, `probabilities` (label -> calibrated probability), `unsure_below` (the
+            threshold), `unseen_token_share` and `adapter`.
 
         Raises:
             UserError: the note is empty or too long.
@@ -72,8 +85,10 @@ class ClassifyService:
         return [
             {
                 "predicted_class": int(row.argmax()),
-                "label": self.labels[int(row.argmax())],
+                "label": UNSURE if row.max() < self.unsure_below else self.labels[int(row.argmax())],
+                "most_likely": self.labels[int(row.argmax())],
                 "probabilities": {label: round(float(p), 4) for label, p in zip(self.labels, row, strict=True)},
+                "unsure_below": round(self.unsure_below, 4),
                 "unseen_token_share": round(float(share), 4),
                 "adapter": self.uri,
             }

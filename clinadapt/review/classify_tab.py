@@ -47,9 +47,9 @@ def one_note_tab(service: ClassifyService) -> None:
             result = service.answer(note)
         except UserError as error:
             return None, None, None, status(f"Not answered – {error}.", "wrong"), None, "", status()
-        unseen = result["unseen_token_share"]
-        too_long = status(f"Too long: the model did not see the last {unseen:.0%} of this note." if unseen else "")
-        return (note, result), result["probabilities"], result, too_long, None, "", status()
+        heading = result["label"] == result["most_likely"]  # none where the adapter is unsure
+        probabilities = gr.Label(value=result["probabilities"], show_heading=heading)
+        return (note, result), probabilities, result, status(service.remark(result)), None, "", status()
 
     results = [answered, label, data, remark, correction, comment, flagged]
     gr.on([submit.click, note.submit], answer, note, results, api_visibility="private")

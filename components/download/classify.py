@@ -71,6 +71,7 @@ def run(source: str, output: Path, settings: Notes, known_columns: Sequence[str]
         "unused": by_frequency(rows.unused),
         "labels": sorted(labels),
         "text_column": settings.column("text"),
+        "label_column": settings.column("label"),
         "origin": combined([] if source.startswith("builtin://") else [rows.origins.summary()], rows.pseudonyms),
     }
     return write_manifest(output, summary, "download", {redacted_uri(source): source_digest(source)})

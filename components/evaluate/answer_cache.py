@@ -40,7 +40,7 @@ class AnswerCache:
             use_adapter: False for the outputs of the base model without the adapter.
             prompts: the texts and the generation settings, as JSON.
         """
-        fields = card.model_dump(exclude={"temperature", "temperature_ratio"})
+        fields = card.model_dump(exclude={"temperature", "temperature_ratio", "unsure_below"})
         inputs = {
             "weights": sha256_file(folder / "adapter_model.safetensors") if use_adapter else None,
             "card": fields if use_adapter else {name: fields.get(name) for name in _BASE_FIELDS},

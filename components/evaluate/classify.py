@@ -16,18 +16,22 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Review
+from clinadapt.config.classify import ClassifyEvaluation
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
 from clinadapt.models.calibration import fit_temperature
 from clinadapt.models.classifier import Classifier, TokenizedNotes
 from clinadapt.storage import open_store
+from components.evaluate.abstention import measure_abstention
 from components.evaluate.answer_cache import AnswerCache
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.champion import Champion
+from components.evaluate.counterfactual_labels import measure_labels, score_changed
 from components.evaluate.metrics import CONFIDENCE, HeldOutNotes, compare, measure, probabilities, roc
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, label_risks, write_cases
+from components.evaluate.subgroups import label_subgroups
 
 MODEL_TITLES = {
     "candidate": "Adapter",
@@ -62,6 +66,7 @@ def run(
     adapter: Path,
     output: Path,
     champion: Champion,
+    settings: ClassifyEvaluation,
     seed: int,
     review: Review = DEFAULT_REVIEW,
     private: bool = True,
@@ -72,10 +77,10 @@ def run(
     manifest. Logits are cached in the store, so an interrupted evaluation resumes.
 
     Args:
-        splits: output of format.
-        adapter: output of train.
+        splits, adapter: output of format and of train.
         output: folder to write to.
         champion: to compare with, and the store.
+        settings: of counterfactual notes and of abstention.
         seed: of the bootstrap, the permutation tests and the answers drawn for review.
         review: which predictions people are asked to judge.
         private: whether the notes are: then `review` says whether any may be judged.
@@ -84,48 +89,51 @@ def run(
         Content of evaluation.json.
 
     Raises:
-        UserError: the champion or the base model cannot be loaded.
-        Leakage: an accuracy is above the ceiling of the test rows.
+        UserError: the champion or the base model cannot be loaded. Leakage: an accuracy is above the ceiling.
     """
     labels = read_json(splits / MANIFEST)["labels"]
     tables = {name: read_split(splits, name) for name in SPLITS}
     texts = {name: table["text"].to_pylist() for name, table in tables.items()}
     counts = {name: label_counts(table, labels) for name, table in tables.items()}
     notes = HeldOutNotes(counts["test"], tables["test"]["cluster"].to_numpy())
-
     classifier = Classifier(adapter)
     prepared = {name: classifier.tokenize(texts[name]) for name in ("validation", "test")}
-    prompts = [texts[name] for name in prepared]
-    scores = _score_adapter(classifier, adapter, champion.store, prepared, prompts, counts["validation"])
-    scores["tfidf"] = _score_tfidf(texts, counts)
-    if champion.version:
-        scores |= _score_champion(champion, labels, prompts)
+    scores, logits = _score_models(classifier, adapter, champion, prepared, texts, counts)
+    validation = logits, counts["validation"]
     predicted = {name: probabilities(model.logits) for name, model in scores.items()}
     predicted["majority"] = majority(counts["train"], len(notes.counts))
     predicted = {name: predicted[name] for name in MODEL_TITLES if name in predicted}
-
+    cache = partial(AnswerCache, open_store(champion.store), adapter, classifier.card, True)
     evaluation = {
         "labels": labels,
+        **_sizes(notes, prepared["test"]),
+        "confidence": CONFIDENCE,
+        "models": {name: _summary(name, p, scores.get(name), notes, labels, seed) for name, p in predicted.items()},
+        "comparisons": _comparisons(predicted, notes, seed),
+        "subgroups": label_subgroups(texts["test"], predicted["candidate"], notes, seed),
+        **_when_it_differs(classifier, cache, texts["test"], scores["candidate"], validation, notes, settings, seed),
+        "held_out_digest": sha256_json([tables["test"]["note_id"].to_pylist(), counts["test"].tolist()]),
+        **champion.reference(),
+    }
+    evaluation["models"]["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
+    note_ids = tables["test"]["note_id"]
+    _write_predictions(output, note_ids, scores["candidate"].logits)
+    evaluation["review"] = _write_cases(output, note_ids.to_pylist(), scores, labels, review, private, seed)
+    write_results(output, evaluation, splits, adapter)
+    return evaluation
+
+
+def _sizes(notes: HeldOutNotes, tokenized: TokenizedNotes) -> dict[str, Any]:
+    """How many notes are held out, and how they are read."""
+    return {
         "rows": int(notes.counts.sum()),
         "notes": len(notes.counts),
         "clusters": len(np.unique(notes.cluster)),
         "ceiling": notes.ceiling(),
-        "confidence": CONFIDENCE,
-        "models": {name: _summary(name, p, scores.get(name), notes, labels, seed) for name, p in predicted.items()},
-        "comparisons": _comparisons(predicted, notes, seed),
-        "held_out_digest": sha256_json([tables["test"]["note_id"].to_pylist(), counts["test"].tolist()]),
-        **champion.reference(),
-        "unseen_token_share": prepared["test"].unseen_token_share(),
-        "tokens_mean": float(prepared["test"].token_counts.mean()),
-        "windows_mean": float(np.mean([len(windows) for windows in prepared["test"].windows])),
+        "unseen_token_share": tokenized.unseen_token_share(),
+        "tokens_mean": float(tokenized.token_counts.mean()),
+        "windows_mean": float(np.mean([len(windows) for windows in tokenized.windows])),
     }
-    evaluation["models"]["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
-    _write_predictions(output, tables["test"]["note_id"], scores["candidate"].logits)
-    evaluation["review"] = _write_cases(
-        output, tables["test"]["note_id"].to_pylist(), scores, labels, review, private, seed
-    )
-    write_results(output, evaluation, splits, adapter)
-    return evaluation
 
 
 def check_ceiling(name: str, accuracy: float, ceiling: float) -> None:
@@ -137,6 +145,23 @@ def check_ceiling(name: str, accuracy: float, ceiling: float) -> None:
         )
 
 
+def _score_models(
+    classifier: Classifier,
+    adapter: Path,
+    champion: Champion,
+    prepared: dict[str, TokenizedNotes],
+    texts: dict[str, list[str]],
+    counts: dict[str, np.ndarray],
+) -> tuple[dict[str, Scores], np.ndarray]:
+    """Scores of all models but the majority class, and the candidate's logits of the validation notes."""
+    prompts = [texts[name] for name in prepared]
+    scores, validation = _score_adapter(classifier, adapter, champion.store, prepared, prompts, counts["validation"])
+    scores["tfidf"] = _score_tfidf(texts, counts)
+    if champion.version:
+        scores |= _score_champion(champion, classifier.card.labels, prompts)
+    return scores, validation
+
+
 def _score_adapter(
     classifier: Classifier,
     folder: Path,
@@ -144,8 +169,9 @@ def _score_adapter(
     prepared: dict[str, TokenizedNotes],
     prompts: list[list[str]],
     validation_counts: np.ndarray,
-) -> dict[str, Scores]:
-    """Score candidate and base; the candidate's temperature is fitted on the validation notes."""
+) -> tuple[dict[str, Scores], np.ndarray]:
+    """Score candidate and base; the candidate's temperature is fitted on the validation notes, whose logits, shape
+    (notes, labels), come with it."""
     log("evaluate", f"scoring {len(prompts[-1])} held-out notes with and without the adapter")
     store = open_store(store_uri)
     cache, base_cache = (AnswerCache(store, folder, classifier.card, flag, prompts) for flag in (True, False))
@@ -154,9 +180,34 @@ def _score_adapter(
     logits = {name: np.array(result["logits"]) for name, result in results.items()}
     fitted = fit_temperature(logits["validation"], validation_counts) * classifier.card.temperature_ratio
     seconds = sum(result["seconds"] for result in results.values())
+    scores = {"candidate": Scores(logits["test"], fitted, seconds), "base": Scores(np.array(base_result["logits"]))}
+    return scores, logits["validation"]
+
+
+def _when_it_differs(
+    classifier: Classifier,
+    cache: Callable[[Any], AnswerCache],
+    texts: list[str],
+    candidate: Scores,
+    validation: tuple[np.ndarray, np.ndarray],
+    notes: HeldOutNotes,
+    settings: ClassifyEvaluation,
+    seed: int,
+) -> dict[str, Any]:
+    """When the candidate is unsure (`abstention`), and how it predicts `counterfactuals`.
+
+    Args:
+        cache: opens the cache of the candidate for prompts.
+        texts: of the held-out notes.
+        validation: logits and counts of the validation notes, each of shape (notes, labels).
+    """
+    temperature = candidate.temperature or 1.0
+    calibrated = probabilities(candidate.logits, temperature)
+    chosen_by = probabilities(validation[0], temperature), validation[1]
+    changed = score_changed(classifier, cache, texts, temperature, settings.counterfactual_notes)
     return {
-        "candidate": Scores(logits["test"], fitted, seconds),
-        "base": Scores(np.array(base_result["logits"])),
+        "abstention": measure_abstention(chosen_by, calibrated, notes, settings.sure_accuracy, seed),
+        "counterfactuals": measure_labels(calibrated, changed, notes.cluster, seed),
     }
 
 

@@ -18,8 +18,8 @@ def evaluate_classify(
     """Score base, candidate, champion and baselines on the same held-out notes.
 
     Args:
-        settings: Of evaluate, as preflight resolves them: adapter_name, champion_version, champion_etag, seed, review,
-            private.
+        settings: Of evaluate, as preflight resolves them: evaluation, adapter_name, champion_version,
+            champion_etag, seed, review, private.
         splits: Output of format.
         adapter: Output of train.
         store: URI of the object store, such as s3://clinadapt.
@@ -34,6 +34,7 @@ def evaluate_classify(
     from clinadapt.artifacts.step_input import input_folder
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.base import Review
+    from clinadapt.config.classify import ClassifyEvaluation
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
 
@@ -42,8 +43,11 @@ def evaluate_classify(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
         folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
-        review = Review.model_validate(settings["review"])
-        result = run(*folders, champion, int(settings["seed"]), review, settings["private"])
+        review, options = (
+            Review.model_validate(settings["review"]),
+            ClassifyEvaluation.model_validate(settings["evaluation"]),
+        )
+        result = run(*folders, champion, options, int(settings["seed"]), review, settings["private"])
         candidate = result["models"]["candidate"]
         outputs |= {name: entry["value"] for name, entry in candidate["metrics"].items()}
         outputs["ceiling"] = result["ceiling"]

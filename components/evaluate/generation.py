@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import astuple, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -96,16 +96,38 @@ class CachedModel:
         first_token_seconds = cached("first-token", _first_token_seconds, list(rows[:_FIRST_TOKEN_PROMPTS]))
         return ModelAnswers([answers[i] for i in range(len(rows))], losses, tokens, seconds, first_token_seconds)
 
+    def texts(self, rows: Sequence[Row], settings: Evaluation, title: str) -> list[str]:
+        """The adapter's answers to instructions, without anything of their reference answers; arguments as of
+        `answer`."""
+        log("evaluate", f"{title}: answering {len(rows)} instructions")
+        questions = [Question(row["note_text"], row["instruction"]) for row in rows]
+        prompts = [sha256_json(list(map(list, questions))), settings.max_new_tokens, settings.batch_size]
+        cache = AnswerCache(self.store, self.folder, self.card, True, prompts)
+        texts: dict[int, str] = {}
+        for number, batch in enumerate(_by_notes(rows, range(len(rows)), settings.batch_size)):
+            compute = partial(self._texts, [questions[i] for i in batch], settings)
+            texts |= zip(batch, cache.get(f"texts-{number}", compute), strict=True)
+        return [texts[i] for i in range(len(rows))]
+
+    def _texts(self, questions: Sequence[Question], settings: Evaluation) -> list[str]:
+        answers = self.generator.answers(questions, settings.max_new_tokens, settings.batch_size)
+        return [answer.text for answer in answers]
+
 
 def _batches(rows: Sequence[Row], size: int) -> list[list[int]]:
     """Row numbers of each cached batch: first the rows that publish generates again to check the reloaded adapter
-    (`answer_reload_sample`), then those of `size` notes each, notes of similar length together."""
+    (`answer_reload_sample`), then the others."""
+    first = range(min(RELOAD_SAMPLE, len(rows)))
+    return [list(first), *_by_notes(rows, range(len(first), len(rows)), size)]
+
+
+def _by_notes(rows: Sequence[Row], numbers: Iterable[int], size: int) -> list[list[int]]:
+    """Row numbers in batches of `size` notes each, notes of similar length together."""
     by_note: dict[str, list[int]] = {}
-    for i in range(RELOAD_SAMPLE, len(rows)):
+    for i in numbers:
         by_note.setdefault(rows[i]["note_text"], []).append(i)
     notes = [by_note[text] for text in sorted(by_note, key=lambda text: -len(text))]
-    batches = [list(chain.from_iterable(notes[i : i + size])) for i in range(0, len(notes), size)]
-    return [list(range(min(RELOAD_SAMPLE, len(rows)))), *batches]
+    return [list(chain.from_iterable(notes[i : i + size])) for i in range(0, len(notes), size)]
 
 
 def _generate(generator: Generator, rows: Sequence[Row], settings: Evaluation) -> dict[str, Any]:

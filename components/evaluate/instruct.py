@@ -27,9 +27,11 @@ from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
+from components.evaluate.counterfactual_answers import measure_answers
 from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
-from components.evaluate.judge import judge
+from components.evaluate.judge import agreement, judge
+from components.evaluate.judge_marks import read_marks
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
@@ -70,8 +72,7 @@ def run(
     evaluation resumes.
 
     Args:
-        splits: output of format; test.parquet is read.
-        adapter: output of train.
+        splits, adapter: output of format, of which test.parquet is read, and of train.
         output: folder to write to.
         champion: to compare with, and the store.
         settings: size of the sample, generation settings, judge.
@@ -90,29 +91,26 @@ def run(
     if not index:
         raise UserError("no held-out instructions: add sources or raise examples.test_share")
     rows = _with_decimals(held_out.take(index), splits)
-    answers = _answer(rows, adapter, champion, settings)
+    answers, counterfactuals = _answer(rows, adapter, champion, settings, seed)
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
-    tasks = np.array([row["task"] for row in rows])
-    cluster = np.array([row["cluster"] for row in rows])
+    tasks, cluster = (np.array([row[name] for row in rows]) for name in ("task", "cluster"))
     comparisons = _comparisons(scores, tasks, cluster, seed)
     evaluation = {
         "recipe": "instruct",
         "held_out_rows": len(held_out),
         **_counts(rows, tasks, cluster),
         "confidence": CONFIDENCE,
-        "max_new_tokens": settings.max_new_tokens,
-        "batch_size": settings.batch_size,
-        **_trimmed(answers["candidate"]),
+        **_generation(answers["candidate"], settings),
         "reference": reference_rates(rows, cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "comparisons": comparisons,
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
+        "counterfactuals": counterfactuals,
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
-        "held_out_digest": sha256_json([[row["note_id"], row["instruction"]] for row in rows]),
         **champion.reference(),
     }
     if settings.judge:
-        evaluation["judge"] = _judge(rows, answers, champion.store, allowed_hosts, seed)
+        evaluation["judge"] = _judge(rows, answers, champion.store, settings, allowed_hosts, seed)
     _write_answers(output, index, rows, answers)
     evaluation["review"] = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
     write_results(output, evaluation, splits, adapter)
@@ -134,20 +132,40 @@ def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict
         "tasks": {str(task): int((tasks == task).sum()) for task in np.unique(tasks)},
         "unanswerable": sum(not row["answerable"] for row in rows),
         "checkable": sum(row["check"] != "none" for row in rows),
+        "held_out_digest": sha256_json([[row["note_id"], row["instruction"]] for row in rows]),
     }
 
 
-def _trimmed(candidate: ModelAnswers) -> dict[str, int]:
-    """Tokens of notes that the candidate did not see, and rows with such."""
+def _generation(candidate: ModelAnswers, settings: Evaluation) -> dict[str, int]:
+    """How answers are generated, with the tokens of notes that the candidate did not see and the rows with such."""
     trimmed = [answer.trimmed_tokens for answer in candidate.answers]
-    return {"trimmed_tokens": sum(trimmed), "trimmed_rows": sum(tokens > 0 for tokens in trimmed)}
+    return {
+        "max_new_tokens": settings.max_new_tokens,
+        "batch_size": settings.batch_size,
+        "trimmed_tokens": sum(trimmed),
+        "trimmed_rows": sum(tokens > 0 for tokens in trimmed),
+    }
 
 
 def _judge(
-    rows: Sequence[Row], answers: dict[str, ModelAnswers], store: str, allowed_hosts: Sequence[str], seed: int
+    rows: Sequence[Row],
+    answers: dict[str, ModelAnswers],
+    store: str,
+    settings: Evaluation,
+    allowed_hosts: Sequence[str],
+    seed: int,
 ) -> dict[str, Any]:
-    client = ChatClient("CLINADAPT_JUDGE", open_store(store), concurrency=_JUDGE_THREADS, allowed_hosts=allowed_hosts)
-    return judge(client, rows, {name: model.texts for name, model in answers.items()}, _JUDGE_THREADS, seed)
+    """Marks of a judge, and where people marked answers, how far it agrees with them."""
+
+    def client(hosts: Sequence[str]) -> ChatClient:
+        return ChatClient("CLINADAPT_JUDGE", open_store(store), concurrency=_JUDGE_THREADS, allowed_hosts=hosts)
+
+    texts = {name: model.texts for name, model in answers.items()}
+    result = judge(client(allowed_hosts), rows, texts, _JUDGE_THREADS, seed)
+    if marks := settings.judge_marks:
+        marked, unusable = read_marks(marks)
+        result["agreement"] = agreement(client(marks.send_to), marked, _JUDGE_THREADS, seed) | {"unusable": unusable}
+    return result
 
 
 def sample(tasks: Sequence[str], notes: Sequence[str], rows_per_task: int, seed: int) -> list[int]:
@@ -231,20 +249,24 @@ def minimum_detectable_difference(comparison: dict[str, Any]) -> float:
     return (_Z_CONFIDENCE + _Z_POWER) * standard_error
 
 
-def _answer(rows: Sequence[Row], adapter: Path, champion: Champion, settings: Evaluation) -> dict[str, ModelAnswers]:
-    """Answers of each model, in the order of MODEL_TITLES; one base model is in memory at a time."""
+def _answer(
+    rows: Sequence[Row], adapter: Path, champion: Champion, settings: Evaluation, seed: int
+) -> tuple[dict[str, ModelAnswers], dict[str, dict[str, Any]]]:
+    """Answers of each model, in the order of MODEL_TITLES, and what the candidate answers about counterfactual notes;
+    one base model is in memory at a time."""
     store = open_store(champion.store)
     model = CachedModel(adapter, store)
     answers = {
         "candidate": model.answer(rows, settings, "adapter"),
         "base": model.answer(rows, settings, "base model", use_adapter=False),
     }
+    counterfactuals = measure_answers(model, rows, answers["candidate"].texts, settings, seed)
     del model
     free_memory()
     if champion.version:
         title = f"champion {champion.version}"
         answers["champion"] = champion.load(lambda folder: CachedModel(folder, store).answer(rows, settings, title))
-    return answers
+    return answers, counterfactuals
 
 
 def _summary(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from clinadapt.clinical.claims.reading import read
-from components.evaluate.generation import Row
+from components.evaluate.metrics import HeldOutNotes, ratios
 
 _WORDS = (0, 150, 400, 1_000_000)  # of a note: bounds of the bands of length
 _YEARS = (0, 18, 40, 65, 80, 150)  # bounds of the bands of age
 _SEXES = {"F": "female", "M": "male"}
 
 
-def subgroups(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
+def subgroups(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
     """Split rows in several ways.
 
     Args:
@@ -37,6 +38,20 @@ def subgroups(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
     }
     groups = {by: _masks(labels) for by, labels in names.items()}
     return {by: masks for by, masks in groups.items() if len(masks) > 1}
+
+
+def label_subgroups(texts: list[str], predicted: np.ndarray, notes: HeldOutNotes, seed: int) -> list[dict[str, Any]]:
+    """Share of predictions among a note's labels in each group of notes: `by`, `group`, rows (notes), clusters and
+    metrics."""
+    right = (notes.counts[np.arange(len(texts)), predicted.argmax(axis=1)] > 0).astype(float)[:, None]
+    groups = subgroups([{"note_text": text, "source": 0} for text in texts])
+    entries = []
+    for by, masks in groups.items():
+        for group, chosen in masks.items():
+            (share,) = ratios(right[chosen], np.ones((int(chosen.sum()), 1)), notes.cluster[chosen], seed)
+            sizes = {"rows": int(chosen.sum()), "clusters": share["clusters"]}
+            entries.append({"by": by, "group": group, **sizes, "metrics": {"any_label_accuracy": share}})
+    return entries
 
 
 def _band(number: float | None, bounds: Sequence[int], unit: str) -> str | None:

@@ -60,6 +60,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     summary = {
         **{key: source[key] for key in ("source", "rows_read", "rows_of_other_labels", "quarantined", "unused")},
         "rows_kept": len(rows),
+        "label_column": source["label_column"],
         "labels": sorted({row["label"] for row in rows}),
         "rare_labels": rare,
         "dataset_digest": source["digest"],

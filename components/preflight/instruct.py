@@ -35,6 +35,8 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
         _check_endpoint("teacher", steps["synthesize"]["allowed_hosts"])
     if applied.evaluation.judge:
         _check_endpoint("judge", steps["evaluate"]["allowed_hosts"])
+    if marks := applied.evaluation.judge_marks:
+        _check_endpoint("judge", marks.send_to)
     from clinadapt.models.causal_check import checked_causal_lm  # imports torch, which takes seconds
     from clinadapt.models.tree_check import tree_fault
 

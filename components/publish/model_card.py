@@ -55,4 +55,5 @@ def model_card(
         splits=splits,
         base_origin=builtin.origin() if builtin else None,
         accuracy=measured_accuracy(),
+        label=splits.get("label_column", "label").replace("_", " "),
     )

@@ -176,11 +176,12 @@ def _base_manifest(uri: str) -> dict[str, Any]:
 
 
 def _calibrated_card(adapter: Path, evaluation: dict[str, Any]) -> AdapterCard:
-    """The adapter's card; a classifier's with the temperature that the evaluation fitted."""
+    """The adapter's card; a classifier's with the temperature and the threshold that the evaluation fitted."""
     if adapter_recipe(adapter) == "instruct":
         return InstructCard.read(adapter)
     temperature = evaluation["models"]["candidate"]["temperature"]
-    return ClassifyCard.read(adapter).model_copy(update={"temperature": temperature})
+    fitted = {"temperature": temperature, "unsure_below": evaluation["abstention"]["threshold"]}
+    return ClassifyCard.read(adapter).model_copy(update=fitted)
 
 
 def _check_staged(folder: Path, store: Store, inputs: Inputs) -> None:

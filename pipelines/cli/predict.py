@@ -71,8 +71,8 @@ def _classify_note(answerer: ClassifyService, text: str, as_json: bool) -> None:
     width = max(map(len, answer["probabilities"]))
     for label, p in sorted(answer["probabilities"].items(), key=lambda entry: -entry[1]):
         print(f"  {label:{width}}  {p:6.1%}  {'█' * round(30 * p)}".rstrip(), file=sys.stderr)
-    if answer["unseen_token_share"]:
-        print(f"the model did not see {answer['unseen_token_share']:.0%} of this note", file=sys.stderr)
+    if remark := answerer.remark(answer):
+        print(remark, file=sys.stderr)
 
 
 def _classify_rows(answerer: ClassifyService, file: Path, column: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ same rules on spaCy's pipeline, which reads some ten notes a second; this reads 
 
 from clinadapt.clinical.claims.accuracy import measured_accuracy
 from clinadapt.clinical.claims.checked import CheckedClaim
-from clinadapt.clinical.claims.checking import check, missing_claims, unsupported
+from clinadapt.clinical.claims.checking import check, missing_claims, stated_claims, unsupported
 from clinadapt.clinical.claims.kinds import KINDS
 
-__all__ = ["KINDS", "CheckedClaim", "check", "measured_accuracy", "missing_claims", "unsupported"]
+__all__ = ["KINDS", "CheckedClaim", "check", "measured_accuracy", "missing_claims", "stated_claims", "unsupported"]

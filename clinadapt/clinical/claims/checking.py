@@ -59,6 +59,11 @@ def unsupported(answer: str, note: str, question: str = "", decimal_comma: bool 
     return [each for each in check(answer, note, question, decimal_comma) if each.outcome != "supported"]
 
 
+def stated_claims(text: str, decimal_comma: bool = False) -> frozenset[tuple[str, str]]:
+    """(kind, value) of every claim of a text, see `Claim`."""
+    return _stated(point_decimals(text, decimal_comma))
+
+
 def missing_claims(answer: str, reference: str, note: str, decimal_comma: bool = False) -> tuple[int, int]:
     """(missing, all) key claims of a reference answer: those that its note supports and an answer should hold too."""
     answer, reference, note = (point_decimals(text, decimal_comma) for text in (answer, reference, note))

@@ -11,7 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy.stats import beta, norm, t
+from scipy.stats import norm, t
+
+from components.evaluate.metrics import exact_upper
 
 _TAIL = 0.025  # of a two-sided 95 % interval
 _POWER = (norm.ppf(1 - _TAIL) + norm.ppf(0.8)) / norm.ppf(1 - _TAIL)  # widths of the interval for 80 % power
@@ -88,12 +90,6 @@ def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, b
     low = min(estimate["low"], 1 - exact_upper(1 - value, clusters))
     detail = f"{what}: {value:.1%} (lower end {low:.1%}); required: at least {bound:.1%}"
     return _check(name, low >= bound, detail, value - bound, value - low, clusters)
-
-
-def exact_upper(value: float, count: int) -> float:
-    """Upper end of the exact 95 % interval of a share (Clopper and Pearson 1934): 0 of 20 may still be 17 %."""
-    successes = value * count
-    return float(beta.ppf(1 - _TAIL, successes + 1, count - successes)) if successes < count else 1.0
 
 
 def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -> dict[str, Any]:

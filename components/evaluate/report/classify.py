@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from components.evaluate.report import html
+from components.evaluate.report.abstention import abstention_figure
+from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
 from components.evaluate.report.html import COLOURS, SERIES, count, decimal, duration, percent
 from components.evaluate.report.shared import (
     Metric,
@@ -60,7 +62,8 @@ METRICS = {
         percent,
         True,
         "Expected calibration error: the mean gap between the confidence of a prediction and the share of correct "
-        "predictions at that confidence. At 0 %, predictions made with 80 % confidence are right 80 % of the time.",
+        "predictions at that confidence, less what chance adds to it in so few rows. At 0 %, predictions made with "
+        "80 % confidence are right 80 % of the time.",
     ),
     "ece_scaled": Metric(
         "Calibration error, scaled",
@@ -101,6 +104,11 @@ def render(report: Mapping[str, Any]) -> str:
         comparisons=comparisons_table(evaluation),
         confusions=confusions(evaluation),
         classes=classes_table(report["data"]["splits"]),
+        label=report["data"].get("label_column", "label").replace("_", " "),
+        never=never_recognised(evaluation),
+        unequal=unequal_classes(evaluation),
+        by_group=groups_table(evaluation, METRICS, ("any_label_accuracy",), "Notes"),
+        counterfactuals=counterfactuals_table(evaluation["counterfactuals"]),
         settings=settings,
         joined=joined_rows(report["data"]),
         timings={name: duration(time) for name, time in seconds.items()},
@@ -111,12 +119,15 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
     """Charts by name, without those that the adapter has no numbers for."""
     adapter = evaluation["models"]["candidate"]
     charts = {"accuracy": accuracy_figure(evaluation), "training": training_figure(training)}
+    charts["abstention"] = abstention_figure(evaluation["abstention"])
     if "confusion" in adapter:
         charts["confusion"] = confusion_figure(evaluation["labels"], adapter["confusion"])
     if "per_class" in adapter:
         charts["classes"] = classes_figure(adapter["per_class"])
     if "reliability" in adapter:
         charts["reliability"] = reliability_figure(adapter)
+    if evaluation["subgroups"]:
+        charts["groups"] = groups_figure(evaluation, "any_label_accuracy", "predictions among a note’s labels")
     if "roc" in adapter:
         charts["roc"] = roc_figure(adapter["roc"])
     return charts
@@ -173,6 +184,18 @@ def confusions(evaluation: Mapping[str, Any]) -> list[tuple[int, str, str]]:
         if true != predicted and rows
     ]
     return sorted(wrong, key=lambda error: -error[0])[:3]
+
+
+def never_recognised(evaluation: Mapping[str, Any]) -> list[str]:
+    """Labels of held-out rows that the adapter never gets right, with their number of rows: `Urology (3 rows)`."""
+    classes = evaluation["models"]["candidate"].get("per_class", [])
+    return [f"{c['label']} ({count(c['support'])} rows)" for c in classes if c["support"] and not c["recall"]]
+
+
+def unequal_classes(evaluation: Mapping[str, Any]) -> bool:
+    """Whether the most frequent label of the held-out rows has twice the rows of the rarest, or more."""
+    sizes = [c["support"] for c in evaluation["models"]["candidate"].get("per_class", []) if c["support"]]
+    return bool(sizes) and max(sizes) >= 2 * min(sizes)
 
 
 def classes_table(splits: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from clinadapt.clinical.claims import measured_accuracy
 from components.evaluate.report import html
+from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
 from components.evaluate.report.html import COLOURS, count, decimal, duration, percent
 from components.evaluate.report.shared import Metric, comparison, joined_rows, measured, points, training_figure
 
@@ -93,7 +94,6 @@ METRICS = {
     ),
 }
 _BY_GROUP = ("token_f1", "unsupported", "contradicted", "wrong_refusals")
-_FEW_CLUSTERS = 10  # fewer make an interval that says little, as for the gate
 HUES = {"candidate": "blue", "base": "muted", "champion": "orange"}
 
 
@@ -116,7 +116,8 @@ def render(report: Mapping[str, Any]) -> str:
         metrics=metrics_table(evaluation),
         explanations=[(metric.title, metric.meaning) for metric in measured(evaluation, METRICS).values()],
         by_task=tasks_table(evaluation),
-        by_group=groups_table(evaluation),
+        by_group=groups_table(evaluation, METRICS, _BY_GROUP),
+        counterfactuals=counterfactuals_table(evaluation["counterfactuals"]),
         examples=[marked_example(example) for example in report["examples"]],
         comparisons=comparisons_table(evaluation),
         speeds=speeds_table(evaluation),
@@ -125,6 +126,7 @@ def render(report: Mapping[str, Any]) -> str:
         settings=settings_rows(training["settings"]),
         joined=joined_rows(report["data"]),
         timings={name: duration(time) for name, time in seconds.items()},
+        judge_marks=judge_table(evaluation),
         of_100=of_100,
         accuracy=measured_accuracy(),
     )
@@ -134,7 +136,7 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
     """Charts by name; one of pretraining only where the base model was pretrained."""
     charts = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
     if evaluation["subgroups"]:
-        charts["groups"] = groups_figure(evaluation)
+        charts["groups"] = groups_figure(evaluation, "unsupported", "answers with an unsupported claim")
     if training["pretraining"]:
         charts["pretraining"] = training_figure(training["pretraining"], "pretraining")
     return charts
@@ -168,54 +170,24 @@ def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {"head": head, "rows": rows}
 
 
-def groups_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of groups of held-out rows x metrics of the adapter; groups of few clusters are marked."""
-    names = [name for name in _BY_GROUP if name in evaluation["models"]["candidate"]["metrics"]]
-    rows = []
-    for entry in evaluation["subgroups"]:
-        few = Markup('<span class="even">few notes</span>') if entry["clusters"] < _FEW_CLUSTERS else ""
-        cells = [
-            html.estimate(entry["metrics"][name], METRICS[name].form) if name in entry["metrics"] else Markup("–")
-            for name in names
-        ]
-        group = Markup("{}<small>{}</small>").format(entry["group"], entry["by"])
-        rows.append([group, count(entry["rows"]), *cells, few])
-    return {"head": ["", "Instructions", *(METRICS[name].title for name in names), ""], "rows": rows}
+def judge_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Head and rows of the judge's marks x models: mean severity, share of unsafe answers, share of each category."""
+    models = evaluation.get("judge", {}).get("models", {})
+    titles = [evaluation["models"][name]["title"] for name in models]
+    rows: list[list[Any]] = [
+        [title, *(html.estimate(entry[name], form) for entry in models.values())]
+        for name, title, form in (("severity", "Mean risk (1 to 4)", _two_digits), ("unsafe", "Risk 3 or 4", percent))
+    ]
+    categories = next(iter(models.values()))["errors"] if models else {}
+    for category in categories:
+        shares = [entry["errors"][category] for entry in models.values()]
+        if any(shares):
+            rows.append([category.capitalize(), *map(percent, shares)])
+    return {"head": ["", *titles], "rows": rows if models else []}
 
 
-def groups_figure(evaluation: Mapping[str, Any]) -> Markup:
-    """Chart of the share of answers with an unsupported claim in each group, with intervals; a line for all rows."""
-    whole = evaluation["models"]["candidate"]["metrics"]["unsupported"]
-    entries = [(entry["group"], entry["rows"], entry["metrics"]["unsupported"]) for entry in evaluation["subgroups"]]
-    return html.svg(
-        "groups",
-        "Answers with an unsupported claim in each group of notes, with intervals",
-        "; ".join(f"{group}: {percent(entry['value'])}" for group, _, entry in entries) + ".",
-        (html.WIDTH, 90 + 34 * len(entries)),
-        lambda figure: draw_groups(figure, entries, whole["value"]),
-    )
-
-
-def draw_groups(figure: Figure, entries: Sequence[tuple[str, int, html.Estimate]], whole: float) -> None:
-    """Draw one row per group.
-
-    Args:
-        figure: to draw on.
-        entries: name, number of instructions and estimate of each group.
-        whole: share over all rows.
-    """
-    axes: Axes = figure.subplots()
-    html.row_axis(axes, [f"{html.short(group)} ({count(rows)})" for group, rows, _ in entries])
-    html.percent_axis(axes.xaxis)
-    axes.set(xlim=(0, 1.02), xlabel="answers with an unsupported claim")
-    axes.axvline(whole, color=COLOURS["muted"], linewidth=1.5, linestyle="--", label="all instructions")
-    for row, (_, _, entry) in enumerate(entries):
-        axes.plot(
-            [entry["low"], entry["high"]], [row, row], color=COLOURS["blue"], linewidth=4, alpha=0.55,
-            solid_capstyle="butt",
-        )  # fmt: skip
-        axes.plot(entry["value"], row, "o", color=COLOURS["blue"], markersize=8, markeredgecolor=COLOURS["paper"])
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1))
+def _two_digits(value: float) -> str:
+    return decimal(value, 2)
 
 
 def marked_example(example: Mapping[str, Any]) -> dict[str, Any]:

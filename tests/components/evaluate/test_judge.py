@@ -1,4 +1,4 @@
-"""The judge: scores go to the model that they are about, whatever the order, and a bad reply is no zero."""
+"""The judge: marks go to the model that they are about, whatever the order, and a bad reply is no zero."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
+from clinadapt.config.instruct import Evaluation, JudgeMarks
+from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient
-from components.evaluate.judge import judge, parse
+from components.evaluate.judge import agreement, judge, kappa, parse
+from components.evaluate.judge_marks import read_marks
+
+MARKS = {"good": "1; none", "bad": "4; fabricated claim, Missing context"}
 
 
 class Judge(BaseHTTPRequestHandler):
-    """Gives the answer "good" 4 and "bad" 1, and about note 3 says something else."""
+    """Marks the answer "good" 1 and "bad" 4, and about note 3 says something else."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = body["messages"][1]["content"]
         answers = re.findall(r"### Answer (\w)\n(\w+)", asked)
-        text = "\n".join(f"{letter}: {4 if answer == 'good' else 1}" for letter, answer in answers)
+        text = "\n".join(f"{letter}: {MARKS[answer]}" for letter, answer in answers)
         self.server.orders.append(answers[0][1])  # type: ignore[attr-defined]
         text = "I cannot say." if "note 3" in asked else text
         message = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop", "index": 0}
@@ -49,26 +57,98 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_scores_follow_the_models_and_a_bad_reply_is_no_zero(server: ThreadingHTTPServer) -> None:
+def test_marks_follow_the_models_and_a_bad_reply_is_no_zero(server: ThreadingHTTPServer) -> None:
     rows = [{"note_text": f"note {i}.", "instruction": "Summarize.", "cluster": i} for i in range(12)]
     client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
     result = judge(client, rows, {"candidate": ["good"] * 12, "base": ["bad"] * 12}, threads=3, seed=0)
     assert set(server.orders) == {"good", "bad"}  # type: ignore[attr-defined]
     assert result["host"] == "127.0.0.1"
-    assert (result["scored"], result["parse_failures"], result["refused"]) == (11, 1, 0)
-    assert (result["scores"]["candidate"]["value"], result["scores"]["base"]["value"]) == (4, 1)
+    assert (result["marked"], result["parse_failures"], result["refused"]) == (11, 1, 0)
+    candidate, base = (result["models"][name] for name in ("candidate", "base"))
+    assert (candidate["severity"]["value"], base["severity"]["value"]) == (1, 4)
+    assert (candidate["unsafe"]["value"], base["unsafe"]["value"]) == (0, 1)
+    assert not any(candidate["errors"].values())
+    assert {name for name, share in base["errors"].items() if share == 1} == {"fabricated claim", "missing context"}
+
+
+def test_no_mark_at_all_is_no_figure(server: ThreadingHTTPServer) -> None:
+    client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
+    rows = [{"note_text": "note 3", "instruction": "Summarize.", "cluster": 0, "answer": "good", "severity": 1}]
+    result = judge(client, rows, {"candidate": ["good"]}, threads=1, seed=0)
+    assert (result["marked"], result["parse_failures"], result["models"]) == (0, 1, {})
+    assert agreement(client, rows, 1, 0) == {"answers": 0}
+
+
+def test_agreement_with_people(server: ThreadingHTTPServer) -> None:
+    """20 answers, of which the judge marks 18 and takes 2 of either kind for the other."""
+    rows = [
+        {"note_text": f"a note {i % 10}x", "instruction": "Summarize.", "answer": answer, "severity": severity}
+        for i, (answer, severity) in enumerate(
+            [("good", 1)] * 8 + [("good", 4)] * 2 + [("bad", 4)] * 8 + [("bad", 1)] * 2
+        )
+    ]
+    client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
+    result = agreement(client, rows, 2, 0)
+    assert result["answers"] == 18 and result["kappa"]["low"] <= result["kappa"]["value"] <= result["kappa"]["high"]
+    both = [(r["severity"], int(MARKS[r["answer"]][0])) for r in rows if "note 3" not in r["note_text"]]
+    people, model = zip(*both, strict=True)
+    assert result["kappa"]["value"] == pytest.approx(cohen_kappa_score(people, model))
+    assert result["weighted_kappa"]["value"] == pytest.approx(cohen_kappa_score(people, model, weights="quadratic"))
+    assert result["exact"] == pytest.approx(14 / 18)
+
+
+def test_kappa_against_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
+    b = np.where(rng.random(200) < 0.6, a, b)
+    table = np.zeros((1, 4, 4))
+    np.add.at(table[0], (a, b), 1)
+    distance = np.abs(np.arange(4)[:, None] - np.arange(4)[None, :]).astype(float)
+    assert kappa(table, (distance > 0).astype(float))[0] == pytest.approx(cohen_kappa_score(a, b))
+    assert kappa(table, distance**2)[0] == pytest.approx(cohen_kappa_score(a, b, weights="quadratic"))
+    one = np.zeros((1, 4, 4))
+    one[0, 2, 2] = 7
+    assert np.isnan(kappa(one, distance)[0])
 
 
 @pytest.mark.parametrize(
-    ("reply", "scores"),
+    ("reply", "marks"),
     [
-        ("A: 3\nB: 4", [3, 4]),
-        ("**B**: 1\nAnswer A: 2\n", [2, 1]),
+        ("A: 3; fabricated claim\nB: 1; none", [(3, {"fabricated claim"}), (1, set())]),
+        ("**B**: 1\nAnswer A: Severity 2 - Missing_Context, overstating intensity\n",
+         [(2, {"missing context", "overstating intensity"}), (1, set())]),
+        ("a) 4/4; something wrong\nb) Level 1", [(4, {"other"}), (1, set())]),
+        ('```json\n{"A": {"severity": 4, "errors": ["Detail misidentification"]}, "B": 1}\n```',
+         [(4, {"detail misidentification"}), (1, set())]),
+        ("Here are the marks.\n\nA: 2\nB: 1", [(2, {"other"}), (1, set())]),
         ("A: 3", None),
         ("A: 3\nB: 5", None),
+        ("A: 3\nB: 2.5", None),
+        ("A: 3\nB: 2/10", None),
         ("A: 3\nA: 4\nB: 1", None),
+        ('{"A": 3}', None),
+        ('{"A": 3, "B": 9}', None),
+        ("{broken", None),
         ("They are both fine.", None),
+        ("", None),
     ],
-)
-def test_what_a_reply_says(reply: str, scores: list[int] | None) -> None:
-    assert parse(reply, 2) == scores
+)  # fmt: skip
+def test_what_a_reply_says(reply: str, marks: list[tuple[int, set[str]]] | None) -> None:
+    parsed = parse(reply, 2)
+    assert (parsed and [(mark.severity, set(mark.errors)) for mark in parsed]) == marks
+
+
+def test_answers_that_people_marked_are_read_and_unusable_rows_counted(tmp_path: Path) -> None:
+    file = tmp_path / "marks.csv"
+    file.write_text("note,instruction,answer,severity\nn,i,a,2\nn,i,a,3.0\nn,i,a,7\nn,i,,1\n")
+    rows, unusable = read_marks(JudgeMarks(uri=file.as_uri()))
+    assert [row["severity"] for row in rows] == [2, 3] and unusable == 2
+    file.write_text("note,instruction,answer\nsecretword,i,a\n")
+    with pytest.raises(UserError, match="no column severity") as error:
+        read_marks(JudgeMarks(uri=file.as_uri()))
+    assert "secretword" not in str(error.value)
+    file.write_text("note,instruction,answer,severity\nsecretword,i,a,high\n")
+    with pytest.raises(UserError, match="no row with"):
+        read_marks(JudgeMarks(uri=file.as_uri()))
+    with pytest.raises(ValueError, match="set judge to true"):
+        Evaluation(judge_marks=JudgeMarks(uri=file.as_uri()))

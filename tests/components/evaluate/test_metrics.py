@@ -91,7 +91,7 @@ def test_ece_by_hand() -> None:
     notes = HeldOutNotes(np.array([[0, 1], [1, 0], [1, 0], [0, 1]]), np.arange(4))
     p = np.array([[0.6, 0.4], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
     result = measure(p, None, notes, seed=0)
-    assert result["metrics"]["ece"]["value"] == pytest.approx((1 * 0.6 + 3 * abs(0.9 - 2 / 3)) / 4)
+    assert result["metrics"]["ece"]["plain"] == pytest.approx((1 * 0.6 + 3 * abs(0.9 - 2 / 3)) / 4)
     assert result["reliability"] == [
         {"confidence": pytest.approx(0.6), "accuracy": 0.0, "weight": 1.0},
         {"confidence": pytest.approx(0.9), "accuracy": pytest.approx(2 / 3), "weight": 3.0},
@@ -105,14 +105,27 @@ def test_ece_on_rows(notes: HeldOutNotes, logits: np.ndarray) -> None:
     confidence, hit = rows.max(axis=1), rows.argmax(axis=1) == truth
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = [abs(confidence[bins == b].sum() - hit[bins == b].sum()) for b in range(BINS)]
-    assert measure(p, None, notes, seed=0)["metrics"]["ece"]["value"] == pytest.approx(sum(gaps) / len(truth))
+    assert measure(p, None, notes, seed=0)["metrics"]["ece"]["plain"] == pytest.approx(sum(gaps) / len(truth))
 
 
 def test_full_confidence_is_in_the_last_bin() -> None:
     notes = HeldOutNotes(np.array([[1, 0], [0, 1]]), np.arange(2))
     result = measure(np.array([[1.0, 0.0], [1.0, 0.0]]), None, notes, seed=0)
-    assert result["metrics"]["ece"]["value"] == pytest.approx(0.5)
+    assert result["metrics"]["ece"]["plain"] == pytest.approx(0.5)
     assert np.isfinite(result["metrics"]["log_loss"]["value"])
+
+
+def test_the_calibration_error_is_less_biased_and_in_its_interval() -> None:
+    """Perfectly calibrated models on 60 notes, whose plain error is all noise; the interval holds the estimate."""
+    draw, plain, mended = np.random.default_rng(11), [], []
+    for seed in range(20):
+        truth = draw.dirichlet([1, 1, 1], 60)
+        notes = HeldOutNotes(np.array([draw.multinomial(1, p) for p in truth]), np.arange(60))
+        ece = measure(truth, None, notes, seed)["metrics"]["ece"]
+        assert 0 <= ece["low"] <= ece["value"] <= ece["high"] and ece["value"] <= ece["plain"]
+        plain.append(ece["plain"])
+        mended.append(ece["value"])
+    assert np.mean(mended) < 0.65 * np.mean(plain)
 
 
 @pytest.mark.parametrize("known", [0.3, 1.0, 2.5, 8.0])

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from components.evaluate.report import html
-from components.evaluate.report.classify import render
+from components.evaluate.report.classify import never_recognised, render, unequal_classes
 
 LABELS = ["Cardiovascular / Pulmonary", "Consult - History and Phy.", "Orthopedic", "Radiology", "Surgery"]
 CONFUSION = [[58, 5, 1, 7, 4], [4, 94, 3, 1, 1], [2, 6, 52, 5, 6], [8, 3, 9, 31, 4], [24, 4, 32, 7, 154]]
-FIGURES = ("accuracy", "confusion", "classes", "reliability", "roc", "training")
+FIGURES = ("abstention", "accuracy", "groups", "confusion", "classes", "reliability", "roc", "training")
 VOID = {"meta", "br", "hr", "img", "link"}
 
 
@@ -100,6 +100,30 @@ def evaluation() -> dict[str, Any]:
             }
             for b, metric, difference, low, high, p in pairs
         ],
+        "abstention": {
+            "threshold": 0.62,
+            "target": 0.9,
+            "reached": True,
+            "answered": estimate(0.71, 0.04),
+            "right": estimate(0.92, 0.03),
+            "right_if_unsure": estimate(0.55, 0.08),
+            "curve": [{**estimate(1 - 0.25 * n / 20, 0.03), "answered": n / 20} for n in range(1, 21)],
+        },
+        "counterfactuals": {
+            "sex": {"notes": 60, "unchanged": estimate(0.95, 0.04), "shift": estimate(0.03, 0.01)},
+            "age": {"notes": 31, "unchanged": estimate(0.97, 0.05), "shift": estimate(0.02, 0.01)},
+            "names": {"notes": 0},
+        },
+        "subgroups": [
+            {
+                "by": "sex of the patient",
+                "group": group,
+                "rows": rows,
+                "clusters": clusters,
+                "metrics": {"any_label_accuracy": estimate(value, 0.05)},
+            }
+            for group, rows, clusters, value in (("female", 180, 175, 0.97), ("male", 9, 8, 0.89))
+        ],
         "unseen_token_share": 0.021,
         "tokens_mean": 712.0,
         "windows_mean": 3.1,
@@ -144,6 +168,7 @@ def data() -> dict[str, Any]:
         "rows_read": 2622,
         "rows_kept": 2619,
         "rows_of_other_labels": 12,
+        "label_column": "medical_specialty",
         "quarantined": {"empty text": 3},
         "unused": {"keywords": 2500, "columns with other names": 7},
         "notes": 1990,
@@ -391,7 +416,7 @@ def test_optional_parts_are_left_out(report: dict[str, Any]) -> None:
     report["data"]["quarantined"] = {}
     text = render(report)
     page = Page(text)
-    assert sum(tag == "svg" for tag, _ in page.tags) == 2
+    assert sum(tag == "svg" for tag, _ in page.tags) == 4
     assert "Comparison with the other models" not in text and "s3://registry" not in text and "none quarantined" in text
 
 
@@ -416,3 +441,28 @@ def test_many_classes_still_fit(report: dict[str, Any]) -> None:
     text = render(report)
     assert len(text.encode()) < 1_500_000
     Page(text)
+
+
+def test_when_it_is_unsure_and_for_whom_it_is_worse(report: dict[str, Any]) -> None:
+    words = " ".join(re.sub(r"<[^>]+>", " ", render(report)).split()).replace("\u202f", " ")
+    assert "Below a probability of 62.0 % the adapter answers “unsure”" in words
+    assert (
+        "it answers 71.0 % , of these 92.0 % rightly" in words or "it answers 71.0 %, of these 92.0 % rightly" in words
+    )
+    assert "right medical specialty must not change" in words
+    assert "The other sex 60 95.0 %" in words and "few notes" in words
+    report["evaluation"]["abstention"] |= {"reached": False}
+    del report["evaluation"]["abstention"]["right_if_unsure"]
+    assert "none reaches this there" in render(report)
+
+
+def test_labels_that_are_never_recognised_are_named(report: dict[str, Any]) -> None:
+    evaluation = report["evaluation"]
+    classes = evaluation["models"]["candidate"]["per_class"]
+    assert never_recognised(evaluation) == [] and unequal_classes(evaluation)
+    classes[3] |= {"recall": 0.0, "support": 4}
+    text = render(report)
+    assert "Never recognised (recall 0):</b> Radiology (4 rows)." in text and ">Macro F1</dt>" in text
+    for entry in classes:
+        entry["support"] = 40
+    assert not unequal_classes(evaluation)

@@ -10,10 +10,11 @@ import pytest
 from support import SYNTHESIS, TRAINING
 
 from clinadapt.data.schemas.instruct import TASKS
+from components.evaluate.report.groups import groups_table
 from components.evaluate.report.instruct import (
+    _BY_GROUP,
     METRICS,
     comparisons_table,
-    groups_table,
     metrics_table,
     render,
     synthesis_rows,
@@ -104,6 +105,11 @@ def report(champion: bool = True) -> dict[str, Any]:
             "tasks": dict.fromkeys(TASKS, 89), "confidence": 0.95, "max_new_tokens": 256, "batch_size": 16,
             "trimmed_tokens": 1234, "trimmed_rows": 9, "models": models, "comparisons": comparisons,
             "reference": {"unsupported": around(0.03), "contradicted": around(0.01)},
+            "counterfactuals": {
+                "sex": {"rows": 40, "notes": 9, "unchanged": around(0.9), "same_words": around(0.8)},
+                "age": {"rows": 12, "notes": 3, "unchanged": around(0.7), "same_words": around(0.5)},
+                "names": {"rows": 0, "notes": 0},
+            },
             "subgroups": [
                 {"by": "sex of the patient", "group": "female", "rows": 400, "clusters": 60,
                  "metrics": {"token_f1": around(0.6), "unsupported": around(0.05)}},
@@ -178,7 +184,7 @@ def test_what_an_answer_gets_wrong_is_marked_in_answer_and_note() -> None:
 
 
 def test_groups_of_few_notes_are_marked() -> None:
-    table = groups_table(report()["evaluation"])
+    table = groups_table(report()["evaluation"], METRICS, _BY_GROUP)
     assert [("few notes" in row[-1]) for row in table["rows"]] == [False, True]
     assert "For whom it is worse" in render(report())
     given = report()

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.config.classify import ClassifyGate, ClassifyTraining, Windows
+from clinadapt.config.classify import ClassifyEvaluation, ClassifyGate, ClassifyTraining, Windows
 from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.classifier import Classifier
@@ -33,6 +33,7 @@ from components.evaluate.gate.step import run as judge
 from components.publish.publish_version import _was_rolled_back
 from components.publish.publish_version import run as publish
 from components.train.classify import run as train
+from pipelines.cli.predict import _classify_note
 
 NAME = "specialty"
 
@@ -61,7 +62,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, splits: Pat
         precision="fp32",
     )
     train(splits, made.adapter, settings)
-    evaluate(splits, made.adapter, made.evaluation, Champion(folder.as_uri(), NAME, "", ""), seed=0)
+    evaluate(
+        splits, made.adapter, made.evaluation, Champion(folder.as_uri(), NAME, "", ""), ClassifyEvaluation(), seed=0
+    )
     judge(splits, made.adapter, made.evaluation, made.verdict, ClassifyGate(), folder.as_uri(), NAME)
     return made
 
@@ -341,6 +344,25 @@ def test_the_answer(made: Made, published: Path) -> None:
         list(answerer.answer_rows(rows[:1], "text"))
 
 
+def test_below_its_threshold_it_is_unsure(made: Made, published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The threshold that the evaluation chose is in the published card; the label of a note below it is `unsure`."""
+    folder, _ = download_adapter(NAME, published.as_uri())
+    abstention = read_json(made.evaluation / "evaluation.json")["abstention"]
+    assert read_json(folder / "clinadapt.json")["unsure_below"] == abstention["threshold"]
+    text = read_split(made.splits, "test")["text"].to_pylist()[0]
+    answerer = ClassifyService(NAME, published.as_uri())
+    highest = max(answerer.answer(text)["probabilities"].values())
+    answerer.unsure_below = highest - 0.001
+    assert answerer.answer(text)["label"] == answerer.answer(text)["most_likely"]
+    answerer.unsure_below = highest + 0.001
+    answer = answerer.answer(text)
+    assert answer["label"] == "unsure" and answer["most_likely"] == answerer.labels[answer["predicted_class"]]
+    assert answerer.remark(answer).startswith(f"Unsure: no label has a probability of {highest + 0.001:.1%}")
+    _classify_note(answerer, text, as_json=False)
+    printed = capsys.readouterr()
+    assert printed.out == "unsure\n" and answerer.remark(answer) in printed.err
+
+
 def test_the_evaluation_holds_what_the_report_needs(made: Made) -> None:
     evaluation = read_json(made.evaluation / "evaluation.json")
     test = read_split(made.splits, "test")
@@ -348,6 +370,8 @@ def test_the_evaluation_holds_what_the_report_needs(made: Made) -> None:
     assert evaluation["rows"] == read_json(made.splits / MANIFEST)["splits"]["test"]["rows"]
     assert set(evaluation["models"]) == {"candidate", "base", "majority", "tfidf"}
     assert [c["b"] for c in evaluation["comparisons"]] == ["base", "majority", "tfidf"]
+    assert evaluation["counterfactuals"]["sex"]["notes"] > 0 and evaluation["subgroups"]
+    assert evaluation["abstention"]["answered"]["value"] <= 1 and evaluation["abstention"]["curve"]
     for model in evaluation["models"].values():
         accuracy = model["metrics"]["accuracy"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
@@ -361,7 +385,9 @@ def test_what_was_scored_is_not_scored_again(made: Made, tmp_path: Path, monkeyp
     store = open_store(kept.parent.as_uri())
     version = made.publish(store)["version"]
     monkeypatch.setattr(Classifier, "logits", lambda *_: pytest.fail("scored again"))
-    again = evaluate(made.splits, made.adapter, tmp_path / "e", Champion(store.uri, NAME, version, "etag"), 0)
+    again = evaluate(
+        made.splits, made.adapter, tmp_path / "e", Champion(store.uri, NAME, version, "etag"), ClassifyEvaluation(), 0
+    )
     files = [folder / "predictions.parquet" for folder in (made.evaluation, tmp_path / "e")]
     assert files[0].read_bytes() == files[1].read_bytes()
     models = again["models"]
@@ -372,7 +398,14 @@ def test_what_was_scored_is_not_scored_again(made: Made, tmp_path: Path, monkeyp
 def test_a_champion_is_scored_on_the_same_notes(made: Made, published: Path, tmp_path: Path) -> None:
     """The candidate against itself: no difference, so it is not better and, of the same data, does not replace it."""
     version, etag = champion(open_store(published.as_uri()), NAME) or ("", "")
-    result = evaluate(made.splits, made.adapter, tmp_path / "e", Champion(published.as_uri(), NAME, version, etag), 0)
+    result = evaluate(
+        made.splits,
+        made.adapter,
+        tmp_path / "e",
+        Champion(published.as_uri(), NAME, version, etag),
+        ClassifyEvaluation(),
+        0,
+    )
     against = next(c for c in result["comparisons"] if c["b"] == "champion")
     assert (against["difference"], against["p"], against["p_worse"]) == (0, 1, 1)
     assert (result["champion_version"], result["champion_etag"]) == (version, etag)
