@@ -4,6 +4,7 @@ side by side."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from clinadapt.privacy.features import Token
 from clinadapt.privacy.mentions import names_by_itself
@@ -18,42 +19,62 @@ from clinadapt.privacy.word_lists import (
     family_names,
     given_names,
     looks_clinical,
+    medical_things,
 )
 
 _MOST = 12  # tokens of a name
 _CUES = ("title", "person_label", "relation")
+# Classes of cues.yaml that rules begin at
+_CLASSES = frozenset({"person_title", "name_label", "person_label", "relation", "lives", "place_head"})
 _DEGREE_STARTS = ("M", "D", "R", "N", "P")
 _FROM = ("in", "at", "to", "from", "near", "of", "IN", "AT", "TO", "FROM", "NEAR", "OF")
 
 
 def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
     """Names that a title, a label or a degree tells, or that are a given and a family name; they may overlap."""
-    cues = cue_classes()
     for index, token in enumerate(words):
-        if not token.text[0].isalpha():
+        roles = _roles(token.text)
+        if not roles:
             continue
-        classes = cues.get(token.text.lower(), ())
         following = words[index + 1].text[0] if index + 1 < len(words) else ""
-        if "person_title" in classes and _is_title(words, index):
+        if "person_title" in roles and _is_title(words, index):
             yield from _name_from(words, _skip(words, index + 1, "."), 3)
-        elif "name_label" in classes and following and following in ":.=…":
+        elif "name_label" in roles and following and following in ":.=…":
             yield from _name_from(words, _skip(words, index + 1, ":.=…"), 4)
-        elif ("person_label" in classes and following == ":") or ("relation" in classes and following == ","):
+        elif ("person_label" in roles and following == ":") or ("relation" in roles and following == ","):
             yield from _full_name_from(words, index + 2)
-        elif "lives" in classes and index + 2 < len(words) and words[index + 1].text in _FROM:
+        elif "lives" in roles and index + 2 < len(words) and words[index + 1].text in _FROM:
             yield from _town_from(words, index + 2)
         elif index > 1 and words[index - 1].text == "," and (_is_degree(token.text) or _is_dotted_degree(words, index)):
             yield from _name_before(words, index - 2)
-        elif _is_only_a_name(token.text):
+        elif "only a name" in roles and not _names_a_thing(words, index + 1):
             yield Span(token.start, token.end, "NAME")
-        elif _is_given(token.text) and index + 1 < len(words) and _is_family(words[index + 1].text):
+        elif "given" in roles and index + 1 < len(words) and _is_family(words[index + 1].text):
             end = words[index + 1].end
-            if text[token.end : words[index + 1].start] == " ":
+            side_by_side = text[token.end : words[index + 1].start] == " "
+            if side_by_side and not _are_eponyms(words, index, index + 2):
                 yield Span(token.start, end, "NAME")
-        elif len(token.text) == 1 and token.text.isupper() and following == ".":
+        elif "initial" in roles and following == ".":
             yield from _name_after_initials(words, index)
-        elif "place_head" in classes and token.text[0].isupper():
+        elif "place_head" in roles:
             yield from _place_before(words, index)
+
+
+@lru_cache(maxsize=30_000)
+def _roles(word: str) -> frozenset[str]:
+    """What a token may be of a name or a place by itself."""
+    if not word[0].isalpha():
+        return frozenset()
+    classes = _CLASSES.intersection(cue_classes().get(word.lower(), ()))
+    roles = {
+        "degree": _is_degree(word) or word in _DEGREE_STARTS,  # may be
+        "only a name": _is_only_a_name(word),
+        "given": _is_given(word),
+        "initial": len(word) == 1 and word.isupper(),
+    }
+    return classes.union(name for name, applies in roles.items() if applies) - (
+        set() if word[0].isupper() else {"place_head"}
+    )
 
 
 def _full_name_from(words: Sequence[Token], index: int) -> Iterator[Span]:
@@ -146,31 +167,56 @@ def names_no_patient(words: Sequence[Token], first: int, last: int) -> bool:
         return True
     if all(token.text.islower() for token in words[first:last] if token.text[0].isalpha()):
         return not _is_name_in_small_letters(words, first, last)
-    if all(word in eponyms() for word in inside) and not _cues_before(words, first):
+    if all(word in eponyms() for word in inside) and not cue_before(words, first):
         return True
-    after = [token.text.lower() for token in words[last : last + 4] if token.text not in ("'", "’", "s", "-")]
-    return any(word in eponyms() for word in inside) and any(
-        "after_eponym" in cue_classes().get(word, ()) for word in after[:2]
-    )
+    if len(inside) == 1 and (_begins_a_list(words, first) or _is_unit(words[first].text)):
+        return True
+    eponym = any(word in eponyms() for word in inside) or (len(inside) == 1 and inside[0] not in given_names())
+    return eponym and not cue_before(words, first) and _names_a_thing(words, last)
+
+
+def _is_unit(word: str) -> bool:
+    """Whether a word has the capitals of a unit: `mIU`."""
+    return len(word) < 5 and word[0].islower() and not word.islower()
+
+
+def _begins_a_list(words: Sequence[Token], index: int) -> bool:
+    """Whether a frequent word begins a sentence as an adjective among others: `Young, well-developed`."""
+    before = words[index - 1].text[0] if index else "\n"
+    if before not in ".\n" or index + 2 >= len(words) or words[index + 1].text != ",":
+        return False
+    following = words[index + 2].text
+    return following.islower() and english_rank(following) > 100 and english_rank(words[index].text.lower()) < 1500
+
+
+def _are_eponyms(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether words name a sign together: `Marcus Gunn pupil`."""
+    return all(word.text.lower() in eponyms() for word in words[first:last]) and _names_a_thing(words, last)
+
+
+def _names_a_thing(words: Sequence[Token], index: int) -> bool:
+    """Whether a sign, a disease or an instrument stands at an index, or after one more word: `Huber needle`."""
+    after = [token.text.lower() for token in words[index : index + 4] if token.text not in ("'", "’", "s", "-")]
+    return any("after_eponym" in cue_classes().get(word, ()) or word in medical_things() for word in after[:2])
 
 
 def _is_name_in_small_letters(words: Sequence[Token], first: int, last: int) -> bool:
     """Whether words in small letters are names that are no words, or stand after a title, a label or a relation."""
-    if any(names_by_itself(word.text) and _is_listed(word.text) for word in words[first:last]):
+    if any(names_by_itself(word.text) and is_listed(word.text) for word in words[first:last]):
         return True
-    if not _cues_before(words, first):
+    if not cue_before(words, first):
         return False
     inside = [word.text for word in words[first:last]]
-    return any(names_by_itself(word) or (_is_listed(word) and english_rank(word) > 1500) for word in inside)
+    return any(names_by_itself(word) or (is_listed(word) and english_rank(word) > 1500) for word in inside)
 
 
-def _cues_before(words: Sequence[Token], first: int) -> bool:
+def cue_before(words: Sequence[Token], first: int) -> bool:
     """Whether a title, a label or a relation stands before a word."""
     before = [word.text.lower() for word in words[max(0, first - 2) : first]]
     return any(name in _CUES for word in before for name in cue_classes().get(word, ()))
 
 
-def _is_listed(word: str) -> bool:
+def is_listed(word: str) -> bool:
     return given_names().get(word, 99_999) < 1500 or family_names().get(word, 99_999) < 3000
 
 

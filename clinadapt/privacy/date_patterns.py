@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from clinadapt.privacy.anchors import NUMBER, Anchor, heads
+
 MONTH = (
     r"(?:jan(?:uary|uar)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz|mrz|apr(?:il)?|may|mai|june?|juni|july?|juli|aug(?:ust)?|"
     r"sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)"
@@ -21,26 +23,28 @@ _CUE = (
     r"started|began|ended|transcribed|dictated|reviewed|performed|done|last|next|dose given|labs?|cultures?|"
     r"compared with|compared to|service|entered|expires?|filled|refill(?:ed)?|week of|of|am|pm|session|next \w{3,12}|for|ct|mri|xr|ekg|echo)"
 )
-_SHORT = r"(?P<id>(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9]))(?![\d%]|[/-]\d| ?(?:mg|strength|murmur|systolic|pain|power|times|weeks|days|months|hours|cm|mm|x|of|tablets?|cups?)\b)"
+_MONTHS = heads("jan|feb|mar|märz|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez")
+_SHORT = r"(?P<id>(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9]))(?![\d%]|[/-]\d| ?(?i:mg|strength|murmur|systolic|pain|power|times|weeks|days|months|hours|cm|mm|x|of|tablets?|cups?)\b)"
 
-DATES = [
-    rf"(?<![\d/-])(?<!\d\.){_DAY} ?([/.-]) ?{_DAY} ?\1 ?(?:(?:18|19|20)\d\d|\d\d)(?![\d]|[/-]\d|\.\d)",
-    rf"(?<![\d-])(?<!\d\.)(?:18|19|20)\d\d([-/.]) ?{_MONTH_NUMBER}\1 ?{_DAY}(?:T\d\d:\d\d(?::\d\d)?Z?)?(?![\d-])",
-    rf"(?<![\d/.-]){_MONTH_NUMBER}[/-](?:19|20)\d\d(?![\d/-])",
-    r"(?<![\d/.-])(?:19|20)\d\d[/-](?:1[0-2]|0[1-9])(?![\d/-])",
-    rf"(?<![^\W_])(?i:{_DAY}(?:{_ORDINAL})?\.?(?: of|\.)?(?: ?[-/] ?| ){{0,1}}{MONTH}\.?(?:[ ,/-]{{1,2}}{_YEAR}|[ /-]\d\d\b|{_YEAR}))(?![^\W_])",
-    rf"(?<![^\W_]){_INITIAL}(?i:{MONTH}(?:\.?[ -]?{_DAY}(?:{_ORDINAL})?,?[ -]{{0,2}}{_YEAR}(?!\d)|\.? {_DAY}{_ORDINAL}(?![^\W_])|"
-    rf"\.?(?: of|,)? ?{_YEAR}(?!\d)|[-/]\d\d(?![^\W_]|[/-]\d)))",
-    rf"(?<![^\W_]){_INITIAL}(?:(?i:{_WHOLE_MONTH})|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?|(?:May|MAY|Mai)) {_DAY}(?! ?(?:mg|ml|mL|%|mm|cm|times|minutes|hours|days))(?![\d.:]\d|\d)",
-    rf"(?<![^\W_])(?i:{_DAY}{_ORDINAL}(?: of)? (?:{_WHOLE_MONTH}|may))(?![^\W_])",
-    rf"(?<![\w.])(?i:{_DAY}\.? ?(?:{_WHOLE_MONTH}))(?![^\W_])",
-    rf"(?<![\w.]){_DAY}[ -](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)(?![^\W_])",
-    rf"(?<![^\W_])(?=[isublotdneafmIUBLOTNFDSAEM])(?i:(?:in|since|until|by|of|last|this|next|from|to|through|during|before|after|early|late|mid|around|every)[ -])"
-    rf"(?P<id>(?i:{_WHOLE_MONTH})|May)(?! (?:be|have|not|also|need|continue)\b)(?![^\W_])",
-    rf"(?<![^\W_])(?=\D{{1,22}}\d\d?[/-]\d)(?i:{_CUE}[: ]{{1,3}}(?:the )?(?:\()?){_SHORT}",
-    r"(?<![\d/-])(?:1[0-2]|0?[1-9])/(?:3[01]|[12]\d|0?[1-9])(?=(?: ?[-–] ?| (?i:to|through|and|until) )(?:1[0-2]|0?[1-9])/(?:3[01]|[12]\d|0?[1-9])(?![\d/]))(?=.{0,14}$|.{0,20}[^%\w])",
-    rf"(?<=[A-Za-z])(?P<id>{_DAY}[/.-]{_DAY}[/.-](?:(?:19|20)\d\d|\d\d))(?!\d)",
-    rf"(?i:\b(?:am|vom|bis|seit|zum|ab|den) )(?P<id>{_DAY}\. ?(?:1[0-2]|0?[1-9])\.)(?!\d)",
+# Where they are tried, and the expression
+DATES: list[tuple[Anchor, str]] = [
+    (NUMBER, rf"(?<![\d/-])(?<!\d\.){_DAY} ?([/.-]) ?{_DAY} ?\1 ?(?:(?:18|19|20)\d\d|\d\d)(?![\d]|[/-]\d|\.\d)"),
+    (NUMBER, rf"(?<![\d-])(?<!\d\.)(?:18|19|20)\d\d([-/.]) ?{_MONTH_NUMBER}\1 ?{_DAY}(?:T\d\d:\d\d(?::\d\d)?Z?)?(?![\d-])"),
+    (NUMBER, rf"(?<![\d/.-]){_MONTH_NUMBER}[/-](?:19|20)\d\d(?![\d/-])"),
+    (NUMBER, r"(?<![\d/.-])(?:19|20)\d\d[/-](?:1[0-2]|0[1-9])(?![\d/-])"),
+    (NUMBER, rf"(?<![^\W_])(?i:{_DAY}(?:{_ORDINAL})?\.?(?: of|\.)?(?: ?[-/] ?| ){{0,1}}{MONTH}\.?(?:[ ,/-]{{1,2}}{_YEAR}|[ /-]\d\d\b|{_YEAR}))(?![^\W_])"),
+    (_MONTHS, rf"(?<![^\W_]){_INITIAL}(?i:{MONTH}(?:\.?[ -]?{_DAY}(?:{_ORDINAL})?,?[ -]{{0,2}}{_YEAR}(?!\d)|\.? {_DAY}{_ORDINAL}(?![^\W_])|"
+    rf"\.?(?: of|,)? ?{_YEAR}(?!\d)|[-/]\d\d(?![^\W_]|[/-]\d)))"),
+    (_MONTHS, rf"(?<![^\W_]){_INITIAL}(?:(?i:{_WHOLE_MONTH})|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?|(?:May|MAY|Mai)) {_DAY}(?! ?(?:mg|ml|mL|%|mm|cm|times|minutes|hours|days))(?![\d.:]\d|\d)"),
+    (NUMBER, rf"(?<![^\W_])(?i:{_DAY}{_ORDINAL}(?: of)? (?:{_WHOLE_MONTH}|may))(?![^\W_])"),
+    (NUMBER, rf"(?<![\w.])(?i:{_DAY}\.? ?(?:{_WHOLE_MONTH}))(?![^\W_])"),
+    (NUMBER, rf"(?<![\w.]){_DAY}[ -](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)(?![^\W_])"),
+    (heads("in|since|until|by|of|last|this|next|from|to|through|during|before|after|early|late|mid|around|every"), rf"(?<![^\W_])(?=[isublotdneafmIUBLOTNFDSAEM])(?i:(?:in|since|until|by|of|last|this|next|from|to|through|during|before|after|early|late|mid|around|every)[ -])"
+    rf"(?P<id>(?i:{_WHOLE_MONTH})|May)(?! (?:be|have|not|also|need|continue)\b)(?![^\W_])"),
+    (heads(_CUE), rf"(?<![^\W_])(?=\D{{1,22}}\d\d?[/-]\d)(?i:{_CUE}[: ]{{1,3}}(?:the )?(?:\()?){_SHORT}"),
+    (NUMBER, r"(?<![\d/-])(?:1[0-2]|0?[1-9])/(?:3[01]|[12]\d|0?[1-9])(?=(?: ?[-–] ?| (?i:to|through|and|until) )(?:1[0-2]|0?[1-9])/(?:3[01]|[12]\d|0?[1-9])(?![\d/]))(?=.{0,14}$|.{0,20}[^%\w])"),
+    (NUMBER, rf"(?<=[A-Za-z])(?P<id>{_DAY}[/.-]{_DAY}[/.-](?:(?:19|20)\d\d|\d\d))(?!\d)"),
+    (heads("am|vom|bis|seit|zum|ab|den"), rf"(?i:\b(?:am|vom|bis|seit|zum|ab|den) )(?P<id>{_DAY}\. ?(?:1[0-2]|0?[1-9])\.)(?!\d)"),
 ]  # fmt: skip
 
 # Only for texts with Hangul

@@ -7,6 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from clinadapt.privacy.candidates import open_sentences
 from clinadapt.privacy.context import (
     context_spans,
     is_generic_place,
@@ -14,7 +15,7 @@ from clinadapt.privacy.context import (
     names_no_patient,
     widened,
 )
-from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.features import Token, texts_of, tokens
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
@@ -24,6 +25,10 @@ _PLACES = ("HOSPITAL", "EMPLOYER", "CITY")
 _DAY = re.compile(
     r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
 )
+_RANGE = re.compile(r"\d{1,2}-\d{1,2}")  # of a count; as dates, patterns find it
+_COUNTS = re.compile(r"\d{1,3}(?:[-/]\d{1,3}){1,3}")
+_GRADES = ("/5", "/10")
+_GRADED = frozenset({"pain", "strength", "power", "motor", "scale", "severity", "score", "discomfort"})
 _NAMED = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET", "OTHERID", "MRN")  # looked for wherever else they stand
 
 
@@ -36,9 +41,11 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         text: a note, an instruction or an answer.
         known: what a hospital knows to identify the patient, as the name; found wherever it stands.
     """
-    found = united(pattern_spans(text))
     words = tokens(text)
-    tagged = [span for span in tagger().spans(text, words, found) if not _is_false(words, span)]
+    found = united(pattern_spans(text, words))
+    texts = texts_of(words, found)
+    tagged = tagger().spans(text, words, texts, open_sentences(words, texts))
+    tagged = [span for span in tagged if not _is_false(words, span)]
     spans = united([*found, *tagged, *context_spans(text, words)])
     spans = united([*spans, *widened(text, words, spans)])
     mentions = Mentions()
@@ -60,9 +67,13 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
     if span.type in _PLACES:
         return all(letter.islower() or is_generic_place(letter.lower()) for letter in letters)
     if span.type == "DATE":
-        return not _DAY.fullmatch("".join(token.text for token in words[first:last]))
+        date = "".join(token.text for token in words[first:last])
+        before = {token.text.lower() for token in words[max(0, first - 10) : first]}
+        graded = date.endswith(_GRADES) and not before.isdisjoint(_GRADED)
+        return graded or _RANGE.fullmatch(date) is not None or not _DAY.fullmatch(date)
     if span.type == "STREET":
         return not words[first].text[0].isdigit()
     if span.type == "NAME":
         return names_no_patient(words, first, last)
-    return digits < (3 if span.type == "VEHICLE" else 4)
+    figures = "".join(token.text for token in words[first:last])
+    return digits < (3 if span.type == "VEHICLE" else 4) or _COUNTS.fullmatch(figures) is not None

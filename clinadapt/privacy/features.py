@@ -4,7 +4,7 @@ the same of its neighbours."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +21,8 @@ from clinadapt.privacy.word_lists import (
 )
 
 _TOKEN = re.compile(r"[^\W\d_]{1,60}|\d{1,60}|\n{1,3}|([^\w\s]|_)\1{0,30}")
-_WINDOW = (-3, -2, -1, 1, 2, 3)
+_EDGE = ("w=<edge>", "k=<edge>")  # beyond the note
+REACH = 3  # tokens on either side that a token's features tell of
 
 
 class Token(NamedTuple):
@@ -37,37 +38,45 @@ def tokens(text: str) -> list[Token]:
     return [Token(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text)]
 
 
-def sequence_features(words: Sequence[Token], found: Sequence[Span]) -> list[list[str]]:
-    """Features of each token.
+def texts_of(words: Sequence[Token], found: Sequence[Span]) -> list[str]:
+    """What the tagger sees of tokens: their texts; of one that begins within what patterns found its type alone, as
+    `<PHONE>`. The spans are disjoint, in text order."""
+    return [f"<{kind}>" if kind else token.text for token, kind in zip(words, types_of(words, found), strict=True)]
+
+
+def padded(texts: Sequence[str]) -> list[str]:
+    """Tokens of a note with REACH empty ones on either side."""
+    return [*[""] * REACH, *texts, *[""] * REACH]
+
+
+def sequence_features(texts: Sequence[str]) -> list[list[str]]:
+    """Features of each token of a note, of `texts_of`."""
+    around, rows = padded(texts), []
+    tells = {text: features_at(text) for text in set(around)}
+    for index, joint in enumerate(joint_features(around, lines_in_capitals(texts))):
+        near = around[index : index + 2 * REACH + 1]
+        rows.append([feature for place, text in enumerate(near) for feature in tells[text][place]] + joint)
+    return rows
+
+
+def joint_features(texts: Sequence[str], capitals: Sequence[bool]) -> Iterator[list[str]]:
+    """Features of each token that it and its neighbours have together.
 
     Args:
-        words: tokens of a note.
-        found: disjoint spans that patterns found, in text order; a token within one is known by its type alone.
+        texts: the tokens, with REACH others on either side.
+        capitals: of each token, without the others, whether its line has capitals only.
     """
-    texts = [f"<{kind}>" if kind else token.text for token, kind in zip(words, types_of(words, found), strict=True)]
-    capitals = _lines_in_capitals(texts)
-    wide = [_of_word(text) for text in texts]
-    edge = ("<edge>", ("w=<edge>",), ("k=<edge>",))
-    rows: list[list[str]] = []
-    for index, (shape, near, _) in enumerate(wide):
-        row = [*near]
-        for offset in _WINDOW:
-            row += _at(offset, texts[index + offset] if 0 <= index + offset < len(texts) else "")
-        before = wide[index - 1] if index else edge
-        after = wide[index + 1] if index + 1 < len(wide) else edge
-        last = wide[index - 2] if index > 1 else edge
-        row += [
-            f"p|{before[2][-1]}|{near[-1]}",
-            f"n|{near[-1]}|{after[2][-1]}",
-            f"pw|{before[1][0]}|{shape}",
-            f"nw|{shape}|{after[1][0]}",
-            f"ppw|{last[1][0]}|{before[1][0]}|{shape}",
-            f"b|{before[1][0]}|{after[1][0]}",
+    words = [_of_word(text) for text in texts[REACH - 2 : len(texts) - REACH + 1]]
+    for last, before, own, after, capital in zip(words, words[1:], words[2:], words[3:], capitals, strict=False):
+        row = [
+            f"p|{before.summary}|{own.summary}",
+            f"n|{own.summary}|{after.summary}",
+            f"pw|{before.word}|{own.shape}",
+            f"nw|{own.shape}|{after.word}",
+            f"ppw|{last.word}|{before.word}|{own.shape}",
+            f"b|{before.word}|{after.word}",
         ]
-        if capitals[index]:
-            row += ["capitals", f"capitals|{near[-1]}"]
-        rows.append(row)
-    return rows
+        yield [*row, "capitals", f"capitals|{own.summary}"] if capital else row
 
 
 def types_of(words: Sequence[Token], spans: Sequence[Span]) -> list[str]:
@@ -81,7 +90,7 @@ def types_of(words: Sequence[Token], spans: Sequence[Span]) -> list[str]:
     return types
 
 
-def _lines_in_capitals(texts: Sequence[str]) -> list[bool]:
+def lines_in_capitals(texts: Sequence[str]) -> list[bool]:
     """Whether the line of each token has capitals only, so that they say nothing."""
     result: list[bool] = []
     line: list[str] = []
@@ -95,30 +104,44 @@ def _lines_in_capitals(texts: Sequence[str]) -> list[bool]:
     return result[: len(texts)]
 
 
-@lru_cache(maxsize=100_000)
-def _at(offset: int, text: str) -> tuple[str, ...]:
-    """The features of a neighbour; empty text: beyond the note."""
-    if not text:
-        return (f"{offset}w=<edge>", f"{offset}k=<edge>")
-    _, near, far = _of_word(text)
-    return tuple(f"{offset}{feature}" for feature in (near if -3 < offset < 3 else far))
+def features_at(text: str) -> tuple[tuple[str, ...], ...]:
+    """What a token tells of the token that stands REACH after it, and of the next, to the one that stands REACH before
+    it; empty text: beyond the note."""
+    word = _of_word(text)
+    offsets = range(-REACH, REACH + 1)
+    return tuple(
+        tuple(f"{offset or ''}{feature}" for feature in (word.far if abs(offset) == REACH else word.near))
+        for offset in offsets
+    )
+
+
+class _Word(NamedTuple):
+    """What is known of a token: its word where it is no name, its shape, a summary of the lists it is in, and its
+    features for the tokens near to it and for those REACH away."""
+
+    word: str
+    shape: str
+    summary: str
+    near: tuple[str, ...]
+    far: tuple[str, ...]
 
 
 @lru_cache(maxsize=30_000)
-def _of_word(text: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Shape, features for a near neighbour, and classes alone for a far one; the last class sums up the others."""
+def _of_word(text: str) -> _Word:
+    if not text:
+        return _Word("<edge>", "<edge>", "<edge>", _EDGE, _EDGE)
     if text[0] == "<" and len(text) > 2:
-        return text, (f"w={text}", f"k={text}"), (f"k={text}",)
+        return _simple(text)
     if text[0] == "\n":
-        return "nl", ("w=<nl>", "k=nl"), ("k=nl",)
-    lower = text.lower()
+        return _simple("<nl>", summary="nl")
     shape = _shape(text)
+    if text[0].isdigit():
+        value = (f"v={text}",) if len(text) < 3 else ()
+        return _simple(f"d{min(len(text), 9)}", shape, "number", value)
     if not text[0].isalpha():
-        kind = "number" if text[0].isdigit() else text[:1]
-        word = f"d{min(len(text), 9)}" if text[0].isdigit() else text[:2]
-        value = (f"v={text}",) if text[0].isdigit() and len(text) < 3 else ()
-        return shape, (f"w={word}", f"s={shape}", *value, f"k={kind}"), (f"k={kind}",)
-    classes = list(cue_classes().get(lower, ()))
+        return _simple(text[:2], shape, text[:1])
+    lower = text.lower()
+    classes = cue_classes().get(lower, ())
     english, family, given = english_words().get(lower), family_names().get(lower), given_names().get(lower)
     clinical = lower in clinical_words() or lower in eponyms()
     name = _bin(given, (100, 500), "g") + _bin(family, (500, 5000), "f")
@@ -132,8 +155,15 @@ def _of_word(text: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     ends = (f"x={lower[-3:]}", f"y={lower[:2]}") if not known else (f"x={lower[-2:]}",)
     details = [f"c={cue}" for cue in classes] or ["c=-"]
     lists = (f"n={name}", f"e={common}", f"m={medical}{place}")
-    features = (f"w={word}", f"s={shape}", f"ws={word}|{shape}", *ends, *lists, *details, f"k={summary}")
-    return shape, features, (*details, f"k={summary}")
+    near = (f"w={word}", f"s={shape}", f"ws={word}|{shape}", *ends, *lists, *details, f"k={summary}")
+    return _Word(word, shape, summary, near, (*details, f"k={summary}"))
+
+
+def _simple(word: str, shape: str = "", summary: str = "", more: tuple[str, ...] = ()) -> _Word:
+    """A token that is in no list: a sign, a number, or one that is known by its type."""
+    of_shape = (f"s={shape}",) if shape else ()
+    kind = f"k={summary or word}"
+    return _Word(word, shape or word, summary or word, (f"w={word}", *of_shape, *more, kind), (kind,))
 
 
 def _shape(text: str) -> str:

@@ -45,7 +45,7 @@ class Mentions:
     def __init__(self) -> None:
         self._types: dict[tuple[str, ...], str] = {}
         self._lengths: dict[str, set[int]] = {}
-        self._long: set[str] = set()
+        self._long: dict[str, set[int]] = {}  # first letters of long names -> their lengths
         self._numbers: set[str] = set()  # known ones, without leading zeros
 
     def __len__(self) -> int:
@@ -114,21 +114,20 @@ class Mentions:
 
     def _within_words(self, text: str) -> Iterator[Span]:
         """Where long names stand within words of a text, with what is written together with them."""
-        lengths = sorted(set(map(len, self._long)))
-        for run in _RUN.finditer(text.translate(_AS_LATIN).lower()) if lengths else ():
+        for run in _RUN.finditer(text.translate(_AS_LATIN).lower()) if self._long else ():
             word, first = run[0], run.start()
-            for length in lengths:
-                for start in range(len(word) - length + 1):
-                    if (part := word[start : start + length]) in self._long:
+            for start in range(len(word) - _LONG_WORD + 1):
+                for length in self._long.get(word[start : start + _LONG_WORD], ()):
+                    if kind := self._types.get((word[start : start + length],)):
                         before, after = max(0, start - _BESIDE), min(len(word), start + length + _BESIDE)
-                        yield Span(first + before, first + after, self._types[(part,)])
+                        yield Span(first + before, first + after, kind)
 
     def _add(self, sequence: tuple[str, ...], kind: str) -> None:
         self._types.setdefault(sequence, kind)
         self._lengths.setdefault(sequence[0], set()).add(len(sequence))
         word = sequence[0]
         if len(sequence) == 1 and len(word) >= _LONG_WORD and word.isalpha() and word.isascii():
-            self._long.add(word)
+            self._long.setdefault(word[:_LONG_WORD], set()).add(len(word))
 
 
 def _is_day(entity: str, kind: str) -> bool:

@@ -103,6 +103,12 @@ def eponyms() -> frozenset[str]:
 
 
 @cache
+def medical_things() -> frozenset[str]:
+    """Lower-case words after which a name is that of a thing: `Huber needle`."""
+    return frozenset(own_list("eponyms.yaml")["things"].split())
+
+
+@cache
 def cities() -> frozenset[str]:
     """Lower-case names of towns."""
     return frozenset(own_list("places.yaml")["cities"].lower().split())

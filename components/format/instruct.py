@@ -21,7 +21,7 @@ from clinadapt.storage.object_store import Store
 from components.format.examples import BATCH, ExampleWriter
 from components.format.question_check import check_questions
 from components.format.token_cache import TokenCache
-from components.format.tokenizer_training import train_tokenizer
+from components.format.tokenizer_training import MIN_PATIENTS, train_tokenizer
 
 # Fields of the manifest of synthesize that the report shows
 SYNTHESIS_FIELDS = (
@@ -95,6 +95,7 @@ def run(
             "rows": rows,
             **examples.summary(),
             "base_model": base_model,
+            "tokenizer_from_notes": {"min_patients": MIN_PATIENTS} if base_model == BUILTIN_LLAMA else None,
             "settings": settings.model_dump(),
         }
         return write_manifest(output, summary, "format", {"dataset": source["digest"]}, [source])
@@ -131,10 +132,13 @@ def _notes(dataset: Path, split: NoteSplit) -> Iterator[tuple[int, str]]:
                 yield number, row[column]
 
 
-def _training_texts(dataset: Path, split: NoteSplit) -> Iterator[str]:
-    """Texts to train a tokenizer on: instructions and answers first, as the notes may exceed its limit."""
+def _training_texts(dataset: Path, split: NoteSplit) -> Iterator[tuple[int, str]]:
+    """Cluster and text of what a tokenizer is trained on: instructions and answers first, as the notes may exceed its
+    limit."""
     columns = ["instruction", "answer"]
     for number, row in zip(split.rows["triples"], iter_rows(dataset / "triples.parquet", columns), strict=True):
         if split.splits[number] == "train":
-            yield from row.values()
-    yield from (text for number, text in _notes(dataset, split) if split.splits[number] == "train")
+            yield from ((int(split.clusters[number]), text) for text in row.values())
+    for number, text in _notes(dataset, split):
+        if split.splits[number] == "train":
+            yield int(split.clusters[number]), text

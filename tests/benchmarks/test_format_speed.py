@@ -85,7 +85,7 @@ def write_triples(folder: Path, rows: int) -> None:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("base") / "model"
-    train_tokenizer((row["transcription"] for row in generate(600, 7)), 8192, folder)
+    train_tokenizer(((i, row["transcription"]) for i, row in enumerate(generate(600, 7))), 8192, folder)
     (folder / "config.json").write_text('{"model_type": "llama"}')
     save_file({"weight": np.zeros(1, dtype=np.float32)}, folder / "model.safetensors")
     return folder.as_uri()

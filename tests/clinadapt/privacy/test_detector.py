@@ -7,14 +7,20 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pycrfsuite
 import pytest
 from planted_notes import planted_notes
 from support import ROOT
 
 from clinadapt.data.builtin_cases import generate
+from clinadapt.privacy import detector
 from clinadapt.privacy.detector import identifiers
+from clinadapt.privacy.features import lines_in_capitals, padded, texts_of, tokens
 from clinadapt.privacy.measure import measure
-from clinadapt.privacy.tagger import train
+from clinadapt.privacy.patterns import pattern_spans
+from clinadapt.privacy.spans import united
+from clinadapt.privacy.tagger import Tagger, example, pack, train
+from clinadapt.privacy.training_notes import training_notes
 
 PHI = ROOT.parent / "shared/data/phi/test.jsonl.xz"
 
@@ -57,6 +63,8 @@ def test_of_built_in_cases_hardly_anything_but_dates_and_initials_is_redacted() 
         "Started on Lasix 40 mg and Coumadin 5 mg daily.",
         "Mild pain. Green sputum. May shower. Will follow up. White count normal.",
         "Lyme titers, West Nile virus and Norwalk virus were negative.",
+        "Cast removed. Young, well-developed, in no distress.",
+        "Charcot foot, Marcus Gunn pupil. Pain 7/10, down to 4/10.",
     ],
 )
 def test_the_language_of_medicine_stays(text: str) -> None:
@@ -86,6 +94,27 @@ def test_training_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         train(tmp_path / name, notes=30)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_tagging_is_that_of_crfsuite(tmp_path: Path) -> None:
+    trainer = pycrfsuite.Trainer(algorithm="lbfgs", params={"max_iterations": 8}, verbose=False)
+    for note in training_notes(30, seed=3):
+        trainer.append(*example(note))
+    trainer.train(str(tmp_path / "model"))
+    pack(tmp_path / "model", tmp_path / "packed")
+    slow, fast = pycrfsuite.Tagger(), Tagger(tmp_path / "packed")
+    slow.open(str(tmp_path / "model"))
+    for note in training_notes(20, seed=5):
+        words = tokens(note.text)
+        texts = texts_of(words, united(pattern_spans(note.text, words)))
+        assert fast.tag(padded(texts), lines_in_capitals(texts)) == slow.tag(example(note)[0])
+
+
+def test_sentences_that_are_not_tagged_hold_no_identifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [note["text"] for note in planted_notes(20, seed=13)]
+    found = [identifiers(text) for text in texts]
+    monkeypatch.setattr(detector, "open_sentences", lambda words, texts: [(0, len(words))])
+    assert [identifiers(text) for text in texts] == found
 
 
 @pytest.mark.parametrize("piece", ["A-", "Dr. Jane ", "1 ", "\n", "Mr. A", "가나 "])

@@ -1,9 +1,14 @@
 """Identifiers with a form of their own, in the forms of several countries, and numbers that are none."""
 
 import pytest
+from planted_notes import planted_notes
 
+from clinadapt.privacy import patterns
+from clinadapt.privacy.anchors import Anchors
+from clinadapt.privacy.features import tokens
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
+from clinadapt.privacy.training_notes import training_notes
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -45,6 +50,15 @@ def found(text: str) -> list[tuple[str, str]]:
         ("a 94-year-old man", "AGE90", "94"),
         ("she turned ninety-two last month", "AGE90", "ninety-two"),
         ("환자 93세 여성", "AGE90", "93"),
+        ("She just turned 91. Please call", "AGE90", "91"),
+        ("pt wilfred 93 y male", "AGE90", "93"),
+        ("He is 101 now.", "AGE90", "101"),
+        ("her mother, 96, fell", "AGE90", "96"),
+        ("lives at Flat 6, 31 Linden Grove", "STREET", "Flat 6"),
+        ("family x4471.", "PHONE", "x4471"),
+        ("Medicare no 2953 70441 1", "PLAN", "2953 70441 1"),
+        ("prison no A4471CK", "OTHERID", "A4471CK"),
+        ("환자 문가람 등록번호", "NAME", "문가람"),
     ],
 )
 def test_an_identifier_is_found(text: str, kind: str, identifier: str) -> None:
@@ -64,6 +78,9 @@ def test_an_identifier_is_found(text: str, kind: str, identifier: str) -> None:
         "lidocaine with epinephrine 1:100,000",
         "a 61-year-old man took 200-300-400 mg",
         "May need endoscopy; will march on",
+        "He is 98% on room air; she was 101 kg, pulse 95",
+        "SEEN 3-4 TIMES PER DAY",
+        "mother is 95 pounds; pt was 99.1 yesterday",
     ],
 )
 def test_a_number_of_medicine_stays(text: str) -> None:
@@ -79,3 +96,16 @@ def test_a_hostile_text_takes_no_more_than_its_length(piece: str) -> None:
 def test_spans_that_overlap_become_one() -> None:
     spans = [Span(5, 9, "NAME"), Span(0, 6, "STREET"), Span(12, 14, "DATE"), Span(14, 14, "DATE")]
     assert united(spans) == [Span(0, 9, "STREET"), Span(12, 14, "DATE")]
+
+
+def test_an_expression_is_tried_wherever_it_can_match() -> None:
+    """At its anchors it finds what a search through the whole text finds."""
+    texts = [note["text"] for note in planted_notes(40, seed=9)] + [note.text for note in training_notes(60, seed=4)]
+    matches = 0
+    for text in texts:
+        anchors = Anchors(text, tokens(text), patterns._KINDS)
+        for _, anchor, pattern in (*patterns._PATTERNS, ("", patterns._LABELS, patterns._LABELLED_CODE)):
+            everywhere = [match.span() for match in pattern.finditer(text)]
+            assert [match.span() for match in anchors.matches(anchor, pattern)] == everywhere, pattern.pattern
+            matches += len(everywhere)
+    assert matches > 200

@@ -1,0 +1,101 @@
+"""Where in a text an expression can match: tried there alone, it takes a small part of the time of a search through the
+whole text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from clinadapt.privacy.features import Token
+
+NUMBER = "a number, and a bracket or a plus before it"
+NEAR_NUMBER = "a word or number shortly before a number"
+STREET_NUMBER = "a capital before a German street and its number"
+STATE = "a capital before a state"
+DOMAIN = "a word or number before the end of a domain"
+LINE_END = "a word or number shortly before the end of a line"
+_DISTANCES = {NEAR_NUMBER: 24, STREET_NUMBER: 110, STATE: 90, DOMAIN: 164, LINE_END: 12}  # characters
+_STREETS = ("straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer")
+
+Anchor = str | tuple[str, ...]  # one of the above, or heads: how the first word begins
+
+
+def heads(alternatives: str) -> tuple[str, ...]:
+    """How the first word of what an expression of alternatives matches begins, in small letters."""
+    found = re.findall(r"(?:^|\||\(\?:|\)\?)([^\W\d_]+)(\??)", alternatives)
+    return tuple(sorted({word[:-1] if optional else word for word, optional in found} - {""}))
+
+
+class AnchorKinds:
+    """The kinds of anchors that expressions have."""
+
+    def __init__(self, by_word: set[tuple[str, ...]], states: set[str], domains: set[str]) -> None:
+        """
+        Args:
+            by_word: the anchors that are heads.
+            states: the abbreviations of states, in capitals, and the first words of their names, in small letters.
+            domains: the ends of domains.
+        """
+        self.states, self.domains = states, domains
+        self._heads = [(anchor, tuple(head for head in anchor if len(head) > 1)) for anchor in sorted(by_word)]
+        self.of_word = lru_cache(maxsize=30_000)(self._of_word)
+
+    def _of_word(self, word: str) -> list[tuple[str, ...]]:
+        """The anchors one of whose heads a word begins with; a head of one letter is a whole word."""
+        lower = word.lower()
+        return [anchor for anchor, starts in self._heads if lower.startswith(starts) or lower in anchor]
+
+
+class Anchors:
+    """The places of one text where expressions are tried."""
+
+    def __init__(self, text: str, words: Sequence[Token], kinds: AnchorKinds) -> None:
+        """`words`: tokens of the text."""
+        self._text, self._words = text, words
+        self._places: dict[Anchor, list[int]] = {}
+        ends: dict[str, list[int]] = {kind: [] for kind in _DISTANCES}
+        street = False
+        for start, _, word in words:
+            if word[0].isalpha():
+                lower = word.lower()
+                street = lower.endswith(_STREETS)
+                if word in kinds.states or lower in kinds.states:
+                    ends[STATE].append(start)
+                if lower in kinds.domains and text[start - 1 : start] == ".":
+                    ends[DOMAIN].append(start)
+                for anchor in kinds.of_word(word):
+                    self._places.setdefault(anchor, []).append(start)
+            elif word[0].isdigit():
+                ends[NEAR_NUMBER].append(start)
+                if street:
+                    ends[STREET_NUMBER].append(start)
+                street = False
+            elif word[0] == "\n":
+                ends[LINE_END].append(start)
+        ends[LINE_END].append(len(text))
+        before = (start - back for start in ends[NEAR_NUMBER] for back in (1, 2) if start >= back)
+        self._places[NUMBER] = sorted({*ends[NEAR_NUMBER], *(place for place in before if text[place] in "(+")})
+        for kind, distance in _DISTANCES.items():
+            if ends[kind]:
+                self._places[kind] = self._before(ends[kind], distance, capital=kind in (STATE, STREET_NUMBER))
+
+    def _before(self, ends: list[int], distance: int, capital: bool) -> list[int]:
+        """Starts of the words and numbers, or of those with a capital, that are at most so many characters before one
+        of the ends, or there."""
+        following = iter([*ends, len(self._text) + distance + 1])
+        end, result = next(following), []
+        for start, _, word in self._words:
+            while end < start:
+                end = next(following)
+            if end - start <= distance and (word[0].isupper() if capital else word[0].isalnum() or word[0] == "*"):
+                result.append(start)
+        return result
+
+    def matches(self, anchor: Anchor, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        """Matches of an expression, from left to right, that do not overlap."""
+        end = 0
+        for place in self._places.get(anchor, ()):
+            if place >= end and (match := pattern.match(self._text, place)):
+                yield match
+                end = match.end()
