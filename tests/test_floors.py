@@ -19,10 +19,10 @@ FLOORS = (
     {"storage"},
     {"artifacts"},
     {"data", "clinical", "models", "kubernetes", "llm_client"},
-    {"privacy"},
+    {"privacy", "evaluation"},
     {"feedback"},
     {"registry"},
-    {"review"},
+    {"review", "serving"},
 )
 HEAVY = {"torch", "transformers", "peft"}
 HAS_TORCH = {("clinadapt", "models"), ("components", "train"), ("components", "evaluate")}

@@ -134,13 +134,14 @@ def inference_findings(document: Document) -> Iterator[str]:
     yield from probe_findings(predictor)
     if document["spec"].keys() != {"predictor"}:
         yield "schema: an InferenceService has a predictor alone"
-    if [container["name"] for container in predictor["containers"]] != ["kserve-container"]:
+    # pkg/constants of KServe: the Service leads to the first port of the second
+    if [container["name"] for container in predictor["containers"]] != ["kserve-container", "transformer-container"]:
         yield "no container of KServe's name"
     if document["metadata"].get("annotations") != {"serving.kserve.io/deploymentMode": "RawDeployment"}:
         yield "not a raw deployment"
     if predictor.get("deploymentStrategy") != {"type": "Recreate"}:
         yield "a second GPU is waited for"
-    (container,) = predictor["containers"]
+    container = predictor["containers"][0]
     gpu = {bound: container["resources"].get(bound, {}).get("nvidia.com/gpu") for bound in ("requests", "limits")}
     if gpu != {"requests": "1", "limits": "1"}:
         yield "no GPU"
@@ -150,13 +151,20 @@ def serving_findings(documents: list[Document]) -> Iterator[str]:
     """As wiring_findings, of components/serving."""
     service = next(d for d in documents if d["kind"] == "InferenceService")
     predictor = service["spec"]["predictor"]
-    (fetch,), (server,) = predictor["initContainers"], predictor["containers"]
+    (fetch,), (server, gateway) = predictor["initContainers"], predictor["containers"]
     policy = find(documents, "NetworkPolicy/serving")["spec"]
     if policy["podSelector"]["matchLabels"] != {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}:
         yield "the network policy of serving misses the pods"
     opened = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
-    if opened != [port["containerPort"] for port in server["ports"]] or f"--port={opened[0]}" not in server["args"]:
+    if opened != [port["containerPort"] for port in gateway["ports"]] or f"--port={opened[0]}" not in gateway["args"]:
         yield "the network policy of serving misses the port"
+    port = next((a.removeprefix("--port=") for a in server["args"] if a.startswith("--port=")), "")
+    if "--host=127.0.0.1" not in server["args"] or "ports" in server:
+        yield "others reach what loads adapters"
+    if f"--server=http://127.0.0.1:{port}" not in gateway["args"]:
+        yield "the gateway misses the server"
+    if {"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "1"} not in server["env"]:
+        yield "the server does not load adapters"
     if policy["egress"]:
         yield "serving has a way out"
     names = {f"{d['kind']}/{d['metadata']['name']}" for d in documents}
@@ -164,15 +172,17 @@ def serving_findings(documents: list[Document]) -> Iterator[str]:
         f"ServiceAccount/{predictor.get('serviceAccountName')}",
         f"PriorityClass/{predictor['priorityClassName']}",
     }
-    references = [reference for container in (fetch, server) for reference in container["envFrom"]]
+    references = [reference for container in (fetch, server, gateway) for reference in container["envFrom"]]
     maps = [reference["configMapRef"] for reference in references if "configMapRef" in reference]
     wanted |= {f"ConfigMap/{reference['name']}" for reference in maps if not reference.get("optional")}
     yield from (f"no {name}" for name in sorted(wanted - names))
     folder = next(a.removeprefix("--to=") for a in fetch["args"] if a.startswith("--to="))
-    if server["args"][:2] != ["--config", f"{folder}/vllm.yaml"]:
+    is_followed = f"--to={folder}" in gateway["args"] and "--hot-swap" in fetch["args"]
+    if server["args"][:2] != ["--config", f"{folder}/vllm.yaml"] or not is_followed:
         yield "what is fetched is not what is served"
-    if not any(reference.get("secretRef") == {"name": "clinadapt-serving"} for reference in server["envFrom"]):
-        yield "anybody may ask"
+    for container in (server, gateway):
+        if {"secretRef": {"name": "clinadapt-serving"}} not in container["envFrom"]:
+            yield "anybody may ask"
 
 
 def network_findings(spec: Document) -> Iterator[str]:
@@ -389,11 +399,12 @@ def test_the_service_account_of_runs_is_the_one_that_the_settings_name() -> None
 
 
 def test_the_adapter_is_fetched_as_the_command_line_allows() -> None:
-    (container,) = find(render(f"base{SERVING}"), "InferenceService/instruct")["spec"]["predictor"]["initContainers"]
-    _, group, command = container["command"]
-    known = typer.main.get_group(app).commands[group].commands[command].params  # type: ignore[attr-defined]
-    options = {argument.split("=")[0] for argument in container["args"] if argument.startswith("--")}
-    assert options <= {o for p in known for o in p.opts} and container["image"] == IMAGE
+    predictor = find(render(f"base{SERVING}"), "InferenceService/instruct")["spec"]["predictor"]
+    for container in (*predictor["initContainers"], predictor["containers"][1]):
+        _, group, command = container["command"]
+        known = typer.main.get_group(app).commands[group].commands[command].params  # type: ignore[attr-defined]
+        options = {argument.split("=")[0] for argument in container["args"] if argument.startswith("--")}
+        assert options <= {o for p in known for o in p.opts} and container["image"] == IMAGE
 
 
 POD = "spec.template.spec"
@@ -402,6 +413,7 @@ APP_SECURITY = f"{APP}.securityContext"
 REMOVED = object()
 INSTRUCT, PREDICTOR_POD = "InferenceService/instruct", "spec.predictor"
 SERVER, FETCH = f"{PREDICTOR_POD}.containers.0", f"{PREDICTOR_POD}.initContainers.0"
+GATEWAY = f"{PREDICTOR_POD}.containers.1"
 RUNTIME, NODE_JOB = "TrainingRuntime/clinadapt", "spec.template.spec.replicatedJobs.0.template.spec"
 OUT = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]
 
@@ -468,7 +480,15 @@ OUT = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]
         (INSTRUCT, f"{SERVER}.env.0", {"name": "VLLM_API_KEY", "value": "x"}, "literal secret VLLM_API_KEY"),
         (INSTRUCT, f"{SERVER}.envFrom.0.secretRef.name", "other", "anybody may ask"),
         (INSTRUCT, f"{SERVER}.args.1", "/models/vllm.yaml", "what is fetched is not what is served"),
-        (INSTRUCT, f"{SERVER}.ports.0.containerPort", 8000, "the network policy of serving misses the port"),
+        (INSTRUCT, f"{GATEWAY}.ports.0.containerPort", 8000, "the network policy of serving misses the port"),
+        (INSTRUCT, f"{SERVER}.ports", [{"containerPort": 8000}], "others reach what loads adapters"),
+        (INSTRUCT, f"{SERVER}.args.2", "--host=0.0.0.0", "others reach what loads adapters"),
+        (INSTRUCT, f"{SERVER}.args.3", "--port=9000", "the gateway misses the server"),
+        (INSTRUCT, f"{SERVER}.env.4", REMOVED, "the server does not load adapters"),
+        (INSTRUCT, f"{GATEWAY}.args.2", "--to=/models/other", "what is fetched is not what is served"),
+        (INSTRUCT, f"{GATEWAY}.envFrom.2.secretRef.name", "other", "anybody may ask"),
+        (INSTRUCT, f"{GATEWAY}.name", "gateway", "no container of KServe's name"),
+        (INSTRUCT, f"{GATEWAY}.securityContext", REMOVED, "container securityContext"),
         (INSTRUCT, f"{FETCH}.image", "clinadapt/cpu:latest", "image clinadapt/cpu:latest"),
         (INSTRUCT, f"{FETCH}.securityContext.privileged", True, "container securityContext"),
         (INSTRUCT, f"{FETCH}.resources.limits", REMOVED, "resources without limits"),

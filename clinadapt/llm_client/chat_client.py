@@ -89,7 +89,7 @@ class ChatClient:
     ) -> None:
         self.model = _variable(prefix, "MODEL")
         url, key = _variable(prefix, "URL").rstrip("/"), _variable(prefix, "KEY")
-        self.host = _checked_host(prefix, url)
+        self.host = checked_host(f"{prefix}_URL", f"{prefix}_KEY", url)
         if self.host not in allowed_hosts and ANY_HOST not in allowed_hosts:
             raise UserError(
                 f"{prefix}_URL is at {self.host}, where not every data source allows its notes to be sent: if they may "
@@ -331,19 +331,28 @@ def _reason(error: openai.APIStatusError, messages: Messages) -> str:
     return f": {re.sub('[0-9]+', 'N', reason)}" if reason else ""
 
 
-def _checked_host(prefix: str, url: str) -> str:
-    """The host of an endpoint's URL. Raises UserError where messages or key would travel in the clear."""
+def checked_host(name: str, key: str, url: str) -> str:
+    """The host of an endpoint's URL.
+
+    Args:
+        name: of the variable or option that the URL was given with.
+        key: of the variable that its key belongs in.
+        url: to check.
+
+    Raises:
+        UserError: it is no URL, or messages or key would travel in the clear.
+    """
     try:
         parts = urlsplit(url)
         host, secret, _ = (parts.hostname or "").lower(), parts.username or parts.password, parts.port
     except ValueError as error:
-        raise UserError(f"{prefix}_URL is not a URL: set it to the endpoint's /v1 URL") from error
+        raise UserError(f"{name} is not a URL: set it to the endpoint's URL") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise UserError(f"{prefix}_URL does not begin with http:// or https://: set it to the endpoint's /v1 URL")
-    if secret or any(name != "api-version" for name in parse_qs(parts.query, keep_blank_values=True)):
-        raise UserError(f"{prefix}_URL contains a user, a password or a query: set the key in {prefix}_KEY instead")
+        raise UserError(f"{name} does not begin with http:// or https://: set it to the endpoint's URL")
+    if secret or any(field != "api-version" for field in parse_qs(parts.query, keep_blank_values=True)):
+        raise UserError(f"{name} contains a user, a password or a query: set the key in {key} instead")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise UserError(f"{prefix}_URL sends notes to {host} unencrypted: use https://")
+        raise UserError(f"{name} sends notes to {host} unencrypted: use https://")
     return host
 
 

@@ -105,7 +105,7 @@ class Template:
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
-        conversation, prompt = _render(tokenizer, f"### Note\n{_NOTE}\n\n### Instruction\n{_INSTRUCTION}")
+        conversation, prompt = _render(tokenizer, _user_text(_NOTE, _INSTRUCTION))
         parts = prompt.replace(_INSTRUCTION, _NOTE).split(_NOTE)
         if len(parts) != 3 or not conversation.startswith(prompt) or conversation.count(_ANSWER) != 1:
             raise UserError("the chat template of the base model rewrites its messages: set a plainer chat_template")
@@ -268,17 +268,43 @@ class _Excerpt:
         return (int(first), int(last)) if first < last else (int(start), int(end))
 
 
+def chat_messages(question: Question, has_system: bool) -> list[dict[str, str]]:
+    """The messages that a chat endpoint renders to the training prompt of a question.
+
+    Args:
+        question: about a note, of which nothing is trimmed.
+        has_system: whether the chat template has a system role (`has_system_role`).
+    """
+    return _messages(_user_text(question.note, question.instruction), has_system)
+
+
+def has_system_role(tokenizer: Any) -> bool:
+    """Whether a tokenizer's chat template renders the system message of `chat_messages`."""
+    try:
+        return SYSTEM in tokenizer.apply_chat_template(_messages("", True), tokenize=False, add_generation_prompt=True)
+    except TemplateError:
+        return False
+
+
+def _user_text(note: str, instruction: str) -> str:
+    return f"### Note\n{note}\n\n### Instruction\n{instruction}"
+
+
+def _messages(user: str, has_system: bool) -> list[dict[str, str]]:
+    """System and user message; where the template has no system role, one message with both."""
+    if has_system:
+        return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
+    return [{"role": "user", "content": f"{SYSTEM}\n\n{user}"}]
+
+
 def _render(tokenizer: Any, user: str) -> tuple[str, str]:
     """A conversation and its prompt as text. A template without a system role gets the system message as the user's.
 
     Raises:
         UserError: the template fails on both.
     """
-    system = {"role": "system", "content": SYSTEM}
-    for messages in (
-        [system, {"role": "user", "content": user}],
-        [{"role": "user", "content": f"{SYSTEM}\n\n{user}"}],
-    ):
+    for has_system in (True, False):
+        messages = _messages(user, has_system)
         answer = {"role": "assistant", "content": _ANSWER}
         try:
             conversation = tokenizer.apply_chat_template([*messages, answer], tokenize=False)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.errors import UserError
@@ -24,9 +24,26 @@ def find_splits(home: Path, digest: str) -> str | None:
     return None
 
 
+def find_splits_below(uri: str, digest: str) -> str | None:
+    """URI of the splits with this digest, which are `uri` itself or a folder named `splits` below it; None where there
+    are none.
+
+    Args:
+        uri: `file://` or `s3://`, such as the root of Kubeflow Pipelines' artifacts.
+        digest: of the splits.
+    """
+    store = open_store(uri)
+    keys = [key for key in store.list() if f"/{key}".endswith(f"/splits/{MANIFEST}")]
+    for key in [MANIFEST, *sorted(keys)]:
+        with suppress(KeyError, DamagedFolder):
+            if SealedFolder(store, key.rpartition("/")[0]).read_manifest().get("digest") == digest:
+                return f"{store.uri}/{key}".removesuffix(f"/{MANIFEST}")
+    return None
+
+
 @contextmanager
 def held_out(splits: str, digest: str) -> Iterator[Path]:
-    """A folder with the verified test.parquet of splits, removed at the end.
+    """A folder with the verified test.parquet and the manifest of splits, removed at the end.
 
     Args:
         splits: `file://` or `s3://` URI of the folder that format wrote.
@@ -47,6 +64,7 @@ def held_out(splits: str, digest: str) -> Iterator[Path]:
             if manifest["digest"] != digest:
                 raise DamagedFolder(MANIFEST, "has another digest")
             folder.fetch_file(TEST, Path(scratch), manifest)
+            write_json(Path(scratch) / MANIFEST, manifest)
         except DamagedFolder as error:
             raise UserError(
                 f"{splits} is not what this version was evaluated with ({error}): give the splits with digest "

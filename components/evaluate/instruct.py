@@ -21,6 +21,8 @@ from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import write_table
 from clinadapt.errors import UserError
+from clinadapt.evaluation.answer_scores import TEXT_SCORES, answer_scores
+from clinadapt.evaluation.text_metrics import matches, rouge_l
 from clinadapt.llm_client import ChatClient
 from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Answer
@@ -36,7 +38,6 @@ from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
 from components.evaluate.subgroups import subgroups
-from components.evaluate.text_metrics import matches, rouge_l, token_f1
 
 MODEL_TITLES = {"candidate": "Adapter", "base": "Base model", "champion": "Champion"}
 SCORED_METRICS = (
@@ -99,10 +100,10 @@ def run(
         "recipe": "instruct",
         "held_out_rows": len(held_out),
         **_counts(rows, tasks, cluster),
-        "confidence": CONFIDENCE,
         **_generation(answers["candidate"], settings),
         "reference": reference_rates(rows, cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
+        "by_row": _by_row(index, scores["candidate"][0]),
         "comparisons": comparisons,
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
         "counterfactuals": counterfactuals,
@@ -124,8 +125,9 @@ def _with_decimals(examples: pa.Table, splits: Path) -> list[dict[str, Any]]:
 
 
 def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:
-    """How many rows of what kind are asked."""
+    """How many rows of what kind are asked, and the confidence of the intervals over them."""
     return {
+        "confidence": CONFIDENCE,
         "rows": len(rows),
         "notes": len({row["note_id"] for row in rows}),
         "clusters": len(np.unique(cluster)),
@@ -134,6 +136,13 @@ def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict
         "checkable": sum(row["check"] != "none" for row in rows),
         "held_out_digest": sha256_json([[row["note_id"], row["instruction"]] for row in rows]),
     }
+
+
+def _by_row(index: list[int], numerators: np.ndarray) -> dict[str, list[float]]:
+    """What the candidate's answer to each row scored, with the row's number in test.parquet as `index`: numbers alone,
+    which are published with the version, so that a server can be compared with the evaluation row by row."""
+    scores = {name: numerators[:, SCORED_METRICS.index(name)].round(4).tolist() for name in TEXT_SCORES}
+    return {"index": index, **scores}
 
 
 def _generation(candidate: ModelAnswers, settings: Evaluation) -> dict[str, int]:
@@ -208,14 +217,14 @@ def score(
     for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         refusal = is_refusal(answer.text)
         comma, checkable = row["decimal_comma"], row["check"] != "none"
-        doubtful = unsupported(answer.text, row["note_text"], row["instruction"], comma)
+        text = answer_scores(answer.text, row["answer"], row["note_text"], row["instruction"], comma)
         fractions = {
-            "token_f1": (token_f1(answer.text, row["answer"], comma), 1),
+            "token_f1": (text["token_f1"], 1),
             "rouge_l": (rouge_l(answer.text, row["answer"], comma), 1),
             "exact_match": (checkable and matches(answer.text, row["answer"], row["check"], comma), checkable),
             "loss": (losses[i], tokens[i]),
-            "unsupported": (bool(doubtful), 1),
-            "contradicted": (any(claim.outcome == "contradicted" for claim in doubtful), 1),
+            "unsupported": (text["unsupported"], 1),
+            "contradicted": (text["contradicted"], 1),
             "omitted": missing_claims(answer.text, row["answer"], row["note_text"], comma),
             "correct_refusals": (refusal and not row["answerable"], not row["answerable"]),
             "wrong_refusals": (refusal and row["answerable"], row["answerable"]),

@@ -14,8 +14,8 @@ from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.base import Review
 from clinadapt.data.schemas.review import CASES, CASES_FILE
 from clinadapt.data.tables import write_table
+from clinadapt.evaluation.text_metrics import token_f1
 from clinadapt.feedback.cases import RISKS, case_id
-from components.evaluate.text_metrics import token_f1
 
 DEFAULT_REVIEW = Review()
 LOW_MARGIN = 0.5  # of a label's probability over the next one's, below which it is a risk

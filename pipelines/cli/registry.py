@@ -12,6 +12,7 @@ import typer
 
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
+from pipelines.cli.serve import serve
 
 if TYPE_CHECKING:
     from clinadapt.storage.object_store import Store
@@ -198,6 +199,9 @@ def fetch(
     adapter: Version,
     to: Annotated[Path, typer.Option(help="Target folder. The base model is cached in CLINADAPT_CACHE.")],
     store: StoreUri = DEFAULT_STORE,
+    hot_swap: Annotated[
+        bool, typer.Option("--hot-swap", help="For `registry serve`: start vLLM without an adapter.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Download an instruct adapter and its base model for vLLM.
@@ -207,10 +211,13 @@ def fetch(
     """
     from clinadapt.registry.vllm import fetch_served
 
-    result = fetch_served(adapter, as_uri(store), to)
+    result = fetch_served(adapter, as_uri(store), to, hot_swap)
     _report(f"fetched {result['uri']}\nserve it with: vllm serve --config {result['config']}", "bold green")
     if as_json:
         emit(result)
+
+
+app.command()(serve)
 
 
 @app.command()

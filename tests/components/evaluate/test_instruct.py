@@ -15,6 +15,7 @@ from support import HELD_OUT, LENIENT_INSTRUCT, make_adapter, make_instruct_spli
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.config.instruct import Evaluation, InstructGate
 from clinadapt.errors import UserError
+from clinadapt.evaluation.text_metrics import matches, rouge_l, token_f1
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Answer, Generator
 from clinadapt.registry.adapters import download_adapter
@@ -24,7 +25,6 @@ from components.evaluate.champion import Champion
 from components.evaluate.gate.step import run as gate
 from components.evaluate.instruct import SCORED_METRICS, minimum_detectable_difference, run, sample, score
 from components.evaluate.metrics import paired, ratios
-from components.evaluate.text_metrics import matches, rouge_l, token_f1
 from components.publish.publish_version import run as publish
 
 NAME = "answers"

@@ -9,8 +9,8 @@ import pytest
 
 from clinadapt.data.duplicates import Shingles, normal_form
 from clinadapt.data.text import words
+from clinadapt.evaluation.text_metrics import matches, rouge_l, token_f1
 from components.evaluate.baselines import tfidf
-from components.evaluate.text_metrics import matches, rouge_l, token_f1
 
 # Two sentences of each, without a word in common
 SCRIPTS = {

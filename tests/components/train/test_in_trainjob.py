@@ -93,27 +93,47 @@ def splits(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "train.parquet").write_bytes(b"rows")
     write_manifest(folder, {}, "format", {"dataset": "sha256:data"})
+    make_adapter(folder, b"weights")
     return folder
 
 
-def attempt(splits: Path, number: int = 0) -> Path:
+def make_adapter(splits: Path, weights: bytes) -> None:
+    """Beside the splits, the adapter that prefer goes on from."""
+    adapter, data = splits.with_name("adapter"), read_json(splits / MANIFEST)
+    adapter.mkdir(exist_ok=True)
+    (adapter / "adapter_model.safetensors").write_bytes(weights)
+    write_manifest(adapter, {"base_digest": "sha256:base"}, "train", {"splits": data["digest"]}, [data])
+
+
+@pytest.fixture(params=["instruct", "prefer"])
+def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The steps that train an instruct adapter in a TrainJob."""
+    step = "prefer" if request.param == "prefer" else "train"
+    monkeypatch.setenv(trainjobs.TEMPLATE, json.dumps(template(load_profile("t4-phi2"), CLUSTER, 1, step)))
+    return str(request.param)
+
+
+def attempt(splits: Path, number: int = 0, stage: str = "instruct") -> Path:
     """One attempt of the step; returns its output."""
-    output = splits.parent / f"output-{number}"
-    store = (splits.parent / "store").as_uri()
-    assert in_trainjob.run("instruct", splits, output, SETTINGS, store) == {"weights": 7}
+    output, adapter = splits.parent / f"output-{number}", splits.with_name("adapter")
+    store, is_prefer = (splits.parent / "store").as_uri(), stage == "prefer"
+    settings = PreferenceTraining() if is_prefer else SETTINGS
+    given = {"adapter": adapter} if is_prefer else {}
+    assert in_trainjob.run(stage, splits, output, settings, store, **given) == {"weights": 7}
     return output
 
 
-def check(fake: FakeTrainer, nodes: Nodes, output: Path, splits: Path) -> None:
-    """One training, one result, verified, with the provenance of these splits; no text of patients left over."""
+def check(fake: FakeTrainer, nodes: Nodes, output: Path, splits: Path, stage: str = "instruct") -> None:
+    """One training, one result, verified, with the provenance of these inputs; no text of patients left over."""
     store = open_store((splits.parent / "store").as_uri())
     assert nodes.trained == 1 and len(set(fake.created)) == len(fake.created) == 1
     assert len([key for key in store.list("trained/") if key.endswith(MANIFEST)]) == 1
     manifest = read_json(output / MANIFEST)
     assert manifest["files"] == list_files(output)
-    assert [link["step"] for link in manifest["chain"]] == ["format", "train"]
-    assert manifest["chain"][1]["inputs"] == {"splits": read_json(splits / MANIFEST)["digest"],
-                                              "base_model": "sha256:base"}  # fmt: skip
+    steps, inputs = ["format", "train"], {"splits": read_json(splits / MANIFEST)["digest"], "base_model": "sha256:base"}
+    if stage == "prefer":
+        steps, inputs["adapter"] = [*steps, "prefer"], read_json(splits.with_name("adapter") / MANIFEST)["digest"]
+    assert [link["step"] for link in manifest["chain"]] == steps and manifest["chain"][-1]["inputs"] == inputs
     assert store.list("splits/") == []
 
 
@@ -125,31 +145,19 @@ def test_a_training_and_its_result(fake: FakeTrainer, splits: Path, capsys: pyte
     assert "this training is done already" in capsys.readouterr().err and nodes.trained == 1
 
 
-def test_prefer_hands_on_its_adapter_too(fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chain goes on from the adapter's, and what the nodes read is removed when they are done."""
+def test_prefer_takes_its_result_and_no_other(fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time it is there; another adapter is another training."""
     monkeypatch.setenv(trainjobs.TEMPLATE, json.dumps(template(load_profile("t4-phi2"), CLUSTER, 1, "prefer")))
-    adapter, store = splits.with_name("adapter"), (splits.parent / "store").as_uri()
-    adapter.mkdir()
-    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    data = read_json(splits / MANIFEST)
-    before = write_manifest(adapter, {"base_digest": "sha256:base"}, "train", {"splits": data["digest"]}, [data])
-    nodes, settings = Nodes(fake), PreferenceTraining()
-    for number in (1, 2):  # the second time it is there
-        output = splits.parent / f"output-{number}"
-        assert in_trainjob.run("prefer", splits, output, settings, store, adapter=adapter) == {"weights": 7}
-        chain = read_json(output / MANIFEST)["chain"]
-        assert [link["step"] for link in chain] == ["format", "train", "prefer"]
-        digests = {"splits": data["digest"], "adapter": before["digest"], "base_model": "sha256:base"}
-        assert chain[2]["inputs"] == digests and open_store(store).list("splits/") == []
-    assert nodes.trained == len(fake.created) == 1 and fake.created[0].startswith("prefer-t4-phi2-")
-    (adapter / "adapter_model.safetensors").write_bytes(b"others")
-    write_manifest(adapter, {"base_digest": "sha256:base"}, "train", {"splits": data["digest"]}, [data])
-    with monkeypatch.context() as patch:
-        patch.setattr(nodes, "finish", lambda store, task: store.put("trained/x/y", b"another training"))
-        open_store(store).delete(next(key for key in open_store(store).list("trained/") if key.endswith(MANIFEST)))
-        with pytest.raises(UserError, match="its result is not in"):
-            in_trainjob.run("prefer", splits, splits.parent / "output-3", settings, store, adapter=adapter)
-    assert len(set(fake.created)) == 2, "another adapter is another training"
+    store, nodes = open_store((splits.parent / "store").as_uri()), Nodes(fake)
+    for number in (1, 2):
+        check(fake, nodes, attempt(splits, number, "prefer"), splits, "prefer")
+    assert fake.created[0].startswith("prefer-t4-phi2-")
+    make_adapter(splits, b"others")
+    monkeypatch.setattr(nodes, "finish", lambda store, task: store.put("trained/x/y", b"another training"))
+    store.delete(next(key for key in store.list("trained/") if key.endswith(MANIFEST)))
+    with pytest.raises(UserError, match="its result is not in"):
+        attempt(splits, 3, "prefer")
+    assert len(set(fake.created)) == 2
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, fake: FakeTrainer, point: int) -> Callable[[], bool]:
@@ -191,40 +199,42 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, fake: FakeTrainer, point: int) ->
     return lambda: count >= point
 
 
-def test_killed_at_every_point(fake: FakeTrainer, tmp_path: Path, splits: Path) -> None:
+def test_killed_at_every_point(fake: FakeTrainer, tmp_path: Path, splits: Path, stage: str) -> None:
     """Its own pod is lost at each use of the store or of the API; the next attempt goes on where it was."""
     kills = 0
     for point in range(1, 1000):
         place = tmp_path / f"kill-{point}"
         place.mkdir()
         mine = splits.rename(place / "splits")
+        splits.with_name("adapter").rename(place / "adapter")
         fake.jobs, fake.pods, fake.logs, fake.created = {}, {}, {}, []
         nodes = Nodes(fake)
         with pytest.MonkeyPatch.context() as patch:
             came_to_it = killed_at(patch, fake, point)
             try:
-                output = attempt(mine)
+                output = attempt(mine, stage=stage)
             except Killed:
                 kills += 1
                 output = None
             reached = came_to_it()
-        output = output or attempt(mine, 1)
-        check(fake, nodes, output, mine)
+        output = output or attempt(mine, 1, stage)
+        check(fake, nodes, output, mine, stage)
         splits = mine.rename(tmp_path / "splits")
+        (place / "adapter").rename(tmp_path / "adapter")
         if not reached:
             break
-    print(f"{kills} kills of the step, one adapter each")
+    print(f"{stage}: {kills} kills of the step, one adapter each")
     assert kills > 40
 
 
 @pytest.mark.parametrize("moment", range(1, 8))
-def test_a_node_is_lost_at_every_moment(fake: FakeTrainer, splits: Path, moment: int) -> None:
+def test_a_node_is_lost_at_every_moment(fake: FakeTrainer, splits: Path, moment: int, stage: str) -> None:
     nodes = Nodes(fake, (moment, moment + 1))
-    check(fake, nodes, attempt(splits), splits)
+    check(fake, nodes, attempt(splits, stage=stage), splits, stage)
 
 
 @pytest.mark.parametrize("first", range(1, 12, 2))
-def test_the_api_is_away_at_every_point(fake: FakeTrainer, splits: Path, first: int) -> None:
+def test_the_api_is_away_at_every_point(fake: FakeTrainer, splits: Path, first: int, stage: str) -> None:
     """For a minute: the request is retried, also where it was carried out and its answer lost."""
     nodes, requests = Nodes(fake), 0
 
@@ -235,22 +245,44 @@ def test_the_api_is_away_at_every_point(fake: FakeTrainer, splits: Path, first: 
             raise Error(503, "the control plane is updated")
 
     fake.before = before
-    check(fake, nodes, attempt(splits), splits)
+    check(fake, nodes, attempt(splits, stage=stage), splits, stage)
 
 
-def test_the_store_is_away(fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The attempt ends in one line, and the next one goes on."""
-    nodes, original, left = Nodes(fake), FolderStore.put, [True]
+@pytest.mark.parametrize("method", ["get", "put", "exists", "list", "download", "upload", "delete"])
+def test_the_store_is_away_at_every_point(
+    fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch, stage: str, method: str
+) -> None:
+    """Each use of the store fails once, as after its own retries: the attempt ends in one line, and a later one goes
+    on."""
+    nodes, original, inside = Nodes(fake), getattr(FolderStore, method), [False]
+    failures, uses = 0, 0
 
-    def put(self: Any, key: str, *args: Any, **options: Any) -> Any:
-        if key.startswith("splits/") and left and left.pop():
-            raise UserError("the store cannot be reached")
-        return original(self, key, *args, **options)
+    def train(job: dict[str, Any]) -> None:
+        inside[0] = True  # what the nodes do meanwhile is not the step's
+        try:
+            nodes(job)
+        finally:
+            inside[0] = False
 
-    monkeypatch.setattr(FolderStore, "put", put)
-    with pytest.raises(UserError, match="cannot be reached"):
-        attempt(splits)
-    check(fake, nodes, attempt(splits, 1), splits)
+    def fails(self: Any, *args: Any, **options: Any) -> Any:
+        nonlocal failures, uses
+        if not inside[0]:
+            uses += 1
+            if uses == failures + 1:
+                failures, uses = uses, 0
+                raise UserError("the store cannot be reached")
+        return original(self, *args, **options)
+
+    fake.train = train
+    monkeypatch.setattr(FolderStore, method, fails)
+    for number in range(100):
+        try:
+            output = attempt(splits, number, stage)
+            break
+        except UserError as error:
+            assert "cannot be reached" in str(error)
+    monkeypatch.setattr(FolderStore, method, original)
+    check(fake, nodes, output, splits, stage)
 
 
 @pytest.mark.parametrize("expired", [["trained/"], ["trained/", "trainjobs/"]])

@@ -1,0 +1,191 @@
+"""What clients ask: the adapter by its name, answered by the version that answers, which the reply names."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from fake_vllm import REFERENCES
+from openai import NotFoundError, OpenAI
+from serving_site import NAME, Site
+from typer.testing import CliRunner
+
+from clinadapt.errors import UserError
+from clinadapt.models.chat_template import Question, chat_messages
+from clinadapt.serving.gateway import VERSION_HEADER, Gateway
+from clinadapt.serving.hot_swap import HotSwap
+from pipelines.cli.registry import app
+
+(NOTE, ASKED), *_ = REFERENCES
+MESSAGES: Any = chat_messages(Question(NOTE, ASKED), has_system=True)
+
+
+@pytest.fixture
+def swap(site: Site) -> HotSwap:
+    site.publish("old", 1.0)
+    made = site.start()
+    made.follow()
+    return made
+
+
+@pytest.fixture
+def gateway(site: Site, swap: HotSwap) -> Iterator[str]:
+    server = Gateway("127.0.0.1", 0, site.address, swap, interval=0.1)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_client_of_openai(site: Site, swap: HotSwap, gateway: str) -> None:
+    client = OpenAI(base_url=f"{gateway}/v1", api_key="x")
+    assert [(card.id, card.model_dump()["root"]) for card in client.models.list()] == [
+        ("base", "base"),
+        (NAME, f"{NAME}/old"),
+    ]
+    reply = client.chat.completions.with_raw_response.create(model=NAME, messages=MESSAGES)
+    assert reply.headers[VERSION_HEADER] == f"{NAME}/old" == reply.parse().model
+    assert reply.parse().choices[0].message.content == REFERENCES[NOTE, ASKED]
+    assert client.chat.completions.create(model="base", messages=MESSAGES).model == "base"
+    site.publish("new", 1.0)
+    swap.follow()
+    assert client.chat.completions.create(model=NAME, messages=MESSAGES).model == f"{NAME}/new"
+    for model in (f"{NAME}/old", "other", "../x"):
+        with pytest.raises(NotFoundError):
+            client.chat.completions.create(model=model, messages=MESSAGES)
+
+
+def test_what_is_closed(site: Site, gateway: str) -> None:
+    """What loads adapters, and all else of the server."""
+    before = list(site.fake.requests)
+    load = {"lora_name": "x", "lora_path": "/etc"}
+    for path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/chat/completions/", "/pause", "/v1/models"):
+        assert httpx.post(f"{gateway}{path}", json=load).status_code == 404
+    for path in ("/metrics", "/docs", "/v1/load_lora_adapter"):
+        assert httpx.get(f"{gateway}{path}").status_code == 404
+    for body in (b"{", b"[]", b"{}", b'{"model": 3}', b"[" * 100_000, b'{"model": "' + b"\xff" * 9 + b'"}'):
+        assert httpx.post(f"{gateway}/v1/chat/completions", content=body).status_code == 400
+    assert httpx.post(f"{gateway}/v1/chat/completions", content=iter([b"{}"])).status_code == 413, "no length"
+    assert site.fake.requests == before, "none of it reaches the server"
+
+
+def test_the_key_is_the_server_s_to_check(site: Site, gateway: str) -> None:
+    site.fake.key = "secret"
+    body = {"model": NAME, "messages": MESSAGES}
+    assert httpx.post(f"{gateway}/v1/chat/completions", json=body).status_code == 401
+    headers = {"Authorization": "Bearer secret"}
+    assert httpx.post(f"{gateway}/v1/chat/completions", json=body, headers=headers).status_code == 200
+
+
+def test_health_and_the_page(site: Site, swap: HotSwap, gateway: str) -> None:
+    assert httpx.get(f"{gateway}/health").status_code == 200
+    site.publish("bad", 0.3, evaluated=1.0)
+    swap.follow()
+    page = httpx.get(gateway).text
+    assert f"<th>answers</th><td>{NAME}/old</td>" in page and f"<th>does not answer</th><td>{NAME}/bad: " in page
+    assert "16 questions" in page and not any(note in page for note, _ in REFERENCES)
+    swap.serving = swap.serving.model_copy(update={"version": "", "result": "<script>"})
+    assert httpx.get(f"{gateway}/health").status_code == 503 and "&lt;script&gt;" in httpx.get(gateway).text
+
+
+def test_a_server_that_has_started_anew(site: Site, swap: HotSwap, gateway: str) -> None:
+    """A client is told to try again, and the version is loaded at once."""
+    site.fake.loaded.clear()
+    body = {"model": NAME, "messages": MESSAGES}
+    assert httpx.post(f"{gateway}/v1/chat/completions", json=body).status_code == 503
+    swap.follow()
+    assert httpx.post(f"{gateway}/v1/chat/completions", json=body).status_code == 200
+
+
+def test_failed_requests_are_counted(site: Site, swap: HotSwap, gateway: str) -> None:
+    counted = []
+    swap.failed = counted.append  # type: ignore[method-assign]
+    site.fake.broken = {f"{NAME}/old"}
+    body = {"model": NAME, "messages": MESSAGES}
+    reply = httpx.post(f"{gateway}/v1/chat/completions", json=body)
+    assert reply.status_code == 500 and counted == [f"{NAME}/old"]
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Streams words with half a second between, as a model writes."""
+
+    gone = threading.Event()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        try:
+            for number in range(40):
+                chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": body["model"],
+                         "choices": [{"index": 0, "delta": {"content": f"word{number} "}}]}  # fmt: skip
+                self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+                self.wfile.flush()
+                time.sleep(0.05)
+        except OSError:
+            self.gone.set()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_an_answer_is_passed_on_as_it_is_written(site: Site, swap: HotSwap) -> None:
+    """And a client that goes away ends it at the server."""
+    slow = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    gateway = Gateway("127.0.0.1", 0, f"http://127.0.0.1:{slow.server_port}", swap)
+    for server in (slow, gateway):
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        client = OpenAI(base_url=f"http://127.0.0.1:{gateway.server_port}/v1", api_key="x")
+        with client.chat.completions.create(model=NAME, messages=MESSAGES, stream=True) as stream:
+            first = next(iter(stream))
+            assert first.choices[0].delta.content == "word0 " and first.model == f"{NAME}/old"
+        assert Slow.gone.wait(10), "the server writes on for nobody"
+    finally:
+        for server in (gateway, slow):
+            server.shutdown()
+            server.server_close()
+
+
+def test_an_address_that_is_taken(site: Site, swap: HotSwap) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="cannot listen on"):
+            Gateway("127.0.0.1", taken.getsockname()[1], site.address, swap)
+
+
+def test_the_command(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers as the champion until SIGTERM, and ends with status 0."""
+    site.publish("old", 1.0)
+    site.start()
+    serve, models = Gateway.serve_forever, list[str]()
+
+    def serve_until_asked(gateway: Gateway) -> None:
+        threading.Thread(target=serve, args=(gateway, 0.02), daemon=True).start()
+        client = OpenAI(base_url=f"http://127.0.0.1:{gateway.server_port}/v1", api_key="x")
+        while not gateway.swap.serving.version:
+            time.sleep(0.05)
+        models.append(client.chat.completions.create(model=NAME, messages=MESSAGES).model)
+        gateway.shutdown()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Gateway, "serve_forever", serve_until_asked)
+    options = ["--store", site.store.uri, "--to", str(site.folder / "served"), "--server", site.address]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        done = CliRunner().invoke(app, ["serve", NAME, *options, "--splits", str(site.splits.parent), "--port", "0"])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert done.exit_code == 0 and models == [f"{NAME}/old"]
+    assert "assistant at http://127.0.0.1:" in done.stderr and f"{NAME}/old answers; 16 questions" in done.stderr
