@@ -28,8 +28,11 @@ _MEMORY: dict[Step, str] = {
 
 
 def limits(profile: AnyProfile, step: Step) -> Resources:
-    """The resources of the profile that limit a step."""
-    return profile.train_resources if step in WITH_BASE_MODEL else profile.resources
+    """The resources of the profile that limit a step; prefer trains in one process, on one GPU."""
+    if step not in WITH_BASE_MODEL:
+        return profile.resources
+    resources = profile.train_resources
+    return resources.model_copy(update={"gpu": min(1, resources.gpu)}) if step == "prefer" else resources
 
 
 def requests(profile: AnyProfile, step: Step) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from clinadapt.config.resolve import resolve
 from clinadapt.config.steps import Step
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import CA, DIGEST, MODELS, SCRATCH, Affinity, Cluster, Nodes, scratch_size
-from clinadapt.kubernetes.requests import requests
+from clinadapt.kubernetes.requests import limits, requests
 from clinadapt.kubernetes.trainjobs import fill
 
 RUNTIME = "torch-distributed"
@@ -95,7 +95,7 @@ def template(
     Args:
         profile, cluster: settings of the run and of the cluster.
         nodes: number of nodes, each with the profile's `train_resources`.
-        step: pretrain, train or prefer, which trains in one process.
+        step: pretrain, train or prefer, which trains in one process, on one GPU.
         runtime: name of a ClusterTrainingRuntime; None: the TrainingRuntime of the cluster's settings, or
             Kubeflow's torch-distributed where they name no trainer.
     """
@@ -117,7 +117,7 @@ def template(
                 "args": [],
                 "env": _environment(profile, cluster, step, nodes_settings.image),
                 "numNodes": nodes,
-                "numProcPerNode": 1 if step == "prefer" else max(1, profile.train_resources.gpu),
+                "numProcPerNode": max(1, limits(profile, step).gpu),
                 "resourcesPerNode": _resources(profile, cluster, step),
             },
             "runtimePatches": [
@@ -154,11 +154,11 @@ def packs_per_step(manifest: dict[str, Any]) -> int:
 
 
 def _resources(profile: AnyProfile, cluster: Cluster, step: Step) -> dict[str, Any]:
-    resources = profile.train_resources
-    limits: dict[str, Any] = {"cpu": resources.cpu, "memory": resources.memory}
+    resources = limits(profile, step)
+    bounds: dict[str, Any] = {"cpu": resources.cpu, "memory": resources.memory}
     if resources.gpu:
-        limits[cluster.gpu.resource or resources.gpu_type] = str(resources.gpu)
-    return {"requests": dict(zip(("cpu", "memory"), requests(profile, step), strict=True)), "limits": limits}
+        bounds[cluster.gpu.resource or resources.gpu_type] = str(resources.gpu)
+    return {"requests": dict(zip(("cpu", "memory"), requests(profile, step), strict=True)), "limits": bounds}
 
 
 def _environment(profile: AnyProfile, cluster: Cluster, step: Step, image: str) -> list[dict[str, Any]]:

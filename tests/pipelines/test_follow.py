@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pipelines.submit import EXPERIMENT
 
 UNSCHEDULABLE = "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available"
 EVICTED = 'Usage of EmptyDir volume "scratch" exceeds the limit "9Gi". '
+EXITED = "Error (exit code 1): failed to execute component: exit status 2"
 DONE = [Task("preflight-classify"), Task("download-classify"), Task("format-classify"), Task("lookup")]
 NEW = [*DONE, Task("train-classify"), Task("evaluate-classify"), Task("gate")]
 
@@ -45,6 +47,78 @@ def test_an_outcome_is_one_sentence(
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == f"a run: {last}" and len(lines) == len(tasks) + 1
     assert lines[0].split() == ["preflight-classify", "done", "65", "s"]
+
+
+CUT = [Task("evaluate-classify", None), Task("gate", None)]
+SCREENS: dict[str, tuple[list[tuple[list[Task], str]], int, str]] = {
+    "waiting": (
+        [([*DONE, Task("train-classify", "RUNNING", "Pending", UNSCHEDULABLE)], "RUNNING"),
+         ([*NEW, Task("publish")], "SUCCEEDED")],
+        0,
+        f"""\
+train-classify       waiting: {UNSCHEDULABLE}
+train-classify       done N s
+evaluate-classify    done N s
+gate                 done N s
+publish              done N s
+a run: published
+""",
+    ),
+    "evicted": (
+        [([*DONE, Task("train-classify", "FAILED", "Failed", EVICTED), *CUT], "FAILED")],
+        1,
+        f"""\
+train-classify       failed N s
+evaluate-classify    left out
+gate                 left out
+    clinadapt | train | step 28 of 264
+a run: failed; train-classify failed: {EVICTED.strip()}
+""",
+    ),
+    "failed": (
+        [([*DONE, Task("train-classify", "FAILED", "Failed", EXITED), *CUT], "FAILED")],
+        1,
+        f"""\
+train-classify       failed N s
+evaluate-classify    left out
+gate                 left out
+    clinadapt | train | step 28 of 264
+a run: failed; train-classify failed: {EXITED}
+""",
+    ),
+    "refused": (
+        [(NEW, "SUCCEEDED")],
+        3,
+        """\
+train-classify       done N s
+evaluate-classify    done N s
+gate                 done N s
+a run: refused by the gate: see its report
+""",
+    ),
+    "nothing new": ([(DONE, "SUCCEEDED")], 0, "a run: nothing new: the registry already has this version\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_the_whole_screen(
+    fake: FakeKfp, remote: Remote, run: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Everything that --follow prints, from the first step to the outcome."""
+    monkeypatch.setattr(following, "WAIT_SECONDS", 0)
+    looks, status, screen = SCREENS[name]
+    fake.logs[run["run_id"], pod("train-classify", 0)] = "clinadapt | train | step 28 of 264\n"
+    left = iter(looks)
+
+    def before(method: str, path: str) -> None:
+        if "/v2beta1/runs/" in path:
+            tasks, state = next(left)
+            show(fake, run, *tasks, state=state)
+
+    fake.before = before
+    assert follow(remote, run["run_id"], interval=0) == status
+    begun = "".join(f"{step.name:20} done N s\n" for step in DONE)
+    assert re.sub(r"\b\d+ s$", "N s", capsys.readouterr().err, flags=re.MULTILINE) == begun + screen
 
 
 def test_each_change_is_a_line(fake: FakeKfp, remote: Remote, run: Any, capsys: Any) -> None:
@@ -110,7 +184,7 @@ def test_a_driver_that_waits_is_its_step_that_waits(
 
 @pytest.mark.parametrize(
     ("message", "attempts"),
-    [(EVICTED, 1), ("Error (exit code 1): failed to execute component: exit status 2", 1), ("pod deleted", 3)],
+    [(EVICTED, 1), (EXITED, 1), ("pod deleted", 3)],
 )
 def test_a_failed_run_says_why_and_shows_the_log(
     fake: FakeKfp, remote: Remote, run: Any, capsys: Any, message: str, attempts: int

@@ -22,6 +22,7 @@ from clinadapt.config.nodes_task import NodesTask
 from clinadapt.errors import UserError
 from clinadapt.kubernetes import trainjob
 from clinadapt.kubernetes.cluster import Cluster, Trainer
+from clinadapt.kubernetes.requests import limits
 from clinadapt.kubernetes.trainjobs import fill
 from pipelines.named_settings import cluster_names, load_cluster, load_profile, profile_names
 
@@ -141,6 +142,15 @@ def test_what_is_trained_is_what_the_pipeline_trains() -> None:
     made = {"base_model": f"{STORE}/bases/0123456789abcdef"}
     assert tasks["instruct"].settings == profile.instruct.model_copy(update=made)
     assert trainjob.packs_per_step(stages["pretrain"]) == 4 * 4 * 2 * 4  # batch, accumulation, nodes, GPUs
+
+
+def test_prefer_asks_for_the_one_gpu_that_it_uses() -> None:
+    profile = load_profile("a100x4-llama3-8b")
+    for step, gpus in (("train", 4), ("prefer", 1)):
+        trainer = trainjob.template(profile, full(), 2, step)["spec"]["trainer"]  # type: ignore[arg-type]
+        limit = {name: value for name, value in trainer["resourcesPerNode"]["limits"].items() if "nvidia" in name}
+        assert trainer["numProcPerNode"] == gpus and list(limit.values()) == [str(gpus)]
+        assert limits(profile, step).gpu == gpus  # type: ignore[arg-type]
 
 
 def test_the_cluster_s_settings_arrive() -> None:
