@@ -3,7 +3,8 @@ whose answers reviewers flagged."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.data.schemas.instruct import EXAMPLES
-from clinadapt.errors import UserError
 from clinadapt.evaluation.answer_scores import TEXT_SCORES
+from clinadapt.feedback.flags import parse_flags
 from clinadapt.models.chat_template import has_system_role, load_tokenizer
 from clinadapt.registry.held_out import find_splits_below, held_out
 from clinadapt.serving.hot_swap import Compare
@@ -88,20 +89,18 @@ def _held_out(splits: str, digest: str, by_row: dict[str, list[Any]], limit: int
 
 
 def _flagged(store: Store, name: str, limit: int) -> list[ShadowQuestion]:
-    """The newest flagged answers, each with its correction as the reference. A record that is broken is passed over."""
+    """The newest flagged answers, each with its correction as the reference. A record that is broken, or not signed
+    where that is required, is passed over."""
+    keys = sorted(store.list(f"flagged/{name}/"), key=lambda key: key.rpartition("/")[2], reverse=True)
     asked: list[ShadowQuestion] = []
-    for key in sorted(store.list(f"flagged/{name}/"), key=lambda key: key.rpartition("/")[2], reverse=True):
+    for key in keys:
         if len(asked) >= limit:
             break
-        try:
-            record = json.loads(store.get(key)[0])
-            note, instruction = record["note"], record["answer"]["instruction"]
-            reference = record.get("correction")
-            if not all(isinstance(text, str) and text for text in (note, instruction)):
-                raise ValueError
-        except (KeyError, ValueError, TypeError, UserError):
-            continue
-        decimals = DecimalCounts().plus([note])
-        comma = bool(sum(decimals)) and decimals.decimal_comma
-        asked.append(ShadowQuestion(note, instruction, reference if isinstance(reference, str) else None, comma, {}))
+        with suppress(KeyError):  # purged meanwhile
+            version = key.removeprefix(f"flagged/{name}/").partition("/")[0]
+            for flag in parse_flags({key: store.get(key)[0]}, name, version, Counter()):
+                if flag.recipe == "instruct":
+                    decimals = DecimalCounts().plus([flag.note])
+                    comma = bool(sum(decimals)) and decimals.decimal_comma
+                    asked.append(ShadowQuestion(flag.note, flag.instruction, flag.correction, comma, {}))
     return asked

@@ -19,6 +19,7 @@ from serving_site import NAME, Site
 
 from clinadapt.artifacts.signing import VERIFY_KEY
 from clinadapt.errors import UserError
+from clinadapt.feedback.records import encode
 from clinadapt.registry.champion import promote_manually, read_pointer, roll_back
 from clinadapt.serving import hot_swap
 from clinadapt.serving.hot_swap import Canary, HotSwap
@@ -96,13 +97,15 @@ def test_nothing_to_ask(site: Site) -> None:
     swap.follow()
     assert swap.serving.version == "old" and "give --splits" in swap.refusal.reason
     for number, ((note, instruction), answer) in enumerate(REFERENCES.items()):
-        record = {"note": note, "answer": {"instruction": instruction}, "correction": answer if number % 2 else None}
-        site.store.put(f"flagged/{NAME}/old/2026-{number:02}.json", json.dumps(record).encode())
+        answered = {"instruction": instruction, "answer": "x", "adapter": f"{site.store.uri}/adapters/{NAME}/old"}
+        record = {"time": "2026-01-01T00:00:00Z", "reviewer": None, "note_id": "0", "note": note, "answer": answered,
+                  "fault": "wrong", "correction": answer if number % 2 else None, "comment": None}  # fmt: skip
+        site.store.put(f"flagged/{NAME}/old/2026-{number:02}.json", encode(record, "flag"))
     site.store.put(f"flagged/{NAME}/old/2027.json", b"{broken")
     swap = site.start(splits=None)
     swap.follow()
     assert swap.serving.version == "new" and "16 questions" in swap.serving.result
-    for key in site.store.list(f"flagged/{NAME}/")[3:]:
+    for key in sorted(site.store.list(f"flagged/{NAME}/"))[:-4]:
         site.store.delete(key)
     site.publish("newer", 1.0)
     swap.follow()
