@@ -12,10 +12,10 @@ import numpy as np
 from clinadapt.clinical.claims import stated_claims
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import Evaluation
+from clinadapt.evaluation.text_metrics import rouge_l
 from components.evaluate.counterfactual_notes import KINDS, Change, changes
 from components.evaluate.generation import CachedModel, Row
 from components.evaluate.metrics import exact_ratios
-from components.evaluate.text_metrics import rouge_l
 
 # What asks for what was changed, so that the right answer is another one
 _ASKS = {

@@ -143,6 +143,10 @@ def test_what_the_evaluation_holds(evaluation: Path) -> None:
         assert "exact_match" not in model["per_task"]["Summarization"]
         assert "correct_refusals" not in model["per_task"]["Summarization"]
     assert scores["comparisons"][0]["metric"] == "token_f1" and scores["comparisons"][0]["task"] is None
+    by_row, metrics = scores["by_row"], scores["models"]["candidate"]["metrics"]
+    assert by_row["index"] == pq.read_table(evaluation / "predictions.parquet")["index"].to_pylist()
+    for name in ("token_f1", "unsupported", "contradicted"):
+        assert np.mean(by_row[name]) == pytest.approx(metrics[name]["value"], abs=1e-4)
 
 
 def test_no_text_of_a_private_row_is_left(evaluation: Path, splits: Path, instruct_adapter: Path) -> None:
