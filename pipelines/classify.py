@@ -39,6 +39,7 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
     )
     def classify(
         source: str = default["source"],
+        feedback: str = default["feedback"],
         columns: dict = default["columns"],
         labels: list = default["labels"],
         top_labels: int = default["top_labels"],
@@ -58,6 +59,7 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
             preflight = preflight_classify(
                 profile=profile.model_dump(exclude_none=True),
                 source=source,
+                feedback=feedback,
                 columns=columns,
                 labels=labels,
                 top_labels=top_labels,

@@ -43,7 +43,8 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     sources = sources if isinstance(sources, list) else []
     training = [values.get(section) for section in ("train", "instruct")]
     terms = [(values.get("phi"), "staff_file"), (values.get("phi"), "protect_file")]
-    uris = [(values, "source"), *((s, "uri") for s in sources), *((s, "base_model") for s in training), *terms]
+    places = [(values, "source"), (values.get("feedback"), "uri"), *((source, "uri") for source in sources)]
+    uris = [*places, *((section, "base_model") for section in training), *terms]
     for section, name in uris:
         location = section.get(name) if isinstance(section, dict) else None
         if isinstance(location, str) and location and "://" not in location:

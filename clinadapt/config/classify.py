@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.feedback import Feedback
 from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri
@@ -143,6 +144,7 @@ class ClassifyProfile(ProfileBase):
     recipe: Literal["classify"]
     source: Uri = Field(description="data source, a URI")
     notes: Notes = Notes()
+    feedback: Feedback = Feedback()
     phi: Phi = Phi()
     split: Split = Split()
     train: ClassifyTraining

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.feedback import MOST_PEOPLE, feedback_place
 from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri
 
-Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences"]
+Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences", "feedback"]
 Teacher = Literal["rules", "llm"]
 Decimal = Literal["auto", "point", "comma"]
 Stage = Literal["pretrain", "instruct"]  # training stages that can run on several nodes
@@ -41,6 +42,7 @@ COLUMNS: dict[Kind, dict[str, str]] = {
     "alpaca": {"instruction": "instruction", "note": "input", "answer": "output"},
     "pairs": {"note": "dialogue", "answer": "section_text"},
     "preferences": {"note": "note", "instruction": "question", "chosen": "chosen", "rejected": "rejected"},
+    "feedback": {},
 }
 
 
@@ -51,18 +53,19 @@ class Source(Section):
         kind: layout of a row. `cases`: a case report, which synthesize turns into a note. `notes`: a real note.
             `triples`: note, question, answer and task (Asclepius). `chat`: `messages` of role and content. `alpaca`:
             instruction, input, output. `pairs`: note and answer columns with one `instruction` for all rows.
-            `preferences`: a chosen and a rejected answer, for DPO.
+            `preferences`: a chosen and a rejected answer, for DPO. `feedback`: what people corrected, for both.
         uri: file://, s3://, https://, hf:// or builtin://cases; a folder of files as file:///folder or
-            s3://bucket/folder/.
+            s3://bucket/folder/; of `feedback`, `flagged/` of a store or `flagged/NAME/` for one adapter.
         columns: field name -> column name, where it differs from COLUMNS[kind]; patient, encounter and date are found
             by their usual names (clinadapt.config.origin), or not at all with an empty name here.
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
-        task: task under which the report lists rows of `pairs`, `chat` and `alpaca`.
+        task: task under which the report lists rows of `pairs`, `chat`, `alpaca` and `feedback`.
         decimal: decimal separator of its numbers: with `comma`, 0,125 mg is not 125 mg. `auto`: as the numbers of the
             source show that can be read in one way only.
         private: whether the texts of this source are kept out of the examples that people are shown; set it to false
             only for texts that identify nobody.
         send_to: hosts of LLM endpoints (teacher, judge) that texts of this source may be sent to; none unless named.
+        agree: of `feedback`, as in clinadapt.config.feedback.Feedback.
     """
 
     kind: Kind
@@ -73,9 +76,16 @@ class Source(Section):
     decimal: Decimal = "auto"
     private: bool = True
     send_to: list[HostName] = []
+    agree: int = Field(default=1, ge=1, le=MOST_PEOPLE)
 
     @model_validator(mode="after")
     def _check_fields(self) -> Source:
+        if self.kind == "feedback":
+            feedback_place(self.uri)
+            if self.columns or self.send_to or not self.private:
+                raise ValueError("feedback has no columns, is sent nowhere and is shown nowhere: leave these out")
+        elif self.agree != 1:
+            raise ValueError("`agree` belongs to a source of kind feedback")
         check_columns(self.columns, COLUMNS[self.kind], self.kind)
         if (self.kind == "pairs") != bool(self.instruction):
             raise ValueError("`instruction` belongs to a source of kind pairs, and pairs need it")
@@ -97,8 +107,9 @@ class Source(Section):
 
 
 def allowed_hosts(sources: Sequence[Source]) -> list[str]:
-    """Hosts that texts of all these sources may be sent to; ANY_HOST alone where all texts are built in."""
-    consents = [set(source.send_to) for source in sources if not source.synthetic]
+    """Hosts that texts of all these sources may be sent to, but for feedback, which is not sent; ANY_HOST alone where
+    all texts are built in."""
+    consents = [set(source.send_to) for source in sources if not (source.synthetic or source.kind == "feedback")]
     return sorted(set.intersection(*consents)) if consents else [ANY_HOST]
 
 
@@ -307,6 +318,11 @@ class InstructProfile(ProfileBase):
     def _sections_belong_together(self) -> InstructProfile:
         if self.instruct.base_model == BUILTIN_LLAMA and self.pretrain is None:
             raise ValueError("builtin://llama is trained by pretrain: add the section pretrain")
-        if (self.preference is not None) != any(source.kind == "preferences" for source in self.sources):
-            raise ValueError("the section preference and a source of kind preferences belong together")
+        kinds = {source.kind for source in self.sources}
+        if kinds == {"feedback"}:
+            raise ValueError("feedback alone has nothing to hold out: name a source of notes too")
+        if "preferences" in kinds and self.preference is None:
+            raise ValueError("a source of kind preferences needs the section preference")
+        if self.preference is not None and not kinds & {"preferences", "feedback"}:
+            raise ValueError("the section preference needs a source of kind preferences or feedback")
         return self

@@ -25,6 +25,7 @@ _TRAINING = ("base_model", "quantization", "num_train_epochs", "learning_rate")
 FORM: dict[str, dict[str, list[str]]] = {
     "classify": {
         "source": ["source"],
+        "feedback": ["feedback.uri"],
         "columns": ["notes.columns"],
         "labels": ["notes.labels"],
         "top_labels": ["notes.top_labels"],
@@ -105,6 +106,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
         "download": {
             "source": profile.source,
             "notes": profile.notes.model_dump(),
+            "feedback": profile.feedback.model_dump(),
             "known_columns": profile.phi.known_columns,
         },
         "screen": {"phi": profile.phi.model_dump()},

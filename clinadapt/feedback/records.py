@@ -24,11 +24,13 @@ from clinadapt.artifacts.signing import (
 )
 from clinadapt.artifacts.slsa import ATTESTATION
 from clinadapt.errors import UserError
-from clinadapt.storage.object_store import MAX_CONCURRENCY, Store
+from clinadapt.storage.object_store import MAX_CONCURRENCY, CorruptObject, Store
 
 Record = TypeVar("Record")
 LeftOut = Counter[str]  # why a record does not count -> how many
 STRICT = ConfigDict(extra="forbid")
+LARGEST = 8 * 2**20  # bytes of a record; a larger one is not read
+_NOT_READ = b""  # instead of the content of one that is too large or damaged
 
 
 class Unusable(Exception):
@@ -55,9 +57,11 @@ def decode(data: bytes, kind: str) -> dict[str, Any]:
     """The content of a record. Arguments as of `encode`.
 
     Raises:
-        Unusable: it is broken, is not signed where CLINADAPT_VERIFY_KEY is set, or has the signature of another key or
-            of another content.
+        Unusable: it was not read, is broken, is not signed where CLINADAPT_VERIFY_KEY is set, or has the signature of
+            another key or of another content.
     """
+    if data == _NOT_READ:
+        raise Unusable("empty, damaged or too large")
     try:
         record = json.loads(data)
         content = {name: value for name, value in record.items() if name != ATTESTATION}
@@ -92,12 +96,18 @@ def read_records(store: Store, name: str, version: str, known: Mapping[str, byte
     Raises:
         UserError: the store cannot be read.
     """
-    keys = [*store.list(f"flagged/{name}/{version}/"), *store.list(f"reviews/{name}/{version}/")]
+    entries = [*store.entries(f"flagged/{name}/{version}/"), *store.entries(f"reviews/{name}/{version}/")]
+    keys = [entry.key for entry in entries]
     records = {key: known[key] for key in keys if known and key in known}
+    records |= {entry.key: _NOT_READ for entry in entries if entry.size > LARGEST}
 
     def read(key: str) -> None:
-        with suppress(KeyError):  # deleted meanwhile
+        try:
             records[key] = store.get(key)[0]
+        except CorruptObject:
+            records[key] = _NOT_READ
+        except KeyError:  # deleted meanwhile
+            pass
 
     with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
         list(pool.map(read, [key for key in keys if key not in records]))

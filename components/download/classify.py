@@ -12,18 +12,22 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.classify import LABELLED_COLUMNS, Notes
+from clinadapt.config.feedback import Feedback
 from clinadapt.config.origin import named_origin
 from clinadapt.data.patients import OriginReader, Pseudonyms, combined
 from clinadapt.data.readers import Row, column_names, columns_option
 from clinadapt.data.schemas.classify import NOTES
+from clinadapt.data.schemas.feedback import CORRECTED_LABELS, FEEDBACK_FILE
 from clinadapt.data.schemas.known import KNOWN, KNOWN_FILE
 from clinadapt.data.sources import redacted_uri, source_digest, source_rows
 from clinadapt.data.tables import to_table, write_table
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.storage.local_files import os_errors
+from components.download.feedback import corrected_labels
 from components.download.known_values import KnownValues, refuse_unused
 from components.download.unused_values import TrackedRow, by_frequency
 from components.download.validation import InvalidRow, validate_text
@@ -33,15 +37,18 @@ _LOOK_ALIKE = str.maketrans("АВЕКМНОРСТХУаеорсухіјѕΑΒΕ�
 MAX_LABEL = 100  # characters; a longer label may be note text, so it is quarantined and shown nowhere
 
 
-def run(source: str, output: Path, settings: Notes, known_columns: Sequence[str] = ()) -> dict[str, Any]:
+def run(
+    source: str, output: Path, settings: Notes, known_columns: Sequence[str] = (), feedback: Feedback | None = None
+) -> dict[str, Any]:
     """Download a source.
 
     Args:
         source: a URI.
         output: gets notes.parquet (schema NOTES), quarantine.csv (row, reason), known.parquet (KNOWN) where there are
-            known columns, and the manifest.
+            known columns, feedback.parquet (CORRECTED_LABELS) where there is feedback, and the manifest.
         settings: columns, labels and limits of a valid row.
         known_columns: with what identifies the patient, for screen.
+        feedback: labels that people corrected.
 
     Returns:
         The manifest.
@@ -61,7 +68,11 @@ def run(source: str, output: Path, settings: Notes, known_columns: Sequence[str]
     if known_columns:
         known = [(0, row, rows.known[row]) for row, *_ in selected if rows.known.get(row)]
         write_table(to_table(known, KNOWN) if known else KNOWN.empty_table(), output / KNOWN_FILE)
-    _write_quarantine(output / "quarantine.csv", rows.quarantine)
+    corrected = corrected_labels(feedback, labels, settings.max_note_characters) if feedback and feedback.uri else None
+    if corrected:
+        table = to_table(corrected.labels, CORRECTED_LABELS) if corrected.labels else CORRECTED_LABELS.empty_table()
+        write_table(table, output / FEEDBACK_FILE)
+    _write_quarantine(output / "quarantine.csv", rows.quarantine + (corrected.quarantine if corrected else []))
     summary = {
         "source": redacted_uri(source),
         "rows_read": rows.read,
@@ -70,11 +81,15 @@ def run(source: str, output: Path, settings: Notes, known_columns: Sequence[str]
         "quarantined": dict(Counter(reason for _, reason in rows.quarantine).most_common()),
         "unused": by_frequency(rows.unused),
         "labels": sorted(labels),
+        "feedback": [corrected.summary] if corrected else [],
         "text_column": settings.column("text"),
         "label_column": settings.column("label"),
         "origin": combined([] if source.startswith("builtin://") else [rows.origins.summary()], rows.pseudonyms),
     }
-    return write_manifest(output, summary, "download", {redacted_uri(source): source_digest(source)})
+    inputs = {redacted_uri(source): source_digest(source)}
+    if feedback and corrected:
+        inputs[feedback.uri] = sha256_json([[*row] for row in corrected.labels])
+    return write_manifest(output, summary, "download", inputs)
 
 
 class _Rows:

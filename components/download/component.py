@@ -10,7 +10,7 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     """Read a source into one validated Parquet dataset.
 
     Args:
-        settings: Of download, as preflight resolves them: source, notes, source_digest, known_columns.
+        settings: Of download, as preflight resolves them: source, notes, feedback, source_digest, known_columns.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:
@@ -20,12 +20,14 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
 
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Notes
+    from clinadapt.config.feedback import Feedback
     from clinadapt.data.patients import describe_origin
     from components.download.classify import run
 
     with step("download", store) as outputs:
         manifest = run(settings["source"], Path(dataset.path), Notes.model_validate(settings["notes"]),
-                       settings.get("known_columns", []))  # fmt: skip
+                       settings.get("known_columns", []),
+                       Feedback.model_validate(settings["feedback"]))  # fmt: skip
         outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined", "unused")}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)

@@ -12,18 +12,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import COLUMNS, Examples, Source
 from clinadapt.config.origin import ORIGIN
 from clinadapt.data.patients import Pseudonyms, combined
 from clinadapt.data.readers import column_names, columns_option
+from clinadapt.data.schemas.feedback import CORRECTIONS
 from clinadapt.data.schemas.known import KNOWN
 from clinadapt.data.sources import combined_digest, redacted_uri, source_files
 from clinadapt.data.tables import TableWriter, iter_batches, iter_rows, open_tables, output_folder
 from clinadapt.errors import UserError
 from clinadapt.storage.object_store import Store
+from components.download.feedback import corrected_answers
 from components.download.known_values import refuse_unused
 from components.download.layouts import LAYOUTS, TABLES
 from components.download.source_cache import KNOWN_VALUES, QUARANTINE, ROWS, parsed_file
@@ -45,7 +47,8 @@ def run(
     Args:
         sources: of the profile.
         output: gets texts, triples and preferences.parquet (schemas TEXTS, TRIPLES, PREFERENCES), quarantine.csv
-            (source, row, reason), known.parquet (KNOWN) where there are known columns, and the manifest.
+            (source, row, reason), known.parquet (KNOWN) where there are known columns, feedback.parquet (CORRECTIONS)
+            where there is a source of that kind, and the manifest.
         settings: limits of a valid row.
         store: caches parsed files, so that only new files of a folder are read.
         known_columns: with what identifies the patient, for screen.
@@ -58,6 +61,7 @@ def run(
     """
     with output_folder(output):
         schemas = TABLES | ({KNOWN_VALUES: KNOWN} if known_columns else {})
+        schemas |= {"feedback": CORRECTIONS} if any(source.kind == "feedback" for source in sources) else {}
         with (
             open_tables(output, **schemas) as tables,
             (output / "quarantine.csv").open("w", newline="", encoding="utf-8") as file,
@@ -65,7 +69,10 @@ def run(
             quarantine = csv.writer(file)
             quarantine.writerow(("source", "row", "reason"))
             dataset = _Dataset(tables, quarantine.writerow, settings, store, known_columns)
-            counts = [dataset.add(number, source) for number, source in enumerate(sources)]
+            counts = [
+                dataset.add_feedback(number, source) if source.kind == "feedback" else dataset.add(number, source)
+                for number, source in enumerate(sources)
+            ]
             dataset.refuse_unused_columns()
         summary = {
             "origin": combined(dataset.origins, dataset.pseudonyms),
@@ -76,6 +83,7 @@ def run(
             "decimal_comma": [number for number, entry in enumerate(counts) if entry["decimal_comma"]],
             "quarantined": dict(sum((Counter(entry["quarantined"]) for entry in counts), Counter()).most_common()),
             "rows": {name: tables[name].rows for name in TABLES},
+            "feedback": [entry["feedback"] for entry in counts if "feedback" in entry],
         }
         return write_manifest(output, summary, "download", dataset.digests)
 
@@ -148,6 +156,25 @@ class _Dataset:
             "unused": by_frequency(unused),
             "decimals": decimals._asdict(),
             "decimal_comma": _decimal_comma(source, decimals),
+        }
+
+    def add_feedback(self, number: int, source: Source) -> dict[str, Any]:
+        """Add what people corrected. Returns the counts of `add`, and those of the corrections as `feedback`."""
+        rows = corrected_answers(number, source, self._settings.max_note_characters)
+        for name, each in (("triples", rows.triples), ("preferences", rows.preferences), ("feedback", rows.records)):
+            for row in each:
+                self._tables[name].add(row)
+        for place, reason in rows.quarantine:
+            self._write_quarantined((number, place, reason))
+        self.digests[redacted_uri(source.uri)] = sha256_json([rows.triples, rows.preferences, rows.records])
+        return {
+            "rows_read": rows.summary["judged"],
+            "rows_kept": len(rows.triples),
+            "repeated": 0,
+            "quarantined": rows.summary["quarantined"],
+            "unused": {},
+            "decimal_comma": rows.decimal_comma,
+            "feedback": {"source": number, **rows.summary},
         }
 
     def refuse_unused_columns(self) -> None:

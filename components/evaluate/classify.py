@@ -17,6 +17,7 @@ from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Review
 from clinadapt.config.classify import ClassifyEvaluation
+from clinadapt.data.schemas.classify import SPLIT
 from clinadapt.data.tables import SPLITS, label_counts, read_split, write_table
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
@@ -27,6 +28,7 @@ from components.evaluate.abstention import measure_abstention
 from components.evaluate.answer_cache import AnswerCache
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.champion import Champion
+from components.evaluate.corrections import labels_on_corrections, read_corrected
 from components.evaluate.counterfactual_labels import measure_labels, score_changed
 from components.evaluate.metrics import CONFIDENCE, HeldOutNotes, compare, measure, probabilities, roc
 from components.evaluate.results import write_results
@@ -100,9 +102,7 @@ def run(
     prepared = {name: classifier.tokenize(texts[name]) for name in ("validation", "test")}
     scores, logits = _score_models(classifier, adapter, champion, prepared, texts, counts)
     validation = logits, counts["validation"]
-    predicted = {name: probabilities(model.logits) for name, model in scores.items()}
-    predicted["majority"] = majority(counts["train"], len(notes.counts))
-    predicted = {name: predicted[name] for name in MODEL_TITLES if name in predicted}
+    predicted = _predicted(scores, majority(counts["train"], len(notes.counts)))
     cache = partial(AnswerCache, open_store(champion.store), adapter, classifier.card, True)
     evaluation = {
         "labels": labels,
@@ -114,13 +114,20 @@ def run(
         **_when_it_differs(classifier, cache, texts["test"], scores["candidate"], validation, notes, settings, seed),
         "held_out_digest": sha256_json([tables["test"]["note_id"].to_pylist(), counts["test"].tolist()]),
         **champion.reference(),
+        **_on_corrections(splits, classifier, champion, labels, seed),
     }
     evaluation["models"]["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
-    note_ids = tables["test"]["note_id"]
-    _write_predictions(output, note_ids, scores["candidate"].logits)
-    evaluation["review"] = _write_cases(output, note_ids.to_pylist(), scores, labels, review, private, seed)
+    _write_predictions(output, tables["test"]["note_id"], scores["candidate"].logits)
+    note_ids = tables["test"]["note_id"].to_pylist()
+    evaluation["review"] = _write_cases(output, note_ids, scores, labels, review, private, seed)
     write_results(output, evaluation, splits, adapter)
     return evaluation
+
+
+def _predicted(scores: dict[str, Scores], most_frequent: np.ndarray) -> dict[str, np.ndarray]:
+    """Model -> probabilities, shape (notes, labels), in the order of MODEL_TITLES."""
+    predicted = {name: probabilities(model.logits) for name, model in scores.items()} | {"majority": most_frequent}
+    return {name: predicted[name] for name in MODEL_TITLES if name in predicted}
 
 
 def _sizes(notes: HeldOutNotes, tokenized: TokenizedNotes) -> dict[str, Any]:
@@ -237,6 +244,26 @@ def _score_champion(champion: Champion, labels: list[str], prompts: list[list[st
         return {"champion": Scores(logits, card.temperature)}
 
     return champion.load(score)
+
+
+def _on_corrections(
+    splits: Path, classifier: Classifier, champion: Champion, labels: list[str], seed: int
+) -> dict[str, Any]:
+    """`feedback` of evaluation.json: what candidate and champion, where it knows the same labels, predict for notes
+    with a corrected label. Empty without such notes."""
+    notes = read_corrected(splits, SPLIT)
+    if not len(notes):
+        return {}
+
+    def predict(model: Classifier) -> list[str]:
+        return [labels[number] for number in model.logits(model.tokenize(notes["text"].to_pylist())).argmax(axis=1)]
+
+    def of_champion(folder: Path) -> dict[str, list[str]]:
+        model = Classifier(folder)
+        return {"champion": predict(model)} if model.card.labels == labels else {}
+
+    predicted = {"candidate": predict(classifier)} | (champion.load(of_champion) if champion.version else {})
+    return {"feedback": labels_on_corrections(notes, predicted, MODEL_TITLES, seed)}
 
 
 def _timed(logits: Callable[[TokenizedNotes], np.ndarray], prepared: TokenizedNotes) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def evaluate_classify(
     from clinadapt.config.classify import ClassifyEvaluation
     from components.evaluate.champion import Champion
     from components.evaluate.classify import run
+    from components.evaluate.corrections import describe
 
     with step("evaluate", store) as outputs:
         champion = Champion(
@@ -60,6 +61,8 @@ def evaluate_classify(
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
                 f"any listed label {model['metrics']['any_label_accuracy']['value']:.3f}")  # fmt: skip
+        if "feedback" in result:
+            log("evaluate", describe(result["feedback"]))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -91,6 +94,7 @@ def evaluate_instruct(
     from clinadapt.config.base import Review
     from clinadapt.config.instruct import Evaluation
     from components.evaluate.champion import Champion
+    from components.evaluate.corrections import describe
     from components.evaluate.instruct import run
 
     with step("evaluate", store) as outputs:
@@ -108,6 +112,8 @@ def evaluate_instruct(
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} token F1 {model['metrics']['token_f1']['value']:.3f}, "
                 f"answers with unsupported facts {model['metrics']['unsupported']['value']:.1%}")  # fmt: skip
+        if "feedback" in result:
+            log("evaluate", describe(result["feedback"]))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -29,6 +29,7 @@ from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest
 from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
+from components.evaluate.corrections import answers_on_corrections, read_corrected
 from components.evaluate.counterfactual_answers import measure_answers
 from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
@@ -87,12 +88,11 @@ def run(
     Raises:
         UserError: a model cannot be loaded, or there is no held-out instruction.
     """
-    held_out = pq.read_table(splits / "test.parquet", schema=EXAMPLES).drop_columns(["input_ids"])
-    index = sample(held_out["task"].to_pylist(), held_out["note_id"].to_pylist(), settings.rows_per_task, seed)
-    if not index:
-        raise UserError("no held-out instructions: add sources or raise examples.test_share")
+    held_out = pq.read_table(splits / "test.parquet", schema=EXAMPLES)
+    index = _drawn(held_out, settings.rows_per_task, seed)
     rows = _with_decimals(held_out.take(index), splits)
-    answers, counterfactuals = _answer(rows, adapter, champion, settings, seed)
+    corrected = _with_decimals(read_corrected(splits, EXAMPLES), splits)
+    answers, on_corrected, counterfactuals = _answer(rows, corrected, adapter, champion, settings, seed)
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks, cluster = (np.array([row[name] for row in rows]) for name in ("task", "cluster"))
     comparisons = _comparisons(scores, tasks, cluster, seed)
@@ -109,6 +109,7 @@ def run(
         "counterfactuals": counterfactuals,
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
         **champion.reference(),
+        **_on_corrections(corrected, on_corrected, seed),
     }
     if settings.judge:
         evaluation["judge"] = _judge(rows, answers, champion.store, settings, allowed_hosts, seed)
@@ -118,10 +119,25 @@ def run(
     return evaluation
 
 
+def _drawn(held_out: pa.Table, rows_per_task: int, seed: int) -> list[int]:
+    """The rows of the sample. Raises UserError where there is no held-out instruction."""
+    index = sample(held_out["task"].to_pylist(), held_out["note_id"].to_pylist(), rows_per_task, seed)
+    if not index:
+        raise UserError("no held-out instructions: add sources or raise examples.test_share")
+    return index
+
+
 def _with_decimals(examples: pa.Table, splits: Path) -> list[dict[str, Any]]:
-    """The rows of examples, each with `decimal_comma`: whether its source writes numbers so."""
+    """The rows of examples without their tokens, each with `decimal_comma`: whether its source writes numbers so."""
     commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
-    return [row | {"decimal_comma": row["source"] in commas} for row in examples.to_pylist()]
+    rows = examples.drop_columns(["input_ids"]).to_pylist()
+    return [row | {"decimal_comma": row["source"] in commas} for row in rows]
+
+
+def _on_corrections(rows: Sequence[Row], answers: dict[str, ModelAnswers], seed: int) -> dict[str, Any]:
+    """`feedback` of evaluation.json; empty where no correction was trained on."""
+    texts = {name: model.texts for name, model in answers.items()}
+    return {"feedback": answers_on_corrections(rows, texts, MODEL_TITLES, seed)} if rows else {}
 
 
 def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:
@@ -259,23 +275,31 @@ def minimum_detectable_difference(comparison: dict[str, Any]) -> float:
 
 
 def _answer(
-    rows: Sequence[Row], adapter: Path, champion: Champion, settings: Evaluation, seed: int
-) -> tuple[dict[str, ModelAnswers], dict[str, dict[str, Any]]]:
-    """Answers of each model, in the order of MODEL_TITLES, and what the candidate answers about counterfactual notes;
-    one base model is in memory at a time."""
-    store = open_store(champion.store)
+    rows: Sequence[Row],
+    corrected: Sequence[Row],
+    adapter: Path,
+    champion: Champion,
+    settings: Evaluation,
+    seed: int,
+) -> tuple[dict[str, ModelAnswers], dict[str, ModelAnswers], dict[str, dict[str, Any]]]:
+    """Answers of each model to held-out and to corrected instructions, in the order of MODEL_TITLES, and what the
+    candidate answers about counterfactual notes; one base model is in memory at a time."""
+    store, answers, on_corrected = open_store(champion.store), dict[str, ModelAnswers](), dict[str, ModelAnswers]()
+
+    def ask(model: CachedModel, name: str, title: str) -> None:
+        answers[name] = model.answer(rows, settings, title, use_adapter=name != "base")
+        if corrected:
+            on_corrected[name] = model.answer(corrected, settings, title, use_adapter=name != "base")
+
     model = CachedModel(adapter, store)
-    answers = {
-        "candidate": model.answer(rows, settings, "adapter"),
-        "base": model.answer(rows, settings, "base model", use_adapter=False),
-    }
+    ask(model, "candidate", "adapter")
+    ask(model, "base", "base model")
     counterfactuals = measure_answers(model, rows, answers["candidate"].texts, settings, seed)
     del model
     free_memory()
     if champion.version:
-        title = f"champion {champion.version}"
-        answers["champion"] = champion.load(lambda folder: CachedModel(folder, store).answer(rows, settings, title))
-    return answers, counterfactuals
+        champion.load(lambda folder: ask(CachedModel(folder, store), "champion", f"champion {champion.version}"))
+    return answers, on_corrected, counterfactuals
 
 
 def _summary(

@@ -22,6 +22,8 @@ from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.schemas.classify import NOTES, SPLIT
 from clinadapt.data.tables import SPLITS, write_table
 from clinadapt.errors import UserError
+from components.format.corrected_labels import add_corrected_labels
+from components.format.feedback import feedback_summary
 
 HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the notes of a label; train gets the rest
 MIN_NOTES = 10  # per label: two are in test and one in validation
@@ -32,7 +34,8 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
 
     Args:
         dataset: the output of download.
-        output: gets train, validation and test.parquet (schema SPLIT), and the manifest.
+        output: gets train, validation and test.parquet (schema SPLIT) and the manifest; where corrected labels are
+            trained on, also these notes as feedback.parquet (SPLIT).
         settings: threshold of near duplicates, and seed.
 
     Returns:
@@ -51,21 +54,21 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     for note, cluster in zip(notes, joined.cluster, strict=True):
         note["cluster"] = int(cluster)
     splits, by_time = _split(notes, joined.cluster, origins, settings)
-
-    output.mkdir(parents=True, exist_ok=True)
-    for name, members in splits.items():
-        columns = {field.name: [note[field.name] for note in members] for field in SPLIT}
-        write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
+    labels, repeated_rows = sorted({row["label"] for row in rows}), len(rows) - len(notes)
+    corrected = add_corrected_labels(
+        dataset, notes, splits, origins.links(), labels, settings.near_duplicate_threshold
+    )  # fmt: skip
+    _write_splits(splits | ({"feedback": corrected.notes} if corrected.notes else {}), output)
     words = [len(note["text"].split()) for note in notes]
     summary = {
         **{key: source[key] for key in ("source", "rows_read", "rows_of_other_labels", "quarantined", "unused")},
         "rows_kept": len(rows),
         "label_column": source["label_column"],
-        "labels": sorted({row["label"] for row in rows}),
+        "labels": labels,
         "rare_labels": rare,
         "dataset_digest": source["digest"],
         "notes": len(notes),
-        "exact_duplicate_rows": len(rows) - len(notes),
+        "exact_duplicate_rows": repeated_rows,
         "near_duplicate_pairs": len({pair for pairs in copies.values() for pair in pairs}),
         "clusters": len({note["cluster"] for note in notes}),
         "cross_listed_notes": sum(len(note["labels"]) > 1 for note in notes),
@@ -73,6 +76,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         "shared_clusters": shared_clusters(splits),
         "origin": source["origin"],
         "phi": source.get("phi", {}),
+        "feedback": feedback_summary(source.get("feedback", []), corrected.counts),
         "patients": origins.patients,
         "joined": joined.reasons,
         "by_time": by_time,
@@ -85,6 +89,13 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         "settings": settings.model_dump(),
     }
     return write_manifest(output, summary, "format", {"dataset": source["digest"]}, [source])
+
+
+def _write_splits(splits: dict[str, list[dict[str, Any]]], output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    for name, members in splits.items():
+        columns = {field.name: [note[field.name] for note in members] for field in SPLIT}
+        write_table(pa.table(columns, schema=SPLIT), output / f"{name}.parquet")
 
 
 def refuse_label_leak(rows: list[dict[str, Any]], column: str) -> None:

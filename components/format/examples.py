@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt.artifacts.step_record import log
+from clinadapt.data.duplicates import normal_form
 from clinadapt.data.note_links import LEFT_OUT
 from clinadapt.data.schemas.instruct import PREFERENCES, TRIPLES
 from clinadapt.data.splits import NoteSplit
@@ -24,7 +25,11 @@ PROMPT_SHARE = 0.25  # of max_length: room for note and instruction that an answ
 
 
 class ExampleWriter:
-    """Writes examples (schema EXAMPLES) and preference pairs (PREFERRED), and counts what became of the rows."""
+    """Writes examples (schema EXAMPLES) and preference pairs (PREFERRED), and counts what became of the rows.
+
+    Attributes:
+        corrections: the training rows that are corrections of people, with their texts, of schema EXAMPLES.
+    """
 
     def __init__(self, split: NoteSplit, template: Template, max_length: int, tables: dict[str, TableWriter]) -> None:
         """`tables` has one table per split, and `preferences`."""
@@ -33,6 +38,10 @@ class ExampleWriter:
         self._tasks: dict[str, Counter[str]] = {name: Counter() for name in SPLITS}
         self._answerable: Counter[str] = Counter()  # by split
         self._tokens: dict[str, list[tuple[int, int, int]]] = {name: [] for name in SPLITS}  # example, answer, lost
+        self._corrected: Counter[str] = Counter()  # corrections that are trained on, by kind
+        self._not_taught: Counter[str] = Counter()  # corrections that are not, by reason
+        self._pairs = 0  # of a correction and the answer that it corrects
+        self.corrections: list[tuple[Any, ...]] = []
 
     def write_triples(self, folder: Path, cache: TokenCache | None) -> None:
         """Tokenize triples.parquet, and write each to the table of its split."""
@@ -48,18 +57,36 @@ class ExampleWriter:
             log("format", f"{cache.misses} rows tokenized, tokens of {cache.hits} rows loaded from the cache")
 
     def _usable(self, rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
-        """Drop rows that repeat an instruction about the same note, and those of notes in no split."""
+        """Drop rows that repeat an instruction about the same note, those whose answer people corrected, and those of
+        notes in no split."""
         seen: set[bytes] = set()
         for number, row in rows:
             if self._split.splits[number] == LEFT_OUT:
-                self._dropped["note without a date, in a split by time"] += 1
+                if reason := self._split.feedback.left_out.get(number):
+                    self._not_taught[reason] += 1
+                else:
+                    self._dropped["note without a date, in a split by time"] += 1
+                continue
+            if self._is_corrected(number, row):
+                self._dropped["the answer was corrected by people"] += 1
                 continue
             key = hashlib.sha256(f"{number} {row['instruction']}".encode()).digest()[:16]
             if key in seen:
                 self._dropped["note and instruction repeated"] += 1
+                if self._correction(row):
+                    self._not_taught["repeated in another source"] += 1
             else:
                 seen.add(key)
                 yield number, row
+
+    def _correction(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """What is recorded of a row with a correction, of schema CORRECTIONS; None of any other row."""
+        return self._split.feedback.corrections.get((row["source"], row["row"]))
+
+    def _is_corrected(self, number: int, row: dict[str, Any]) -> bool:
+        """Whether people corrected the answer of a row that is no correction itself."""
+        instructions = self._split.feedback.corrected.get(number, set())
+        return bool(instructions) and not self._correction(row) and normal_form(row["instruction"]) in instructions
 
     def _question(self, number: int, row: dict[str, Any]) -> Question:
         """Trimming spares the evidence of the answer in training only: it is unknown at prediction."""
@@ -68,28 +95,32 @@ class ExampleWriter:
         return Question(row["note_text"], row["instruction"], spans)
 
     def _write_example(self, number: int, row: dict[str, Any], encoded: Encoded) -> None:
+        correction = self._correction(row)
         if encoded.dropped:
             self._dropped[encoded.dropped] += 1
+            if correction:
+                self._not_taught[encoded.dropped] += 1
             return
         split, answer_tokens = self._split.splits[number], len(encoded.answer_ids)
         input_ids = encoded.prompt_ids + encoded.answer_ids
-        texts = (None, None, None) if split == "train" else (row["note_text"], row["instruction"], row["answer"])
-        self._tables[split].add(
-            (
-                row["source"],
-                row["row"],
-                self._split.note_ids[number],
-                self._split.clusters[number],
-                row["task"],
-                row["answerable"],
-                row["check"],
-                row["private"],
-                input_ids,
-                len(encoded.prompt_ids),
-                encoded.trimmed_tokens,
-                *texts,
-            )
+        texts = (row["note_text"], row["instruction"], row["answer"])
+        example = (
+            row["source"],
+            row["row"],
+            self._split.note_ids[number],
+            self._split.clusters[number],
+            row["task"],
+            row["answerable"],
+            row["check"],
+            row["private"],
+            input_ids,
+            len(encoded.prompt_ids),
+            encoded.trimmed_tokens,
         )
+        self._tables[split].add((*example, *((None, None, None) if split == "train" else texts)))
+        if correction:
+            self._corrected[correction["kind"]] += 1
+            self.corrections.append((*example, *texts))
         self._tasks[split][row["task"]] += 1
         self._answerable[split] += row["answerable"]
         self._tokens[split].append((len(input_ids), answer_tokens, encoded.trimmed_tokens))
@@ -114,6 +145,16 @@ class ExampleWriter:
                 else:
                     note_id = self._split.note_ids[number]
                     self._tables["preferences"].add((row["source"], row["row"], note_id, prompt.input_ids, *answers))
+                    self._pairs += self._correction(row) is not None
+
+    def feedback(self) -> dict[str, Any]:
+        """Corrections that are trained on, by kind as `used`, pairs of these as `pairs`, and others by reason as
+        `left_out`."""
+        return {
+            "used": dict(sorted(self._corrected.items())),
+            "pairs": self._pairs,
+            "left_out": dict(sorted(self._not_taught.items())),
+        }
 
     def summary(self) -> dict[str, Any]:
         """Fields of the manifest: tasks, rows by task, share of answerable rows, dropped rows by reason, and tokens."""

@@ -11,14 +11,25 @@ import numpy as np
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.config.instruct import BUILTIN_LLAMA, Examples
+from clinadapt.data.schemas.feedback import FEEDBACK_FILE
 from clinadapt.data.schemas.instruct import CORPUS, EXAMPLES, PREFERRED
 from clinadapt.data.splits import NoteSplit, split_by_cluster
-from clinadapt.data.tables import SPLITS, TableWriter, batched, iter_rows, open_tables, output_folder
+from clinadapt.data.tables import (
+    SPLITS,
+    TableWriter,
+    batched,
+    iter_rows,
+    open_tables,
+    output_folder,
+    to_table,
+    write_table,
+)
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import fetch_tokenizer
 from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.storage.object_store import Store
 from components.format.examples import BATCH, ExampleWriter
+from components.format.feedback import feedback_summary
 from components.format.question_check import check_questions
 from components.format.token_cache import TokenCache
 from components.format.tokenizer_training import MIN_PATIENTS, train_tokenizer
@@ -47,7 +58,7 @@ def run(
     Args:
         dataset: the output of synthesize: notes (TEXTS), triples (TRIPLES) and preferences.parquet (PREFERENCES).
         output: gets train, validation and test.parquet (schema EXAMPLES), preferences.parquet (PREFERRED), the
-            tokenizer with its chat template, and the manifest.
+            tokenizer with its chat template, the manifest, and feedback.parquet of corrections that are trained on.
         settings: of the split and the examples.
         base_model: URI of the model whose tokenizer is used; for builtin://llama one is trained on the training notes.
         vocab_size: of the tokenizer that is trained.
@@ -77,28 +88,32 @@ def run(
             _refuse_empty(tables, split)
             if corpus:
                 _write_corpus(dataset, split, tokenizer, tables["corpus"])
-            rows = {name: table.rows for name, table in tables.items()}
+        _write_corrections(examples.corrections, output)
         summary = {
             "source": source["source"],
             "dataset_digest": source["digest"],
             "synthesis": {name: source[name] for name in SYNTHESIS_FIELDS},
-            "notes": len(split.note_ids),
+            "notes": len(split.note_ids) - len(split.feedback.left_out),
             "clusters": int(split.clusters.max()) + 1,
             "largest_cluster": int(np.bincount(split.clusters).max()),
             "shared_clusters": split.shared_clusters(),
             "origin": source["origin"],
             "phi": source.get("phi", {}),
-            "patients": split.patients,
-            "joined": split.joined,
-            "by_time": split.by_time,
+            **{name: getattr(split, name) for name in ("patients", "joined", "by_time")},
+            "feedback": feedback_summary(source.get("feedback", []), examples.feedback()),
             "question_check": check_questions(dataset, split, settings.seed),
-            "rows": rows,
+            "rows": {name: table.rows for name, table in tables.items()},
             **examples.summary(),
             "base_model": base_model,
             "tokenizer_from_notes": {"min_patients": MIN_PATIENTS} if base_model == BUILTIN_LLAMA else None,
             "settings": settings.model_dump(),
         }
         return write_manifest(output, summary, "format", {"dataset": source["digest"]}, [source])
+
+
+def _write_corrections(rows: list[tuple[Any, ...]], output: Path) -> None:
+    if rows:
+        write_table(to_table(rows, EXAMPLES), output / FEEDBACK_FILE)
 
 
 def _refuse_empty(tables: dict[str, TableWriter], split: NoteSplit) -> None:

@@ -19,6 +19,8 @@ from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.data.patients import Pseudonyms
 from clinadapt.data.sources import skipped_files
 from clinadapt.errors import UserError
+from clinadapt.feedback.cases import Recipe
+from clinadapt.feedback.corrections import describe, read_corrections
 from clinadapt.kubernetes.trainjobs import check_trainer
 from clinadapt.models.base_model import BaseModel, hub_folder
 from clinadapt.models.lora_targets import adapted_layers
@@ -52,6 +54,13 @@ def log_skipped(uris: Iterable[str]) -> None:
         if suffixes := skipped_files(uri):
             log("preflight", f"{len(suffixes)} of the files in a folder are no data and are not read "
                 f"({', '.join(dict.fromkeys(suffixes))})")  # fmt: skip
+
+
+def feedback_digest(uri: str, recipe: Recipe, agree: int) -> str:
+    """Digest of what people corrected, which is logged. Arguments and errors as of `read_corrections`."""
+    read = read_corrections(uri, recipe, agree)
+    log("preflight", f"feedback: {describe(read)}")
+    return read.digest
 
 
 def pin(base: BaseModel) -> PinnedModel:

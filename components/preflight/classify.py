@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
 from clinadapt.config.classify import ClassifyProfile, ClassifyTraining
@@ -13,7 +14,15 @@ from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
 from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.classify import estimate, method
-from components.preflight.checks import add_digests, check_base, check_disk, checked_store, log_skipped, pin
+from components.preflight.checks import (
+    add_digests,
+    check_base,
+    check_disk,
+    checked_store,
+    feedback_digest,
+    log_skipped,
+    pin,
+)
 
 
 def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
@@ -37,6 +46,8 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     data = source_digest(applied.source)
     log_skipped([applied.source])
     log("preflight", f"data source found, {data[:26]}")
+    if applied.feedback.uri:
+        data = sha256_json([data, feedback_digest(applied.feedback.uri, "classify", applied.feedback.agree)])
     from clinadapt.models.meta_check import checked_classifier  # imports torch, which takes seconds
 
     base = describe(applied.train.base_model)

@@ -12,6 +12,7 @@ from clinadapt.config.image import IMAGE
 def preflight_classify(
     profile: dict,
     source: str,
+    feedback: str,
     columns: dict,
     labels: list,
     top_labels: int,
@@ -32,6 +33,7 @@ def preflight_classify(
     Args:
         profile: The profile, whose values the other parameters replace.
         source: URI of the notes.
+        feedback: URI of `flagged/` of a store, or of `flagged/NAME/`: corrected labels to train on; none when empty.
         columns: Field -> column name of the source.
         labels: Labels to keep; all when empty.
         top_labels: Number of most frequent labels to keep; all when 0.
@@ -62,7 +64,7 @@ def preflight_classify(
     from components.preflight.classify import run
 
     form = {
-        "source": source, "columns": columns, "labels": labels, "top_labels": top_labels,
+        "source": source, "feedback": feedback, "columns": columns, "labels": labels, "top_labels": top_labels,
         "min_notes_per_label": min_notes_per_label, "test": test, "base_model": base_model,
         "quantization": quantization, "num_train_epochs": num_train_epochs, "learning_rate": learning_rate,
         "seed": seed, "adapter_name": adapter_name,

@@ -8,7 +8,7 @@ from typing import Any
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Resources
-from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile, InstructTraining, Pretraining
+from clinadapt.config.instruct import BUILTIN_LLAMA, InstructProfile, InstructTraining, Pretraining, Source
 from clinadapt.config.resolve import Settings, apply_form, resolve
 from clinadapt.data.sources import source_digest
 from clinadapt.errors import UserError
@@ -17,7 +17,15 @@ from clinadapt.models.base_model import BaseModel
 from clinadapt.models.builtin_llama import describe_instruct_base, training_stages
 from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
-from components.preflight.checks import add_digests, check_base, check_disk, checked_store, log_skipped, pin
+from components.preflight.checks import (
+    add_digests,
+    check_base,
+    check_disk,
+    checked_store,
+    feedback_digest,
+    log_skipped,
+    pin,
+)
 
 
 def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
@@ -27,8 +35,8 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     """
     applied = apply_form(profile, form)
     store = checked_store(store_uri)
-    data = sha256_json([{**source.model_dump(), "digest": source_digest(source.uri)} for source in applied.sources])
-    log_skipped(source.uri for source in applied.sources)
+    data = sha256_json([{**source.model_dump(), "digest": _digest(source)} for source in applied.sources])
+    log_skipped(source.uri for source in applied.sources if source.kind != "feedback")
     log("preflight", f"{len(applied.sources)} data source{'s'[: len(applied.sources) > 1]} found, {data[:26]}")
     steps = resolve(profile, form)
     if applied.synthesis.teacher == "llm":
@@ -53,6 +61,12 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     for name, stage in stages.items():
         check_memory(name, base, stage, applied.train_resources)
     return add_digests(resolve(profile, form, pin(base)), "instruct", data, store)
+
+
+def _digest(source: Source) -> str:
+    if source.kind == "feedback":
+        return feedback_digest(source.uri, "instruct", source.agree)
+    return source_digest(source.uri)
 
 
 def _check_endpoint(role: str, allowed_hosts: Sequence[str]) -> None:

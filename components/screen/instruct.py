@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.phi import Phi
+from clinadapt.data.schemas.feedback import CORRECTIONS, FEEDBACK_FILE
 from clinadapt.data.schemas.instruct import PREFERENCES, TEXTS, TRIPLES
 from clinadapt.data.tables import output_folder, write_table
 from clinadapt.errors import UserError
@@ -46,7 +48,8 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     Args:
         dataset: the output of download.
         output: gets texts, triples and preferences.parquet (schemas TEXTS, TRIPLES, PREFERENCES), quarantine.csv
-            (source, row, reason) and the manifest, which is that of the dataset with `phi`: what was found and done.
+            (source, row, reason), feedback.parquet as it is in the dataset, and the manifest, which is that of the
+            dataset with `phi`: what was found and done.
         settings: of the profile.
 
     Returns:
@@ -60,7 +63,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     tables = {name: pq.read_table(dataset / f"{name}.parquet", schema=schema) for name, schema in SCHEMAS.items()}
     built_in = sum(each in builtin for table in tables.values() for each in table["source"].to_pylist())
     if passes_unchanged(source, settings, sum(map(len, tables.values())) - built_in):
-        return pass_on(dataset, output, settings, built_in)
+        return pass_on(dataset, output, settings, built_in, _reviewed(dataset, tables))
     known = read_known(dataset)
     rows = {name: dict(_rows(table, TEXT_COLUMNS[name], builtin, known)) for name, table in tables.items()}
     findings, _ = screen_rows([row for table in rows.values() for row in table.values()], Screener(settings))
@@ -70,7 +73,10 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     with output_folder(output):
         for name, table in changed.items():
             write_table(table, output / f"{name}.parquet")
-        write_note_ids((row for table in rows.values() for row in table.values()), output)
+        if (dataset / FEEDBACK_FILE).exists():
+            shutil.copyfile(dataset / FEEDBACK_FILE, output / FEEDBACK_FILE)
+        every = (row for table in rows.values() for row in table.values())
+        write_note_ids(every, output, _reviewed(dataset, changed))
         write_quarantine(dataset, output, _left_out(tables, rows))
         return seal(
             output,
@@ -82,6 +88,16 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
                 "phi": summary(settings, findings, built_in),
             },
         )
+
+
+def _reviewed(dataset: Path, tables: dict[str, pa.Table]) -> list[tuple[str, str]]:
+    """Text of each note with feedback, and its hash before it was redacted for the people who gave it."""
+    path = dataset / FEEDBACK_FILE
+    records = pq.read_table(path, schema=CORRECTIONS).to_pylist() if path.exists() else []
+    original = {(record["source"], record["row"]): record["note_id"] for record in records}
+    rows = tables["triples"].select(["source", "row", "note_text"]).to_pylist() if original else []
+    places = ((row["note_text"], original.get((row["source"], row["row"]))) for row in rows)
+    return [(text, note_id) for text, note_id in places if note_id]
 
 
 def _rows(table: pa.Table, columns: tuple[str, ...], builtin: set[int], known: Known) -> Iterator[tuple[int, TextRow]]:

@@ -96,10 +96,17 @@ def screen_rows(rows: Iterable[TextRow], screener: Screener) -> tuple[Findings, 
     return findings, mentions
 
 
-def write_note_ids(rows: Iterable[TextRow], output: Path) -> None:
-    """Record what notes that changed were called before, so that a note can be purged by either hash."""
+def write_note_ids(rows: Iterable[TextRow], output: Path, reviewed: Iterable[tuple[str, str]] = ()) -> None:
+    """Record what notes that changed were called before, so that a note can be purged by either hash.
+
+    Args:
+        rows: screened.
+        output: gets the table.
+        reviewed: text of a note that people gave feedback about, and its hash before it was redacted for them.
+    """
     notes = ((row.screened[0].text, row.texts[0]) for row in rows if row.screened[0].text != row.texts[0])
     pairs = [(note_id(after), note_id(before)) for after, before in dict.fromkeys(notes)]
+    pairs += [(note_id(text), original) for text, original in dict.fromkeys(reviewed) if note_id(text) != original]
     write_table(to_table(pairs, NOTE_IDS) if pairs else NOTE_IDS.empty_table(), output / NOTE_IDS_FILE)
 
 
@@ -115,13 +122,18 @@ def passes_unchanged(source: Mapping[str, Any], settings: Phi, rows: int) -> boo
     return not rows or settings.policy == "off" or before == screening_digest(settings)
 
 
-def pass_on(dataset: Path, output: Path, settings: Phi, builtin_rows: int) -> dict[str, Any]:
-    """Copy a dataset as it is, without what the hospital knows of its patients. Returns the manifest."""
+def pass_on(
+    dataset: Path, output: Path, settings: Phi, builtin_rows: int, reviewed: Iterable[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """Copy a dataset as it is, without what the hospital knows of its patients. Returns the manifest; `reviewed` as of
+    `write_note_ids`."""
     source = read_json(dataset / MANIFEST)
     output.mkdir(parents=True, exist_ok=True)
     for name in source["files"]:
         if name != KNOWN_FILE:
             shutil.copyfile(dataset / name, output / name)
+    if reviewed := list(reviewed):
+        write_note_ids([], output, reviewed)
     fields = source.get("phi") or summary(settings, Findings(), builtin_rows)
     return seal(output, source, {"phi": fields})
 

@@ -19,7 +19,9 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.instruct import Synthesis
+from clinadapt.data.schemas.feedback import FEEDBACK_FILE
 from clinadapt.data.schemas.instruct import TEXTS, TRIPLES
+from clinadapt.data.schemas.known import NOTE_IDS_FILE
 from clinadapt.data.tables import iter_rows, open_tables
 from clinadapt.errors import UserError
 from clinadapt.privacy.written_texts import is_screened, redacted
@@ -30,6 +32,7 @@ from components.synthesize.teacher import BudgetExhausted, Dropped, Teacher, Tex
 PROGRESS_INTERVAL = 5.0  # seconds
 NOTES_FILE, TRIPLES_FILE = "notes.parquet", "triples.parquet"
 PREFERENCES_FILE, DROPPED_FILE = "preferences.parquet", "dropped.csv"
+PASSED_ON = (FEEDBACK_FILE, NOTE_IDS_FILE)  # as they are, where there is feedback
 
 
 @dataclass
@@ -99,9 +102,10 @@ def run(
     """Generate notes and triples, and write them to a folder.
 
     The folder gets notes.parquet (schema TEXTS, kind `notes`), triples.parquet (schema TRIPLES, ready-made triples
-    first), preferences.parquet (a copy), dropped.csv (source, row, reason, count) and the manifest. Rows have the order
-    of the dataset, whatever finishes first. When the teacher's token budget is exhausted, complete results are written,
-    the remaining real notes are passed on without triples, and the manifest counts the rows that were skipped.
+    first), preferences.parquet (a copy; where there is feedback, also feedback and note_ids.parquet), dropped.csv
+    (source, row, reason, count) and the manifest. Rows have the order of the dataset, whatever finishes first. When the
+    teacher's token budget is exhausted, complete results are written, the remaining real notes are passed on without
+    triples, and the manifest counts the rows that were skipped.
 
     Args:
         dataset: the folder that download wrote.
@@ -127,6 +131,7 @@ def run(
             "source": source["source"],
             **{name: source[name] for name in ("quarantined", "unused", "decimal_comma", "origin")},
             "phi": source.get("phi", {}),
+            "feedback": source.get("feedback", []),
             "dataset_digest": source["digest"],
             "teacher": {
                 "name": settings.teacher,
@@ -144,7 +149,7 @@ def run(
         inputs = {"dataset": source["digest"], "teacher": teacher.digest}
         return write_manifest(output, fields, "synthesize", inputs, [source])
     except BaseException:
-        for name in (NOTES_FILE, TRIPLES_FILE, PREFERENCES_FILE, DROPPED_FILE):
+        for name in (NOTES_FILE, TRIPLES_FILE, PREFERENCES_FILE, DROPPED_FILE, *PASSED_ON):
             (output / name).unlink(missing_ok=True)
         raise
 
@@ -175,6 +180,9 @@ def _write(dataset: Path, output: Path, teacher: Teacher, decimal_comma: Sequenc
         dropped = csv.writer(file)
         dropped.writerow(["source", "row", "reason", "count"])
         shutil.copyfile(dataset / "preferences.parquet", output / PREFERENCES_FILE)
+        for name in PASSED_ON if (dataset / FEEDBACK_FILE).exists() else ():
+            if (dataset / name).exists():
+                shutil.copyfile(dataset / name, output / name)
         for row in iter_rows(dataset / "triples.parquet", TRIPLES.names):
             tables["triples"].add([row[name] for name in TRIPLES.names])
             statistics.ready_triples += 1

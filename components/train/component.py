@@ -167,9 +167,10 @@ def prefer(
         result = train("prefer", input_folder(splits, store), Path(adapter.path), training, store, adapter=before)[
             "preference"
         ]
-        last = result["curve"][-1]
-        outputs |= {"pairs": result["pairs"], "seconds": result["seconds"], "accuracy": last["accuracy"],
-                  "margin": last["margin"]}  # fmt: skip
+        outputs |= {"pairs": result["pairs"], "seconds": result["seconds"]}
+        if result["curve"]:  # empty where nobody has corrected an answer yet
+            last = result["curve"][-1]
+            outputs |= {"accuracy": last["accuracy"], "margin": last["margin"]}
+            log("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
-        log("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")

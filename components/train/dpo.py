@@ -53,7 +53,8 @@ def run(
         The content of training.json.
 
     Raises:
-        UserError: there are no pairs, the base model has changed, or the loss is not finite.
+        UserError: there are no pairs, and not because nobody has corrected an answer yet; the base model has changed,
+            or the loss is not finite.
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     card = InstructCard.read(adapter)
@@ -64,7 +65,11 @@ def run(
 
     pairs = read_table(splits, "preferences.parquet").select(COLUMNS)
     if not len(pairs):
-        raise UserError("no preference pair to train on: see what format dropped, and why")
+        if not read_json(splits / MANIFEST).get("feedback"):
+            raise UserError("no preference pair to train on: see what format dropped, and why")
+        log("prefer", "nobody has corrected an answer yet: the adapter stays as it is")
+        shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
+        return _finish(stage, adapter, settings, 0, [], 0.0)
     base = load_causal_lm(card.base_model, card.quantization, card.precision)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     trainer = PreferenceTrainer(model, pairs, settings, card.precision, load_tokenizer(adapter), stage.checkpoints)
@@ -75,8 +80,15 @@ def run(
 
     shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
     save_adapter(model, output, selected_adapters=["default"], save_embedding_layers=False)
+    return _finish(stage, adapter, settings, len(pairs), trainer.curve(), seconds)
+
+
+def _finish(
+    stage: Stage, adapter: Path, settings: PreferenceTraining, pairs: int, curve: list[dict[str, float]], seconds: float
+) -> dict[str, Any]:
+    """Complete the output; returns the content of training.json."""
     training = read_json(adapter / "training.json") | {
-        "preference": {"pairs": len(pairs), "curve": trainer.curve(), "seconds": seconds},
+        "preference": {"pairs": pairs, "curve": curve, "seconds": seconds},
         "processes": processes(),
     }
     training["settings"] |= {"preference": outcome_settings(settings)}

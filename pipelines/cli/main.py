@@ -96,7 +96,7 @@ def run(
             metavar="[SOURCE]...",
             help="Data: a path, file://, https://, s3://, hf://org/name or builtin://cases. classify takes one source. "
             "instruct takes several, as KIND=SOURCE: cases, notes (default), triples, chat, alpaca, pairs or "
-            "preferences.",
+            "preferences. Both also take feedback=STORE/flagged/, what people corrected.",
         ),
     ] = None,
     profile: Annotated[
@@ -180,6 +180,8 @@ def run(
         clinadapt run instruct notes=notes.csv --profile t4-phi2
 
         clinadapt run classify notes.csv --profile cpu-minilm --top-labels 5
+
+        clinadapt run instruct feedback=.clinadapt/store/flagged/  # the demo again, with what people corrected
     """
     from pipelines.named_settings import DEMO_PROFILES, load_profile
 

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from clinadapt.config.classify import ClassifyProfile
+from clinadapt.config.feedback import feedback_place
 from clinadapt.config.instruct import COLUMNS
 from clinadapt.config.origin import ORIGIN
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from pipelines.cli.options import as_uri
+
+_FEEDBACK = "feedback="  # before the source of what people corrected
 
 
 def result(summary: dict[str, Any]) -> dict[str, Any]:
@@ -65,16 +68,25 @@ def data_parameters(settings: AnyProfile, sources: list[str], options: DataOptio
     if isinstance(settings, ClassifyProfile):
         if source_only:
             raise UserError("--send-to, --show-texts and --decimal belong to the sources of an instruct run")
-        if len(sources) > 1:
-            raise UserError("classify takes one source: put the notes into one file or folder")
-        source = as_uri(sources[0]) if sources else None
-        return {"source": source, "columns": {**settings.notes.columns, **columns} if columns else None}
-    if (source_only or columns) and not sources:
+        feedback = [source.removeprefix(_FEEDBACK) for source in sources if source.startswith(_FEEDBACK)]
+        notes = [source for source in sources if not source.startswith(_FEEDBACK)]
+        if len(notes) > 1 or len(feedback) > 1:
+            raise UserError("classify takes one source, and one of feedback: put the notes into one file or folder")
+        return {
+            "source": as_uri(notes[0]) if notes else None,
+            "columns": {**settings.notes.columns, **columns} if columns else None,
+            **({"feedback": _feedback_uri(feedback[0])} if feedback else {}),
+        }
+    entries = [_source(source, columns, options) for source in sources]
+    corrects_only = all(entry["kind"] == "feedback" for entry in entries)
+    if (source_only or columns) and corrects_only:
         raise UserError(
             "options that name columns, --send-to, --show-texts and --decimal belong to the sources of an instruct "
             "run: name a source too"
         )
-    entries = [_source(source, columns, options) for source in sources]
+    if entries and corrects_only:  # beside the profile's own sources
+        own = [source for source in settings.sources if source.kind != "feedback"]
+        entries = [*(source.model_dump(exclude_defaults=True) for source in own), *entries]
     fields = dict.fromkeys(field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN))
     if unknown := columns.keys() - fields.keys():
         raise UserError(f"no source has a field '{min(unknown)}': they have {', '.join(fields)}")
@@ -85,6 +97,8 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
     """A source of instruct as the run form has it, with those of the columns that its kind has."""
     prefix, _, location = source.partition("=")
     kind = next((kind for kind in COLUMNS if kind == prefix), None)
+    if kind == "feedback":
+        return {"kind": kind, "uri": _feedback_uri(location)}
     entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
     if named := {field: column for field, column in columns.items() if field in (*COLUMNS[entry["kind"]], *ORIGIN)}:
         entry["columns"] = named
@@ -102,6 +116,16 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
             )
         entry["instruction"] = options.instruction
     return entry
+
+
+def _feedback_uri(location: str) -> str:
+    """The URI of a source of feedback. Raises UserError where it is none."""
+    uri = as_uri(location)
+    try:
+        feedback_place(uri)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return uri
 
 
 def print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, name: str, store: str) -> None:

@@ -15,7 +15,7 @@ from pipelines.named_settings import load_cluster, load_profile, profile_names
 
 KEPT = Path(__file__).parents[2] / "pipelines/compiled"
 FORM = {
-    "classify": ["source", "columns", "labels", "top_labels", "min_notes_per_label", "test",
+    "classify": ["source", "feedback", "columns", "labels", "top_labels", "min_notes_per_label", "test",
                  "base_model", "quantization", "num_train_epochs", "learning_rate", "seed", "adapter_name", "store"],
     "instruct": ["sources", "teacher", "test", "base_model", "quantization", "num_train_epochs", "learning_rate",
                  "seed", "adapter_name", "store"],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile
 from clinadapt.config.profile import AnyProfile
 from clinadapt.config.resolve import apply_form
@@ -82,3 +83,48 @@ def test_a_field_that_classify_does_not_have() -> None:
         apply_form(settings, data_parameters(settings, ["a.csv"], DataOptions(columns="answer=x")))
     with pytest.raises(UserError, match="belong to the sources of an instruct run"):
         data_parameters(settings, ["a.csv"], DataOptions(send_to=["host"]))
+
+
+def test_feedback_beside_the_sources_of_the_profile() -> None:
+    """`clinadapt run instruct feedback=...` trains on the profile's own sources too."""
+    own, feedback = sources("feedback=s3://a/flagged/")
+    assert own["uri"].startswith("builtin://cases") and feedback == {"kind": "feedback", "uri": "s3://a/flagged/"}
+    applied = apply_form(profile("instruct"), {"sources": [own, feedback]})
+    assert isinstance(applied, InstructProfile) and [source.kind for source in applied.sources] == ["cases", "feedback"]
+    named = sources("n.csv", "feedback=s3://a/flagged/b/", columns="text=note", send_to=["host"], show_texts=True)
+    assert [entry["kind"] for entry in named] == ["notes", "feedback"]
+    assert named[1] == {"kind": "feedback", "uri": "s3://a/flagged/b/"}
+    for options in ({"columns": "text=note"}, {"send_to": ["host"]}, {"decimal": "comma"}):
+        with pytest.raises(UserError, match="name a source too"):
+            sources("feedback=s3://a/flagged/", **options)
+
+
+def test_feedback_beside_the_source_of_classify() -> None:
+    settings = profile("classify")
+    form = data_parameters(settings, ["feedback=s3://a/flagged/"], DataOptions())
+    assert form == {"source": None, "columns": None, "feedback": "s3://a/flagged/"}
+    both = data_parameters(settings, ["feedback=s3://a/flagged/b/", "s3://a/n.csv"], DataOptions())
+    assert (both["source"], both["feedback"]) == ("s3://a/n.csv", "s3://a/flagged/b/")
+    applied = apply_form(settings, {"feedback": both["feedback"]})
+    assert isinstance(applied, ClassifyProfile) and applied.feedback.uri == "s3://a/flagged/b/"
+    with pytest.raises(UserError, match="one of feedback"):
+        data_parameters(settings, ["feedback=s3://a/flagged/", "feedback=s3://b/flagged/"], DataOptions())
+
+
+@pytest.mark.parametrize("recipe", ["classify", "instruct"])
+def test_a_folder_that_is_no_feedback(recipe: str) -> None:
+    with pytest.raises(UserError, match="write s3://bucket/flagged/"):
+        data_parameters(profile(recipe), ["feedback=s3://a/notes/"], DataOptions())
+
+
+def test_feedback_and_the_preference_stage_belong_together() -> None:
+    settings = profile("instruct").model_dump()
+    feedback = {"kind": "feedback", "uri": "s3://a/flagged/"}
+    with_pairs = InstructProfile.model_validate(
+        settings | {"sources": [*settings["sources"], feedback], "preference": {}}
+    )
+    assert with_pairs.preference
+    with pytest.raises(ValueError, match="needs a source of kind preferences or feedback"):
+        InstructProfile.model_validate(settings | {"preference": {}})
+    with pytest.raises(ValueError, match="nothing to hold out"):
+        InstructProfile.model_validate(settings | {"sources": [feedback]})

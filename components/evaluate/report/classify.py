@@ -16,6 +16,7 @@ from components.evaluate.report.html import COLOURS, SERIES, count, decimal, dur
 from components.evaluate.report.shared import (
     Metric,
     comparison,
+    corrections_tables,
     difference,
     joined_rows,
     measured,
@@ -111,6 +112,7 @@ def render(report: Mapping[str, Any]) -> str:
         counterfactuals=counterfactuals_table(evaluation["counterfactuals"]),
         settings=settings,
         joined=joined_rows(report["data"]),
+        corrections=corrections_tables(report["data"], evaluation),
         timings={name: duration(time) for name, time in seconds.items()},
     )
 

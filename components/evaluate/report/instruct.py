@@ -11,7 +11,15 @@ from clinadapt.clinical.claims import measured_accuracy
 from components.evaluate.report import html
 from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
 from components.evaluate.report.html import COLOURS, count, decimal, duration, percent
-from components.evaluate.report.shared import Metric, comparison, joined_rows, measured, points, training_figure
+from components.evaluate.report.shared import (
+    Metric,
+    comparison,
+    corrections_tables,
+    joined_rows,
+    measured,
+    points,
+    training_figure,
+)
 
 
 def of_100(share: float) -> str:
@@ -125,6 +133,7 @@ def render(report: Mapping[str, Any]) -> str:
         synthesis=synthesis_rows(report["data"]["synthesis"]),
         settings=settings_rows(training["settings"]),
         joined=joined_rows(report["data"]),
+        corrections=corrections_tables(report["data"], evaluation),
         timings={name: duration(time) for name, time in seconds.items()},
         judge_marks=judge_table(evaluation),
         of_100=of_100,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from components.evaluate.report import html
-from components.evaluate.report.html import count, decimal
+from components.evaluate.report.html import count, decimal, percent
 
 
 class Metric(NamedTuple):
@@ -53,6 +53,29 @@ def joined_rows(data: Mapping[str, Any]) -> list[list[str]]:
     return [
         [entry["reason"], *(count(entry[name]) for name in ("pairs", "notes", "alone"))] for entry in data["joined"]
     ]
+
+
+def corrections_tables(data: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of people's corrections, from the manifest of format, and how the models answer now what was
+    corrected.
+
+    Returns:
+        `counts`: rows of what and how many; `answers`: rows of model, right answers and, in instruct, token F1 with
+        its interval. Both are empty without feedback.
+    """
+    feedback = data.get("feedback") or {}
+    counts = [[f"Trained on: {kind}", count(number)] for kind, number in feedback.get("used", {}).items()]
+    counts += [[f"Not trained on: {reason}", count(number)] for reason, number in feedback.get("left_out", {}).items()]
+    counts += [[f"Quarantined: {reason}", count(number)] for reason, number in feedback.get("quarantined", {}).items()]
+    scored = evaluation.get("feedback") or {"rows": 0, "models": {}}
+    answers = []
+    for model in scored["models"].values():
+        share = html.estimate(model["right_share"], percent)
+        row = [model["title"], f"{count(model['right'])} of {count(scored['rows'])}", share]
+        answers.append(
+            row + ([html.estimate(model["token_f1"], lambda f1: decimal(100 * f1, 1))] if "token_f1" in model else [])
+        )
+    return {"counts": counts, "answers": answers}
 
 
 def training_figure(training: Mapping[str, Any], name: str = "training") -> Markup:

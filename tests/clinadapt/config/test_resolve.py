@@ -40,8 +40,8 @@ def test_the_form_of_a_profile_without_changes_is_the_profile(name: str) -> None
 
 def test_every_field_of_the_form_reaches_a_step() -> None:
     values: dict[str, dict[str, Any]] = {
-        "classify": {"source": "file:///a.csv", "columns": {"text": "t"}, "labels": ["a"], "top_labels": 3,
-                     "min_notes_per_label": 20, "test": "newest 10%", "base_model": "file:///m",
+        "classify": {"source": "file:///a.csv", "feedback": "file:///s/flagged/", "columns": {"text": "t"},
+                     "labels": ["a"], "top_labels": 3, "min_notes_per_label": 20, "test": "newest 10%", "base_model": "file:///m",
                      "quantization": "nf4", "num_train_epochs": 9, "learning_rate": 0.5, "seed": 11,
                      "adapter_name": "other"},
         "instruct": {"sources": [{"kind": "notes", "uri": "file:///a.csv"}], "teacher": "llm", "test": "newest 10%",

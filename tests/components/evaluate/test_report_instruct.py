@@ -273,3 +273,21 @@ def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:
         "Sources whose numbers have a decimal comma": "2",
         "Dropped: no answer that can be checked": "4,321",
     }
+
+
+def test_the_report_tells_what_became_of_corrections() -> None:
+    shown = report()
+    shown["data"]["feedback"] = {
+        "judged": 9, "agree": 2, "used": {"invented": 2, "unsafe": 1}, "pairs": 3,
+        "left_out": {"the note is held out": 4}, "quarantined": {"wrong signature": 1},
+    }  # fmt: skip
+    right = {"title": "Adapter", "right": 2, "right_share": around(0.66), "token_f1": around(0.9)}
+    shown["evaluation"]["feedback"] = {"rows": 3, "models": {"candidate": right}}
+    page = " ".join(render(shown).split())
+    for text in (
+        "What people corrected", "People judged 9 questions", "3 corrections were trained on", "2 people made it",
+        "Trained on: invented", "Not trained on: the note is held out", "Quarantined: wrong signature", "2 of 3",
+        "The adapter was trained on these very rows",
+    ):  # fmt: skip
+        assert text in page, text
+    assert "What people corrected" not in render(report()), "nothing of it in a run without feedback"

@@ -160,3 +160,20 @@ def test_no_pairs_is_an_error(splits: Path, adapter: Path, tmp_path: Path) -> No
     write_manifest(empty, {})
     with pytest.raises(UserError, match="no preference pair"):
         dpo.run(empty, adapter, tmp_path / "out", PreferenceTraining())
+
+
+def test_where_nobody_has_corrected_an_answer_yet_the_adapter_stays_as_it_is(
+    splits: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A schedule with a source of feedback runs before the first flag, too; the run key is that of the settings."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    pq.write_table(pq.read_table(splits / "preferences.parquet").slice(0, 0), empty / "preferences.parquet")
+    write_manifest(empty, {"feedback": {"judged": 0}})
+    training = dpo.run(empty, adapter, tmp_path / "out", PreferenceTraining())
+    assert training["preference"] == {"pairs": 0, "curve": [], "seconds": 0.0}
+    assert training["settings"]["preference"]["beta"] == 0.1
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path / "out"))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert "nobody has corrected an answer yet" in capsys.readouterr().err
+    assert adapter_version(empty, tmp_path / "out") != adapter_version(empty, adapter)
