@@ -16,12 +16,19 @@ _DATES = [
         r"\b(?P<year>\d{4})-(?P<number>\d{1,2})-(?P<day>\d{1,2})\b",
         r"(?<![\d/])(?P<number>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})(?![\d/])",
         r"(?<![\d-])(?P<number>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])",
+        r"(?<![\d.])(?P<day>\d{1,2})\.(?P<number>\d{1,2})\.(?P<year>\d{4})(?!\d)",
+        r"(?<![\d.])(?P<day>\d{2})\.(?P<number>\d{2})\.(?P<year>\d{2})(?![\d.])",
         rf"\b{_MONTH}\s+{_DAY}(?:,?\s+(?P<year>\d{{4}}))?\b(?![.:]\d)",
         rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?:,?[\s-](?P<year>\d{{4}}))?\b",
         rf"\b{_MONTH}(?:\s+of)?,?\s+(?P<year>\d{{4}})\b",
         r"(?<![\d/])(?P<number>0?[1-9]|1[0-2])/(?P<year>(?:19|20)\d{2})(?![\d/])",
     )
 ]
+
+_FIGURES = re.compile(r"\d[/.-]\d")  # without it no date in figures, without a month's name none in words
+_MONTH_NAME = re.compile(rf"\b{_MONTH}[\s,]|\d(?:st|nd|rd|th)?[\s-](?:of\s+)?{_MONTH.replace('?P<month>', '?:')}")
+_MONTH_FIRST = _DATES[1:3]
+_TWO_PARTS = re.compile(r"(?<![\d/-])(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d/-])")
 
 
 def dates(text: str) -> set[str]:
@@ -30,18 +37,31 @@ def dates(text: str) -> set[str]:
 
 
 def date_mentions(text: str) -> list[Mention]:
-    """Dates in text order; values as in `dates`."""
+    """Dates in text order; values as in `dates`.
+
+    03/04/2021 is March 4, but April 3 in a text whose other dates of that form begin with the day, as 14/11/2021 must.
+    """
     lower = text.translate(ASCII_LOWER)
+    parts = [(int(first), int(second)) for first, _, second in _TWO_PARTS.findall(lower)]
+    day_first = any(first > 12 >= second for first, second in parts) and all(second <= 12 for _, second in parts)
     mentions: list[Mention] = []
+    figures, month = _FIGURES.search(lower), _MONTH_NAME.search(lower)
     for pattern in _DATES:
+        if not (month if "month" in pattern.groupindex else figures):
+            continue
         for match in pattern.finditer(lower):
             if all(match.end() <= start or end <= match.start() for start, end, _ in mentions):
-                mentions += [Mention(*match.span(), day) for day in _iso_dates(match.groupdict())]
+                mentions += [
+                    Mention(*match.span(), day)
+                    for day in _iso_dates(match.groupdict(), day_first and pattern in _MONTH_FIRST)
+                ]
     return sorted(mentions)
 
 
-def _iso_dates(groups: dict[str, str | None]) -> list[str]:
+def _iso_dates(groups: dict[str, str | None], day_first: bool) -> list[str]:
     """ISO 8601 date of a match; empty when the calendar has no such day."""
+    if day_first:
+        groups = {**groups, "number": groups["day"], "day": groups["number"]}
     month = int(groups.get("number") or 0) or MONTHS.index((groups.get("month") or "")[:3].lower()) + 1
     year = groups.get("year")
     if year and len(year) == 2:

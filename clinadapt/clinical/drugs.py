@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 from clinadapt.clinical.drug_names import generics_by_name
 from clinadapt.clinical.lexicon import load_lexicon
-from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.mention import ASCII_LOWER, Mention
 
 _WORD = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 
@@ -19,20 +19,38 @@ def drugs(text: str) -> set[str]:
 
 def drug_mentions(text: str) -> list[Mention]:
     """Drugs in text order; a brand that combines two drugs yields two mentions of the same span."""
-    names, max_words = generics_by_name(), _max_words()
-    words = [(match.start(), match.end(), match[0].lower()) for match in _WORD.finditer(text)]
-    mentions, index = [], 0
-    while index < len(words):
-        start, end, word = words[index]
-        length, generics = 1, names.get(word, ())
-        for count in range(max_words.get(word, 1), 1, -1):
-            phrase = text[start : words[min(index + count, len(words)) - 1][1]]
-            if phrase.lower() in names:
-                length, end, generics = count, start + len(phrase), names[phrase.lower()]
+    lower = text.translate(ASCII_LOWER)
+    mentions: list[Mention] = []
+    behind = 0  # the last mention
+    for match in _WORD.finditer(lower):
+        start, end = match.span()
+        entry = _entry(match[0])
+        if entry is None or start < behind:
+            continue
+        generics, most = entry
+        for phrase_end in reversed(_word_ends(lower, end, most - 1)):
+            if phrase := generics_by_name().get(lower[start:phrase_end]):
+                end, generics = phrase_end, phrase
                 break
-        mentions += [Mention(start, end, generic) for generic in generics or _generics_by_stem(word)]
-        index += length
+        mentions += [Mention(start, end, generic) for generic in generics]
+        behind = end if generics else behind
     return mentions
+
+
+def _word_ends(lower: str, end: int, count: int) -> list[int]:
+    """Where the next `count` words behind a position end."""
+    ends: list[int] = []
+    while len(ends) < count and (match := _WORD.search(lower, ends[-1] if ends else end)):
+        ends.append(match.end())
+    return ends
+
+
+@lru_cache(maxsize=100_000)
+def _entry(word: str) -> tuple[tuple[str, ...], int] | None:
+    """Generic names of a word in lower case, and the number of words of the longest name that begins with it; None for
+    a word that is in no name."""
+    generics, most = generics_by_name().get(word, ()) or _generics_by_stem(word), _max_words().get(word, 1)
+    return (generics, most) if generics or most > 1 else None
 
 
 @cache
@@ -45,7 +63,6 @@ def _max_words() -> dict[str, int]:
     return max_words
 
 
-@lru_cache(maxsize=50_000)
 def _generics_by_stem(word: str) -> tuple[str, ...]:
     lexicon = load_lexicon("drugs.yaml")
     has_stem = word.endswith(tuple(lexicon["suffixes"])) or word.startswith(tuple(lexicon["prefixes"]))

@@ -20,14 +20,16 @@ _TRIGGERS = re.compile(
     r"|\b(?:(?:is|was|are|were|has been|have been|be) )?(?:absent|ruled out|unremarkable|non-?existent"
     r"|not (?:seen|present|noted|identified|found|appreciated|observed|detected|demonstrated|evident|visualized|"
     r"reported|palpable))\b(?! for\b| any\b)|\b(?:is|was|are|were) negative\b(?! for)"
-    r"|[:,-] ?(?:none|no|negative|denies|denied|absent|nil)\b(?= ?[.,;\n]| ?$))"
+    r"|[:,-] ?(?:none|no|negative|denies|denied|absent|nil)\b(?= ?[.,;]| ?$| ?\n\s*(?:\n|[^\n]{0,40}:|[-*\d])))"
     r"|(?P<before>\bno\b|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
     r"|\b(?:absence|free|clear) of\b|\bfree from\b|\brule[sd]? out for\b|\bexcludes\b|\blacks?\b|\bnor\b|\bneither\b"
     r"|\bnon-?(?=[a-z]))"
     r"|(?P<uncertain>\bpossibl[ey]\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b|\bsuspicio(?:us|n) (?:for|of)\b"
     r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
     r"|\bconcern(?:ing|s|ed)? (?:for|about)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|\bpresumed\b|\bpossibility of\b"
-    r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b)"
+    r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b|\bquer(?:y|ies|ying)\b|\?(?=\w))"
+    r"|(?P<hypothetical>\bif\b|\bshould (?:he|she|they|you|there)\b|\bin case of\b|\brisks? (?:of|include)\b"
+    r"|\bwatch (?:out )?for\b|\bmonitor(?:ed)? for\b|\b(?:return|call|ring|come) (?:back )?for\b)"
     r"|(?P<end>\b(?:but|however|although|though|except|aside from|apart from|other than|which|who|because|"
     r"presents?|presented|complain(?:s|ed|ing)|reports?|reported|admits|has|had|have|is|was|are|were|positive|"
     r"shows?|showed|reveal(?:s|ed)|states|endorses|there|he|she|patient|now|then|treated|due to)\b|[;:])"
@@ -40,7 +42,8 @@ _TRIGGERS = re.compile(
 )
 # What a trigger can begin with: the pattern is only tried there
 _TRIGGER_START = re.compile(
-    r"[,;:-]|(?:n['’]t\b)|\b(?:no|not|non|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|"
+    r"[,;:-]|\?(?=\w)|(?:n['’]t\b)|\b(?:if|should|in case|risk|watch|monitor|return|call|ring|come|quer|"
+    r"no|not|non|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|"
     r"ying)|absent|ruled?s?|"
     r"unremarkable|negative|never|none|absence|free|clear|excludes|lacks?|nor|neither|possibl|probabl|"
     r"likely|suspec|suspic|"
@@ -78,11 +81,13 @@ class Context(NamedTuple):
         negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words; 2 where a
             question leaves it open.
         uncertain, family: whether it is in the scope of such words.
+        hypothetical: whether it only may come to be, as in "return if drowsy"; `negated` is 2 there.
     """
 
     negated: list[int]
     uncertain: list[bool]
     family: list[bool]
+    hypothetical: list[bool]
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -95,14 +100,14 @@ def sentences(text: str) -> list[tuple[int, int]]:
 def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]]) -> Context:
     """Context of each word of a text with these sentences; `lower` is the text in lower case."""
     count = len(words)
-    result = Context([0] * count, [False] * count, [False] * count)
+    result = Context([0] * count, *([False] * count for _ in range(3)))
     first = 0
-    for number, (_start, end) in enumerate(spans):
+    for number, (start, end) in enumerate(spans):
         last = first
         while last < count and words[last].start < end:
             last += 1
         if first < last:
-            _mark(lower, words, first, last, end, result)
+            _mark(lower, words, first, last, (start, end), result)
             _answer_question(text, spans, number, first, last, result)
         first = last
     for match in _FAMILY_SECTION.finditer(text):
@@ -114,9 +119,9 @@ def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int
     return result
 
 
-def _mark(text: str, words: list[Word], first: int, last: int, end: int, result: Context) -> None:
-    """Mark the words first to last, of one sentence that ends at character `end`."""
-    triggers = _triggers(text, words[first].start, end)
+def _mark(text: str, words: list[Word], first: int, last: int, sentence: tuple[int, int], result: Context) -> None:
+    """Mark the words first to last, of one sentence."""
+    triggers, end = _triggers(text, *sentence), sentence[1]
     negated_since = uncertain_since = family_since = -1
     position, denies = 0, False
     for i in range(first, last):
@@ -132,6 +137,8 @@ def _mark(text: str, words: list[Word], first: int, last: int, end: int, result:
                     result.uncertain[first:i] = [True] * (i - first)
             elif kind == "family":
                 family_since = i
+            elif kind == "hypothetical":
+                result.hypothetical[i:last] = [True] * (last - i)
             elif kind in ("end", "comma"):
                 if negated_since >= 0 and i - negated_since > 1:
                     negated_since = -1
@@ -141,6 +148,8 @@ def _mark(text: str, words: list[Word], first: int, last: int, end: int, result:
                 _mark_before(text, words, first, i, trigger.start(), result)
         if negated_since >= 0 and i - negated_since <= _REACH:
             result.negated[i] = 3 if denies and i - negated_since <= 3 else 1
+        if result.hypothetical[i]:
+            result.negated[i] = 2
         result.uncertain[i] |= uncertain_since >= 0 and i - uncertain_since <= 8
         result.family[i] = family_since >= 0
     for trigger in triggers[position:]:

@@ -20,16 +20,19 @@ _PER_DAY = [
     (r"(?:once|one time) (?:a|per|each) month|once monthly|monthly|every month", 1 / 30),
     (r"b\.? ?i\.? ?d\b|b\.? ?d\b\.?|twice (?:a |per |each |every )?(?:day|daily)|(?:two|2) times (?:a|per|"
     r"each|every) day"
-     r"|(?:two|2) times daily|twice daily|morning and (?:evening|night)|q\.? ?12|every (?:12|twelve) h", 2.0),
+     r"|(?:two|2) times daily|twice daily|morning and (?:evening|night)|q\.? ?12|every (?:12|twelve) h"
+     r"|(?:12|twelve)[- ]hourly|(?<![\d-])[1-4]-0-[1-4](?:-0)?(?!-?\d)", 2.0),
     (r"t\.? ?i\.? ?d\b|t\.? ?d\.? ?s\b|(?:three|3|thrice) (?:times )?(?:a|per|each|every) day|(?:three|3) times daily"
-     r"|thrice daily|thrice|q\.? ?8|every (?:8|eight) h", 3.0),
+     r"|thrice daily|thrice|q\.? ?8|every (?:8|eight) h|(?:8|eight)[- ]hourly"
+     r"|(?<![\d-])[1-4]-[1-4]-[1-4](?:-0)?(?!-?\d)", 3.0),
     (r"q\.? ?i\.? ?d\b|q\.? ?d\.? ?s\b|(?:four|4) times (?:a|per|each|every) day|(?:four|4) times daily|q\.? ?6"
-     r"|every (?:6|six) h", 4.0),
-    (r"q\.? ?4|every (?:4|four) h|(?:six|6) times (?:a|per) day|(?:six|6) times daily", 6.0),
+     r"|every (?:6|six) h|(?:6|six)[- ]hourly", 4.0),
+    (r"q\.? ?4|every (?:4|four) h|(?:4|four)[- ]hourly|(?:six|6) times (?:a|per) day|(?:six|6) times daily", 6.0),
     (r"(?:five|5) times (?:a|per|each) day|(?:five|5) times daily", 5.0),
-    (r"q\.? ?3|every (?:3|three) h", 8.0),
-    (r"q\.? ?2|every (?:2|two) h", 12.0),
-    (r"q\.? ?d\b|o\.? ?d\b|q\.? ?day|daily(?! (?:living|activit|life|routine))|once (?:a|per|each|"
+    (r"q\.? ?3|every (?:3|three) h|(?:3|three)[- ]hourly", 8.0),
+    (r"q\.? ?2|every (?:2|two) h|(?:2|two)[- ]hourly", 12.0),
+    (r"q\.? ?d\b|o\.? ?[dmn]\b|nocte\b|mane\b|(?<![\d-])(?:[1-4]-0-0|0-[1-4]-0|0-0-[1-4])(?:-0)?(?!-?\d)"
+     r"|q\.? ?day|daily(?! (?:living|activit|life|routine))|once (?:a|per|each|"
     r"every) day|(?:one|1) time (?:a|per|each) day|each day"
      r"|every day|per day|a day|q\.? ?h\.? ?s\b|h\.? ?s\b|(?:at|every|each) (?:bedtime|night)|nightly|q\.? ?a\.? ?m\b"
      r"|q\.? ?p\.? ?m\b|(?:every|each|in the) (?:morning|evening)|q\.? ?24|every (?:24|twenty-four) h", 1.0),
@@ -37,14 +40,16 @@ _PER_DAY = [
 _FREQUENCY = re.compile(
     "|".join(rf"(?P<f{i}>(?<![a-z])(?:{pattern})(?:\w*\b)?)" for i, (pattern, _) in enumerate(_PER_DAY))
 )
+_BESIDE_A_DRUG = re.compile(r"od|om|on|hs|bd|[\d-]+")  # count only there: OD is an eye too, 1-0-0 may be anything
 _STATUS = {
     "allergy": r"\ballerg(?:y|ic|ies)\b",
-    "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|held|hold(?:ing)?|quit|ceased|withdrawn|weaned off|"
+    "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|held|"
+    r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|"
     r"(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|off)\b",
     "denied": r"\b(?:no|not|never|denies|denied|without|n['’]t)\b(?! (?:relief|help|improve|work|well|known))",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|given|gave|receiv\w+|prescribed|(?:is|was|are|"
-    r"placed|put|be) on|"
+    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?) on|"
     r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|uses?|using)\b",
 }
 _STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()), re.IGNORECASE)
@@ -72,8 +77,7 @@ def _routes() -> re.Pattern[str]:
 
 def frequencies(lower: str) -> list[tuple[int, int, float]]:
     """(start, end, times a day) of the frequencies of a text in lower case."""
-    # "od", "hs" and "bd" alone count only beside a drug: OD is an eye too
-    return [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower) if m[0] not in ("od", "hs", "bd")]
+    return [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower) if not _BESIDE_A_DRUG.fullmatch(m[0])]
 
 
 def _per_day(match: re.Match[str]) -> float:
@@ -105,7 +109,11 @@ def drug_uses(
                 r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*", lower[q.end : start])] or own  # fmt: skip
         stop = min(window[1], sentence[1], end + 60)
         uses = _routes_within(lower, end, stop) or _routes_within(lower, max(window[0], start - 14), start)
-        times = [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower, end, window[1])]
+        times = [
+            (*m.span(), _per_day(m))
+            for m in _FREQUENCY.finditer(lower, end, window[1])
+            if m[0] != "on" or text[m.start() : m.end()] == "ON"
+        ]
         listed.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(text, start, end, sentence, after)))
     return listed
 

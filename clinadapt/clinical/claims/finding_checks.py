@@ -26,9 +26,13 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
         by_name.setdefault(finding.name, []).append(i)
     for finding in stated.findings:
         own = [source.findings[i] for i in by_name.get(finding.name, [])]
+        own = own if finding.hypothetical else [f for f in own if not f.hypothetical]
         span = finding.start, finding.end
         spans = [(f.start, f.end) for f in own]
         claim = Claim("finding", *span, finding.name)
+        if not own and by_name.get(finding.name):  # the note only says what to do if it comes
+            yield CheckedClaim(claim, "not found", None)
+            continue
         if not own:
             stems = {w.stem for w in stated.words if span[0] <= w.start < span[1]} - STOP_WORDS
             if stems and stems <= source.stems:

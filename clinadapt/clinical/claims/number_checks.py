@@ -22,6 +22,9 @@ def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value} {unit}".rstrip())
         given = [m for m in source.measurements if m.name == name]
         fits = [(m.start, m.end) for m in given if _same_values(m.values, measurement.values)]
+        if not fits and len(measurement.values) > 1:  # lying 158/80, standing 121/70
+            pairs = zip(source.quantities, source.quantities[1:], strict=False)
+            fits = [(a.start, b.end) for a, b in pairs if a.pair and _same_values((a, b), measurement.values)]
         if not fits and not given:
             fits = [q[:2] for q in source.quantities if _same_values((q,), measurement.values[:1])]
         yield verdict(claim, fits, [(m.start, m.end) for m in given])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from clinadapt.clinical.claims.number_words import NUMBER_WORDS, spoken_numbers
@@ -46,6 +47,13 @@ _NUMBER = re.compile(
     rf"(?![:]\d)(?:\s*(?P<magnitude>hundred|thousand|million|k)(?![a-z]))?(?P<half> and a half|[- ]1/2|½)?"
     rf"(?P<joined>\s*(?:-|–|/|to|or|and|x|by|over)\s*(?=\d|{NUMBER_WORDS}))?(?:[\s-]{{0,2}}(?:{_UNIT})(?![a-z]))?"
 )
+_PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it
+    r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12))(?![\d/])"
+)
+_SINCE, _HISTORY = (
+    re.compile(r"\b(?:for|in|past|last|after|x) \Z"),
+    re.compile(r"[- ](?:history|hx|ago|course|later)\b"),
+)
 _CODE = re.compile(r"(?:[A-Za-z][-–]?|\d[-–/]?[A-Za-z][-–]?)\Z")  # L5, T-4, L4-L5: part of a name
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _LIST_NUMBER = re.compile(r"(?:^|(?<=[\n.;:]))[ \t]*(\d{1,2})[.)](?=\s+[A-Za-z])", re.MULTILINE)
@@ -80,7 +88,8 @@ class Quantity(NamedTuple):
 def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
     """Numbers of a text in order, without those within the spans `skip` (its dates) and the numbers of list items."""
     lower = text.translate(ASCII_LOWER)
-    taken = sorted(skip + [match.span(1) for match in _LIST_NUMBER.finditer(text)])
+    times = [_quantity(*m.span(), float(m["n"]), m.lastgroup or "", False, False) for m in _parts_of_time(lower)]
+    taken = sorted([*skip, *(match.span(1) for match in _LIST_NUMBER.finditer(text)), *(each[:2] for each in times)])
     next_taken = 0
     result: list[Quantity] = []
     pending: list[tuple[int, int, float, bool, bool]] = []  # of a range whose unit follows: 5-10 mg
@@ -107,7 +116,16 @@ def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
         for s, e, n, code, pair in [*pending, (start, end, number, is_code, False)]:
             result.append(_quantity(s, e, n, unit, code, pair))
         pending = []
-    return result + [_quantity(s, e, n, "", code, pair) for s, e, n, code, pair in pending]
+    result += [_quantity(s, e, n, "", code, pair) for s, e, n, code, pair in pending]
+    return sorted([*result, *times]) if times else result
+
+
+def _parts_of_time(lower: str) -> Iterator[re.Match[str]]:
+    """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too."""
+    for match in _PART_OF_TIME.finditer(lower):
+        before = lower[max(0, match.start() - 6) : match.start()]
+        if match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end()):
+            yield match
 
 
 def degrees(quantity: Quantity) -> Quantity:

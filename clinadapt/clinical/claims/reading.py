@@ -34,7 +34,7 @@ _SIDE = {
 _SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt)\b|\b[LR]\b(?!\d|[-']\w)", re.IGNORECASE)
 _NOT_A_SIDE = re.compile(
     r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
-    r"left (?:the|for|in|at|with|on|without|ama|against|school|work|home)\b",
+    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:the|for|in|at|with|on|without|ama|against|school|work|home)\b",
     re.IGNORECASE,
 )
 _MONTH = re.compile(
@@ -63,8 +63,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding by its name in the lexicon, with its context: `negated` as in Context, `before` the stem of the word
-    before it, such as `breast` of breast cancer."""
+    """A finding by its name in the lexicon, with its context: `negated` and `hypothetical` as in Context, `before` the
+    stem of the word before it, such as `breast` of breast cancer."""
 
     start: int
     end: int
@@ -73,6 +73,7 @@ class Finding:
     negated: int
     uncertain: bool
     family: bool
+    hypothetical: bool
     before: str
 
 
@@ -222,7 +223,7 @@ class Reading:
             findings.append(
                 Finding(
                     self.words[first].start, self.words[stop - 1].end, name, first, negated,
-                    any(marks.uncertain[first:stop]), any(marks.family[first:stop]),
+                    any(marks.uncertain[first:stop]), any(marks.family[first:stop]), marks.hypothetical[first],
                     self.words[first - 1].stem if first else "",
                 )
             )  # fmt: skip
@@ -264,7 +265,7 @@ class Reading:
         return tuple(_ORGANS.get(name, name) for name in chosen)
 
     def _clause_end(self, position: int) -> int:
-        match = _CLAUSE_END.search(self.lower, position + 1)
+        match = _CLAUSE_END.search(self.lower, position + (self.lower[position : position + 1] == "."))  # L. knee
         return match.start() if match else len(self.text)
 
 

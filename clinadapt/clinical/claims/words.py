@@ -64,8 +64,13 @@ class Names:
     def find(self, text_words: list[Word]) -> list[tuple[int, int, str]]:
         """(index of the first word, index behind the last, thing) of the longest names, in order."""
         mentions, index = [], 0
-        while index < len(text_words):
-            for count in range(min(self._longest.get(text_words[index].stem, 0), len(text_words) - index), 0, -1):
+        longest, end = self._longest, len(text_words)
+        while index < end:
+            most = longest.get(text_words[index].stem)
+            if most is None:
+                index += 1
+                continue
+            for count in range(min(most, end - index), 0, -1):
                 key = tuple(word.stem for word in text_words[index : index + count])
                 if thing := self._things.get(key):
                     mentions.append((index, index + count, thing))

@@ -18,7 +18,7 @@ from clinadapt.clinical.claims import check, missing_claims, unsupported
 from clinadapt.clinical.claims.number_words import spoken_numbers
 from clinadapt.data.builtin_cases import generate
 
-HAND_WRITTEN = yaml.safe_load((Path(__file__).parent / "cases/claims.yaml").read_text(encoding="utf-8"))
+CASES = Path(__file__).parent / "cases"
 NOTES = ROOT.parent / "shared/data/mtsamples/notes.jsonl.xz"
 NOTE = (
     "A 55-year-old man seen 03/14/2009 on Lasix 20 mg b.i.d. and Norco; took two tablets for L5-S1 pain. BP 120/80. "
@@ -26,10 +26,12 @@ NOTE = (
 )
 
 
-def test_hand_written_cases() -> None:
-    faithful_answers = [(a, group["note"]) for group in HAND_WRITTEN for a in group["faithful"]]
-    wrong = [(k, a, group["note"]) for group in HAND_WRITTEN for k, answers in group["wrong"].items() for a in answers]
-    assert len(faithful_answers) + len(wrong) >= 150
+@pytest.mark.parametrize("file", ["claims.yaml", "letters.yaml", "letters_kept_back.yaml"])
+def test_hand_written_cases(file: str) -> None:
+    groups = yaml.safe_load((CASES / file).read_text(encoding="utf-8"))
+    faithful_answers = [(a, group["note"]) for group in groups for a in group["faithful"]]
+    wrong = [(k, a, group["note"]) for group in groups for k, answers in group["wrong"].items() for a in answers]
+    assert len(faithful_answers) >= 20 and len(wrong) >= 30
     accused = [answer for answer, note in faithful_answers if unsupported(answer, note)]
     missed = [(kind, answer) for kind, answer, note in wrong if not unsupported(answer, note)]
     assert len(accused) <= 0.05 * len(faithful_answers), accused
@@ -161,3 +163,30 @@ def test_numbers_in_words(words: str, numbers: list[Any]) -> None:
 def test_odd_texts_are_read(text: str) -> None:
     check(text, NOTE)
     check("Lasix 40 mg for the left knee", text)
+
+
+@pytest.mark.parametrize(
+    ("note", "answer", "supported"),
+    [
+        ("Seen 05.11.2023.", "Seen on November 5, 2023.", True),
+        ("Seen 05.11.23.", "Seen on May 11, 2023.", False),
+        ("Seen 14/11/2022, again 03/12/2022.", "Seen again on 3 December 2022.", True),
+        ("Seen 11/14/2022, again 03/12/2022.", "Seen again on March 12, 2022.", True),
+        ("Cough for 3/7, sweats for 6/52.", "Cough for three days and sweats for six weeks.", True),
+        ("Cough for 3/7.", "Cough for three weeks.", False),
+        ("Vision 6/12 on 3/7.", "Vision is 6/12.", True),
+        ("Paracetamol 1 g 6-hourly.", "Acetaminophen 1000 mg four times a day.", True),
+        ("ASS 100 mg 1-0-0, ramipril 5 mg 1-0-1.", "Ramipril 5 mg twice daily.", True),
+        ("Ramipril 5 mg 1-0-1.", "Ramipril 5 mg once daily.", False),
+        ("Amitriptyline 10 mg ON.", "Amitriptyline 10 mg every night.", True),
+        ("Ramipril was paused.", "Ramipril was stopped.", True),
+        ("Ramipril was paused.", "Ramipril was continued.", False),
+        ("?Pneumonia on the film.", "Possible pneumonia.", True),
+        ("No rash. Return if rash or fever.", "There is a rash.", False),
+        ("Return if rash or fever.", "Return for fever or rash.", True),
+        ("A right-handed man who fell on the left hand.", "He fell on the right hand.", False),
+        ("Haemoglobin 118, no haematuria.", "Hemoglobin 118, no blood in the urine.", True),
+    ],
+)
+def test_how_others_write(note: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, note) == []) == supported
