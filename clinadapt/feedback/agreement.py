@@ -63,7 +63,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
         return 0.0, 1.0
     centre, scale = share + Z * Z / (2 * n), 1 + Z * Z / n
     half = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    return max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale))
 
 
 def cohen_kappa(
@@ -121,8 +121,9 @@ def error_rate(queue: Queue, cases: Iterable[JudgedCase]) -> ErrorRate:
     """Estimate the share of wrong or unsafe answers among those that the queue was drawn from.
 
     The riskiest are counted one by one; those drawn at random stand for all others (a stratified estimate, Cochran
-    1977, Sampling Techniques, chapter 5). A random case that nobody has marked says nothing, as they are judged in
-    random order; one that is marked and not settled counts as right in the low end and as wrong in the high end.
+    1977, Sampling Techniques, chapter 5). A random case that nobody has marked from the queue says nothing, as they are
+    judged in random order; one that is marked and not settled counts as right in the low end and as wrong in the high
+    end.
     """
     held_out = {judged.case.case: judged for judged in cases if judged.case.origin == "held-out"}
     order = list(queue.cases)
@@ -130,7 +131,7 @@ def error_rate(queue: Queue, cases: Iterable[JudgedCase]) -> ErrorRate:
     drawn = [
         (_outcome(held_out[case]), cluster)
         for case, cluster in zip(order[queue.riskiest :], queue.clusters[queue.riskiest :], strict=True)
-        if case in held_out and held_out[case].marks
+        if case in held_out and held_out[case].given.blind  # a flag alone is no draw
     ]
     others, clusters = queue.population - queue.riskiest, len({cluster for _, cluster in drawn})
     known = [outcome for outcome, _ in drawn if outcome is not None]

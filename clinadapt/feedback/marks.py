@@ -31,6 +31,10 @@ SETTLED = "settled"  # name of the mark that settles a case, in place of the rev
 LONGEST_NAME = 200  # characters of a reviewer's name
 
 
+class NoLongerOpen(UserError):
+    """There is nothing left to judge about a case for this reviewer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
     """What a reviewer says of an answer.
@@ -111,12 +115,12 @@ def add_mark(store: Store, case: Case, reviewer: str, judgement: Judgement, labe
         labels: of a classifier.
 
     Raises:
-        UserError: the judgement is not valid, the reviewer has judged the case before, the case is settled, or the
-            store refuses the write: then nothing is stored.
+        NoLongerOpen: the reviewer has judged the case before, or it is settled.
+        UserError: the judgement is not valid, or the store refuses the write. Nothing is stored then.
     """
     folder = _folder(case)
     if store.exists(f"{folder}{SETTLED}.json"):
-        raise UserError("this case was settled meanwhile: go on to the next one")
+        raise NoLongerOpen("this case was settled meanwhile: go on to the next one")
     return _store(store, f"{folder}{person(reviewer)}.json", _mark(case, reviewer, judgement, labels))
 
 
@@ -243,7 +247,7 @@ def _store(store: Store, key: str, mark: Mark) -> Mark:
             raise UserError(f"{key} in {store.uri} is no valid mark: find out who wrote it, then remove it") from reason
         if replace(existing, time=mark.time) != mark:
             who = "you have judged" if key.endswith(f"{person(mark.reviewer)}.json") else "somebody else has settled"
-            raise UserError(f"{who} this case already: go on to the next one") from error
+            raise NoLongerOpen(f"{who} this case already: go on to the next one") from error
         return existing
     return mark
 

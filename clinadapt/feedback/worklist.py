@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from clinadapt.errors import UserError
-from clinadapt.feedback.marks import Judgement, Mark, add_mark, person, settle
+from clinadapt.feedback.marks import Judgement, Mark, NoLongerOpen, add_mark, person, settle
 from clinadapt.feedback.settled import JudgedCase, Reviews, read_reviews
 from clinadapt.storage.object_store import Store
 
@@ -95,7 +94,8 @@ class Worklist:
             judgement: what they said.
 
         Raises:
-            UserError: as of `add_mark`, or there is no such case any more.
+            NoLongerOpen: also where there is no such case any more.
+            UserError: as of `add_mark`.
         """
         mark = add_mark(self._store, self._case(case, content).case, reviewer, judgement, self.labels())
         with self._lock:
@@ -107,7 +107,7 @@ class Worklist:
         self.reviews(fresh=True)
         judged = self._case(case, content)
         if judged not in self.disagreements(reviewer):
-            raise UserError("there is no disagreement about this case any more: reload the list")
+            raise NoLongerOpen("there is no disagreement about this case any more: go on to the next one")
         mark = settle(self._store, judged.case, judged.marks, reviewer, judgement, self.labels())
         self.reviews(fresh=True)
         return mark
@@ -128,7 +128,7 @@ class Worklist:
         for each in self.reviews().cases:
             if (each.case.case, each.case.content) == (case, content):
                 return each
-        raise UserError("this case is no longer there: go on to the next one")
+        raise NoLongerOpen("this case is no longer there: go on to the next one")
 
     def _people(self, judged: JudgedCase) -> set[str]:
         """Who has marked a case, as far as is known here."""

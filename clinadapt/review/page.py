@@ -10,14 +10,18 @@ from pathlib import Path
 
 import gradio as gr
 
+from clinadapt.feedback.worklist import Worklist
 from clinadapt.review.classify import ClassifyService
 from clinadapt.review.classify_tab import many_notes_tab, one_note_tab
 from clinadapt.review.instruct import InstructService
 from clinadapt.review.instruct_tab import instruct_tab
+from clinadapt.review.queue_tab import STYLE, review_tabs
+from clinadapt.storage import open_store
 
 _FILE_SECONDS = 3600  # until an uploaded file and its answers are deleted from disk
 
-CSS = """
+CSS = (
+    """
 .gradio-container { width: 100%; max-width: 1200px !important; margin: 0 auto !important; }
 .html-container { padding: 0 !important; }
 .masthead h1 { margin: 8px 0 6px; font-size: 28px; line-height: 1.25; font-weight: 650; overflow-wrap: anywhere; }
@@ -36,6 +40,8 @@ CSS = """
 .confidence-set, .table-container * { font-family: inherit !important; }
 .json-holder { overflow-wrap: anywhere; }
 """
+    + STYLE
+)
 THEME = gr.themes.Default(
     primary_hue=gr.themes.Color(
         *("#f1f8fc", "#dcedf7", "#b6dbef", "#83c2e3", "#3f9fd8", "#0a84c6"),
@@ -60,7 +66,8 @@ def build_page(service: ClassifyService | InstructService, folder: Path) -> gr.B
         service: the loaded adapter.
         folder: for files with answers.
     """
-    name = service.uri.split("/")[-2]
+    root, _, adapter = service.uri.rpartition("/adapters/")
+    name, version = adapter.split("/")
     masthead = (
         f"<h1>{escape(name)}</h1><p>Adapter: {escape(service.uri)}</p>"
         f"<p>Base model: {escape(service.base_model)}</p>"
@@ -76,4 +83,5 @@ def build_page(service: ClassifyService | InstructService, folder: Path) -> gr.B
                 one_note_tab(service)
             with gr.Tab("Many notes"):
                 many_notes_tab(service, folder)
+        review_tabs(Worklist(open_store(root), name, version))
     return page

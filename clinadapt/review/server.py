@@ -8,13 +8,16 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from clinadapt.errors import UserError
+from clinadapt.privacy.written_texts import TooLongToScreen, redacted
 from clinadapt.review.accounts import ACCOUNTS, Accounts
 from clinadapt.review.protection import MAX_UPLOAD, PROXIES, USER_HEADER, Access, Protection
 from clinadapt.storage.local_files import restrict_new_files
@@ -54,6 +57,7 @@ def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
         # Gradio sends a request to itself to see whether it has started, which must not go through a proxy
         no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
         os.environ["no_proxy"] = f"{no_proxy},localhost,{host}"
+        threading.Thread(target=warm_up, daemon=True).start()
         page = load_page(adapter, store_uri, Path(folder))
         address = f"[{host}]" if ":" in host else host
         try:
@@ -112,6 +116,12 @@ def _launch(page: Any, address: str, port: int, login: tuple[str, str] | Account
         app_kwargs={"middleware": [Middleware(ContentSecurityPolicy), Middleware(Protection, access=access)]},
     )
     page.server.config.timeout_graceful_shutdown = 2  # seconds; an open page would delay the shutdown
+
+
+def warm_up() -> None:
+    """Load the lists of names, which the first text that somebody writes would wait for."""
+    with suppress(TooLongToScreen):  # a busy machine; they are loaded all the same
+        redacted(["Nobody."])
 
 
 def _exit(*_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from clinadapt.data.duplicates import note_id
@@ -24,9 +25,11 @@ def an_answer(number: int, **fields: Any) -> Case:
     return Case(case=case_id(case["recipe"], case["note_id"], case["instruction"]), **case)
 
 
-def a_queue(store: Store, risky: int = 3, drawn: int = 0, **fields: Any) -> list[Case]:
-    """Store a queue of `risky` answers and `drawn` random ones; return the cases."""
-    cases = [an_answer(number) for number in range(risky)]
+def a_queue(
+    store: Store, risky: int = 3, drawn: int = 0, answers: Sequence[str] = ("lisinopril 40 mg",), **fields: Any
+) -> list[Case]:
+    """Store a queue of `risky` answers, which are `answers` in turn, and `drawn` random ones; return the cases."""
+    cases = [an_answer(number, answer=answers[number % len(answers)]) for number in range(risky)]
     cases += [an_answer(number, drawn="random", reasons=()) for number in range(risky, risky + drawn)]
     queue: dict[str, Any] = {
         "name": NAME, "version": VERSION, "recipe": "instruct", "reviewers": 2, "population": risky + drawn,
