@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.data.schemas.feedback import FEEDBACK_FILE
+from clinadapt.evaluation.text_metrics import matches, token_f1
+from components.evaluate.generation import ModelAnswers
 from components.evaluate.metrics import ratios
-from components.evaluate.text_metrics import matches, token_f1
 
 MOST = 200  # corrections that are asked; of more, the first by their row, which is a hash
 
@@ -43,29 +44,32 @@ def is_right(answer: str, row: Mapping[str, Any]) -> bool:
 
 
 def answers_on_corrections(
-    rows: Sequence[Mapping[str, Any]], answers: Mapping[str, Sequence[str]], titles: Mapping[str, str], seed: int
+    rows: Sequence[Mapping[str, Any]], answers: Mapping[str, ModelAnswers], titles: Mapping[str, str], seed: int
 ) -> dict[str, Any]:
     """Score the answers to corrected questions.
 
     Args:
         rows: of schema EXAMPLES, with `decimal_comma`.
-        answers: model -> text of its answer to each row.
+        answers: of each model to the rows.
         titles: model -> its title.
         seed: of the bootstrap.
 
     Returns:
-        `rows`, and `models`: title, `right` (answers), and `right_share` and `token_f1` with intervals.
+        Empty without rows; else `feedback`: `rows`, and `models`: title, `right` (answers), and `right_share` and
+        `token_f1` with intervals.
     """
+    if not rows:
+        return {}
     cluster = np.array([row["cluster"] for row in rows])
     models = {}
-    for name, texts in answers.items():
-        pairs = list(zip(texts, rows, strict=True))
+    for name, model in answers.items():
+        pairs = list(zip(model.texts, rows, strict=True))
         right = np.array([is_right(text, row) for text, row in pairs], dtype=float)
         overlap = np.array([token_f1(text, row["answer"], row["decimal_comma"]) for text, row in pairs])
         estimates = ratios(np.column_stack([right, overlap]), np.ones((len(rows), 2)), cluster, seed)
         shares = dict(zip(("right_share", "token_f1"), estimates, strict=True))
         models[name] = {"title": titles[name], "right": int(right.sum()), **shares}
-    return {"rows": len(rows), "models": models}
+    return {"feedback": {"rows": len(rows), "models": models}}
 
 
 def labels_on_corrections(

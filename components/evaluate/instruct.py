@@ -109,7 +109,7 @@ def run(
         "counterfactuals": counterfactuals,
         "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
         **champion.reference(),
-        **_on_corrections(corrected, on_corrected, seed),
+        **answers_on_corrections(corrected, on_corrected, MODEL_TITLES, seed),
     }
     if settings.judge:
         evaluation["judge"] = _judge(rows, answers, champion.store, settings, allowed_hosts, seed)
@@ -132,12 +132,6 @@ def _with_decimals(examples: pa.Table, splits: Path) -> list[dict[str, Any]]:
     commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
     rows = examples.drop_columns(["input_ids"]).to_pylist()
     return [row | {"decimal_comma": row["source"] in commas} for row in rows]
-
-
-def _on_corrections(rows: Sequence[Row], answers: dict[str, ModelAnswers], seed: int) -> dict[str, Any]:
-    """`feedback` of evaluation.json; empty where no correction was trained on."""
-    texts = {name: model.texts for name, model in answers.items()}
-    return {"feedback": answers_on_corrections(rows, texts, MODEL_TITLES, seed)} if rows else {}
 
 
 def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from clinadapt.data.schemas.classify import SPLIT
+from clinadapt.models.generator import Answer
 from components.evaluate.corrections import answers_on_corrections, describe, is_right, labels_on_corrections
+from components.evaluate.generation import ModelAnswers
 from components.evaluate.instruct import MODEL_TITLES
 
 NOTE = "The patient takes metoprolol 25 mg twice daily and lisinopril 10 mg daily. No chest pain."
@@ -46,7 +49,13 @@ def scored() -> dict[str, Any]:
     rows = [row("25 mg twice daily."), row("Lisinopril 10 mg daily.", "The other drug?", cluster=2)]
     answers = {"candidate": ["25 mg twice daily.", "Lisinopril 10 mg daily."], "base": ["", "x"],
                "champion": ["25 mg twice daily.", "Lisinopril 20 mg daily."]}  # fmt: skip
-    return answers_on_corrections(rows, answers, MODEL_TITLES, seed=0)
+    nothing = np.zeros(2)
+    given = {
+        name: ModelAnswers([Answer(text, [], True, 0) for text in texts], nothing, nothing, 0.0, 0.0)
+        for name, texts in answers.items()
+    }
+    assert answers_on_corrections([], {}, MODEL_TITLES, seed=0) == {}
+    return dict(answers_on_corrections(rows, given, MODEL_TITLES, seed=0)["feedback"])
 
 
 def test_right_answers_are_counted_with_their_intervals() -> None:
