@@ -22,6 +22,7 @@ FLOORS = (
     {"privacy", "evaluation"},
     {"feedback"},
     {"registry"},
+    {"documents"},
     {"review", "serving"},
 )
 HEAVY = {"torch", "transformers", "peft"}

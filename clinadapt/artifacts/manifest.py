@@ -55,16 +55,22 @@ def write_manifest(
     """
     files = list_files(folder)
     digest = sha256_json(files)
-    chain: list[dict[str, Any]] = []
-    for link in (link for manifest in upstream for link in manifest.get("chain", [])):
-        if link not in chain:
-            chain.append(link)
+    chain = joined_chain(upstream)
     if step:
         image = {"image": os.environ[IMAGE]} if IMAGE in os.environ else {}
         chain.append({"step": step, "inputs": inputs or {}, "output": digest, **image})
     manifest = with_digest({**fields, "chain": chain, "files": files, "digest": digest})
     write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def joined_chain(upstream: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The links of several manifests, each once."""
+    chain: list[dict[str, Any]] = []
+    for link in (link for manifest in upstream for link in manifest.get("chain", [])):
+        if link not in chain:
+            chain.append(link)
+    return chain
 
 
 def with_digest(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -79,12 +80,43 @@ class GateThresholds(Section):
         ones of the others."""
         values = self.model_dump()
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        upper = {name for name in values if name.startswith("max_") or name.endswith("_margin")}
         return {
             name: value
             for name, value in values.items()
-            if (value > defaults[name] if name in upper else value < defaults[name])
+            if (value > defaults[name] if is_upper_bound(name) else value < defaults[name])
         }
+
+
+def is_upper_bound(threshold: str) -> bool:
+    """Whether a higher value of a threshold is looser, by its name."""
+    return threshold.startswith("max_") or threshold.endswith("_margin")
+
+
+class ChangeControl(Section):
+    """publish: what a later run may change without a new review, beside data and seeds (docs/guide.md).
+
+    Attributes:
+        bounds: dotted name of a number among the settings of training, such as `lora.r` -> [lowest, highest].
+    """
+
+    bounds: dict[str, list[float]] = {}
+
+    @field_validator("bounds")
+    @classmethod
+    def _check_bounds(cls, bounds: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, values in bounds.items():
+            if len(values) != 2 or not -math.inf < values[0] <= values[1] < math.inf:
+                raise ValueError(f"write the bounds of {name[:80]} as [lowest, highest]")
+        return bounds
+
+    def check_names(self, settings: dict[str, Any]) -> None:
+        """Raises ValueError where a name is no number among these settings of training."""
+        for name in self.bounds:
+            value: Any = settings
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"change_control.bounds: {name[:80]!r} is no number among the settings of training")
 
 
 class Review(Section):
@@ -113,6 +145,7 @@ class ProfileBase(Section):
     resources: Resources = Resources()
     train_resources: Resources = Resources(memory="8Gi")
     review: Review = Review()
+    change_control: ChangeControl = ChangeControl()
 
 
 def first_error(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
 from clinadapt.config.feedback import Feedback
 from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.phi import Phi
@@ -155,3 +155,8 @@ class ClassifyProfile(ProfileBase):
     def training(self) -> ClassifyTraining:
         """The training stage whose settings are on the run form."""
         return self.train
+
+    @model_validator(mode="after")
+    def _check_change_control(self) -> ClassifyProfile:
+        self.change_control.check_names(outcome_settings(self.train))
+        return self

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section
+from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
 from clinadapt.config.feedback import MOST_PEOPLE, feedback_place
 from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.phi import Phi
@@ -325,4 +325,6 @@ class InstructProfile(ProfileBase):
             raise ValueError("a source of kind preferences needs the section preference")
         if self.preference is not None and not kinds & {"preferences", "feedback"}:
             raise ValueError("the section preference needs a source of kind preferences or feedback")
+        preference = outcome_settings(self.preference) if self.preference else None
+        self.change_control.check_names(outcome_settings(self.instruct) | {"preference": preference})
         return self

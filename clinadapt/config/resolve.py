@@ -121,7 +121,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
             "private": not profile.source.startswith("builtin://"),
         },
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
-        "publish": {"adapter_name": profile.adapter_name, "reviewers": profile.review.reviewers},
+        "publish": _publish(profile),
     }
 
 
@@ -160,7 +160,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
             "review": profile.review.model_dump(),
         },
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
-        "publish": {"adapter_name": profile.adapter_name, "reviewers": profile.review.reviewers},
+        "publish": _publish(profile),
     }
     if pretraining:
         steps["lookup"]["pretraining"] = outcome_settings(pretraining) | {"base_model": base.uri}
@@ -170,6 +170,14 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
     if profile.preference:
         steps["prefer"] = {"training": profile.preference.model_dump()}
     return steps
+
+
+def _publish(profile: AnyProfile) -> Settings:
+    return {
+        "adapter_name": profile.adapter_name,
+        "reviewers": profile.review.reviewers,
+        "change_control": profile.change_control.model_dump(),
+    }
 
 
 def _lookup(adapter_name: str, settings: Settings, base: PinnedModel, thresholds: Settings) -> Settings:

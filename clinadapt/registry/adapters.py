@@ -49,6 +49,8 @@ def locate_adapter(adapter: str, store_uri: str) -> tuple[Store, str]:
         store = open_store(root)
     else:
         store, path = open_store(store_uri), adapter.strip("/")
+    if not all(part.strip(".") for part in path.split("/")):
+        raise UserError(f"'{adapter}' is not an adapter: write NAME or NAME/VERSION, as in clinadapt registry list")
     if "/" not in path:
         current = champion(store, path)
         if current is None:

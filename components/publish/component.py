@@ -41,7 +41,7 @@ def publish(
     """Publish the adapter as an immutable version and make it the champion; return its URI.
 
     Args:
-        settings: Of publish, as preflight resolves them: adapter_name, reviewers.
+        settings: Of publish, as preflight resolves them: adapter_name, reviewers and change_control.
         splits: Output of format.
         adapter: Output of train or prefer.
         evaluation: Output of evaluate.
@@ -62,7 +62,8 @@ def publish(
             input_folder(evaluation, store),
             input_folder(verdict, store),
         )
-        outputs |= run(*folders, store, settings["adapter_name"], int(settings["reviewers"]))
+        options = int(settings["reviewers"]), settings["change_control"]
+        outputs |= run(*folders, store, settings["adapter_name"], *options)
     return outputs["uri"]
 
 

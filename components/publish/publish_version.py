@@ -13,12 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clinadapt.artifacts.code_version import library_versions
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.manifest import MANIFEST, joined_chain, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.artifacts.slsa import provenance
 from clinadapt.artifacts.step_record import RUN, log, utc_now
+from clinadapt.config.base import ChangeControl
+from clinadapt.documents.writing import write_version_documents
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
 from clinadapt.privacy.written_texts import direct_identifiers, names_nobody
@@ -32,6 +35,8 @@ from components.publish.model_card import model_card
 from components.publish.review_queue import queue_answers
 
 _NOT_COPIED = {MANIFEST, "training.json"}  # of the adapter's folder: they are written anew
+_OF_SPLITS_ONLY = {"files", "chain", "digest", "manifest_digest"}  # fields of their manifest that data.json leaves out
+_OF_VERDICT = ("decision", "sentence", "checks", "loosened", "created")  # the rest stands in other records
 
 
 class Inputs(NamedTuple):
@@ -44,7 +49,14 @@ class Inputs(NamedTuple):
 
 
 def run(
-    splits: Path, adapter: Path, evaluation: Path, verdict: Path, store_uri: str, name: str, reviewers: int = 2
+    splits: Path,
+    adapter: Path,
+    evaluation: Path,
+    verdict: Path,
+    store_uri: str,
+    name: str,
+    reviewers: int = 2,
+    change_control: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the sealed folder `adapters/<name>/<version>/`, queue its answers for review and make it the champion.
 
@@ -56,6 +68,7 @@ def run(
         store_uri: the store to publish in.
         name: of the adapter.
         reviewers: people who have to agree about a queued answer.
+        change_control: section of the profile; without bounds when None.
 
     Returns:
         uri, version and, where a model registry is configured, model_registry (what happened there).
@@ -72,7 +85,7 @@ def run(
         log("publish", f"{name} {version} is published already")
         _check_reload(target, inputs)
     else:
-        _publish(target, inputs, name, version)
+        _publish(target, inputs, name, version, change_control or ChangeControl().model_dump())
     queue_answers(splits, adapter, evaluation, store, name, version, reviewers)
     if _was_rolled_back(store, name, version):
         log("publish", f"{name} {version} was rolled back: promote it with clinadapt registry promote")
@@ -84,12 +97,17 @@ def run(
     return {"uri": f"{store.uri}/{target.prefix}", "version": version, **registered}
 
 
-def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str) -> None:
+def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str, change_control: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="clinadapt-publish-") as scratch:
         folder = Path(scratch)
         fields = _assemble(folder, inputs, target.store, name, version)
+        base = _base_manifest(fields["base_model"])
+        upstream = [base, read_json(inputs.verdict / MANIFEST)]
+        fields |= {"change_control": change_control, "libraries": library_versions()}
+        fields |= {"pretraining": base["settings"]} if "pretraining" in base else {}
+        shares = write_version_documents(folder, fields | {"chain": joined_chain(upstream)}, target.store)
+        fields |= {"documents": shares, "created": utc_now()}
         _check_staged(folder, target.store, inputs)
-        upstream = [_base_manifest(fields["base_model"]), read_json(inputs.verdict / MANIFEST)]
         manifest = write_manifest(folder, fields, upstream=upstream)
         write_json(folder / MANIFEST, sign_manifest(manifest, provenance(manifest)))
         if not target.publish(folder, if_absent=True):
@@ -122,10 +140,13 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
     shutil.copyfile(inputs.verdict / "report.html", folder / "report.html")
     shutil.copyfile(adapter / "training.json", folder / "training.json")
     write_json(folder / "evaluation.json", evaluation)
+    verdict = read_json(inputs.verdict / "verdict.json")
+    write_json(folder / "verdict.json", {field: verdict[field] for field in _OF_VERDICT if field in verdict})
     card = _calibrated_card(adapter, evaluation)
     card.write(folder)
     splits, training = read_json(inputs.splits / MANIFEST), read_json(adapter / "training.json")
     refuse_identifiers(card, splits)
+    write_json(folder / "data.json", _data_record(splits))
     fields = {
         "name": name,
         "version": version,
@@ -137,14 +158,20 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
         "settings": training["settings"],
         "settings_digest": sha256_json(training["settings"]),
         "code_version": training["code_version"],
-        "gate": read_json(inputs.verdict / "verdict.json")["thresholds"],
+        "gate": verdict["thresholds"],
         "metrics": evaluation["models"]["candidate"]["metrics"],
-        "created": utc_now(),
         "published_by": actor(),
         **_run_start(store),
     }
     model_card(fields, card, evaluation, splits).save(folder / "README.md")
     return fields
+
+
+def _data_record(splits: dict[str, Any]) -> dict[str, Any]:
+    """What the version records of its data: the manifest of the splits without files, and of labels that were left out,
+    which nobody has screened, their number alone."""
+    record = {field: value for field, value in splits.items() if field not in _OF_SPLITS_ONLY}
+    return record | ({"rare_labels": len(record["rare_labels"])} if "rare_labels" in record else {})
 
 
 def refuse_identifiers(card: AdapterCard, splits: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
+from pipelines.cli.documents import documents
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 from pipelines.cli.serve import serve
 
@@ -234,6 +235,9 @@ def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     opened = _open(store)
     manifest = read_version(opened, *_locate(opened, adapter))
     print(to_json(manifest.get(ATTESTATION) or statement(manifest, provenance(manifest))), end="")
+
+
+app.command()(documents)
 
 
 @app.command()

@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import document_checks as checks
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -85,8 +86,20 @@ def test_the_adapter_answers(run: Run, clinadapt: Clinadapt, tmp_path: Path) -> 
     assert json.loads(done.stdout)["adapter"] == version(run).as_uri()
 
 
+def test_its_governance_documents(run: Run) -> None:
+    checks.check_complete(version(run) / "documents")
+    assert checks.check_values(version(run) / "documents", version(run)) > 200
+    checks.check_same_texts(version(run) / "documents")
+    checks.check_chai(version(run) / "documents/chai-applied-model-card.xml")
+
+
+def test_its_model_card_is_valid_against_its_public_schema(run: Run) -> None:
+    checks.validate_chai(version(run) / "documents/chai-applied-model-card.xml")
+
+
 def test_no_note_is_logged(run: Run) -> None:
-    """Not in a record or a log: no eight words in a row of any note. The report shows examples of synthetic notes."""
+    """Not in a record, a log, or a record or document of the version: no eight words in a row of any note. The report
+    shows examples of synthetic notes."""
     texts = pq.read_table(run.outputs / "synthesize/triples/notes.parquet", columns=["text"])["text"].to_pylist()
     logs = " ".join(
         path.read_text(errors="replace") for path in [*run.home.rglob("logs/*"), *run.store.glob("runs/*/*.json")]

@@ -89,6 +89,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.html").write_text(recipe.render(report), encoding="utf-8")
     fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
+    fields["created"] = report["created"]
     fields["thresholds"] = thresholds.model_dump()
     write_json(output / "verdict.json", {**verdict, **fields})
     evaluated = read_json(evaluation / MANIFEST)

@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from clinadapt.documents.page import COLOURS, percent
 from components.evaluate.report import html
-from components.evaluate.report.html import COLOURS, percent
 
 
 def abstention_figure(abstention: Mapping[str, Any]) -> Markup:

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
 from components.evaluate.report import html
 from components.evaluate.report.abstention import abstention_figure
 from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
-from components.evaluate.report.html import COLOURS, SERIES, count, decimal, duration, percent
+from components.evaluate.report.html import SERIES
 from components.evaluate.report.shared import (
     Metric,
     comparison,
@@ -95,7 +96,7 @@ def render(report: Mapping[str, Any]) -> str:
     seconds = {"Training": training["seconds"]} | {
         f"Scoring: {model['title']}": model["seconds"] for model in evaluation["models"].values() if "seconds" in model
     }
-    template = html.environment().get_template("classify.html.j2")
+    template = environment("components.evaluate.report").get_template("classify.html.j2")
     return template.render(
         report,
         adapter=evaluation["models"]["candidate"],

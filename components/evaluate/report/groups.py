@@ -9,9 +9,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from clinadapt.documents.page import COLOURS, count, decimal, percent
 from components.evaluate.counterfactual_notes import KINDS
 from components.evaluate.report import html
-from components.evaluate.report.html import COLOURS, count, decimal, percent
 from components.evaluate.report.shared import Metric
 
 _FEW_CLUSTERS = 10  # fewer make an interval that says little, as for the gate

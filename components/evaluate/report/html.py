@@ -1,13 +1,10 @@
-"""Page, number formats and SVG charts of the HTML reports: one file that loads nothing and runs no script."""
+"""SVG charts and table cells of the HTML reports."""
 
 import io
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -15,24 +12,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from clinadapt.documents.page import COLOURS, percent
+
 WIDTH = 936  # of a full-width chart, in CSS pixels: the column of page.html.j2 less its margins
 
-# CSS custom property -> its value on a light page. Charts are drawn in these and then refer to the property,
-# which page.html.j2 redefines for dark mode. Colour-blind-safe hues after Okabe and Ito, "Color Universal Design"
-# (2008).
-COLOURS = {
-    "ink": "#1c2530",
-    "muted": "#586472",
-    "line": "#d6dce2",
-    "paper": "#fefefe",
-    "shade": "#0a76b5",
-    "blue": "#0072b2",
-    "vermillion": "#c04f00",
-    "green": "#00805e",
-    "purple": "#b5568c",
-    "orange": "#d48c00",
-    "sky": "#3f9fd8",
-}
 SERIES = ("blue", "vermillion", "green", "purple", "orange", "sky", "ink", "muted")
 
 STYLE = {
@@ -73,37 +56,6 @@ STYLE = {
 Estimate = Mapping[str, float]  # value, low, high
 
 
-def count(number: float) -> str:
-    """2619 -> 2,619"""
-    return f"{number:,.0f}"
-
-
-def decimal(number: float, digits: int = 3, sign: str = "-") -> str:
-    """-0.0214 -> −0.021; a dash for NaN. With sign "+", positive numbers get a plus sign."""
-    return "–" if math.isnan(number) else f"{number:{sign}z.{digits}f}".replace("-", "−")
-
-
-def percent(share: float) -> str:
-    """0.741 -> 74.1 %"""
-    return f"{decimal(100 * share, 1)}\u202f%"
-
-
-def duration(seconds: float) -> str:
-    """3725 -> 1 h 2 min"""
-    if seconds < 60:
-        return f"{seconds:.1f}\u202fs"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u202fmin {rest}\u202fs"
-    return f"{minutes // 60}\u202fh {minutes % 60}\u202fmin"
-
-
-def moment(time: str) -> str:
-    """2026-01-01T12:00:00Z -> 1 January 2026, 12:00 UTC"""
-    when = datetime.fromisoformat(time)
-    return f"{when.day} {when:%B %Y, %H:%M %Z}"
-
-
 def short(label: str, limit: int = 34) -> str:
     """Shorten a label for a chart; tables show it in full."""
     return label if len(label) <= limit else label[: limit - 1].rstrip() + "…"
@@ -114,17 +66,6 @@ def estimate(number: Estimate, form: Callable[[float], str], best: bool = False)
     value = Markup("<b>{}</b>" if best else "{}").format(form(number["value"]))
     low, high = form(number["low"]).rstrip("\u202f%"), form(number["high"])
     return Markup("{}<small>{} – {}</small>").format(value, low, high)
-
-
-def environment() -> jinja2.Environment:
-    """Jinja environment of the templates beside this module."""
-    loader = jinja2.PackageLoader("components.evaluate.report", "")
-    templates = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    templates.globals["colours"] = COLOURS
-    templates.filters |= {form.__name__: form for form in (count, decimal, percent, duration, moment)}
-    return templates
 
 
 def svg(name: str, title: str, description: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> Markup:

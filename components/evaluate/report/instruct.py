@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clinadapt.clinical.claims import measured_accuracy
+from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
 from components.evaluate.report import html
 from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
-from components.evaluate.report.html import COLOURS, count, decimal, duration, percent
 from components.evaluate.report.shared import (
     Metric,
     comparison,
@@ -116,7 +116,7 @@ def render(report: Mapping[str, Any]) -> str:
     seconds = {"Training": training["seconds"]} | {
         f"Generation: {model['title']}": model["seconds"] for model in evaluation["models"].values()
     }
-    template = html.environment().get_template("instruct.html.j2")
+    template = environment("components.evaluate.report").get_template("instruct.html.j2")
     return template.render(
         report,
         models=evaluation["models"],

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from clinadapt.documents.page import count, decimal, percent
 from components.evaluate.report import html
-from components.evaluate.report.html import count, decimal, percent
 
 
 class Metric(NamedTuple):

@@ -96,7 +96,7 @@ def moved(sources: Path) -> Callable[[str], set[str]]:
         ("components/train/resumable_trainer.py", TRAINING),
         ("components/evaluate/metrics.py", EVALUATION),
         ("components/evaluate/report/classify.py", set()),
-        ("components/evaluate/report/page.html.j2", set()),
+        ("clinadapt/documents/page.html.j2", set()),
         ("components/evaluate/gate/instruct.py", set()),
         ("components/publish/publish_version.py", set()),
         ("pipelines/cli/main.py", set()),

@@ -73,7 +73,9 @@ def test_a_run_is_stated(demo_run: Run, monkeypatch: pytest.MonkeyPatch, capsys:
         content = (demo_run.version / subject["name"]).read_bytes()
         assert subject["digest"] == {"sha256": hashlib.sha256(content).hexdigest()}
     assert {subject["name"] for subject in files} == {
-        path.name for path in demo_run.version.iterdir() if path.name != MANIFEST
+        path.relative_to(demo_run.version).as_posix()
+        for path in demo_run.version.rglob("*")
+        if path.is_file() and path.name != MANIFEST
     }
     built, ran = predicate.build_definition, predicate.run_details
     assert built.build_type.endswith("#pipelines/classify.py")

@@ -23,8 +23,10 @@ from pipelines.cli.main import main
 from pipelines.cli.predict import predict
 
 NAMES = {"classify": "specialty", "instruct": "assistant"}
-COMMON = ["README.md", "adapter_config.json", "adapter_model.safetensors", "clinadapt.json", "evaluation.json",
-          MANIFEST, "report.html", "tokenizer.json", "tokenizer_config.json", "training.json"]  # fmt: skip
+DOCUMENT = "documents/chai-applied-model-card.xml"  # for all of them
+COMMON = ["README.md", "adapter_config.json", "adapter_model.safetensors", "clinadapt.json", "conformance.json",
+          "data.json", DOCUMENT, "evaluation.json", MANIFEST, "report.html", "tokenizer.json", "tokenizer_config.json",
+          "training.json", "verdict.json"]  # fmt: skip
 FILES = [*((recipe, file) for recipe in NAMES for file in COMMON), ("instruct", "chat_template.jinja")]
 SPOTS = {"first": 0.0, "middle": 0.5, "last": 1.0}
 
@@ -116,7 +118,10 @@ def test_these_are_all_files_and_all_is_well_without_tampering(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     store, folder = copies[recipe]
-    assert {path.name for path in folder.iterdir()} == {file for each, file in FILES if each == recipe}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert DOCUMENT in files
+    files -= {file for file in files if file.startswith("documents/")} - {DOCUMENT}
+    assert files == {file for each, file in FILES if each == recipe}
     for command in ("verify", "list"):
         monkeypatch.setattr("sys.argv", ["clinadapt", "registry", command, "--store", store, "--json"])
         with pytest.raises(SystemExit) as stopped:

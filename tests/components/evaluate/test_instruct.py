@@ -191,8 +191,8 @@ def test_a_version_is_published_and_then_compared_with(
     assert {r.metric_type: r.metric_value for r in card.data.eval_results}["token_f1"] == round(
         scores["token_f1"]["value"], 4
     )
-    for path in folder.iterdir():
-        if path.suffix in (".json", ".md", ".html") and path.name != "tokenizer.json":
+    for path in folder.rglob("*"):
+        if path.suffix in (".json", ".md", ".html", ".xml") and path.name != "tokenizer.json":
             assert "secretword" not in path.read_text(encoding="utf-8"), path.name
 
     found = champion(store, NAME)

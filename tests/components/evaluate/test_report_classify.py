@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.evaluate.report import html
+from clinadapt.documents import page
 from components.evaluate.report.classify import never_recognised, render, unequal_classes
 
 LABELS = ["Cardiovascular / Pulmonary", "Consult - History and Phy.", "Orthopedic", "Radiology", "Surgery"]
@@ -345,10 +345,10 @@ def test_best_of_each_column_is_bold(report: dict[str, Any]) -> None:
 
 
 def test_number_formats() -> None:
-    assert html.count(2619.0) == "2,619"
-    assert [html.decimal(x) for x in (-0.0214, -0.0001, math.nan)] == ["−0.021", "0.000", "–"]
-    assert html.decimal(0.5, 1, "+") == "+0.5"
-    assert [html.duration(s).replace("\u202f", " ") for s in (9.87, 61, 3599.8)] == [
+    assert page.count(2619.0) == "2,619"
+    assert [page.decimal(x) for x in (-0.0214, -0.0001, math.nan)] == ["−0.021", "0.000", "–"]
+    assert page.decimal(0.5, 1, "+") == "+0.5"
+    assert [page.duration(s).replace("\u202f", " ") for s in (9.87, 61, 3599.8)] == [
         "9.9 s",
         "1 min 1 s",
         "1 h 0 min",

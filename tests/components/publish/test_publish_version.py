@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
-from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.classify import ClassifyEvaluation, ClassifyGate, ClassifyTraining, Windows
 from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
@@ -122,16 +122,20 @@ def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
 def test_what_a_version_holds(made: Made, published: Path) -> None:
     folder = published / "adapters" / NAME / version_of(made)
     manifest = read_json(folder / MANIFEST)
-    assert set(manifest["files"]) == {p.name for p in folder.iterdir()} - {MANIFEST} == {
+    assert manifest["files"] == list_files(folder)
+    assert {name for name in manifest["files"] if not name.startswith("documents/")} == {
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "clinadapt.json",
+        "conformance.json",
+        "data.json",
         "evaluation.json",
         "report.html",
         "tokenizer.json",
         "tokenizer_config.json",
         "training.json",
+        "verdict.json",
     }  # fmt: skip
     evaluation = read_json(made.evaluation / "evaluation.json")
     assert manifest["metrics"] == evaluation["models"]["candidate"]["metrics"]
@@ -152,8 +156,8 @@ def test_no_note_is_published(made: Made, published: Path) -> None:
         for words in (text.split() for text in read_split(made.splits, name)["text"].to_pylist())
         for i in range(0, max(1, len(words) - 8), 8)
     }
-    for path in (published / "adapters" / NAME / version_of(made)).iterdir():
-        if path.suffix in (".json", ".md", ".html") and path.name != "tokenizer.json":
+    for path in (published / "adapters" / NAME / version_of(made)).rglob("*"):
+        if path.suffix in (".json", ".md", ".html", ".xml") and path.name != "tokenizer.json":
             text = " ".join(path.read_text(encoding="utf-8").split())
             assert not [piece for piece in pieces if piece in text], path.name
 
