@@ -175,6 +175,14 @@ class Generator:
             sums[group] = self._losses([rows[i] for i in group], [len(ids[i]) for i in group])
         return sums, np.array([len(row) for row in ids])
 
+    def row_losses(self, rows: Sequence[list[int]], lengths: Sequence[int]) -> np.ndarray:
+        """The negative log likelihood in nats of the last `lengths` tokens of each row of tokens, shape (rows,)."""
+        return np.concatenate([self._losses([row], [length]) for row, length in zip(rows, lengths, strict=True)])
+
+    def continuations(self, rows: Sequence[list[int]], max_new_tokens: int) -> list[list[int]]:
+        """The tokens that follow each row of tokens, without those that end an answer."""
+        return [self.stopping.cut(self._write([[row]], max_new_tokens)[0][0])[0] for row in rows]
+
     def _prompts(self, questions: Sequence[Question], max_new_tokens: int) -> list[Prompt]:
         return self.template.encode_prompts(questions, [self.card.max_length - max_new_tokens] * len(questions))
 

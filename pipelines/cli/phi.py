@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from clinadapt.errors import UserError
-from pipelines.cli.options import Json, emit
+from clinadapt.errors import EXIT_REFUSED, UserError
+from pipelines.cli.options import DEFAULT_STORE, Json, StoreUri, as_uri, emit
 
 app = typer.Typer(no_args_is_help=True, help="Identifiers of patients in notes: found and measured, never printed.")
 
@@ -93,6 +93,69 @@ def measure(
     console.print(table)
     if as_json:
         emit(result)
+
+
+@app.command()
+def canaries(
+    source: Annotated[Path, typer.Argument(help="File of triples (JSON lines) to train along with the notes.")],
+    canary_list: Annotated[Path, typer.Option("--list", help="Where the list of canaries is kept until the audit.")],
+    seed: Annotated[int, typer.Option(help="Another seed gives other canaries.")] = 0,
+) -> None:
+    """Make invented phrases that a run trains along with its notes, so that `phi audit` can show what it remembers.
+
+    They stand 1, 4 or 16 times in notes of built-in cases or in answers about them; use a name of its own for the
+    adapter of such a run, and its own settings or a smaller copy.
+
+        clinadapt phi canaries canaries.jsonl --list canaries.json
+        clinadapt run instruct notes=notes.csv triples=canaries.jsonl --profile t4-phi2
+    """
+    from clinadapt.privacy.audit.canaries import as_json, canaries, triples
+
+    _write_private(source, list(triples(canaries(seed), seed)))
+    _write_private(canary_list, [as_json(seed)])
+
+
+@app.command()
+def audit(
+    adapter: Annotated[str, typer.Option(help="Name of the adapter (its champion), name/version or URI.")],
+    splits: Annotated[Path, typer.Option(help="Folder `splits` that the step format of its run wrote.")],
+    canary_list: Annotated[Path, typer.Option("--list", help="List of canaries that `phi canaries` has made.")],
+    store: StoreUri = DEFAULT_STORE,
+    output: Annotated[Path, typer.Option(help="Where the result is written.")] = Path("audit.json"),
+    as_json: Json = False,
+) -> None:
+    """Show what an adapter remembers of its training beyond its base model, by canaries that were trained along.
+
+    Exit status 3: it remembers canaries.
+
+        clinadapt phi audit --adapter answers --splits .clinadapt/outputs/RUN/format-instruct/splits --list FILE
+    """
+    from clinadapt.artifacts.hashing import read_json
+    from clinadapt.models.generator import Generator
+    from clinadapt.privacy.audit.canaries import read_canaries
+    from clinadapt.privacy.audit.run import audit as audited
+    from clinadapt.review.loading import published_adapter
+
+    try:
+        seed, listed = read_canaries(read_json(canary_list))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{canary_list.name} cannot be read: name the list that clinadapt phi canaries has made"
+        ) from error
+    with published_adapter(adapter, as_uri(store), "instruct") as (folder, uri):
+        result = {"adapter": uri, **audited(Generator(folder), listed, seed, splits)}
+    _write_private(output, [result])
+    table = Table("canaries", "gain in exposure (bits)", "of those not trained", "p", "extracted")
+    for name, group in result["canaries"].items():
+        figures = (f"{group['trained']:.1f}", f"{group['control']:.1f}", f"{group['p']:.3f}")
+        table.add_row(name, *figures, f"{group['extracted']} of {group['canaries']}")
+    console = Console(stderr=True, highlight=False)
+    console.print(table)
+    console.print(f"{result['verdict']}; training notes told apart with AUC {result['membership']['value']:.2f}")
+    if as_json:
+        emit(result)
+    if result["verdict"] == "remembers":
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

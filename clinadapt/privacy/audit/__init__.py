@@ -1,0 +1,1 @@
+"""What an adapter remembers of the notes that it was trained on."""
