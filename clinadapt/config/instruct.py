@@ -247,6 +247,7 @@ class Evaluation(Section):
             answer (sex, age, names), for the candidate to answer again; 0 for none.
         judge: whether an OpenAI-compatible model marks the answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
         judge_marks: answers that people marked, by which the judge itself is judged.
+        judge_kappa: agreement with reviewers about settled answers, as Cohen's kappa, below which it marks none.
     """
 
     rows_per_task: int = Field(default=100, ge=1)
@@ -255,6 +256,7 @@ class Evaluation(Section):
     counterfactual_rows: int = Field(default=40, ge=0)
     judge: bool = False
     judge_marks: JudgeMarks | None = None
+    judge_kappa: float = Field(default=0.4, ge=-1, le=1)
 
     @model_validator(mode="after")
     def _marks_need_a_judge(self) -> Evaluation:

@@ -91,6 +91,7 @@ class Queue:
         cases: id -> `Case.content`, in the order of the queue.
         clusters: cluster of each of `cases`.
         labels: of a classifier.
+        hosts: of LLM endpoints that the sources allow these notes to be sent to.
     """
 
     __pydantic_config__ = STRICT
@@ -104,6 +105,7 @@ class Queue:
     cases: dict[str, str]
     clusters: list[int]
     labels: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.artifacts.step_record import log
 from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.base import Review
@@ -34,6 +35,7 @@ from components.evaluate.counterfactual_answers import measure_answers
 from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
 from components.evaluate.judge import agreement, judge
+from components.evaluate.judge_calibration import reviewer_agreement
 from components.evaluate.judge_marks import read_marks
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
@@ -112,9 +114,10 @@ def run(
         **answers_on_corrections(corrected, on_corrected, MODEL_TITLES, seed),
     }
     if settings.judge:
-        evaluation["judge"] = _judge(rows, answers, champion.store, settings, allowed_hosts, seed)
+        evaluation["judge"] = _judge(rows, answers, champion, settings, allowed_hosts, seed)
     _write_answers(output, index, rows, answers)
-    evaluation["review"] = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
+    counts = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
+    evaluation["review"] = {**counts, "hosts": list(allowed_hosts)}
     write_results(output, evaluation, splits, adapter)
     return evaluation
 
@@ -169,18 +172,29 @@ def _generation(candidate: ModelAnswers, settings: Evaluation) -> dict[str, int]
 def _judge(
     rows: Sequence[Row],
     answers: dict[str, ModelAnswers],
-    store: str,
+    champion: Champion,
     settings: Evaluation,
     allowed_hosts: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Marks of a judge, and where people marked answers, how far it agrees with them."""
+    """Marks of a judge, and where people marked answers, how far it agrees with them; no marks where it agrees too
+    little with reviewers."""
+    store = open_store(champion.store)
 
     def client(hosts: Sequence[str]) -> ChatClient:
-        return ChatClient("CLINADAPT_JUDGE", open_store(store), concurrency=_JUDGE_THREADS, allowed_hosts=hosts)
+        return ChatClient("CLINADAPT_JUDGE", store, concurrency=_JUDGE_THREADS, allowed_hosts=hosts)
 
+    own = client(allowed_hosts)
+    reviewers = reviewer_agreement(own, store, champion.name, settings.judge_kappa, _JUDGE_THREADS, seed)
+    if not reviewers["used"]:
+        log(
+            "evaluate",
+            f"the judge {own.model} is not used: its agreement with reviewers, kappa {reviewers['kappa']['value']:.2f} "
+            f"on {reviewers['answers']} settled answers, is below evaluation.judge_kappa, {settings.judge_kappa:.2f}",
+        )
+        return {"judge": own.model, "host": own.host, "reviewers": reviewers}
     texts = {name: model.texts for name, model in answers.items()}
-    result = judge(client(allowed_hosts), rows, texts, _JUDGE_THREADS, seed)
+    result = judge(own, rows, texts, _JUDGE_THREADS, seed) | {"reviewers": reviewers}
     if marks := settings.judge_marks:
         marked, unusable = read_marks(marks)
         result["agreement"] = agreement(client(marks.send_to), marked, _JUDGE_THREADS, seed) | {"unusable": unusable}

@@ -71,6 +71,7 @@ def queue_answers(
         cases={case.case: case.content for case in cases},
         clusters=clusters,
         labels=manifest.get("labels", []),
+        hosts=counts.get("hosts", []),
     )
     write_queue(store, queue, cases)
     log("publish", f"{len(cases)} of {queue.population} held-out answers wait to be judged: clinadapt review")

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from review_cases import NAME, a_queue
 from sklearn.metrics import cohen_kappa_score
 
 from clinadapt.config.instruct import Evaluation, JudgeMarks
 from clinadapt.errors import UserError
+from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.llm_client import ChatClient
+from clinadapt.storage.folder_store import FolderStore
+from components.evaluate.champion import Champion
+from components.evaluate.instruct import _judge
 from components.evaluate.judge import agreement, judge, kappa, parse
+from components.evaluate.judge_calibration import reviewer_agreement
 from components.evaluate.judge_marks import read_marks
 
 MARKS = {"good": "1; none", "bad": "4; fabricated claim, Missing context"}
@@ -152,3 +158,59 @@ def test_answers_that_people_marked_are_read_and_unusable_rows_counted(tmp_path:
         read_marks(JudgeMarks(uri=file.as_uri()))
     with pytest.raises(ValueError, match="set judge to true"):
         Evaluation(judge_marks=JudgeMarks(uri=file.as_uri()))
+
+
+def settled(store: FolderStore, verdicts: Sequence[str], hosts: Sequence[str]) -> None:
+    """A queue of good and bad answers in turn, about which two reviewers say the same."""
+    cases = a_queue(store, risky=len(verdicts), answers=["good", "bad"], hosts=list(hosts))
+    for case, verdict in zip(cases, verdicts, strict=True):
+        for reviewer in ("rita", "omar"):
+            add_mark(store, case, reviewer, Judgement(verdict=verdict))  # type: ignore[arg-type]
+
+
+BY_CHANCE = ["right", "wrong", "wrong", "right"]
+
+
+@pytest.mark.parametrize(
+    "verdicts, hosts, threshold, value, answers, used",
+    [
+        (["right", "wrong"] * 12, ["127.0.0.1"], 0.4, 1, 24, True),
+        (["right", "unsafe"] * 12, ["*"], 0.4, 1, 24, True),
+        (BY_CHANCE * 6, ["127.0.0.1"], 0.4, 0, 24, False),
+        (BY_CHANCE * 6, ["127.0.0.1"], -0.5, 0, 24, True),
+        (BY_CHANCE * 3, ["127.0.0.1"], 0.4, 0, 12, True),
+        (["right", "wrong"] * 12, ["llm.hospital.example"], 0.4, None, 0, True),
+        (["right", "wrong"] * 12, [], 0.4, None, 0, True),
+    ],
+    ids=["agrees", "agrees about unsafe ones", "by chance", "by chance, allowed", "too few", "another host", "no host"],
+)
+def test_the_judge_is_held_against_reviewers(
+    server: ThreadingHTTPServer,
+    tmp_path: Path,
+    verdicts: list[str],
+    hosts: list[str],
+    threshold: float,
+    value: float | None,
+    answers: int,
+    used: bool,
+) -> None:
+    """Only about notes that may be sent to its host; few answers decide nothing."""
+    store = FolderStore(tmp_path.as_uri())
+    settled(store, verdicts, hosts)
+    client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
+    found = reviewer_agreement(client, store, NAME, threshold, threads=2, seed=0)
+    assert (found["answers"], found["used"], found["threshold"]) == (answers, used, threshold)
+    assert found.get("kappa", {}).get("value") == (None if value is None else pytest.approx(value))
+    assert len(server.orders) == answers  # type: ignore[attr-defined]
+
+
+def test_a_judge_that_disagrees_with_reviewers_marks_nothing(
+    server: ThreadingHTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = FolderStore(tmp_path.as_uri())
+    settled(store, BY_CHANCE * 6, ["127.0.0.1"])
+    champion, settings = Champion(store.uri, NAME, "", ""), Evaluation(judge=True)
+    result = _judge([], {}, champion, settings, ["127.0.0.1"], seed=0)
+    assert result.keys() == {"judge", "host", "reviewers"} and not result["reviewers"]["used"]
+    log = capsys.readouterr().err
+    assert "the judge judge is not used: its agreement with reviewers, kappa 0.00 on 24 settled answers" in log

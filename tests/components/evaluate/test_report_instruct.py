@@ -251,15 +251,27 @@ def test_every_task_has_its_row() -> None:
     assert all("+50.0" in row[-1] for row in table["rows"])
 
 
-def test_a_judge_has_its_say() -> None:
+def test_a_judge_stands_beside_its_agreement_with_reviewers() -> None:
     given = report(champion=False)
-    scores = {"candidate": {"value": 3.2, "low": 3.1, "high": 3.3}, "base": {"value": 1.4, "low": 1.3, "high": 1.5}}
-    given["evaluation"]["judge"] = {
-        "judge": "llama", "scored": 700, "parse_failures": 10, "refused": 2, "scores": scores,
-    }  # fmt: skip
-    words = " ".join(re.sub(r"<[^>]+>", " ", render(given)).split())
-    assert "Adapter 3.20 (3.10 to 3.30); Base model 1.40 (1.30 to 1.50)." in words
-    assert "10 instructions with an unreadable reply and 2 that the judge refused" in words
+    marks = {"severity": around(1.4), "unsafe": around(0.1), "errors": {"fabricated claim": 0.1, "other": 0.0}}
+    kappa = {"value": 0.62, "low": 0.41, "high": 0.8}
+    reviewers = {"answers": 84, "threshold": 0.4, "used": True, "kappa": kappa}
+    shown = {"judge": "llama", "marked": 700, "parse_failures": 10, "refused": 2, "models": {"candidate": marks}}
+
+    def words(judge: dict[str, Any]) -> str:
+        given["evaluation"]["judge"] = judge
+        return " ".join(re.sub(r"<[^>]+>", " ", render(given)).split())
+
+    page = words(shown | {"reviewers": reviewers})
+    assert (
+        "10 instructions with an unreadable reply and 2 that the judge refused" in page and "Fabricated claim" in page
+    )
+    assert "On 84 answers that reviewers settled, its agreement with them (3 or 4 against less) is kappa 0.62" in page
+    assert "no agreement with them is shown" in words(
+        shown | {"reviewers": {"answers": 0, "threshold": 0.4, "used": True}}
+    )
+    off = words({"judge": "llama", "host": "h", "reviewers": reviewers | {"used": False}})
+    assert "The model llama was not used." in off and "Fabricated claim" not in off
 
 
 def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:
