@@ -115,7 +115,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
         "train": {"training": training.model_dump(), "base_digest": base.digest},
         "evaluate": {
             "adapter_name": profile.adapter_name,
-            "evaluation": profile.evaluation.model_dump(),
+            "evaluation": profile.evaluation.model_dump(exclude_none=True),
             "seed": training.seed,
             "review": profile.review.model_dump(),
             "private": not profile.source.startswith("builtin://"),
@@ -154,7 +154,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
         "train": {"training": training.model_dump(), "base_digest": base.digest},
         "evaluate": {
             "adapter_name": profile.adapter_name,
-            "evaluation": profile.evaluation.model_dump(),
+            "evaluation": profile.evaluation.model_dump(exclude_none=True),
             "allowed_hosts": allowed_hosts(profile.sources),
             "seed": training.seed,
             "review": profile.review.model_dump(),

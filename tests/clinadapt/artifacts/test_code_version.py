@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,19 @@ INSTRUCT = {name for name in ALL if name.endswith("instruct")}
 TRAINING = {"train/classify", "train/instruct", "pretrain/instruct", "prefer/instruct"}
 SCREEN = {"screen/classify", "screen/instruct"}
 EVALUATION = {"evaluate/classify", "evaluate/instruct"}
+FEEDBACK = {"download/classify", "download/instruct", *EVALUATION}  # read or write what reviewers judge
 
 
-@pytest.fixture
-def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the sources, which the module reads instead of the installed ones."""
+    folder = tmp_path_factory.mktemp("sources")
     for package in module.PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(module, "_roots", lambda: {package: tmp_path / package for package in module.PACKAGES})
-    yield tmp_path
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    _forget()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_roots", lambda: {package: folder / package for package in module.PACKAGES})
+        yield folder
     _forget()
 
 
@@ -41,21 +45,27 @@ def _forget() -> None:
 
 
 def versions() -> dict[str, str]:
-    _forget()
+    """Of all steps; a comment that was added changes no import, so what the files refer to is read once."""
+    module.code_version.cache_clear()
     return {f"{step}/{recipe}": step_code_version(step, recipe) for step, recipe in STEPS}
 
 
+@pytest.fixture(scope="module")
+def unchanged(sources: Path) -> dict[str, str]:
+    return versions()
+
+
 @pytest.fixture
-def moved(sources: Path) -> Callable[[str], set[str]]:
+def moved(sources: Path, unchanged: dict[str, str]) -> Callable[[str], set[str]]:
     """Steps whose code version changes by a comment in a file."""
 
     def change(file: str) -> set[str]:
-        before = versions()
+        text = (sources / file).read_text(encoding="utf-8")
         comment = "{# a comment #}" if file.endswith(".j2") else "# a comment"
-        with (sources / file).open("a", encoding="utf-8") as appended:
-            appended.write(f"\n{comment}\n")
-        after = versions()
-        return {name for name in before if before[name] != after[name]}
+        (sources / file).write_text(f"{text}\n{comment}\n", encoding="utf-8")
+        changed = versions()
+        (sources / file).write_text(text, encoding="utf-8")
+        return {name for name in unchanged if unchanged[name] != changed[name]}
 
     return change
 
@@ -69,14 +79,14 @@ def moved(sources: Path) -> Callable[[str], set[str]]:
         ("clinadapt/storage/folder_store.py", ALL),
         ("clinadapt/artifacts/hashing.py", ALL),
         ("clinadapt/artifacts/run_summary.py", set()),
-        ("clinadapt/data/duplicates.py", {"format/classify", "format/instruct", *SCREEN}),
-        ("clinadapt/clinical/dates.py", {"synthesize/instruct", "evaluate/instruct"}),
-        ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct", *SCREEN}),
-        ("clinadapt/privacy/cues.yaml", {"synthesize/instruct", *SCREEN}),
+        ("clinadapt/data/duplicates.py", {"format/classify", "format/instruct", *SCREEN, *FEEDBACK}),
+        ("clinadapt/clinical/dates.py", {"synthesize/instruct", *EVALUATION}),
+        ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct", *SCREEN, *FEEDBACK}),
+        ("clinadapt/privacy/cues.yaml", {"synthesize/instruct", *SCREEN, *FEEDBACK}),
         ("clinadapt/models/label_sets.py", {"train/classify", "pretrain/instruct", "evaluate/classify"}),
         (
             "clinadapt/models/chat_template.py",
-            INSTRUCT - {"download/instruct", "screen/instruct", "synthesize/instruct"},
+            INSTRUCT - {"download/instruct", "screen/instruct", "synthesize/instruct"} | {"evaluate/classify"},
         ),
         ("clinadapt/models/calibration.py", {"train/classify", "evaluate/classify"}),
         ("clinadapt/models/mirror.py", set()),
@@ -117,13 +127,14 @@ def test_every_cached_step_is_covered() -> None:
 
 
 def test_every_data_file_of_the_steps_is_reached() -> None:
-    """Or a change of a word list would go unnoticed. Reports, model cards, estimates and scans need no cache, and
-    metadata.yaml is what a catalogue of components reads."""
+    """Or a change of a word list would go unnoticed. Reports, documents, model cards, estimates and scans need no
+    cache, and metadata.yaml is what a catalogue of components reads."""
     modules = [f"components.{step}.{recipe}" for step, recipe in STEPS if step not in ("pretrain", "prefer")]
     reached = {name for each in modules for name in reachable_sources(each)}
     readers = (
         "components.evaluate.gate.step",
         "components.publish.model_card",
+        "clinadapt.documents.writing",
         "pipelines.cli.estimate",
         "pipelines.cli.phi",
     )
@@ -149,6 +160,7 @@ def test_imports_under_type_checking_are_not_reached(sources: Path) -> None:
     )
     _forget()
     assert "clinadapt/review/server.py" in reachable_sources("components.format.classify")
+    path.write_text(text, encoding="utf-8")
 
 
 def test_the_run_key_does_not_depend_on_how_a_number_was_handed_on() -> None:

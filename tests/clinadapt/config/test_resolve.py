@@ -38,6 +38,17 @@ def test_the_form_of_a_profile_without_changes_is_the_profile(name: str) -> None
     assert json.loads(json.dumps(resolve(profile, {}))) == resolve(profile, {})
 
 
+@pytest.mark.parametrize("name", profile_names())
+def test_no_setting_is_null(name: str) -> None:
+    """kfp hands on none from one step to the next."""
+
+    def nulls(value: Any, path: str) -> list[str]:
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
+        return [path] if value is None else [each for key, item in inner for each in nulls(item, f"{path}.{key}")]
+
+    assert nulls(resolve(load_profile(name), {}), name) == []
+
+
 def test_every_field_of_the_form_reaches_a_step() -> None:
     values: dict[str, dict[str, Any]] = {
         "classify": {"source": "file:///a.csv", "feedback": "file:///s/flagged/", "columns": {"text": "t"},
