@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.artifacts.step_record import log
 from clinadapt.clinical.claims import missing_claims, unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.base import Review
@@ -24,7 +23,6 @@ from clinadapt.data.tables import write_table
 from clinadapt.errors import UserError
 from clinadapt.evaluation.answer_scores import TEXT_SCORES, answer_scores
 from clinadapt.evaluation.text_metrics import matches, rouge_l
-from clinadapt.llm_client import ChatClient
 from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest
@@ -34,9 +32,7 @@ from components.evaluate.corrections import answers_on_corrections, read_correct
 from components.evaluate.counterfactual_answers import measure_answers
 from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
-from components.evaluate.judge import agreement, judge
-from components.evaluate.judge_calibration import reviewer_agreement
-from components.evaluate.judge_marks import read_marks
+from components.evaluate.judging import judged
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
@@ -56,7 +52,6 @@ SCORED_METRICS = (
     "finished",
 )
 _Z_CONFIDENCE, _Z_POWER = 1.96, 0.84  # standard normal quantiles of a two-sided 95 % interval and of 80 % power
-_JUDGE_THREADS = 8  # requests in flight
 
 
 def run(
@@ -77,8 +72,8 @@ def run(
 
     Args:
         splits, adapter: output of format, of which test.parquet is read, and of train.
-        output: folder to write to.
-        champion: to compare with, and the store.
+        output: folder.
+        champion: to compare with.
         settings: size of the sample, generation settings, judge.
         seed: of the sample, the bootstrap and the permutation tests.
         allowed_hosts: hosts of a judge that the held-out notes may be sent to.
@@ -97,7 +92,6 @@ def run(
     answers, on_corrected, counterfactuals = _answer(rows, corrected, adapter, champion, settings, seed)
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks, cluster = (np.array([row[name] for row in rows]) for name in ("task", "cluster"))
-    comparisons = _comparisons(scores, tasks, cluster, seed)
     evaluation = {
         "recipe": "instruct",
         "held_out_rows": len(held_out),
@@ -106,15 +100,14 @@ def run(
         "reference": reference_rates(rows, cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "by_row": _by_row(index, scores["candidate"][0]),
-        "comparisons": comparisons,
+        **_compared(scores, tasks, cluster, seed),
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
         "counterfactuals": counterfactuals,
-        "minimum_detectable_difference": minimum_detectable_difference(comparisons[0]),
         **champion.reference(),
         **answers_on_corrections(corrected, on_corrected, MODEL_TITLES, seed),
     }
     if settings.judge:
-        evaluation["judge"] = _judge(rows, answers, champion, settings, allowed_hosts, seed)
+        evaluation["judge"] = judged(rows, _texts(answers), champion, settings, allowed_hosts, seed)
     _write_answers(output, index, rows, answers)
     counts = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
     evaluation["review"] = {**counts, "hosts": list(allowed_hosts)}
@@ -167,38 +160,6 @@ def _generation(candidate: ModelAnswers, settings: Evaluation) -> dict[str, int]
         "trimmed_tokens": sum(trimmed),
         "trimmed_rows": sum(tokens > 0 for tokens in trimmed),
     }
-
-
-def _judge(
-    rows: Sequence[Row],
-    answers: dict[str, ModelAnswers],
-    champion: Champion,
-    settings: Evaluation,
-    allowed_hosts: Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
-    """Marks of a judge, and where people marked answers, how far it agrees with them; no marks where it agrees too
-    little with reviewers."""
-    store = open_store(champion.store)
-
-    def client(hosts: Sequence[str]) -> ChatClient:
-        return ChatClient("CLINADAPT_JUDGE", store, concurrency=_JUDGE_THREADS, allowed_hosts=hosts)
-
-    own = client(allowed_hosts)
-    reviewers = reviewer_agreement(own, store, champion.name, settings.judge_kappa, _JUDGE_THREADS, seed)
-    if not reviewers["used"]:
-        log(
-            "evaluate",
-            f"the judge {own.model} is not used: its agreement with reviewers, kappa {reviewers['kappa']['value']:.2f} "
-            f"on {reviewers['answers']} settled answers, is below evaluation.judge_kappa, {settings.judge_kappa:.2f}",
-        )
-        return {"judge": own.model, "host": own.host, "reviewers": reviewers}
-    texts = {name: model.texts for name, model in answers.items()}
-    result = judge(own, rows, texts, _JUDGE_THREADS, seed) | {"reviewers": reviewers}
-    if marks := settings.judge_marks:
-        marked, unusable = read_marks(marks)
-        result["agreement"] = agreement(client(marks.send_to), marked, _JUDGE_THREADS, seed) | {"unusable": unusable}
-    return result
 
 
 def sample(tasks: Sequence[str], notes: Sequence[str], rows_per_task: int, seed: int) -> list[int]:
@@ -393,6 +354,18 @@ def _candidates(index: list[int], rows: Sequence[Row], answers: dict[str, ModelA
     ]
 
 
+def _compared(
+    scores: dict[str, tuple[np.ndarray, np.ndarray]], tasks: np.ndarray, cluster: np.ndarray, seed: int
+) -> dict[str, Any]:
+    comparisons = _comparisons(scores, tasks, cluster, seed)
+    detectable = minimum_detectable_difference(comparisons[0])
+    return {"comparisons": comparisons, "minimum_detectable_difference": detectable}
+
+
+def _texts(answers: dict[str, ModelAnswers]) -> dict[str, list[str]]:
+    return {name: model.texts for name, model in answers.items()}
+
+
 def _write_answers(output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> None:
     """Write predictions.parquet, with the digest of every answer of the candidate, and examples.json. Neither contains
     the text of an answer about a private note."""
@@ -406,4 +379,4 @@ def _write_answers(output: Path, index: list[int], rows: Sequence[Row], answers:
             pa.string(),
         )
     write_table(pa.table(columns), output / "predictions.parquet")
-    write_json(output / "examples.json", examples(rows, {name: model.texts for name, model in answers.items()}))
+    write_json(output / "examples.json", examples(rows, _texts(answers)))

@@ -20,10 +20,10 @@ from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.llm_client import ChatClient
 from clinadapt.storage.folder_store import FolderStore
 from components.evaluate.champion import Champion
-from components.evaluate.instruct import _judge
 from components.evaluate.judge import agreement, judge, kappa, parse
 from components.evaluate.judge_calibration import reviewer_agreement
 from components.evaluate.judge_marks import read_marks
+from components.evaluate.judging import judged
 
 MARKS = {"good": "1; none", "bad": "4; fabricated claim, Missing context"}
 
@@ -210,7 +210,7 @@ def test_a_judge_that_disagrees_with_reviewers_marks_nothing(
     store = FolderStore(tmp_path.as_uri())
     settled(store, BY_CHANCE * 6, ["127.0.0.1"])
     champion, settings = Champion(store.uri, NAME, "", ""), Evaluation(judge=True)
-    result = _judge([], {}, champion, settings, ["127.0.0.1"], seed=0)
+    result = judged([], {}, champion, settings, ["127.0.0.1"], seed=0)
     assert result.keys() == {"judge", "host", "reviewers"} and not result["reviewers"]["used"]
     log = capsys.readouterr().err
     assert "the judge judge is not used: its agreement with reviewers, kappa 0.00 on 24 settled answers" in log
