@@ -114,7 +114,7 @@ def flag_label(answered: NoteAndAnswer | None, correction: str | None, comment: 
     if not correction:
         raise UserError("choose what it should be")
     label = None if correction == NONE_OF_THESE else correction
-    if label == answer["label"]:
+    if label is not None and label == answer.get("label"):
         raise UserError("that is the label that the adapter predicted: choose another one")
     return _store(note, answer, reviewer, {"correction": label, "comment": _limited(comment, "comment")})
 

@@ -146,9 +146,12 @@ class Protection:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client, path = (scope.get("client") or ("", 0))[0], scope["path"].rstrip("/")
-        if problem := self.access.refusal(headers, scope["method"], client):
+        # Gradio asks itself for this once it listens; it runs what a start needs, and says nothing
+        is_own_start = path == "/gradio_api/startup-events" and scope["method"] == "GET" and _is_this_machine(client)
+        if not is_own_start and (problem := self.access.refusal(headers, scope["method"], client)):
             log("review", f"refused a request from {client}: {problem}")
-            await _respond(send, 403, problem)
+            # Gradio's own look at whether the page is there takes 401 for a yes, 403 for a no
+            await _respond(send, 401 if _is_this_machine(client) else 403, problem)
             return
         is_login = path.endswith("/login") and scope["method"] == "POST"
         if is_login and (wait := self.throttle.wait(client)) > 0:
@@ -266,6 +269,11 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if ":" in host and host.rpartition(":")[2].isdecimal() else host
+
+
+def _is_this_machine(client: str) -> bool:
+    address = _address(client)
+    return address is not None and address.is_loopback
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

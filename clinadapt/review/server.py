@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from clinadapt.clinical.claims import check
 from clinadapt.errors import UserError
 from clinadapt.privacy.written_texts import TooLongToScreen, redacted
 from clinadapt.review.accounts import ACCOUNTS, Accounts
@@ -119,7 +120,8 @@ def _launch(page: Any, address: str, port: int, login: tuple[str, str] | Account
 
 
 def warm_up() -> None:
-    """Load the lists of names, which the first text that somebody writes would wait for."""
+    """Load the lists of drugs, findings and names, which the first case and the first text written would wait for."""
+    check("Aspirin 100 mg daily, no cough.", "Aspirin 100 mg daily, no cough.")
     with suppress(TooLongToScreen):  # a busy machine; they are loaded all the same
         redacted(["Nobody."])
 
