@@ -325,7 +325,8 @@ def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path
         assert job["spec"]["trainer"]["numNodes"] == (1 if alone else 2)
         assert job["spec"]["trainer"]["numProcPerNode"] == (1 if alone else 4)
         limits = job["spec"]["trainer"]["resourcesPerNode"]["limits"]
-        assert limits["nvidia.com/mig-3g.20gb"] == str(compiled.profile.train_resources.gpu)
+        gpus = 1 if step == "prefer" else compiled.profile.train_resources.gpu
+        assert limits["nvidia.com/mig-3g.20gb"] == str(gpus)
     preflight, summary = (compiled.container(n) for n in (f"preflight-{compiled.profile.recipe}", "summarise"))
     assert {"name": "CLINADAPT_TRAINING_RUNTIME", "value": "ours"} in preflight["env"]
     assert {"name": "CLINADAPT_TRAINJOB_STOP", "value": "suspend"} in summary["env"]
