@@ -51,6 +51,7 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
         learning_rate: float = default["learning_rate"],
         seed: int = default["seed"],
         adapter_name: str = default["adapter_name"],
+        started_by: str = "",
         store: str = "s3://clinadapt",
     ) -> None:
         summary = summarise(store=store)
@@ -71,6 +72,7 @@ def build(profile: ClassifyProfile, cluster: Cluster | None = None, caching: boo
                 learning_rate=learning_rate,
                 seed=seed,
                 adapter_name=adapter_name,
+                started_by=started_by,
                 store=store,
             )
             place(preflight, "preflight")

@@ -29,6 +29,7 @@ WAIT_SECONDS = 30  # of waiting, after which the reason is asked for
 _COLOURS = {"done": "green", "failed": "bold red", "running": "bold", "skipped": "dim", "left out": "dim"}
 _SENTENCES = {
     "published": "published",
+    "awaiting approval": "published, and waits for people to approve it: see clinadapt registry list",
     "refused": "refused by the gate: see its report",
     "nothing new": "nothing new: the registry already has this version",
     "stopped": "stopped by somebody; clinadapt submit starts it again",
@@ -45,7 +46,8 @@ def follow(remote: Remote, run_id: str, interval: float = 5.0) -> int:
         interval: seconds between two requests.
 
     Returns:
-        Exit status: 0 published or nothing new, 1 a step failed or somebody stopped the run, 3 refused by the gate.
+        Exit status: 0 published, awaiting approval or nothing new, 1 a step failed or somebody stopped the run, 3
+        refused by the gate.
 
     Raises:
         UserError: no response for PATIENCE seconds, or an error that a retry does not fix.

@@ -49,6 +49,7 @@ def build(profile: InstructProfile, cluster: Cluster | None = None, caching: boo
         learning_rate: float = default["learning_rate"],
         seed: int = default["seed"],
         adapter_name: str = default["adapter_name"],
+        started_by: str = "",
         store: str = "s3://clinadapt",
     ) -> None:
         summary = summarise(store=store)
@@ -65,6 +66,7 @@ def build(profile: InstructProfile, cluster: Cluster | None = None, caching: boo
                 learning_rate=learning_rate,
                 seed=seed,
                 adapter_name=adapter_name,
+                started_by=started_by,
                 store=store,
             )
             place(preflight, "preflight")

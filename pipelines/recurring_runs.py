@@ -61,6 +61,11 @@ class Schedule(Section):
     max_concurrency: int = Field(default=1, ge=1, le=10)
     enabled: bool = True
 
+    @property
+    def form(self) -> dict[str, Any]:
+        """The run form as its runs get it: started by the schedule, unless `parameters` name somebody."""
+        return {"started_by": f"schedule {self.name}", **self.parameters}
+
     @field_validator("cron")
     @classmethod
     def _possible(cls, cron: str) -> str:
@@ -200,7 +205,7 @@ class Plan:
             "pipeline": self.pipelines[declared.profile].name,
             "version": self.pipelines[declared.profile].version,
             "cron": declared.cron,
-            "parameters": declared.parameters,
+            "parameters": declared.form,
             "max_concurrency": declared.max_concurrency,
             "no_catchup": True,
         }
@@ -261,7 +266,7 @@ class Plan:
                 description=DESCRIPTION,
                 experiment_id=self.experiment_id,
                 pipeline_version_reference=kfp_api.V2beta1PipelineVersionReference(pipeline_id, version_id),
-                runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=schedule.parameters),
+                runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=schedule.form),
                 trigger=kfp_api.V2beta1Trigger(cron_schedule=kfp_api.V2beta1CronSchedule(cron=schedule.cron)),
                 max_concurrency=str(schedule.max_concurrency),
                 no_catchup=True,

@@ -17,10 +17,12 @@ from clinadapt.config.steps import STEPS
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_REFUSED, UserError
 from pipelines.kfp_api import Remote
 
-Outcome = Literal["published", "refused", "nothing new", "failed", "stopped"]
+Outcome = Literal["published", "awaiting approval", "refused", "nothing new", "failed", "stopped"]
 EXIT_STATUS: dict[Outcome, int] = {
-    "published": EXIT_DONE, "nothing new": EXIT_DONE, "refused": EXIT_REFUSED, "failed": EXIT_BUG, "stopped": EXIT_BUG
+    "published": EXIT_DONE, "awaiting approval": EXIT_DONE, "nothing new": EXIT_DONE, "refused": EXIT_REFUSED,
+    "failed": EXIT_BUG, "stopped": EXIT_BUG,
 }  # fmt: skip
+PROPOSED = "publish-for-approval"  # what publish is called where people have to approve the version afterwards
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
 LOG_LINES = 20
 _WORDS = {"SUCCEEDED": "done", "CANCELED": "stopped", "CANCELING": "stopping"}
@@ -101,6 +103,8 @@ def outcome(run: Any, steps: dict[str, StepState]) -> Outcome:
     if run.state != "SUCCEEDED":
         return "failed"
     done = {name for name, step in steps.items() if step.state == "done"}
+    if PROPOSED in done:
+        return "awaiting approval"
     return "published" if "publish" in done else "refused" if "gate" in done else "nothing new"
 
 

@@ -8,6 +8,7 @@ from kfp import dsl
 from components.evaluate.component import gate
 from components.publish.component import lookup, publish
 from pipelines.placement import Placement
+from pipelines.run_progress import PROPOSED
 
 
 def if_new(place: Placement, splits: Any, settings: Mapping[str, Any], store: Any) -> dsl.If:
@@ -43,3 +44,5 @@ def gate_and_publish(
             store=store,
         )
         place(published, "publish")
+        if place.profile.gate.approval:
+            published.set_display_name(PROPOSED)  # by which `runs list` knows what became of the run

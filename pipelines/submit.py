@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -23,6 +22,8 @@ from clinadapt.config.base import ProfileBase, refuse_placeholders
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
+from clinadapt.registry.approval.decisions import starter
+from clinadapt.registry.champion import user
 from clinadapt.registry.mlflow_tracking import experiment_name
 from pipelines.kfp_api import IN_CLUSTER, ApiError, Remote
 
@@ -60,15 +61,8 @@ def compiled(profile: AnyProfile, cluster: Cluster, caching: bool = True) -> Com
     with tempfile.TemporaryDirectory() as folder:
         text = compile_profile(profile, cluster, Path(folder), caching).read_text(encoding="utf-8")
     form = next(yaml.load_all(text, yaml.CSafeLoader))["root"]["inputDefinitions"]["parameters"]
-    origin = f"profile {profile.name}, cluster {cluster.name}, by {_user()}, commit {_commit()}"
+    origin = f"profile {profile.name}, cluster {cluster.name}, by {user()}, commit {_commit()}"
     return Compiled(f"{profile.recipe}-{profile.name}", profile.description, text, form, origin)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a pod's user id has no name
-        return f"user {os.getuid()}"
 
 
 def _commit() -> str:
@@ -240,7 +234,8 @@ def start(
 ) -> Any:
     """Upload a pipeline if it changed, and start a run of it.
 
-    The run is named by adapter, profile and time (UTC): `specialty, cpu-minilm, 2026-03-01 09:30`.
+    The run is named by adapter, profile and time (UTC): `specialty, cpu-minilm, 2026-03-01 09:30`. Who starts it stands
+    in `started_by`, unless the parameters say so.
     """
     pipeline_id, version_id, _ = upload(remote, pipeline)
     name = f"{parameters.get('adapter_name', profile.adapter_name)}, {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
@@ -250,7 +245,7 @@ def start(
             display_name=name,
             experiment_id=experiment_id(remote),
             pipeline_version_reference=kfp_api.V2beta1PipelineVersionReference(pipeline_id, version_id),
-            runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=parameters),
+            runtime_config=kfp_api.V2beta1RuntimeConfig(parameters={"started_by": starter(), **parameters}),
             service_account=cluster.service_account or None,
             plugins_input=plugins_input(pipeline, parameters),
         ),

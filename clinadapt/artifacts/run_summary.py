@@ -12,7 +12,7 @@ from clinadapt.config.steps import STEPS, Step
 from clinadapt.storage import open_store
 
 Records = dict[Step, dict[str, Any]]  # in the order of STEPS
-State = Literal["published", "refused", "nothing new", "failed", "stopped"]
+State = Literal["published", "awaiting approval", "refused", "nothing new", "failed", "stopped"]
 _LOST = (
     "its pod was lost without a word (evicted, out of memory, or its node went away): `clinadapt runs show` has the "
     "reason that the cluster gives"
@@ -50,10 +50,10 @@ def summarise(name: str, reported: str, records: Records, store_uri: str) -> dic
     found nothing new: only a cancelled run is taken from it.
 
     Returns:
-        run, state (published, refused, nothing new, failed or stopped), failed_step and error of a run that failed or
-        was stopped, verdict and sentence of the gate (or the sentence of lookup if nothing is new), adapter_uri,
-        report_uri, examples_uri (the report with example texts), and steps (the records). A step that was answered
-        from KFP's cache has no record.
+        run, state (published, awaiting approval, refused, nothing new, failed or stopped), failed_step and error of a
+        run that failed or was stopped, verdict and sentence of the gate (or the sentence of lookup if nothing is new),
+        approve (the command, where people have to approve the version), adapter_uri, report_uri, examples_uri (the
+        report with example texts), and steps (the records). A step that was answered from KFP's cache has no record.
     """
     records = {step: record for step, record in records.items() if step != "summarise"}
     lookup, gate, publish = (records.get(step, {}).get("outputs", {}) for step in ("lookup", "gate", "publish"))
@@ -65,6 +65,7 @@ def summarise(name: str, reported: str, records: Records, store_uri: str) -> dic
         "error": error,
         "verdict": gate.get("decision"),
         "sentence": gate.get("sentence") or lookup.get("sentence"),
+        "approve": _command(publish, store_uri) if state == "awaiting approval" else None,
         "adapter_uri": publish.get("uri") or lookup.get("uri"),
         "report_uri": f"{store_uri}/runs/{name}/report.html" if gate else lookup.get("report_uri"),
         "examples_uri": gate.get("examples_uri"),
@@ -81,13 +82,20 @@ def _outcome(reported: str, records: Records) -> tuple[State, Step | None, str |
         return state, step, f"{step}: {reason}"
     decision = {step: records.get(step, {}).get("outputs", {}).get("decision") for step in ("lookup", "gate")}
     if "publish" in records:
-        return "published", None, None
+        waits = records["publish"].get("outputs", {}).get("state") == "awaiting approval"
+        return "awaiting approval" if waits else "published", None, None
     if decision["gate"] not in (None, "pass"):
         return "refused", None, None
     if decision["lookup"] == "known":
         return "nothing new", None, None
     last = next(reversed(records), None)
     return state, None, f"no step started after {last}" if last else "no step started"
+
+
+def _command(publish: dict[str, Any], store_uri: str) -> str:
+    """The command that approves a published version."""
+    version = publish["uri"].rpartition("/adapters/")[2]
+    return f"clinadapt registry approve {version} --reason ... --store {store_uri}"
 
 
 def _markdown(summary: dict[str, Any]) -> str:
@@ -99,6 +107,7 @@ def _markdown(summary: dict[str, Any]) -> str:
         lines.append(f"| {step} | {record['state']} | {seconds} |")
     lines += [
         "",
+        *([f"To approve it: `{summary['approve']}`"] if summary["approve"] else []),
         f"Adapter: {summary['adapter_uri'] or 'not published'}",
         f"Report: {summary['report_uri'] or 'none'}",
     ]

@@ -4,6 +4,7 @@ in-toto statement that names the digest of every file and of the manifest's own 
 CLINADAPT_SIGNING_KEY   ed25519 private key, the path of a PEM file or its text: manifests, champions and caches are
                         signed
 CLINADAPT_VERIFY_KEY    the public key: a manifest or champion without its signature is refused
+CLINADAPT_APPROVER_KEY  ed25519 private key of a person who approves versions: signs what he decides
 
 openssl genpkey -algorithm ed25519 -out private.pem; openssl pkey -in private.pem -pubout -out public.pem
 """
@@ -23,6 +24,7 @@ from clinadapt.artifacts.slsa import ATTESTATION, statement, subjects
 from clinadapt.errors import UserError
 
 SIGNING_KEY, VERIFY_KEY = "CLINADAPT_SIGNING_KEY", "CLINADAPT_VERIFY_KEY"
+APPROVER_KEY = "CLINADAPT_APPROVER_KEY"
 IN_TOTO = "application/vnd.in-toto+json"
 
 
@@ -46,13 +48,13 @@ def sign_manifest(manifest: dict[str, Any], predicate: dict[str, Any] | None = N
     return with_digest(content)
 
 
-def sign_json(payload: dict[str, Any], payload_type: str) -> dict[str, Any] | None:
-    """The DSSE envelope of a payload; None where CLINADAPT_SIGNING_KEY is not set.
+def sign_json(payload: dict[str, Any], payload_type: str, variable: str = SIGNING_KEY) -> dict[str, Any] | None:
+    """The DSSE envelope of a payload; None where the variable with the key is not set.
 
     Raises:
         UserError: the key cannot be read.
     """
-    key = _read_key(SIGNING_KEY)
+    key = _read_key(variable)
     if key is None:
         return None
     from securesystemslib.dsse import Envelope
@@ -63,20 +65,29 @@ def sign_json(payload: dict[str, Any], payload_type: str) -> dict[str, Any] | No
     return dict(envelope.to_dict())
 
 
-def verify_json(envelope: Any, payload_type: str) -> Any:
-    """The payload of a DSSE envelope whose signature verifies with CLINADAPT_VERIFY_KEY, or with the public part of
-    CLINADAPT_SIGNING_KEY where only that is set.
+def verify_json(envelope: Any, payload_type: str, public_key: bytes | None = None) -> Any:
+    """The payload of a DSSE envelope whose signature verifies.
+
+    Args:
+        envelope: as `sign_json` returns it.
+        payload_type: that it must have.
+        public_key: ed25519, DER; that in CLINADAPT_VERIFY_KEY when None, or the public part of CLINADAPT_SIGNING_KEY
+            where only that is set.
 
     Raises:
         InvalidSignature: it is no such envelope, or another key signed it.
         UserError: the key cannot be read.
     """
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import Error
     from securesystemslib.signer import SSlibKey
 
-    key = _read_key(VERIFY_KEY) or _read_key(SIGNING_KEY).public_key()
     try:
+        if public_key is None:
+            key = _read_key(VERIFY_KEY) or _read_key(SIGNING_KEY).public_key()
+        else:
+            key = load_der_public_key(public_key)
         parsed = Envelope.from_dict(copy.deepcopy(envelope))  # from_dict changes its argument
         parsed.verify([SSlibKey.from_crypto(key)], threshold=1)
         if parsed.payload_type != payload_type:
@@ -84,6 +95,20 @@ def verify_json(envelope: Any, payload_type: str) -> Any:
         return json.loads(parsed.payload)
     except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidSignature from error
+
+
+def public_part(variable: str) -> bytes | None:
+    """The public part, in DER, of the private key that a variable gives; None where it is not set.
+
+    Raises:
+        UserError: the key cannot be read.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = _read_key(variable)
+    if key is None:
+        return None
+    return bytes(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def has_key() -> bool:
@@ -165,8 +190,8 @@ def _read_key(name: str) -> Any:
     except OSError as error:
         raise UserError(f"{name} is neither PEM text nor a readable file: check it") from error
     with suppress(ValueError, TypeError, UnsupportedAlgorithm):
-        key = load_pem_private_key(pem, password=None) if name == SIGNING_KEY else load_pem_public_key(pem)
+        key = load_pem_public_key(pem) if name == VERIFY_KEY else load_pem_private_key(pem, password=None)
         if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
             return key
-    kind, command = ("private", "genpkey -algorithm ed25519") if name == SIGNING_KEY else ("public", "pkey -pubout")
+    kind, command = ("public", "pkey -pubout") if name == VERIFY_KEY else ("private", "genpkey -algorithm ed25519")
     raise UserError(f"{name} is not an unencrypted ed25519 {kind} key: make one with openssl {command}")

@@ -72,21 +72,6 @@ class Resources(Section):
     gpu_memory_gib: float = 0
 
 
-class GateThresholds(Section):
-    """Thresholds of a gate. The defaults are strict."""
-
-    def loosened(self) -> dict[str, float]:
-        """The thresholds that are looser than the defaults, by name: higher ones of `max_...` and `..._margin`, lower
-        ones of the others."""
-        values = self.model_dump()
-        defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        return {
-            name: value
-            for name, value in values.items()
-            if (value > defaults[name] if is_upper_bound(name) else value < defaults[name])
-        }
-
-
 def is_upper_bound(threshold: str) -> bool:
     """Whether a higher value of a threshold is looser, by its name."""
     return threshold.startswith("max_") or threshold.endswith("_margin")

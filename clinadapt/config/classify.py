@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
+from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
 from clinadapt.config.feedback import Feedback
+from clinadapt.config.gate import GateThresholds
 from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri

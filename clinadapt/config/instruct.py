@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from clinadapt.config.base import GateThresholds, Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
+from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
 from clinadapt.config.feedback import MOST_PEOPLE, feedback_place
+from clinadapt.config.gate import GateThresholds
 from clinadapt.config.origin import TestNotes, check_columns
 from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri

@@ -11,6 +11,8 @@ from pathlib import Path
 from clinadapt.artifacts.manifest import DamagedFolder
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import CARD, adapter_recipe
+from clinadapt.registry.approval.records import ROOT
+from clinadapt.registry.approval.standing import proposed, unapproved
 from clinadapt.registry.champion import champion
 from clinadapt.registry.versions import adapter_names, problem_line, read_manifest, version_folder
 from clinadapt.storage import open_store
@@ -54,6 +56,12 @@ def locate_adapter(adapter: str, store_uri: str) -> tuple[Store, str]:
     if "/" not in path:
         current = champion(store, path)
         if current is None:
+            if versions := proposed(store, f"{ROOT}{path}/"):
+                version = "/".join(max(versions))
+                raise UserError(
+                    f"'{path}' has no champion yet, its versions need approval: see clinadapt registry list {path}; "
+                    f"to try one before, name it, as in {version}"
+                )
             available = ", ".join(adapter_names(store)) or "none yet"
             raise UserError(f"no adapter '{path}' in {store.uri}; there are: {available}")
         path = f"{path}/{current[0]}"
@@ -61,6 +69,14 @@ def locate_adapter(adapter: str, store_uri: str) -> tuple[Store, str]:
     if not version_folder(store, name, version).exists():
         raise UserError(f"no adapter version '{path}' in {store.uri}: list the folder adapters/ to see what there is")
     return store, f"adapters/{path}"
+
+
+def refuse_unapproved(adapter: str, store_uri: str) -> None:
+    """Raises UserError where a version needs approval and has never been the champion: it is not for serving."""
+    store, prefix = locate_adapter(adapter, store_uri)
+    _, name, version = prefix.split("/", 2)
+    if line := unapproved(store, name, version):
+        raise UserError(f"{line}; only champions are served: give {name} alone, or approve this version first")
 
 
 def download_adapter(adapter: str, store_uri: str) -> tuple[Path, str]:

@@ -32,19 +32,24 @@ from clinadapt.artifacts.slsa import ATTESTATION
 from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import cache_folder
-from clinadapt.registry.versions import headline, read_version, version_folder
+from clinadapt.registry.versions import version_folder
 from clinadapt.storage.local_files import atomic_write
 from clinadapt.storage.object_store import Conflict, Store
 
 _POINTER = "application/vnd.clinadapt.champion+json"  # type of the signed content
 
 
-def actor() -> str:
-    """Who acts: the run's name, or the user's."""
+def user() -> str:
+    """Name of the user of this machine."""
     try:
-        return os.environ.get(RUN) or getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):  # a pod's user has no name
         return f"uid {os.getuid()}"
+
+
+def actor() -> str:
+    """Who acts: the run's name, or the user's."""
+    return os.environ.get(RUN) or user()
 
 
 def _key(name: str) -> str:
@@ -193,34 +198,6 @@ def previous_champion(store: Store, name: str) -> str | None:
         if not stack or stack[-1] != entry["version"]:
             stack.append(entry["version"])
     return stack[-2] if len(stack) > 1 else None
-
-
-def promote_manually(store: Store, name: str, version: str, rollback: bool = False) -> None:
-    """Make a version the champion without a gate.
-
-    Raises:
-        UserError: there is no such version, it is the champion already, or another run was faster.
-    """
-    current = champion(store, name)
-    if current and current[0] == version:
-        raise UserError(f"{name}/{version} is the champion already: nothing to do")
-    manifest = read_version(store, name, version)
-    metric = headline(manifest["metrics"])
-    fields = {metric: manifest["metrics"][metric], "code_version": manifest["code_version"]}
-    promote(store, name, version, current[1] if current else "", fields, rollback)
-
-
-def roll_back(store: Store, name: str) -> str:
-    """Return to the previous champion; return its version.
-
-    Raises:
-        UserError: there is none, or as `promote_manually`.
-    """
-    version = previous_champion(store, name)
-    if version is None:
-        raise UserError(f"'{name}' has no previous champion to roll back to: promote a version by name")
-    promote_manually(store, name, version, rollback=True)
-    return version
 
 
 def was_champion(store: Store, name: str, version: str) -> bool:

@@ -19,7 +19,7 @@ from clinadapt.artifacts.step_record import log, utc_now
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import CARD, adapter_recipe
 from clinadapt.models.merging import HEAD, write_merged
-from clinadapt.registry.adapters import downloaded_adapter
+from clinadapt.registry.adapters import downloaded_adapter, refuse_unapproved
 from clinadapt.registry.champion import actor
 from clinadapt.registry.export_check import Comparison, compare
 from clinadapt.registry.held_out import find_splits, held_out
@@ -51,10 +51,11 @@ def run(
         The manifest, with the `uri` of the target.
 
     Raises:
-        UserError: the version is not what was published, the splits are not available, the target contains something
-            else, or the merged model gives other answers. Nothing stays at the target then.
+        UserError: the version is not what was published or still needs approval, the splits are not available, the
+            target contains something else, or the merged model gives other answers. Nothing stays at the target then.
     """
     store = open_store(target)
+    refuse_unapproved(adapter, store_uri)
     with downloaded_adapter(adapter, store_uri) as (folder, uri):
         version = verify_manifest((folder / MANIFEST).read_bytes(), f"{uri}/{MANIFEST}")
         if existing := _existing_export(store, version["digest"]):

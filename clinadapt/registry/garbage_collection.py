@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.errors import UserError
+from clinadapt.registry.approval.standing import waits
 from clinadapt.registry.champion import previous_champion, read_pointer
 from clinadapt.registry.pretrained_bases import base_prefix
 from clinadapt.registry.versions import adapter_names, version_folder, version_ids
@@ -52,8 +53,8 @@ _EXPIRING = {
 
 
 def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[Garbage]:
-    """What no champion, rollback, recent history entry or running upload needs. A pretrained base model is garbage once
-    no version uses it.
+    """What no champion, rollback, recent history entry, pending approval or running upload needs. A pretrained base
+    model is garbage once no version uses it.
 
     Args:
         store: to search.
@@ -84,11 +85,18 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
         elif age > expiry:
             if kind == "bases":
                 reason = "" if prefix in used_bases else "a base model that no version uses"
-            elif version not in needed.get(name, set()):
+            elif version not in needed.get(name, set()) and not _waits(store, name, version):
                 reason = "a version that has not been champion recently"
         if reason:
             result.append(Garbage(prefix, reason, keys, sum(entry.size for entry in entries)))
     return result
+
+
+def _waits(store: Store, name: str, version: str) -> bool:
+    """Whether people may still make a version the champion; a broken one cannot become it."""
+    with suppress(UserError):
+        return waits(store, name, version)
+    return False
 
 
 def _group(key: str) -> str:
@@ -147,6 +155,9 @@ def collect(store: Store, items: list[Garbage], retention: timedelta, log: Calla
                 continue
         if item.prefix.startswith("adapters/") and keys[0].endswith(f"/{MANIFEST}"):
             _, name, version = item.prefix.split("/")
+            if _waits(store, name, version):
+                log(f"kept {item.prefix}: it was proposed meanwhile")
+                continue
             try:
                 manifest = store.get(keys[0])[0]
             except KeyError:  # deleted meanwhile

@@ -21,6 +21,7 @@ import httpx
 
 from clinadapt.errors import UserError
 from clinadapt.registry.adapters import published_recipe
+from clinadapt.registry.approval.standing import Standing, read_standing
 from clinadapt.registry.champion import champion
 from clinadapt.registry.versions import read_version
 from clinadapt.storage.object_store import Store
@@ -54,7 +55,8 @@ def register_if_configured(store: Store, name: str, version: str, log: Callable[
 
 
 def register(store: Store, name: str, version: str) -> None:
-    """Register a version and the adapter's champion; existing objects stay, missing ones are added.
+    """Register a version, where it stands with the people who approve it (custom properties `approval`, `approvals`),
+    and the adapter's champion; existing objects stay, missing ones are added.
 
     Raises:
         UserError: there is no such version, no address is configured, or it does not respond as a model registry.
@@ -63,11 +65,14 @@ def register(store: Store, name: str, version: str) -> None:
     fields: dict[str, str | float] = {field: manifest[field] for field in _FIELDS}
     fields |= {"recipe": published_recipe(f"{name}/{version}", store.uri), "run_key": version}
     fields |= flat_metrics(manifest["metrics"])
+    standing = read_standing(store, name, version)
     with _Server() as server:
         model = server.get_or_create("registered_model", {"name": name}, "registered_models", {"name": name})
         body = {"name": version, "registeredModelId": model["id"], "author": manifest["published_by"]}
         of_model = {"name": version, "parentResourceId": model["id"]}
         registered = server.get_or_create("model_version", of_model, "model_versions", body | _custom(fields))
+        if standing:
+            server.update_version(registered, standing)
         body = {"artifactType": "model-artifact", "name": name, "uri": uri, "modelFormatName": "peft"}
         of_version = {"name": name, "parentResourceId": registered["id"]}
         path = f"model_versions/{registered['id']}/artifacts"
@@ -150,6 +155,17 @@ class _Server:
         if existing is None:
             raise UserError(f"{self._url} neither finds nor creates a {kind.replace('_', ' ')}: run again")
         return existing
+
+    def update_version(self, registered: dict[str, Any], standing: Standing) -> None:
+        """Write where a version stands with the people who approve it; one that was refused is archived."""
+        existing = registered.get("customProperties") or {}
+        fields = {"approval": standing.state, "approvals": f"{len(standing.approvals)} of {standing.policy.signers}"}
+        change = {
+            "customProperties": existing | _custom(fields)["customProperties"],
+            "state": "ARCHIVED" if standing.state == "refused" else registered.get("state", "LIVE"),
+        }
+        if change != {"customProperties": existing, "state": registered.get("state", "LIVE")}:
+            self.request("PATCH", f"model_versions/{registered['id']}", json=change)
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
         """The object in the response; None for status 404. Raises _AlreadyExists for status 409."""

@@ -27,6 +27,7 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import AdapterName
 from clinadapt.config.steps import STEPS
 from clinadapt.errors import UserError
+from clinadapt.registry.approval.standing import proposed, waits
 from clinadapt.registry.champion import read_pointer
 from clinadapt.registry.versions import adapter_names, read_version, version_ids
 from clinadapt.storage.local_files import os_errors
@@ -83,13 +84,14 @@ class StoreMetrics(Collector):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._documents: dict[Entry, Any] = {}
+        self._decided: dict[tuple[str, str], list[Entry]] = {}  # versions that wait for nobody -> their records
         self._lock = threading.Lock()  # the server answers each scrape in a thread of its own
 
     def collect(self) -> list[Metric]:
         up = GaugeMetricFamily("clinadapt_store_up", "Whether the store could be read.")
         try:
             with self._lock:
-                families = [*self._runs(), *_champions(self._store)]
+                families = [*self._runs(), *_champions(self._store), self._awaiting()]
         except UserError as error:
             log("metrics", str(error))
             up.add_metric([], 0)
@@ -125,6 +127,25 @@ class StoreMetrics(Collector):
             return Run.of_summary(self._document(entry), entry.modified.timestamp())
         preflight = self._document(files["preflight.json"]) if "preflight.json" in files else {}
         return Run(_adapter(preflight), UNFINISHED)
+
+    def _awaiting(self) -> Metric:
+        """Versions that wait for approval. One that does not any more is read again when it has another record."""
+        count = _gauge("versions_awaiting_approval", "Versions that people may still make the champion.", "adapter")
+        numbers = dict.fromkeys(filter(_is_adapter_name, adapter_names(self._store)), 0)
+        for (name, version), records in proposed(self._store).items():
+            if name not in numbers or self._decided.get((name, version)) == records:
+                continue
+            try:
+                waiting = waits(self._store, name, version)
+            except (UserError, *BROKEN):  # removed, or broken: it can become nothing
+                waiting = False
+            if waiting:
+                numbers[name] += 1
+            else:
+                self._decided[name, version] = records
+        for name, number in numbers.items():
+            count.add_metric([name], number)
+        return count
 
     def _document(self, entry: Entry) -> Any:
         if entry not in self._documents:

@@ -18,7 +18,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import fetch
-from clinadapt.registry.adapters import downloaded_adapter
+from clinadapt.registry.adapters import downloaded_adapter, refuse_unapproved
 from clinadapt.storage.local_files import os_errors
 
 ADAPTER, CONFIG = "adapter", "vllm.yaml"
@@ -40,12 +40,13 @@ def fetch_served(adapter: str, store_uri: str, folder: Path, hot_swap: bool = Fa
         hot_swap: for a server on which `clinadapt registry serve` loads the adapter, so that it starts without one.
 
     Raises:
-        UserError: as `download_adapter`; or it is not an instruct adapter, its base model is not available or has
-            changed, or vLLM does not support it.
+        UserError: as `download_adapter` and `refuse_unapproved`; or it is not an instruct adapter, its base model is
+            not available or has changed, or vLLM does not support it.
     """
     with os_errors(f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).unlink(missing_ok=True)
+    refuse_unapproved(adapter, store_uri)
     with downloaded_adapter(adapter, store_uri) as (download, uri):
         card = InstructCard.read(download)
         card.check_base()

@@ -9,6 +9,8 @@ from pathlib import Path
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import adapter_recipe
 from clinadapt.registry.adapters import downloaded_adapter
+from clinadapt.registry.approval.standing import unapproved
+from clinadapt.storage import open_store
 
 _USAGE = {
     "classify": "predicts labels and takes no instruction: omit --ask",
@@ -36,3 +38,11 @@ def published_adapter(adapter: str, store_uri: str, recipe: str) -> Iterator[tup
         if actual != recipe:
             raise UserError(f"adapter {uri} {_USAGE[actual]}")
         yield folder, uri
+
+
+def caution(uri: str) -> str:
+    """That people have yet to approve the version at a URI, as one line; empty for others. Raises UserError where it is
+    not what was published."""
+    root, _, path = uri.rpartition("/adapters/")
+    name, _, version = path.partition("/")
+    return unapproved(open_store(root), name, version)

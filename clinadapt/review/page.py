@@ -11,10 +11,12 @@ from pathlib import Path
 import gradio as gr
 
 from clinadapt.feedback.worklist import Worklist
+from clinadapt.review.approval_tab import approval_tab
 from clinadapt.review.classify import ClassifyService
 from clinadapt.review.classify_tab import many_notes_tab, one_note_tab
 from clinadapt.review.instruct import InstructService
 from clinadapt.review.instruct_tab import instruct_tab
+from clinadapt.review.loading import caution
 from clinadapt.review.queue_tab import STYLE, review_tabs
 from clinadapt.storage import open_store
 
@@ -38,6 +40,11 @@ CSS = (
 .share { margin-top: 8px; background: var(--border-color-primary); }
 .share div { height: 6px; background: #0072b2; }
 .confidence-set, .table-container * { font-family: inherit !important; }
+.approval { overflow-wrap: anywhere; }
+.approval h3 { margin: 0 0 6px; }
+.approval table { width: 100%; margin: 10px 0; border: none !important; border-collapse: collapse; font-size: 14px; }
+.approval tr, .approval th, .approval td { padding: 4px 8px; text-align: left; border: none !important; }
+.approval tbody tr { border-top: 1px solid var(--border-color-primary) !important; }
 .json-holder { overflow-wrap: anywhere; }
 """
     + STYLE
@@ -75,6 +82,8 @@ def build_page(service: ClassifyService | InstructService, folder: Path) -> gr.B
     )
     with gr.Blocks(title=f"{name} · review", analytics_enabled=False, delete_cache=(60, _FILE_SECONDS)) as page:
         gr.HTML(masthead, elem_classes="masthead")
+        if line := caution(service.uri):
+            gr.HTML(f'<p class="status-line wrong">{escape(line)} (when this page was started)</p>')
         if isinstance(service, InstructService):
             with gr.Tab("Instruct"):
                 instruct_tab(service)
@@ -84,4 +93,5 @@ def build_page(service: ClassifyService | InstructService, folder: Path) -> gr.B
             with gr.Tab("Many notes"):
                 many_notes_tab(service, folder)
         review_tabs(Worklist(open_store(root), name, version))
+        approval_tab(service.uri, folder)
     return page

@@ -14,6 +14,7 @@ from clinadapt.artifacts.code_version import CACHED_STEPS, step_code_version, tr
 from clinadapt.artifacts.step_input import cache_generation
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
+from clinadapt.config.gate import Approval, person
 from clinadapt.config.phi import Phi
 from clinadapt.config.resolve import PinnedModel, Settings
 from clinadapt.data.patients import Pseudonyms
@@ -28,6 +29,7 @@ from clinadapt.models.memory.available import on_cluster
 from clinadapt.models.memory.instruct import weights_on_disk
 from clinadapt.privacy.detector_version import screening_digest
 from clinadapt.privacy.written_texts import direct_identifiers
+from clinadapt.registry.approval.decisions import refuse_weaker
 from clinadapt.registry.champion import champion
 from clinadapt.registry.versions import read_manifest
 from clinadapt.storage import open_store
@@ -46,6 +48,30 @@ def checked_store(store_uri: str) -> Store:
     check_trainer()
     log("preflight", f"store {store_uri} can be written")
     return store
+
+
+def check_approval(store: Store, name: str, policy: Approval | None, started_by: str) -> None:
+    """Raises UserError where an adapter needs more approvals than this run asks for, or where nobody would know who
+    must not approve what it publishes."""
+    refuse_weaker(store, name, policy)
+    if policy is None:
+        return
+    if not started_by.strip():
+        raise UserError(
+            "gate.approval: whoever starts a run must not approve what it publishes, and started_by on the run form is "
+            "empty: write your name there, as it stands in gate.approval.of if it does"
+        )
+    try:
+        starter = person(started_by)
+    except ValueError as error:
+        raise UserError("started_by on the run form is no name: write that of a user, and nothing else") from error
+    left = sum(not each.is_same(starter) for each in policy.of)
+    if left < policy.signers:
+        raise UserError(
+            f"gate.approval needs {policy.signers} signers, and {left} are left without {starter.label}, who starts "
+            "this run: let somebody else start it, or name more people"
+        )
+    log("preflight", f"what passes the gate waits for approval: {policy.signers} of {left} people, {policy.days} days")
 
 
 def log_skipped(uris: Iterable[str]) -> None:

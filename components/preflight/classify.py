@@ -16,6 +16,7 @@ from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.classify import estimate, method
 from components.preflight.checks import (
     add_digests,
+    check_approval,
     check_base,
     check_disk,
     checked_store,
@@ -25,13 +26,14 @@ from components.preflight.checks import (
 )
 
 
-def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
+def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str, started_by: str = "") -> dict[str, Settings]:
     """Check everything that can be checked before work begins, and resolve the settings of every step.
 
     Args:
         profile: the profile.
         form: the run form.
         store_uri: of the store.
+        started_by: name of whoever starts the run; needed where people have to approve.
 
     Returns:
         step -> its settings (clinadapt.config.resolve), with the digests of data, base model and code and with the
@@ -43,6 +45,7 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     """
     applied = apply_form(profile, form)
     store = checked_store(store_uri)
+    check_approval(store, applied.adapter_name, applied.gate.approval, started_by)
     data = source_digest(applied.source)
     log_skipped([applied.source])
     log("preflight", f"data source found, {data[:26]}")
@@ -57,7 +60,9 @@ def run(profile: ClassifyProfile, form: dict[str, Any], store_uri: str) -> dict[
     check_base(base, applied.train.lora, applied.train.quantization)
     check_disk(base)
     check_memory(base, applied.train, applied.train_resources)
-    return add_digests(resolve(profile, form, pin(base)), "classify", data, store)
+    steps = add_digests(resolve(profile, form, pin(base)), "classify", data, store)
+    steps["publish"] |= {"started_by": started_by.strip()}
+    return steps
 
 
 def check_memory(base: BaseModel, train: ClassifyTraining, resources: Resources) -> None:

@@ -24,6 +24,7 @@ def preflight_classify(
     learning_rate: float,
     seed: int,
     adapter_name: str,
+    started_by: str,
     store: str,
 ) -> NamedTuple(
     "Steps", download=dict, screen=dict, format=dict, lookup=dict, train=dict, evaluate=dict, gate=dict, publish=dict
@@ -45,6 +46,7 @@ def preflight_classify(
         learning_rate: The highest, after warm-up.
         seed: Of split and training.
         adapter_name: Name under which the adapter is published.
+        started_by: Name of whoever starts the run, and so must not approve what it publishes.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:
@@ -71,7 +73,7 @@ def preflight_classify(
     }  # fmt: skip
     with step("preflight", store) as outputs:
         outputs["adapter_name"] = adapter_name
-        steps = run(ClassifyProfile.model_validate(profile), form, store)
+        steps = run(ClassifyProfile.model_validate(profile), form, store, started_by)
         outputs |= {"base_digest": steps["train"]["base_digest"]}
         outputs |= {name: steps["evaluate"][name] for name in ("champion_version", "champion_etag")}
     return namedtuple("Steps", steps)(**steps)
@@ -89,6 +91,7 @@ def preflight_instruct(
     learning_rate: float,
     seed: int,
     adapter_name: str,
+    started_by: str,
     store: str,
 ) -> NamedTuple(
     "Steps", download=dict, screen=dict, synthesize=dict, format=dict, lookup=dict, pretrain=dict, train=dict,
@@ -107,6 +110,7 @@ def preflight_instruct(
         learning_rate: The highest, after warm-up.
         seed: Of split and training.
         adapter_name: Name under which the adapter is published.
+        started_by: Name of whoever starts the run, and so must not approve what it publishes.
         store: URI of the object store, such as s3://clinadapt.
 
     Returns:
@@ -135,7 +139,7 @@ def preflight_instruct(
     }  # fmt: skip
     with step("preflight", store) as outputs:
         outputs["adapter_name"] = adapter_name
-        steps = {"pretrain": {}, "prefer": {}, **run(InstructProfile.model_validate(profile), form, store)}
+        steps = {"pretrain": {}, "prefer": {}, **run(InstructProfile.model_validate(profile), form, store, started_by)}
         outputs |= {"base_digest": steps["train"]["base_digest"]}
         outputs |= {name: steps["evaluate"][name] for name in ("champion_version", "champion_etag")}
     return namedtuple("Steps", steps)(**steps)

@@ -19,6 +19,7 @@ from clinadapt.models.memory import instruct as memory
 from clinadapt.models.memory.available import capacity
 from components.preflight.checks import (
     add_digests,
+    check_approval,
     check_base,
     check_disk,
     checked_store,
@@ -28,13 +29,14 @@ from components.preflight.checks import (
 )
 
 
-def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[str, Settings]:
+def run(profile: InstructProfile, form: dict[str, Any], store_uri: str, started_by: str = "") -> dict[str, Settings]:
     """Check everything that can be checked before work begins, and resolve the settings of every step.
 
     Args, Returns and Raises as `components.preflight.classify.run`.
     """
     applied = apply_form(profile, form)
     store = checked_store(store_uri)
+    check_approval(store, applied.adapter_name, applied.gate.approval, started_by)
     data = sha256_json([{**source.model_dump(), "digest": _digest(source)} for source in applied.sources])
     log_skipped(source.uri for source in applied.sources if source.kind != "feedback")
     log("preflight", f"{len(applied.sources)} data source{'s'[: len(applied.sources) > 1]} found, {data[:26]}")
@@ -60,7 +62,9 @@ def run(profile: InstructProfile, form: dict[str, Any], store_uri: str) -> dict[
     check_disk(base)
     for name, stage in stages.items():
         check_memory(name, base, stage, applied.train_resources)
-    return add_digests(resolve(profile, form, pin(base)), "instruct", data, store)
+    steps = add_digests(resolve(profile, form, pin(base)), "instruct", data, store)
+    steps["publish"] |= {"started_by": started_by.strip()}
+    return steps
 
 
 def _digest(source: Source) -> str:

@@ -38,10 +38,10 @@ def publish(
     verdict: dsl.Input[dsl.Artifact],
     store: str,
 ) -> str:
-    """Publish the adapter as an immutable version and make it the champion; return its URI.
+    """Publish the adapter as an immutable version and make it the champion, or propose it for approval; return its URI.
 
     Args:
-        settings: Of publish, as preflight resolves them: adapter_name, reviewers and change_control.
+        settings: Of publish, as preflight resolves them: adapter_name, reviewers, change_control and started_by.
         splits: Output of format.
         adapter: Output of train or prefer.
         evaluation: Output of evaluate.
@@ -62,7 +62,7 @@ def publish(
             input_folder(evaluation, store),
             input_folder(verdict, store),
         )
-        options = int(settings["reviewers"]), settings["change_control"]
+        options = int(settings["reviewers"]), settings["change_control"], settings.get("started_by", "")
         outputs |= run(*folders, store, settings["adapter_name"], *options)
     return outputs["uri"]
 

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from clinadapt.clinical.claims import measured_accuracy
 from clinadapt.models.adapter_card import AdapterCard, InstructCard
 from clinadapt.models.builtin_models import BUILTIN_MODELS
+from clinadapt.registry.approval.standing import policy_of
 
 
 def model_card(
@@ -56,4 +57,5 @@ def model_card(
         base_origin=builtin.origin() if builtin else None,
         accuracy=measured_accuracy(),
         label=splits.get("label_column", "label").replace("_", " "),
+        approval=policy.sentence().replace(" it ", " this version ", 1) if (policy := policy_of(fields)) else "",
     )

@@ -25,6 +25,8 @@ from clinadapt.documents.writing import write_version_documents
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
 from clinadapt.privacy.written_texts import direct_identifiers, names_nobody
+from clinadapt.registry.approval.decisions import propose, refuse_weaker
+from clinadapt.registry.approval.standing import policy_of
 from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.versions import headline, version_folder
@@ -57,8 +59,10 @@ def run(
     name: str,
     reviewers: int = 2,
     change_control: dict[str, Any] | None = None,
+    started_by: str = "",
 ) -> dict[str, Any]:
-    """Write the sealed folder `adapters/<name>/<version>/`, queue its answers for review and make it the champion.
+    """Write the sealed folder `adapters/<name>/<version>/`, queue its answers for review and make it the champion, or,
+    where the gate's settings ask for approval, propose it to the people who have to approve it.
 
     The version is the run key, so that the same run publishes one version only. A version that somebody rolled back
     stays rolled back. Then the version is registered in the model registry, if one is configured.
@@ -69,41 +73,53 @@ def run(
         name: of the adapter.
         reviewers: people who have to agree about a queued answer.
         change_control: section of the profile; without bounds when None.
+        started_by: who started the run, and so may not approve it.
 
     Returns:
-        uri, version and, where a model registry is configured, model_registry (what happened there).
+        uri, version, where approval is needed `state` and `sentence` (what it waits for), and, where a model registry
+        is configured, model_registry (what happened there).
 
     Raises:
-        UserError: the reloaded adapter gives other answers than in the evaluation, or another run has promoted a
-            version meanwhile.
+        UserError: the reloaded adapter gives other answers than in the evaluation, another run has promoted a version
+            meanwhile, people have refused this version, or the adapter needs more approvals than this run asks for.
     """
     inputs = Inputs(splits, adapter, evaluation, verdict)
     gate = read_json(verdict / "verdict.json")
     store, version = open_store(store_uri), gate["version"]
     target = version_folder(store, name, version)
+    policy = policy_of({"name": name, "version": version, "gate": gate["thresholds"]})
+    refuse_weaker(store, name, policy)
     if target.exists():
         log("publish", f"{name} {version} is published already")
         _check_reload(target, inputs)
     else:
-        _publish(target, inputs, name, version, change_control or ChangeControl().model_dump())
+        control = change_control or ChangeControl().model_dump()
+        _publish(target, inputs, name, version, {"change_control": control} | _starter(started_by))
     queue_answers(splits, adapter, evaluation, store, name, version, reviewers)
-    if _was_rolled_back(store, name, version):
+    outcome = {}
+    if policy:
+        outcome = _propose(store, name, version, gate, started_by)
+    elif _was_rolled_back(store, name, version):
         log("publish", f"{name} {version} was rolled back: promote it with clinadapt registry promote")
     else:
         if (champion(store, name) or ("", ""))[0] != version:
             _promote(store, name, version, gate["evaluation"], gate["code_version"])
         log("publish", f"{name} {version} is the champion")
     registered = register_if_configured(store, name, version, partial(log, "publish"))
-    return {"uri": f"{store.uri}/{target.prefix}", "version": version, **registered}
+    return {"uri": f"{store.uri}/{target.prefix}", "version": version, **outcome, **registered}
 
 
-def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str, change_control: dict[str, Any]) -> None:
+def _starter(started_by: str) -> dict[str, str]:
+    return {"started_by": started_by} if started_by else {}
+
+
+def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str, settings: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="clinadapt-publish-") as scratch:
         folder = Path(scratch)
         fields = _assemble(folder, inputs, target.store, name, version)
         base = _base_manifest(fields["base_model"])
         upstream = [base, read_json(inputs.verdict / MANIFEST)]
-        fields |= {"change_control": change_control, "libraries": library_versions()}
+        fields |= settings | {"libraries": library_versions()}
         fields |= {"pretraining": base["settings"]} if "pretraining" in base else {}
         shares = write_version_documents(folder, fields | {"chain": joined_chain(upstream)}, target.store)
         fields |= {"documents": shares, "created": utc_now()}
@@ -121,10 +137,28 @@ def _was_rolled_back(store: Store, name: str, version: str) -> bool:
     return bool(last) and last[0]["rollback"] and last[0]["previous"] == version
 
 
-def _promote(store: Store, name: str, version: str, evaluation: dict[str, Any], code_version: str) -> None:
+def _propose(store: Store, name: str, version: str, gate: dict[str, Any], started_by: str) -> dict[str, str]:
+    """Propose a version; return its state and what it waits for. Raises UserError where people have refused it."""
+    evaluation = gate["evaluation"]
+    fields = _history_fields(evaluation, gate["code_version"])
+    standing = propose(store, name, version, evaluation["champion_version"], actor(), started_by, fields)
+    if standing.state == "refused":
+        raise UserError(f"{name}/{version} was {standing.sentence()}; that is final: train another version")
+    log("publish", f"{name} {version}: {standing.sentence()}")
+    if standing.state not in ("awaiting approval", "approved"):
+        return {}
+    return {"state": "awaiting approval", "sentence": standing.sentence()}
+
+
+def _history_fields(evaluation: dict[str, Any], code_version: str) -> dict[str, Any]:
+    """What an entry of the champion's history records of a version."""
     metrics = evaluation["models"]["candidate"]["metrics"]
     fields = {headline(metrics): metrics[headline(metrics)], "code_version": code_version}
-    fields["held_out_digest"] = evaluation["held_out_digest"]
+    return fields | {"held_out_digest": evaluation["held_out_digest"]}
+
+
+def _promote(store: Store, name: str, version: str, evaluation: dict[str, Any], code_version: str) -> None:
+    fields = _history_fields(evaluation, code_version)
     try:
         promote(store, name, version, evaluation["champion_etag"], fields)
     except UserError:

@@ -39,8 +39,8 @@ def submit(
 ) -> None:
     """Compile a pipeline, upload it if it changed, and start a run.
 
-    Exit status: 0 started (with --follow: published or nothing new), 1 a step failed, 2 invalid input or no
-    connection, 3 refused by the gate, 75 interrupted (the run continues).
+    Exit status: 0 started (with --follow: published, awaiting approval or nothing new), 1 a step failed, 2 invalid
+    input or no connection, 3 refused by the gate, 75 interrupted (the run continues).
 
         clinadapt submit -p cpu-demo --endpoint http://localhost:8080 --follow
 

@@ -172,8 +172,9 @@ def run(
 ) -> None:
     """Run a complete pipeline on this machine.
 
-    The components are the same as on a cluster. Options override the profile. Exit status: 0 published or nothing new,
-    2 invalid input, 3 refused by the gate, 75 interrupted (run the same command again to resume).
+    The components are the same as on a cluster. Options override the profile. Exit status: 0 published, awaiting
+    approval or nothing new, 2 invalid input, 3 refused by the gate, 75 interrupted (run the same command again to
+    resume).
 
         clinadapt run instruct                                   # demo, a few minutes
 
@@ -183,6 +184,7 @@ def run(
 
         clinadapt run instruct feedback=.clinadapt/store/flagged/  # the demo again, with what people corrected
     """
+    from clinadapt.registry.approval.decisions import starter
     from pipelines.named_settings import DEMO_PROFILES, load_profile
 
     profile = profile or DEMO_PROFILES.get(recipe, recipe)
@@ -207,6 +209,7 @@ def run(
         "learning_rate": learning_rate,
         "seed": seed,
         "adapter_name": adapter_name,
+        "started_by": starter(),
         "store": as_uri(store),
     }
     given = {name: value for name, value in form.items() if value is not None}

@@ -14,6 +14,7 @@ from clinadapt.review.classify import ClassifyService
 from clinadapt.review.explanation import line
 from clinadapt.review.inputs import decode, read_note, readable
 from clinadapt.review.instruct import InstructService, remarks
+from clinadapt.review.loading import caution
 from pipelines.cli.options import emit
 
 
@@ -41,12 +42,14 @@ def predict(
             pass
     if not instructions and instruction_column is None:
         answerer = ClassifyService(adapter, store_uri)
+        _warn(answerer.uri)
         if file:
             _classify_rows(answerer, file, column, as_json)
         else:
             _classify_note(answerer, text, as_json)
         return
     asker = InstructService(adapter, store_uri)
+    _warn(asker.uri)
     if file:
         _answer_rows(asker, file, column, "".join(instructions), instruction_column or "", as_json)
         return
@@ -54,6 +57,12 @@ def predict(
         if len(instructions) > 1 and not as_json:
             print(f"\n{instruction}", flush=True)
         _answer_note(asker, text, instruction, as_json, explain)
+
+
+def _warn(uri: str) -> None:
+    """Say on standard error that people have yet to approve the version that answers."""
+    if line := caution(uri):
+        print(line, file=sys.stderr)
 
 
 def _read_note(note: Path) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
+from pipelines.cli import approval
 from pipelines.cli.documents import documents
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 from pipelines.cli.serve import serve
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from clinadapt.storage.object_store import Store
 
 app = typer.Typer(
-    help="Manage published adapters: list, compare, promote, roll back, verify, export, clean up.",
+    help="Manage published adapters: list, compare, approve, promote, roll back, verify, export, clean up.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,7 +40,8 @@ def list_adapters(
 ) -> None:
     """List the published versions, newest first.
 
-    With accuracy or token F1 on held-out notes; the champion is marked `*`.
+    With accuracy or token F1 on held-out notes; the champion is marked `*`. A line below a version says where it stands
+    with the people who have to approve it.
     """
     from clinadapt.registry.versions import adapter_names
     from pipelines.cli.registry_output import version_lines
@@ -57,6 +60,7 @@ def list_adapters(
 
 def _listed(store: Store, name: str) -> list[dict[str, Any]]:
     """The readable versions of an adapter, newest first; an unreadable one is reported."""
+    from clinadapt.registry.approval.standing import read_standing
     from clinadapt.registry.champion import champion
     from clinadapt.registry.versions import headline, read_version, version_ids
 
@@ -74,27 +78,32 @@ def _listed(store: Store, name: str) -> list[dict[str, Any]]:
         }
         metric = headline(manifest["metrics"])
         value = manifest["metrics"][metric]
+        standing = read_standing(store, name, manifest["version"])
+        row |= {"approval": standing and {"state": standing.state, "sentence": standing.sentence()}}
         rows.append({**row, "champion": manifest["version"] == current, "metric": metric, metric: value})
     return rows
 
 
 @app.command()
 def show(adapter: Version, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
-    """Show a version: its metrics, inputs and champion history.
+    """Show a version: its metrics, inputs, who approved or refused it, and champion history.
 
     Digests are shortened; `--json` prints them in full.
     """
+    from clinadapt.registry.approval.standing import read_standing
     from clinadapt.registry.champion import champion, history
     from clinadapt.registry.versions import read_version
-    from pipelines.cli.registry_output import manifest_lines
+    from pipelines.cli.registry_output import approval_lines, manifest_lines
 
     opened = _open(store)
     name, version = _locate(opened, adapter)
     manifest, champions = read_version(opened, name, version), history(opened, name)
-    for line in manifest_lines(manifest, (champion(opened, name) or ("", ""))[0] == version, champions):
+    approval = (standing := read_standing(opened, name, version)) and standing.to_json()
+    lines = manifest_lines(manifest, (champion(opened, name) or ("", ""))[0] == version, champions)
+    for line in chain(lines, approval_lines(approval, standing.sentence()) if standing and approval else ()):
         _print(line, as_json, "" if line.startswith(" ") else "bold")
     if as_json:
-        emit({"manifest": manifest, "history": champions})
+        emit({"manifest": manifest, "history": champions, "approval": approval})
 
 
 @app.command()
@@ -109,11 +118,11 @@ def diff(
     Compares data, base model, settings, code, metrics and files.
     """
     from clinadapt.registry.versions import read_version
-    from pipelines.cli.registry_output import difference_lines
+    from pipelines.cli.registry_output import difference_lines, flat
 
     opened = _open(store)
     manifests = [read_version(opened, *_locate(opened, adapter)) for adapter in (one, other)]
-    pair = [dict(_flat({k: v for k, v in each.items() if k != "attestation"})) for each in manifests]
+    pair = [dict(flat({k: v for k, v in each.items() if k != "attestation"})) for each in manifests]
     keys = sorted(pair[0].keys() | pair[1].keys())
     differences = {key: [side.get(key) for side in pair] for key in keys if pair[0].get(key) != pair[1].get(key)}
     for line in difference_lines(differences) if differences else ["no differences"]:
@@ -129,9 +138,10 @@ def promote(
 ) -> None:
     """Make a version the champion, bypassing the gate.
 
-    The history records who did it.
+    The history records who did it. A version that needs approval becomes the champion by this only where enough people
+    have approved it, or where it was the champion before.
     """
-    from clinadapt.registry.champion import promote_manually
+    from clinadapt.registry.promotion import promote_manually
 
     name, _, version = adapter.partition("/")
     if not version:
@@ -142,13 +152,18 @@ def promote(
     _register(opened, name, version)
 
 
+app.command("approve")(approval.approve)
+app.command("refuse")(approval.refuse)
+app.command("revoke")(approval.revoke)
+
+
 @app.command()
 def rollback(name: Name, store: StoreUri = DEFAULT_STORE) -> None:
     """Roll back to the previous champion.
 
     Repeat to go back further.
     """
-    from clinadapt.registry.champion import roll_back
+    from clinadapt.registry.promotion import roll_back
 
     opened = _open(store)
     version = roll_back(opened, name)
@@ -176,15 +191,18 @@ def register(adapter: Versions = None, store: StoreUri = DEFAULT_STORE) -> None:
 def verify(adapter: Versions = None, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
     """Verify published versions.
 
-    Hashes every file, and checks that data, base model, settings and code match the version. With CLINADAPT_VERIFY_KEY
-    set, signatures are checked too. Exit status: 0 all versions are intact, 2 otherwise.
+    Hashes every file, and checks that data, base model, settings and code match the version, and the signatures of
+    those who approved it. With CLINADAPT_VERIFY_KEY set, its own signature is checked too. Exit status: 0 all versions
+    are intact, 2 otherwise.
     """
     from clinadapt.registry import versions
+    from clinadapt.registry.approval.verification import problems as approval_problems
 
     opened = _open(store)
     problems: dict[str, list[str]] = {}
     for name, version in _selected(opened, adapter):
-        problems[f"{name}/{version}"] = versions.verify(opened, name, version)
+        lines = versions.verify(opened, name, version)
+        problems[f"{name}/{version}"] = lines or approval_problems(opened, name, version)
         for line in problems[f"{name}/{version}"]:
             _report(line, "bold red")
     bad = sum(map(bool, problems.values()))
@@ -226,14 +244,18 @@ def provenance(adapter: Version, store: StoreUri = DEFAULT_STORE) -> None:
     """Print the SLSA provenance of a version.
 
     An in-toto statement with the digests of its files and inputs. For a version published with CLINADAPT_SIGNING_KEY,
-    prints the signed DSSE envelope.
+    prints the signed DSSE envelope. Refused where an approval of the version does not verify.
     """
     from clinadapt.artifacts.hashing import to_json
     from clinadapt.artifacts.slsa import ATTESTATION, provenance, statement
+    from clinadapt.registry.approval.verification import problems as approval_problems
     from clinadapt.registry.versions import read_version
 
     opened = _open(store)
-    manifest = read_version(opened, *_locate(opened, adapter))
+    name, version = _locate(opened, adapter)
+    manifest = read_version(opened, name, version)
+    for line in approval_problems(opened, name, version):
+        raise UserError(f"{line}; see clinadapt registry verify {name}/{version}")
     print(to_json(manifest.get(ATTESTATION) or statement(manifest, provenance(manifest))), end="")
 
 
@@ -250,7 +272,7 @@ def gc(
 ) -> None:
     """Delete old versions, caches and unfinished uploads.
 
-    Champions and the versions they can be rolled back to are never deleted.
+    Champions, the versions they can be rolled back to, and those that wait for approval are never deleted.
     """
     from clinadapt.registry import garbage_collection
 
@@ -360,15 +382,6 @@ def _selected(store: Store, adapter: str | None) -> Iterable[tuple[str, str]]:
     if adapter and adapter not in existing:
         raise UserError(f"no adapter '{adapter}' in {store.uri}; there are: {', '.join(existing) or 'none yet'}")
     return ((name, version) for name in ([adapter] if adapter else existing) for version in version_ids(store, name))
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every value in nested dictionaries."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else key)
-    else:
-        yield name, value
 
 
 def _print(line: str, as_json: bool, style: str = "") -> None:

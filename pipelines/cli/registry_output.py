@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Any
 
 _GROUPS = {
-    "published": ("recipe", "started", "created", "published_by", "code_version"),
+    "published": ("recipe", "started", "started_by", "created", "published_by", "code_version"),
     "trained on": ("dataset_digest", "splits_digest", "base_model", "base_digest", "settings_digest"),
 }
 
@@ -30,6 +31,8 @@ def version_lines(versions: Iterable[dict[str, Any]], now: datetime) -> Iterator
         value = f"{metric.replace('_f1', ' F1')} {interval(version[metric])}"
         age = age_of(datetime.fromisoformat(version["created"]), now)
         yield f"{'*' if version['champion'] else ' '} {version['version']:16}  {value}  {age}", version["champion"]
+        if version["approval"] and version["approval"]["state"] not in ("champion", "was champion"):
+            yield from ((line, False) for line in _wrapped(version["approval"]["sentence"], 4))
     if adapter:
         yield from (("", False), ("* champion; the metric is on held-out notes, with its 95 % interval", False))
 
@@ -51,11 +54,45 @@ def manifest_lines(manifest: dict[str, Any], champion: bool, history: list[dict[
         yield f"  {when}  {entry['version']:16}  {entry['by']}{' (rollback)' if entry['rollback'] else ''}"
 
 
+def approval_lines(approval: dict[str, Any], sentence: str) -> Iterator[str]:
+    """Lines of `registry show` about approval: who has to, where it stands, and each decision with its reason.
+
+    Args:
+        approval: as `Standing.to_json` returns it.
+        sentence: its state in words.
+    """
+    policy = approval["policy"]
+    people = ", ".join(each["name"] or each["key"][:19] for each in policy["of"])
+    yield from ("", "approval")
+    yield from _wrapped(f"{policy['signers']} of {people} within {policy['days']} days", 2)
+    yield from _wrapped(sentence, 2)
+    for each in approval["decisions"]:
+        when = each.get("when", "").replace("T", " ")[:16]
+        words = f"{when}  {each.get('decision', 'broken record')}  {each['by']}: {each.get('reason', '')}"
+        yield from _wrapped(words, 2)
+        if "not_counted" in each:
+            yield from _wrapped(f"does not count: {each['not_counted']}", 4)
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """Lines of at most 80 columns, indented."""
+    return wrap(text, 80, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
+
+
 def difference_lines(differences: dict[str, list[Any]]) -> Iterator[str]:
     """Lines of `registry diff`: a key, and below it the value on either side."""
     for key, (one, other) in differences.items():
         yield key
         yield from (f"  {sign} {short(str(value))}" for sign, value in (("-", one), ("+", other)) if value is not None)
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every value in nested dictionaries."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flat(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
 
 
 def interval(metric: dict[str, float]) -> str:

@@ -20,7 +20,9 @@ def result(summary: dict[str, Any]) -> dict[str, Any]:
     """What `run --json` prints."""
     record = summary["steps"].get("gate") or summary["steps"].get("lookup") or {}
     outputs = record.get("outputs", {})
-    keys = ("run", "state", "error", "verdict", "sentence", "adapter_uri", "report_uri", "examples_uri", "log")
+    keys = (
+        "run", "state", "error", "verdict", "sentence", "approve", "adapter_uri", "report_uri", "examples_uri", "log"
+    )  # fmt: skip
     return {
         "run_key": outputs.get("version"),
         **{key: summary[key] for key in keys},
@@ -141,6 +143,11 @@ def print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, na
             console.print(f"examples {summary['examples_uri']}", markup=False)
     if status == EXIT_DONE:
         console.print(f"adapter  {summary['adapter_uri']}", markup=False)
+        if summary["approve"]:
+            name = "/".join(summary["adapter_uri"].split("/")[-2:])
+            console.print(
+                f"awaiting approval, until then no champion: {summary['approve']}", style="bold", markup=False
+            )
         options = f"--adapter {name} --store {store}"
         console.print(f"next     clinadapt review {options}", markup=False)
         ask = ' --ask "Which drugs does the patient take?"' if settings.recipe == "instruct" else ""

@@ -15,7 +15,8 @@ from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.errors import UserError
-from clinadapt.registry.champion import champion, history, promote, promote_manually
+from clinadapt.registry.champion import champion, history, promote
+from clinadapt.registry.promotion import promote_manually
 from clinadapt.registry.versions import version_ids
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store

@@ -16,9 +16,10 @@ from pipelines.named_settings import load_cluster, load_profile, profile_names
 KEPT = Path(__file__).parents[2] / "pipelines/compiled"
 FORM = {
     "classify": ["source", "feedback", "columns", "labels", "top_labels", "min_notes_per_label", "test",
-                 "base_model", "quantization", "num_train_epochs", "learning_rate", "seed", "adapter_name", "store"],
+                 "base_model", "quantization", "num_train_epochs", "learning_rate", "seed", "adapter_name",
+                 "started_by", "store"],
     "instruct": ["sources", "teacher", "test", "base_model", "quantization", "num_train_epochs", "learning_rate",
-                 "seed", "adapter_name", "store"],
+                 "seed", "adapter_name", "started_by", "store"],
 }  # fmt: skip
 
 

@@ -34,6 +34,12 @@ def run(fake: FakeKfp) -> dict[str, Any]:
     ("state", "tasks", "status", "last"),
     [
         ("SUCCEEDED", [*NEW, Task("publish")], 0, "published"),
+        (
+            "SUCCEEDED",
+            [*NEW, Task("publish-for-approval")],
+            0,
+            "published, and waits for people to approve it: see clinadapt registry list",
+        ),
         ("SUCCEEDED", [*NEW, Task("publish", "SKIPPED", None)], 3, "refused by the gate: see its report"),
         ("SUCCEEDED", NEW, 3, "refused by the gate: see its report"),
         ("SUCCEEDED", DONE, 0, "nothing new: the registry already has this version"),

@@ -29,6 +29,8 @@ WEEKLY = {
     "cron": "0 0 2 * * 0",
     "parameters": {"num_train_epochs": 3, "source": "s3://notes/all.parquet"},
 }
+STARTED = {"started_by": "schedule weekly"}
+FORM = {**STARTED, **WEEKLY["parameters"]}
 CLUSTER = load_cluster("default")
 
 
@@ -86,7 +88,7 @@ def test_created(fake: FakeKfp, plan: Callable[..., Plan]) -> None:
     assert (made["display_name"], made["mode"], made["no_catchup"], made["max_concurrency"]) == (
         "weekly", "ENABLE", True, "1")  # fmt: skip
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * 0"}}
-    assert made["runtime_config"] == {"parameters": WEEKLY["parameters"]}
+    assert made["runtime_config"] == {"parameters": FORM}
     assert "service_account" not in made
     assert made["plugins_input"] == {"mlflow": {"experiment_name": "clinadapt/demo-specialty"}}
 
@@ -205,7 +207,10 @@ def test_interrupted_half_way(fake: FakeKfp, plan: Callable[..., Plan], after: i
         fake.before = lambda method, path: None
         assert plan(declared).apply()
         (made,) = fake.objects["recurringruns"]
-        assert made["mode"] == "ENABLE" and made["runtime_config"]["parameters"] == declared["parameters"]
+        assert made["mode"] == "ENABLE" and made["runtime_config"]["parameters"] == {
+            **STARTED,
+            **declared["parameters"],
+        }
         assert actions(plan(declared)) == {"weekly": "keep"}
     assert len(fake.objects["pipelines"]) == len(fake.objects["versions"]) == len(fake.objects["experiments"]) == 1
 
@@ -241,7 +246,7 @@ def test_two_at_once(fake: FakeKfp, plan: Callable[..., Plan], existing: bool, w
         thread.join()
     assert failed == []
     (made,) = fake.objects["recurringruns"]
-    assert made["mode"] == "ENABLE" and made["runtime_config"]["parameters"] == WEEKLY["parameters"]
+    assert made["mode"] == "ENABLE" and made["runtime_config"]["parameters"] == FORM
     assert len(fake.objects["versions"]) == len(fake.objects["pipelines"]) == len(fake.objects["experiments"]) == 1
 
 

@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 import pytest
+from approvals import key_of, people
 from fake_kfp import FakeKfp
 from support import Clinadapt
 
+from clinadapt.config.gate import key_fingerprint
 from clinadapt.errors import UserError
 from pipelines import submit
 from pipelines.kfp_api import IN_CLUSTER, Remote
@@ -93,20 +95,29 @@ def test_the_placeholder_of_a_digest_is_not_uploaded(fake: FakeKfp, remote: Remo
     assert fake.changed() == []
 
 
-def test_a_run(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
+def test_a_run(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
     cluster = CLUSTER.model_copy(update={"service_account": "pipeline-runner"})
     run = submit.start(remote, PROFILE, cluster, pipeline, {"num_train_epochs": 2, "adapter_name": "organs"})
     (made,) = fake.objects["runs"]
     assert made["run_id"] == run.run_id and made["service_account"] == "pipeline-runner"
     assert made["display_name"].startswith("organs, cpu-demo, 20")
     assert made["plugins_input"] == {"mlflow": {"experiment_name": "clinadapt/organs"}}
-    assert made["runtime_config"] == {"parameters": {"num_train_epochs": 2, "adapter_name": "organs"}}
+    assert made["runtime_config"] == {
+        "parameters": {"started_by": "anna", "num_train_epochs": 2, "adapter_name": "organs"}
+    }
     reference = made["pipeline_version_reference"]
     assert reference["pipeline_version_id"] == fake.objects["versions"][0]["pipeline_version_id"]
-    submit.start(remote, PROFILE, CLUSTER, pipeline, {})
+    (anna,) = people("anna")
+    with key_of(anna):  # who approves with a key is known by it too
+        submit.start(remote, PROFILE, CLUSTER, pipeline, {})
+    started_by = f"anna {key_fingerprint(anna.public)}"
+    assert fake.objects["runs"][1]["runtime_config"]["parameters"] == {"started_by": started_by}
+    submit.start(remote, PROFILE, CLUSTER, pipeline, {"started_by": "ben"})
+    assert fake.objects["runs"][2]["runtime_config"]["parameters"] == {"started_by": "ben"}
     experiment = {"experiment_name": f"clinadapt/{PROFILE.adapter_name}"}
     assert fake.objects["runs"][1]["plugins_input"] == {"mlflow": experiment}
-    assert [len(fake.objects[kind]) for kind in ("pipelines", "versions", "experiments", "runs")] == [1, 1, 1, 2]
+    assert [len(fake.objects[kind]) for kind in ("pipelines", "versions", "experiments", "runs")] == [1, 1, 1, 3]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ def run(
     data = read_json(splits / MANIFEST)
     verdict = recipe.decide(scores, thresholds, _standing(store_uri, name, scores, splits))
     verdict["sentence"] = f"{patients_sentence(data['origin'])}{verdict['sentence']}"
+    if verdict["decision"] == "pass" and thresholds.approval:
+        verdict["sentence"] += f" {thresholds.approval.sentence()}"
     version = adapter_version(splits, adapter, thresholds.model_dump())
     training = read_json(adapter / "training.json")
     report = {

@@ -98,6 +98,9 @@ def record(state: str = "done", **outputs: Any) -> dict[str, Any]:
         # What Kubeflow Pipelines reports to the exit handler, and what the records say
         ("COMPLETE", {"lookup": record(decision="new"), "gate": record(decision="pass"), "publish": record()},
          "published", None),
+        ("COMPLETE", {"gate": record(decision="pass"),
+                      "publish": {**DONE, "outputs": {"state": "awaiting approval", "uri": "s3://x/adapters/answers/1"}}},
+         "awaiting approval", None),
         ("COMPLETE", {"lookup": record(decision="new"), "gate": record(decision="fail")}, "refused", None),
         ("RUNNING", {"lookup": record(decision="known")}, "nothing new", None),
         ("RUNNING", {"lookup": record(decision="new"), "train": record("running")}, "failed", "train: its pod was"),
@@ -116,4 +119,6 @@ def test_the_summary_says_what_came_of_the_run(
 ) -> None:
     summary = summarise("a-run", reported, {**steps, "summarise": record("running")}, "file:///store")
     assert summary["state"] == state and "summarise" not in summary["steps"]
+    approve = "clinadapt registry approve answers/1 --reason ... --store file:///store"
+    assert summary["approve"] == (approve if state == "awaiting approval" else None)
     assert summary["error"] is None if error is None else summary["error"].startswith(error)

@@ -21,8 +21,9 @@ from clinadapt.errors import UserError
 from clinadapt.registry import garbage_collection, pretrained_bases
 from clinadapt.registry import versions as versions_
 from clinadapt.registry.adapters import download_adapter, published_recipe
-from clinadapt.registry.champion import champion, history, promote, promote_manually, roll_back
+from clinadapt.registry.champion import champion, history, promote
 from clinadapt.registry.garbage_collection import Garbage, garbage
+from clinadapt.registry.promotion import promote_manually, roll_back
 from clinadapt.registry.versions import verify
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore

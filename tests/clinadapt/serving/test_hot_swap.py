@@ -20,7 +20,8 @@ from serving_site import NAME, Site
 from clinadapt.artifacts.signing import VERIFY_KEY
 from clinadapt.errors import UserError
 from clinadapt.feedback.records import encode
-from clinadapt.registry.champion import promote_manually, read_pointer, roll_back
+from clinadapt.registry.champion import read_pointer
+from clinadapt.registry.promotion import promote_manually, roll_back
 from clinadapt.serving import hot_swap
 from clinadapt.serving.hot_swap import Canary, HotSwap
 from clinadapt.serving.shadow import Comparison

@@ -22,7 +22,7 @@ from support import make_adapter, make_instruct_splits, quiet_environment
 
 from clinadapt.evaluation.answer_scores import TEXT_SCORES, answer_scores
 from clinadapt.models.chat_template import Question, chat_messages
-from clinadapt.registry.champion import roll_back
+from clinadapt.registry.promotion import roll_back
 from clinadapt.registry.vllm import fetch_served
 from clinadapt.serving.gateway import Gateway
 

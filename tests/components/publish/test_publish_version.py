@@ -22,7 +22,8 @@ from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.classifier import Classifier
 from clinadapt.registry.adapters import download_adapter, locate_adapter
-from clinadapt.registry.champion import champion, promote
+from clinadapt.registry.approval.decisions import decide
+from clinadapt.registry.champion import champion, history, promote
 from clinadapt.review.classify import ClassifyService
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
@@ -36,6 +37,7 @@ from components.train.classify import run as train
 from pipelines.cli.predict import _classify_note
 
 NAME = "specialty"
+LOOSE = ("gain_over_base", "gain_over_majority", "gain_over_tfidf")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class Made:
     evaluation: Path
     verdict: Path
 
+    @property
+    def folders(self) -> tuple[Path, Path, Path, Path]:
+        return self.splits, self.adapter, self.evaluation, self.verdict
+
     def publish(self, store: Store) -> dict[str, Any]:
-        return publish(self.splits, self.adapter, self.evaluation, self.verdict, store.uri, NAME)
+        return publish(*self.folders, store.uri, NAME)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,34 @@ def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
     assert result == {"uri": f"{store.uri}/adapters/{NAME}/{version}", "version": version}
     assert champion(store, NAME) == (version, store.etag(f"adapters/{NAME}/champion.json"))
     assert download_adapter(NAME, store.uri)[1] == download_adapter(result["uri"], "")[1] == result["uri"]
+
+
+def test_what_needs_approval_waits_for_it(made: Made, store: Store, tmp_path: Path) -> None:
+    """Published with the rule in its manifest and on its card, proposed once, and no champion; then it is one."""
+    verdict, rule = tmp_path / "verdict", {"signers": 1, "of": ["anna", "ben"], "days": 7}
+    gate = ClassifyGate.model_validate({"approval": rule, **dict.fromkeys(LOOSE, -1.0), "min_any_label_accuracy": 0})
+    decided = judge(made.splits, made.adapter, made.evaluation, verdict, gate, store.uri, NAME)
+    words = "1 of 2 named people has to approve it within 7 days before it becomes the champion."
+    assert decided["decision"] == "pass" and decided["sentence"].endswith(words)
+    assert words in (verdict / "report.html").read_text()
+    approving = replace(made, verdict=verdict)
+    result = publish(*approving.folders, store.uri, NAME, started_by="anna")
+    assert result["state"] == "awaiting approval" and result["sentence"].startswith("awaiting approval: 0 of 1, until ")
+    assert champion(store, NAME) is None and result["version"] != version_of(made)
+    manifest = json.loads(store.get(f"adapters/{NAME}/{result['version']}/{MANIFEST}")[0])
+    assert manifest["started_by"] == "anna" and manifest["gate"]["approval"]["signers"] == 1
+    card = store.get(f"adapters/{NAME}/{result['version']}/README.md")[0].decode()
+    assert words.replace("approve it", "approve this version") in card and "## Approval" in card
+    records = store.list("approvals/")
+    assert publish(*approving.folders, store.uri, NAME, started_by="anna") == result and len(records) == 1
+    assert store.list("approvals/") == records
+    with pytest.raises(UserError, match="needs approval by 1, as specialty/.* did: set gate.approval"):
+        made.publish(store)  # under a profile that asks for none
+    with pytest.raises(UserError, match="this person started the run"):
+        decide(store, NAME, result["version"], "approval", "mine", "anna")
+    assert decide(store, NAME, result["version"], "approval", "read", "ben").state == "champion"
+    entry = history(store, NAME)[-1]
+    assert entry["by"] == "ben" and entry["held_out_digest"] and entry["accuracy"] == manifest["metrics"]["accuracy"]
 
 
 def test_what_a_version_holds(made: Made, published: Path) -> None:
