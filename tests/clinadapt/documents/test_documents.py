@@ -29,7 +29,7 @@ from clinadapt.errors import UserError
 from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.feedback.settled import read_reviews
 from clinadapt.registry.adapters import download_adapter
-from clinadapt.registry.champion import promote_manually
+from clinadapt.registry.promotion import promote_manually
 from clinadapt.registry.versions import verify
 from clinadapt.storage import open_store
 from pipelines.cli.main import app
