@@ -62,7 +62,7 @@ def test_a_flag_is_a_mark_of_who_flagged(store: FolderStore) -> None:
     assert settled_cases(store, NAME) == []
     add_mark(store, flagged.case, "omar", Judgement(verdict="wrong"))
     (settled,) = settled_cases(store, NAME)
-    assert (settled.how, [name.lower() for name in settled.reviewers]) == ("agreed", ["omar", "rita"])
+    assert (settled.how, {name.lower() for name in settled.reviewers}) == ("agreed", {"omar", "rita"})
     assert settled.correction in ("aspirin", "ibuprofen")
 
 
