@@ -13,10 +13,10 @@ class UserError(Exception):
     """Something the user can fix. Its message is one line: what is wrong and what to do."""
 
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def one_line(text: str) -> str:
-    """Text for a terminal: line breaks, escape sequences and characters that turn the direction of writing become
-    spaces."""
+    """Text for a terminal or a file: line breaks, escape sequences, characters that turn the direction of writing and
+    halves of characters become spaces."""
     return _UNPRINTABLE.sub(" ", text)

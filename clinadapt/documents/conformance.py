@@ -101,12 +101,18 @@ def _settings(facts: Facts, earlier: Facts, bounds: Bounds) -> Iterator[dict[str
 
 
 def _thresholds(facts: Facts, earlier: Facts) -> Iterator[dict[str, Any]]:
+    """Thresholds of the gate, and who has to approve: asking people where nobody was asked before is not looser, nor is
+    another time for it."""
     for name in dict.fromkeys([*_flat(earlier, _GATE), *_flat(facts, _GATE)]):
         pointer = f"{_GATE}/{name.replace('.', '/')}"
         before, now = _get(earlier, pointer), _get(facts, pointer)
         within = before == now
         if isinstance(before, int | float) and isinstance(now, int | float):
             within = now <= before if is_upper_bound(name) else now >= before
+        if name.startswith("approval.") and before == _UNRECORDED and _flat(earlier, _GATE):
+            within = True
+        elif name == "approval.days":
+            within = now != _UNRECORDED
         yield _entry(f"gate {name}", "not looser", pointer, facts, earlier, within)
 
 

@@ -78,8 +78,8 @@ def garbage(store: Store, retention: timedelta, unfinished: timedelta) -> list[G
         if kind in _EXPIRING:
             reason = _EXPIRING[kind] if age > expiry else ""
         elif kind == "reviews":
-            old = age > expiry and version not in needed.get(name, set())
-            reason = "reviews of a version that has not been champion recently" if old else ""
+            if age > expiry and version not in needed.get(name, set()) and not _waits(store, name, version):
+                reason = "reviews of a version that has not been champion recently"
         elif not keys[0].endswith(f"/{MANIFEST}"):
             reason = "an unfinished upload" if age > unfinished else ""
         elif age > expiry:
@@ -150,8 +150,8 @@ def collect(store: Store, items: list[Garbage], retention: timedelta, log: Calla
         keys = item.keys
         if item.prefix.startswith("reviews/"):
             _, name, version = item.prefix.split("/")
-            if version in _needed_versions(store, name, since):
-                log(f"kept {item.prefix}: its version was promoted meanwhile")
+            if version in _needed_versions(store, name, since) or _waits(store, name, version):
+                log(f"kept {item.prefix}: its version was promoted or proposed meanwhile")
                 continue
         if item.prefix.startswith("adapters/") and keys[0].endswith(f"/{MANIFEST}"):
             _, name, version = item.prefix.split("/")

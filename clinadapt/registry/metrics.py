@@ -137,8 +137,8 @@ class StoreMetrics(Collector):
                 continue
             try:
                 waiting = waits(self._store, name, version)
-            except (UserError, *BROKEN):  # removed, or broken: it can become nothing
-                waiting = False
+            except (UserError, *BROKEN):  # removed, or broken: it can become nothing as long as it is
+                continue
             if waiting:
                 numbers[name] += 1
             else:

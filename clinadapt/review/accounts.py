@@ -61,11 +61,12 @@ def add_account(path: Path, name: str, password: str) -> None:
     if path.exists() and person(name) in {person(line.rpartition(":")[0]) for _, line in _lines(path)}:
         raise UserError(f"{path} has an account of that name already: remove its line first")
     salt = os.urandom(16)
+    start = "\n" if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n") else ""  # after an editor
     parts = (base64.b64encode(part).decode() for part in (salt, _hash(password, salt)))
     with os_errors(f"cannot write {path}"):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"{name}:{_KIND}${'$'.join(parts)}\n")
+            file.write(f"{start}{name}:{_KIND}${'$'.join(parts)}\n")
 
 
 def _hash(password: str, salt: bytes) -> bytes:

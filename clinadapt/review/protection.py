@@ -145,6 +145,9 @@ class Protection:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if self._names_two_users(scope):
+            await _respond(send, 400, "this request names a user twice")
+            return
         client, path = (scope.get("client") or ("", 0))[0], scope["path"].rstrip("/")
         # Gradio asks itself for this once it listens; it runs what a start needs, and says nothing
         is_own_start = path == "/gradio_api/startup-events" and scope["method"] == "GET" and _is_this_machine(client)
@@ -176,6 +179,11 @@ class Protection:
             await _respond(send, 403, "this session belongs to another user")
             return
         await self.app(scope, _replay(body, receive, limit), self._watched(send, client) if is_login else send)
+
+    def _names_two_users(self, scope: Scope) -> bool:
+        """Whether the proxy has added its header to one of the client's, of which another reader may take the first."""
+        names = [name.decode("latin-1").lower() for name, _ in scope["headers"]]
+        return bool(self.access.user_header) and names.count(self.access.user_header) > 1
 
     def _owns(self, session: str, headers: dict[str, str]) -> bool:
         """Whether the sender may use a session; the first one becomes its owner."""

@@ -85,7 +85,7 @@ def _said(event: gr.EventData) -> tuple[str, str, Judgement]:
         name: data.get(name) or "" for name in ("case", "content", "verdict", "correction", "fault", "comment")
     }
     spans = data.get("spans") or []
-    if not all(isinstance(text, str) for text in texts.values()) or not _are_spans(spans):
+    if not all(map(_is_text, texts.values())) or not _are_spans(spans):
         raise UserError("the page sent what is no judgement: reload it")
     if texts["verdict"] not in VERDICTS:
         raise UserError("choose right, wrong or unsafe first: R, W or U")
@@ -100,6 +100,11 @@ def _said(event: gr.EventData) -> tuple[str, str, Judgement]:
             comment=texts["comment"] or None,
         ),
     )
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text that can be stored: half of a character cannot."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _are_spans(value: Any) -> bool:

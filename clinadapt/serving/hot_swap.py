@@ -32,6 +32,7 @@ from clinadapt.artifacts.signing import verify_manifest
 from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
 from clinadapt.registry.adapters import downloaded_adapter
+from clinadapt.registry.approval.standing import unapproved
 from clinadapt.registry.champion import read_pointer
 from clinadapt.registry.vllm import CONFIG, needs_restart
 from clinadapt.serving.shadow import Comparison
@@ -193,6 +194,8 @@ class HotSwap:
     def _wanted(self) -> tuple[str, str, bool]:
         """(version that should answer, etag of the pointer, whether a person chose it and not a gate)."""
         if self._pinned:
+            if self._pinned != self.serving.version and (line := unapproved(self._store, self.name, self._pinned)):
+                raise UserError(f"{line}; only champions are served: approve it first")
             return self._pinned, "", True
         found = read_pointer(self._store, self.name)
         if found is None:

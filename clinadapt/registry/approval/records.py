@@ -36,7 +36,7 @@ from clinadapt.artifacts.slsa import ATTESTATION
 from clinadapt.artifacts.step_record import utc_now
 from clinadapt.config.gate import Approval, Approver, fingerprint
 from clinadapt.errors import one_line
-from clinadapt.storage.object_store import MAX_CONCURRENCY, Entry, Store
+from clinadapt.storage.object_store import MAX_CONCURRENCY, CorruptObject, Entry, Store
 
 
 def _one_line(text: str) -> str:
@@ -209,6 +209,8 @@ def _read(store: Store, entry: Entry) -> Stored | None:
         data = store.get(entry.key)[0]
     except KeyError:
         return None
+    except CorruptObject:
+        return Stored(entry.key, entry.modified, "", None, "broken")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     try:
         fields = json.loads(data)

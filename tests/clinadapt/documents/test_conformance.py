@@ -78,6 +78,7 @@ def changed(file: str, path: str, value: Any) -> Facts:
         ("manifest.json", "gate.approval", {"signers": 3, "of": ["a", "b"]}, []),
         ("manifest.json", "gate.approval", {"signers": 1, "of": ["a", "b"]}, ["gate approval.signers"]),
         ("manifest.json", "gate.approval", {"signers": 2, "of": ["a"]}, ["gate approval.of"]),
+        ("manifest.json", "gate.approval", {"signers": 2, "of": ["a", "b"], "days": 3}, []),
         ("manifest.json", "change_control.bounds", {"learning_rate": [0.0, 1.0]}, ["bounds of the plan"]),
         ("verdict.json", "decision", "fail", ["gate"]),
     ],
@@ -87,6 +88,19 @@ def test_what_may_change(file: str, path: str, value: Any, outside: list[str]) -
     assert record["outside"] == outside and record["within"] is not bool(outside)
     assert record["compared_with"] == "1"
     assert all({"field", "rule", "before", "now", "within", "source"} == entry.keys() for entry in record["fields"])
+
+
+def test_asking_people_where_nobody_was_asked_is_not_looser() -> None:
+    earlier = copy.deepcopy(RECORDS)
+    del earlier["manifest.json"]["gate"]["approval"]
+    assert conformance(Facts(RECORDS), Facts(earlier))["outside"] == []
+    assert conformance(Facts(earlier), Facts(RECORDS))["outside"] == ["gate approval.signers", "gate approval.of"]
+
+
+@pytest.mark.parametrize(("before", "now"), [(14, 7), (7, 14)])
+def test_the_time_for_approval_may_change(before: int, now: int) -> None:
+    both = [changed("manifest.json", "gate.approval.days", days) for days in (now, before)]
+    assert conformance(*both)["outside"] == []
 
 
 def test_a_first_version_is_reviewed_as_a_whole() -> None:

@@ -39,7 +39,7 @@ from clinadapt.registry.promotion import promote_manually, roll_back
 from clinadapt.registry.versions import verify
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
-from clinadapt.storage.object_store import Store
+from clinadapt.storage.object_store import CorruptObject, Store
 
 ANNA, BEN, CARL, DORA = people("anna", "ben", "carl", "dora")
 BOARD = policy([ANNA.entry, BEN.entry, CARL.entry])
@@ -464,8 +464,34 @@ def test_a_reason_is_needed_and_names_nobody(store: Store, version: str) -> None
     assert "\n" not in vote.decision.reason
 
 
+def test_a_reason_that_cannot_be_written(store: Store, version: str) -> None:
+    """As a terminal gives it that is not set to UTF-8."""
+    approve(store, version, ANNA, "gepr\udcfcft")
+    (vote,) = standing_of(store, version).votes
+    assert vote.decision and vote.decision.reason == "gepr ft"
+
+
+class DamagedRecords(FolderStore):
+    """A store that finds what people decided damaged."""
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        if "-approval-" in key:
+            raise CorruptObject(f"{key} is damaged")
+        return super().get(key)
+
+
+def test_a_damaged_decision_does_not_count_and_stops_nothing(store: Store, version: str) -> None:
+    approve(store, version, ANNA)
+    damaged = DamagedRecords(store.uri)
+    standing = standing_of(damaged, version)
+    assert standing.state == "awaiting approval" and [vote.problem for vote in standing.votes] == ["broken"]
+
+
 def test_gc_keeps_what_waits(store: Store, version: str) -> None:
+    queue = f"reviews/{NAME}/{version}"
+    store.put(f"{queue}/queue.json", b"{}")
     age(store, "adapters/", 365)
+    age(store, "reviews/", 365)
     nothing = timedelta(0)
     assert garbage_collection.garbage(store, nothing, nothing) == []
     prefix = f"adapters/{NAME}/{version}"
@@ -474,11 +500,16 @@ def test_gc_keeps_what_waits(store: Store, version: str) -> None:
     lines: list[str] = []
     garbage_collection.collect(store, [item], nothing, lines.append)
     assert lines == [f"kept adapters/{NAME}/{version}: it was proposed meanwhile"]
+    reviews = garbage_collection.Garbage(queue, "", [f"{queue}/queue.json"], 0)
+    garbage_collection.collect(store, [reviews], nothing, lines.append)
+    assert store.exists(f"{queue}/queue.json"), "people go on judging it while it waits"
     refuse(store, version, ANNA)
-    (found,) = garbage_collection.garbage(store, nothing, nothing)
-    assert found.prefix == f"adapters/{NAME}/{version}"
-    garbage_collection.collect(store, [found], nothing, lines.append)
-    assert store.list("adapters/") == [] and len(store.list("approvals/")) == 2  # who decided what stays
+    found = garbage_collection.garbage(store, nothing, nothing)
+    assert {each.prefix for each in found} == {f"adapters/{NAME}/{version}", queue}
+    garbage_collection.collect(store, found, nothing, lines.append)
+    assert (
+        store.list("adapters/") == [] == store.list("reviews/") and len(store.list("approvals/")) == 2
+    )  # who decided what stays
 
 
 @dataclass

@@ -23,6 +23,7 @@ def test_each_signs_in_with_their_own_password(file: Path) -> None:
     typed = "correct horse\ncorrect horse\n"
     done = CliRunner().invoke(app, ["review-account", "rita", "--file", str(file)], input=typed)
     assert done.exit_code == 0 and "added rita to" in done.stderr
+    file.write_text(file.read_text().rstrip("\n"))  # as an editor may leave it
     add_account(file, "omar", "battery staple")
     accounts = Accounts(file)
     assert accounts("rita", "correct horse") and accounts("omar", "battery staple")

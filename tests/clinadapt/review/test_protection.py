@@ -145,6 +145,8 @@ def test_a_proxy_names_the_user_and_nobody_else_is_answered(
     named = {"X-Forwarded-User": "rita"}
     assert client(**access).get("/", headers=named).status_code == 200
     assert client(**access).get("/").status_code == 403
+    twice = [("X-Forwarded-User", "anna"), ("x-forwarded-user", "rita")]  # the client's, and what the proxy adds
+    assert client(**access).get("/", headers=twice).status_code == 400
     assert client(peer="10.0.1.1", **access).get("/", headers=named).status_code == 403
     monkeypatch.setenv(protection.PROXIES, "proxy.example")
     with pytest.raises(UserError, match="no list of addresses"):

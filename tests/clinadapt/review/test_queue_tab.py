@@ -88,8 +88,9 @@ def test_a_form_that_is_only_shown_has_no_button() -> None:
         {"verdict": "wrong", "spans": [[0, True]]},
         {"verdict": "wrong", "correction": {"a": 1}},
         {"verdict": "wrong", "case": 7},
+        {"verdict": "wrong", "comment": "half a character \ud83d"},
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_no_judgement_is_refused(data: Any) -> None:
     with pytest.raises(UserError) as caught:

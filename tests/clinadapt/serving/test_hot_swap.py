@@ -71,6 +71,31 @@ def test_another_result_than_in_its_evaluation(site: Site, two: Two, capsys: pyt
     assert swap.serving.version == "new"
 
 
+def test_a_version_that_awaits_approval_does_not_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where it is named, until people have approved it."""
+    site.publish("old", 0.5)
+    site.start().follow()
+    site.publish("new", 0.9)
+    standing = f"{NAME}/new is not the champion, it is awaiting approval: 1 of 2"
+    asked: list[str] = []
+
+    def unapproved(store: Any, name: str, version: str) -> str:
+        asked.append(version)
+        return standing
+
+    monkeypatch.setattr(hot_swap, "unapproved", unapproved)
+    server = VllmServer(site.address)
+    swap = HotSwap(site.store, f"{NAME}/new", server, site.folder / "served", lambda *_: None, Canary())
+    swap.follow()
+    assert swap.problem.startswith(standing) and swap.serving.version == "old" and site.loaded() == [f"{NAME}/old"]
+    standing = ""
+    swap = HotSwap(site.store, f"{NAME}/new", server, site.folder / "served", site.start()._compare, Canary())
+    swap.follow()
+    assert swap.serving.version == "new"
+    swap.follow()
+    assert asked == ["new", "new"], "a version that answers goes on without a look at its approval"
+
+
 def test_worse_than_the_one_before_it_on_this_server(site: Site) -> None:
     """Unless a person chose it: a rollback may go to a lower figure."""
     site.publish("good", 0.9)
