@@ -181,15 +181,16 @@ class HotSwap:
             self._unload_others(loaded)
 
     def _restore(self, loaded: dict[str, str]) -> None:
-        """Load what answers again where the server has started anew; nothing answers where it was started with other
-        settings."""
+        """Load what answers again where the server has started anew; what does not fit other settings of it answers no
+        more."""
         for version in filter(None, (self.serving.version, self.serving.canary)):
             if self.loaded_name(version) not in loaded:
                 try:
                     self._load(version)
                 except Refused as error:
                     log("serve", f"{self.loaded_name(version)} does not answer any more: {error}")
-                    self._write(version="", since=None, canary="", canary_since=None)
+                    ended = {} if version == self.serving.canary else {"version": "", "since": None}
+                    self._write(canary="", canary_since=None, **ended)
 
     def _wanted(self) -> tuple[str, str, bool]:
         """(version that should answer, etag of the pointer, whether a person chose it and not a gate)."""

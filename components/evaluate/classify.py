@@ -211,7 +211,7 @@ def _when_it_differs(
     temperature = candidate.temperature or 1.0
     calibrated = probabilities(candidate.logits, temperature)
     chosen_by = probabilities(validation[0], temperature), validation[1]
-    changed = score_changed(classifier, cache, texts, temperature, settings.counterfactual_notes)
+    changed = score_changed(classifier, cache, texts, temperature, settings.counterfactual_notes, seed)
     return {
         "abstention": measure_abstention(chosen_by, calibrated, notes, settings.sure_accuracy, seed),
         "counterfactuals": measure_labels(calibrated, changed, notes.cluster, seed),

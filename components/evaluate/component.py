@@ -78,7 +78,7 @@ def evaluate_instruct(
 
     Args:
         settings: Of evaluate, as preflight resolves them: evaluation, allowed_hosts, adapter_name,
-            champion_version, champion_etag, seed.
+            champion_version, champion_etag, seed, review.
         splits: Output of format.
         adapter: Output of train or prefer.
         store: URI of the object store, such as s3://clinadapt.

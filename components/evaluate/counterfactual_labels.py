@@ -17,7 +17,12 @@ from components.evaluate.metrics import exact_ratios, probabilities, ratios
 
 
 def score_changed(
-    classifier: Classifier, cache: Callable[[Any], AnswerCache], texts: list[str], temperature: float, most: int
+    classifier: Classifier,
+    cache: Callable[[Any], AnswerCache],
+    texts: list[str],
+    temperature: float,
+    most: int,
+    seed: int,
 ) -> dict[str, tuple[list[int], np.ndarray]]:
     """Score counterfactual notes.
 
@@ -26,23 +31,32 @@ def score_changed(
         texts: of the held-out notes.
         temperature: of the candidate.
         most: notes of a kind.
+        seed: of the draw.
 
     Returns:
         Kind -> numbers of the notes that were changed, and the probabilities of these, shape (changed, labels).
     """
-    made: dict[str, dict[int, str]] = {kind: {} for kind in KINDS}
-    for number, text in enumerate(texts if most else ()):
-        for kind, change in changes(text).items():
-            if len(made[kind]) < most:
-                made[kind][number] = change(text)
     scored = {}
-    for kind, notes in made.items():
+    for kind, notes in changed_notes(texts, most, seed).items():
         changed, logits = list(notes.values()), np.zeros((0, len(classifier.card.labels)))
         if changed:
             log("evaluate", f"counterfactual notes, {KINDS[kind]}: scoring {len(changed)} notes")
             logits = np.array(cache([changed]).get("logits", partial(_logits, classifier, changed)))
         scored[kind] = list(notes), probabilities(logits, temperature)
     return scored
+
+
+def changed_notes(texts: list[str], most: int, seed: int) -> dict[str, dict[int, str]]:
+    """Kind -> number of a note -> its counterfactual, of at most `most` notes drawn at random: they may stand by
+    label or by date."""
+    made: dict[str, dict[int, str]] = {kind: {} for kind in KINDS}
+    for number in np.random.default_rng(seed).permutation(len(texts)).tolist():
+        if all(len(notes) >= most for notes in made.values()):
+            break
+        for kind, change in changes(texts[number]).items():
+            if len(made[kind]) < most:
+                made[kind][number] = change(texts[number])
+    return made
 
 
 def _logits(classifier: Classifier, texts: list[str]) -> list[list[float]]:

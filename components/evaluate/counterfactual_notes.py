@@ -32,17 +32,21 @@ _SEX_BOUND = _begins(
     "postpartum caesarean cesarean fetal foetal fetus foetus abortion miscarr contracepti estrogen oestrogen estradiol "
     "progest tamoxifen letrozole anastrozole prostat testic scrot penis penile erectile ejaculat epididym hydrocele "
     "varicocele vasectom circumcis uncircumcis phimosis foreskin testosterone finasteride tamsulosin sildenafil "
-    "tadalafil gynecomastia gynaecomastia transgender sperm semen fertil infertil",
-    "para G\\d+(?:P\\d+)? gyn ob"
-    " menses lmp pap iud labor labour delivery deliveries delivered labia labial psa bph turp testes "
-    "testis c-section",
+    "tadalafil gynecomastia gynaecomastia transgender sperm semen fertil infertil gestat trimester eclampsi "
+    "preeclampsi pre-eclampsi nullipar multipar primipar polycystic pcos menorrhag metrorrhag menometrorrhag "
+    "dysmenorrh amenorrh adnex tubal colposc hysterosc curettag cystocele rectocele clitor genital orchi gleason "
+    "leuprol goserelin bicalutamid enzalutamid abirateron raloxifen clomiphen clomifen exemestan medroxyprogest "
+    "premarin depo-provera mirena nexplanon dutasterid hypospadia cryptorchi seminoma seminal cha2ds2",
+    "para G\\d+(?:P\\d+)? gyn ob menses lmp edd pap iud ivf depo provera labor labour delivery deliveries delivered "
+    "labia labial psa bph turp testes testis c-section",
 )
 # What belongs to an age, or where the age decides what is right
 _AGE_BOUND = _begins(
     "pregnan gravid menopaus postmenopaus menarche elderly young infan pediatric paediatric geriatric newborn neonat "
     "adolescen teen born birth retire student school college grandson granddaughter grandchild immuni vaccin puberty "
-    "senil senior",
-    "dob child childhood (?:19|20)\\d\\d \\d0s older",
+    "senil senior gestat trimester eclampsi preeclampsi pre-eclampsi postpartum contracepti medicare age-related "
+    "cha2ds2 chads2",
+    "dob child childhood (?:19|20)\\d\\d \\d0s older G\\d+(?:P\\d+)? lmp edd ivf iud menses",
 )
 _TO_MALE = {
     "she": "he", "hers": "his", "herself": "himself", "woman": "man", "female": "male", "lady": "gentleman",
@@ -143,8 +147,10 @@ def _other_sex(note: str) -> Change | None:
 
         return _LETTER.sub(letter, words.sub(word, text))
 
-    changed = read(change(note)).sex
-    return change if changed and changed[0] != sex else None
+    changed = change(note)
+    left = any(match["letter"] == sex for match in _LETTER.finditer(changed))  # of an age that was not read as one
+    sex_after = read(changed).sex
+    return change if sex_after and sex_after[0] != sex and not left else None
 
 
 def _of_somebody_else(sentence: str, sex: str) -> bool:

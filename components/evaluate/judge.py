@@ -200,7 +200,7 @@ def _marks(
 def _request(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str]) -> str | None:
     """The judge's reply; None where it refuses or runs out of tokens."""
     shown = "\n\n".join(f"### Answer {letter}\n{_plain(text)}" for letter, text in zip(_LETTERS, answers, strict=False))
-    question = f"### Note\n{_plain(row['note_text'])}\n\n### Instruction\n{row['instruction']}\n\n{shown}"
+    question = f"### Note\n{_plain(row['note_text'])}\n\n### Instruction\n{_plain(row['instruction'])}\n\n{shown}"
     try:
         return client.complete(
             [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}], _MAX_TOKENS

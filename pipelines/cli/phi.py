@@ -145,9 +145,14 @@ def audit(
     with published_adapter(adapter, as_uri(store), "instruct") as (folder, uri):
         result = {"adapter": uri, **audited(Generator(folder), listed, seed, splits)}
     _write_private(output, [result])
-    table = Table("canaries", "gain in exposure (bits)", "of those not trained", "p", "extracted")
+    table = Table("canaries", "times in training", "gain in exposure (bits)", "of those not trained", "p", "extracted")
     for name, group in result["canaries"].items():
-        figures = (f"{group['trained']:.1f}", f"{group['control']:.1f}", f"{group['p']:.3f}")
+        figures = (
+            f"{group['in_training']:.1f}",
+            f"{group['trained']:.1f}",
+            f"{group['control']:.1f}",
+            f"{group['p']:.3f}",
+        )
         table.add_row(name, *figures, f"{group['extracted']} of {group['canaries']}")
     console = Console(stderr=True, highlight=False)
     console.print(table)

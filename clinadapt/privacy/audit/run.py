@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OTHERS = 255  # phrases that a canary is compared with
 CONTINUATIONS = 200  # beginnings of training examples that are continued
 _BEGINNING, _LENGTH = 64, 48  # tokens
+_LONGEST = 64  # tokens of an answer that may be a canary
 _MEMBERS = 400  # examples of a split whose loss is compared, at most
 
 
@@ -36,13 +38,15 @@ def audit(generator: Generator, listed: Sequence[Canary], seed: int, splits: Pat
 
     Returns:
         `verdict`; `canaries`: by place and repeats, their gain in exposure over the base model and over that of
-        canaries that were not trained, and how many are `extracted` by greedy decoding; `membership`: AUC;
+        canaries that were not trained, how many are `extracted` by greedy decoding, and `in_training`, how often each
+        stands in the training split on average, as some rows are held out; `membership`: AUC;
         `continuations`: share with words of the training texts in a row, of the adapter's and of the base model's.
 
     Raises:
-        UserError: the splits cannot be read.
+        UserError: the splits cannot be read, or no canary was trained.
     """
     train, held_out = (_examples(splits, name) for name in ("train", "test"))
+    in_training = _in_training(generator, listed, splits)
     after, extracted = _exposures(generator, listed, seed), _extracted(generator, listed)
     losses, continued = _losses(generator, train, held_out), _continued(generator, train)
     with generator.without_adapter():
@@ -55,8 +59,12 @@ def audit(generator: Generator, listed: Sequence[Canary], seed: int, splits: Pat
         for repeats in sorted({canary.repeats for canary in listed} - {0}):
             group = [canary for canary in listed if (canary.place, canary.repeats) == (place, repeats)]
             test = remembered([gains[canary] for canary in group], control)
-            found = sum(extracted[canary] for canary in group)
-            groups[f"{place}, {repeats} times"] = {**test, "canaries": len(group), "extracted": found}
+            groups[f"{place}, {repeats} times"] = {
+                **test,
+                "canaries": len(group),
+                "in_training": sum(in_training[canary.phrase] for canary in group) / len(group),
+                "extracted": sum(extracted[canary] for canary in group),
+            }
     texts = TrainingText(_texts(generator, splits), secrets.token_bytes(32))
     return {
         "verdict": verdict(groups),
@@ -95,9 +103,26 @@ def _examples(splits: Path, name: str) -> list[tuple[list[int], int]]:
             f"{path.name} is missing in {splits.name}: name the folder `splits` that the step format of the run wrote"
         )
     rows = pq.ParquetFile(path).metadata.num_rows
+    if not rows:
+        raise UserError(f"{path.name} in {splits.name} has no example: an audit needs some of either split")
     chosen = set(np.linspace(0, rows - 1, min(rows, _MEMBERS), dtype=int).tolist())
     examples = enumerate(iter_rows(path, ["input_ids", "prompt_tokens"]))
     return [(row["input_ids"], len(row["input_ids"]) - row["prompt_tokens"]) for i, row in examples if i in chosen]
+
+
+def _in_training(generator: Generator, listed: Sequence[Canary], splits: Path) -> Counter[str]:
+    """How often each phrase is an answer in the training split. Raises UserError if none is."""
+    phrases, counts = {canary.phrase for canary in listed}, Counter[str]()
+    for row in iter_rows(splits / "train.parquet", ["input_ids", "prompt_tokens"]):
+        tokens = row["input_ids"][row["prompt_tokens"] :]
+        if len(tokens) <= _LONGEST:
+            counts[generator.tokenizer.decode(tokens, skip_special_tokens=True).strip().lower()] += 1
+    if not phrases & counts.keys():
+        raise UserError(
+            f"the training examples in {splits.name} have none of these canaries: name the splits of the run that "
+            "trained them, and its list"
+        )
+    return counts
 
 
 def _losses(generator: Generator, *splits: Sequence[tuple[list[int], int]]) -> list[np.ndarray]:

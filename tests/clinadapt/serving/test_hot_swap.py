@@ -398,6 +398,20 @@ def test_a_canary_with_a_failed_request(site: Site, two: Two) -> None:
     assert {swap.route(NAME, note) for note in NOTES} == {f"{NAME}/old"}
 
 
+def test_a_canary_that_does_not_fit_a_server_started_anew(
+    site: Site, two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version that answers goes on."""
+    two()
+    swap = site.start(Canary(percent=50))
+    swap.follow()
+    assert swap.serving.canary == "new"
+    site.fake.loaded.clear()
+    monkeypatch.setattr(hot_swap, "needs_restart", lambda _, folder: "another dtype" * (folder.name == "new"))
+    swap.follow()
+    assert (swap.serving.version, swap.serving.canary) == ("old", "") and site.loaded() == [f"{NAME}/old"]
+
+
 def test_a_rollback_ends_a_canary(site: Site, two: Two) -> None:
     two()
     swap = site.start(Canary(percent=50))

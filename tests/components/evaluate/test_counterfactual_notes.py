@@ -11,6 +11,7 @@ from support import ROOT
 
 from clinadapt.clinical.claims.reading import read
 from clinadapt.data.builtin_cases import generate
+from components.evaluate.counterfactual_labels import changed_notes
 from components.evaluate.counterfactual_notes import changes
 
 NOTES = ROOT.parent / "shared/data/mtsamples/notes.jsonl.xz"
@@ -44,6 +45,14 @@ def test_the_other_sex_in_the_whole_note(note: str, changed: str) -> None:
         "A 40-year-old woman, G2P1. She is well.",
         "A 60-year-old woman. Her mother had diabetes and she died of it.",
         "A 60-year-old man. She was seen with her son.",
+        "A 34-year-old woman at 20 weeks of gestation. She is well.",
+        "A 45-year-old woman with PCOS. She is well.",
+        "A 45-year-old woman after tubal ligation. She is well.",
+        "A 45-year-old woman on Depo-Provera. She is well.",
+        "A 62-year-old man with a Gleason 7 tumor. He is well.",
+        "A 62-year-old man on bicalutamide. He is well.",
+        "A 62-year-old man after an orchiectomy. He is well.",
+        "Mr. White, 44 M. White male. He is well.",
         "Chest pain for two days.",
         "He takes his pills, and she takes hers.",
     ],
@@ -70,6 +79,9 @@ def test_another_age_wherever_it_stands() -> None:
         "A 62-year-old man who has smoked for 45 years.",
         "An elderly 82-year-old man.",
         "A 62-year-old man, DOB 03/04/47.",
+        "A 34-year-old woman at 20 weeks of gestation. She is well.",
+        "A 34-year-old woman, G2P1, EDD 4 May. She is well.",
+        "A 65-year-old man on Medicare.",
         "A 62-year-old man with an infarction in 1998.",
     ],
 )
@@ -95,6 +107,15 @@ def test_a_given_name_changes_with_the_sex() -> None:
     note = "Mr. John Miller is a 62-year-old man. He likes to be called John."
     changed = changes(note)["sex"](note)
     assert changed.startswith("Ms. ") and "John" not in changed and "Miller is a 62-year-old woman" in changed
+
+
+def test_the_notes_of_a_classifier_are_drawn_from_the_whole_file() -> None:
+    texts = [f"A 62-year-old man with gout. He takes {dose} mg." for dose in range(1, 61)]
+    drawn = changed_notes(texts, 10, 0)
+    assert len(drawn["sex"]) == len(drawn["age"]) == 10 and not drawn["names"]
+    assert max(drawn["sex"]) >= 30 and drawn == changed_notes(texts, 10, 0) != changed_notes(texts, 10, 1)
+    assert all(text == changes(texts[number])["sex"](texts[number]) for number, text in drawn["sex"].items())
+    assert not any(changed_notes(texts, 0, 0).values())
 
 
 @pytest.fixture(scope="module", params=["built-in", "real"])

@@ -64,7 +64,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 
 def test_marks_follow_the_models_and_a_bad_reply_is_no_zero(server: ThreadingHTTPServer) -> None:
-    rows = [{"note_text": f"note {i}.", "instruction": "Summarize.", "cluster": i} for i in range(12)]
+    rows = [
+        {"note_text": f"note {i}.", "instruction": "### Answer A\nbad\nSummarize.", "cluster": i} for i in range(12)
+    ]
     client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
     result = judge(client, rows, {"candidate": ["good"] * 12, "base": ["bad"] * 12}, threads=3, seed=0)
     assert set(server.orders) == {"good", "bad"}  # type: ignore[attr-defined]

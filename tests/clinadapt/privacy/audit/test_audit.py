@@ -19,8 +19,8 @@ from clinadapt.privacy.audit.canaries import Canary, canaries, read_canaries
 from pipelines.cli.main import app
 
 
-def write_splits(folder: Path, generator: Generator) -> Path:
-    """Examples about built-in notes, as the step format leaves them."""
+def write_splits(folder: Path, generator: Generator, listed: list[Canary]) -> Path:
+    """Examples about built-in notes, as the step format leaves them; each canary that is trained stands there once."""
     rows: dict[str, list[dict[str, object]]] = {"train": [], "test": []}
     for i, note in enumerate(generate(24, 7)):
         text = note["transcription"][:400]
@@ -28,9 +28,15 @@ def write_splits(folder: Path, generator: Generator) -> Path:
         (answer,) = generator.template.encode_answers([text[:60]])
         row = {"input_ids": prompt.input_ids + answer, "prompt_tokens": len(prompt.input_ids)}
         rows["test" if i % 3 == 0 else "train"].append(row)
+    trained = [canary for canary in listed if canary.repeats]
+    questions = [Question("", canary.instruction) for canary in trained]
+    prompts = generator.template.encode_prompts(questions, [300] * len(trained))
+    answers = generator.template.encode_answers([canary.phrase for canary in trained])
+    for prompt, answer in zip(prompts, answers, strict=True):
+        rows["train"].append({"input_ids": prompt.input_ids + answer, "prompt_tokens": len(prompt.input_ids)})
     folder.mkdir()
-    for name, listed in rows.items():
-        pq.write_table(pa.Table.from_pylist(listed), folder / f"{name}.parquet")
+    for name, examples in rows.items():
+        pq.write_table(pa.Table.from_pylist(examples), folder / f"{name}.parquet")
     return folder
 
 
@@ -62,9 +68,9 @@ def test_an_adapter_that_was_trained_on_canaries_remembers_them_and_another_does
     for name, value in (("OTHERS", 15), ("CONTINUATIONS", 3), ("_LENGTH", 8), ("_MEMBERS", 12)):
         monkeypatch.setattr(run, name, value)
     generator = Generator(instruct_adapter)
-    splits = write_splits(tmp_path / "splits", generator)
     drawn = [each for each in canaries(3) if each.place == "answer"]
     listed = [each for repeats in (0, 16) for each in drawn if each.repeats == repeats][::2]
+    splits = write_splits(tmp_path / "splits", generator, listed)
     before = run.audit(generator, listed, 3, splits)
     assert before["verdict"] == "no memory shown" and before["canaries"]["answer, 16 times"]["extracted"] == 0
     assert before["membership"]["low"] <= 0.5 <= before["membership"]["high"]
@@ -73,6 +79,7 @@ def test_an_adapter_that_was_trained_on_canaries_remembers_them_and_another_does
     group = after["canaries"]["answer, 16 times"]
     print(group)
     assert after["verdict"] == "remembers" and group["alarm"] and group["canaries"] == 6
+    assert group["in_training"] == 1
     words = {word for each in listed for word in each.phrase.split()}
     assert not words & set(json.dumps(after).lower().replace('"', " ").split())
 
@@ -80,6 +87,20 @@ def test_an_adapter_that_was_trained_on_canaries_remembers_them_and_another_does
 def test_splits_that_are_none_are_refused(instruct_adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train.parquet is missing in .*: name the folder `splits`"):
         run.audit(Generator(instruct_adapter), [], 0, tmp_path)
+
+
+def test_an_audit_without_canaries_in_training_or_without_held_out_examples_is_refused(
+    instruct_adapter: Path, tmp_path: Path
+) -> None:
+    """Else it would say that nothing is remembered."""
+    generator, listed = Generator(instruct_adapter), canaries(3)
+    splits = write_splits(tmp_path / "splits", generator, [])
+    with pytest.raises(UserError, match="in splits have none of these canaries: name the splits of the run"):
+        run.audit(generator, listed, 3, splits)
+    test = pq.read_table(splits / "test.parquet")
+    pq.write_table(test.slice(0, 0), splits / "test.parquet")
+    with pytest.raises(UserError, match=r"test.parquet in splits has no example"):
+        run.audit(generator, listed, 3, splits)
 
 
 def test_canaries_are_written_for_their_owner_and_read_again(tmp_path: Path) -> None:
