@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -126,14 +127,16 @@ def _nothing(line: str, tone: str) -> tuple[Any, ...]:
 
 
 def _waiting(store: Store, name: str) -> list[str]:
-    """The versions of an adapter that people may still make the champion, the one proposed last first."""
+    """The versions of an adapter that people may still make the champion, the one proposed last first; one that is gone
+    or broken cannot become it."""
     versions = proposed(store, f"approvals/{name}/")
     newest_first = sorted(versions, key=lambda key: max(each.modified for each in versions[key]), reverse=True)
-    return [version for _, version in newest_first if _exists(store, name, version) and waits(store, name, version)]
-
-
-def _exists(store: Store, name: str, version: str) -> bool:
-    return version_folder(store, name, version).exists()
+    waiting = []
+    for _, version in newest_first:
+        with suppress(UserError):
+            if version_folder(store, name, version).exists() and waits(store, name, version):
+                waiting.append(version)
+    return waiting
 
 
 def _decide(

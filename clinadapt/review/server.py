@@ -100,6 +100,8 @@ def _launch(page: Any, address: str, port: int, login: tuple[str, str] | Account
 
     from clinadapt.review.page import CSS, THEME
 
+    if access.proxies:  # else uvicorn takes what a client on this machine writes into X-Forwarded-For for its address
+        os.environ["FORWARDED_ALLOW_IPS"] = ""
     page.launch(
         server_name=address,
         server_port=port,

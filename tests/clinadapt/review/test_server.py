@@ -1,11 +1,15 @@
 """Who may connect to the review page, and where it listens."""
 
+import ipaddress
 import socket
 
+import gradio as gr
+import httpx
 import pytest
 
 from clinadapt.errors import UserError
 from clinadapt.review import server
+from clinadapt.review.protection import Access
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +39,24 @@ def test_user_and_password_are_used_wherever_they_are_set(host: str, monkeypatch
     monkeypatch.setenv("CLINADAPT_REVIEW_USER", "rita")
     monkeypatch.setenv("CLINADAPT_REVIEW_PASSWORD", "secret")
     assert server.credentials(host) == ("rita", "secret")
+
+
+def test_a_proxy_on_this_machine_is_known_by_its_own_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever X-Forwarded-For says: it names who asks the proxy, or whom a process here pretends to be."""
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    statuses = {}
+    for number, proxy in enumerate(("127.0.0.1", "10.0.0.5")):
+        with gr.Blocks(analytics_enabled=False) as page:
+            gr.HTML("page")
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        access = Access(user_header="x-forwarded-user", proxies=(ipaddress.ip_network(proxy),))
+        server._launch(page, "127.0.0.1", port, None, access)
+        headers = {"x-forwarded-user": "rita", "x-forwarded-for": ("203.0.113.9", "10.0.0.5")[number]}
+        statuses[proxy] = httpx.get(f"http://127.0.0.1:{port}/", headers=headers, trust_env=False).status_code
+        page.close(verbose=False)
+    assert statuses == {"127.0.0.1": 200, "10.0.0.5": 401}
 
 
 def test_a_port_in_use_is_a_one_line_error() -> None:
