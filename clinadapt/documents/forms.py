@@ -103,6 +103,11 @@ def settings(value: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {text(each)}" for name, each in flat(value)]
 
 
+def thresholds(gate: Mapping[str, Any]) -> list[str]:
+    """As `settings`, of a gate without who has to approve."""
+    return settings({name: value for name, value in gate.items() if name != "approval"})
+
+
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every value in nested objects."""
     if isinstance(value, Mapping) and value:
@@ -236,7 +241,7 @@ FORMS: dict[str, Callable[[Any], Text]] = {
     form.__name__: form
     for form in (
         text, count, percent, decimal, duration, moment, size, estimate, interval, estimates, keys, names, items,
-        steps, outside, numbers, settings, checks, models, comparisons, classes, tasks, subgroups, counterfactuals,
-        joined, splits, history, approvals, bounds, conformance, runs,
+        steps, outside, numbers, settings, thresholds, checks, models, comparisons, classes, tasks, subgroups,
+        counterfactuals, joined, splits, history, approvals, bounds, conformance, runs,
     )
 }  # fmt: skip

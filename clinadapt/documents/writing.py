@@ -28,6 +28,7 @@ from clinadapt.feedback.agreement import agreements, error_rate
 from clinadapt.feedback.marks import person
 from clinadapt.feedback.settled import read_reviews
 from clinadapt.registry.adapters import locate_adapter
+from clinadapt.registry.approval.standing import read_standing
 from clinadapt.registry.champion import champion, history
 from clinadapt.registry.versions import problem_line, read_manifest, version_folder, version_ids
 from clinadapt.storage.local_files import os_errors
@@ -178,8 +179,10 @@ def _compared(store: Store, name: str, facts: Facts) -> Facts | None:
 
 
 def _registry(store: Store, name: str, version: str) -> dict[str, Any]:
-    """What the registry knows: the champion, its history, the approvals with which this version became it, what people
-    say of its answers, and the conformance of every version that was one."""
+    """What the registry knows: the champion, its history, where this version stands with the people who have to approve
+    it, the approvals with which it became the champion, what people say of its answers, and the conformance of every
+    version that was one."""
+    standing = read_standing(store, name, version)
     entries = history(store, name)
     published = set(version_ids(store, name))
     runs = []
@@ -191,6 +194,7 @@ def _registry(store: Store, name: str, version: str) -> dict[str, Any]:
     return {
         "champion": (champion(store, name) or (None,))[0],
         "history": entries,
+        "approval": standing and {"state": standing.state, "sentence": standing.sentence()},
         "approvals": approvals[-1] if approvals else [],
         "reviews": _reviews(store, name, version),
         "runs": runs,

@@ -12,6 +12,7 @@ from typing import Any
 
 import document_checks as checks
 import pytest
+from approvals import NAME, approve, await_approval, people, policy, publish, refuse
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support import Run
@@ -251,6 +252,29 @@ def test_the_plan_shows_who_approved(demo_run: Run) -> None:
     (field,) = (field for field in filled.fields if field.field.id == "approvals")
     items = [item for line in field.lines for item in line.items]
     assert items == ["signers: 1", "of: anna", "days: 14", "31 January 2026, 09:30 UTC: anna; checked on our ward"]
+
+
+def test_a_version_that_waits_or_was_refused_says_so(tmp_path: Path) -> None:
+    """And who may approve is no goal of a metric."""
+    store, (anna, ben) = open_store((tmp_path / "store").as_uri()), people("anna", "ben")
+    version = publish(store, tmp_path, 1, policy([anna.entry, ben.entry]))
+    await_approval(store, version)
+    approve(store, version, anna)
+    export_documents(f"{NAME}/{version}", store.uri, tmp_path / "waits")
+    refuse(store, version, ben)
+    export_documents(f"{NAME}/{version}", store.uri, tmp_path / "refused")
+    for folder, sentence in (
+        ("waits", "awaiting approval: 1 of 2, until 20"),
+        ("refused", "refused by ben: worse for"),
+    ):
+        plan, card = (
+            {field["id"]: field["texts"] for field in read_json(tmp_path / folder / f"{name}.json")["fields"]}
+            for name in ("change-control-plan", "chai-applied-model-card")
+        )
+        assert any(text.startswith(f"Where the version stands: {sentence}") for text in plan["approvals"])
+        assert any(f"People who have to approve it: {sentence}" in text for text in card["ReleaseInfo/ReleaseStage"])
+        goals = [text for name, texts in card.items() if name.endswith("MetricGoal") for text in texts]
+        assert "champion_margin: 0.02" in goals and "anna" not in "".join([*goals, *plan["performance"]])
 
 
 def test_groups_and_counterfactual_notes(demo_run: Run) -> None:
