@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from clinadapt.data.duplicates import note_id
+from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.feedback.records import STRICT, LeftOut, Unusable, decode, encode, usable, validated
 from clinadapt.privacy.written_texts import redacted
@@ -135,8 +136,8 @@ def flag_answer(
         The URI of the record.
 
     Raises:
-        UserError: there is no answer or no fault, the correction is longer than the note, or the store cannot be
-            written to.
+        UserError: there is no answer or no fault, the correction is longer than the note or the answer itself, or the
+            store cannot be written to.
     """
     note, answer = _require_answer(answered)
     if not fault:
@@ -144,6 +145,8 @@ def flag_answer(
     texts = {"correction": _limited(correction, "correction"), "comment": _limited(comment, "comment")}
     if len(texts["correction"] or "") > len(note):
         raise UserError("the correction is longer than the note: shorten it")
+    if texts["correction"] and clean(texts["correction"]) == clean(str(answer.get("answer"))):
+        raise UserError("the correction is the answer itself: change it, or leave it out")
     return _store(note, answer, reviewer, {"fault": fault, **texts})
 
 

@@ -29,7 +29,7 @@ from clinadapt.config.steps import STEPS
 from clinadapt.errors import UserError
 from clinadapt.registry.approval.standing import proposed, waits
 from clinadapt.registry.champion import read_pointer
-from clinadapt.registry.versions import adapter_names, read_version, version_ids
+from clinadapt.registry.versions import adapter_names, read_version, version_folder, version_ids
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Entry, Store
 
@@ -137,8 +137,10 @@ class StoreMetrics(Collector):
                 continue
             try:
                 waiting = waits(self._store, name, version)
-            except (UserError, *BROKEN):  # removed, or broken: it can become nothing as long as it is
-                continue
+            except (UserError, *BROKEN):  # it can become nothing as long as it is broken
+                if version_folder(self._store, name, version).exists():
+                    continue
+                waiting = False
             if waiting:
                 numbers[name] += 1
             else:

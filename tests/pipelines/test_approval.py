@@ -170,6 +170,16 @@ def test_what_waits_is_counted(store: Store, version: str, tmp_path: Path, monke
     monkeypatch.setattr("clinadapt.registry.metrics.waits", lambda *key: key[2] != version or pytest.fail("read again"))
     assert [sample.value for sample in metrics._awaiting().samples] == [1]
 
+    def unreadable(*_: object) -> bool:
+        raise UserError("a record is damaged")
+
+    metrics = StoreMetrics(store)
+    with monkeypatch.context() as patched:
+        patched.setattr("clinadapt.registry.metrics.waits", unreadable)
+        assert [sample.value for sample in metrics._awaiting().samples] == [0]
+    monkeypatch.undo()
+    assert [sample.value for sample in metrics._awaiting().samples] == [1], "what cannot be read once is read again"
+
 
 def test_a_run_says_who_starts_it(store: Store, version: str, capsys: pytest.CaptureFixture[str]) -> None:
     from clinadapt.config.gate import Approval

@@ -88,6 +88,8 @@ def test_a_flag_of_an_instruction_needs_an_answer_and_a_fault(tmp_path: Path, in
         flags.flag_answer(None, "invented", "", "", None)
     with pytest.raises(UserError, match="choose what is wrong"):
         flags.flag_answer((NOTE, instructed), None, "It says nothing.", "", None)
+    with pytest.raises(UserError, match="the correction is the answer itself"):
+        flags.flag_answer((NOTE, instructed), "wrong", f" {instructed['answer']} ", "", None)
     assert not list(tmp_path.iterdir())
 
 
