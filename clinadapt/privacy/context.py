@@ -47,6 +47,8 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _town_from(words, index + 2)
         elif index > 1 and words[index - 1].text == "," and (_is_degree(token.text) or _is_dotted_degree(words, index)):
             yield from _name_before(words, index - 2)
+        elif "frequent given" in roles and _is_after_family(text, words, index):
+            yield Span(words[index - 2].start, token.end, "NAME")
         elif "only a name" in roles and not _names_a_thing(words, index + 1):
             yield Span(token.start, token.end, "NAME")
         elif "given" in roles and index + 1 < len(words) and _is_family(words[index + 1].text):
@@ -70,6 +72,7 @@ def _roles(word: str) -> frozenset[str]:
         "degree": _is_degree(word) or word in _DEGREE_STARTS,  # may be
         "only a name": _is_only_a_name(word),
         "given": _is_given(word),
+        "frequent given": _is_frequent_given(word),
         "initial": len(word) == 1 and word.isupper(),
     }
     return classes.union(name for name, applies in roles.items() if applies) - (
@@ -187,6 +190,18 @@ def _begins_a_list(words: Sequence[Token], index: int) -> bool:
         return False
     following = words[index + 2].text
     return following.islower() and english_rank(following) > 100 and english_rank(words[index].text.lower()) < 1500
+
+
+def _is_after_family(text: str, words: Sequence[Token], index: int) -> bool:
+    """Whether a given name stands after a family name and a comma: `SMITH, JOHN`, and `Novak, Maria` of rarer words."""
+    if index < 2 or words[index - 1].text != "," or not words[index - 2].text[0].isupper():
+        return False
+    family, gap = words[index - 2].text.lower(), text[words[index - 2].end : words[index].start]
+    if family not in family_names() or family in clinical_words():
+        return False
+    rare = english_rank(family) > 1500 and family not in eponyms() | cities()
+    in_capitals = words[index].text.isupper() and words[index - 2].text.isupper() and english_rank(family) > 800
+    return gap == "," or (gap == ", " and (rare or in_capitals))
 
 
 def _are_eponyms(words: Sequence[Token], first: int, last: int) -> bool:
@@ -322,6 +337,13 @@ def _is_capitalised(word: str) -> bool:
 def _is_given(word: str) -> bool:
     lower = word.lower()
     return _is_capitalised(word) and lower in given_names() and english_rank(lower) > 800
+
+
+def _is_frequent_given(word: str) -> bool:
+    """Whether a word with a capital, or in capitals, is a frequent given name."""
+    lower = word.lower()
+    listed = given_names().get(lower, 99_999) < 1500 and lower not in clinical_words()
+    return listed and len(word) > 2 and (word.isupper() or _is_capitalised(word))
 
 
 def _is_only_a_name(word: str) -> bool:

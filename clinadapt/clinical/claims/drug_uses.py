@@ -20,7 +20,9 @@ _PER_DAY = [
     (r"(?:once|one time) (?:a|per|each) month|once monthly|monthly|every month", 1 / 30),
     (r"b\.? ?i\.? ?d\b|b\.? ?d\b\.?|twice (?:a |per |each |every )?(?:day|daily)|(?:two|2) times (?:a|per|"
     r"each|every) day"
-     r"|(?:two|2) times daily|twice daily|morning and (?:evening|night)|q\.? ?12|every (?:12|twelve) h"
+     r"|(?:two|2) times daily|twice daily"
+     r"|(?:(?:in the|every|each) )?morning and (?:(?:in the|every|each|at) )?(?:evening|night|bedtime)"
+     r"|q\.? ?12|every (?:12|twelve) h"
      r"|(?:12|twelve)[- ]hourly|(?<![\d-])[1-4]-0-[1-4](?:-0)?(?!-?\d)", 2.0),
     (r"t\.? ?i\.? ?d\b|t\.? ?d\.? ?s\b|(?:three|3|thrice) (?:times )?(?:a|per|each|every) day|(?:three|3) times daily"
      r"|thrice daily|thrice|q\.? ?8|every (?:8|eight) h|(?:8|eight)[- ]hourly"

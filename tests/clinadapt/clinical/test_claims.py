@@ -178,6 +178,8 @@ def test_odd_texts_are_read(text: str) -> None:
         ("Paracetamol 1 g 6-hourly.", "Acetaminophen 1000 mg four times a day.", True),
         ("ASS 100 mg 1-0-0, ramipril 5 mg 1-0-1.", "Ramipril 5 mg twice daily.", True),
         ("Ramipril 5 mg 1-0-1.", "Ramipril 5 mg once daily.", False),
+        ("Ramipril 5 mg 1-0-1.", "Ramipril 5 mg in the morning and in the evening.", True),
+        ("Ramipril 5 mg in the morning.", "Ramipril 5 mg in the morning and evening.", False),
         ("Amitriptyline 10 mg ON.", "Amitriptyline 10 mg every night.", True),
         ("Ramipril was paused.", "Ramipril was stopped.", True),
         ("Ramipril was paused.", "Ramipril was continued.", False),

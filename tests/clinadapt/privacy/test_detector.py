@@ -77,6 +77,24 @@ def test_a_name_is_found_wherever_it_stands_again() -> None:
     assert "her will is strong" in redacted(text)
 
 
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [("SMITH,JOHN", " 01/02/1960 M"), ("SMITH, JOHN", " 45M"), ("GARCIA,MARIA", " 45F"), ("Novak, Maria", " 45F")],
+)
+def test_a_family_name_before_a_given_name_is_found_whole(name: str, after: str) -> None:
+    assert redacted(f"{name}{after}").startswith("[NAME] ")
+
+
+def test_a_list_of_words_that_are_names_too_stays() -> None:
+    for text in (
+        "HEAD, NECK: normal.",
+        "Young, well nourished.",
+        "Crohn, Whipple or celiac disease.",
+        "Pain, joy, hope.",
+    ):
+        assert redacted(text) == text
+
+
 def test_what_the_hospital_knows_is_found() -> None:
     text = "the wound of szymborska is clean"
     assert [text[span.start : span.end] for span in identifiers(text, known=["Szymborska"])] == ["szymborska"]
