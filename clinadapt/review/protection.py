@@ -3,6 +3,8 @@
 CLINADAPT_REVIEW_HOSTS         names, separated by commas, under which the page is reached (behind a proxy or a route)
 CLINADAPT_REVIEW_USER_HEADER   header with the name of the user that a proxy has authenticated, in place of a password
 CLINADAPT_REVIEW_PROXIES       addresses of those proxies (10.0.0.5, 10.1.0.0/16): nobody else is answered then
+
+/healthz tells anybody that the page is up, and nothing else: a kubelet comes through no proxy.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from clinadapt.errors import UserError
 HOSTS, USER_HEADER, PROXIES = (
     "CLINADAPT_REVIEW_HOSTS", "CLINADAPT_REVIEW_USER_HEADER", "CLINADAPT_REVIEW_PROXIES"
 )  # fmt: skip
+HEALTH = "/healthz"
 MAX_REQUEST = 4 * 2**20  # bytes: a note, an answer and a form
 MAX_UPLOAD = 256 * 2**20  # bytes of a file of notes
 FREE_ATTEMPTS = 5  # wrong passwords of a client before it has to wait
@@ -145,6 +148,9 @@ class Protection:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
+            await _respond(send, 200, "up")
+            return
         if self._names_two_users(scope):
             await _respond(send, 400, "this request names a user twice")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable
 from typing import Any
@@ -151,6 +152,15 @@ def test_a_proxy_names_the_user_and_nobody_else_is_answered(
     monkeypatch.setenv(protection.PROXIES, "proxy.example")
     with pytest.raises(UserError, match="no list of addresses"):
         Access.from_environment(login=False)
+
+
+def test_a_kubelet_sees_that_the_page_is_up(client: Callable[..., TestClient]) -> None:
+    """It comes through no proxy, under the pod's address, and names no user; it gets nothing else."""
+    access = vars(Access(user_header="x-forwarded-user", proxies=(ipaddress.ip_network("10.0.0.5"),)))
+    kubelet = client(base_url="http://10.244.0.7:7860", peer="10.244.0.1", **access)
+    assert kubelet.get(protection.HEALTH).json() == {"detail": "up"}
+    assert kubelet.post(protection.HEALTH).status_code == kubelet.get("/").status_code == 403
+    assert kubelet.get(f"{protection.HEALTH}/../").status_code == 403
 
 
 def test_a_comment_has_a_length() -> None:
