@@ -113,10 +113,14 @@ class Worklist:
         return mark
 
     def disagreements(self, reviewer: str) -> list[JudgedCase]:
-        """The cases that reviewers disagree about, as far as this one may see the marks: who has marked none sees none,
-        and of a case that they may still judge themselves they see nothing."""
+        """The cases that reviewers disagree about, as far as this one may see the marks: who has marked none sees none
+        while there is one left for them, and of a case that they may still judge themselves they see nothing."""
         cases, who = self.reviews().cases, person(reviewer)
-        if not any(who in self._people(each) for each in cases):
+        people = [self._people(each) for each in cases]
+        left = any(
+            len(marked) < each.reviewers and not each.settling for each, marked in zip(cases, people, strict=True)
+        )
+        if left and not any(who in marked for marked in people):
             return []
         return [
             each

@@ -14,7 +14,7 @@ from clinadapt.errors import UserError
 from clinadapt.feedback import worklist
 from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.feedback.settled import read_reviews
-from clinadapt.feedback.worklist import LEASE_SECONDS, REFRESH_SECONDS, Worklist
+from clinadapt.feedback.worklist import LEASE_SECONDS, REFRESH_SECONDS, Turn, Worklist
 from clinadapt.storage.folder_store import FolderStore
 
 RIGHT, WRONG = Judgement(verdict="right"), Judgement(verdict="wrong", correction="lisinopril 20 mg")
@@ -108,6 +108,19 @@ def test_disagreements_are_seen_by_those_who_have_judged(store: FolderStore) -> 
     assert work.disagreements("ann") == [] and work.reviews().cases[0].state == "settled"
     with pytest.raises(UserError, match="no longer there"):
         work.mark("ann", case.case, "of another answer", RIGHT)
+
+
+def test_who_comes_when_all_is_judged_settles(store: FolderStore) -> None:
+    """Else nobody could where the same two have judged every case."""
+    cases = a_queue(store)
+    for case in cases:
+        add_mark(store, case, "rita", RIGHT)
+        add_mark(store, case, "omar", WRONG)
+    work = Worklist(store, NAME, VERSION)
+    assert work.turn("ann") == Turn(None, 0, 0) and len(work.disagreements("ann")) == 3
+    for case in cases:
+        work.settle("ann", case.case, case.content, WRONG)
+    assert {each.state for each in work.reviews().cases} == {"settled"}
 
 
 def test_three_reviewers_see_no_marks_of_a_case_they_may_still_judge(store: FolderStore) -> None:
