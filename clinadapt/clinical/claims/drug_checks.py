@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
@@ -9,6 +10,12 @@ from clinadapt.clinical.claims.drug_uses import DrugUse
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import same
 from clinadapt.clinical.claims.reading import Reading
+
+_NO_ALLERGIES = re.compile(
+    r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
+    r"|not allergic to any(?:thing| (?:drugs|medications|medicines)))\b(?!,? (?:to|except|other|besides|apart|but)\b)"
+)
+_DENIED_ALLERGY = re.compile(r"\b(?:nk(?:d|m|f)?a|(?:no|not|denies|denied|without|nil|never)\b[^.\n]{0,40}\ballerg)")
 
 
 def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -20,6 +27,18 @@ def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
             yield from _drug_details(use, own, source)
+    yield from _no_allergies(stated, source)
+
+
+def _no_allergies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """That there are no allergies, where the note has an allergy to a drug and denies none."""
+    if not (denied := _NO_ALLERGIES.search(stated.lower)) or _DENIED_ALLERGY.search(source.lower):
+        return
+    for use in source.drugs:
+        if use.status and use.status.value == "allergy":
+            claim = Claim("status", *denied.span(), "no allergies")
+            yield CheckedClaim(claim, "contradicted", (use.start, use.end))
+            return
 
 
 def _drug_details(use: DrugUse, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:

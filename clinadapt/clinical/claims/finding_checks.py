@@ -16,7 +16,7 @@ use need know normal clear well good left right side upper lower more most less 
 went come came say said tell told think feel felt like want sure okay ok yeah yes thing anything something
 doctor guest family medication medicine drug treatment exam examination study procedure imaging scan contrast
 test result first last next one two three particular complaint seem help lateral medial relief difficulty home
-having been additional special major minor"""
+having been additional special major minor allergy allergic"""
 _NO_FINDINGS = frozenset(stem(word) for word in _VAGUE.split())
 
 
