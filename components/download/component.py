@@ -27,7 +27,7 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     with step("download", store) as outputs:
         manifest = run(settings["source"], Path(dataset.path), Notes.model_validate(settings["notes"]),
                        settings.get("known_columns", []),
-                       Feedback.model_validate(settings["feedback"]))  # fmt: skip
+                       Feedback.model_validate(settings.get("feedback", {})))  # fmt: skip
         outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined", "unused")}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)

@@ -210,9 +210,8 @@ def test_an_evaluation_that_was_cut_goes_on(
 ) -> None:
     """To the same answers; what is answered is not asked again, nor is any model loaded for it."""
     monkeypatch.setattr("components.evaluate.generation.RELOAD_SAMPLE", 4)
-    settings = Evaluation(
-        rows_per_task=3, max_new_tokens=12, batch_size=2
-    )  # of 12 rows: those proven, and some batches
+    # of 12 rows: those proven, and some batches
+    settings = Evaluation(rows_per_task=3, max_new_tokens=12, batch_size=2, counterfactual_rows=0)
 
     def evaluate(name: str, store: str) -> Path:
         run(splits, instruct_adapter, tmp_path / name, Champion((tmp_path / store).as_uri(), NAME, "", ""), settings, 0)

@@ -125,7 +125,7 @@ def test_the_calibration_error_is_less_biased_and_in_its_interval() -> None:
         assert 0 <= ece["low"] <= ece["value"] <= ece["high"] and ece["value"] <= ece["plain"]
         plain.append(ece["plain"])
         mended.append(ece["value"])
-    assert np.mean(mended) < 0.65 * np.mean(plain)
+    assert np.mean(mended) < 0.75 * np.mean(plain)
 
 
 @pytest.mark.parametrize("known", [0.3, 1.0, 2.5, 8.0])
