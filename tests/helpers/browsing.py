@@ -124,8 +124,8 @@ class Page:
         self.see("//table[contains(@class, 'file-preview')]")
 
     def shares(self) -> dict[str, int]:
-        """Label -> per cent, as the page shows them."""
-        self.see("//*[@data-testid='label-output-value']")
+        """Label -> per cent, as the page shows them; of an answer that is unsure too, which has no heading."""
+        self.see("//dl[contains(@class, 'label')]")
         rows = self.browser.find_elements(By.CSS_SELECTOR, "dl.label")
         return {row.find_element(By.TAG_NAME, "dt").text: int(row.text.split()[-1].rstrip("%")) for row in rows}
 
