@@ -114,7 +114,9 @@ def test_who_is_not_listed_decides_nothing(store: Store, version: str, by: Any, 
 
 
 @pytest.mark.parametrize(
-    "started_by", ["anna", "ANNA@hospital.example", f"somebody {policy([ANNA.public], 1)['of'][0]['key']}"]
+    "started_by",
+    ["anna", "ANNA@hospital.example", f"somebody {policy([ANNA.public], 1)['of'][0]['key']}"],
+    ids=["name", "login", "key"],
 )
 def test_who_started_the_run_does_not_approve_it(store: Store, tmp_path: Path, started_by: str) -> None:
     made = publish(store, tmp_path, 1, BOARD, started_by=started_by)
@@ -196,7 +198,9 @@ def test_a_record_from_the_future_or_before_the_publication(
     assert approve(store, version, ANNA).state == "champion"  # she is not shut out by it
 
 
-@pytest.mark.parametrize("who", ["ben", BEN.public, policy([BEN.public], 1)["of"][0]["key"]])
+@pytest.mark.parametrize(
+    "who", ["ben", BEN.public, policy([BEN.public], 1)["of"][0]["key"]], ids=["name", "key", "fingerprint"]
+)
 def test_a_revoked_person_does_not_count(store: Store, version: str, who: str) -> None:
     approve(store, version, BEN)
     revoke(store, who, "laptop stolen")
