@@ -20,7 +20,11 @@ DER = base64.b64decode("".join(ANNA.public.splitlines()[1:-1]))
 PRINT = f"sha256:{hashlib.sha256(DER).hexdigest()}"
 
 
-@pytest.mark.parametrize("key", [ANNA.public, f"\n{ANNA.public}", base64.b64encode(DER).decode(), PRINT, PRINT.upper()])
+@pytest.mark.parametrize(
+    "key",
+    [ANNA.public, f"\n{ANNA.public}", base64.b64encode(DER).decode(), PRINT, PRINT.upper()],
+    ids=["PEM", "indented", "base64", "fingerprint", "capitals"],
+)
 def test_a_key_however_it_is_written(key: str) -> None:
     assert key_fingerprint(key) == PRINT
     (entry,) = Approval(of=[key], signers=1).of
