@@ -1,22 +1,20 @@
 """How far reviewers agree, and how often an adapter is wrong by what they settled; both with 95 % intervals.
 
-Intervals are Wilson's (1927, doi:10.1080/01621459.1927.10502953), which hold for few cases and for shares of 0 and 1.
+Intervals are Wilson's, which hold for few cases and for shares of 0 and 1.
 Cases about notes of one cluster depend on each other, so the number of clusters stands for the number of cases.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from clinadapt.data.intervals import wilson
 from clinadapt.feedback.cases import Queue
 from clinadapt.feedback.marks import person
 from clinadapt.feedback.settled import JudgedCase
-
-Z = 1.959964  # standard normal quantile of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,6 @@ class ErrorRate:
     high: float
     settled: int
     population: int
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """The 95 % score interval of a share of `n` independent observations; (0, 1) without any."""
-    if n <= 0:
-        return 0.0, 1.0
-    centre, scale = share + Z * Z / (2 * n), 1 + Z * Z / n
-    half = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale))
 
 
 def cohen_kappa(

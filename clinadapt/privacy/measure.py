@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clinadapt.data.intervals import wilson
 from clinadapt.errors import UserError
 from clinadapt.privacy.spans import Span
 
@@ -42,10 +42,7 @@ class Share:
         if 0 < value < 1 and count > 1:
             between = sum((hits - value * size) ** 2 for hits, size in self.notes) * count / (count - 1)
             effect = max(1.0, between / (total * value * (1 - value)))
-        size, z = total / effect, 1.959964
-        centre = (value + z * z / (2 * size)) / (1 + z * z / size)
-        half = z / (1 + z * z / size) * math.sqrt(value * (1 - value) / size + z * z / (4 * size * size))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return wilson(value, total / effect)
 
 
 def measure(notes: Iterable[Mapping[str, Any]], find: Find) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from review_cases import NAME, VERSION, an_answer
 from sklearn.metrics import cohen_kappa_score
 
-from clinadapt.feedback.agreement import agreements, cohen_kappa, error_rate, wilson
+from clinadapt.data.intervals import wilson
+from clinadapt.feedback.agreement import agreements, cohen_kappa, error_rate
 from clinadapt.feedback.cases import Case, Queue
 from clinadapt.feedback.marks import CaseMarks, Mark
 from clinadapt.feedback.settled import JudgedCase
