@@ -65,6 +65,11 @@ def sign_json(payload: dict[str, Any], payload_type: str, variable: str = SIGNIN
     return dict(envelope.to_dict())
 
 
+def attested(content: dict[str, Any], envelope: dict[str, Any] | None) -> bytes:
+    """A JSON object as it is stored, with its envelope as `attestation` where it has one."""
+    return to_json(content | ({ATTESTATION: envelope} if envelope else {})).encode()
+
+
 def verify_json(envelope: Any, payload_type: str, public_key: bytes | None = None) -> Any:
     """The payload of a DSSE envelope whose signature verifies.
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from clinadapt.artifacts.hashing import to_json
 from clinadapt.artifacts.signing import (
     SIGNING_KEY,
     VERIFY_KEY,
     InvalidSignature,
+    attested,
     can_sign,
     has_key,
     must_verify,
@@ -49,8 +49,7 @@ def encode(content: dict[str, Any], kind: str) -> bytes:
     """
     if must_verify() and not can_sign():
         raise UserError(f"a {kind} has to be signed, as {VERIFY_KEY} is set: set {SIGNING_KEY} too")
-    envelope = sign_json(content, _payload_type(kind))
-    return to_json(content | ({ATTESTATION: envelope} if envelope else {})).encode()
+    return attested(content, sign_json(content, _payload_type(kind)))
 
 
 def decode(data: bytes, kind: str) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from clinadapt.artifacts.hashing import sha256_json, to_json
+from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.signing import (
     SIGNING_KEY,
     VERIFY_KEY,
     InvalidSignature,
+    attested,
     can_sign,
     must_verify,
     sign_json,
@@ -126,8 +127,7 @@ def _refuse_older(store: Store, name: str, counter: int) -> None:
 def _signed(name: str, version: str | None, history: list[dict[str, Any]], counter: int) -> bytes:
     """Content of champion.json, signed where there is a key."""
     pointer = {"version": version, "history": history, "counter": counter}
-    envelope = sign_json({"name": name, **pointer}, _POINTER)
-    return to_json(pointer | ({ATTESTATION: envelope} if envelope else {})).encode()
+    return attested(pointer, sign_json({"name": name, **pointer}, _POINTER))
 
 
 def champion(store: Store, name: str) -> tuple[str, str] | None:

@@ -22,11 +22,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from clinadapt.artifacts.hashing import to_json
 from clinadapt.artifacts.signing import (
     APPROVER_KEY,
     SIGNING_KEY,
     InvalidSignature,
+    attested,
     has_key,
     must_verify,
     sign_json,
@@ -162,7 +162,7 @@ def write(store: Store, prefix: str, record: Record) -> str:
     own = isinstance(record, Decision) and record.public_key
     envelope = sign_json(content, _TYPE, APPROVER_KEY if own else SIGNING_KEY)
     key = f"{prefix}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{record.kind}-{secrets.token_hex(8)}.json"
-    store.put(key, to_json(content | ({ATTESTATION: envelope} if envelope else {})).encode(), if_absent=True)
+    store.put(key, attested(content, envelope), if_absent=True)
     return key
 
 
