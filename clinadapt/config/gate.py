@@ -48,9 +48,14 @@ def key_fingerprint(key: str) -> str | None:
         raise ValueError("is no ed25519 public key") from error
 
 
+def plain_name(name: str) -> str:
+    """A user's name as names are compared: `Anna ` and `anna` are one."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
 def same_name(one: str, other: str) -> bool:
     """Whether two names of users may be one person's: `anna` and `Anna@hospital.example` are."""
-    first, second = (unicodedata.normalize("NFKC", name).strip().casefold() for name in (one, other))
+    first, second = plain_name(one), plain_name(other)
     if ("@" in first) == ("@" in second):
         return first == second
     return first.partition("@")[0] == second.partition("@")[0]

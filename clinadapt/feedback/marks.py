@@ -7,7 +7,6 @@ stored and no clock decides anything.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter
 
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.step_record import utc_now
+from clinadapt.config.gate import plain_name
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.feedback.cases import Case, Cases, prefix
@@ -101,7 +101,7 @@ _MARK = TypeAdapter(Mark)
 
 def person(reviewer: str) -> str:
     """16 hex digits of a reviewer: the same for one name in other letters, `Rita` and `rita `."""
-    return sha256_json(unicodedata.normalize("NFKC", reviewer).casefold().strip())[7:23]
+    return sha256_json(plain_name(reviewer))[7:23]
 
 
 def add_mark(store: Store, case: Case, reviewer: str, judgement: Judgement, labels: Sequence[str] = ()) -> Mark:
