@@ -115,7 +115,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
         "train": {"training": training.model_dump(), "base_digest": base.digest},
         "evaluate": {
             "adapter_name": profile.adapter_name,
-            "evaluation": profile.evaluation.model_dump(exclude_none=True),
+            "evaluation": profile.evaluation.model_dump(),
             "seed": training.seed,
             "review": profile.review.model_dump(),
             "private": not profile.source.startswith("builtin://"),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.clinical.claims import missing_claims, unsupported
+from clinadapt.clinical.claims import missing_claims
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.base import Review
 from clinadapt.config.instruct import Evaluation
@@ -227,8 +227,10 @@ def reference_rates(rows: Sequence[Row], cluster: np.ndarray, seed: int) -> dict
         `unsupported` and `contradicted`, as in SCORED_METRICS, with their intervals.
     """
     names = ("unsupported", "contradicted")
-    checked = [unsupported(row["answer"], row["note_text"], row["instruction"], row["decimal_comma"]) for row in rows]
-    wrong = np.array([[bool(each), any(claim.outcome == "contradicted" for claim in each)] for each in checked], float)
+    scores = [
+        answer_scores(row["answer"], None, row["note_text"], row["instruction"], row["decimal_comma"]) for row in rows
+    ]
+    wrong = np.array([[each[name] for name in names] for each in scores])
     return dict(zip(names, ratios(wrong, np.ones_like(wrong), cluster, seed), strict=True))
 
 
