@@ -10,9 +10,8 @@ import gzip
 import io
 import re
 import shutil
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import pytest
 from support import Clinadapt
 
 from clinadapt.data.builtin_cases import generate
-from pipelines.cli.main import main
 
 SECRET = "Zyxophobia"  # stands in every note, and so must stand in no message, log or record
 COLUMNS = ["transcription", "medical_specialty", "keywords"]
@@ -247,19 +245,6 @@ def desk(tmp_path: Path, tiny_bert: Path, write_profile: Callable[..., Path]) ->
     return Desk(folder, tiny_bert, write_profile)
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """The command's own entry point, with its arguments."""
-
-    def call(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["clinadapt", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return int(stopped.value.code or 0), capfd.readouterr().err
-
-    yield call
-
-
 def check(status: int, errors: str, wanted: str, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     lines = [line for line in errors.splitlines() if line.startswith("error:")]
     with capfd.disabled():
@@ -300,12 +285,12 @@ def test_a_run(name: str, desk: Desk, tmp_path: Path, clinadapt: Clinadapt, capf
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_command(name: str, tmp_path: Path, in_this_process: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_another_command(name: str, tmp_path: Path, clinadapt: Clinadapt, capfd: pytest.CaptureFixture[str]) -> None:
     arguments, wanted = OTHERS[name]
     (tmp_path / "note.txt").write_text(SECRET)
     places = {"NOTE": tmp_path / "note.txt", "STORE": tmp_path / "store", "OUT": tmp_path / "out"}
-    status, errors = in_this_process(*(str(places.get(a, a)) for a in arguments))
-    check(status, errors, wanted, name, capfd)
+    done = clinadapt(*(places.get(a, a) for a in arguments))
+    check(done.returncode, done.stderr, wanted, name, capfd)
 
 
 def test_a_run_of_the_installed_command(
