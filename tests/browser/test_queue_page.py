@@ -119,6 +119,7 @@ def test_what_is_not_stored_stays_on_the_page(browser: Any, site: Site, shot: Sh
         field = browser.find_element(By.CSS_SELECTOR, ".case [name=correction]")
         assert field.get_attribute("value") == "x" * 150 and case(page, 1) == first
         shot("queue-refused")
+        time.sleep(1.1)
         press(browser, Keys.ESCAPE, "s")
         case(page, 2)
     assert read_reviews(site.store, NAME, VERSION).cases[0].marks == ()

@@ -49,9 +49,12 @@ def _execute_command(
     arguments: list[str], environment: dict[str, str], cwd: Path | None, output: Path, errors: Path
 ) -> None:
     from kfp.local import subprocess_task_handler
+    from transformers.utils import logging
 
     from pipelines.cli.main import main
 
+    logging.set_verbosity_error()  # which the command does by the environment, before transformers is imported
+    logging.disable_progress_bar()
     subprocess_task_handler.run_local_subprocess = _run_step
     _write_to(output, errors)
     os.environ.clear()

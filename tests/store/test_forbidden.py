@@ -226,7 +226,9 @@ def preflight_line(uri: str, base: Path, capsys: Capture) -> str:
         train=ClassifyTraining(base_model=base.as_uri()),
     )
     with pytest.raises(SystemExit) as stopped:
-        preflight_classify.python_func(profile=profile.model_dump(), **form_defaults(profile), store=uri)
+        preflight_classify.python_func(
+            profile=profile.model_dump(), **form_defaults(profile), store=uri, started_by="test"
+        )
     assert stopped.value.code == 2
     started, line = capsys.readouterr().err.splitlines()
     assert started == "clinadapt | preflight | started"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -282,15 +283,20 @@ def test_another_champion_meanwhile(store: Store, version: str, tmp_path: Path) 
 
 
 def at_once(store: Store, version: str) -> list[str]:
-    """What anna and ben get who approve at the same moment: both have stored it before either moves the pointer."""
-    barrier, states, finish = threading.Barrier(2), list[str](), decisions.complete
+    """What anna and ben get who approve at the same moment: both have read before either stores it, and stored it
+    before either moves the pointer."""
+    barrier, states = threading.Barrier(2), list[str]()
 
-    def together(*arguments: Any) -> Standing:
-        barrier.wait(30)
-        return finish(*arguments)
+    def together(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wait_and_call(*arguments: Any) -> Any:
+            barrier.wait(30)
+            return function(*arguments)
+
+        return wait_and_call
 
     with pytest.MonkeyPatch.context() as both:
-        both.setattr(decisions, "complete", together)
+        both.setattr(decisions, "write", together(decisions.write))
+        both.setattr(decisions, "complete", together(decisions.complete))
         threads = [
             threading.Thread(
                 target=lambda login: states.append(approve_on_page(store, version, login).state), args=[login]
