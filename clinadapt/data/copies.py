@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from clinadapt.data.duplicates import SHINGLE, Shingles, comparable_form
+from clinadapt.data.connections import Connections
+from clinadapt.data.duplicates import SHINGLE, Shingles, StandFor, comparable_form
 
 CONTAINED, MOST = 0.5, 0.75  # share of the 4-grams of a long text from which another contains it; of a shorter one
 SHORT, LONG = 5, 16  # words: a text from SHORT to less than LONG is contained only where it stands whole
@@ -18,6 +19,7 @@ MOST_BELOW = 64  # 4-grams: half of fewer may be the phrases of a template
 MIN_WORDS = 24  # of a note that is compared without its numbers
 NEAR, PART, WHOLE = "near duplicates", "half of one is in the other", "a short one is in the other"  # reasons
 ANSWERS = "an answer about one is about the other, or in it"  # a reason
+REASONS = (NEAR, PART, WHOLE, ANSWERS)
 Pairs = list[tuple[int, int]]
 
 
@@ -68,29 +70,45 @@ class Copies:
         self._about[key].append(note)
 
     def links(self, threshold: float) -> dict[str, Pairs]:
-        """Reason -> pairs of notes. A long answer about several notes links them.
+        """Reason -> pairs of notes, as few as connect all notes that the reason joins.
 
         Args:
             threshold: Jaccard similarity of near duplicates, 0 to 1.
         """
-        links: dict[str, Pairs] = {NEAR: [], PART: [], WHOLE: [], ANSWERS: []}
-        about = {shingle: self._about[key] for key, shingle in self._answers.items()}
-        first = {shingle: note for note, shingle in enumerate(self._notes)}
-        first |= {shingle: notes[0] for shingle, notes in about.items()}
-        for one, other in self._shingles.near_duplicates(threshold):
-            links[ANSWERS if one in about or other in about else NEAR].append((first[one], first[other]))
-        links[ANSWERS] += [(notes[0], note) for notes in about.values() for note in notes]
+        links = Connections(len(self), len(REASONS))
+        of_text, kind_of = np.zeros((2, len(self._shingles.grams)), dtype=np.int64)
+        of_text[self._notes] = np.arange(len(self))
+        for key, shingle in self._answers.items():
+            of_text[shingle], kind_of[shingle] = self._about[key][0], REASONS.index(ANSWERS)
+            links.connect_all(REASONS.index(ANSWERS), self._about[key])
+        self._shingles.near_duplicates(threshold, StandFor(of_text, kind_of, links))
         long, short = self._texts()
-        for text, note in self._contained(long):
-            links[long[text].reason].append((long[text].notes[0], note))
+        self._link_long(long, links)
+        self._link_short(short, links)
+        return {reason: sorted(pairs) for reason, pairs in zip(REASONS, links.pairs, strict=True)}
+
+    def _link_long(self, texts: Sequence[_Text], links: Connections) -> None:
+        """Link the note of each text with those that contain enough of it and are not connected with it."""
+        kind = np.array([REASONS.index(text.reason) for text in texts], dtype=np.int64)
+        first = np.array([text.notes[0] for text in texts], dtype=np.int64)
+        shares = np.array([_enough(text.grams) for text in texts])
+        for text, note in self._contained(
+            texts, shares, lambda part, note: links.apart(kind[part], first[part], note)
+        ):  # fmt: skip
+            links.connect(int(kind[text]), int(first[text]), note)
+
+    def _link_short(self, texts: Sequence[_Text], links: Connections) -> None:
+        """Link the notes in which a text stands whole, and that it is about, unless it is a common phrase."""
+        most = max(2, min(MAX_NOTES, int(NOTES_SHARE * len(self))))
+        common = np.zeros(len(texts), dtype=bool)
         notes_with: dict[int, set[int]] = defaultdict(set)
-        for text, note in self._contained(short, whole=True):
+        for text, note in self._contained(texts, np.ones(len(texts)), lambda part, _: ~common[part]):
             notes_with[text].add(note)
-        for text, notes in notes_with.items():
-            notes.update(short[text].notes)
-            if len(notes) <= max(2, min(MAX_NOTES, int(NOTES_SHARE * len(self)))):
-                links[short[text].reason] += [(min(notes), note) for note in notes]
-        return {reason: sorted({(max(p), min(p)) for p in pairs if p[0] != p[1]}) for reason, pairs in links.items()}
+            common[text] = len(notes_with[text]) > most
+        for number, notes in notes_with.items():
+            notes.update(texts[number].notes)
+            if len(notes) <= most:
+                links.connect_all(REASONS.index(texts[number].reason), sorted(notes))
 
     def _texts(self) -> tuple[list[_Text], list[_Text]]:
         """The long and the short texts that notes may contain."""
@@ -104,11 +122,15 @@ class Copies:
                 short.append(_Text(WHOLE, grams, [note]))
         return long, short
 
-    def _contained(self, texts: Sequence[_Text], whole: bool = False) -> Iterator[tuple[int, int]]:
-        """Pairs (position of a text, note that contains it)."""
+    def _contained(
+        self, texts: Sequence[_Text], shares: np.ndarray, wanted: Callable[[np.ndarray, int], np.ndarray]
+    ) -> Iterator[tuple[int, int]]:
+        """Pairs (position of a text, note that contains it). `wanted`: positions of texts, and a note -> those of these
+        pairs that are looked at."""
         note_of = {shingle: note for note, shingle in enumerate(self._notes)}
-        shares = np.array([1.0 if whole else _enough(text.grams) for text in texts])
-        for text, shingle in self._shingles.contained([text.grams for text in texts], self._notes, shares):
+        for text, shingle in self._shingles.contained(
+            [text.grams for text in texts], self._notes, shares, lambda part, shingle: wanted(part, note_of[shingle])
+        ):
             yield text, note_of[shingle]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from clinadapt.data.connections import Connections
 from clinadapt.data.text import words
 
 SHINGLE = 4  # words: most of them survive when the sentences of a note are put in another order
@@ -17,7 +19,9 @@ PERMUTATIONS = 128
 MAX_UNSAMPLED, SAMPLED = 128, 8
 COMMON = 512  # texts: a 4-gram of more is no clue to where a text is contained
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
-_CHUNK = 1 << 14  # pairs of signatures compared at a time
+NEIGHBOURS, FURTHER = 32, 6  # texts that each is compared with where more are equal in a band; minima that sort these
+_CHUNK, _GRAMS = 1 << 14, 1 << 20  # pairs of signatures, and 4-grams, compared at a time
+_NONE, _32 = np.empty(0, dtype=np.uint32), np.uint64(32)
 
 _rng = np.random.default_rng(0)
 _POSITIONS = _rng.integers(0, 2**64, SHINGLE, dtype=np.uint64) | np.uint64(1)
@@ -73,6 +77,25 @@ def comparable_form(normal: str) -> str:
     return " ".join(_ALIKE.get(word, word) for word in split)
 
 
+class StandFor(NamedTuple):
+    """What texts stand for, and what connects that.
+
+    Attributes:
+        of_text: number of what each text stands for, shape (texts,).
+        kind_of: kind of each text, shape (texts,); a pair is a link of the higher kind of its two.
+        connections: of what the texts stand for, by kind.
+    """
+
+    of_text: np.ndarray
+    kind_of: np.ndarray
+    connections: Connections
+
+    @classmethod
+    def themselves(cls, count: int) -> StandFor:
+        """Texts that stand for themselves, of one kind."""
+        return cls(np.arange(count), np.zeros(count, dtype=np.int64), Connections(count, 1))
+
+
 class _WordHashes(dict[str, int]):
     """64-bit hash of each word, computed at its first use."""
 
@@ -124,36 +147,65 @@ class Shingles:
         indexed = self.grams[number]
         return int((indexed[np.searchsorted(indexed, grams).clip(max=len(indexed) - 1)] == grams).sum())
 
-    def near_duplicates(self, threshold: float) -> list[tuple[int, int]]:
-        """Find pairs of texts whose 4-gram Jaccard similarity is at least `threshold` (0 to 1).
+    def near_duplicates(self, threshold: float, stand_for: StandFor | None = None) -> list[tuple[int, int]]:
+        """Find pairs of texts whose 4-gram Jaccard similarity is at least `threshold` (0 to 1), as few as connect all.
 
-        Locality-sensitive hashing proposes pairs, in bands with as many rows as reach RECALL at the threshold. Pairs
-        remain whose share of equal minima is at least half the threshold (4 standard deviations below it at 0.3) and
-        whose exact similarity reaches it.
+        Locality-sensitive hashing proposes pairs, in bands with as many rows as reach RECALL at the threshold. A band
+        in which more than NEIGHBOURS texts are equal, such as notes of one template, is sorted by further minima, and
+        each text is compared with the NEIGHBOURS after it. Pairs remain that are not connected yet, whose share of
+        equal minima is at least half the threshold (4 standard deviations below it at 0.3) and whose exact similarity
+        reaches it.
+
+        Args:
+            threshold: Jaccard similarity.
+            stand_for: what is connected by the pairs; by default the texts themselves.
 
         Returns:
-            (i, j) with i > j, sorted.
+            (i, j) with i > j, in no order.
         """
         if not self.grams:
             return []
-        signatures = np.stack(self._signatures)
+        of_text, kind_of, connections = stand_for or StandFor.themselves(len(self.grams))
+        signatures, pairs = np.stack(self._signatures), []
         rows = max((r for r in range(1, 9) if 1 - (1 - threshold**r) ** (PERMUTATIONS // r) >= RECALL), default=1)
-        candidates = [np.empty(0, dtype=np.int64)]
         for first in range(0, PERMUTATIONS - rows + 1, rows):
-            for one, other in _equal_rows(signatures[:, first : first + rows]):
+            for one, other in _equal_rows(signatures, first, rows):
                 for start in range(0, len(one), _CHUNK):
                     a, b = one[start : start + _CHUNK], other[start : start + _CHUNK]
+                    kind = np.maximum(kind_of[a], kind_of[b])
+                    apart = connections.apart(kind, of_text[a], of_text[b])
+                    a, b, kind = a[apart], b[apart], kind[apart]
                     close = (signatures[a] == signatures[b]).mean(axis=1) >= threshold / 2
-                    candidates.append(np.maximum(a, b)[close] * len(signatures) + np.minimum(a, b)[close])
-        pairs = (divmod(int(pair), len(signatures)) for pair in np.unique(np.concatenate(candidates)))
-        return [(i, j) for i, j in pairs if self._jaccard(i, j) >= threshold]
+                    a, b, kind = a[close], b[close], kind[close]
+                    near = self._similarity(a, b) >= threshold
+                    for i, j, link in zip(a[near].tolist(), b[near].tolist(), kind[near].tolist(), strict=True):
+                        if connections.connect(link, int(of_text[i]), int(of_text[j])):
+                            pairs.append((max(i, j), min(i, j)))
+        return pairs
 
-    def _jaccard(self, i: int, j: int) -> float:
-        shared = self.count_shared(self.grams[i], j)
-        return shared / (len(self.grams[i]) + len(self.grams[j]) - shared)
+    def _similarity(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Exact Jaccard similarity of pairs of texts, shape (pairs,)."""
+        if not len(one):
+            return np.empty(0)
+        sizes = [np.array([len(self.grams[text]) for text in texts], dtype=np.int64) for texts in (one, other)]
+        shared = np.zeros(len(one), dtype=np.int64)
+        bounds = np.searchsorted(np.cumsum(sizes[0]), np.arange(0, sizes[0].sum(), _GRAMS)).tolist()
+        for start, end in zip(bounds, [*bounds[1:], len(one)], strict=True):
+            coded = [
+                np.repeat(np.arange(end - start, dtype=np.uint64) << _32, of_each[start:end])
+                | np.concatenate([*(self.grams[text] for text in texts[start:end].tolist()), _NONE])
+                for texts, of_each in zip((one, other), sizes, strict=True)
+            ]
+            found = coded[1][np.searchsorted(coded[1], coded[0]).clip(max=len(coded[1]) - 1)] == coded[0]
+            shared[start:end] = np.bincount((coded[0][found] >> _32).astype(np.int64), minlength=end - start)
+        return shared / (sizes[0] + sizes[1] - shared)
 
     def contained(
-        self, parts: Sequence[np.ndarray], containers: Sequence[int], shares: np.ndarray
+        self,
+        parts: Sequence[np.ndarray],
+        containers: Sequence[int],
+        shares: np.ndarray,
+        wanted: Callable[[np.ndarray, int], np.ndarray] = lambda part, _: np.ones(len(part), dtype=bool),
     ) -> Iterator[tuple[int, int]]:
         """Find pairs (position of a part, container) in which the container has enough of the part's 4-grams.
 
@@ -161,6 +213,7 @@ class Shingles:
             parts: 4-grams of texts, indexed or not, each of shape (4-grams,).
             containers: numbers of texts.
             shares: how much of each part is enough, 0 to 1, shape (parts,).
+            wanted: positions of parts, shape (candidates,), and a container -> which of these pairs are looked at.
         """
         grams, owner, sizes = _clues(parts)
         for container in containers:
@@ -170,7 +223,8 @@ class Shingles:
             if len(left):
                 within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
                 part, shared = np.unique(owner[np.repeat(left, count) + within], return_counts=True)
-                for p in part[shared >= shares[part] / 2 * sizes[part]].tolist():
+                part = part[shared >= shares[part] / 2 * sizes[part]]
+                for p in part[wanted(part, container)].tolist():
                     if self.count_shared(parts[p], container) >= shares[p] * len(parts[p]):
                         yield p, container
 
@@ -194,15 +248,24 @@ def _sample(grams: np.ndarray) -> np.ndarray:
     return grams if len(grams) <= MAX_UNSAMPLED else grams[grams % SAMPLED == 0]
 
 
-def _equal_rows(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of equal rows of `keys`, shape (rows, columns), in chunks of at most one pair per row."""
-    order = np.lexsort(keys.T)
-    ordered = keys[order]
-    start, step = np.arange(len(order)), 1
-    while len(start := start[: np.searchsorted(start, len(order) - step)]):
+def _equal_rows(signatures: np.ndarray, first: int, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of texts with equal minima in a band, in chunks of at most one pair per text.
+
+    Args:
+        signatures: shape (texts, PERMUTATIONS).
+        first, rows: the columns of the band.
+    """
+    order = np.lexsort(signatures[:, first : first + rows].T)
+    ordered = signatures[order, first : first + rows]
+    if len(order) > NEIGHBOURS and (ordered[NEIGHBOURS:] == ordered[:-NEIGHBOURS]).all(axis=1).any():
+        columns = np.arange(first, first + rows + FURTHER) % PERMUTATIONS
+        order = np.lexsort(signatures[:, columns[::-1]].T)
+        ordered = signatures[order, first : first + rows]
+    start = np.arange(len(order))
+    for step in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
+        start = start[: np.searchsorted(start, len(order) - step)]
         start = start[(ordered[start] == ordered[start + step]).all(axis=1)]
         yield order[start], order[start + step]
-        step += 1
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:

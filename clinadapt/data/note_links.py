@@ -67,8 +67,8 @@ class Joins(NamedTuple):
 
     Attributes:
         cluster: of each note, shape (notes,), numbered in the order of their first note.
-        reasons: rows of reason, `pairs` of notes that were linked for it, `notes` in these pairs, and `alone`: by how
-            many clusters fewer there are because of it.
+        reasons: rows of reason, `pairs` of notes that link all those it joins, as few as are needed, `notes` in these
+            pairs, and `alone`: by how many clusters fewer there are because of it.
     """
 
     cluster: np.ndarray

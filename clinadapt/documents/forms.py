@@ -185,7 +185,7 @@ def counterfactuals(value: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def joined(value: list[Mapping[str, Any]]) -> list[str]:
     """What joined notes into clusters."""
-    return [f"{clean(each['reason'])}: pairs {count(each['pairs'])}, notes {count(each['notes'])}" for each in value]
+    return [f"{clean(each['reason'])}: links {count(each['pairs'])}, notes {count(each['notes'])}" for each in value]
 
 
 def splits(value: Mapping[str, Mapping[str, Any]]) -> list[str]:

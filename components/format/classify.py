@@ -69,7 +69,7 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
         "dataset_digest": source["digest"],
         "notes": len(notes),
         "exact_duplicate_rows": repeated_rows,
-        "near_duplicate_pairs": len({pair for pairs in copies.values() for pair in pairs}),
+        "near_duplicate_notes": len({note for pairs in copies.values() for pair in pairs for note in pair}),
         "clusters": len({note["cluster"] for note in notes}),
         "cross_listed_notes": sum(len(note["labels"]) > 1 for note in notes),
         "ceiling": accuracy_ceiling(notes),

@@ -28,7 +28,7 @@ def format_classify(
 
     with step("format", store) as outputs:
         manifest = run(input_folder(dataset, store), Path(splits.path), Split.model_validate(settings["split"]))
-        names = ("digest", "notes", "clusters", "near_duplicate_pairs", "cross_listed_notes", "ceiling",
+        names = ("digest", "notes", "clusters", "near_duplicate_notes", "cross_listed_notes", "ceiling",
                  "shared_clusters")  # fmt: skip
         outputs |= {name: manifest[name] for name in names}
         splits.metadata.update(outputs)

@@ -48,7 +48,7 @@ def comparison(evaluation: Mapping[str, Any], pair: Mapping[str, Any], metric: M
 
 
 def joined_rows(data: Mapping[str, Any]) -> list[list[str]]:
-    """Table rows of what joined notes into clusters, from the manifest of format: reason, pairs, notes, and by how many
+    """Table rows of what joined notes into clusters, from the manifest of format: reason, links, notes, and by how many
     clusters fewer there are because of it alone."""
     return [
         [entry["reason"], *(count(entry[name]) for name in ("pairs", "notes", "alone"))] for entry in data["joined"]

@@ -26,15 +26,21 @@ def all_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
     return set(zip(shared.row[keep].tolist(), shared.col[keep].tolist(), strict=True))
 
 
+def indexed(texts: list[str]) -> Shingles:
+    index = Shingles()
+    for text in texts:
+        index.add(index.hashes(text))
+    return index
+
+
 def check(texts: list[str], threshold: float, name: str) -> None:
     different = sorted({normal_form(text) for text in texts})
-    index = Shingles()
-    for text in different:
-        index.add(index.hashes(text))
-    found, exact = set(index.near_duplicates(threshold)), all_pairs(different, threshold)
-    recall = len(found & exact) / len(exact)
+    found, exact = indexed(different).near_duplicates(threshold), all_pairs(different, threshold)
+    cluster = clusters(len(different), found)
+    recall = sum(cluster[i] == cluster[j] for i, j in exact) / len(exact)
     print(f"{name}, threshold {threshold}: {len(different)} notes, {len(exact)} pairs, recall {recall:.3f}")
-    assert found <= exact
+    assert set(found) <= exact
+    assert len(found) == len(different) - len(set(cluster))  # as few as connect them
     assert recall >= 0.95
 
 
@@ -56,6 +62,40 @@ def test_edited_notes(built_in_texts: list[str]) -> None:
         share = draw.uniform(0.0, 0.2)
         texts += [text, " ".join("changed" if draw.random() < share else word for word in text.split())]
     check(texts, 0.3, "edited")
+
+
+def templated(count: int, template_words: int, own_words: int) -> list[str]:
+    """Short notes of one template, each with words of its own."""
+    draw = random.Random(0)
+    template = [f"template{word}" for word in range(template_words)]
+    return [
+        " ".join([*template, *("".join(draw.choices("abcdefgh", k=8)) for _ in range(own_words))]) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template_words", "own_words", "clustered"),
+    [(30, 10, 1), (23, 40, 3000)],  # similarities of 0.57 and 0.2
+    ids=["near duplicates of one another", "too little alike"],
+)
+def test_work_on_notes_of_a_template_grows_with_their_number(
+    template_words: int, own_words: int, clustered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = templated(3000, template_words, own_words)
+    texts += [text.replace(text.split()[-2], "changed") for text in texts[:200]]
+    compared = 0
+    similarity = Shingles._similarity
+
+    def count(index: Shingles, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        nonlocal compared
+        compared += len(one)
+        return similarity(index, one, other)
+
+    monkeypatch.setattr(Shingles, "_similarity", count)
+    cluster = clusters(len(texts), indexed(texts).near_duplicates(0.3))
+    assert (cluster[:200] == cluster[3000:]).all()
+    assert len(set(cluster)) == clustered
+    assert compared < len(texts) ** 2 / 8  # of all pairs, half of the square
 
 
 @pytest.mark.parametrize(

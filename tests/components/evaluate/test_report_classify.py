@@ -173,7 +173,7 @@ def data() -> dict[str, Any]:
         "unused": {"keywords": 2500, "columns with other names": 7},
         "notes": 1990,
         "exact_duplicate_rows": 629,
-        "near_duplicate_pairs": 40,
+        "near_duplicate_notes": 61,
         "clusters": 1960,
         "cross_listed_notes": 620,
         "ceiling": 0.7598,
