@@ -19,6 +19,7 @@ import pytest
 import support
 import yaml
 from filelock import FileLock
+from planted_run import write_input
 from s3_support import free_memory, rados_gateway
 from support import (
     LENIENT,
@@ -202,10 +203,13 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory, built_in_texts: list[str
 
 @pytest.fixture(scope="session")
 def clinadapt() -> Clinadapt:
-    """Run the command in a process of its own, forked from one that has imported what it needs."""
+    """Run the command in a process of its own, forked from one that has imported what it needs; `temporary` is where it
+    makes temporary files."""
 
-    def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return warm_command([str(argument) for argument in arguments], quiet_environment(), cwd)
+    def run(
+        *arguments: str | Path, cwd: Path | None = None, temporary: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return warm_command([str(argument) for argument in arguments], quiet_environment(temporary), cwd)
 
     return run
 
@@ -215,9 +219,12 @@ def installed_clinadapt() -> Clinadapt:
     """Run the installed command, which imports what it needs, as do the steps of a run."""
     command = Path(sys.executable).with_name("clinadapt")
 
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str | Path, cwd: Path | None = None, temporary: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        environment = quiet_environment(temporary)
         return subprocess.run(
-            [command, *arguments], capture_output=True, text=True, check=False, env=quiet_environment()
+            [command, *arguments], capture_output=True, text=True, check=False, env=environment, cwd=cwd
         )
 
     return run
@@ -258,15 +265,19 @@ def write_profile(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> 
 def demo_run(
     tmp_path_factory: pytest.TempPathFactory, installed_clinadapt: Clinadapt, write_profile: WriteProfile
 ) -> Run:
-    """The whole pipeline, once for all processes of pytest, through the command."""
-    temporary = tmp_path_factory.getbasetemp()
-    folder = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "demo"
+    """The whole pipeline, once for all processes of pytest, through the command; among its notes are some with planted
+    identifiers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
     home, store, finished = folder / "home", folder / "store", folder / "finished.json"
     with FileLock(folder.with_suffix(".lock")):
         if not finished.exists():
-            command = ["run", "classify", SOURCE, "--profile", str(write_profile()), "--epochs", "1"]
+            notes, temporary = write_input(folder, cases=240)["notes"], folder / "temporary"
+            temporary.mkdir()
+            profile = write_profile(review={"private_notes": True})
+            command = ["run", "classify", str(notes), "--profile", str(profile), "--epochs", "1"]
             command += ["--home", str(home), "--store", str(store), "--json"]
-            done = installed_clinadapt(*command)
+            done = installed_clinadapt(*command, cwd=temporary, temporary=temporary)
             finished.write_text(json.dumps([command, done.returncode, done.stdout, done.stderr]))
     command, status, output, errors = json.loads(finished.read_text())
     assert status == 0, errors

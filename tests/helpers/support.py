@@ -32,9 +32,11 @@ Clinadapt = Callable[..., subprocess.CompletedProcess[str]]
 WriteProfile = Callable[..., Path]
 
 
-def quiet_environment() -> dict[str, str]:
-    """This process's environment without the settings of a user of Clinadapt."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CLINADAPT_")}
+def quiet_environment(temporary: Path | None = None) -> dict[str, str]:
+    """This process's environment without the settings of a user of Clinadapt, perhaps with another folder for temporary
+    files."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CLINADAPT_")}
+    return own | ({"TMPDIR": str(temporary)} if temporary else {})
 
 
 def spread(values: Sequence[float], form: str) -> str:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import document_checks as checks
+import planted_run
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -24,12 +25,17 @@ STEPS = ["preflight", "download", "screen", "synthesize", "format", "lookup", "p
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, clinadapt: Clinadapt) -> Run:
     folder = tmp_path_factory.mktemp("instruct")
-    (folder / "profile.yaml").write_text(yaml.safe_dump(instruct_profile()))
-    home, store = folder / "home", folder / "store"
+    planted = planted_run.write_input(folder)
+    sources = [{"kind": kind, "uri": path.as_uri()} for kind, path in planted.items()]
+    profile = instruct_profile(sources=[{"kind": "cases", "uri": "builtin://cases?rows=140&seed=7"}, *sources])
+    (folder / "profile.yaml").write_text(yaml.safe_dump(profile | {"review": {"private_notes": True}}))
+    home, store, temporary = folder / "home", folder / "store", folder / "temporary"
+    temporary.mkdir()
     command = ["run", "instruct", "--profile", str(folder / "profile.yaml"), "--home", str(home)]
     command += ["--store", str(store), "--json"]
-    done = clinadapt(*command)
+    done = clinadapt(*command, cwd=temporary, temporary=temporary)
     assert done.returncode == 0, done.stderr
+    (folder / "printed.txt").write_text(done.stdout + done.stderr)
     return Run(command, json.loads(done.stdout), home, store)
 
 
@@ -108,6 +114,17 @@ def test_no_note_is_logged(run: Run) -> None:
     for text in texts:
         words = text.split()
         assert not any(" ".join(words[i : i + 8]) in written for i in range(0, len(words) - 8, 8))
+
+
+def test_of_planted_strings_none_is_in_what_the_run_wrote_but_where_notes_stand(run: Run) -> None:
+    """No identifier at all, and sentences of notes only in the tables of steps, in caches of tokens and answers, and in
+    the cases for reviewers."""
+    folder, dataset = run.home.parent, "home/outputs/*/download-*/dataset"
+    (tokenizer,) = planted_run.matching(folder, "home/outputs/*/format-*/splits/tokenizer/tokenizer.json")
+    for table in ("texts", "triples"):
+        read = planted_run.matching(folder, f"{dataset}/{table}.parquet")
+        assert planted_run.is_everywhere(planted_run.IDENTIFIERS, read), table
+    assert planted_run.leaks(folder, tokenizer) == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import planted_run
 import pytest
 from support import SOURCE, UNFINISHED, Clinadapt, Run, WriteProfile, quiet_environment
 
@@ -95,6 +96,14 @@ def test_no_note_is_logged(demo_run: Run) -> None:
         assert not [piece for piece in pieces if piece in text], path
 
 
+def test_of_planted_strings_none_is_in_what_the_run_wrote_but_where_notes_stand(demo_run: Run) -> None:
+    """No identifier at all, and sentences of notes only in the tables of steps and in the cases for reviewers."""
+    folder = demo_run.home.parent
+    read = planted_run.matching(folder, "home/outputs/*/download-*/dataset/notes.parquet")
+    assert planted_run.is_everywhere(planted_run.IDENTIFIERS, read) and len(planted_run.IDENTIFIERS) == 30
+    assert planted_run.leaks(folder) == []
+
+
 def test_the_same_command_again_finds_nothing_new(demo_run: Run, clinadapt: Clinadapt, tmp_path: Path) -> None:
     """Whatever the cache knows: without it data are prepared again, and nothing is trained."""
     before = list_files(demo_run.store / "adapters", exclude=())
@@ -132,7 +141,7 @@ def test_predict(demo_run: Run, clinadapt: Clinadapt, notes_csv: Callable[..., P
     done = clinadapt("predict", *where, "--note", note, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
-    assert answer["label"] in answer["probabilities"] and answer["adapter"] == demo_run.version.as_uri()
+    assert answer["label"] in (*answer["probabilities"], "unsure") and answer["adapter"] == demo_run.version.as_uri()
     done = clinadapt("predict", *where, "--file", notes_csv(rows=5))
     lines = done.stdout.splitlines()
     assert lines[0] == "row,label,probability,error" and len(lines) == 6

@@ -82,7 +82,7 @@ def test_a_run_is_stated(demo_run: Run, monkeypatch: pytest.MonkeyPatch, capsys:
     named = {entry.name: dict(entry.digest) for entry in built.resolved_dependencies}
     assert named["base model"] == {"sha256": manifest["base_digest"].removeprefix("sha256:")}
     assert named["dataset"] == {"sha256": manifest["dataset_digest"].removeprefix("sha256:")}
-    assert next(entry.uri for entry in built.resolved_dependencies if entry.name == "source").startswith("builtin://")
+    assert next(entry.uri for entry in built.resolved_dependencies if entry.name == "source").startswith("file://")
     assert ran.metadata.invocation_id == demo_run.result["run"]
     assert ran.metadata.started_on.ToDatetime() <= ran.metadata.finished_on.ToDatetime()
     made = {entry.name: entry.digest["sha256"] for entry in ran.byproducts}
