@@ -32,7 +32,7 @@ from support import (
     make_adapter,
     quiet_environment,
 )
-from warm_process import warm_command
+from warm_process import warm_command, warm_reload
 
 hypothesis.settings.register_profile("suite", database=None, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("suite")
@@ -212,6 +212,13 @@ def clinadapt() -> Clinadapt:
         return warm_command([str(argument) for argument in arguments], quiet_environment(temporary), cwd)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reload_in_a_warm_process() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("components.publish.publish_version._reload", warm_reload)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -74,5 +74,9 @@ def _compare_answers(adapter: Path, splits: Path, evaluation: Path) -> dict[str,
     return {"answers": len(answers), "different": different}
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(json.dumps(compare(sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))))
+
+
+if __name__ == "__main__":
+    main()

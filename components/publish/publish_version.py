@@ -262,9 +262,7 @@ def _check_reload(adapter: SealedFolder, inputs: Inputs) -> None:
         UserError: the answers differ, or the adapter does not load.
     """
     log("publish", "reloading the adapter from the store in a fresh process")
-    arguments = [adapter.store.uri, adapter.prefix, str(inputs.splits), str(inputs.evaluation)]
-    command = [sys.executable, "-m", "clinadapt.registry.reload_check", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = _reload([adapter.store.uri, adapter.prefix, str(inputs.splits), str(inputs.evaluation)])
     if process.returncode:
         reason = process.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise UserError(f"not published, the adapter in the store cannot be reloaded: {reason[0]}")
@@ -276,3 +274,8 @@ def _check_reload(adapter: SealedFolder, inputs: Inputs) -> None:
             f"{largest}: evaluate and publish on the same kind of processor"
         )
     log("publish", f"{result['answers']} held-out answers are the same as in the evaluation")
+
+
+def _reload(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "clinadapt.registry.reload_check", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -2,7 +2,7 @@
 then pays for what it tests and not, several times, for the import of torch.
 
 A step of a run is forked likewise in place of kfp's subprocess: kfp's own executor gets the same text of the component
-and the same arguments.
+and the same arguments. So is the process in which publish reloads an adapter.
 """
 
 from __future__ import annotations
@@ -25,11 +25,20 @@ def warm_command(
     arguments: list[str], environment: dict[str, str], cwd: Path | None
 ) -> subprocess.CompletedProcess[str]:
     """Run `clinadapt` with these arguments; its exit status and what it wrote, as subprocess.run returns them."""
+    return _captured(_forkserver(), _execute_command, arguments, environment, cwd)
+
+
+def warm_reload(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """In place of publish_version._reload: the check in a fork, from a process that has loaded no adapter."""
+    return _captured(_forkserver(), _execute_reload, arguments, dict(os.environ))
+
+
+def _captured(context: BaseContext, target: Any, *arguments: Any) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
-        status = _run(_forkserver(), _execute_command, arguments, environment, cwd, *outputs)
+        status = _run(context, target, *arguments, *outputs)
         texts = [path.read_bytes().decode() for path in outputs]
-    return subprocess.CompletedProcess(["clinadapt", *arguments], status, *texts)
+    return subprocess.CompletedProcess(list(arguments[0]), status, *texts)
 
 
 def _forkserver() -> BaseContext:
@@ -51,8 +60,12 @@ def _execute_command(
     from kfp.local import subprocess_task_handler
     from transformers.utils import logging
 
+    from components.publish import publish_version
     from pipelines.cli.main import main
 
+    publish_version._reload = lambda arguments: _captured(
+        multiprocessing.get_context("fork"), _execute_reload, arguments, dict(os.environ)
+    )
     logging.set_verbosity_error()  # which the command does by the environment, before transformers is imported
     logging.disable_progress_bar()
     subprocess_task_handler.run_local_subprocess = _run_step
@@ -84,6 +97,16 @@ def _execute_step(arguments: list[str], environment: dict[str, str], output: Pat
     os.environ.update(environment)
     sys.argv = ["executor_main", *arguments]
     executor_main()
+
+
+def _execute_reload(arguments: list[str], environment: dict[str, str], output: Path, errors: Path) -> None:
+    from clinadapt.registry.reload_check import main
+
+    _write_to(output, errors)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["reload_check", *arguments]
+    main()
 
 
 def _write_to(output: Path, errors: Path) -> None:
