@@ -18,6 +18,7 @@ _KEY_BYTES = len(_ED25519) + 32
 _FINGERPRINT = re.compile("sha256:[0-9a-f]{64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{56,}={0,2}")
 _LONGEST_NAME = 200
+_LEFT_OUT = ("approval", "audited_repeats")  # thresholds that are not written where they have their defaults
 
 
 def fingerprint(der: bytes) -> str:
@@ -159,9 +160,10 @@ class GateThresholds(Section):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without an approval that is not asked for, so that the run keys of those who ask for none stay."""
+        """Without what is not asked for, so that the run keys of those who ask for none stay."""
         values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "approval" or value is not None}
+        fields = type(self).model_fields
+        return {n: value for n, value in values.items() if n not in _LEFT_OUT or value != fields[n].default}
 
     def loosened(self) -> dict[str, float]:
         """The thresholds that are looser than the defaults, by name: higher ones of `max_...` and `..._margin`, lower

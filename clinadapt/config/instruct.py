@@ -12,7 +12,7 @@ from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Se
 from clinadapt.config.feedback import MOST_PEOPLE, feedback_place
 from clinadapt.config.gate import GateThresholds
 from clinadapt.config.origin import TestNotes, check_columns
-from clinadapt.config.phi import Phi
+from clinadapt.config.phi import InstructPhi
 from clinadapt.config.uri_credentials import Uri
 
 Kind = Literal["cases", "notes", "triples", "chat", "alpaca", "pairs", "preferences", "feedback"]
@@ -279,6 +279,8 @@ class InstructGate(GateThresholds):
         min_exact_match: that the lower end of the share exactly right, where an answer can be checked, must reach.
         champion_margin: by which a candidate that was trained on other data than the champion may at most be worse in
             token F1.
+        audited_repeats: of an audit (phi.audit), canaries that stand more often than this in training may be
+            remembered.
     """
 
     gain_over_base: float = 0.0
@@ -289,6 +291,7 @@ class InstructGate(GateThresholds):
     max_missed_refusals: float = Field(default=0.2, ge=0, le=1)
     min_exact_match: float = Field(default=0.5, ge=0, le=1)
     champion_margin: float = Field(default=0.02, ge=0, le=1)
+    audited_repeats: Literal[1, 4, 16] = 16
 
 
 class InstructProfile(ProfileBase):
@@ -296,7 +299,7 @@ class InstructProfile(ProfileBase):
 
     recipe: Literal["instruct"]
     sources: list[Source] = Field(min_length=1)
-    phi: Phi = Phi()
+    phi: InstructPhi = InstructPhi()
     synthesis: Synthesis = Synthesis()
     examples: Examples = Examples()
     pretrain: Pretraining | None = None

@@ -70,3 +70,15 @@ class Phi(Section):
     def invents(self) -> bool:
         """Whether any identifier becomes an invented one, which needs the key."""
         return self.policy != "off" and "surrogate" in (self.policy, *self.types.values())
+
+
+class InstructPhi(Phi):
+    """The same for a recipe whose adapters write text.
+
+    Attributes:
+        audit: whether canaries, invented phrases in about 500 examples, are trained along, so that evaluate shows what
+            the adapter remembers of them; the gate refuses one that does. It takes about 50,000 readings of a short
+            answer, minutes on a GPU and an hour or more without.
+    """
+
+    audit: bool = False

@@ -138,7 +138,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
             "max_note_characters": profile.examples.max_note_characters,
             "known_columns": profile.phi.known_columns,
         },
-        "screen": {"phi": profile.phi.model_dump()},
+        "screen": {"phi": profile.phi.model_dump(exclude={"audit"})},
         "synthesize": {
             "synthesis": profile.synthesis.model_dump(),
             "allowed_hosts": allowed_hosts([source for source in profile.sources if source.kind in ("cases", "notes")]),
@@ -162,6 +162,8 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
         "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
         "publish": _publish(profile),
     }
+    if profile.phi.audit:
+        steps["format"]["canaries"] = profile.examples.seed
     if pretraining:
         steps["lookup"]["pretraining"] = outcome_settings(pretraining) | {"base_model": base.uri}
         steps["pretrain"] = {

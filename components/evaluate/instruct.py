@@ -33,6 +33,7 @@ from components.evaluate.counterfactual_answers import measure_answers
 from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
 from components.evaluate.judging import judged
+from components.evaluate.memory import audited
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
@@ -89,7 +90,7 @@ def run(
     index = _drawn(held_out, settings.rows_per_task, seed)
     rows = _with_decimals(held_out.take(index), splits)
     corrected = _with_decimals(read_corrected(splits, EXAMPLES), splits)
-    answers, on_corrected, counterfactuals = _answer(rows, corrected, adapter, champion, settings, seed)
+    answers, on_corrected, of_candidate = _answer(rows, corrected, splits, adapter, champion, settings, seed)
     scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
     tasks, cluster = (np.array([row[name] for row in rows]) for name in ("task", "cluster"))
     evaluation = {
@@ -102,7 +103,7 @@ def run(
         "by_row": _by_row(index, scores["candidate"][0]),
         **_compared(scores, tasks, cluster, seed),
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
-        "counterfactuals": counterfactuals,
+        **of_candidate,
         **champion.reference(),
         **answers_on_corrections(corrected, on_corrected, MODEL_TITLES, seed),
     }
@@ -248,13 +249,15 @@ def minimum_detectable_difference(comparison: dict[str, Any]) -> float:
 def _answer(
     rows: Sequence[Row],
     corrected: Sequence[Row],
+    splits: Path,
     adapter: Path,
     champion: Champion,
     settings: Evaluation,
     seed: int,
-) -> tuple[dict[str, ModelAnswers], dict[str, ModelAnswers], dict[str, dict[str, Any]]]:
-    """Answers of each model to held-out and to corrected instructions, in the order of MODEL_TITLES, and what the
-    candidate answers about counterfactual notes; one base model is in memory at a time."""
+) -> tuple[dict[str, ModelAnswers], dict[str, ModelAnswers], dict[str, Any]]:
+    """Answers of each model to held-out and to corrected instructions, in the order of MODEL_TITLES, and of the
+    candidate alone what it answers about counterfactual notes, and its audit where one is asked for; one base model is
+    in memory at a time."""
     store, answers, on_corrected = open_store(champion.store), dict[str, ModelAnswers](), dict[str, ModelAnswers]()
 
     def ask(model: CachedModel, name: str, title: str) -> None:
@@ -266,11 +269,12 @@ def _answer(
     ask(model, "candidate", "adapter")
     ask(model, "base", "base model")
     counterfactuals = measure_answers(model, rows, answers["candidate"].texts, settings, seed)
+    of_candidate = {"counterfactuals": counterfactuals, **audited(model, splits)}
     del model
     free_memory()
     if champion.version:
         champion.load(lambda folder: ask(CachedModel(folder, store), "champion", f"champion {champion.version}"))
-    return answers, on_corrected, counterfactuals
+    return answers, on_corrected, of_candidate
 
 
 def _summary(

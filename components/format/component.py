@@ -44,7 +44,8 @@ def format_instruct(
     """Split triples by cluster of notes and write them as tokens.
 
     Args:
-        settings: Of format, as preflight resolves them: examples, base_model, vocab_size, corpus.
+        settings: Of format, as preflight resolves them: examples, base_model, vocab_size, corpus, and where
+            an audit is asked for, canaries (their seed).
         triples: Output of synthesize.
         store: URI of the object store, such as s3://clinadapt.
 
@@ -61,10 +62,11 @@ def format_instruct(
 
     with step("format", store) as outputs:
         examples = Examples.model_validate(settings["examples"])
+        canaries = int(settings["canaries"]) if "canaries" in settings else None
         manifest = run(
             input_folder(triples, store), Path(splits.path), examples, settings["base_model"],
             int(settings["vocab_size"]),
-            settings["corpus"], open_store(store)
+            settings["corpus"], open_store(store), canaries
         )  # fmt: skip
         names = ("digest", "rows", "notes", "clusters", "shared_clusters", "task_mix", "answerable", "dropped",
                  "tokens")  # fmt: skip

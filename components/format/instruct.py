@@ -28,6 +28,7 @@ from clinadapt.errors import UserError
 from clinadapt.models.base_model import fetch_tokenizer
 from clinadapt.models.chat_template import Template, load_tokenizer
 from clinadapt.storage.object_store import Store
+from components.format.canaries import write_canaries
 from components.format.examples import BATCH, ExampleWriter
 from components.format.feedback import feedback_summary
 from components.format.question_check import check_questions
@@ -51,7 +52,14 @@ SYNTHESIS_FIELDS = (
 
 
 def run(
-    dataset: Path, output: Path, settings: Examples, base_model: str, vocab_size: int, corpus: bool, store: Store
+    dataset: Path,
+    output: Path,
+    settings: Examples,
+    base_model: str,
+    vocab_size: int,
+    corpus: bool,
+    store: Store,
+    canaries: int | None = None,
 ) -> dict[str, Any]:
     """Format a dataset for training and evaluation.
 
@@ -64,6 +72,7 @@ def run(
         vocab_size: of the tokenizer that is trained.
         corpus: whether to write corpus.parquet (CORPUS) for pretraining.
         store: caches tokens, unless the tokenizer is trained here.
+        canaries: seed of those that are trained along (clinadapt.privacy.audit); None for none.
 
     Returns:
         The manifest.
@@ -74,11 +83,7 @@ def run(
     source = read_json(dataset / MANIFEST)
     split = split_by_cluster(dataset, settings)
     with output_folder(output):
-        if base_model == BUILTIN_LLAMA:
-            train_tokenizer(_training_texts(dataset, split), vocab_size, output / "tokenizer")
-        tokenizer = load_tokenizer(output / "tokenizer" if base_model == BUILTIN_LLAMA else fetch_tokenizer(base_model))
-        tokenizer.save_pretrained(output / "tokenizer")
-        template = Template(tokenizer)
+        template = Template(_tokenizer(dataset, split, base_model, vocab_size, output / "tokenizer"))
         cache = None if base_model == BUILTIN_LLAMA else TokenCache(store, template, settings.max_length)
         schemas = {**dict.fromkeys(SPLITS, EXAMPLES), "preferences": PREFERRED} | ({"corpus": CORPUS} if corpus else {})
         with open_tables(output, **schemas) as tables:
@@ -87,28 +92,47 @@ def run(
             examples.write_preferences(dataset)
             _refuse_empty(tables, split)
             if corpus:
-                _write_corpus(dataset, split, tokenizer, tables["corpus"])
+                _write_corpus(dataset, split, template.tokenizer, tables["corpus"])
+            trained_along = write_canaries(canaries, template, settings.max_length, tables)
         _write_corrections(examples.corrections, output)
         summary = {
             "source": source["source"],
             "dataset_digest": source["digest"],
             "synthesis": {name: source[name] for name in SYNTHESIS_FIELDS},
-            "notes": len(split.note_ids) - len(split.feedback.left_out),
-            "clusters": int(split.clusters.max()) + 1,
-            "largest_cluster": int(np.bincount(split.clusters).max()),
-            "shared_clusters": split.shared_clusters(),
+            **_counts(split, tables),
             "origin": source["origin"],
             "phi": source.get("phi", {}),
-            **{name: getattr(split, name) for name in ("patients", "joined", "by_time")},
             "feedback": feedback_summary(source.get("feedback", []), examples.feedback()),
             "question_check": check_questions(dataset, split, settings.seed),
-            "rows": {name: table.rows for name, table in tables.items()},
             **examples.summary(),
             "base_model": base_model,
             "tokenizer_from_notes": {"min_patients": MIN_PATIENTS} if base_model == BUILTIN_LLAMA else None,
             "settings": settings.model_dump(),
+            **trained_along,
         }
         return write_manifest(output, summary, "format", {"dataset": source["digest"]}, [source])
+
+
+def _tokenizer(dataset: Path, split: NoteSplit, base_model: str, vocab_size: int, folder: Path) -> Any:
+    """The base model's tokenizer, or for builtin://llama one that is trained on the training notes; saved to a
+    folder."""
+    if base_model == BUILTIN_LLAMA:
+        train_tokenizer(_training_texts(dataset, split), vocab_size, folder)
+    tokenizer = load_tokenizer(folder if base_model == BUILTIN_LLAMA else fetch_tokenizer(base_model))
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def _counts(split: NoteSplit, tables: dict[str, TableWriter]) -> dict[str, Any]:
+    """What the manifest records of notes and what joined them, and of the rows of tables."""
+    return {
+        "rows": {name: table.rows for name, table in tables.items()},
+        "notes": len(split.note_ids) - len(split.feedback.left_out),
+        "clusters": int(split.clusters.max()) + 1,
+        "largest_cluster": int(np.bincount(split.clusters).max()),
+        "shared_clusters": split.shared_clusters(),
+        **{name: getattr(split, name) for name in ("patients", "joined", "by_time")},
+    }
 
 
 def _write_corrections(rows: list[tuple[Any, ...]], output: Path) -> None:

@@ -143,9 +143,10 @@ def audit(
             f"{canary_list.name} cannot be read: name the list that clinadapt phi canaries has made"
         ) from error
     with published_adapter(adapter, as_uri(store), "instruct") as (folder, uri):
-        result = {"adapter": uri, **audited(Generator(folder), listed, seed, splits)}
+        pretrained = read_json(folder / "training.json")["pretraining"] is not None
+        result = {"adapter": uri, **audited(Generator(folder), listed, seed, splits, pretrained)}
     _write_private(output, [result])
-    table = Table("canaries", "times in training", "gain in exposure (bits)", "of those not trained", "p", "extracted")
+    table = Table("canaries", "times in training", "exposure (bits)", "of those not trained", "p", "extracted")
     for name, group in result["canaries"].items():
         figures = (
             f"{group['in_training']:.1f}",

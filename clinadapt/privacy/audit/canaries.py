@@ -16,6 +16,7 @@ REPEATS = (1, 4, 16)
 PLACES = ("note", "answer")
 EACH = 12  # canaries for a number of repeats and a place; and of those that are not trained, for a place
 _WORDS = 4
+_OTHER_NOTES = 2**32  # added to the seed of notes: those of a source, whose seeds are below, are others
 # Plain words: screening leaves them in place
 _PLAIN = (
     "anchor apron basket blanket bottle bridge bucket button cabin candle canvas carpet ceiling chimney cloud copper "
@@ -61,6 +62,11 @@ def phrase_of(number: int) -> str:
     return " ".join(words)
 
 
+def times(repeats: int) -> str:
+    """`once`, or `4 times`."""
+    return "once" if repeats == 1 else f"{repeats} times"
+
+
 def candidates(canary: Canary, count: int, seed: int) -> list[str]:
     """Other phrases that might have been drawn, without that of the canary."""
     rng = Random(f"{seed} {canary.number}")
@@ -71,7 +77,7 @@ def candidates(canary: Canary, count: int, seed: int) -> list[str]:
 def triples(listed: Sequence[Canary], seed: int) -> Iterator[dict[str, str]]:
     """Rows of a source of triples that trains the canaries, each in notes of other built-in cases."""
     rows = sum(canary.repeats for canary in listed)
-    notes = generate(rows, seed)
+    notes = generate(rows, seed + _OTHER_NOTES)
     for canary in listed:
         for _ in range(canary.repeats):
             note = next(notes)["transcription"]

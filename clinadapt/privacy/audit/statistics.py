@@ -39,7 +39,9 @@ def remembered(trained: Sequence[float], control: Sequence[float]) -> dict[str, 
     return {"trained": float(np.mean(trained)), "control": float(np.mean(control)), "p": p, "alarm": p <= LEVEL}
 
 
-def membership_auc(trained: Sequence[float], held_out: Sequence[float]) -> dict[str, float]:
+def membership_auc(
+    trained: Sequence[float] | NDArray[np.float64], held_out: Sequence[float] | NDArray[np.float64]
+) -> dict[str, float]:
     """How well loss tells examples that were trained from those that were held out: AUC with its 95 % interval (Hanley
     and McNeil 1982); 0.5: not at all.
 

@@ -32,12 +32,14 @@ class Check(NamedTuple):
         passed: whether the unfavourable end of the interval satisfies it.
         detail: estimate, interval and bound as text.
         more_notes: held-out notes that may show it, where only the width of the interval is against it; else 0.
+        lacking: what they are, where they are no held-out notes.
     """
 
     name: str
     passed: bool
     detail: str
     more_notes: int = 0
+    lacking: str = "held-out notes"
 
 
 def difference_above(name: str, what: str, comparison: Mapping[str, float], bound: float) -> Check:
@@ -115,7 +117,7 @@ def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -
         decision = NOT_ENOUGH
         most = max(open_checks, key=lambda check: check.more_notes)
         outcome = (
-            f"Not enough evidence: {most.more_notes:,} more held-out notes are needed for '{most.name}': {most.detail}."
+            f"Not enough evidence: {most.more_notes:,} more {most.lacking} are needed for '{most.name}': {most.detail}."
         )
     if loosened:
         values = ", ".join(f"{name} {value:g}" for name, value in loosened.items())

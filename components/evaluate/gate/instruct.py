@@ -8,6 +8,7 @@ from typing import Any
 from clinadapt.config.instruct import InstructGate
 from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most, verdict
+from components.evaluate.gate.memory import memory_check
 
 
 def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Standing | None = None) -> dict[str, Any]:
@@ -26,6 +27,8 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Stand
     checks = [difference_above("higher token F1 than the base model", "token F1", gain, thresholds.gain_over_base)]
     checks += _absolute(evaluation["models"]["candidate"]["metrics"], thresholds)
     checks += _tasks(evaluation, thresholds.task_margin)
+    if "audit" in evaluation:
+        checks.append(memory_check(evaluation["audit"], thresholds.audited_repeats))
     if evaluation["champion_version"]:
         margin = thresholds.champion_margin
         checks += champion_checks(evaluation, against.get(("champion", "token_f1")), "token_f1", margin, standing)

@@ -11,6 +11,7 @@ from clinadapt.clinical.claims import measured_accuracy
 from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
 from components.evaluate.report import html
 from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
+from components.evaluate.report.memory import memory_table
 from components.evaluate.report.shared import (
     Metric,
     comparison,
@@ -136,6 +137,7 @@ def render(report: Mapping[str, Any]) -> str:
         corrections=corrections_tables(report["data"], evaluation),
         timings={name: duration(time) for name, time in seconds.items()},
         judge_marks=judge_table(evaluation),
+        memory=memory_table(evaluation),
         of_100=of_100,
         accuracy=measured_accuracy(),
     )

@@ -94,5 +94,11 @@ def test_who_starts_a_run() -> None:
 def test_without_approval_the_gate_is_as_before(gate: Any) -> None:
     """So are the run keys of what was published under it."""
     assert "approval" not in gate().model_dump() and gate().loosened() == {}
+    assert "audited_repeats" not in gate().model_dump()
     asked = gate(approval={"of": ["anna", "ben"]})
     assert asked.loosened() == {} and gate.model_validate(asked.model_dump()) == asked
+
+
+def test_an_audit_of_fewer_repeats_is_a_looser_gate() -> None:
+    gate = InstructGate(audited_repeats=4)
+    assert gate.loosened() == {"audited_repeats": 4} and InstructGate.model_validate(gate.model_dump()) == gate

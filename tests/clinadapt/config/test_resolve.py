@@ -66,6 +66,15 @@ def test_every_field_of_the_form_reaches_a_step() -> None:
             assert resolve(profile, {field: value}) != plain, field
 
 
+def test_an_audit_is_known_to_format_alone() -> None:
+    """So that the steps of a run without one stay as they are."""
+    plain, audited = (resolve(instruct(phi={"audit": audit}), {}) for audit in (False, True))
+    assert audited.pop("format") == plain.pop("format") | {"canaries": 0}
+    assert audited == plain and "audit" not in plain["screen"]["phi"]
+    with pytest.raises(ValidationError, match="audit"):
+        ClassifyProfile.model_validate(classify().model_dump() | {"phi": {"audit": True}})
+
+
 def test_one_seed_for_all_stages() -> None:
     steps = resolve(instruct(), {"seed": 5})
     seeds = {steps[name]["training"]["seed"] for name in ("pretrain", "train")}

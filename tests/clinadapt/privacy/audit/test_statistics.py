@@ -1,5 +1,7 @@
 """The audit finds what is remembered and little else, shown by simulation; its figures, counted by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,28 @@ def test_the_audit_finds_canaries_repeated_eight_times_and_raises_few_false_alar
     """A phrase that was trained eight times gained 3 bits in a small model (docs/measurements.md): 1.25 deviations."""
     assert 2.0 < simulated_gains(np.random.default_rng(1), 400, 1.5).mean() < 3.0  # less than was measured
     found, false = alarms(1.5, seed=2), alarms(0.0, seed=3)
+    print(f"found {found:.3f}, false alarms {false:.3f}, of {TRIALS} audits each")
+    assert found >= 0.95 and false <= 0.05 + 2 * (0.05 * 0.95 / TRIALS) ** 0.5
+
+
+def audits(gain: float, repeats: int, seed: int) -> float:
+    """Share of audits that say `remembers`, by their groups of 12 canaries; those that stand `repeats` times or more
+    gain so much, the others nothing."""
+    rng, found = np.random.default_rng(seed), 0
+    for _ in range(TRIALS):
+        groups: dict[str, dict[str, Any]] = {}
+        for place in PLACES:
+            control = simulated_gains(rng, EACH, 0)
+            for each in REPEATS:
+                gains = simulated_gains(rng, EACH, gain if each >= repeats else 0)
+                groups[f"{place} {each}"] = remembered(gains, control)
+        found += verdict(groups) == "remembers"
+    return found / TRIALS
+
+
+def test_an_audit_by_groups_finds_what_stands_eight_times_and_raises_few_false_alarms() -> None:
+    """The 16-times groups alone, which gain no more than a phrase that stands eight times."""
+    found, false = audits(1.5, 16, seed=4), audits(0.0, 16, seed=5)
     print(f"found {found:.3f}, false alarms {false:.3f}, of {TRIALS} audits each")
     assert found >= 0.95 and false <= 0.05 + 2 * (0.05 * 0.95 / TRIALS) ** 0.5
 
