@@ -57,6 +57,8 @@ MAX_JSON = 2**28  # characters of a .json file, which is read at once
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}  # of a CSV file
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\s*')  # which Excel writes and reads before the header
 FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
+_TEXTS = ": write the texts into one of these, a row a note, in a column called transcription"
+_INSTEAD = {".xls": ": save it as .xlsx"} | dict.fromkeys((".txt", ".pdf", ".doc", ".docx", ".rtf", ".xml"), _TEXTS)
 MAX_EXPANSION = 200  # bytes that a compressed file may expand to, for each of its own; text stays below 20
 MIN_EXPANDED = 2**28  # bytes that any compressed file may expand to
 
@@ -91,9 +93,10 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
             with _text(path, suffixes[-1], name) as file:
                 yield from _csv(file, name)
         else:
+            instead = _INSTEAD.get(suffixes[-1] if suffixes else "", "")
             raise UserError(
                 f"{name}: unknown format; use .csv, .tsv, .json, .jsonl (or .gz, .bz2, .xz, .csv also .zip), .parquet, "
-                ".xlsx"
+                f".xlsx{instead}"
             )
     except UnicodeDecodeError as error:
         raise UserError(
@@ -151,6 +154,14 @@ def columns_option(defaults: Mapping[str, str], named: Mapping[str, str], column
             offered[field] = likely or "COLUMN"
     missing = ",".join(f"{field}={column}" for field, column in offered.items() if field != "description")
     return f"name its columns, as in --columns {missing or ','.join(f'{field}=COLUMN' for field in defaults)}"
+
+
+def unusable_rows_advice(defaults: Mapping[str, str], named: Mapping[str, str], columns: list[str]) -> str:
+    """What to do where no row of a source can be used; arguments as of `columns_option`. Without `columns`, none could
+    even be read, and no option helps."""
+    if not columns:
+        return "fix the rows, or choose another file"
+    return f"{columns_option(defaults, named, columns)} ({column_names(columns)}), or fix the rows"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from clinadapt.config.classify import LABELLED_COLUMNS, Notes
 from clinadapt.config.feedback import Feedback
 from clinadapt.config.origin import named_origin
 from clinadapt.data.patients import OriginReader, Pseudonyms, combined
-from clinadapt.data.readers import Row, column_names, columns_option
+from clinadapt.data.readers import Row, unusable_rows_advice
 from clinadapt.data.schemas.classify import NOTES
 from clinadapt.data.schemas.feedback import CORRECTED_LABELS, FEEDBACK_FILE
 from clinadapt.data.schemas.known import KNOWN, KNOWN_FILE
@@ -147,8 +147,7 @@ class _Rows:
             reason, count = Counter(reason for _, reason in self.quarantine).most_common(1)[0]
             raise UserError(
                 f"none of {self.read} rows can be used ({count} x {reason}): "
-                f"{columns_option(LABELLED_COLUMNS, self._settings.columns, self._columns)} "
-                f"({column_names(self._columns)}), or fix the rows"
+                f"{unusable_rows_advice(LABELLED_COLUMNS, self._settings.columns, self._columns)}"
             )
         self.origins.refuse_unused(source, self._columns)
         if not source.startswith("builtin://"):

@@ -18,7 +18,7 @@ from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import COLUMNS, Examples, Source
 from clinadapt.config.origin import ORIGIN
 from clinadapt.data.patients import Pseudonyms, combined
-from clinadapt.data.readers import column_names, columns_option
+from clinadapt.data.readers import unusable_rows_advice
 from clinadapt.data.schemas.feedback import CORRECTIONS
 from clinadapt.data.schemas.known import KNOWN
 from clinadapt.data.sources import combined_digest, redacted_uri, source_files
@@ -225,6 +225,5 @@ def _refuse_unusable(source: Source, rows: int, reasons: Counter[str], columns: 
         reason, count = reasons.most_common(1)[0]
         raise UserError(
             f"none of the {rows} rows of {redacted_uri(source.uri)} can be used as {source.kind} ({count} x {reason}): "
-            f"{columns_option(COLUMNS[source.kind], source.columns, columns)} ({column_names(columns)}), or fix the "
-            "rows"
+            f"{unusable_rows_advice(COLUMNS[source.kind], source.columns, columns)}"
         )

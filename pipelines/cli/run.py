@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from clinadapt.config.classify import ClassifyProfile
@@ -80,6 +82,8 @@ def data_parameters(settings: AnyProfile, sources: list[str], options: DataOptio
             **({"feedback": _feedback_uri(feedback[0])} if feedback else {}),
         }
     entries = [_source(source, columns, options) for source in sources]
+    if options.instruction and all(entry["kind"] != "pairs" for entry in entries):
+        raise UserError("--instruction belongs to a source pairs=...: name one, or leave the option out")
     corrects_only = all(entry["kind"] == "feedback" for entry in entries)
     if (source_only or columns) and corrects_only:
         raise UserError(
@@ -101,6 +105,10 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
     kind = next((kind for kind in COLUMNS if kind == prefix), None)
     if kind == "feedback":
         return {"kind": kind, "uri": _feedback_uri(location)}
+    if not kind and location and re.fullmatch("[a-z_-]+", prefix) and not Path(source).exists():
+        raise UserError(
+            f"{prefix}= is no kind of source: use {'=, '.join(COLUMNS)}=, or nothing before a file of notes"
+        )
     entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
     if named := {field: column for field, column in columns.items() if field in (*COLUMNS[entry["kind"]], *ORIGIN)}:
         entry["columns"] = named
