@@ -115,6 +115,11 @@ def features_at(text: str) -> tuple[tuple[str, ...], ...]:
     )
 
 
+def features_of(text: str) -> tuple[str, ...]:
+    """What a token tells of itself, of which `features_at` tells its neighbours all or a part."""
+    return _of_word(text).near
+
+
 class _Word(NamedTuple):
     """What is known of a token: its word where it is no name, its shape, a summary of the lists it is in, and its
     features for the tokens near to it and for those REACH away."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ from clinadapt.artifacts.code_version import code_version
 from clinadapt.privacy.features import (
     REACH,
     Token,
-    features_at,
+    features_of,
     joint_features,
     lines_in_capitals,
     padded,
@@ -40,6 +41,7 @@ from clinadapt.storage.local_files import os_errors
 NOTES, SEED = 800, 17
 _PARAMETERS = {"c1": 0.0, "c2": 0.05, "max_iterations": 40, "feature.minfreq": 2, "feature.possible_transitions": True}
 _IMAGE_FOLDER = Path(sys.prefix) / "share/clinadapt"
+_PLACED = re.compile(r"(-?\d)?([a-z]+=.*)", re.DOTALL)  # as in features_at
 OUTSIDE = "O"
 Scores = NDArray[np.float32]
 
@@ -57,6 +59,7 @@ class Tagger:
             self._gains = file["transitions"]
         self._rows = {name: row for row, name in enumerate(names)}
         self._unknown = len(names)
+        self._by_place, self._of_feature = _rows_by_place(names)
         self._of_word = lru_cache(maxsize=30_000)(self._sums)
 
     def spans(
@@ -106,19 +109,33 @@ class Tagger:
         """Score of each label for each token, without those around: tokens x labels."""
         numbers: dict[str, int] = {}
         places = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
-        table = np.stack([self._of_word(text) for text in numbers])
+        table = np.concatenate([self._of_word(text) for text in numbers]).reshape(len(numbers), 2 * REACH + 1, -1)
         scores = sum(table[places[place : place + len(capitals)], place] for place in range(2 * REACH + 1))
         return np.asarray(scores + self._added(joint_features(texts, capitals)))
 
     def _sums(self, text: str) -> Scores:
         """What a token adds to the scores of its neighbours and of itself: places x labels."""
-        return self._added(features_at(text))
+        last = len(self._by_place) - 1
+        rows = self._by_place[[self._of_feature.get(name, last) for name in features_of(text)]]
+        return np.asarray(self._weights[rows].sum(0))
 
     def _added(self, features: Iterable[Sequence[str]]) -> Scores:
         """Sums of the weights of features: lists of them x labels."""
         rows = [[self._rows.get(name, self._unknown) for name in names] for names in features]
         most = max(map(len, rows))
         return np.asarray(self._weights[np.array([row + [self._unknown] * (most - len(row)) for row in rows])].sum(1))
+
+
+def _rows_by_place(names: Sequence[str]) -> tuple[NDArray[np.int32], dict[str, int]]:
+    """Rows of the weights of each feature of a word, by the place of a neighbour as `features_at` has them, and the
+    number of each feature among them; the last is of features that the model does not know."""
+    numbers: dict[str, int] = {}
+    found = [(row, match) for row, name in enumerate(names) if (match := _PLACED.fullmatch(name))]
+    places = [(numbers.setdefault(match[2], len(numbers)), int(match[1] or 0) + REACH, row) for row, match in found]
+    table = np.full((len(numbers) + 1, 2 * REACH + 1), len(names), np.int32)
+    for number, place, row in places:
+        table[number, place] = row
+    return table, numbers
 
 
 @cache
