@@ -129,6 +129,8 @@ class ClassifyGate(GateThresholds):
         gain_over_base, gain_over_majority, gain_over_tfidf: that the lower end of the gain over the base model with an
             untrained head, the majority class, and TF-IDF with logistic regression must exceed.
         min_any_label_accuracy: that the lower end of the share of predictions among a note's labels must reach.
+        group_margin: by which the share of predictions among a note's labels may at most be lower in a group of notes
+            (length, sex, age) than over all; 1 for no check by group.
         champion_margin: by which a candidate that was trained on other data than the champion may at most be worse.
     """
 
@@ -136,6 +138,7 @@ class ClassifyGate(GateThresholds):
     gain_over_majority: float = 0.0
     gain_over_tfidf: float = 0.0
     min_any_label_accuracy: float = Field(default=0.5, ge=0, le=1)
+    group_margin: float = Field(default=0.15, ge=0, le=1)
     champion_margin: float = Field(default=0.02, ge=0, le=1)
 
 

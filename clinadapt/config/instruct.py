@@ -277,6 +277,8 @@ class InstructGate(GateThresholds):
         max_wrong_refusals, max_missed_refusals: the same of questions that the note answers and that were refused, and
             of those that it does not answer and that were not.
         min_exact_match: that the lower end of the share exactly right, where an answer can be checked, must reach.
+        group_margin: by which the share of answers with a claim that the note does not support may at most be larger
+            in a group of notes (task, source, length, sex, age) than over all; 1 for no check by group.
         champion_margin: by which a candidate that was trained on other data than the champion may at most be worse in
             token F1.
         audited_repeats: of an audit (phi.audit), canaries that stand more often than this in training may be
@@ -290,6 +292,7 @@ class InstructGate(GateThresholds):
     max_wrong_refusals: float = Field(default=0.05, ge=0, le=1)
     max_missed_refusals: float = Field(default=0.2, ge=0, le=1)
     min_exact_match: float = Field(default=0.5, ge=0, le=1)
+    group_margin: float = Field(default=0.1, ge=0, le=1)
     champion_margin: float = Field(default=0.02, ge=0, le=1)
     audited_repeats: Literal[1, 4, 16] = 16
 

@@ -109,7 +109,7 @@ def run(
     }
     if settings.judge:
         evaluation["judge"] = judged(rows, _texts(answers), champion, settings, allowed_hosts, seed)
-    _write_answers(output, index, rows, answers)
+    _write_answers(output, index, rows, answers, seed)
     counts = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
     evaluation["review"] = {**counts, "hosts": list(allowed_hosts)}
     write_results(output, evaluation, splits, adapter)
@@ -372,9 +372,11 @@ def _texts(answers: dict[str, ModelAnswers]) -> dict[str, list[str]]:
     return {name: model.texts for name, model in answers.items()}
 
 
-def _write_answers(output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> None:
-    """Write predictions.parquet, with the digest of every answer of the candidate, and examples.json. Neither contains
-    the text of an answer about a private note."""
+def _write_answers(
+    output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers], seed: int
+) -> None:
+    """Write predictions.parquet, with the digest of every answer of the candidate, and examples.json, of which some are
+    drawn by the seed. Neither contains the text of an answer about a private note."""
     output.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {"index": pa.array(index, pa.int64())}
     columns |= {name: [row[name] for row in rows] for name in ("source", "row", "note_id", "task")}
@@ -385,4 +387,4 @@ def _write_answers(output: Path, index: list[int], rows: Sequence[Row], answers:
             pa.string(),
         )
     write_table(pa.table(columns), output / "predictions.parquet")
-    write_json(output / "examples.json", examples(rows, _texts(answers)))
+    write_json(output / "examples.json", examples(rows, _texts(answers), seed))

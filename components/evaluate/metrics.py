@@ -225,10 +225,10 @@ def exact_ratios(
     return estimates
 
 
-def exact_upper(value: float, count: int) -> float:
-    """Upper end of the exact 95 % interval of a share (Clopper and Pearson 1934): 0 of 20 may still be 17 %."""
+def exact_upper(value: float, count: int, confidence: float = CONFIDENCE) -> float:
+    """Upper end of the exact interval of a share (Clopper and Pearson 1934): 0 of 20 may still be 17 % (of 95 %)."""
     successes = value * count
-    return float(beta.ppf((1 + CONFIDENCE) / 2, successes + 1, count - successes)) if successes < count else 1.0
+    return float(beta.ppf((1 + confidence) / 2, successes + 1, count - successes)) if successes < count else 1.0
 
 
 def by_cluster(cluster: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -21,11 +21,12 @@ SOURCE = "builtin://cases?rows=240&seed=7"
 # Lets a barely trained adapter through
 LENIENT = {
     "gain_over_base": -1.0, "gain_over_majority": -1.0, "gain_over_tfidf": -1.0, "min_any_label_accuracy": 0.0,
-    "champion_margin": 1.0,
+    "group_margin": 1.0, "champion_margin": 1.0,
 }  # fmt: skip
 LENIENT_INSTRUCT = {
     "gain_over_base": -1.0, "task_margin": 1.0, "max_contradicted": 1.0, "max_unsupported": 1.0,
-    "max_wrong_refusals": 1.0, "max_missed_refusals": 1.0, "min_exact_match": 0.0, "champion_margin": 1.0,
+    "max_wrong_refusals": 1.0, "max_missed_refusals": 1.0, "min_exact_match": 0.0, "group_margin": 1.0,
+    "champion_margin": 1.0,
 }  # fmt: skip
 
 Clinadapt = Callable[..., subprocess.CompletedProcess[str]]

@@ -17,9 +17,9 @@ from components.evaluate.metrics import exact_upper
 
 _TAIL = 0.025  # of a two-sided 95 % interval
 _POWER = (norm.ppf(1 - _TAIL) + norm.ppf(0.8)) / norm.ppf(1 - _TAIL)  # widths of the interval for 80 % power
-_SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
+SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
 _PLANNED = 0.1  # a larger distance may be luck: the number of notes asked for is planned for at most 10 points
-_MOST = 50  # times the held-out notes that may be asked for
+MOST = 50  # times the held-out notes that may be asked for
 
 NOT_ENOUGH = "not enough evidence"
 
@@ -52,7 +52,7 @@ def difference_above(name: str, what: str, comparison: Mapping[str, float], boun
         bound: as a share: 0.05 is 5 points.
     """
     if bound <= -1:
-        return _not_required(name)
+        return not_required(name)
     difference, clusters = comparison["difference"], int(comparison["clusters"])
     low = difference - (difference - comparison["low"]) * _small_sample(clusters)
     high = difference + (comparison["high"] - difference) * _small_sample(clusters)
@@ -73,7 +73,7 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
         bound: of the upper end.
     """
     if bound >= 1:
-        return _not_required(name)
+        return not_required(name)
     if estimate is None:
         return _not_measured(name, what)
     value, clusters = estimate["value"], int(estimate["clusters"])
@@ -85,13 +85,18 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
 def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, bound: float) -> Check:
     """The check that a share reaches a bound; arguments as in `share_at_most`."""
     if bound <= 0:
-        return _not_required(name)
+        return not_required(name)
     if estimate is None:
         return _not_measured(name, what)
     value, clusters = estimate["value"], int(estimate["clusters"])
     low = min(estimate["low"], 1 - exact_upper(1 - value, clusters))
     detail = f"{what}: {value:.1%} (lower end {low:.1%}); required: at least {bound:.1%}"
     return _check(name, low >= bound, detail, value - bound, value - low, clusters)
+
+
+def not_required(name: str) -> Check:
+    """The check of a threshold that a profile switches off."""
+    return Check(name, True, "the profile does not require it")
 
 
 def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,12 +135,8 @@ def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -
     }
 
 
-def _not_required(name: str) -> Check:
-    return Check(name, True, "the profile does not require it")
-
-
 def _not_measured(name: str, what: str) -> Check:
-    return Check(name, False, f"no held-out row tells the share of {what}", _SMALLEST_SAMPLE)
+    return Check(name, False, f"no held-out row tells the share of {what}", SMALLEST_SAMPLE)
 
 
 def _small_sample(clusters: int) -> float:
@@ -149,11 +150,11 @@ def _small_sample(clusters: int) -> float:
 def _check(name: str, passed: bool, detail: str, distance: float, half_width: float, clusters: int) -> Check:
     """A check whose estimate lies `distance` on the right side of its bound, with an interval of `half_width` on that
     side."""
-    if clusters < _SMALLEST_SAMPLE:
-        return Check(name, False, f"{detail}; {clusters} groups of notes are too few", _SMALLEST_SAMPLE - clusters)
+    if clusters < SMALLEST_SAMPLE:
+        return Check(name, False, f"{detail}; {clusters} groups of notes are too few", SMALLEST_SAMPLE - clusters)
     if passed or distance <= 0:
         return Check(name, passed, detail)
     needed = math.ceil(clusters * (_POWER * half_width / min(distance, _PLANNED)) ** 2)
-    if needed > _MOST * clusters:  # level with the bound, as far as any sample can tell
+    if needed > MOST * clusters:  # level with the bound, as far as any sample can tell
         return Check(name, False, detail)
     return Check(name, False, detail, max(1, needed - clusters))

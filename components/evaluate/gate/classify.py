@@ -7,6 +7,7 @@ from typing import Any
 from clinadapt.config.classify import ClassifyGate
 from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import difference_above, share_at_least, verdict
+from components.evaluate.gate.group_checks import no_worse_group
 
 
 def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Standing | None = None) -> dict[str, Any]:
@@ -39,6 +40,16 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
             "predictions among a note's labels",
             candidate["any_label_accuracy"],
             thresholds.min_any_label_accuracy,
+        )
+    )
+    checks.append(
+        no_worse_group(
+            evaluation["subgroups"],
+            candidate["any_label_accuracy"],
+            evaluation["notes"],
+            "any_label_accuracy",
+            "predictions among none of a note's labels",
+            thresholds.group_margin,
         )
     )
     if evaluation["champion_version"]:

@@ -8,6 +8,7 @@ from typing import Any
 from clinadapt.config.instruct import InstructGate
 from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most, verdict
+from components.evaluate.gate.group_checks import no_worse_group
 from components.evaluate.gate.memory import memory_check
 
 
@@ -27,6 +28,7 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Stand
     checks = [difference_above("higher token F1 than the base model", "token F1", gain, thresholds.gain_over_base)]
     checks += _absolute(evaluation["models"]["candidate"]["metrics"], thresholds)
     checks += _tasks(evaluation, thresholds.task_margin)
+    checks.append(_groups(evaluation, thresholds.group_margin))
     if "audit" in evaluation:
         checks.append(memory_check(evaluation["audit"], thresholds.audited_repeats))
     if evaluation["champion_version"]:
@@ -77,6 +79,24 @@ def _tasks(evaluation: dict[str, Any], margin: float) -> Iterator[Check]:
         if comparison["b"] == "base" and comparison["task"] and comparison["metric"] == "token_f1":
             name = f"not worse than the base model in {comparison['task']}"
             yield difference_above(name, "token F1", comparison, -margin)
+
+
+def _groups(evaluation: dict[str, Any], margin: float) -> Check:
+    """No task, source, length of the note, sex or age with many more unsupported claims than all answers."""
+    candidate = evaluation["models"]["candidate"]
+    tasks = [
+        {"by": "task", "group": task, "rows": rows, "metrics": metrics, "clusters": metrics["unsupported"]["clusters"]}
+        for task, rows in evaluation["tasks"].items()
+        if len(evaluation["tasks"]) > 1 and "unsupported" in (metrics := candidate["per_task"][task])
+    ]
+    return no_worse_group(
+        [*tasks, *evaluation["subgroups"]],
+        candidate["metrics"]["unsupported"],
+        evaluation["rows"],
+        "unsupported",
+        "answers with a claim that the note does not support",
+        margin,
+    )
 
 
 def _result(evaluation: dict[str, Any], gain: dict[str, Any]) -> str:

@@ -25,7 +25,8 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
     }
     rows = [row(instruction, answerable="potassium" not in instruction) for instruction in asked]
     rows.append(row("Private?", private=True))
-    shown = examples(rows, {"candidate": [*asked.values(), "200 mg."], "base": [""] * len(rows)})
+    shown = examples(rows, {"candidate": [*asked.values(), "200 mg."], "base": [""] * len(rows)}, 0)
+    assert [example["drawn"] for example in shown] == [False] * 5 + [True]
     assert [example["fault"] for example in shown] == [FAULTS[0], FAULTS[1], FAULTS[1], FAULTS[2], FAULTS[3], None]
     knee, dose = shown[0], next(example for example in shown if example["instruction"] == "How much metoprolol?")
     assert shown[-1]["instruction"] == "What is the dose of metoprolol?" and shown[-1]["claims"] == []
@@ -36,8 +37,11 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
     assert (claim["outcome"], claim["evidence"]) == ("not found", None)
 
 
-def test_right_answers_are_the_first_of_each_task() -> None:
-    rows = [row("1", "b"), row("2", "a"), row("3", "a"), row("4", "a", answerable=False)]
-    shown = examples(rows, {"candidate": ["50 mg", "50 mg", "50 mg", "The note does not say."]})
-    assert [example["instruction"] for example in shown] == ["2", "1", "4"]
-    assert [example["fault"] for example in shown] == [None] * 3
+def test_then_others_are_drawn_whatever_their_fault() -> None:
+    rows = [row(f"Question {number}", task=str(number % 7)) for number in range(60)]
+    answers = ["100 mg" if number % 2 else "50 mg" for number in range(60)]
+    first, again, other = (examples(rows, {"candidate": answers}, seed) for seed in (1, 1, 2))
+    drawn = [example for example in first if example["drawn"]]
+    assert len(first) == len({example["instruction"] for example in first}) and len(drawn) == 8
+    assert {example["fault"] for example in drawn} == {None, FAULTS[1]}
+    assert first == again and first[:6] == other[:6] and first != other

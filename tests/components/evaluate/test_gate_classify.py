@@ -34,6 +34,8 @@ def evaluation(*comparisons: dict[str, Any], champion: str = "") -> dict[str, An
     usual = {c["b"]: c for c in [against("base", 0.5, 0.4), against("majority", 0.3, 0.2), against("tfidf", 0.1, 0.05)]}
     scores = {"candidate": 0.741, "base": 0.2, "majority": 0.421, "tfidf": 0.655, "champion": 0.74}
     return {
+        "notes": 2000,
+        "subgroups": [],
         "ceiling": 0.7598,
         "models": {
             name: {

@@ -39,12 +39,14 @@ def evaluation(*comparisons: dict[str, Any], champion: str = "", **metrics: Any)
         "correct_refusals": share(0.95), "exact_match": share(0.8),
     }  # fmt: skip
     models = {
-        "candidate": {"metrics": {name: value for name, value in (good | metrics).items() if value}},
+        "candidate": {"metrics": {name: value for name, value in (good | metrics).items() if value}, "per_task": {}},
         "base": {"metrics": {"token_f1": share(0.1), "unsupported": share(0.3)}},
         "champion": {"metrics": {"token_f1": share(0.44)}},
     }
     return {
         "rows": 800,
+        "tasks": {"Summarization": 800},
+        "subgroups": [],
         "models": models,
         "comparisons": list(merged.values()),
         "champion_version": champion,

@@ -10,6 +10,7 @@ import pytest
 from support import SYNTHESIS, TRAINING
 
 from clinadapt.data.schemas.instruct import TASKS
+from components.evaluate.examples import examples
 from components.evaluate.report.groups import groups_table
 from components.evaluate.report.instruct import (
     _BY_GROUP,
@@ -68,6 +69,7 @@ def report(champion: bool = True) -> dict[str, Any]:
         "note": note,
         "reference": "aspirin; lisinopril",
         "fault": "contradicts the note",
+        "drawn": False,
         "shortened": True,
         "claims": [
             {"start": 0, "end": 7, "outcome": "contradicted", "evidence": (39, 50)},
@@ -83,6 +85,7 @@ def report(champion: bool = True) -> dict[str, Any]:
         "note": note,
         "reference": "The note does not say.",
         "fault": None,
+        "drawn": True,
         "shortened": False,
         "claims": [],
         "answers": {"candidate": "The note does not say.", "base": ""},
@@ -180,7 +183,20 @@ def test_what_an_answer_gets_wrong_is_marked_in_answer_and_note() -> None:
     page = render(report())
     assert '<mark class="contradicted">aspirin</mark>; <mark class="not-found">lisinopril</mark>' in page
     assert re.search(r'<div class="text">[^<]*<mark class="contradicted">', page)
-    assert page.index("contradicts the note") < page.index("not answerable from the note")
+    parts = ["The worst", "contradicts the note", "Drawn at random", "not answerable from the note"]
+    assert sorted(parts, key=page.index) == parts
+
+
+def test_a_page_with_long_texts_stays_small() -> None:
+    row = {
+        "note_text": "Metoprolol 50 mg daily. " * 400, "instruction": "How much? " * 9000, "answer": "50 mg " * 9000,
+        "task": TASKS[0], "answerable": True, "private": False, "decimal_comma": False,
+    }  # fmt: skip
+    answers = {name: ["100 mg of metoprolol. " * 300] * 20 for name in ("candidate", "base", "champion")}
+    shown = examples([row] * 20, answers, 0)
+    page = render({**report(), "examples": shown})
+    assert len(shown) == 14 and page.count('<mark class="contradicted">100 mg') > 1000
+    assert len(page.encode()) < 2_000_000
 
 
 def test_groups_of_few_notes_are_marked() -> None:

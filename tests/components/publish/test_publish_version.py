@@ -38,6 +38,7 @@ from pipelines.cli.predict import _classify_note
 
 NAME = "specialty"
 LOOSE = ("gain_over_base", "gain_over_majority", "gain_over_tfidf")
+LOOSE_SHARES = {"min_any_label_accuracy": 0.0, "group_margin": 1.0}
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
 def test_what_needs_approval_waits_for_it(made: Made, store: Store, tmp_path: Path) -> None:
     """Published with the rule in its manifest and on its card, proposed once, and no champion; then it is one."""
     verdict, rule = tmp_path / "verdict", {"signers": 1, "of": ["anna", "ben"], "days": 7}
-    gate = ClassifyGate.model_validate({"approval": rule, **dict.fromkeys(LOOSE, -1.0), "min_any_label_accuracy": 0})
+    gate = ClassifyGate.model_validate({"approval": rule, **dict.fromkeys(LOOSE, -1.0), **LOOSE_SHARES})
     decided = judge(made.splits, made.adapter, made.evaluation, verdict, gate, store.uri, NAME)
     words = "1 of 2 named people has to approve it within 7 days before it becomes the champion."
     assert decided["decision"] == "pass" and decided["sentence"].endswith(words)

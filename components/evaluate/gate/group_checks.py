@@ -1,0 +1,132 @@
+"""Whether a candidate is much worse for a group of notes than over all of them, in both recipes.
+
+A group is judged by the interval of its difference from all notes. The interval holds for all groups at once
+(Bonferroni), as the worst one is picked after looking. Of a group with 15 % of the held-out notes, or with enough notes
+that one as good as the whole passes (in 95 % of runs all of them together), the interval must lie within the margin, else
+it fails, or more notes are needed. A smaller group cannot be shown to be within the margin: it asks for nothing, and fails
+where it is shown to be outside. So what is common must be shown however few notes there are, and what is rare and no worse
+does not keep out a candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from scipy.stats import norm
+
+from components.evaluate.gate.checks import MOST, SMALLEST_SAMPLE, Check, not_required
+from components.evaluate.metrics import CONFIDENCE, exact_upper
+
+_LARGE = 0.15  # share of the held-out notes from which a group must be shown to be within the margin
+_REFUSED = 0.05  # share of runs in which one of the groups is not shown, though all are as good as the whole
+_NAME = "in no group of notes much worse than over all"
+
+
+class _Group(NamedTuple):
+    """A group: its name, clusters, share of the held-out rows, and how much larger its share of wrong outputs is than
+    that of all, with the ends of the interval that holds for all groups at once."""
+
+    name: str
+    clusters: int
+    part: float
+    difference: float
+    low: float
+    high: float
+
+
+def no_worse_group(
+    groups: Iterable[Mapping[str, Any]], whole: Mapping[str, float], rows: int, metric: str, what: str, margin: float
+) -> Check:
+    """The check that a share is in no group worse than over all by more than a margin.
+
+    Args:
+        groups: by, group, rows, clusters and metrics of each, as `subgroups` of evaluation.json.
+        whole: the share over all rows: value, clusters.
+        rows: all of them.
+        metric: the share; where its name ends with `accuracy`, a lower one is worse.
+        what: the outputs that are wrong, in words.
+        margin: as a share: 0.1 is 10 points.
+    """
+    if margin >= 1:
+        return not_required(_NAME)
+    entries = [entry for entry in groups if metric in entry["metrics"]]
+    if not entries:
+        return Check(_NAME, True, "the held-out notes form no groups")
+    confidence, wrong = 1 - (1 - CONFIDENCE) / len(entries), _wrong(whole, metric)["value"]
+    luck, clusters = float(norm.ppf(1 - _REFUSED / len(entries))), int(whole["clusters"])
+    judged, small = [], 0
+    for group in (_group(entry, metric, wrong, rows, confidence) for entry in entries):
+        needed = _needed(wrong, margin, group.part, confidence, luck)
+        if group.clusters >= SMALLEST_SAMPLE and (group.high <= margin or group.low > margin):
+            judged.append((0, group))
+        elif group.clusters >= min(needed, _LARGE * clusters):
+            judged.append((_more_notes(group, needed, clusters, margin, confidence), group))
+        else:
+            small += 1
+    return _check(judged, small, what, margin)
+
+
+def _more_notes(group: _Group, needed: int, clusters: int, margin: float, confidence: float) -> int:
+    """Held-out notes to add that may show a group to be within the margin; 0 where no number would."""
+    if group.clusters < needed:
+        return max(1, math.ceil(clusters * (needed / group.clusters - 1)))
+    if (distance := margin - group.difference) <= 0:
+        return 0
+    width = float(norm.ppf((1 + confidence) / 2))
+    factor = ((width + norm.ppf(0.8)) / width * (group.high - group.difference) / distance) ** 2
+    return max(1, math.ceil(clusters * (factor - 1))) if factor <= MOST else 0
+
+
+def _check(judged: list[tuple[int, _Group]], small: int, what: str, margin: float) -> Check:
+    """The check of groups with the notes that each lacks: the one that fails decides, else the one that lacks most, else
+    the worst."""
+    few = f"; {small} groups are too small to be judged" if small else ""
+    if not judged:
+        return Check(_NAME, True, f"no group has enough notes{few}")
+    more, group = max(judged, key=lambda each: (each[1].high > margin, not each[0], each[0], each[1].high))
+    detail = (
+        f"{what}: {100 * group.difference:+.1f} points (upper end {100 * group.high:+.1f}) in {group.name}, "
+        f"{group.clusters:,} clusters of notes, against all; required: at most {100 * margin:+.1f}{few}"
+    )
+    return Check(_NAME, group.high <= margin, detail, more)
+
+
+def _wrong(estimate: Mapping[str, float], metric: str) -> dict[str, float]:
+    """A share of wrong outputs: value, low and high."""
+    if not metric.endswith("accuracy"):
+        return {name: estimate[name] for name in ("value", "low", "high")}
+    return {"value": 1 - estimate["value"], "low": 1 - estimate["high"], "high": 1 - estimate["low"]}
+
+
+def _group(entry: Mapping[str, Any], metric: str, wrong: float, rows: int, confidence: float) -> _Group:
+    """A group of `subgroups`. The bootstrap's interval is widened to the confidence, and never narrower than the exact
+    one; as the group is part of the whole, their difference varies less than the group."""
+    share, clusters = _wrong(entry["metrics"][metric], metric), int(entry["clusters"])
+    value, part = share["value"], entry["rows"] / rows
+    wider = float(norm.ppf((1 + confidence) / 2) / norm.ppf((1 + CONFIDENCE) / 2))
+    low = min(value - wider * (value - share["low"]), 1 - exact_upper(1 - value, clusters, confidence))
+    high = max(value + wider * (share["high"] - value), exact_upper(value, clusters, confidence))
+    narrower, difference = math.sqrt(max(0.0, 1 - part)), value - wrong
+    name = f"{entry['group']} ({entry['by']})"
+    ends = difference - narrower * (value - low), difference + narrower * (high - value)
+    return _Group(name, clusters, part, difference, *ends)
+
+
+def _needed(share: float, margin: float, part: float, confidence: float, luck: float) -> int:
+    """Clusters from which on a group with the share of all passes, even where it has `luck` standard deviations of bad
+    luck."""
+    narrower = math.sqrt(max(0.0, 1 - part))
+
+    def is_enough(count: int) -> bool:
+        unlucky = share + luck * math.sqrt(share * (1 - share) / count)
+        return narrower * (exact_upper(min(1.0, unlucky), count, confidence) - share) <= margin
+
+    low, high = 1, 2
+    while not is_enough(high) and high < 1_000_000:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
