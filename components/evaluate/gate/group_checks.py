@@ -1,11 +1,11 @@
 """Whether a candidate is much worse for a group of notes than over all of them, in both recipes.
 
 A group is judged by the interval of its difference from all notes. The interval holds for all groups at once
-(Bonferroni), as the worst one is picked after looking. Of a group with 15 % of the held-out notes, or with enough notes
-that one as good as the whole passes (in 95 % of runs all of them together), the interval must lie within the margin, else
-it fails, or more notes are needed. A smaller group cannot be shown to be within the margin: it asks for nothing, and fails
-where it is shown to be outside. So what is common must be shown however few notes there are, and what is rare and no worse
-does not keep out a candidate.
+(Bonferroni), as the worst one is picked after looking. Of a group with 15 % of the held-out notes, or with so many that
+one as good as the whole passes (in 95 % of runs all of them together), the interval must lie within the margin, else it
+fails, or more notes are needed. A smaller group cannot be shown to be within the margin: it asks for nothing, and fails
+where it is shown to be outside. So what is common must be shown however few notes there are, and what is rare and no
+worse does not keep out a candidate.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _more_notes(group: _Group, needed: int, clusters: int, margin: float, confid
 
 
 def _check(judged: list[tuple[int, _Group]], small: int, what: str, margin: float) -> Check:
-    """The check of groups with the notes that each lacks: the one that fails decides, else the one that lacks most, else
+    """The check of groups with the notes that each lacks. One that fails decides, else the one that lacks most, else
     the worst."""
     few = f"; {small} groups are too small to be judged" if small else ""
     if not judged:

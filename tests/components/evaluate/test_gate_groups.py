@@ -19,7 +19,8 @@ def share(value: float, clusters: int) -> dict[str, Any]:
 
 
 def group(name: str, value: float, clusters: int, metric: str = "unsupported", by: str = "sex") -> dict[str, Any]:
-    return {"by": by, "group": name, "rows": clusters, "clusters": clusters, "metrics": {metric: share(value, clusters)}}
+    metrics = {metric: share(value, clusters)}
+    return {"by": by, "group": name, "rows": clusters, "clusters": clusters, "metrics": metrics}
 
 
 def check(*groups: dict[str, Any], whole: float = 0.03, notes: int = 1000, margin: float = 0.1) -> Any:
