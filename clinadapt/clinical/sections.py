@@ -74,6 +74,11 @@ def parse_sections(text: str) -> list[Section]:
     ]
 
 
+def without_period(sentence: str) -> str:
+    """A sentence without the period that ends it; that of `b.i.d.` stays."""
+    return sentence if re.search(r"(?:^|[^A-Za-z])(?:[a-z]\.){2,}$", sentence) else sentence.rstrip(". ")
+
+
 def trim_span(text: str, start: int, end: int) -> tuple[int, int]:
     """Shrink a span by blanks, commas and semicolons at its edges."""
     while start < end and text[start] in _EDGE_CHARACTERS:

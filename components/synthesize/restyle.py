@@ -11,6 +11,7 @@ from clinadapt.clinical.sections import parse_sections, section_lexicon, sentenc
 
 LAYOUTS = (("\n\n", ": "), ("\n", ": "), ("\n\n", ":\n"), ("\n", ":\n"), (" ", ": "))  # between sections, after headers
 ABBREVIATION_RATES = (0.0, 0.3, 0.6, 0.9)  # share of the known abbreviations that an author uses
+SORTED = 0.3  # share of the reports in prose that are sorted under headers
 # Section of a sentence in a report without headers, by the first pattern that matches
 SECTION_PATTERNS = (
     (
@@ -38,9 +39,10 @@ SECTION_ORDER = (
 def restyle(text: str, rng: Random) -> str:
     """Rewrite a text, with or without headers, as a note in another style."""
     between, after_header = rng.choice(LAYOUTS)
+    sections = _sections(text) if rng.random() < SORTED or len(parse_sections(text)) >= 2 else [("", "", text)]
     upper_case = between == " " or rng.random() < 0.7
     bodies = []
-    for name, header, body in _sections(text):
+    for name, header, body in sections:
         if name:
             header = rng.choice([h for h in section_lexicon()[name]["headers"] if len(h) > 1])
         if header:

@@ -20,6 +20,7 @@ from components.synthesize.tasks import TASKS
 from components.synthesize.teacher import Dropped, Text, Triple, TripleBatch
 from components.synthesize.unanswerable import MAX_PER_NOTE, WaitingQuestions
 
+PER_ROUND = {"Question Answering": 3, "Relation Extraction": 2}  # what people ask most; of the other tasks one
 _SOURCES = ("components.synthesize", "clinadapt.clinical")  # packages whose sources decide the output
 
 
@@ -79,9 +80,15 @@ def _with_comma(triple: Triple) -> Triple:
 
 
 def _round_robin(by_task: list[list[Triple]]) -> list[Triple]:
-    """The first triple of each task, then the second of each, and so on."""
+    """The first triples of each task, then the next of each, and so on; PER_ROUND says how many at a time."""
+    counts = [PER_ROUND.get(task.TASK, 1) for task in TASKS]
     rounds = range(max(map(len, by_task)))
-    return [triple for i in rounds for triples in by_task for triple in triples[i : i + 1]]
+    return [
+        triple
+        for i in rounds
+        for triples, count in zip(by_task, counts, strict=True)
+        for triple in triples[i * count : (i + 1) * count]
+    ]
 
 
 def _digest(settings: Synthesis) -> str:

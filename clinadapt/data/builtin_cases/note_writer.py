@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache, partial
 from random import Random
 
+from clinadapt.data.builtin_cases.narrative import NARRATIVE, enumerate_items
 from clinadapt.data.builtin_cases.sampling import Case
 from clinadapt.data.builtin_cases.templates import capitalize_first, expand
 from clinadapt.data.builtin_cases.vocabulary import Condition, full_text, vocabulary
@@ -24,7 +25,7 @@ LAYOUTS = (
     ("\n", ":\n"),
 )
 _DOSE = re.compile(r"([a-z-]+) (\d+(?:\.\d+)?) (mg|mcg) (.+?)(?: for .+)?$")  # a drug, its dose, unit and times
-DATE_FORMATS = ("%m/%d/%Y", "%m/%d/%y", "%B %d, %Y", "%d-%b-%Y", "%Y-%m-%d")
+DATE_FORMATS = ("%m/%d/%Y", "%m/%d/%y", "%B %d, %Y", "%d-%b-%Y", "%Y-%m-%d", "%d %B", "%B %d")
 
 Note = dict[str, str]
 
@@ -50,14 +51,17 @@ class Writer:
     """Writes about a case with one set of habits. `wordiness` (0 to 1) is the share of optional parts it includes."""
 
     def __init__(self, case: Case, rng: Random) -> None:
-        self.case, self.rng = case, rng
+        self.case: Case = case
+        self.rng = rng
         self.wordiness = rng.uniform(0.2, 1.0)
         self.numbered = rng.random() < 0.4
         date_format = rng.choice(DATE_FORMATS)
-        known = _enumerate(case.past[:3]) if self.includes_optional() else ""
-        discharged = case.admitted + timedelta(days=rng.randint(*case.condition.stay))
+        self.date_style = rng.randrange(3)  # of dates in sentences
+        self.mentioned: set[str] = set()  # tests that the note has spoken of
+        known = enumerate_items(case.past[:3]) if self.includes_optional() else ""
+        self.discharged: date = case.admitted + timedelta(days=rng.randint(*case.condition.stay))
         self.slots: dict[str, str | Callable[[], str]] = {
-            name: partial(compose, self) for name, compose in COMPOSED.items()
+            name: partial(compose, self) for name, compose in (COMPOSED | NARRATIVE).items()
         }
         self.slots |= case.slots
         self.slots["short_duration"] = (
@@ -65,7 +69,7 @@ class Writer:
         )
         self.slots["known"] = known and f" with a history of {known}"
         self.slots["admitted"] = case.admitted.strftime(date_format)
-        self.slots["discharged"] = discharged.strftime(date_format)
+        self.slots["discharged"] = self.discharged.strftime(date_format)
 
     def includes_optional(self) -> bool:
         """Draw whether this writer includes an optional part."""
@@ -93,21 +97,34 @@ class Writer:
             return "\n".join(f"{n}. {item}" for n, item in enumerate(items, 1))
         return " ".join(items)
 
-    def dose_change(self) -> str:
-        """Write that the dose of one of the patient's drugs is changed, or nothing."""
+    def sample_dose_change(self) -> tuple[str, str] | None:
+        """Draw a change of the dose of one of the patient's drugs, and set the slots that tell it.
+
+        Returns:
+            The drug, and `more` or `less`; None where no dose is changed.
+        """
         adjustable = vocabulary()["adjustable"]
         doses = [match for drug in self.case.home_drugs if (match := _DOSE.match(drug)) and match[1] in adjustable]
-        if not doses or self.rng.random() < 0.3:
-            return ""
+        if not doses or self.rng.random() < 0.2:
+            return None
         drug, old, unit, times = self.rng.choice(doses).groups()
         new = self.rng.choice([dose for dose in adjustable[drug] if dose != float(old)])
         self.slots |= {"drug": drug, "old": f"{old} {unit}", "new": f"{new} {unit}", "times": times}
-        return self.expand("{more}" if new > float(old) else "{less}") + " "
+        return drug, "more" if new > float(old) else "less"
+
+    def dose_change(self) -> str:
+        """Write that the dose of one of the patient's drugs is changed, or nothing."""
+        change = self.sample_dose_change()
+        return self.expand(f"{{{change[1]}}}") + " " if change else ""
+
+    def deniable_symptoms(self) -> list[str]:
+        """The symptoms that the patient neither complains of nor shows."""
+        return _deniable_symptoms(self.case.condition)
 
     def review_of_systems(self) -> str:
         """Write which symptoms the patient denies."""
-        denied = self.rng.sample(_deniable_symptoms(self.case.condition), self.rng.randint(3, 6))
-        self.slots["denied"] = _enumerate(denied)
+        denied = self.rng.sample(self.deniable_symptoms(), self.rng.randint(3, 6))
+        self.slots["denied"] = enumerate_items(denied)
         return self.expand("{negative}")
 
     def vital_signs(self, vitals: dict[str, str]) -> str:
@@ -187,10 +204,6 @@ def _in_shorthand(duration: str) -> str:
     return re.sub(r"(\d+) (day|week|month)s?\b(?! ago)", lambda match: f"{match[1]}/{parts[match[2]]}", duration)
 
 
-def _enumerate(items: list[str]) -> str:
-    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
-
-
 @cache
 def _deniable_symptoms(condition: Condition) -> list[str]:
     """The symptoms that the patient neither complains of nor shows."""
@@ -211,8 +224,9 @@ def _write_sections(sections: str, writer: Writer) -> str:
             continue
         header = rng.choice(headers.lstrip("?").split("|"))
         header = header if capitals or len(header) < 4 else header.capitalize()
-        text = writer.expand(template)
-        written.append(text if header == "-" else f"{header}{after_header}{text}")
+        text = writer.expand(template).strip()
+        if text:
+            written.append(text if header == "-" else f"{header}{after_header}{text}")
     return _fix_grammar(between.join(written))
 
 

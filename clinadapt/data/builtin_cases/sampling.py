@@ -80,6 +80,7 @@ def _sample_slots(condition: Condition, sex: str, age: int, today: date, rng: Ra
     side, other_side = rng.sample(("left", "right"), 2)
     slots = {
         "age": str(age),
+        "sex_letter": sex,
         "side": side,
         "other_side": other_side,
         "past_year": str(today.year - rng.randint(2, 9)),

@@ -65,10 +65,14 @@ class Condition:
 
 @cache
 def vocabulary() -> dict[str, Any]:
-    """Load `words/`: the top-level keys of common.yaml and notes.yaml, and all specialties' `conditions`."""
+    """Load `words/`: the keys of common.yaml, notes.yaml and narrative.yaml, and all specialties' `conditions`."""
     files = {file.name: file for file in (resources.files("clinadapt.data.builtin_cases") / "words").iterdir()}
     loaded = {name: yaml.load(files[name].read_text("utf-8"), SafeLoader) for name in sorted(files)}
     shared = loaded.pop("common.yaml") | loaded.pop("notes.yaml")
+    narrative = loaded.pop("narrative.yaml")
+    for part in ("phrases", "kinds"):
+        shared[part] |= narrative.pop(part)
+    shared |= narrative
     return shared | {"conditions": [Condition(**fields) for conditions in loaded.values() for fields in conditions]}
 
 

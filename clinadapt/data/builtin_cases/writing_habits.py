@@ -13,7 +13,7 @@ def abbreviate(text: str, rng: Random) -> str:
     """Abbreviate the long forms that this writer abbreviates: never, always, or only after the first mention."""
     habit = rng.choice((0.0, 0.2, 0.5, 0.8))
     short = {long: short for long, short in vocabulary()["long_forms"].items() if rng.random() < habit}
-    introduced = {long for long, form in short.items() if form.isupper() and rng.random() < 0.2}
+    introduced = {long for long, form in short.items() if form.isupper() and rng.random() < 0.35}
 
     def shorten(match: re.Match[str]) -> str:
         long = match[0]

@@ -12,7 +12,9 @@ from components.synthesize.unanswerable import not_mentioned
 
 TASK = "Abbreviation Expansion"
 
-_TRIVIAL = ("w/", "pt", "wks", "yrs")
+SEVERAL = 0.4  # share of the notes with three abbreviations or more that are asked for several at once
+_TRIVIAL = ("w/", "w/o", "h/o", "pt", "wks", "yrs")
+_INTRODUCED = re.compile(r"(?P<long>(?:[A-Za-z][a-z]+[ -]){1,5}[a-z]+) \((?P<short>[A-Z]{2,5})\)")  # `bone scan (BS)`
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
@@ -20,12 +22,16 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     first_by_short: dict[str, AbbreviationMention] = {}
     for mention in note.abbreviations:
         first_by_short.setdefault(mention.short, mention)
+    first_by_short |= {mention.short: mention for mention in _introduced(note.text)}
     mentions = [mention for mention in first_by_short.values() if mention.short not in _TRIVIAL]
     note.rng.shuffle(mentions)
     for mention in mentions[:3]:
         yield Triple(
             note.choose(
                 f'What does "{mention.short}" stand for in this note?',
+                f"What does {mention.short} stand for?",
+                f"What does {mention.short} mean?",
+                f"What is {mention.short} short for?",
                 f'Expand the abbreviation "{mention.short}".',
                 f'What is meant by "{mention.short}" here?',
                 f'Write out "{mention.short}" in full.',
@@ -38,8 +44,17 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
             spans=((mention.start, mention.end),),
             subject=Subject(_pattern([mention]), not_mentioned(f'the abbreviation "{mention.short}"')),
         )
-    if len(mentions) >= 3:
+    if len(mentions) >= 3 and note.rng.random() < SEVERAL:
         yield _several(note, sorted(mentions[:4]))
+
+
+def _introduced(text: str) -> Iterator[AbbreviationMention]:
+    """Abbreviations that the note itself introduces, after words with their initials: `blood pressure (BP)`."""
+    for match in _INTRODUCED.finditer(text):
+        words = list(re.finditer(r"[A-Za-z]+", match["long"]))[-len(match["short"]) :]
+        if "".join(word[0][0] for word in words).upper() == match["short"]:
+            long_form = match["long"][words[0].start() :]
+            yield AbbreviationMention(*match.span("short"), match["short"], long_form)
 
 
 def _several(note: ParsedNote, mentions: list[AbbreviationMention]) -> Triple:

@@ -17,7 +17,7 @@ from components.synthesize.unanswerable import not_mentioned
 
 TASK = "Paraphrasing"
 
-MAX_TRIPLES = 4
+MAX_TRIPLES = 2
 MAX_SENTENCES = 30
 CHANGED = 0.2  # share of a sentence's words that a paraphrase replaces
 _WORDS = re.compile(r"\w+")

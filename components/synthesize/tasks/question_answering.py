@@ -9,8 +9,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from clinadapt.clinical.sections import one_line, section_lexicon
+from components.synthesize.diagnostics import investigation_results
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.section_content import EXAMINED, section_content
+from components.synthesize.short_facts import short_facts
 from components.synthesize.symptoms import symptom_questions
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_given, not_mentioned
@@ -94,7 +96,10 @@ _PLAUSIBLE = {
     "an oxygen saturation": ((50, 100),),
 }
 _BLOOD_PRESSURE = re.compile(r"(?<![\d/])(?:[6-9]\d|1\d\d|2[0-5]\d)/(?:[3-9]\d|1[0-4]\d)(?![\d/])")
-_AGE = re.compile(r"\b(?P<age>\d{1,3})[- ](?:year|yr)s?[- ]old\b|\b(?P<short>\d{1,2}) ?(?:y/?o|yo|Y/?O|[FM])\b(?= )")
+_AGE = re.compile(
+    r"\b(?P<age>\d{1,3})[- ](?:year|yr)s?[- ]old\b|"
+    r"(?<![\d./])\b(?P<short>\d{1,2})(?: ?(?:y/?o|yo|Y/?O)(?: [FM])?|[FM])\b(?=[ ,.])"
+)
 _RELATIVE = re.compile(
     r"(?:,? [A-Za-z-]+){0,2}? (?:brother|sister|sibling|twin|son|daughter|mother|father|husband|wife|child|children|"
     r"boyfriend|girlfriend|cousin|niece|nephew|grand\w+|aunt|uncle|fracture|injury|scar|house|graft|stent|valve|"
@@ -106,7 +111,10 @@ _ANY_AGE = (
 )
 _TOPICS = {
     "smoking": r"smok|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
-    "alcohol": r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|drink|etoh|beer|wine|units a week",
+    "alcohol": (
+        r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|etoh|beer|wine|units a week|"
+        r"drink(?!\w* (?:little |less |more |plenty of |\d+ )?(?:water|sodas?|fluid|coffee|tea)\b)"
+    ),
     "the patient's work": r"\bwork(?:s|ed|ing)? (?:as|in|at|for)|occupation|retired|employ|\bjob\b",
     "the patient's living situation": (
         r"\blives?\b|\bliving (?:with|alone|in|at|on|situation|arrange\w*)|nursing home|care home|"
@@ -136,6 +144,8 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     yield from _age(note)
     yield from _topics(note)
     yield from _study(note)
+    yield from short_facts(note, TASK)
+    yield from investigation_results(note, TASK)
     yield from symptom_questions(note, TASK)
 
 

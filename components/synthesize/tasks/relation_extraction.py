@@ -9,6 +9,7 @@ from functools import cache
 
 from components.synthesize.dose_relations import dose_relations
 from components.synthesize.parsed_note import ParsedNote
+from components.synthesize.reasons import reason_questions
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_given, not_mentioned
 
@@ -58,6 +59,7 @@ _NO_REASON = re.compile(
 def generate(note: ParsedNote) -> Iterator[Triple]:
     """Triples for every relation that is unambiguous in the note."""
     yield from dose_relations(note, TASK)
+    yield from reason_questions(note, TASK)
     yield from _reasons(note)
     yield from _test_values(note)
     yield from _sides(note)

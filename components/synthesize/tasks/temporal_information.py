@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from clinadapt.clinical.dates import date_mentions
 from clinadapt.clinical.sections import one_line
+from components.synthesize.diagnostics import investigation_dates
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_given, not_mentioned
@@ -23,12 +24,24 @@ _NOT_A_TIME = re.compile(
     r" (?:in size|a (?:week|day|month|year)|size|gestation|pregnan|of gestation|of age|old|history|by |post|"
     r"before|prior|after|earlier|later|old|PTA\b|per |each |out of )"
 )
+_IN_TIME = rf"in (?:about |approximately )?(?:{_DURATION}|a (?:week|month|fortnight))(?:['’] time)?"
 _FOLLOW_UP_TIME = re.compile(
     rf"\b(?:[Ff]ollow(?:ed)?[ -]?up|[Ff]/[Uu]|[Rr]eview(?:ed)?|[Rr]/[Vv]|[Ss]ee (?:him|her|you|me|us)|"
     r"[Rr]eturn(?:s)?(?: to (?:the )?(?:clinic|office))?|RTC|[Ss]ee again|See Dr\. \w|[Ss]een again|"
-    r"back)(?: [a-z]+){0,5}? "
-    rf"(?P<when>in (?:about |approximately )?{_DURATION}(?:['’] time)?)(?!\w)"
+    r"back|will be seen|appointment is|to return)(?: [a-z]+){0,5}? "
+    rf"(?P<when>{_IN_TIME})(?!\w)"
 )
+# What is done again, or taken out, after a time
+_PLANNED = {
+    "repeated": re.compile(
+        rf"(?:\b[Rr]epeat (?P<after>[A-Za-z][A-Za-z -]{{2,30}}?)|(?P<before>[A-Za-z][A-Za-z -]{{2,30}}?) "
+        rf"(?:will|should|is to|are to) be (?:repeated|rechecked|checked again)) (?P<when>{_IN_TIME})(?!\w)"
+    ),
+    "removed": re.compile(
+        r"\b(?P<before>[Ss]utures|[Ss]titches|[Ss]taples|[Cc]lips|[Dd]rain|[Cc]ast|[Cc]atheter|[Ss]plint) "
+        rf"(?:(?:will|should|is to|are to) be (?:removed|taken out)|(?:comes? )?out) (?P<when>{_IN_TIME})(?!\w)"
+    ),
+}
 _ANY_FOLLOW_UP = re.compile(
     r"follow|return|\bsee\b|recheck|re-?evaluat|appointment|visit|back in|week|month|call|clinic|f/u|review|r/v|"
     r"\d/(?:7|52|12)\b|next|again|discharg",
@@ -45,18 +58,43 @@ _PARTIAL_DATE = re.compile(
 MAX_GAPS, MAX_CANDIDATES = 3, 30
 FRAGMENT = 5  # words of a sentence that a question quotes
 _ANY_DATE = r"\d{1,4}[/.-]\d{1,2}|\b(?:19|20)\d\d\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-_STAY = {
-    "admitted": {"DATE OF ADMISSION", "ADMISSION DATE", "ADMITTED", "ADMIT DATE"},
-    "discharged": {"DATE OF DISCHARGE", "DISCHARGE DATE", "DISCHARGED"},
+_STAY = {  # event -> its headers, the words before its date in a sentence, questions, and what a note without it lacks
+    "a date on which the patient was admitted": (
+        {"DATE OF ADMISSION", "ADMISSION DATE", "ADMITTED", "ADMIT DATE"},
+        "was admitted(?: to [a-z ]{3,30})?",
+        ("When was the patient admitted?", "On which date was the patient admitted?", "What is the date of admission?"),
+        "admit|admission",
+    ),
+    "a date on which the patient was discharged": (
+        {"DATE OF DISCHARGE", "DISCHARGE DATE", "DISCHARGED"},
+        "went home|was discharged(?: home)?",
+        (
+            "When was the patient discharged?",
+            "On which date was the patient discharged?",
+            "When did the patient go home?",
+        ),
+        "discharg|went home|goes home",
+    ),
+    "an operation": (
+        {"DATE OF OPERATION", "DATE OF PROCEDURE", "DATE OF SURGERY", "OPERATION DATE"},
+        "",
+        ("When was the operation?", "When was the operation done?", "On which date was the patient operated on?"),
+        "operat|surg|procedur|underwent|ectomy|plasty|otomy|repair",
+    ),
 }
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """One triple for all dates, one for the follow-up, up to three gaps, and the dates of the stay."""
-    yield from _dates(note)
-    yield from _follow_up(note)
-    yield from _gaps(note)
-    yield from _stays(note)
+    """All dates, the follow-up, dates of tests and of the stay, and what is planned; gaps where there are few of those."""
+    named = [
+        *_dates(note),
+        *_follow_up(note),
+        *investigation_dates(note, TASK),
+        *_planned(note),
+        *_stays(note),
+    ]
+    yield from named
+    yield from _gaps(note, max(1, MAX_GAPS - len(named)))
 
 
 def _dates(note: ParsedNote) -> Iterator[Triple]:
@@ -88,6 +126,8 @@ def _follow_up(note: ParsedNote) -> Iterator[Triple]:
                 "When should the patient come back?",
                 "When is the next review?",
                 "When is the follow-up?",
+                "When will the patient be seen again?",
+                "When will the patient be reviewed?",
             ),
             matches[0]["when"],
             TASK,
@@ -97,7 +137,29 @@ def _follow_up(note: ParsedNote) -> Iterator[Triple]:
         )
 
 
-def _gaps(note: ParsedNote) -> Iterator[Triple]:
+def _planned(note: ParsedNote) -> Iterator[Triple]:
+    """When something is to be repeated or removed."""
+    for done, pattern in _PLANNED.items():
+        matches = [match for span in note.sentences for match in pattern.finditer(note.text, *span)]
+        if len(matches) == 1:
+            (match,) = matches
+            thing = match.groupdict().get("after") or match["before"]
+            thing = thing if thing[:2].isupper() else thing.lower().removeprefix("the ")
+            yield Triple(
+                note.choose(
+                    f"When should the {thing} be {done}?",
+                    f"When will the {thing} be {done}?",
+                    f"After what time is the {thing} to be {done}?",
+                ),
+                match["when"],
+                TASK,
+                check="exact",
+                spans=(match.span(),),
+                subject=Subject(re.escape(thing.split()[-1][:6]), not_mentioned(f"the {thing}")),
+            )
+
+
+def _gaps(note: ParsedNote, limit: int) -> Iterator[Triple]:
     """Gaps in place of the only time of a sentence, each with the words before it, which stand nowhere else."""
     text, whole = note.text, one_line(note.text)
     times = [(span, list(_TIME.finditer(text, *span))) for span in note.sentences if span[1] - span[0] <= 220]
@@ -107,7 +169,7 @@ def _gaps(note: ParsedNote) -> Iterator[Triple]:
     for start, match in candidates[:MAX_CANDIDATES]:
         before = text[start : match.start()].split()[-FRAGMENT:]
         words = " ".join(before)
-        if len(before) < 3 or count == MAX_GAPS or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b', words):
+        if len(before) < 3 or count == limit or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b', words):
             continue
         if _NOT_A_TIME.match(text, match.end()) or before[-1] == "at" or whole.count(words) != 1:
             continue
@@ -128,20 +190,33 @@ def _gaps(note: ParsedNote) -> Iterator[Triple]:
 
 
 def _stays(note: ParsedNote) -> Iterator[Triple]:
-    """Dates of admission and discharge, from their headers."""
-    for event, headers in _STAY.items():
-        sections = [section for section in note.sections if section.header.upper() in headers]
-        if len(sections) == 1:
-            (section,) = sections
-            body = note.text[section.start : section.end]
-            dates = date_mentions(body)
-            if len(dates) == 1 and len(body) - len(body[dates[0].start : dates[0].end]) < 4:
-                span = (section.start + dates[0].start, section.start + dates[0].end)
-                yield Triple(
-                    note.choose(f"When was the patient {event}?", f"On which date was the patient {event}?"),
-                    note.text[slice(*span)],
-                    TASK,
-                    check="exact",
-                    spans=(span,),
-                    subject=Subject(event[:5], not_mentioned(f"a date on which the patient was {event}")),
-                )
+    """Dates of admission, discharge and operation, from their headers or from the only sentence that gives one."""
+    for event, (headers, words, questions, lacking) in _STAY.items():
+        spans = [*_dates_under(note, headers), *_dates_after(note, words)]
+        if len(spans) == 1:
+            yield Triple(
+                note.choose(*questions),
+                note.text[slice(*spans[0])],
+                TASK,
+                check="exact",
+                spans=(spans[0],),
+                subject=Subject(lacking, not_mentioned(event)),
+            )
+
+
+def _dates_under(note: ParsedNote, headers: set[str]) -> Iterator[tuple[int, int]]:
+    """Spans of the dates that are all of a section with one of these headers."""
+    sections = [section for section in note.sections if section.header.upper() in headers]
+    for section in sections:
+        body = note.text[section.start : section.end]
+        dates = date_mentions(body)
+        if len(dates) == 1 and len(body) - len(body[dates[0].start : dates[0].end]) < 4:
+            yield section.start + dates[0].start, section.start + dates[0].end
+
+
+def _dates_after(note: ParsedNote, words: str) -> Iterator[tuple[int, int]]:
+    """Spans of the dates right after these words, each alone in its sentence."""
+    for start, end in note.sentences if words else ():
+        dates = date_mentions(note.text[start:end])
+        if len(dates) == 1 and re.search(rf"\b(?:{words}) on (?:the )?$", note.text[start : start + dates[0].start]):
+            yield start + dates[0].start, start + dates[0].end

@@ -68,11 +68,11 @@ def test_every_task_module_is_registered() -> None:
     assert {task.TASK for task in tasks.TASKS} == set(TASKS)
 
 
-def test_every_task_occurs_and_about_a_tenth_is_unanswerable(generated: list[tuple[str, Triple]]) -> None:
+def test_every_task_occurs_and_about_a_sixth_is_unanswerable(generated: list[tuple[str, Triple]]) -> None:
     counts = Counter(triple.task for _, triple in generated)
     assert set(counts) == set(TASKS)
     assert min(counts.values()) > 0.02 * len(generated)
-    assert 0.06 < sum(not triple.answerable for _, triple in generated) / len(generated) < 0.14
+    assert 0.1 < sum(not triple.answerable for _, triple in generated) / len(generated) < 0.19
 
 
 def test_every_answerable_triple_has_spans_inside_the_note(generated: list[tuple[str, Triple]]) -> None:
@@ -228,10 +228,10 @@ def test_notes_from_cases_and_narrative_reports_add_no_fact(cases: list[Text]) -
         assert numbers(note) <= numbers(case.text) | {fact.partition(" ")[0] for fact in numbers(case.text)}
 
 
-def test_a_narrative_report_gets_headers() -> None:
-    note = RulesTeacher(Synthesis()).note(text(REPORT))
-    assert len(re.findall(r"(?im)(?:^|\. )[A-Z][A-Z ]+:", note)) >= 4
-    assert note != REPORT
+def test_some_narrative_reports_get_headers_and_others_stay_prose() -> None:
+    notes = [RulesTeacher(Synthesis(seed=seed)).note(text(REPORT)) for seed in range(12)]
+    headers = [len(re.findall(r"(?im)(?:^|\. )[A-Z][A-Z ]+:", note)) for note in notes]
+    assert set(headers) == {0, max(headers)} and max(headers) >= 4
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_something_else(cases: list[Text]) -> None:

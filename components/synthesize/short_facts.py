@@ -1,0 +1,278 @@
+"""Questions about facts that a sentence states in few words: medication, allergy, diagnosis, relatives, counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clinadapt.clinical.sections import one_line, section_lexicon, without_period
+from components.synthesize.parsed_note import ParsedNote
+from components.synthesize.teacher import Subject, Triple
+from components.synthesize.unanswerable import ANY_DRUG, not_given, not_mentioned
+
+_TAKES = re.compile(
+    r"\b(?:(?:[Hh]e|[Ss]he|[Pp]atient|M(?:r|rs|s)\. [A-Z]\w*) (?:takes|is taking|is on|currently takes)|"
+    r"(?:[Cc]urrent|[Rr]egular|[Hh]ome|[Hh]is|[Hh]er) medications? (?:is|are|include[s]?|consists? of)) "
+)
+_NOT_NOW = re.compile(
+    r"\b(?:not|no longer|never|stopped|discontinu\w*|used to|previously|until|if|but)\b", re.IGNORECASE
+)
+_ALLERGIC = re.compile(
+    r"\b(?:is allergic to|has an allergy to|is an allergy to|[Aa]llergic to) "
+    r"(?:the )?(?P<answer>[a-z][^.;:\n]{2,45})(?=[.;\n]|$)"
+)
+_DIAGNOSIS = re.compile(
+    r"\b(?:[Ii]mpression is(?: of)?|[Dd]iagnosis (?:is|was)|I think (?:that )?(?:he|she|this (?:man|woman)) has|"
+    r"[Ii]n my view this is|[Ww]e felt that this was|I explained that this is|[Ii]n summary, this is) "
+    r"(?P<answer>[A-Za-z0-9][^.;:\n]{3,80})(?=[.;\n]|$)"
+)
+_RELATIVE = re.compile(
+    r"\b(?:[Hh]is |[Hh]er |[Tt]he patient's |^|(?<=[.:\n] )|(?<=\n))"
+    r"(?P<who>mother|father|brother|sister|grandmother|grandfather|uncle|aunt)"
+    r"(?: (?:had|has had|has|died of)| -) (?P<what>[A-Za-z][^.;,:\n]{2,45}?)(?= at (?:the )?age| aged|[.;,\n]|$)",
+    re.IGNORECASE,
+)
+_NUMBER = r"(?:[1-9]\d?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)"
+_COUNTED = {  # what is counted -> what was done with it
+    "sutures": "placed", "staples": "placed", "stitches": "placed", "ports": "placed", "clips": "placed",
+    "screws": "placed", "stents": "placed", "polyps": "found", "biopsies": "taken", "injections": "given",
+}  # fmt: skip
+_ANTIBIOTIC = re.compile(
+    r"cillin|^cef|^ceph|mycin$|floxacin$|cycline$|penem$|^(?:metronidazole|nitrofurantoin|trimethoprim|linezolid)"
+)
+_ANY_ANTIBIOTIC = (
+    r"antibiotic|antimicrob|\w+cillin|\bcef|\bceph|\w+mycin|\w+floxacin|\w+cycline|\w+penem|metronidazole|flagyl|"
+    r"bactrim|septra|cipro|levaquin|keflex|ancef|rocephin|zosyn|unasyn|augmentin|nitrofurantoin|macrobid|trimethoprim|linezolid"
+)
+_START = r"\bstart|\bcommenc|\binitiat|\badded\b|\badd\b"
+_DENIAL = re.compile(
+    r"(?:\b[Dd]en(?:ies|ied)(?: any)? |\b[Hh]as had no |\b[Rr]eports no |(?:(?<=[.:;] )|^)(?=[Nn]o [^,.]{3,30}, no ))"
+    r"(?P<answer>[A-Za-z][a-z -]+(?:, [a-z][a-z -]+)*(?:,? (?:and|or) [a-z][a-z -]+)?)(?=[.;\n]|$)",
+    re.MULTILINE,
+)
+_LOCATED = re.compile(
+    r"(?<!no )(?<!No )\b(?P<finding>nodule|stone|mass|cyst|hernia|fracture|tear|stenosis|"
+    r"narrowing|tenderness|rash|ulcer|lesion|murmur|wound|scar|lump|swelling|opacity|infiltrate|effusion|bruit|polyp|"
+    r"abscess|hematoma|infarct|protrusion|herniation|tingling|crackles|rales|weakness|numbness|edema|thickening|stricture|hypokinesis)"
+    r" (?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
+    r"(?=[.,;]| and | with | w/ | which | was | is | on [A-Z\d]|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HABIT = re.compile(
+    r"\b(?:but|upon|past|however|that|having|recent)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
+)
+_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+
+
+def short_facts(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """Facts that the note states once, in a sentence."""
+    yield from _medication(note, task)
+    yield from _sentence_fact(note, task, _ALLERGIC, "allergies")
+    yield from _sentence_fact(note, task, _DIAGNOSIS, "impression")
+    yield from _relatives(note, task)
+    yield from _counts(note, task)
+    yield from _antibiotic(note, task)
+    yield from _started(note, task)
+    yield from _denied(note, task)
+    yield from _locations(note, task)
+    yield from _side(note, task)
+
+
+def _triple(note: ParsedNote, questions: tuple[str, ...], span: tuple[int, int], task: str, subject: Subject) -> Triple:
+    answer = one_line(note.text[slice(*span)])
+    return Triple(note.choose(*questions), answer, task, check="exact", spans=(span,), subject=subject)
+
+
+def _medication(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """What the patient takes, where one sentence lists it and each of its parts names a drug."""
+    entry = section_lexicon()["medications"]
+    if any(section.name == "medications" for section in note.sections):
+        return
+    if re.search(r"\bno (?:regular )?medic", note.text, re.IGNORECASE):
+        return
+    lists = [(m.end(), end) for start, end in note.sentences for m in _TAKES.finditer(note.text, start, end)]
+    if len(lists) != 1:
+        return
+    start, end = lists[0]
+    listed = without_period(note.text[start:end])
+    position = start
+    for part in re.split(r", (?:and )?| and ", listed):
+        position = note.text.index(part, position)
+        if not any(position <= mention.start < position + len(part) for mention in note.drugs):
+            return
+        position += len(part)
+    if _NOT_NOW.search(listed) or ":" in listed or "\n\n" in listed or len(listed) > 300:
+        return
+    subject = Subject(entry["lacking"], not_mentioned(entry["about"]), ANY_DRUG)
+    yield _triple(note, tuple(entry["ask"]), (start, start + len(listed)), task, subject)
+
+
+def _sentence_fact(note: ParsedNote, task: str, pattern: re.Pattern[str], name: str) -> Iterator[Triple]:
+    """What a section of that name would hold, where the note has none and one sentence says it."""
+    entry = section_lexicon()[name]
+    if any(section.name == name for section in note.sections):
+        return
+    matches = [match for start, end in note.sentences for match in pattern.finditer(note.text, start, end)]
+    if len(matches) == 1 and not re.search(
+        r"\b(?:not|no|never)\b", note.text[max(0, matches[0].start() - 12) : matches[0].start()]
+    ):
+        subject = Subject(entry["lacking"], not_mentioned(entry["about"]))
+        yield _triple(note, tuple(entry["ask"]), matches[0].span("answer"), task, subject)
+
+
+def _relatives(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """What a relative had, and who had it, where the note speaks of one relative."""
+    matches = list(_RELATIVE.finditer(note.text))
+    if len(matches) != 1 or re.search(r"\b(?:no|not|unknown|died|and)\b", matches[0]["what"], re.IGNORECASE):
+        return
+    (match,) = matches
+    who = match["who"].lower()
+    if len(re.findall(rf"\b{who}\b", note.text, re.IGNORECASE)) != 1:
+        return
+    family = section_lexicon()["family history"]["lacking"]
+    yield _triple(
+        note,
+        (
+            f"What did the patient's {who} have?",
+            f"Which illness did the {who} have?",
+            f"What does the note say of the patient's {who}?",
+        ),
+        match.span("what"),
+        task,
+        Subject(family, not_mentioned(f"the patient's {who}")),
+    )
+    yield _triple(
+        note,
+        (f"Who in the family had {match['what']}?", f"Which relative had {match['what']}?"),
+        match.span("who"),
+        task,
+        Subject(family, not_mentioned("any relative")),
+    )
+
+
+def _counts(note: ParsedNote, task: str) -> Iterator[Triple]:
+    for noun, done in _COUNTED.items():
+        counts = list(re.finditer(rf"(?<![\w.-])({_NUMBER}) (?:[a-z-]+ )?{noun}\b", note.text, re.IGNORECASE))
+        mentions = re.findall(rf"\b{noun[:-1]}", note.text, re.IGNORECASE)
+        if len(counts) == 1 and len(mentions) <= 2:
+            yield _triple(
+                note,
+                (
+                    f"How many {noun} were {done}?",
+                    f"What is the number of {noun}?",
+                    f"How many {noun} does the note count?",
+                ),
+                counts[0].span(1),
+                task,
+                Subject(rf"\b{noun[:-2]}", not_mentioned(f"any {noun}")),
+            )
+
+
+def _antibiotic(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """The only antibiotic of the note, unless the patient is allergic to it."""
+    mentions = [mention for mention in note.drugs if _ANTIBIOTIC.search(mention.value)]
+    if len(mentions) != 1 or "antibiotic" in note.text.lower():
+        return
+    (mention,) = mentions
+    if re.search(
+        r"allerg|reaction|rash|hives", note.text[max(0, mention.start - 60) : mention.end + 30], re.IGNORECASE
+    ):
+        return
+    yield _triple(
+        note,
+        (
+            "Which antibiotic was given?",
+            "Which antibiotic does the note name?",
+            "What antibiotic was used?",
+            "Which antibiotic was prescribed?",
+        ),
+        (mention.start, mention.end),
+        task,
+        Subject(_ANY_ANTIBIOTIC, not_mentioned("an antibiotic")),
+    )
+
+
+def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """The only drug that the note says was started."""
+    started = [
+        mention
+        for mention in note.drugs
+        if re.search(
+            r"\b(?:started|started on|commenced|added) $", note.text[max(0, mention.start - 14) : mention.start]
+        )
+        or re.match(
+            r"(?: \d[\d.,]* ?(?:mg|mcg|g)(?: [a-z.]+){1,3})? (?:was|has been) (?:started|added|commenced)\b",
+            note.text[mention.end :],
+        )
+    ]
+    others = re.findall(_START, note.text, re.IGNORECASE)
+    if len(started) == 1 and len(others) == 1:
+        yield _triple(
+            note,
+            ("Which drug was started?", "What new drug was started?", "Which medication was added?"),
+            (started[0].start, started[0].end),
+            task,
+            Subject(rf"{_START}|prescri|put on|\bnew\b|begin|began|given", not_mentioned("a drug that was started")),
+        )
+
+
+def _denied(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """What the patient denies, as the only sentence about it puts it."""
+    denials = [match for span in note.sentences for match in _DENIAL.finditer(note.text, *span)]
+    if (
+        len(denials) == 1
+        and not _HABIT.search(denials[0]["answer"])
+        and len(re.findall(r"\bden(?:y|ies|ied)\b", note.text, re.IGNORECASE)) <= 1
+    ):
+        yield _triple(
+            note,
+            (
+                "What does the patient deny?",
+                "Which symptoms does the patient deny?",
+                "Which symptoms does the patient not have?",
+            ),
+            denials[0].span("answer"),
+            task,
+            Subject(
+                r"\b(?:den(?:y|ie[sd])|no|not|nor|without|negative|absence|nil)\b", not_mentioned("any denied symptom")
+            ),
+        )
+
+
+def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """Where a finding is that the note names once."""
+    for match in _LOCATED.finditer(note.text):
+        finding = match["finding"].lower()
+        if len(re.findall(rf"\b{finding}", note.text, re.IGNORECASE)) != 1 or "\n" in match[0]:
+            continue
+        yield _triple(
+            note,
+            (f"Where is the {finding}?", f"Where was the {finding}?", f"Where does the note locate the {finding}?"),
+            match.span("where"),
+            task,
+            Subject(rf"\b{finding[:7]}", not_mentioned(f"a {finding}")),
+        )
+
+
+def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
+    """The side of a note that speaks of one side alone."""
+    sides = list(_SIDE.finditer(note.text))
+    if len({match[0].lower() for match in sides}) != 1 or len(sides) < 2:
+        return
+    if re.search(r"\bboth\b|bilat|\b[LR]\b|[Rr]ight[- ]hand|[Ll]eft[- ]hand", note.text):
+        return
+    yield _triple(
+        note,
+        (
+            "Which side is affected?",
+            "Is it the left or the right side?",
+            "Which side does the note speak of?",
+            "On which side is the problem?",
+        ),
+        sides[0].span(),
+        task,
+        Subject(
+            r"\b(?:left|right|both|bilat\w*|[lr]t?|unilateral|sided?)\b",
+            (*not_mentioned("a side"), *not_given("a side")),
+        ),
+    )

@@ -1,0 +1,80 @@
+"""Questions of the rules teacher about facts in sentences: medication, reasons, tests, times, places, relatives."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from clinadapt.config.instruct import Synthesis
+from components.synthesize.rules_teacher import RulesTeacher
+from components.synthesize.teacher import Text
+
+LETTER = """Dear Dr. B,
+I saw this 58-year-old man with cramps. His sister had gout at the age of 50.
+He takes torsemide 10 mg daily, digoxin 125 mcg daily and allopurinol 300 mg at bedtime.
+He is allergic to codeine (itching). A sleep study on 7 May showed moderate obstructive sleep apnea (OSA).
+An echocardiogram was ordered because of a murmur. It showed a small effusion behind the left ventricle.
+I have reduced his torsemide to 5 mg daily because of cramps. Folate was low, so quinine was stopped.
+The diagnosis is muscle cramps. He will be seen again in the day clinic in a month.
+Creatinine will be repeated in two weeks."""
+OPERATION = """DATE OF OPERATION: 12 August. PROCEDURE: Hernia repair. FINDINGS: A cyst of the left cord was removed.
+He received cefazolin 1 g IV at induction. A drain was placed owing to the dead space. Seven staples were placed.
+The staples will be removed in 9 days. He was kept overnight because of nausea."""
+SHORTHAND = """58F, dizzy. No fever, no cough, no rash. PMH: gout.
+DH: ramipril 5 mg OD. ALLERGIES: latex - rash. FH: Mother - stroke aged 71."""
+STAY = """Mr. A was admitted on March 3 with a swollen leg.
+He was started on apixaban 5 mg twice daily because of a clot. He denies chest pain or cough. He went home on March 9."""
+DOUBTFUL = """She is not allergic to codeine. She takes ibuprofen or aspirin and yoga.
+If rash occurs, lisinopril was stopped because of a rash in her mother. A CT scan was not done because of pregnancy.
+CT was normal. The CT showed as above. Biopsies were obtained for further review. She denies tobacco or alcohol."""
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer"),
+    [
+        (LETTER, r"(?:drugs|medic\w+).*patient (?:take|on)|recorded|list as",
+         "torsemide 10 mg daily, digoxin 125 mcg daily and allopurinol 300 mg at bedtime"),
+        (LETTER, r"allerg", r"codeine \(itching\)"),
+        (LETTER, r"sleep study.*(?:show|reveal)|(?:result of|found on) the sleep study",
+         r"moderate obstructive sleep apnea \(OSA\)"),
+        (LETTER, r"(?:When|date).*sleep study", "7 May"),
+        (LETTER, r"echocardiogram.*(?:show|reveal)|(?:result of|found on) the echo",
+         "a small effusion behind the left ventricle"),
+        (LETTER, r"(?:Why|reason).*echocardiogram", "because of a murmur"),
+        (LETTER, r"(?:Why|reason).*torsemide", "because of cramps"),
+        (LETTER, r"(?:Why|reason).*quinine", "Folate was low"),
+        (LETTER, r"OSA\b.*(?:stand|mean|short)|short for.*OSA", "obstructive sleep apnea"),
+        (LETTER, r"diagnosis\?|going on|conclude|impression", "muscle cramps"),
+        (LETTER, r"(?:seen|reviewed)(?: again)?\?|come back|next (?:visit|review)|follow-up", "in a month"),
+        (LETTER, r"creatinine.*repeated", "in two weeks"),
+        (LETTER, r"sister have|did the sister", "gout"),
+        (LETTER, r"had gout", "sister"),
+        (LETTER, r"Where .*effusion", "behind the left ventricle"),
+        (OPERATION, r"operation(?: done)?\?$|operated on", "12 August"),
+        (OPERATION, r"antibiotic", "cefazolin"),
+        (OPERATION, r"(?:Why|reason).*drain", "owing to the dead space"),
+        (OPERATION, r"(?:Why|reason).*the patient", "because of nausea"),
+        (OPERATION, r"(?:How many|number of) staples", "Seven"),
+        (OPERATION, r"staples.*removed\?", "in 9 days"),
+        (SHORTHAND, r"old|age", "58 years"),
+        (SHORTHAND, r"allerg", r"latex - rash\."),
+        (SHORTHAND, r"not have|deny\?", "No fever, no cough, no rash"),
+        (SHORTHAND, r"had stroke", "Mother"),
+        (STAY, r"(?:Why|reason).*admitted", "with a swollen leg"),
+        (STAY, r"(?:When|date).*admi", "March 3"),
+        (STAY, r"(?:When|date).*(?:discharged|go home)", "March 9"),
+        (STAY, r"(?:Why|reason).*apixaban", "because of a clot"),
+        (STAY, r"drug was started|medication was added", "apixaban"),
+        (STAY, r"(?:deny|not have)\?", "chest pain(?: or|;) cough"),
+        (DOUBTFUL, r"allerg|(?:drugs|medic\w+).*patient (?:take|on)|Why|reason|the CT|deny|not have", None),
+    ],
+)  # fmt: skip
+def test_answers_are_the_right_ones(note: str, question: str, answer: str | None) -> None:
+    answers = set()
+    for seed in range(8):
+        batch = RulesTeacher(Synthesis(triples_per_note=64, seed=seed)).triples(Text(0, 1, "notes", note, None, False))
+        answers |= {triple.answer for triple in batch.triples if re.search(question, triple.instruction)}
+    assert answers == set() if answer is None else answers and all(re.fullmatch(answer, each) for each in answers), (
+        answers
+    )
