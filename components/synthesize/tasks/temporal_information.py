@@ -171,7 +171,7 @@ def _gaps(note: ParsedNote, limit: int) -> Iterator[Triple]:
         words = " ".join(before)
         if len(before) < 3 or count == limit or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b', words):
             continue
-        if _NOT_A_TIME.match(text, match.end()) or before[-1] == "at" or whole.count(words) != 1:
+        if _NOT_A_TIME.match(text, match.end()) or before[-1] in ("at", "every") or whole.count(words) != 1:
             continue
         count += 1
         yield Triple(

@@ -24,7 +24,8 @@ The staples will be removed in 9 days. He was kept overnight because of nausea."
 SHORTHAND = """58F, dizzy. No fever, no cough, no rash. PMH: gout.
 DH: ramipril 5 mg OD. ALLERGIES: latex - rash. FH: Mother - stroke aged 71."""
 STAY = """Mr. A was admitted on March 3 with a swollen leg.
-He was started on apixaban 5 mg twice daily because of a clot. He denies chest pain or cough. He went home on March 9."""
+He was started on apixaban 5 mg twice daily because of a clot. He denies chest pain or cough.
+He went home on March 9."""
 DOUBTFUL = """She is not allergic to codeine. She takes ibuprofen or aspirin and yoga.
 If rash occurs, lisinopril was stopped because of a rash in her mother. A CT scan was not done because of pregnancy.
 CT was normal. The CT showed as above. Biopsies were obtained for further review. She denies tobacco or alcohol."""
