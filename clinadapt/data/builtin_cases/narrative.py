@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 from clinadapt.data.builtin_cases.templates import capitalize_first
 from clinadapt.data.builtin_cases.vocabulary import full_text, vocabulary
-
-if TYPE_CHECKING:
-    from clinadapt.data.builtin_cases.note_writer import Writer
+from clinadapt.data.builtin_cases.writer import Writer, enumerate_items
 
 _NO_ALLERGY = re.compile(r"No |NKDA|None")
 BRITISH_TIMES = {  # how general practitioners write how often
@@ -25,11 +22,6 @@ BRITISH_TIMES = {  # how general practitioners write how often
     r"once daily|every day|q\.d\.|daily|each day": "OD",
     r"as needed|p\.r\.n\.": "PRN",
 }
-
-
-def enumerate_items(items: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
 
 
 def lower_first(text: str) -> str:

@@ -17,9 +17,10 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.tree import DecisionTreeClassifier
 
 from clinadapt.data.builtin_cases import generate
-from clinadapt.data.builtin_cases.note_writer import Note, Writer
+from clinadapt.data.builtin_cases.note_writer import COMPOSED, Note
 from clinadapt.data.builtin_cases.sampling import sample_case
 from clinadapt.data.builtin_cases.vocabulary import Condition, vocabulary
+from clinadapt.data.builtin_cases.writer import Writer
 
 LABELS = [label for label, _ in vocabulary()["specialties"].values()]
 DIGEST = """
@@ -184,7 +185,7 @@ def test_the_words_name_only_what_exists() -> None:
 def test_every_template_can_be_filled_in() -> None:
     rng = Random(0)
     for condition in vocabulary()["conditions"]:
-        writer = Writer(sample_case(condition, rng), rng)
+        writer = Writer(sample_case(condition, rng), rng, COMPOSED)
         fields = [getattr(condition, name) for name in ("history", "plan", "follow", "course", "findings", "steps")]
         for template in [*fields, *condition.exam.values(), *condition.labs.values()]:
             for text in (writer.expand(template) for _ in range(5)):
