@@ -1,9 +1,9 @@
 """The `builtin://cases` source: synthetic clinical notes, for a first run without any data.
 
-`sampling` draws a patient with a condition, `note_writer` and `narrative` write a note about it, under headers, in prose
-or in shorthand, from the templates in `words/`, and `writing_habits` abbreviates and misspells it. As in MTSamples, some
-notes are listed under two specialties, which is why no classifier can reach 100 %. Everything is invented; nothing is
-medical advice.
+`sampling` draws a patient with a condition, `note_writer` and `narrative` write a note about it, under headers, in
+prose or in shorthand, from the templates in `words/`, and `writing_habits` abbreviates and misspells it. As in
+MTSamples, some notes are listed under two specialties, which is why no classifier can reach 100 %. Everything is
+invented; nothing is medical advice.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ _STAY = {  # event -> its headers, the words before its date in a sentence, ques
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """All dates, the follow-up, dates of tests and of the stay, and what is planned; gaps where there are few of those."""
+    """Dates, follow-up, dates of tests and of the stay, what is planned; gaps where there are few of those."""
     named = [
         *_dates(note),
         *_follow_up(note),
