@@ -178,7 +178,7 @@ SKIN PREP: Chlorhexidine."""
         (ELSEWHERE, r"living situation|anticoagulation", None),
         (ELSEWHERE, r"heart rate|pulse|____|What time follows", None),
         (ELSEWHERE, r'under.* "PHYSICAL EXAMINATION"', None),
-        (TAPERED, r"den(?:y|ies|ied)", None),
+        (TAPERED, r"den(?:y|ies|ied).*semicolon", None),  # halves of two symptoms: no list of them
         (TAPERED, r"dose", None),
         (PROCEDURE, r"medic.*(?:take|recorded|list|on\?)", None),
         (PROCEDURE, r"Sum|summary", None),
