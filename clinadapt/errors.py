@@ -6,6 +6,7 @@ EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_BAD_INPUT = 2
 EXIT_REFUSED = 3
+EXIT_MOVED = 4  # what an adapter is asked or answers has moved away from its evaluation
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to resume
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import kfp_server_api as kfp_api
@@ -22,6 +22,7 @@ from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import Cluster
 from pipelines.cron import Cron
 from pipelines.kfp_api import ApiError, Remote
+from pipelines.monitor import compiled_monitor
 from pipelines.named_settings import load_profile
 from pipelines.run_progress import ENDED
 from pipelines.submit import (
@@ -46,6 +47,7 @@ class Schedule(Section):
     Attributes:
         name: shown in the UI; prefix of the names of its runs.
         profile: profile to run, in the pipeline version that `apply` compiles from it; nothing else moves the version.
+        pipeline: `train`, that of the profile, or `monitor`, which watches the profile's adapter in use.
         cron: six fields: second, minute, hour, day of the month, month, weekday.
         time_zone: of `cron`; must be the cluster's, as KFP's controller has a single one.
         parameters: of the run form; the profile's values apply to the others.
@@ -55,6 +57,7 @@ class Schedule(Section):
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")
     profile: str
+    pipeline: Literal["train", "monitor"] = "train"
     cron: str
     time_zone: str = "UTC"
     parameters: dict[str, Any] = {}
@@ -63,8 +66,14 @@ class Schedule(Section):
 
     @property
     def form(self) -> dict[str, Any]:
-        """The run form as its runs get it: started by the schedule, unless `parameters` name somebody."""
-        return {"started_by": f"schedule {self.name}", **self.parameters}
+        """The run form as its runs get it: training is started by the schedule, unless `parameters` name somebody."""
+        starter = {"started_by": f"schedule {self.name}"} if self.pipeline == "train" else {}
+        return starter | self.parameters
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """(profile, pipeline), which a version of a pipeline is compiled from."""
+        return self.profile, self.pipeline
 
     @field_validator("cron")
     @classmethod
@@ -148,10 +157,11 @@ class Plan:
 
     def __init__(self, remote: Remote, cluster: Cluster, schedules: list[Schedule], force: bool = False) -> None:
         self.remote, self.cluster, self.force = remote, cluster, force
-        loaded = {schedule.profile: load_profile(schedule.profile) for schedule in schedules}
-        self.pipelines = {name: compiled(profile, cluster) for name, profile in loaded.items()}
+        compile_one = {"train": compiled, "monitor": compiled_monitor}
+        kinds = {schedule.kind for schedule in schedules}
+        self.pipelines = {kind: compile_one[kind[1]](load_profile(kind[0]), cluster) for kind in sorted(kinds)}
         for schedule in schedules:
-            check(schedule.parameters, self.pipelines[schedule.profile].form)
+            check(schedule.parameters, self.pipelines[schedule.kind].form)
         self.schedules = schedules
         self.outdated = [pipeline for pipeline in self.pipelines.values() if not self._uploaded(pipeline)]
         self.changes = self._changes()
@@ -183,7 +193,7 @@ class Plan:
         else:
             action = "create" if declared and not existing else "replace" if declared else "delete"
         change = Change(name, action, declared, keep, delete, diff)
-        change.version = self.pipelines[declared.profile].version if declared else ""
+        change.version = self.pipelines[declared.kind].version if declared else ""
         change.running = next((run for recurring in delete if (run := self.in_progress(recurring))), None)
         if change.running and not self.force:
             change.action = "wait"
@@ -202,8 +212,8 @@ class Plan:
             "service_account": recurring.service_account,
         }
         expected = {
-            "pipeline": self.pipelines[declared.profile].name,
-            "version": self.pipelines[declared.profile].version,
+            "pipeline": self.pipelines[declared.kind].name,
+            "version": self.pipelines[declared.kind].version,
             "cron": declared.cron,
             "parameters": declared.form,
             "max_concurrency": declared.max_concurrency,
@@ -258,7 +268,7 @@ class Plan:
 
     def _create(self, schedule: Schedule) -> Any:
         self.experiment_id = self.experiment_id or experiment_id(self.remote)
-        pipeline_id, version_id, _ = upload(self.remote, self.pipelines[schedule.profile])
+        pipeline_id, version_id, _ = upload(self.remote, self.pipelines[schedule.kind])
         return self.remote.call(
             self.remote.recurring.recurring_run_service_create_recurring_run,
             kfp_api.V2beta1RecurringRun(
@@ -272,7 +282,7 @@ class Plan:
                 no_catchup=True,
                 mode=kfp_api.RecurringRunMode.DISABLE,
                 service_account=self.cluster.service_account or None,
-                plugins_input=plugins_input(self.pipelines[schedule.profile], schedule.parameters),
+                plugins_input=plugins_input(self.pipelines[schedule.kind], schedule.parameters),
             ),
         )
 

@@ -59,10 +59,16 @@ def compiled(profile: AnyProfile, cluster: Cluster, caching: bool = True) -> Com
     from pipelines.compile import compile_profile
 
     with tempfile.TemporaryDirectory() as folder:
-        text = compile_profile(profile, cluster, Path(folder), caching).read_text(encoding="utf-8")
+        path = compile_profile(profile, cluster, Path(folder), caching)
+        return read_compiled(path, profile, cluster, profile.description)
+
+
+def read_compiled(path: Path, profile: AnyProfile, cluster: Cluster, description: str) -> Compiled:
+    """A compiled file of a profile and a cluster."""
+    text = path.read_text(encoding="utf-8")
     form = next(yaml.load_all(text, yaml.CSafeLoader))["root"]["inputDefinitions"]["parameters"]
     origin = f"profile {profile.name}, cluster {cluster.name}, by {user()}, commit {_commit()}"
-    return Compiled(f"{profile.recipe}-{profile.name}", profile.description, text, form, origin)
+    return Compiled(path.stem, description, text, form, origin)
 
 
 def _commit() -> str:

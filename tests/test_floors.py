@@ -19,7 +19,7 @@ FLOORS = (
     {"storage"},
     {"artifacts"},
     {"data", "clinical", "models", "kubernetes", "llm_client"},
-    {"privacy", "evaluation"},
+    {"privacy", "evaluation", "monitoring"},
     {"feedback"},
     {"registry"},
     {"documents"},
@@ -140,7 +140,9 @@ def test_every_package_has_a_floor() -> None:
         if path.parts[len(ROOT.parts)] == "clinadapt"
     }
     assert there - {""} == set().union(*FLOORS)
-    assert {"preflight", "download", "screen", "synthesize", "format", "train", "evaluate", "publish"} == STEPS
+    assert {
+        "preflight", "download", "screen", "synthesize", "format", "train", "evaluate", "publish", "monitor"
+    } == STEPS  # fmt: skip
 
 
 def test_the_command_loads_nothing_heavy_before_it_needs_it() -> None:

@@ -121,6 +121,18 @@ class Review(Section):
     private_notes: bool = False
 
 
+class Monitoring(Section):
+    """What is done about the use of the adapter (clinadapt monitor, and the monitor's pipeline).
+
+    Attributes:
+        days: that are read, up to today.
+        start_run: whether a run is started when use has moved away from the evaluation; otherwise it is proposed.
+    """
+
+    days: int = Field(default=90, ge=1, le=3650)
+    start_run: bool = False
+
+
 class ProfileBase(Section):
     """Name, purpose, resources and reviewers of a profile."""
 
@@ -131,6 +143,7 @@ class ProfileBase(Section):
     train_resources: Resources = Resources(memory="8Gi")
     review: Review = Review()
     change_control: ChangeControl = ChangeControl()
+    monitoring: Monitoring = Monitoring()
 
 
 def first_error(error: ValidationError) -> str:

@@ -1,10 +1,10 @@
-"""The steps of both pipelines, in the order in which they run."""
+"""The steps of the pipelines, in the order in which they run; monitor is the one of a pipeline of its own."""
 
 from typing import Literal, get_args
 
 Step = Literal[
     "preflight", "download", "screen", "synthesize", "format", "lookup", "pretrain", "train", "prefer", "evaluate",
-    "gate", "publish", "summarise",
+    "gate", "publish", "summarise", "monitor",
 ]  # fmt: skip
 
 STEPS: tuple[Step, ...] = get_args(Step)

@@ -151,6 +151,7 @@ class Timeouts(Section):
     gate: int = Field(default=900, ge=60)
     publish: int = Field(default=2 * 3600, ge=60)
     summarise: int = Field(default=900, ge=60)
+    monitor: int = Field(default=1800, ge=60)
 
 
 class Trainer(Section):

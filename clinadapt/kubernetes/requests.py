@@ -24,6 +24,7 @@ _MEMORY: dict[Step, str] = {
     "lookup": "256Mi",
     "gate": "512Mi",
     "summarise": "256Mi",
+    "monitor": "512Mi",
 }
 
 

@@ -37,7 +37,7 @@ class Garbage:
 
 _COLLECTED = (
     "adapters/", "staging/", "runs/.preflight-", "checkpoints/", "trained/", "sources/", "tokens/", "evaluations/",
-    "restricted/", "bases/", "trainjobs/", "reviews/"
+    "restricted/", "bases/", "trainjobs/", "reviews/", "monitoring/"
 )  # fmt: skip
 
 # First part of a prefix -> why it is deleted once it is old
@@ -49,6 +49,7 @@ _EXPIRING = {
     "evaluations": "cached evaluation answers, expired",
     "restricted": "example texts of a report, expired",
     "tokens": "cached tokens, expired",
+    "monitoring": "counts of answers, expired",
 }
 
 
@@ -100,8 +101,9 @@ def _waits(store: Store, name: str, version: str) -> bool:
 
 
 def _group(key: str) -> str:
-    """The prefix that is deleted as a unit: a version, its reviews, an upload, a training's checkpoints, ..."""
-    return "/".join(key.split("/")[: 3 if key.startswith(("adapters/", "reviews/")) else 2])
+    """The prefix that is deleted as a unit: a version, its reviews, a day's counts, an upload, checkpoints, ..."""
+    parts = {"adapters": 3, "reviews": 3, "monitoring": 4}  # of counts: adapter, version, day
+    return "/".join(key.split("/")[: parts.get(key.partition("/")[0], 2)])
 
 
 def _used_bases(store: Store) -> set[str]:

@@ -1,4 +1,4 @@
-"""What Prometheus may know of a store: outcomes and durations of runs, the figures of the last gate, the champions.
+"""What Prometheus may know of a store: outcomes and durations of runs, figures of the last gate, champions, monitoring.
 
 A step lives too shortly to be scraped. What lasts is in the store: the summary of each run and the champion pointers,
 which are read at each scrape. No value and no label is text of a note: a label is one of our own names, the name of an
@@ -29,6 +29,7 @@ from clinadapt.config.steps import STEPS
 from clinadapt.errors import UserError
 from clinadapt.registry.approval.standing import proposed, waits
 from clinadapt.registry.champion import read_pointer
+from clinadapt.registry.monitor_metrics import check_families
 from clinadapt.registry.versions import adapter_names, read_version, version_folder, version_ids
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Entry, Store
@@ -112,6 +113,8 @@ class StoreMetrics(Collector):
         }
         runs, broken = [], 0
         for files in folders.values():
+            if "monitor.json" in files:  # a check of the monitor's pipeline trains nothing
+                continue
             try:
                 runs.append(self._run(files))
             except BROKEN:
@@ -259,6 +262,7 @@ def _champions(store: Store) -> list[Metric]:
     figures = _gauge(
         "champion_metric", "Champion on its held-out notes, with 95 % interval.", "adapter", "metric", "bound"
     )
+    champions = []
     for name in filter(_is_adapter_name, adapter_names(store)):
         count.add_metric([name], len(version_ids(store, name)))
         try:
@@ -274,10 +278,11 @@ def _champions(store: Store) -> list[Metric]:
             readable.add_metric([name], 0)
             continue
         readable.add_metric([name], 1)
+        champions.append((name, pointer[0]["version"]))
         for when in times:
             since.add_metric([name], when)
         _add(figures, name, champion)
-    return [count, readable, since, figures]
+    return [count, readable, since, figures, *check_families(store, champions)]
 
 
 def _is_adapter_name(name: str) -> bool:

@@ -41,6 +41,7 @@ TEXTS = {
     "tokens": "tokenized rows",
     "evaluations": "answers about held-out notes",
     "checkpoints": "states of unfinished trainings",
+    "monitoring": "counts of answers in use, without text",
 }
 LOCAL = {
     "outputs": "outputs of local runs",
@@ -52,6 +53,8 @@ LOCAL = {
 _UNATTRIBUTABLE = ("restricted", "teacher", "judge", "tokens", "evaluations", "checkpoints")
 _WITH_TABLES = ("sources", "splits")
 _RECORDS = ("flagged", "reviews")  # JSON records about one note each, by adapter and version
+# Parts of a key that what is deleted together shares; of others 2
+_DEPTHS = {**dict.fromkeys(_RECORDS, 3), "monitoring": 4}
 _NO_TEXT = "/queue.json"  # end of the key of a record of `reviews` that is about no note
 _TEXT_COLUMNS = ("text", "note_text")
 
@@ -142,7 +145,7 @@ def _stored(store: Store) -> dict[str, dict[str, list[Entry]]]:
     for kind, what in TEXTS.items():
         groups = defaultdict(list)
         for entry in store.entries(f"{kind}/"):
-            groups["/".join(entry.key.split("/")[: 3 if kind in _RECORDS else 2])].append(entry)
+            groups["/".join(entry.key.split("/")[: _DEPTHS.get(kind, 2)])].append(entry)
         by_content[what] = dict(groups)
     return by_content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from clinadapt.data.readers import Row
 from clinadapt.data.tables import batched
 from clinadapt.data.text import clean
 from clinadapt.models.classifier import Classifier
+from clinadapt.monitoring.observations import Observation, of_latency, of_prediction
+from clinadapt.monitoring.recorder import Writer, recorder
 from clinadapt.review.inputs import cell, input_error, validated
 from clinadapt.review.loading import published_adapter
 
@@ -24,16 +27,22 @@ class ClassifyService:
         base_model: URI of its base model.
         labels: in the order of the outputs.
         unsure_below: highest probability below which it answers UNSURE.
+        recorder: counts the answers; None where nothing counts them.
     """
 
-    def __init__(self, adapter: str, store_uri: str) -> None:
+    def __init__(self, adapter: str, store_uri: str, writer: Writer | None = None) -> None:
         """Load `adapter`: a name (its champion), name/version or URI.
+
+        Args:
+            adapter, store_uri: as of `download_adapter`.
+            writer: what counts the answers for monitoring; nothing when None.
 
         Raises:
             UserError: the adapter is not found, cannot be loaded, or differs from what was published.
         """
         with published_adapter(adapter, store_uri, "classify") as (folder, self.uri):
             self._classifier = Classifier(folder)
+            self.recorder = recorder(folder, self.uri, writer)
         self.labels = self._classifier.card.labels
         self.base_model = self._classifier.card.base_model
         self.unsure_below = self._classifier.card.unsure_below
@@ -58,7 +67,10 @@ class ClassifyService:
         Raises:
             UserError: the note is empty or too long.
         """
-        return self._answers([validated(text)])[0]
+        note, start = validated(text), time.monotonic()
+        (answer,) = self._answers([note])
+        self._count([note], [answer], of_latency(time.monotonic() - start))
+        return answer
 
     def answer_rows(self, rows: Iterable[Row], column: str) -> Iterator[dict[str, Any]]:
         """Predict the label of each row, a batch at a time; the answer has the row's number as `row`, and only an
@@ -75,6 +87,7 @@ class ClassifyService:
             texts = {number: cell(row, column, number) for number, row in batch}
             usable = {number: clean(text) for number, text in texts.items() if not input_error(text)}
             answers = dict(zip(usable, self._answers(list(usable.values())), strict=True)) if usable else {}
+            self._count(list(usable.values()), list(answers.values()))
             for number, row in batch:
                 error = row if isinstance(row, str) else input_error(texts[number])
                 yield {"row": number, **answers.get(number, {"error": error})}
@@ -94,3 +107,9 @@ class ClassifyService:
             }
             for row, share in zip(self._classifier.probabilities(notes), unseen, strict=True)
         ]
+
+    def _count(self, notes: list[str], answers: list[dict[str, Any]], latency: Observation | None = None) -> None:
+        """Count answers for monitoring; the latency only of one that was asked for alone."""
+        if self.recorder and answers:
+            predictions = [(answer["most_likely"], max(answer["probabilities"].values())) for answer in answers]
+            self.recorder.answered(notes, [of_prediction(*each) | (latency or {}) for each in predictions])

@@ -62,15 +62,19 @@ def one_note_tab(service: ClassifyService) -> None:
         [label, data],
         api_visibility="private",
     )
-    flag.click(_flag, [answered, correction, comment], [correction, comment, flagged], api_visibility="private")
 
+    def flag_it(
+        answered: NoteAndAnswer | None, correction: str | None, comment: str, request: gr.Request
+    ) -> tuple[Any, ...]:
+        try:
+            uri = flag_label(answered, correction, comment, reviewer(request))
+        except UserError as error:
+            return correction, comment, status(f"Not flagged – {error}.", "wrong")
+        if service.recorder:
+            service.recorder.flagged()
+        return None, "", status(f"Flagged, thank you. Stored as {uri}", "done")
 
-def _flag(answered: NoteAndAnswer | None, correction: str | None, comment: str, request: gr.Request) -> tuple[Any, ...]:
-    try:
-        uri = flag_label(answered, correction, comment, reviewer(request))
-    except UserError as error:
-        return correction, comment, status(f"Not flagged – {error}.", "wrong")
-    return None, "", status(f"Flagged, thank you. Stored as {uri}", "done")
+    flag.click(flag_it, [answered, correction, comment], [correction, comment, flagged], api_visibility="private")
 
 
 def many_notes_tab(service: ClassifyService, folder: Path) -> None:

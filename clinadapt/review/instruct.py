@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Answer, Generator
+from clinadapt.monitoring.observations import Observation, of_answer, of_latency
+from clinadapt.monitoring.recorder import Writer, recorder
 from clinadapt.review.explanation import explained
 from clinadapt.review.inputs import LONGEST_INSTRUCTION, cell, input_error, validated
 from clinadapt.review.loading import published_adapter
@@ -26,16 +29,22 @@ class InstructService:
     Attributes:
         uri: of the version that answers.
         base_model: URI of its base model.
+        recorder: counts the answers; None where nothing counts them.
     """
 
-    def __init__(self, adapter: str, store_uri: str) -> None:
+    def __init__(self, adapter: str, store_uri: str, writer: Writer | None = None) -> None:
         """Load `adapter`: a name (its champion), name/version or URI.
+
+        Args:
+            adapter, store_uri: as of `download_adapter`.
+            writer: what counts the answers for monitoring; nothing when None.
 
         Raises:
             UserError: the adapter is not found, cannot be loaded, or differs from what was published.
         """
         with published_adapter(adapter, store_uri, "instruct") as (folder, self.uri):
             self._generator = Generator(folder)
+            self.recorder = recorder(folder, self.uri, writer)
         self.base_model = self._generator.card.base_model
 
     def answer(self, note: str, instruction: str) -> dict[str, Any]:
@@ -49,9 +58,9 @@ class InstructService:
         Raises:
             UserError: note or instruction is empty or too long.
         """
-        question = _question(note, instruction)
+        question, start = _question(note, instruction), time.monotonic()
         (answer,) = self._generator.answers([question])
-        return self._record(question, answer)
+        return self._record(question, answer, of_latency(time.monotonic() - start))
 
     def stream(self, note: str, instruction: str) -> Iterator[str | dict[str, Any]]:
         """Yield the answer's text piece by piece as it is generated; the last item is what `answer` returns.
@@ -59,9 +68,9 @@ class InstructService:
         Raises:
             UserError: as `answer`.
         """
-        question = _question(note, instruction)
+        question, start = _question(note, instruction), time.monotonic()
         answer = yield from self._generator.stream(question)
-        yield self._record(question, answer)
+        yield self._record(question, answer, of_latency(time.monotonic() - start))
 
     def answer_rows(
         self, rows: Iterable[Row], column: str, instruction: str = "", instruction_column: str = ""
@@ -102,10 +111,15 @@ class InstructService:
             return [answer for question in questions for answer in self._answers([question])]
         return [self._record(question, answer) for question, answer in zip(questions, answers, strict=True)]
 
-    def _record(self, question: Question, answer: Answer) -> dict[str, Any]:
+    def _record(self, question: Question, answer: Answer, latency: Observation | None = None) -> dict[str, Any]:
+        """What is told of an answer, which is counted for monitoring; the latency of one that was asked for alone."""
         decimals = DecimalCounts().plus([question.note])
         comma = decimals.decimal_comma if sum(decimals) else self._generator.card.decimal_comma
         checked = check(answer.text, question.note, question.instruction, comma)
+        if self.recorder:
+            outcomes = (each.outcome for each in checked)
+            counted = of_answer(question.instruction, answer.text, answer.complete, outcomes)
+            self.recorder.answered([question.note], [counted | (latency or {})])
         doubtful = [each.claim.value for each in checked if each.outcome != "supported"]
         return {
             "instruction": question.instruction,

@@ -69,7 +69,19 @@ def instruct_tab(service: InstructService) -> None:
     question.example.input(lambda chosen: chosen, question.example, question.instruction, api_visibility="private")
     _connect_buttons(service, answered, question, answer)
     form = [answer.fault, answer.correction, answer.comment]
-    answer.flag.click(_flag, [answered, *form], [*form, answer.flag_status], api_visibility="private")
+
+    def flag_it(
+        answered: NoteAndAnswer | None, fault: str | None, correction: str, comment: str, request: gr.Request
+    ) -> tuple[Any, ...]:
+        try:
+            uri = flag_answer(answered, fault, correction, comment, reviewer(request))
+        except UserError as error:
+            return fault, correction, comment, status(f"Not flagged – {error}.", "wrong")
+        if service.recorder:
+            service.recorder.flagged()
+        return None, "", "", status(f"Flagged, thank you. Stored as {uri}", "done")
+
+    answer.flag.click(flag_it, [answered, *form], [*form, answer.flag_status], api_visibility="private")
 
 
 def _question_column() -> _Question:
@@ -158,13 +170,3 @@ def _read_upload(path: str) -> tuple[Any, gr.HTML]:
         return gr.skip(), status(f"Not read – {error}.", "wrong")
     finally:
         Path(path).unlink()  # notes are not left on disk
-
-
-def _flag(
-    answered: NoteAndAnswer | None, fault: str | None, correction: str, comment: str, request: gr.Request
-) -> tuple[Any, ...]:
-    try:
-        uri = flag_answer(answered, fault, correction, comment, reviewer(request))
-    except UserError as error:
-        return fault, correction, comment, status(f"Not flagged – {error}.", "wrong")
-    return None, "", "", status(f"Flagged, thank you. Stored as {uri}", "done")

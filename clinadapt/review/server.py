@@ -90,7 +90,7 @@ def load_page(adapter: str, store_uri: str, folder: Path) -> Any:
 
     tempfile.tempdir = str(folder)  # for the download of the adapter
     service_type = InstructService if published_recipe(adapter, store_uri) == "instruct" else ClassifyService
-    service = service_type(adapter, store_uri)
+    service = service_type(adapter, store_uri, "page")
     tempfile.tempdir = None
     return build_page(service, folder)
 

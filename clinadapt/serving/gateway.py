@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from html import escape
@@ -20,6 +21,7 @@ import httpx
 
 from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
+from clinadapt.serving.counting import LONGEST_REPLY, Counter, Exchange
 from clinadapt.serving.hot_swap import HotSwap
 from clinadapt.serving.vllm_server import certificates
 
@@ -41,18 +43,27 @@ class Gateway(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, server_url: str, swap: HotSwap, interval: float = 30.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        server_url: str,
+        swap: HotSwap,
+        interval: float = 30.0,
+        counter: Counter | None = None,
+    ) -> None:
         """
         Args:
             host, port: to listen on.
             server_url: of the vLLM server.
             swap: which version answers.
             interval: seconds between two looks at the champion.
+            counter: of the answers; None to count none.
 
         Raises:
             UserError: the address cannot be listened on.
         """
-        self.swap, self.server_url, self._interval = swap, server_url, interval
+        self.swap, self.server_url, self._interval, self.counter = swap, server_url, interval, counter
         context = certificates() if server_url.startswith("https:") else False
         self.upstream = httpx.Client(base_url=server_url, timeout=_TIMEOUT, trust_env=False, verify=context)
         self._stopped, self._woken = threading.Event(), threading.Event()
@@ -82,6 +93,8 @@ class Gateway(ThreadingHTTPServer):
         self._woken.set()
         super().server_close()
         self.upstream.close()
+        if self.counter:
+            self.counter.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is gone is no error, and a traceback could hold a request."""
@@ -125,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         if routed is None:
             self._error(404, f"The model `{model[:100]}` does not exist.", "NotFoundError")
             return
-        self._forward(routed, json.dumps(body | {"model": routed}).encode())
+        self._forward(routed, body | {"model": routed})
 
     def _health(self) -> None:
         """Healthy is what has a version that answers, on a server that is healthy."""
@@ -139,14 +152,14 @@ class _Handler(BaseHTTPRequestHandler):
             status = 503
         self._send(200 if status == 200 else 503, "text/plain", b"")
 
-    def _forward(self, routed: str, body: bytes) -> None:
+    def _forward(self, routed: str, body: dict[str, Any]) -> None:
         """Pass a request on, and the reply piece by piece as it comes."""
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key := self.headers.get("Authorization"):
             headers["Authorization"] = key
-        begun = False
+        begun, start, data = False, time.monotonic(), json.dumps(body).encode()
         try:
-            with self.server.upstream.stream("POST", self.path, content=body, headers=headers) as reply:
+            with self.server.upstream.stream("POST", self.path, content=data, headers=headers) as reply:
                 if reply.status_code >= 500:
                     self.server.swap.failed(routed)
                 if reply.status_code == 404:  # the server has started anew
@@ -154,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self._error(503, "the version is being loaded: try again", "ServiceUnavailable")
                     return
                 begun = True
-                self._pass_on(reply, routed)
+                answer = self._pass_on(reply, routed)
+            if reply.status_code == 200 and len(answer) <= LONGEST_REPLY:
+                self._count(Exchange(routed, body, answer, time.monotonic() - start))
         except httpx.HTTPError:
             self.server.swap.failed(routed)
             if begun:
@@ -162,7 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._error(502, "the server does not answer")
 
-    def _pass_on(self, reply: httpx.Response, routed: str) -> None:
+    def _pass_on(self, reply: httpx.Response, routed: str) -> bytes:
+        """Pass a reply on; return its body, of one longer than LONGEST_REPLY only a beginning that is longer too."""
         self.send_response(reply.status_code)
         self.send_header(VERSION_HEADER, routed)
         for name in _HEADERS:
@@ -172,10 +188,19 @@ class _Handler(BaseHTTPRequestHandler):
         if chunked:
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        read = bytearray()
         for piece in reply.iter_raw():
+            if len(read) <= LONGEST_REPLY:
+                read += piece
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
+        return bytes(read)
+
+    def _count(self, exchange: Exchange) -> None:
+        """Count the answer of a version to a chat completion."""
+        if self.server.counter and self.path == _PATHS[0] and exchange.version != BASE:
+            self.server.counter.put(exchange)
 
     def _json(self, status: int, content: dict[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(content).encode())

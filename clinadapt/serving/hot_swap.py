@@ -133,6 +133,10 @@ class HotSwap:
         """The name under which the server has a version loaded."""
         return f"{self.name}/{version}"
 
+    def folder_of(self, version: str) -> Path:
+        """Where a version lies while it is loaded."""
+        return self._folder / VERSIONS / version
+
     def route(self, model: str, note: bytes) -> str | None:
         """Which loaded model answers a request; None where there is no such model. The same note goes to the same
         version while a canary runs.
@@ -253,7 +257,7 @@ class HotSwap:
 
     def _load(self, version: str) -> Path:
         """Fetch and verify a version where that is not done, and load it. Raises Refused where the server cannot."""
-        folder = self._folder / VERSIONS / version
+        folder = self.folder_of(version)
         if not self._is_intact(folder, version):
             self._fetch(folder, version)
         if problem := needs_restart(self._folder, folder):

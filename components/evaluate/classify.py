@@ -25,6 +25,7 @@ from clinadapt.models.calibration import fit_temperature
 from clinadapt.models.classifier import Classifier, TokenizedNotes
 from clinadapt.storage import open_store
 from components.evaluate.abstention import measure_abstention
+from components.evaluate.aggregates import prediction_aggregates
 from components.evaluate.answer_cache import AnswerCache
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.champion import Champion
@@ -117,9 +118,9 @@ def run(
         **_on_corrections(splits, classifier, champion, labels, seed),
     }
     evaluation["models"]["candidate"]["temperature_ratio"] = classifier.card.temperature_ratio
-    _write_predictions(output, tables["test"]["note_id"], scores["candidate"].logits)
-    note_ids = tables["test"]["note_id"].to_pylist()
-    evaluation["review"] = _write_cases(output, note_ids, scores, labels, review, private, seed)
+    evaluation["aggregates"] = prediction_aggregates(_calibrated(scores["candidate"]), tables["test"], labels)
+    _write_predictions(output, note_ids := tables["test"]["note_id"], scores["candidate"].logits)
+    evaluation["review"] = _write_cases(output, note_ids.to_pylist(), scores, labels, review, private, seed)
     write_results(output, evaluation, splits, adapter)
     return evaluation
 
@@ -141,6 +142,11 @@ def _sizes(notes: HeldOutNotes, tokenized: TokenizedNotes) -> dict[str, Any]:
         "tokens_mean": float(tokenized.token_counts.mean()),
         "windows_mean": float(np.mean([len(windows) for windows in tokenized.windows])),
     }
+
+
+def _calibrated(scores: Scores) -> np.ndarray:
+    """Calibrated probabilities of one model, shape (notes, labels)."""
+    return probabilities(scores.logits, scores.temperature or 1.0)
 
 
 def check_ceiling(name: str, accuracy: float, ceiling: float) -> None:

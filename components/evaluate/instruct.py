@@ -27,6 +27,7 @@ from clinadapt.models.devices import free_memory
 from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest
 from clinadapt.storage import open_store
+from components.evaluate.aggregates import answer_aggregates
 from components.evaluate.champion import Champion
 from components.evaluate.corrections import answers_on_corrections, read_corrected
 from components.evaluate.counterfactual_answers import measure_answers
@@ -104,6 +105,7 @@ def run(
         **_compared(scores, tasks, cluster, seed),
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
         **of_candidate,
+        "aggregates": answer_aggregates(rows, answers["candidate"].answers),
         **champion.reference(),
         **answers_on_corrections(corrected, on_corrected, MODEL_TITLES, seed),
     }

@@ -1,4 +1,4 @@
-"""`clinadapt`: run, phi, purge, metrics, compile, submit, estimate, predict, review, mirror, registry and others."""
+"""`clinadapt`: run, phi, purge, monitor, compile, submit, estimate, predict, review, mirror, registry and others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from clinadapt.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError, one_li
 from pipelines.cli import accounts as accounts_cli
 from pipelines.cli import cluster as cluster_cli
 from pipelines.cli import metrics as metrics_cli
+from pipelines.cli import monitor as monitor_cli
 from pipelines.cli import phi as phi_cli
 from pipelines.cli import purge as purge_cli
 from pipelines.cli import registry as registry_cli
@@ -36,6 +37,7 @@ app.add_typer(phi_cli.app, name="phi")
 app.command("purge")(purge_cli.purge)
 app.command("metrics")(metrics_cli.metrics)
 app.command("review-account")(accounts_cli.review_account)
+app.command("monitor")(monitor_cli.monitor)
 
 PROFILE_HELP = "Name of a profile, or path of a .yaml file."
 AdapterName = Annotated[
@@ -240,10 +242,11 @@ def compile_pipelines(
 ) -> None:
     """Compile the pipelines for a cluster.
 
-    Writes one file per profile, for upload in the KFP UI.
+    Writes for each profile its pipeline and the one that watches its adapter, for upload in the KFP UI.
     """
     from clinadapt.storage.local_files import os_errors
     from pipelines.compile import compile_profile
+    from pipelines.monitor import compile_monitor
     from pipelines.named_settings import load_cluster, load_profile, profile_names
 
     settings = load_cluster(cluster)
@@ -251,7 +254,8 @@ def compile_pipelines(
     with os_errors(f"cannot write to {output}"):
         output.mkdir(parents=True, exist_ok=True)
         for name in profile or profile_names():
-            print(compile_profile(load_profile(name), settings, output), file=sys.stderr)
+            for compile_one in (compile_profile, compile_monitor):
+                print(compile_one(load_profile(name), settings, output), file=sys.stderr)
 
 
 app.command("submit")(cluster_cli.submit)

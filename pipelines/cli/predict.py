@@ -40,23 +40,25 @@ def predict(
     if file:
         with readable(file):
             pass
+    service: ClassifyService | InstructService
     if not instructions and instruction_column is None:
-        answerer = ClassifyService(adapter, store_uri)
-        _warn(answerer.uri)
-        if file:
-            _classify_rows(answerer, file, column, as_json)
+        service = ClassifyService(adapter, store_uri, "predict")
+    else:
+        service = InstructService(adapter, store_uri, "predict")
+    _warn(service.uri)
+    try:
+        if isinstance(service, ClassifyService):
+            if file:
+                _classify_rows(service, file, column, as_json)
+            else:
+                _classify_note(service, text, as_json)
+        elif file:
+            _answer_rows(service, file, column, "".join(instructions), instruction_column or "", as_json)
         else:
-            _classify_note(answerer, text, as_json)
-        return
-    asker = InstructService(adapter, store_uri)
-    _warn(asker.uri)
-    if file:
-        _answer_rows(asker, file, column, "".join(instructions), instruction_column or "", as_json)
-        return
-    for instruction in instructions:
-        if len(instructions) > 1 and not as_json:
-            print(f"\n{instruction}", flush=True)
-        _answer_note(asker, text, instruction, as_json, explain)
+            _answer_note(service, text, instructions, as_json, explain)
+    finally:
+        if service.recorder:
+            service.recorder.close()
 
 
 def _warn(uri: str) -> None:
@@ -94,12 +96,19 @@ def _classify_rows(answerer: ClassifyService, file: Path, column: str, as_json: 
     _write(answers, ["label", "probability"], fields, answerer.uri, as_json)
 
 
-def _answer_note(asker: InstructService, text: str, instruction: str, as_json: bool, explain: bool) -> None:
-    """Stream the answer about a note, then, to `explain`, its claims with the words of the note, and print remarks on
-    it to standard error; or print one line of JSON."""
-    if as_json:
-        emit(asker.answer(text, instruction))
-        return
+def _answer_note(asker: InstructService, text: str, instructions: list[str], as_json: bool, explain: bool) -> None:
+    """Stream the answer to each instruction about a note, then, to `explain`, its claims with the words of the note,
+    and print remarks on it to standard error; or print lines of JSON."""
+    for instruction in instructions:
+        if as_json:
+            emit(asker.answer(text, instruction))
+            continue
+        if len(instructions) > 1:
+            print(f"\n{instruction}", flush=True)
+        _stream_answer(asker, text, instruction, explain)
+
+
+def _stream_answer(asker: InstructService, text: str, instruction: str, explain: bool) -> None:
     for part in asker.stream(text, instruction):
         if isinstance(part, str):
             print(part, end="", flush=True)

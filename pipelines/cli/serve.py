@@ -44,6 +44,7 @@ def serve(
 
     Start vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and, if it has a key, VLLM_API_KEY. Clients ask for the model
     NAME; the reply's `model` and its header X-Clinadapt-Adapter name the version that answered.
+    Chat completions are counted without text for `clinadapt monitor`; CLINADAPT_MONITORING=off counts none.
 
         clinadapt registry fetch demo-instruct --to served/ --hot-swap
 
@@ -51,6 +52,8 @@ def serve(
 
         clinadapt registry serve demo-instruct --to served/ --splits .clinadapt/outputs
     """
+    from clinadapt.monitoring.recorder import switched_on
+    from clinadapt.serving.counting import Counter
     from clinadapt.serving.gateway import Gateway
     from clinadapt.serving.hot_swap import Canary, HotSwap
     from clinadapt.serving.questions import comparer
@@ -60,7 +63,8 @@ def serve(
     opened, vllm = open_store(as_uri(store)), VllmServer(server, os.environ.get("VLLM_API_KEY", ""))
     compare = comparer(opened, adapter.partition("/")[0], vllm, splits and as_uri(splits), questions)
     swap = HotSwap(opened, adapter, vllm, to, compare, Canary(canary, canary_minutes))
-    gateway = Gateway(host, port, vllm.url, swap, interval)
+    counter = Counter(swap, opened.uri) if switched_on() else None
+    gateway = Gateway(host, port, vllm.url, swap, interval, counter)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _exit)
     threading.Thread(target=gateway.follow_forever, daemon=True).start()

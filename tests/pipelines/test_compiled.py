@@ -53,7 +53,7 @@ def test_it_is_the_file_that_is_kept(file: Path) -> None:
 
 
 def test_nothing_else_is_kept() -> None:
-    wanted = {f"{load_profile(name).recipe}-{name}.yaml" for name in profile_names()}
+    wanted = {f"{kind}-{name}.yaml" for name in profile_names() for kind in (load_profile(name).recipe, "monitor")}
     assert {path.name for path in KEPT.glob("*.yaml")} <= wanted | {EXAMPLE}, "a profile is gone: remove its file"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from clinadapt.documents import charts
 from clinadapt.documents.page import COLOURS, percent
-from components.evaluate.report import html
 
 
 def abstention_figure(abstention: Mapping[str, Any]) -> Markup:
@@ -18,11 +18,11 @@ def abstention_figure(abstention: Mapping[str, Any]) -> Markup:
     text = "; ".join(
         f"{percent(point['answered'])} answered, {percent(point['value'])} right" for point in abstention["curve"]
     )
-    return html.svg(
+    return charts.svg(
         "abstention",
         "Share of right answers by the share of notes that are answered",
         f"{text}.",
-        (html.WIDTH, 380),
+        (charts.WIDTH, 380),
         lambda figure: _draw(figure, abstention),
     )
 
@@ -30,8 +30,8 @@ def abstention_figure(abstention: Mapping[str, Any]) -> Markup:
 def _draw(figure: Figure, abstention: Mapping[str, Any]) -> None:
     axes, curve = figure.subplots(), abstention["curve"]
     answered = [point["answered"] for point in curve]
-    html.percent_axis(axes.xaxis)
-    html.percent_axis(axes.yaxis)
+    charts.percent_axis(axes.xaxis)
+    charts.percent_axis(axes.yaxis)
     lowest = min([point["low"] for point in curve] + [abstention["target"] or 1])
     axes.set(xlim=(0, 1.02), ylim=(max(0.0, lowest - 0.05), 1.01), xlabel="notes that are answered, the surest first")
     axes.set_ylabel("right answers")

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from clinadapt.documents import charts
+from clinadapt.documents.charts import SERIES
 from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
-from components.evaluate.report import html
 from components.evaluate.report.abstention import abstention_figure
 from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
-from components.evaluate.report.html import SERIES
 from components.evaluate.report.shared import (
     Metric,
     comparison,
@@ -121,19 +121,19 @@ def render(report: Mapping[str, Any]) -> str:
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
     """Charts by name, without those that the adapter has no numbers for."""
     adapter = evaluation["models"]["candidate"]
-    charts = {"accuracy": accuracy_figure(evaluation), "training": training_figure(training)}
-    charts["abstention"] = abstention_figure(evaluation["abstention"])
+    drawn = {"accuracy": accuracy_figure(evaluation), "training": training_figure(training)}
+    drawn["abstention"] = abstention_figure(evaluation["abstention"])
     if "confusion" in adapter:
-        charts["confusion"] = confusion_figure(evaluation["labels"], adapter["confusion"])
+        drawn["confusion"] = confusion_figure(evaluation["labels"], adapter["confusion"])
     if "per_class" in adapter:
-        charts["classes"] = classes_figure(adapter["per_class"])
+        drawn["classes"] = classes_figure(adapter["per_class"])
     if "reliability" in adapter:
-        charts["reliability"] = reliability_figure(adapter)
+        drawn["reliability"] = reliability_figure(adapter)
     if evaluation["subgroups"]:
-        charts["groups"] = groups_figure(evaluation, "any_label_accuracy", "predictions among a note’s labels")
+        drawn["groups"] = groups_figure(evaluation, "any_label_accuracy", "predictions among a note’s labels")
     if "roc" in adapter:
-        charts["roc"] = roc_figure(adapter["roc"])
-    return charts
+        drawn["roc"] = roc_figure(adapter["roc"])
+    return drawn
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         row = [model["title"]]
         for name, metric in shown.items():
             if number := model["metrics"].get(name):
-                row.append(html.estimate(number, metric.form, metric.form(number["value"]) == best[name]))
+                row.append(charts.estimate(number, metric.form, metric.form(number["value"]) == best[name]))
             else:
                 row.append("–")
         rows.append(row)
@@ -220,12 +220,12 @@ def accuracy_figure(evaluation: Mapping[str, Any]) -> Markup:
         for name, ceiling in (("accuracy", evaluation["ceiling"]), ("any_label_accuracy", None))
     ]
     text = "; ".join(f"{model['title']} {percent(model['metrics']['accuracy']['value'])}" for model in models)
-    return html.svg(
+    return charts.svg(
         "accuracy",
         "Accuracy of every model with its interval",
         f"Accuracy: {text}; ceiling {percent(evaluation['ceiling'])}.",
-        (html.WIDTH, 100 + 46 * len(models)),
-        lambda figure: html.draw_intervals(figure, [model["title"] for model in models], panels),
+        (charts.WIDTH, 100 + 46 * len(models)),
+        lambda figure: charts.draw_intervals(figure, [model["title"] for model in models], panels),
     )
 
 
@@ -235,19 +235,19 @@ def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> 
     correct = "; ".join(
         f"{label} {line[row]} of {sum(line)}" for row, (label, line) in enumerate(zip(labels, matrix, strict=True))
     )
-    return html.svg(
+    return charts.svg(
         "confusion",
         "Confusion matrix of the adapter",
         f"Correct: {correct}.",
-        (min(html.WIDTH, 340 + side * len(labels)), 190 + max(20, 0.62 * side) * len(labels)),
+        (min(charts.WIDTH, 340 + side * len(labels)), 190 + max(20, 0.62 * side) * len(labels)),
         lambda figure: draw_confusion(figure.subplots(), labels, matrix, side),
     )
 
 
 def draw_confusion(axes: Axes, labels: Sequence[str], matrix: Sequence[Sequence[int]], side: float) -> None:
     """Draw counts, and below them the share of the row where a cell, `side` pixels wide, has room for it."""
-    names = [html.short(label) for label in labels]
-    html.row_axis(axes, names)
+    names = [charts.short(label) for label in labels]
+    charts.row_axis(axes, names)
     slant: Any = {"rotation": 28} if side > 30 else {"rotation": 90, "va": "center"}
     axes.set_xticks(range(len(labels)), names, rotation_mode="anchor", ha="left", color=COLOURS["ink"], **slant)
     axes.xaxis.tick_top()
@@ -273,19 +273,19 @@ def classes_figure(classes: Sequence[Mapping[str, Any]]) -> Markup:
     text = "; ".join(
         f"{c['label']} {percent(c['precision'])}, {percent(c['recall'])}, {decimal(c['f1'])}" for c in classes
     )
-    return html.svg(
+    return charts.svg(
         "classes",
         "Precision, recall and F1 of each class",
         f"Precision, recall, F1: {text}.",
-        (html.WIDTH, 80 + 72 * len(classes)),
+        (charts.WIDTH, 80 + 72 * len(classes)),
         lambda figure: draw_classes(figure.subplots(), classes),
     )
 
 
 def draw_classes(axes: Axes, classes: Sequence[Mapping[str, Any]]) -> None:
     """Draw three bars per class."""
-    html.row_axis(axes, [f"{html.short(c['label'], 28)} ({count(c['support'])})" for c in classes])
-    html.percent_axis(axes.xaxis)
+    charts.row_axis(axes, [f"{charts.short(c['label'], 28)} ({count(c['support'])})" for c in classes])
+    charts.percent_axis(axes.xaxis)
     axes.set_xlim(0, 1.02)
     style: Any = {"textcoords": "offset points", "va": "center", "size": 11.5, "color": COLOURS["muted"]}
     for position, (name, title, colour) in enumerate(BARS):
@@ -309,11 +309,11 @@ def reliability_figure(adapter: Mapping[str, Any]) -> Markup:
         if bins in adapter
     ]
     text = "; ".join(title for title, *_ in panels)
-    return html.svg(
+    return charts.svg(
         "reliability",
         "Reliability diagram of the adapter",
         f"{text}. Temperature {decimal(adapter['temperature'], 2)}.",
-        (html.WIDTH, 460),
+        (charts.WIDTH, 460),
         lambda figure: draw_reliability(figure, panels),
     )
 
@@ -338,15 +338,15 @@ def draw_reliability(figure: Figure, panels: Sequence[tuple[str, Sequence[Mappin
 def square(axes: Axes) -> None:
     """Make both axes shares from 0 to 100 %, with the diagonal dashed."""
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linestyle=(0, (4, 3)), linewidth=1.5)
-    html.percent_axis(axes.xaxis)
-    html.percent_axis(axes.yaxis)
+    charts.percent_axis(axes.xaxis)
+    charts.percent_axis(axes.yaxis)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
 
 
 def roc_figure(curves: Sequence[Mapping[str, Any]]) -> Markup:
     """Chart of one ROC curve per class, one-vs-rest."""
     areas = "; ".join(f"{curve['label']} {decimal(curve['auc'])}" for curve in curves)
-    return html.svg(
+    return charts.svg(
         "roc",
         "ROC curve of each class",
         f"Area under the curve: {areas}.",
@@ -365,7 +365,7 @@ def draw_roc(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
         style: Any = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)))[dashes % 5]
         colour = COLOURS[SERIES[hue]]
         lines += axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=style, clip_on=False)
-    names = [f"{html.short(curve['label'])}: {decimal(curve['auc'])}" for curve in curves]
+    names = [f"{charts.short(curve['label'])}: {decimal(curve['auc'])}" for curve in curves]
     beside: Any = {"loc": "upper left", "bbox_to_anchor": (1.03, 1), "labelspacing": 0.8, "borderpad": 1.2}
     axes.legend(lines, names, title="Class: area under the curve", alignment="left", **beside)
     axes.set_anchor("NW")

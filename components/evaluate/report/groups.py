@@ -9,9 +9,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from clinadapt.documents import charts
 from clinadapt.documents.page import COLOURS, count, decimal, percent
 from components.evaluate.counterfactual_notes import KINDS
-from components.evaluate.report import html
 from components.evaluate.report.shared import Metric
 
 _FEW_CLUSTERS = 10  # fewer make an interval that says little, as for the gate
@@ -26,7 +26,7 @@ def groups_table(
     for entry in evaluation["subgroups"]:
         few = Markup('<span class="even">few notes</span>') if entry["clusters"] < _FEW_CLUSTERS else ""
         cells = [
-            html.estimate(entry["metrics"][name], metrics[name].form) if name in entry["metrics"] else Markup("–")
+            charts.estimate(entry["metrics"][name], metrics[name].form) if name in entry["metrics"] else Markup("–")
             for name in names
         ]
         group = Markup("{}<small>{}</small>").format(entry["group"], entry["by"])
@@ -44,20 +44,20 @@ def groups_figure(evaluation: Mapping[str, Any], metric: str, what: str) -> Mark
     """
     whole = evaluation["models"]["candidate"]["metrics"][metric]
     entries = [(entry["group"], entry["rows"], entry["metrics"][metric]) for entry in evaluation["subgroups"]]
-    return html.svg(
+    return charts.svg(
         "groups",
         f"{what.capitalize()} in each group of notes, with intervals",
         "; ".join(f"{group}: {percent(entry['value'])}" for group, _, entry in entries) + ".",
-        (html.WIDTH, 90 + 34 * len(entries)),
+        (charts.WIDTH, 90 + 34 * len(entries)),
         lambda figure: _draw_groups(figure, entries, whole["value"], what),
     )
 
 
-def _draw_groups(figure: Figure, entries: Sequence[tuple[str, int, html.Estimate]], whole: float, what: str) -> None:
+def _draw_groups(figure: Figure, entries: Sequence[tuple[str, int, charts.Estimate]], whole: float, what: str) -> None:
     """Draw one row per group (name, number of rows, estimate), and a line at the share over all rows."""
     axes: Axes = figure.subplots()
-    html.row_axis(axes, [f"{html.short(group)} ({count(rows)})" for group, rows, _ in entries])
-    html.percent_axis(axes.xaxis)
+    charts.row_axis(axes, [f"{charts.short(group)} ({count(rows)})" for group, rows, _ in entries])
+    charts.percent_axis(axes.xaxis)
     axes.set(xlim=(0, 1.02), xlabel=what)
     axes.axvline(whole, color=COLOURS["muted"], linewidth=1.5, linestyle="--", label="all")
     for row, (_, _, entry) in enumerate(entries):
@@ -77,7 +77,7 @@ def counterfactuals_table(counterfactuals: Mapping[str, Any]) -> dict[str, Any]:
     rows = []
     for kind, entry in counterfactuals.items():
         sizes = [count(entry[name]) for name in (("rows", "notes") if answers else ("notes",))]
-        cells = [html.estimate(entry[name], form) if name in entry else Markup("–") for name, form in forms.items()]
+        cells = [charts.estimate(entry[name], form) if name in entry else Markup("–") for name, form in forms.items()]
         rows.append([KINDS[kind].capitalize(), *sizes, *cells])
     if answers:
         return {"head": ["Patient of", "Instructions", "Notes", "Same claims", "Same words"], "rows": rows}

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clinadapt.clinical.claims import measured_accuracy
+from clinadapt.documents import charts
 from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
-from components.evaluate.report import html
 from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
 from components.evaluate.report.memory import memory_table
 from components.evaluate.report.shared import (
@@ -145,12 +145,12 @@ def render(report: Mapping[str, Any]) -> str:
 
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
     """Charts by name; one of pretraining only where the base model was pretrained."""
-    charts = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
+    drawn = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
     if evaluation["subgroups"]:
-        charts["groups"] = groups_figure(evaluation, "unsupported", "answers with an unsupported claim")
+        drawn["groups"] = groups_figure(evaluation, "unsupported", "answers with an unsupported claim")
     if training["pretraining"]:
-        charts["pretraining"] = training_figure(training["pretraining"], "pretraining")
-    return charts
+        drawn["pretraining"] = training_figure(training["pretraining"], "pretraining")
+    return drawn
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         values = [model["metrics"][name]["value"] for model in models]
         best = metric.form(min(values) if metric.lower_is_better else max(values))
         cells = [_cell(model["metrics"][name], metric, best) for model in models]
-        cells.append(html.estimate(reference[name], metric.form) if name in reference else Markup("–"))
+        cells.append(charts.estimate(reference[name], metric.form) if name in reference else Markup("–"))
         rows.append([metric.title, *cells])
     return {"head": ["", *(model["title"] for model in models), "Reference answers"], "rows": rows}
 
@@ -186,7 +186,7 @@ def judge_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     models = evaluation.get("judge", {}).get("models", {})
     titles = [evaluation["models"][name]["title"] for name in models]
     rows: list[list[Any]] = [
-        [title, *(html.estimate(entry[name], form) for entry in models.values())]
+        [title, *(charts.estimate(entry[name], form) for entry in models.values())]
         for name, title, form in (("severity", "Mean risk (1 to 4)", _two_digits), ("unsafe", "Risk 3 or 4", percent))
     ]
     categories = next(iter(models.values()))["errors"] if models else {}
@@ -300,17 +300,17 @@ def tasks_figure(evaluation: Mapping[str, Any]) -> Markup:
         f"{task}: " + ", ".join(f"{models[name]['title']} {of_100(entry['value'])}" for name, entry in entries.items())
         for task, _, entries in panels
     )
-    return html.svg(
+    return charts.svg(
         "tasks",
         "Token F1 of every model in each task with its interval",
         f"{text}.",
-        (html.WIDTH, 110 + 52 * len(panels)),
+        (charts.WIDTH, 110 + 52 * len(panels)),
         lambda figure: draw_tasks(figure, panels, {name: model["title"] for name, model in models.items()}),
     )
 
 
 def draw_tasks(
-    figure: Figure, panels: Sequence[tuple[str, int, Mapping[str, html.Estimate]]], titles: Mapping[str, str]
+    figure: Figure, panels: Sequence[tuple[str, int, Mapping[str, charts.Estimate]]], titles: Mapping[str, str]
 ) -> None:
     """Draw one row per task, with an arrow from the base model to the adapter.
 
@@ -320,8 +320,8 @@ def draw_tasks(
         titles: model -> its title, which gives the models that are drawn.
     """
     axes: Axes = figure.subplots()
-    html.row_axis(axes, [f"{html.short(task)} ({count(rows)})" for task, rows, _ in panels])
-    html.percent_axis(axes.xaxis)
+    charts.row_axis(axes, [f"{charts.short(task)} ({count(rows)})" for task, rows, _ in panels])
+    charts.percent_axis(axes.xaxis)
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
     axes.set(xlim=(0, 1.06), xlabel="token F1 (0 to 100)")
     order = [name for name in ("base", "champion", "candidate") if name in titles]
@@ -347,5 +347,5 @@ def draw_tasks(
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3)
 
 
-def _cell(entry: html.Estimate, metric: Metric, best: str) -> Markup:
-    return html.estimate(entry, metric.form, metric.form(entry["value"]) == best)
+def _cell(entry: charts.Estimate, metric: Metric, best: str) -> Markup:
+    return charts.estimate(entry, metric.form, metric.form(entry["value"]) == best)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from clinadapt.documents import charts
 from clinadapt.documents.page import count, decimal, percent
-from components.evaluate.report import html
 
 
 class Metric(NamedTuple):
@@ -70,20 +70,20 @@ def corrections_tables(data: Mapping[str, Any], evaluation: Mapping[str, Any]) -
     scored = evaluation.get("feedback") or {"rows": 0, "models": {}}
     answers = []
     for model in scored["models"].values():
-        share = html.estimate(model["right_share"], percent)
+        share = charts.estimate(model["right_share"], percent)
         row = [model["title"], f"{count(model['right'])} of {count(scored['rows'])}", share]
         answers.append(
-            row + ([html.estimate(model["token_f1"], lambda f1: decimal(100 * f1, 1))] if "token_f1" in model else [])
+            row + ([charts.estimate(model["token_f1"], lambda f1: decimal(100 * f1, 1))] if "token_f1" in model else [])
         )
     return {"counts": counts, "answers": answers}
 
 
 def training_figure(training: Mapping[str, Any], name: str = "training") -> Markup:
     """Chart of loss and learning rate over the steps."""
-    return html.svg(
+    return charts.svg(
         name,
         f"{name.capitalize()} and validation loss, learning rate",
         f"{len(training['curve'])} points; checkpoint selected at step {training['best_step']}.",
-        (html.WIDTH, 340),
-        lambda figure: html.draw_training(figure, training["curve"], training["best_step"]),
+        (charts.WIDTH, 340),
+        lambda figure: charts.draw_training(figure, training["curve"], training["best_step"]),
     )

@@ -127,14 +127,15 @@ def test_every_cached_step_is_covered() -> None:
 
 
 def test_every_data_file_of_the_steps_is_reached() -> None:
-    """Or a change of a word list would go unnoticed. Reports, documents, model cards, estimates and scans need no
-    cache, and metadata.yaml is what a catalogue of components reads."""
+    """Or a change of a word list would go unnoticed. Reports, documents, model cards, the monitor's page, estimates and
+    scans need no cache, and metadata.yaml is what a catalogue of components reads."""
     modules = [f"components.{step}.{recipe}" for step, recipe in STEPS if step not in ("pretrain", "prefer")]
     reached = {name for each in modules for name in reachable_sources(each)}
     readers = (
         "components.evaluate.gate.step",
         "components.publish.model_card",
         "clinadapt.documents.writing",
+        "clinadapt.documents.monitor_page",
         "pipelines.cli.estimate",
         "pipelines.cli.phi",
     )

@@ -58,6 +58,8 @@ def store(tmp_path: Path) -> Store:
     store.put("runs/e/preflight.json", json.dumps(record(state="running", adapter_name="answers")).encode())
     store.put("runs/a/report.html", NOTE.encode())
     publish_version(store, tmp_path / "version")
+    check = {"format": 1, "when": "2026-03-05T06:00:00Z", "answers": 512, "psi": {"label": 0.31, "language": 0.002}}
+    store.put("monitoring/specialty/1a/check.json", json.dumps(check | {"moved": ["label"]}).encode())
     return store
 
 
@@ -106,6 +108,26 @@ def test_the_values(store: Store) -> None:
         time.strptime(when, "%Y-%m-%dT%H:%M:%SZ")
     )
     assert (read[("clinadapt_store_up",)], read[("clinadapt_unreadable_runs",)]) == (1, 0)
+
+
+def test_the_last_check_of_the_champion(store: Store) -> None:
+    check = json.loads(store.get("monitoring/specialty/1a/check.json")[0])
+    store.put("runs/watch/monitor.json", json.dumps(record(sentence=NOTE)).encode())
+    read = samples(exposition(store))
+    assert read["clinadapt_monitoring_psi", "specialty", "label"] == 0.31
+    assert read["clinadapt_monitoring_moved", "specialty", "label"] == 1
+    assert read["clinadapt_monitoring_moved", "specialty", "language"] == 0
+    assert read["clinadapt_monitoring_answers", "specialty"] == 512
+    assert read["clinadapt_monitoring_check_timestamp_seconds", "specialty"] == 1772690400
+    assert not any("monitor" in key[0] and NOTE in key for key in read)
+    unfinished = sum(value for key, value in read.items() if key[0] == "clinadapt_runs" and "unfinished" in key)
+    assert unfinished == 1, "a check is no run that trains"
+    for broken in (check | {"psi": {NOTE: 1}}, check | {"psi": {"label": "NaN"}}, check | {"when": "x"}, [], None):
+        store.put("monitoring/specialty/1a/check.json", json.dumps(broken).encode())
+        text = exposition(store)
+        assert (
+            NOTE not in text and "clinadapt_monitoring_psi{" not in text and samples(text)["clinadapt_store_up",] == 1
+        )
 
 
 def test_no_text_of_a_record_is_a_value_or_a_label(store: Store) -> None:

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import UNFINISHED
 
 from clinadapt.artifacts.hashing import write_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
@@ -21,6 +23,8 @@ from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.base_model import describe
 from clinadapt.models.chat_template import load_tokenizer
+from clinadapt.monitoring.aggregates import Aggregate
+from clinadapt.monitoring.recorder import SWITCH
 from clinadapt.registry.champion import promote
 from clinadapt.review.classify import ClassifyService
 from clinadapt.review.inputs import read_note
@@ -124,6 +128,25 @@ def test_the_remarks_say_what_a_reader_has_to_know() -> None:
     assert lines[0] == "Not supported by the note: 40 mg, heparin." and "1,200 tokens" in lines[2] and len(lines) == 3
 
 
+def test_every_way_to_ask_is_counted(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Complete, streamed to its end, and as rows; not a stream that is stopped, nor a row that has no answer."""
+    copied = Path(shutil.copytree(store.removeprefix("file://"), tmp_path / "store", ignore=UNFINISHED)).as_uri()
+    counted = InstructService("assistant", copied, "page")
+    counted.answer(NOTE, ASK)
+    list(counted.stream(NOTE, ASK))
+    next(counted.stream(NOTE, ASK))
+    list(counted.answer_rows([{"text": NOTE}, {"text": ""}, {"text": f"{NOTE} No fever."}], "text", ASK))
+    assert counted.recorder
+    counted.recorder.flagged()
+    counted.recorder.close()
+    (key,) = open_store(copied).list("monitoring/")
+    total = Aggregate.from_json(json.loads(open_store(copied).get(key)[0]), ())
+    assert (total.answers, total.notes, total.flags) == (4, 2, 1)
+    assert total.cells["task"] == {"Named Entity Recognition": 4} and sum(total.cells["latency"].values()) == 2
+    monkeypatch.setenv(SWITCH, "off")
+    assert InstructService("assistant", copied, "page").recorder is None
+
+
 def test_the_command_streams_and_writes_files(store: str, clinadapt: Any, tmp_path: Path) -> None:
     note, file = tmp_path / "note.txt", tmp_path / "notes.csv"
     note.write_text(NOTE)
@@ -141,6 +164,9 @@ def test_the_command_streams_and_writes_files(store: str, clinadapt: Any, tmp_pa
     wrong = clinadapt(*where, "--note", note)
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1
     assert "clinadapt predict --ask" in wrong.stderr
+    keys = open_store(store).list("monitoring/assistant/0123456789abcdef/")
+    totals = [Aggregate.from_json(json.loads(open_store(store).get(key)[0]), ()) for key in keys]
+    assert sum(total.answers for total in totals) == 3 and all("/predict-" in key for key in keys)
 
 
 def test_an_instruct_adapter_is_no_classifier(store: str) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +21,8 @@ from typer.testing import CliRunner
 
 from clinadapt.errors import UserError
 from clinadapt.models.chat_template import Question, chat_messages
+from clinadapt.monitoring.aggregates import Aggregate
+from clinadapt.serving.counting import Counter
 from clinadapt.serving.gateway import VERSION_HEADER, Gateway
 from clinadapt.serving.hot_swap import HotSwap
 from pipelines.cli.registry import app
@@ -38,7 +41,13 @@ def swap(site: Site) -> HotSwap:
 
 @pytest.fixture
 def gateway(site: Site, swap: HotSwap) -> Iterator[str]:
-    server = Gateway("127.0.0.1", 0, site.address, swap, interval=0.1)
+    with running(Gateway("127.0.0.1", 0, site.address, swap, interval=0.1)) as address:
+        yield address
+
+
+@contextmanager
+def running(server: Gateway) -> Iterator[str]:
+    """The address of a gateway, which is closed afterwards."""
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -114,6 +123,35 @@ def test_failed_requests_are_counted(site: Site, swap: HotSwap, gateway: str) ->
     assert reply.status_code == 500 and counted == [f"{NAME}/old"]
 
 
+def test_each_version_s_answers_are_counted(site: Site, swap: HotSwap) -> None:
+    """Those of the base model, refused requests and other endpoints are not, and no text is stored."""
+    counter = Counter(swap, site.store.uri)
+    with running(Gateway("127.0.0.1", 0, site.address, swap, counter=counter)) as address:
+        client = OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0)
+        for model in (NAME, NAME, "base"):
+            client.chat.completions.create(model=model, messages=MESSAGES)
+        assert httpx.post(f"{address}/v1/completions", json={"model": NAME, "prompt": NOTE}).status_code == 503
+        site.fake.longest = 10
+        assert httpx.post(f"{address}/v1/chat/completions", json={"model": NAME, "messages": MESSAGES}).is_error
+        site.fake.longest = 100_000
+        site.publish("new", 1.0)
+        swap.follow()
+        client.chat.completions.create(model=NAME, messages=MESSAGES)
+        client.models.list()  # on the same connection: once it is answered, the answer before it is counted
+    totals = {version: counted(site, version) for version in ("old", "new")}
+    assert {version: (total.answers, total.notes) for version, total in totals.items()} == {
+        "old": (2, 1),
+        "new": (1, 1),
+    }
+    assert sum(totals["old"].cells["latency"].values()) == 2 and totals["new"].cells["unsupported"] == {"no": 1}
+    assert not any(NOTE[:20].encode() in site.store.get(key)[0] for key in site.store.list("monitoring/"))
+
+
+def counted(site: Site, version: str) -> Aggregate:
+    keys = site.store.list(f"monitoring/{NAME}/{version}/")
+    return sum((Aggregate.from_json(json.loads(site.store.get(key)[0]), ()) for key in keys), Aggregate())
+
+
 class Slow(BaseHTTPRequestHandler):
     """Streams words with half a second between, as a model writes."""
 
@@ -176,6 +214,7 @@ def test_the_command(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         while not gateway.swap.serving.version:
             time.sleep(0.05)
         models.append(client.chat.completions.create(model=NAME, messages=MESSAGES).model)
+        client.models.list()  # once it is answered, the answer before it is counted
         gateway.shutdown()
         signal.raise_signal(signal.SIGTERM)
 
@@ -188,4 +227,5 @@ def test_the_command(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     assert done.exit_code == 0 and models == [f"{NAME}/old"]
+    assert counted(site, "old").answers == 1
     assert "assistant at http://127.0.0.1:" in done.stderr and f"{NAME}/old answers; 16 questions" in done.stderr

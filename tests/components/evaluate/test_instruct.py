@@ -18,6 +18,8 @@ from clinadapt.errors import UserError
 from clinadapt.evaluation.text_metrics import matches, rouge_l, token_f1
 from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Answer, Generator
+from clinadapt.monitoring.aggregates import Baseline
+from clinadapt.monitoring.observations import FIGURES
 from clinadapt.registry.adapters import download_adapter
 from clinadapt.registry.champion import champion
 from clinadapt.storage import open_store
@@ -147,6 +149,17 @@ def test_what_the_evaluation_holds(evaluation: Path) -> None:
     assert by_row["index"] == pq.read_table(evaluation / "predictions.parquet")["index"].to_pylist()
     for name in ("token_f1", "unsupported", "contradicted"):
         assert np.mean(by_row[name]) == pytest.approx(metrics[name]["value"], abs=1e-4)
+
+
+def test_what_monitoring_compares_with_is_in_the_evaluation(evaluation: Path) -> None:
+    scores = read_json(evaluation / "evaluation.json")
+    baseline = Baseline.of_evaluation(scores)
+    total, metrics = baseline.aggregate, scores["models"]["candidate"]["metrics"]
+    assert (total.answers, total.notes) == (16, 4)
+    assert all(sum(counts.values()) == getattr(total, FIGURES[name].of) for name, counts in total.cells.items())
+    assert total.cells["unsupported"].get("yes", 0) == round(16 * metrics["unsupported"]["value"])
+    assert total.cells["cut_off"].get("no", 0) == round(16 * metrics["finished"]["value"])
+    assert all(effect >= 1 for effect in baseline.design_effects.values())
 
 
 def test_no_text_of_a_private_row_is_left(evaluation: Path, splits: Path, instruct_adapter: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
+from support import UNFINISHED
 
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
@@ -21,6 +23,8 @@ from clinadapt.config.classify import ClassifyEvaluation, ClassifyGate, Classify
 from clinadapt.data.tables import SPLITS, read_split
 from clinadapt.errors import UserError
 from clinadapt.models.classifier import Classifier
+from clinadapt.monitoring.aggregates import Aggregate, Baseline
+from clinadapt.monitoring.stored import read_use, today_utc
 from clinadapt.registry.adapters import download_adapter, locate_adapter
 from clinadapt.registry.approval.decisions import decide
 from clinadapt.registry.champion import champion, history, promote
@@ -37,6 +41,7 @@ from components.train.classify import run as train
 from pipelines.cli.predict import _classify_note
 
 NAME = "specialty"
+EPOCH = date(1970, 1, 1)
 LOOSE = ("gain_over_base", "gain_over_majority", "gain_over_tfidf")
 LOOSE_SHARES = {"min_any_label_accuracy": 0.0, "group_margin": 1.0}
 
@@ -363,6 +368,7 @@ def test_a_base_model_that_changed_is_refused(made: Made, published: Path, tiny_
 def test_the_answer(made: Made, published: Path) -> None:
     """Calibrated probabilities of one note and of many: the same, and those of the evaluation."""
     answerer = ClassifyService(NAME, published.as_uri())
+    assert answerer.recorder is None
     texts = read_split(made.splits, "test")["text"].to_pylist()[:20]
     answers = list(answerer.answer_rows(({"transcription": text} for text in texts), "transcription"))
     one = answerer.answer(texts[3])
@@ -400,6 +406,27 @@ def test_below_its_threshold_it_is_unsure(made: Made, published: Path, capsys: p
     _classify_note(answerer, text, as_json=False)
     printed = capsys.readouterr()
     assert printed.out == "unsure\n" and answerer.remark(answer) in printed.err
+
+
+def test_use_is_counted_as_the_evaluation_was(made: Made, published: Path, tmp_path: Path) -> None:
+    """The held-out notes asked again, as rows and one by one: the counts are those of the evaluation."""
+    store = Path(shutil.copytree(published, tmp_path / "store", ignore=UNFINISHED))
+    service = ClassifyService(NAME, store.as_uri(), "predict")
+    texts = read_split(made.splits, "test")["text"].to_pylist()
+    list(service.answer_rows(({"transcription": text} for text in texts[:-1]), "transcription"))
+    service.answer(texts[-1])
+    assert service.recorder
+    service.recorder.close()
+    _, name, version = service.uri.rsplit("/", 2)
+    baseline = Baseline.of_evaluation(read_json(made.evaluation / "evaluation.json"))
+    use = read_use(open_store(store.as_uri()), name, version, baseline.named("label"), EPOCH, EPOCH, today_utc())
+    total = sum(use.days.values(), Aggregate())
+    assert (total.answers, total.notes) == (baseline.aggregate.answers, baseline.aggregate.notes)
+    assert sum(total.cells.pop("latency").values()) == 1  # of the note that was asked for alone
+    bands, expected = total.cells.pop("confidence"), dict(baseline.aggregate.cells)
+    at_another_band = sum(abs(bands.get(band, 0) - n) for band, n in expected.pop("confidence").items())
+    assert at_another_band <= 2  # a probability at the edge of a band, in another batch
+    assert total.cells == expected
 
 
 def test_the_evaluation_holds_what_the_report_needs(made: Made) -> None:

@@ -1,0 +1,138 @@
+"""Count what the versions behind the gateway answer, without text, for `clinadapt monitor`.
+
+Texts stay in memory until they are counted; none is stored or logged. Counting comes after the answer, in a thread of
+its own: where it cannot keep up, answers are passed on and not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from clinadapt.artifacts.step_record import log
+from clinadapt.clinical.claims import check
+from clinadapt.clinical.number_format import DecimalCounts
+from clinadapt.errors import UserError
+from clinadapt.models.adapter_card import InstructCard
+from clinadapt.monitoring.observations import of_answer, of_latency
+from clinadapt.monitoring.recorder import Recorder, recorder
+from clinadapt.serving.hot_swap import HotSwap
+
+LONGEST_REPLY = 4 * 2**20  # bytes of a reply that is counted; an event of a stream takes some 250 for a token
+_WAITING = 64  # answers that wait to be counted
+_NOTE, _INSTRUCTION = "### Note\n", "\n\n### Instruction\n"  # of a message, as clinadapt.models.chat_template writes it
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+
+
+class Exchange(NamedTuple):
+    """A chat completion.
+
+    Attributes:
+        version: <name>/<version> that answered.
+        request: the parsed body.
+        reply: the whole body: JSON, or the events of a stream.
+        seconds: that it took.
+    """
+
+    version: str
+    request: dict[str, Any]
+    reply: bytes
+    seconds: float
+
+
+class Counting(NamedTuple):
+    """The recorder of a version, and whether most notes that it was trained on have a decimal comma."""
+
+    recorder: Recorder
+    decimal_comma: bool
+
+
+class Counter:
+    """Counts chat completions of each version. `put` may be called by several threads, and raises nothing."""
+
+    def __init__(self, swap: HotSwap, store_uri: str) -> None:
+        """
+        Args:
+            swap: where the folders of the versions are.
+            store_uri: of the store to write to.
+        """
+        self._swap, self._store_uri = swap, store_uri
+        self._versions: dict[str, Counting | None] = {}
+        self._waiting: queue.Queue[Exchange | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._work, name="counter", daemon=True)
+        self._thread.start()
+
+    def put(self, exchange: Exchange) -> None:
+        """Count an answer later; not at all where too many wait."""
+        try:
+            self._waiting.put_nowait(exchange)
+        except queue.Full:
+            return
+
+    def close(self) -> None:
+        """Count what waits, and write the counts."""
+        self._waiting.put(None)
+        self._thread.join(timeout=30)
+        for counting in self._versions.values():
+            if counting:
+                counting.recorder.close()
+
+    def _work(self) -> None:
+        while (exchange := self._waiting.get()) is not None:
+            try:
+                self._count(exchange)
+            except _BROKEN:  # not of the form that is counted
+                continue
+            except Exception as error:  # the next ones are counted; the message may hold an answer
+                log("serve", f"a bug, {type(error).__name__}: an answer is not counted")
+
+    def _count(self, exchange: Exchange) -> None:
+        if exchange.version not in self._versions:
+            self._versions[exchange.version] = self._open(exchange.version)
+        counting = self._versions[exchange.version]
+        asked = [message["content"] for message in exchange.request["messages"] if message["role"] == "user"][-1]
+        note, about_a_note, instruction = asked.partition(_NOTE)[2].rpartition(_INSTRUCTION)
+        if not counting or not about_a_note:
+            return
+        decimals = DecimalCounts().plus([note])
+        comma = decimals.decimal_comma if sum(decimals) else counting.decimal_comma
+        counted = []
+        for text, complete in _answers(exchange.reply, bool(exchange.request.get("stream"))):
+            outcomes = (each.outcome for each in check(text, note, instruction, comma))
+            counted.append(of_answer(instruction, text, complete, outcomes) | of_latency(exchange.seconds))
+        if counted:
+            counting.recorder.answered([note], counted)
+
+    def _open(self, version: str) -> Counting | None:
+        """None where the version is gone by now, or its store cannot be opened."""
+        folder = self._swap.folder_of(version.rpartition("/")[2])
+        try:
+            card = InstructCard.read(folder)
+            opened = recorder(folder, f"{self._store_uri}/adapters/{version}", "gateway")
+        except UserError as error:
+            log("serve", f"answers of {version} are not counted: {error}")
+            return None
+        return Counting(opened, card.decimal_comma) if opened else None
+
+
+def _answers(reply: bytes, streamed: bool) -> Iterator[tuple[str, bool]]:
+    """(text, whether the model ended it) of each choice of a chat completion. Raises one of _BROKEN for others."""
+    if not streamed:
+        for choice in json.loads(reply)["choices"]:
+            yield str(choice["message"]["content"]), choice["finish_reason"] == "stop"
+        return
+    texts: dict[int, str] = {}
+    ends: dict[int, str] = {}
+    for line in reply.decode("utf-8").split("\n"):
+        data = line.removeprefix("data:").strip()
+        if line.startswith("data:") and data != "[DONE]":
+            for choice in json.loads(data)["choices"]:
+                index = int(choice["index"])
+                texts[index] = texts.get(index, "") + (choice["delta"].get("content") or "")
+                ends[index] = choice.get("finish_reason") or ends.get(index, "")
+    for index, text in texts.items():
+        if ends[index]:
+            yield text, ends[index] == "stop"
