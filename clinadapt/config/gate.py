@@ -54,8 +54,8 @@ def plain_name(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
-def same_name(one: str, other: str) -> bool:
-    """Whether two names of users may be one person's: `anna` and `Anna@hospital.example` are."""
+def may_be_same_name(one: str, other: str) -> bool:
+    """Whether two names of users may be one person's: `anna` and `Anna@hospital.example` may."""
     first, second = plain_name(one), plain_name(other)
     if ("@" in first) == ("@" in second):
         return first == second
@@ -87,9 +87,15 @@ class Approver(Section):
         return self
 
     def is_same(self, other: Approver) -> bool:
-        """Whether both may be one person: they share the key, or the name."""
+        """Whether both are one person: they share the key, or the name, with its domain where it has one."""
         keys, names = bool(self.key and self.key == other.key), bool(self.name and other.name)
-        return keys or (names and same_name(self.name, other.name))
+        return keys or (names and plain_name(self.name) == plain_name(other.name))
+
+    def may_be_same(self, other: Approver) -> bool:
+        """Whether both may be one person, for what one person must not do: as `is_same`, but a name without a domain
+        may be that of a user in any."""
+        names = bool(self.name and other.name)
+        return self.is_same(other) or (names and may_be_same_name(self.name, other.name))
 
     @property
     def label(self) -> str:
@@ -128,7 +134,7 @@ class Approval(Section):
     @model_validator(mode="after")
     def _check_people(self) -> Approval:
         for i, one in enumerate(self.of):
-            if any(one.is_same(other) for other in self.of[:i]):
+            if any(one.may_be_same(other) for other in self.of[:i]):
                 raise ValueError(f"`of` names {one.label} twice: list each person once, as name, key or both")
         if len(self.of) < self.signers:
             raise ValueError(f"{self.signers} signers are needed and `of` names {len(self.of)}: name more people")

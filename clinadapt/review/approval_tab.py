@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from clinadapt.artifacts.hashing import sha256_file
 from clinadapt.artifacts.manifest import DamagedFolder
 from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
 from clinadapt.registry.approval.decisions import decide
-from clinadapt.registry.approval.records import LONGEST_REASON
+from clinadapt.registry.approval.records import LONGEST_REASON, Proposal
 from clinadapt.registry.approval.standing import Standing, proposed, read_standing, waits
 from clinadapt.registry.champion import champion
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
@@ -99,7 +100,7 @@ class _Versions:
         try:
             standing = read_standing(self.store, self.name, chosen)
             html = _details(self.store, self.name, chosen, standing) if standing else ""
-            report = _report(self.store, self.name, chosen, self.folder)
+            report = _report(self.store, self.name, chosen, self.folder, standing.proposal if standing else None)
         except UserError as error:
             return _nothing(f"Not read – {error}.", "wrong")
         return html, gr.DownloadButton(value=report, visible=True), gr.Column(visible=True)
@@ -152,11 +153,22 @@ def _decide(
     return f"Stored. {name}/{version}: {standing.sentence()}."
 
 
-def _report(store: Store, name: str, version: str, folder: Path) -> Path:
-    """The verified report of a version, in a new folder. Raises UserError where it is not what was published."""
-    sealed = version_folder(store, name, version)
+def _report(store: Store, name: str, version: str, folder: Path, proposal: Proposal | None) -> Path:
+    """The verified report that a version was proposed with, in a new folder: its own, or that of a later run, which has
+    compared it with another champion. Raises UserError where it is gone, or not what it was."""
+    sealed, manifest = version_folder(store, name, version), read_version(store, name, version)
+    place = Path(tempfile.mkdtemp(dir=folder))
+    if proposal and proposal.report not in ("", manifest["files"][REPORT]["sha256"]):
+        key = f"runs/{proposal.run}/{REPORT}"
+        with suppress(KeyError):
+            store.download(key, place / REPORT)
+            if sha256_file(place / REPORT) == proposal.report:
+                return place / REPORT
+        raise UserError(
+            f"{key}, with which {name}/{version} was proposed, is gone or altered: restore it from a backup"
+        )
     try:
-        return sealed.fetch_file(REPORT, Path(tempfile.mkdtemp(dir=folder)), read_version(store, name, version))
+        return sealed.fetch_file(REPORT, place, manifest)
     except DamagedFolder as error:
         raise UserError(problem_line(sealed, error.file, error.problem)) from error
 

@@ -65,7 +65,7 @@ def check_approval(store: Store, name: str, policy: Approval | None, started_by:
         starter = person(started_by)
     except ValueError as error:
         raise UserError("started_by on the run form is no name: write that of a user, and nothing else") from error
-    left = sum(not each.is_same(starter) for each in policy.of)
+    left = sum(not each.may_be_same(starter) for each in policy.of)
     if left < policy.signers:
         raise UserError(
             f"gate.approval needs {policy.signers} signers, and {left} are left without {starter.label}, who starts "

@@ -92,10 +92,10 @@ def publish(
     return version
 
 
-def await_approval(store: Store, version: str, started_by: str = "", name: str = NAME) -> Standing:
+def await_approval(store: Store, version: str, started_by: str = "", name: str = NAME, report: str = "") -> Standing:
     """What publish does with a version that needs approval."""
     current = (champion(store, name) or ("", ""))[0]
-    return propose(store, name, version, current, "a-run", started_by, FIELDS)
+    return propose(store, name, version, current, "a-run", started_by, FIELDS, report)
 
 
 @contextmanager

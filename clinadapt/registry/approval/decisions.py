@@ -56,16 +56,24 @@ def refuse_weaker(store: Store, name: str, policy: Approval | None) -> None:
 
 
 def propose(
-    store: Store, name: str, version: str, compared_with: str, run: str, started_by: str, fields: dict[str, Any]
+    store: Store,
+    name: str,
+    version: str,
+    compared_with: str,
+    run: str,
+    started_by: str,
+    fields: dict[str, Any],
+    report: str = "",
 ) -> Standing:
     """Let a published version wait for approval, unless it does already, was refused or was the champion.
 
     Args:
         store, name, version: of the adapter.
         compared_with: the champion that it was compared with; empty where there was none.
-        run: that publishes it.
+        run: that proposes it.
         started_by: who started the run.
         fields: for the entry in the champion's history.
+        report: digest of the report that the run has stored; empty where it has stored none.
 
     Returns:
         Where it stands now.
@@ -87,6 +95,7 @@ def propose(
         champion=compared_with,
         policy=case.policy,
         run=run,
+        report=report,
         started_by=started_by,
         fields=fields,
     )

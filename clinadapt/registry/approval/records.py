@@ -67,7 +67,9 @@ class Proposal(_Content):
         manifest: digest of the version's manifest.
         champion: the version that it was compared with; empty where there was none.
         policy: of the version's manifest.
-        run: that published it.
+        run: that proposed it.
+        report: digest of that run's report, runs/<run>/report.html, which compares it with `champion`; empty where
+            there is none.
         started_by: who started the run, as `clinadapt.config.gate.person` reads it; may be empty.
         fields: of the entry in the champion's history.
     """
@@ -80,6 +82,7 @@ class Proposal(_Content):
     champion: str
     policy: Approval
     run: str
+    report: str = ""
     started_by: str = ""
     fields: dict[str, Any] = {}
 

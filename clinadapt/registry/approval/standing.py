@@ -74,7 +74,8 @@ class Standing:
         policy: who has to approve it.
         state: what came of it so far.
         proposal: that decisions refer to; None where publish was interrupted before it.
-        deadline: until which people have to approve.
+        deadline: until which people have to approve; what they have approved has to be the champion in as many days
+            more.
         votes: all decisions, as they were stored.
     """
 
@@ -103,7 +104,7 @@ class Standing:
             return f"refused by {self.refusal.label}: {self.refusal.decision.reason}"
         return {
             "awaiting approval": f"awaiting approval: {count}, until {until}",
-            "approved": f"approved by {count}, and not yet the champion",
+            "approved": f"approved by {count}, and not yet the champion, until {until}",
             "expired": f"expired on {until}, approved by {count}",
             "not proposed": "not proposed: its run was interrupted, run it again",
         }.get(self.state, self.state)
@@ -163,8 +164,10 @@ class Case:
                 seen |= {place} if stored.record.kind == "approval" else set()
             votes.append(Vote(stored, self._label(stored, place), problem))
         proposal = current.record if current and isinstance(current.record, Proposal) else None
-        undecided = Standing(self.policy, "awaiting approval", proposal, deadline, votes)
-        return Standing(self.policy, self._state(undecided), proposal, deadline, votes)
+        standing = Standing(self.policy, "awaiting approval", proposal, deadline, votes)
+        if deadline and len(standing.approvals) >= self.policy.signers:
+            standing = replace(standing, deadline=deadline + timedelta(days=self.policy.days))
+        return replace(standing, state=self._state(standing))
 
     @property
     def champion(self) -> str:
@@ -190,9 +193,9 @@ class Case:
             return "refused"
         if standing.deadline is None:
             return "not proposed"
-        if len(standing.approvals) >= self.policy.signers:
-            return "approved"
-        return "expired" if self.now > standing.deadline else "awaiting approval"
+        if self.now > standing.deadline:
+            return "expired"
+        return "approved" if len(standing.approvals) >= self.policy.signers else "awaiting approval"
 
     def _is_proposal(self, stored: Stored) -> bool:
         record = stored.record
@@ -245,7 +248,7 @@ class Case:
         records = (stored.record for stored in self.records if not stored.problem)
         for text in {self.started_by, *(each.started_by for each in records if isinstance(each, Proposal))}:
             with suppress(ValueError):
-                if one.is_same(person(text)):
+                if one.may_be_same(person(text)):
                     return True
         return False
 
@@ -254,7 +257,7 @@ class Case:
         one."""
         people = [self.policy.of[place], decision.approver]
         return any(
-            each.record.person.is_same(one)
+            each.record.person.may_be_same(one)
             for each in self.revocations
             if isinstance(each.record, Revocation) and (before is None or each.time < before)
             for one in people

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from clinadapt.config.base import first_error
 from clinadapt.config.classify import ClassifyGate
-from clinadapt.config.gate import Approval, Approver, key_fingerprint, person, same_name
+from clinadapt.config.gate import Approval, Approver, key_fingerprint, may_be_same_name, person
 from clinadapt.config.instruct import InstructGate
 
 (ANNA,) = people("anna")
@@ -34,11 +34,8 @@ def test_a_key_however_it_is_written(key: str) -> None:
 def test_people_by_name_key_or_both() -> None:
     policy = Approval(of=["ben", ANNA.public, {"name": "carl", "key": "sha256:" + "0" * 64}, "dora@hospital.example"])
     assert [each.label for each in policy.of] == ["ben", PRINT[:19], "carl", "dora@hospital.example"]
-    assert [policy.find(each) for each in (Approver(name="Ben"), Approver(key=PRINT), Approver(name="dora"))] == [
-        0,
-        1,
-        3,
-    ]
+    people = Approver(name="Ben"), Approver(key=PRINT), Approver(name="Dora@hospital.example"), Approver(name="dora")
+    assert [policy.find(each) for each in people] == [0, 1, 3, None]
     assert policy.find(Approver(name="ben2")) is None
     assert Approval.model_validate(policy.model_dump()) == policy
 
@@ -69,17 +66,22 @@ def test_what_is_no_rule(fields: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("one", "other", "same", "may_be"),
     [
-        ("anna", "ANNA ", True),
-        ("anna", "anna@a.example", True),
-        ("anna@a.example", "anna@b.example", False),
-        ("anna", "annabel", False),
-        ("ﬁona", "fiona", True),
+        ("anna", "ANNA ", True, True),
+        ("anna", "anna@a.example", False, True),
+        ("anna@a.example", "Anna@A.example", True, True),
+        ("anna@a.example", "anna@b.example", False, False),
+        ("anna", "annabel", False, False),
+        ("ﬁona", "fiona", True, True),
     ],
 )
-def test_names_of_one_person(one: str, other: str, same: bool) -> None:
-    assert same_name(one, other) is same_name(other, one) is same
+def test_names_of_one_person(one: str, other: str, same: bool, may_be: bool) -> None:
+    first, second = Approver(name=one), Approver(name=other)
+    assert first.is_same(second) is second.is_same(first) is same
+    assert first.may_be_same(second) is second.may_be_same(first) is may_be
+    assert may_be_same_name(one, other) is may_be
+    assert (Approval(of=[first, {"name": "ben"}, {"name": "carl"}]).find(second) == 0) is same
 
 
 def test_who_starts_a_run() -> None:

@@ -1,12 +1,16 @@
-"""Which versions the tab Approval shows."""
+"""Which versions and reports the tab Approval shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from approvals import NAME, await_approval, policy, publish
+import pytest
+from approvals import NAME, approve_on_page, await_approval, policy, publish
 
-from clinadapt.review.approval_tab import _waiting
+from clinadapt.artifacts.hashing import sha256_file
+from clinadapt.errors import UserError
+from clinadapt.registry.approval.standing import read_standing
+from clinadapt.review.approval_tab import _report, _waiting
 from clinadapt.storage import open_store
 
 
@@ -20,3 +24,29 @@ def test_a_broken_version_hides_no_other(tmp_path: Path) -> None:
     store.put(manifest, store.get(manifest)[0].replace(b"a-run", b"b-run"))
     store.delete(f"adapters/{NAME}/{versions[2]}/manifest.json")
     assert _waiting(store, NAME) == versions[:1]
+
+
+def test_a_version_that_is_proposed_anew_has_the_report_of_its_new_comparison(tmp_path: Path) -> None:
+    """The first one compared it with no champion; what people approve is the second."""
+    store, reports = open_store((tmp_path / "store").as_uri()), tmp_path / "reports"
+    reports.mkdir()
+    first, second = (publish(store, tmp_path, number, policy(["anna"], 1)) for number in (1, 2))
+
+    def shown() -> str:
+        standing = read_standing(store, NAME, first)
+        return _report(store, NAME, first, reports, standing.proposal if standing else None).read_text()
+
+    await_approval(store, first, report=sha256_file(tmp_path / f"{NAME}-1/report.html"))
+    await_approval(store, second)
+    assert shown() == "<p>report</p>"
+    approve_on_page(store, second, "anna")
+    (tmp_path / "new.html").write_text("<p>beside the new champion</p>")
+    store.upload(tmp_path / "new.html", "runs/a-run/report.html")
+    await_approval(store, first, report=sha256_file(tmp_path / "new.html"))
+    assert shown() == "<p>beside the new champion</p>"
+    store.put("runs/a-run/report.html", b"<p>altered</p>")
+    with pytest.raises(UserError, match="runs/a-run/report.html, with which .* was proposed, is gone or altered"):
+        shown()
+    store.delete("runs/a-run/report.html")
+    with pytest.raises(UserError, match="is gone or altered"):
+        shown()
