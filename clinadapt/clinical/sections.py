@@ -51,6 +51,11 @@ def _name_by_header() -> dict[str, str]:
     return {header: name for name, section in section_lexicon().items() for header in section["headers"]}
 
 
+def section_name(header: str) -> str:
+    """The key in sections.yaml of a header; empty for one that is not listed."""
+    return _name_by_header().get(header.upper(), "")
+
+
 def parse_sections(text: str) -> list[Section]:
     """Split a note into sections, in text order.
 
@@ -60,11 +65,11 @@ def parse_sections(text: str) -> list[Section]:
     headers = {}
     for match in _HEADER.finditer(text):
         header = match["name"].strip()
-        name = _name_by_header().get(header.upper(), "")
+        name = section_name(header)
         if ":" in match[0] or name or (header.isupper() and len(header) > 3):
             headers[match.start("name")] = (name, header, match.start("name"), match.end())
     for match in (match for pattern in _OTHER_HEADERS for match in pattern.finditer(text)):
-        if name := _name_by_header().get(match["name"].upper(), ""):
+        if name := section_name(match["name"]):
             headers.setdefault(match.start("name"), (name, match["name"], match.start("name"), match.end()))
     ordered = [headers[start] for start in sorted(headers)]
     ends = [*(start for _, _, start, _ in ordered), len(text)][1:]

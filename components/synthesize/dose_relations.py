@@ -29,7 +29,7 @@ _FREQUENCY = re.compile(
     r"b\.i\.d\.|t\.i\.d\.|q\.i\.d\.|q\.d\.|q\. ?day|every (?:\d+|four|six|eight|twelve) hours|"
     r"q\.? ?\d+ ?h\.?|at bedtime|q\.h\.s\.|BD|TDS|QDS|OD|bd|tds|qds|od|nocte|mane|every morning|every night|"
     r"nightly|weekly|once a week|every other day)"
-    r"(?!\w)(?! ?(?:for|x|then|and|in the|on|p\.r\.n|as needed|prn|or|to|\())"
+    r"(?!\w)(?! ?(?:for|x|then|and|in the|on|[pP]\.?[rR]\.?[nN]|as (?:needed|required)|if|except|or|to|\())"
 )
 # A second dose of the same drug: `150 mg in the morning and 200 mg at night`, `200 mg stat then 100 mg daily`
 _SECOND_DOSE = re.compile(
@@ -106,15 +106,15 @@ def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) ->
         return
     mention = next(m for m in mentions if m.end == match.start())
     name = note.text[mention.start : mention.end]
+    frequency = _FREQUENCY.match(note.text, match.end())
     wordings = (
         f"What dose of {name} does the note give?",
         f"At what dose is {name} given?",
         f"Which dose belongs to {name}?",
-        f"How much {name} does the patient take?",
         f"What is the dose of {name}?",
+        *((f"How much {name} does the patient take?",) if frequency else ()),
     )
     yield _about_drug(note, task, mention, match, "dose", wordings, "a dose of")
-    frequency = _FREQUENCY.match(note.text, match.end())
     if frequency and len(mentions) == 1:
         how_often = (
             f"How often is {name} taken?",

@@ -19,6 +19,7 @@ _VERBS = (
     r"switched|done|performed|obtained|ordered|requested|arranged|booked|placed|left|inserted|kept|observed|admitted|"
     r"transferred|sent|resumed|prescribed|recommended)"
 )
+_OF_PATIENTS = {"admitted", "transferred", "kept", "observed"}
 _LINK = (
     r"(?:because of|owing to|due to|on account of|in view of|because(?= (?:he|she|the|of|it)\b)|"
     r"to (?:rule out|exclude|look for|check for))"
@@ -115,6 +116,10 @@ def _reason(note: ParsedNote, start: int, end: int) -> _Reason | None:
             continue
         groups = match.groupdict()
         what = _named(note, groups.get("what") or "the patient")
+        if (
+            what == "the patient" and (groups.get("verb") or "started") not in _OF_PATIENTS
+        ):  # given, or started on, what?
+            return None
         reason_end = match.end("why")
         if pattern is not _SO and (stop := _REASON_END.search(sentence, match.start("why"))):
             reason_end = stop.start()

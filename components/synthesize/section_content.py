@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import re
 
-from clinadapt.clinical.sections import Section, one_line
+from clinadapt.clinical.sections import Section, one_line, section_name
 
 EXAMINED = {"heart", "lungs", "abdomen", "neck", "extremities", "skin"}  # sections of an examination
 MAX_ANSWER = 400  # characters
 _HISTORY = re.compile(r"\b(?:den(?:y|ies|ied)|report\w*|complain\w*|history|states)\b", re.IGNORECASE)
 # A body that is not the section alone: another header, a reference elsewhere, a line of another section
 _RUNS_ON = re.compile(
-    r"(?:^|[.\n,;] ?)[A-Z][A-Za-z/]*(?: [A-Za-z/]+){0,3} ?:|"
+    r"(?:^|[.\n,;] ?)[A-Z][\w/]*(?: [\w/]+){0,3} ?:(?!\d\d(?!:))|"
     r"(?:\n|\. )[A-Z][A-Za-z/]*(?: [A-Za-z/]+){0,3} - |\n\s*\n|\b[A-Z]{5,}(?: [A-Z]{2,})*$|___"
 )
 _REFERS = re.compile(
-    r"\b(?:same|as above|see|as noted|as per|per|refer to|above|below|dictated|unable to obtain|noted in)\b",
+    r"\b(?:same|as above|see|as noted|as per|per|refer to|above|below|dictated|unable to obtain|noted in|detailed|"
+    r"documented|attached|on (?:the )?(?:file|chart|form)|H&P|reviewed|unchanged|reconcil\w*|on the list)\b",
     re.IGNORECASE,
 )
 _OTHER_SECTION = {
-    "past medical history": r"allerg|\bplan\b|medication|smok",
-    "medications": r"allerg|nkda|\bplan\b|discontinu|stop|\bhold\b|increas|decreas|chang",
-    "discharge medications": r"allerg|discontinu|stop",
+    "past medical history": (
+        r"allerg|nkda|\bplan\b|medication|\bmeds?\b|\d ?m[cg]g?\b|smok|lives|\b(?:mother|father|brother|sister)\b"
+    ),
+    "medications": (
+        r"allerg|nkda|\bplan\b|discontinu|stop|\bhold\b|increas|decreas|chang|\bbp\b|pulse|\bexam|mmse|bloods"
+    ),
+    "discharge medications": r"allerg|nkda|discontinu|stop|paus|withh|\bh[oe]ld\b|follow|review",
     "chief complaint": r"history|medication|allerg|plan",
-    "impression": r"\bplan\b|recommend",
+    "impression": r"\bplan\b|recommend|\bmeds?\b|\bpmh",
     "assessment": r"\bplan\b|recommend",
-    "family history": r"allerg|smok|medication|lives|alcohol",
-    "social history": r"allerg|medication|mother|father",
+    "family history": r"allerg|nkda|smok|medication|\bmeds?\b|lives|alcohol",
+    "social history": r"allerg|nkda|medication|\bmeds?\b|mother|father",
     "allergies": r"medication|mg\b|history|smok",
 }
+_LISTS = {"past medical history", "past surgical history", "medications", "discharge medications", "allergies"}
+_ABOUT_PATIENT = re.compile(r"(?:She|He|Her|His|The patient|Patient|Pt|Mr|Mrs|Ms|I|We|There)\b")
+_SENTENCE_ABOUT = re.compile(rf"[.;]\s+{_ABOUT_PATIENT.pattern}")  # after a list of items, a sentence of something else
+# Beside their header on one line; what begins the next line is about something else
+_OF_ONE_LINE = {
+    "allergies", "chief complaint", "past medical history", "past surgical history", "family history", "social history",
+    "impression", "follow-up", "diet", "activity", "condition",
+}  # fmt: skip
+_SHORT_HEADER = re.compile(r"[ ,;.]*(?P<name>[A-Z]{1,3}\d?) ?:")  # on the same line, as `UA:` within LABS
 
 
 def section_content(text: str, section: Section) -> str:
@@ -40,6 +54,14 @@ def section_content(text: str, section: Section) -> str:
     if _RUNS_ON.search(body) or _REFERS.search(body) or (other and re.search(other, body, re.IGNORECASE)):
         return ""
     if section.name in EXAMINED and _HISTORY.search(body):
+        return ""
+    if section.name in _LISTS and _SENTENCE_ABOUT.search(body) and not _ABOUT_PATIENT.match(body):
+        return ""
+    is_inline = "\n" not in text[section.header_start : section.start]
+    if section.name in _OF_ONE_LINE and is_inline and re.search(r"\n *(?:[A-Z]|\d+(?![\d.)]))", body):
+        return ""
+    following = _SHORT_HEADER.match(text, section.end)
+    if following and not section_name(following["name"]):
         return ""
     answer = one_line(body)
     return answer if re.search(r"[A-Za-z]{2}", answer) and not answer.endswith((":", ",", " and", " with")) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from clinadapt.clinical.mention import Mention
 from clinadapt.clinical.sections import one_line, section_lexicon, without_period
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.teacher import Subject, Triple
@@ -17,6 +18,12 @@ _TAKES = re.compile(
 _NOT_NOW = re.compile(
     r"\b(?:not|no longer|never|stopped|discontinu\w*|used to|previously|until|if|but)\b", re.IGNORECASE
 )
+# Near a drug that is not among those that the patient takes
+_NOT_TAKEN = re.compile(
+    r"allerg|intoleran|stop|discontinu|start|begin|began|\badd|given|gave|receiv|consider|prescrib|instead|avoid|"
+    r"recommend|\bIV\b|\bno\b|\bhold|\bheld|last (?:year|month)|\btried|in the past|previous",
+    re.IGNORECASE,
+)
 _ALLERGIC = re.compile(
     r"\b(?:is allergic to|has an allergy to|is an allergy to|[Aa]llergic to) "
     r"(?:the )?(?P<answer>[a-z][^.;:\n]{2,45})(?=[.;\n]|$)"
@@ -24,7 +31,8 @@ _ALLERGIC = re.compile(
 _DIAGNOSIS = re.compile(
     r"\b(?:[Ii]mpression is(?: of)?|[Dd]iagnosis (?:is|was)|I think (?:that )?(?:he|she|this (?:man|woman)) has|"
     r"[Ii]n my view this is|[Ww]e felt that this was|I explained that this is|[Ii]n summary, this is) "
-    r"(?P<answer>[A-Za-z0-9][^.;:\n]{3,80})(?=[.;\n]|$)"
+    r"(?!that\b|the same|as |to |not |still |pending|unclear|uncertain)(?P<answer>[A-Za-z0-9][^.;:\n]{3,80})"
+    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?=[.;\n]|$)"
 )
 _RELATIVE = re.compile(
     r"\b(?:[Hh]is |[Hh]er |[Tt]he patient's |^|(?<=[.:\n] )|(?<=\n))"
@@ -32,17 +40,28 @@ _RELATIVE = re.compile(
     r"(?: (?:had|has had|has|died of)| -) (?P<what>[A-Za-z][^.;,:\n]{2,45}?)(?= at (?:the )?age| aged|[.;,\n]|$)",
     re.IGNORECASE,
 )
+_NO_ILLNESS = re.compile(
+    r"\b(?:no|not|unknown|died|and|same|similar|it|this|that|these|some|any|been|gone|come|got|taken|to|last|ago|when|"
+    r"who|children|sons?|daughters?|problems?|trouble|issues?|history|concerns?)\b|\w+ed\b|&",
+    re.IGNORECASE,
+)
 _NUMBER = r"(?:[1-9]\d?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)"
+_NO_COUNT = r"(?:mm|cm|m[lg]|mcg|fr|french|gauge|g|in|inch|of|by|x)\b"  # after a number that counts no things
 _COUNTED = {  # what is counted -> what was done with it
     "sutures": "placed", "staples": "placed", "stitches": "placed", "ports": "placed", "clips": "placed",
     "screws": "placed", "stents": "placed", "polyps": "found", "biopsies": "taken", "injections": "given",
 }  # fmt: skip
 _ANTIBIOTIC = re.compile(
-    r"cillin|^cef|^ceph|mycin$|floxacin$|cycline$|penem$|^(?:metronidazole|nitrofurantoin|trimethoprim|linezolid)"
+    r"cillin|^cef|^ceph|(?<!^mito)(?<!^bleo)(?<!dactino)mycin$|floxacin$|cycline$|penem$|^(?:metronidazole|nitrofurantoin|trimethoprim|linezolid)"
 )
 _ANY_ANTIBIOTIC = (
     r"antibiotic|antimicrob|\w+cillin|\bcef|\bceph|\w+mycin|\w+floxacin|\w+cycline|\w+penem|metronidazole|flagyl|"
     r"bactrim|septra|cipro|levaquin|keflex|ancef|rocephin|zosyn|unasyn|augmentin|nitrofurantoin|macrobid|trimethoprim|linezolid"
+)
+_NOT_GIVEN = re.compile(
+    r"allerg|reaction|rash|hives|intoleran|\b(?:no|not|never|without|avoid\w*|would|could|if|consider\w*|declin\w*|refus\w*|"
+    r"unless|instead of|rather than|resistant|sensitive)\b",
+    re.IGNORECASE,
 )
 _START = r"\bstart|\bcommenc|\binitiat|\badded\b|\badd\b"
 _DENIAL = re.compile(
@@ -50,16 +69,28 @@ _DENIAL = re.compile(
     r"(?P<answer>[A-Za-z][a-z -]+(?:, [a-z][a-z -]+)*(?:,? (?:and|or) [a-z][a-z -]+)?)(?=[.;\n]|$)",
     re.MULTILINE,
 )
+# Begins a new clause; other words after a comma or `and` may be a second place of the same finding
+_CLAUSE = (
+    r"(?:(?:no|not|an?|there|it|he|she|they|which|who|measuring|about|approximately|consistent|without|with|but|has|had|"
+    r"is|was|were|are|will|otherwise)\b|\d)"
+)
+_NO_PLACE = (
+    r"(?:(?:to (?:light |deep |the )?(?:percussion|palpation|touch|pressure|movement)|"
+    r"(?:in|at|of|over|on) (?:the |this |that |his |her )?(?:time|night|rest|first|times|present|birth|baseline|least|"
+    r"last|past|morning|evening|days?|weeks?|months?|years?|mother|father|sister|brother|family|patient|exam\w*|future|"
+    r"course|setting|absence|unknown|uncertain))\b)"
+)
 _LOCATED = re.compile(
     r"(?<!no )(?<!No )\b(?P<finding>nodule|stone|mass|cyst|hernia|fracture|tear|stenosis|"
     r"narrowing|tenderness|rash|ulcer|lesion|murmur|wound|scar|lump|swelling|opacity|infiltrate|effusion|bruit|polyp|"
     r"abscess|hematoma|infarct|protrusion|herniation|tingling|crackles|rales|weakness|numbness|edema|thickening|stricture|hypokinesis)"
-    r" (?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
-    r"(?=[.,;]| and | with | w/ | which | was | is | on [A-Z\d]|$)",
+    rf" (?!{_NO_PLACE})"
+    r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
+    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | w/ | which | was | is | on [A-Z\d]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _HABIT = re.compile(
-    r"\b(?:but|upon|past|however|that|having|recent)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
+    r"\b(?:but|upon|past|however|that|having|recent|prior|previous|history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
 )
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
@@ -103,8 +134,17 @@ def _medication(note: ParsedNote, task: str) -> Iterator[Triple]:
         position += len(part)
     if _NOT_NOW.search(listed) or ":" in listed or "\n\n" in listed or len(listed) > 300:
         return
+    taken = {mention.value for mention in note.drugs if start <= mention.start < end}
+    if any(mention.value not in taken and not _is_not_taken(note, mention) for mention in note.drugs):
+        return
     subject = Subject(entry["lacking"], not_mentioned(entry["about"]), ANY_DRUG)
     yield _triple(note, tuple(entry["ask"]), (start, start + len(listed)), task, subject)
+
+
+def _is_not_taken(note: ParsedNote, mention: Mention) -> bool:
+    """Whether the sentence of a drug says that the patient does not take it, or that it is new."""
+    sentence = next((span for span in note.sentences if span[0] <= mention.start < span[1]), None)
+    return bool(sentence and _NOT_TAKEN.search(note.text, *sentence))
 
 
 def _sentence_fact(note: ParsedNote, task: str, pattern: re.Pattern[str], name: str) -> Iterator[Triple]:
@@ -123,9 +163,11 @@ def _sentence_fact(note: ParsedNote, task: str, pattern: re.Pattern[str], name: 
 def _relatives(note: ParsedNote, task: str) -> Iterator[Triple]:
     """What a relative had, and who had it, where the note speaks of one relative."""
     matches = list(_RELATIVE.finditer(note.text))
-    if len(matches) != 1 or re.search(r"\b(?:no|not|unknown|died|and)\b", matches[0]["what"], re.IGNORECASE):
+    if len(matches) != 1 or _NO_ILLNESS.search(matches[0]["what"]):
         return
     (match,) = matches
+    if "-" in match[0] and not _is_in_section(note, match.start(), "family history"):
+        return
     who = match["who"].lower()
     if len(re.findall(rf"\b{who}\b", note.text, re.IGNORECASE)) != 1:
         return
@@ -150,9 +192,19 @@ def _relatives(note: ParsedNote, task: str) -> Iterator[Triple]:
     )
 
 
+def _is_in_section(note: ParsedNote, position: int, name: str) -> bool:
+    return any(section.name == name and section.start <= position < section.end for section in note.sections)
+
+
 def _counts(note: ParsedNote, task: str) -> Iterator[Triple]:
     for noun, done in _COUNTED.items():
-        counts = list(re.finditer(rf"(?<![\w.-])({_NUMBER}) (?:[a-z-]+ )?{noun}\b", note.text, re.IGNORECASE))
+        counts = list(
+            re.finditer(
+                rf"(?<![\w./-])({_NUMBER}) (?!{_NO_COUNT})(?:[a-z-]+ )?{noun}\b",
+                note.text,
+                re.IGNORECASE,
+            )
+        )
         mentions = re.findall(rf"\b{noun[:-1]}", note.text, re.IGNORECASE)
         if len(counts) == 1 and len(mentions) <= 2:
             yield _triple(
@@ -174,9 +226,7 @@ def _antibiotic(note: ParsedNote, task: str) -> Iterator[Triple]:
     if len(mentions) != 1 or "antibiotic" in note.text.lower():
         return
     (mention,) = mentions
-    if re.search(
-        r"allerg|reaction|rash|hives", note.text[max(0, mention.start - 60) : mention.end + 30], re.IGNORECASE
-    ):
+    if _NOT_GIVEN.search(note.text, max(0, mention.start - 60), mention.end + 30):
         return
     yield _triple(
         note,
@@ -206,7 +256,13 @@ def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
         )
     ]
     others = re.findall(_START, note.text, re.IGNORECASE)
-    if len(started) == 1 and len(others) == 1:
+    # of several drugs in one sentence, the others may have been started too
+    alone = all(
+        sum(start <= mention.start < end for mention in note.drugs) == 1
+        for start, end in note.sentences
+        if started and start <= started[0].start < end
+    )
+    if len(started) == 1 and len(others) == 1 and alone:
         yield _triple(
             note,
             ("Which drug was started?", "What new drug was started?", "Which medication was added?"),
@@ -222,6 +278,7 @@ def _denied(note: ParsedNote, task: str) -> Iterator[Triple]:
     if (
         len(denials) == 1
         and not _HABIT.search(denials[0]["answer"])
+        and (denials[0]["answer"].startswith(("No ", "no ")) or not re.search(r"\bno\b", denials[0]["answer"]))
         and len(re.findall(r"\bden(?:y|ies|ied)\b", note.text, re.IGNORECASE)) <= 1
     ):
         yield _triple(

@@ -20,7 +20,8 @@ _OUTSIDE_LEXICON = re.compile(
     r"antacids?|solution|ringer\S*|penicillins|nsaids?|statins?|narcotics?|diuretics?|allerg\w+|betadine|"
     r"toxoid|cocaine|heroin|marijuana|cannabis|\w*amphetamines?|ecstasy|lsd|opi(?:oid|ate)s?|ppis?|ssris?|"
     r"beta[- ]?blockers?|ace inhibitors?|antihistamines?|decongestants?|laxatives?|stool softeners?|"
-    r"(?:pain|other) medications?|asa|hctz|ntg|pcn|tpa|ivig|ocps?|hrt)\b",
+    r"(?:pain|other) medications?|asa|hctz|ntg|pcn|tpa|ivig|ocps?|hrt|anti-d|immunoglobulins?|"
+    r"prophylaxis|thinners?|painkillers?)\b",
     re.IGNORECASE,
 )
 # from the start of a word only, or a long word would take quadratic time

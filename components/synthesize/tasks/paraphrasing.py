@@ -39,16 +39,35 @@ _SHORTHAND = re.compile(
 )
 # A list of drugs or of results, which no plain words explain
 _LIST = re.compile(r"\d ?(?:mg|mcg|g|units?|mL)\b.*\d ?(?:mg|mcg|g|units?|mL)\b|(?:\d[^\d]+){4}\d")
+# Without one a sentence is a list of findings, which no plain words make readable
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|been|has|have|had|does|did|will|would|should|can|could|may|might|shows|reveals|den(?:y|ies)|"
+    r"reports|states|complains|takes|took|gave|seems|appears|continues|underwent|presents|feels|felt|began|became|"
+    r"\w{3,}ed)\b"
+)
+_PLAINER = (
+    'Put the sentence that mentions "{}" into plain words, without abbreviations.',
+    'What does the note say about "{}"? Say it in plainer words.',
+    'Rewrite for the patient what the note says about "{}".',
+    'Explain in everyday words the sentence with "{}".',
+    'Paraphrase for a lay reader the statement about "{}".',
+)
+_WRITTEN_OUT = (
+    'Rewrite the sentence that mentions "{}" without abbreviations.',
+    'Write out the sentence with "{}", its abbreviations in full.',
+    'Put what the note says about "{}" into full words, without abbreviations.',
+)
 _LEVELS = re.compile(r"\b(?:grade|stage|type|class|status) [IVX\d]|\d ?%")
 
 
 class Replacement(NamedTuple):
-    """A span of the text and what replaces it; `style` if that changes the tone alone."""
+    """A span of the text and what replaces it; `kind`: abbreviation, medical term, or style, which changes the tone
+    alone."""
 
     start: int
     end: int
     new: str
-    style: bool
+    kind: str
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
@@ -63,20 +82,15 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     count = 0
     for replacements, start, end in sentences[:MAX_SENTENCES]:
         paraphrase = _replaced(note.text, start, end, replacements)
-        terms = [each for each in replacements if not each.style and _is_only_mention(note.text, each)]
+        terms = [each for each in replacements if each.kind != "style" and _is_only_mention(note.text, each)]
         if _LIST.search(paraphrase) or _SHORTHAND.search(paraphrase) or not terms or count == MAX_TRIPLES:
             continue
         count += 1
         term = note.rng.choice(terms)
         name = note.text[term.start : term.end]
+        in_plain_words = any(each.kind == "medical" for each in replacements)
         yield Triple(
-            note.choose(
-                f'Put the sentence that mentions "{name}" into plain words, without abbreviations.',
-                f'What does the note say about "{name}"? Say it in plainer words.',
-                f'Rewrite for the patient what the note says about "{name}".',
-                f'Explain in everyday words the sentence with "{name}".',
-                f'Paraphrase for a lay reader the statement about "{name}".',
-            ),
+            note.choose(*(wording.format(name) for wording in (_PLAINER if in_plain_words else _WRITTEN_OUT))),
             paraphrase,
             TASK,
             spans=((start, end),),
@@ -95,10 +109,10 @@ def _replacements(text: str, start: int, end: int) -> list[Replacement]:
     """Replacements in a sentence, in text order; none if one would not read well, two overlap, or they are too few."""
     sentence = text[start:end]
     words = len(_WORDS.findall(sentence))
-    if not 5 <= words <= 40 or '"' in sentence or "____" in sentence or "  " in sentence:
+    if not 5 <= words <= 40 or re.search('"|____|  ', sentence) or not _VERB.search(sentence):
         return []
     expansions = [
-        Replacement(mention.start, mention.end, mention.expansion, style=False)
+        Replacement(mention.start, mention.end, mention.expansion, "abbreviation")
         for mention in abbreviation_mentions(text, start, end)
     ]
     if any(_reads_badly(text, start, end, each) for each in expansions):
@@ -111,8 +125,8 @@ def _replacements(text: str, start: int, end: int) -> list[Replacement]:
     ]
     replacements = sorted(expansions + simplifications)
     overlap = any(one.end > other.start for one, other in pairwise(replacements))
-    medical = [each for each in replacements if not each.style]
-    changed = sum(max(len(each.new.split()), len(text[each.start : each.end].split())) for each in medical)
+    telling = [each for each in replacements if each.kind != "style"]
+    changed = sum(max(len(each.new.split()), len(text[each.start : each.end].split())) for each in telling)
     return [] if overlap or len(replacements) < 2 or changed < CHANGED * words else replacements
 
 
@@ -121,7 +135,10 @@ def _reads_badly(text: str, start: int, end: int, expansion: Replacement) -> boo
     before, after = text[max(start, expansion.start - 24) : expansion.start], text[expansion.end : expansion.end + 24]
     neighbors = [*_WORDS.findall(before)[-2:], *_WORDS.findall(after[: end - expansion.end])[:2]]
     repeated = {word.lower() for word in neighbors} & set(expansion.new.lower().split())
-    return bool(repeated or after[:2] == " (" or _BLOCKS_EXPANSION.search(before) or _LEVELS.search(before))
+    is_infinitive = expansion.new.startswith("to ")
+    return bool(
+        repeated or is_infinitive or after[:2] == " (" or _BLOCKS_EXPANSION.search(before) or _LEVELS.search(before)
+    )
 
 
 def _replaced(text: str, start: int, end: int, replacements: list[Replacement]) -> str:
@@ -138,12 +155,10 @@ def _replaced(text: str, start: int, end: int, replacements: list[Replacement]) 
 
 
 @cache
-def _plain_words() -> tuple[dict[str, tuple[str, bool]], re.Pattern[str]]:
-    """Word -> plain words, and whether they change the style alone; and a pattern of all words."""
+def _plain_words() -> tuple[dict[str, tuple[str, str]], re.Pattern[str]]:
+    """Word -> plain words, and the kind of replacement, medical or style; and a pattern of all words."""
     lexicon = load_lexicon("plain_words.yaml")
-    plain_words = {
-        word: (plain, kind == "style") for kind in ("style", "medical") for word, plain in lexicon[kind].items()
-    }
+    plain_words = {word: (plain, kind) for kind in ("style", "medical") for word, plain in lexicon[kind].items()}
     alternatives = "|".join(sorted(plain_words, key=len, reverse=True))
     return plain_words, re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE)
 

@@ -112,22 +112,33 @@ _ANY_AGE = (
 _TOPICS = {
     "smoking": r"smok|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
     "alcohol": (
-        r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|etoh|beer|wine|units a week|"
-        r"drink(?!\w* (?:little |less |more |plenty of |\d+ )?(?:water|sodas?|fluid|coffee|tea)\b)"
+        r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|etoh|\bbeers?\b|\bwine\b|units (?:a|per) week|units/w|"
+        r"\b(?:does not|doesn't|never|not|non-?|social|heavy|binge|problem) ?(?:drink(?:s|ing|er)?)\b(?! \w)|"
+        r"\bdrink(?:s|ing|er)? (?:socially|heavily|occasionally|rarely|daily|at weekends|on weekends|too much)"
     ),
-    "the patient's work": r"\bwork(?:s|ed|ing)? (?:as|in|at|for)|occupation|retired|employ|\bjob\b",
+    "the patient's work": (
+        r"(?<!\bit )(?<!that )(?<!which )(?<!medication )\b(?:works|worked|working|work is) "
+        r"(?:as|at|for|in (?!an?\b|about|\d|(?:his|her|the) (?:garage|yard|garden|house|home|kitchen|shop)))|"
+        r"occupation|\bretired\b(?! to (?:his|her|bed))|unemployed|self-employed|employ(?:er|ment|ee)|"
+        r"\bemployed (?:as|at|by|in|with)\b|\bjob\b"
+    ),
     "the patient's living situation": (
         r"\blives?\b|\bliving (?:with|alone|in|at|on|situation|arrange\w*)|nursing home|care home|"
         r"\bresid(?:e[sd]?|ing|ence|ent (?:of|at|in))\b"
     ),
     "anticoagulation": (
         r"anticoag|warfarin|coumadin|heparin(?!ized)(?! (?:flush|lock|saline))|apixaban|rivaroxaban|\binr\b|eliquis|"
-        r"xarelto|blood thinner"
+        r"xarelto|blood thinner|lovenox|(?:enoxa|dalte|tinza)parin|fondaparinux|edoxaban|dabigatran|pradaxa|\blmwh\b"
     ),
     "pregnancy": r"pregnan|gravid|gestation|trimester|\blmp\b|antenatal",
 }
 # Words with which a note may speak of a topic, though they do not answer a question about it
-_NEAR_TOPIC = {"the patient's living situation": "living|resident", "anticoagulation": "heparin"}
+_NEAR_TOPIC = {
+    "the patient's living situation": "living|resident|at home",
+    "anticoagulation": "heparin",
+    "the patient's work": "work|employ|retire|profession|career",
+    "alcohol": "drink|alcohol|units|spirits|vodka|whisk|liquor|sober",
+}
 
 _STUDY_HEADERS = {"EXAM", "EXAMINATION", "STUDY", "EXAMINATION PERFORMED", "PROCEDURE"}
 _STUDY = (

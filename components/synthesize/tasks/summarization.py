@@ -1,4 +1,4 @@
-"""Summarization: the description of a note, where the note supports it; else reason, impression and plan."""
+"""Summarization: the description of a note, where the note supports it; else reason, impression, plan and follow-up."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ _KINDS = {
 _PARTS = {
     "Reason": ("chief complaint", "indication", "preoperative diagnosis"),
     "Impression": ("impression", "assessment", "postoperative diagnosis", "discharge diagnosis"),
-    "Plan": ("plan", "disposition"),
+    "Plan": ("plan",),
+    "Disposition": ("disposition",),
+    "Follow-up": ("follow-up",),
 }
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:
-    """One triple: the description, or what the note gives as reason, impression and plan."""
+    """One triple: the description, or what the note gives under short headings."""
     if summary := _description(note):
         stems = _stems(summary)
         overlaps = [(len(stems & _stems(note.text[start:end])), start, end) for start, end in note.sentences]
@@ -86,7 +88,7 @@ def _kind(note: ParsedNote) -> str:
 
 
 def _reason_impression_plan(note: ParsedNote) -> Iterator[Triple]:
-    """Short sections under their names, at least two of the three."""
+    """Short sections under their names, at least two."""
     parts: list[str] = []
     spans: Spans = ()
     lacking = []

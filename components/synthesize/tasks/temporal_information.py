@@ -144,7 +144,11 @@ def _planned(note: ParsedNote) -> Iterator[Triple]:
         if len(matches) == 1:
             (match,) = matches
             thing = match.groupdict().get("after") or match["before"]
-            thing = thing if thing[:2].isupper() else thing.lower().removeprefix("the ")
+            thing = " ".join(word if word[:2].isupper() else word.lower() for word in thing.split()).removeprefix(
+                "the "
+            )
+            if " and " in thing:  # which one, or both
+                continue
             yield Triple(
                 note.choose(
                     f"When should the {thing} be {done}?",
@@ -169,9 +173,14 @@ def _gaps(note: ParsedNote, limit: int) -> Iterator[Triple]:
     for start, match in candidates[:MAX_CANDIDATES]:
         before = text[start : match.start()].split()[-FRAGMENT:]
         words = " ".join(before)
-        if len(before) < 3 or count == limit or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b', words):
+        if len(before) < 3 or count == limit or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b|\($', words):
             continue
-        if _NOT_A_TIME.match(text, match.end()) or before[-1] in ("at", "every") or whole.count(words) != 1:
+        if (
+            re.search(r"\b(?:at|every|age of|uterus(?: of)?(?: about| approximately)?)$", words)
+            or whole.count(words) != 1
+        ):
+            continue
+        if _NOT_A_TIME.match(text, match.end()):
             continue
         count += 1
         yield Triple(

@@ -30,10 +30,55 @@ DOUBTFUL = """She is not allergic to codeine. She takes ibuprofen or aspirin and
 If rash occurs, lisinopril was stopped because of a rash in her mother. A CT scan was not done because of pregnancy.
 CT was normal. The CT showed as above. Biopsies were obtained for further review. She denies tobacco or alcohol."""
 
+WARD_ROUND = """Allergies: penicillin - rash
+Obs 03:10: BP 158/94 (L) 155/90 (R), HR 102.
+She takes allopurinol 300 mg for gout. She was on lisinopril 20 mg daily at home. Brother had same last wk.
+Three 5 mm ports under vision. Swelling of the right wrist and of the second and third joints of both hands.
+LABS: Na 134, K 5.3. UA: 1+ protein.
+TTO codeine 30 mg QDS PRN for 3 days, GP aware. Eat and drink as able. Denies hearing voices, no paranoid ideas.
+Repeat level and TSH in 4/52. Clinic in 2 weeks, CNS informed. No mitomycin given.
+Safety net: no wet nappy 8h, drowsy -> call back.
+Follow-up: nurse-led clinic in 6 weeks."""
+
+CLINIC = """My impression is that Mr. B has gout. It does not impede her work in any way. Contrast employed was 37 mL.
+There is tenderness to percussion. She was given this medicine because the thought was of a neuropathy.
+She denies prior history of injury to the shoulder. She retired to her room.
+There was weakness at the time. MEDICATIONS: Detailed on the form."""
+
+LISTS = """PMH: osteoporosis, glaucoma. She was told she might have a tremor. Her sister has dementia.
+Meds: timolol eye drops, zopiclone 3.75 mg nocte. Lying BP 158/80. INR 1.1.
+She was started on Lovenox 40 mg daily and metoprolol 25 mg."""
+
+SKIN = """Diagnosis: Lesion left temple
+60-year-old builder, lived in Queensland for 8 yrs. Rizatriptan works in an hour.
+PMH: renal transplant 2012. Meds tacrolimus 2 mg BD. NKDA. Mother had melanoma.
+On ferrous sulphate 200 mg od, Hb 103 (12/52: 118). Anti-D given."""
+
 
 @pytest.mark.parametrize(
     ("note", "question", "answer"),
     [
+        (SKIN, r"diagnosis\?|conclu|impression|going on|medical history|illnesses|other conditions", None),
+        (CLINIC, r"patient's work|weakness", None),
+        (SKIN, r"drugs|medication named|Hb 103", None),
+        (LISTS, r"medical history|illnesses|other conditions|medic.*(?:take|record|list|on\?)|started|added", None),
+        (LISTS, r"anticoagulation", None),
+        (SKIN, r"mother have", "melanoma"),
+        (CLINIC, r"impression|going on|conclu|is the diagnosis|work|tenderness", None),
+        (CLINIC, r"Why|reason|deny|not have|medic|drugs", None),
+        (WARD_ROUND, r"allerg", None),
+        (WARD_ROUND, r"(?:drugs|medic\w+).*patient (?:take|on)|list as|home", None),
+        (WARD_ROUND, r"brother|in the family|relative", None),
+        (WARD_ROUND, r"ports", None),
+        (WARD_ROUND, r"swelling", None),
+        (WARD_ROUND, r'"LABS"', None),
+        (WARD_ROUND, r"(?i)how often.*codeine|frequency.*codeine|How much codeine", None),
+        (WARD_ROUND, r"(?i)dose.*codeine", "30 mg"),
+        (WARD_ROUND, r"alcohol|disposition|antibiotic|CNS|plain|everyday|lay|abbreviations?\.$", None),
+        (WARD_ROUND, r"deny|not have", None),
+        (WARD_ROUND, r"repeated\?", None),
+        (WARD_ROUND, r"[Ss]afety-net|seek help", "no wet nappy 8h, drowsy -> call back\\."),
+        (WARD_ROUND, r"about follow-up|as follow-up", r"nurse-led clinic in 6 weeks\."),
         (LETTER, r"(?:drugs|medic\w+).*patient (?:take|on)|recorded|list as",
          "torsemide 10 mg daily, digoxin 125 mcg daily and allopurinol 300 mg at bedtime"),
         (LETTER, r"allerg", r"codeine \(itching\)"),
