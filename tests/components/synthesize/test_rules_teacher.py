@@ -112,9 +112,9 @@ def test_every_question_that_is_refused_is_also_answered_in_the_same_words_and_a
 def test_a_refused_question_names_nothing_that_the_note_has(generated: list[tuple[str, Triple]]) -> None:
     for note, triple in generated:
         if not triple.answerable:
-            assert not (drugs(triple.answer) & drugs(note)) or re.search(r"a (dose|frequency|change)", triple.answer), (
-                triple
-            )
+            assert not (drugs(triple.answer) & drugs(note)) or re.search(
+                r"a (dose|frequency|change)|the words \"", triple.answer
+            ), triple
             for quoted in re.findall(r'"([^"]+)"', triple.answer):
                 assert not re.search(rf"(?<!\w){re.escape(quoted)}(?!\w)", note), triple
 
