@@ -17,17 +17,22 @@ _DATES = [
         r"(?<![\d/])(?P<number>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})(?![\d/])",
         r"(?<![\d-])(?P<number>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])",
         r"(?<![\d.])(?P<day>\d{1,2})\.(?P<number>\d{1,2})\.(?P<year>\d{4})(?!\d)",
-        r"(?<![\d.])(?P<day>\d{2})\.(?P<number>\d{2})\.(?P<year>\d{2})(?![\d.])",
+        r"(?<![\d.])(?P<day>\d{2})\.(?P<number>\d{2})\.(?P<year>\d{2})(?!\.?\d)",
         rf"\b{_MONTH}\s+{_DAY}(?:,?\s+(?P<year>\d{{4}}))?\b(?![.:]\d)",
         rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?:,?[\s-](?P<year>\d{{4}}))?\b",
         rf"\b{_MONTH}(?:\s+of)?,?\s+(?P<year>\d{{4}})\b",
         r"(?<![\d/])(?P<number>0?[1-9]|1[0-2])/(?P<year>(?:19|20)\d{2})(?![\d/])",
+        r"(?:(?<=\bin )|(?<=\bsince )|(?<=\buntil )|(?<=\bdated ))"
+        r"(?P<number>0?[1-9]|1[0-2])/(?P<year>[0-2]\d|[7-9]\d)(?![\d/])",
+        r"(?<=\bfrom )(?P<number>0?[1-9]|1[0-2])/(?P<year>[7-9]\d)(?![\d/])",  # 8/10 is a score
     )
 ]
 
 _FIGURES = re.compile(r"\d[/.-]\d")  # without it no date in figures, without a month's name none in words
 _MONTH_NAME = re.compile(rf"\b{_MONTH}[\s,]|\d(?:st|nd|rd|th)?[\s-](?:of\s+)?{_MONTH.replace('?P<month>', '?:')}")
 _MONTH_FIRST = _DATES[1:3]
+_DAY_BEFORE = re.compile(rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}")
+_DAY_AFTER = re.compile(rf"\b{_MONTH}\s+{_DAY}\b(?!\d)")
 _TWO_PARTS = re.compile(r"(?<![\d/-])(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d/-])")
 
 
@@ -39,13 +44,12 @@ def dates(text: str) -> set[str]:
 def date_mentions(text: str) -> list[Mention]:
     """Dates in text order; values as in `dates`.
 
-    03/04/2021 is March 4, but April 3 in a text whose other dates of that form begin with the day, as 14/11/2021 must.
+    03/04/2021 is March 4, but April 3 in a text whose dates begin with the day, see `begin_with_day`.
     """
     lower = text.translate(ASCII_LOWER)
-    parts = [(int(first), int(second)) for first, _, second in _TWO_PARTS.findall(lower)]
-    day_first = any(first > 12 >= second for first, second in parts) and all(second <= 12 for _, second in parts)
     mentions: list[Mention] = []
     figures, month = _FIGURES.search(lower), _MONTH_NAME.search(lower)
+    day_first = bool(figures) and begin_with_day(lower)
     for pattern in _DATES:
         if not (month if "month" in pattern.groupindex else figures):
             continue
@@ -56,6 +60,15 @@ def date_mentions(text: str) -> list[Mention]:
                     for day in _iso_dates(match.groupdict(), day_first and pattern in _MONTH_FIRST)
                 ]
     return sorted(mentions)
+
+
+def begin_with_day(lower: str) -> bool:
+    """Whether the dates of a text in lower case begin with the day: those in figures, as 14/11/2021 must; where they
+    do not tell, those with a month's name."""
+    parts = [(int(first), int(second)) for first, _, second in _TWO_PARTS.findall(lower)]
+    if any(first > 12 or second > 12 for first, second in parts):
+        return any(first > 12 >= second for first, second in parts) and all(second <= 12 for _, second in parts)
+    return bool(_DAY_BEFORE.search(lower)) and not _DAY_AFTER.search(lower)
 
 
 def _iso_dates(groups: dict[str, str | None], day_first: bool) -> list[str]:

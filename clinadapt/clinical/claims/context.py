@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from typing import NamedTuple
 
+from clinadapt.clinical.claims.dialogue import Turn, answer_questions, of_others, patient_relation
 from clinadapt.clinical.claims.words import Word
 
 _REACH = 14  # words that a negation reaches at most
@@ -12,40 +14,49 @@ _FAMILY = (
     r"(?:mother|father|brother|sister|aunt|uncle|grandmother|grandfather|grandparent|maternal|paternal|sibling|parent|"
     r"cousin|son|daughter|dad|mom|niece|nephew|relative|twin)s?"
 )
+# "Presents with his mother for follow-up of asthma" is about the patient
+_COMPANY = (
+    r"\b(?:presents?|presented|here|lives?|living|comes|came|seen|accompanied|brought|visits|arrives|arrived|clinic)"
+    rf"(?: in| today| to (?:the |our )?\w+)? (?:with|by) (?:(?:his|her|the|their|a) )?{_FAMILY}\b"
+)
 _TRIGGERS = re.compile(
-    r"(?P<pseudo>\bno (?:further|changes?|increase|longer|interval|doubt)\b|\bnot (?:only|necessarily|"
-    r"certain|sure|just)\b"
-    r"|\bwithout difficulty\b|\bgram negative\b|\bno one\b)"
-    r"|(?P<after>\b(?:is|was|are|were|has been|have been|be) denied\b"
+    rf"(?P<pseudo>{_COMPANY}|\bnot (?:limited|restricted) to\b|\bno (?:further|changes?|increase|longer|interval|"
+    r"doubt)\b|\bnot (?:only|necessarily|certain|sure|just)\b"
+    r"|\bwithout difficulty\b|\bgram negative\b)"
+    r"|(?P<after>\bthere (?:is|was|are|were) none\b|\b(?:is|was|are|were|has been|have been|be) denied\b"
     r"|\b(?:(?:is|was|are|were|has been|have been|be) )?(?:absent|ruled out|unremarkable|non-?existent"
     r"|not (?:seen|present|noted|identified|found|appreciated|observed|detected|demonstrated|evident|visualized|"
     r"reported|palpable))\b(?! for\b| any\b)|\b(?:is|was|are|were) negative\b(?! for)"
     r"|[:,-] ?(?:none|no|negative|denies|denied|absent|nil)\b(?= ?[.,;]| ?$| ?\n\s*(?:\n|[^\n]{0,40}:|[-*\d])))"
-    r"|(?P<before>\bno\b|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
-    r"|\b(?:absence|free|clear) of\b|\bfree from\b|\brule[sd]? out for\b|\bexcludes\b|\blacks?\b|\bnor\b|\bneither\b"
-    r"|\bnon-?(?=[a-z]))"
-    r"|(?P<uncertain>\bpossibl[ey]\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b|\bsuspicio(?:us|n) (?:for|of)\b"
+    r"|(?P<before>(?<![a-z\d] )(?<![a-z\d])negative (?!for\b)(?=[a-z])"
+    r"|\b(?:nobody|no one)\b[^.,;\n]{0,40}?\b(?:has|had|have|was|were|is|suffers?)\b|\bno\b(?!,)"
+    r"|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
+    r"|\b(?:absence|free|clear) of\b|\bfree from\b|\brule[sd]? out for\b|\bexcludes\b|\blacks?\b|\bnor\b|\bneither\b)"
+    r"|(?P<prefix>\bnon-(?=[a-z]))"
+    r"|(?P<uncertain>\bpossibl[ey]\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
+    r"|\bsuspicio(?:us|n) (?:for|of)\b"
     r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
     r"|\bconcern(?:ing|s|ed)? (?:for|about)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|\bpresumed\b|\bpossibility of\b"
-    r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b|\bquer(?:y|ies|ying)\b|\?(?=\w))"
+    r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b|\bquer(?:y|ies|ying)\b|\?(?=[\w#]))"
     r"|(?P<hypothetical>\bif\b|\bshould (?:he|she|they|you|there)\b|\bin case of\b|\brisks? (?:of|include)\b"
     r"|\bwatch (?:out )?for\b|\bmonitor(?:ed)? for\b|\b(?:return|call|ring|come) (?:back )?for\b)"
     r"|(?P<end>\b(?:but|however|although|though|except|aside from|apart from|other than|which|who|because|"
     r"presents?|presented|complain(?:s|ed|ing)|reports?|reported|admits|has|had|have|is|was|are|were|positive|"
-    r"shows?|showed|reveal(?:s|ed)|states|endorses|there|he|she|patient|now|then|treated|due to)\b|[;:])"
+    r"shows?|showed|reveal(?:s|ed)|states|endorses|there|he|she|patient|now|then|treated|due to|impression|"
+    r"(?<=and )(?:drinks?|takes?|uses?|smokes?|lives?|works?|continues?|remains?|does))\b|[;:])"
     r"|(?P<comma>,(?=[^,.;\n]{0,60}?\b(?:is|are|was|were|has|had|clear|normal|intact|positive|reports?|states|takes|"
     r"unremarkable|soft|regular)\b))"
     rf"|(?P<family>\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had)|\bfamily(?= too|"
-    rf" as well|[.,])|\b{_FAMILY}\b(?!['’]s? (?:milk|day)| (?:said|says|states?|stated|reports?|"
+    rf" as well|[.,?])|\b{_FAMILY}\b(?!['’]s? (?:milk|day)| (?:said|says|states?|stated|reports?|"
     r"reported|brought|brings|noticed|notes|noted|denies|denied|deny|also deny|called|thinks|believes|is at|"
     r"was present)))",
 )
 # What a trigger can begin with: the pattern is only tried there
 _TRIGGER_START = re.compile(
-    r"[,;:-]|\?(?=\w)|(?:n['’]t\b)|\b(?:if|should|in case|risk|watch|monitor|return|call|ring|come|quer|"
-    r"no|not|non|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|"
+    r"[,;:-]|\?(?=[\w#])|(?:n['’]t\b)|\b(?:if|should|in case|risk|watch|monitor|return|call|ring|come|quer|"
+    r"no|not|non|nobody|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|"
     r"ying)|absent|ruled?s?|"
-    r"unremarkable|negative|never|none|absence|free|clear|excludes|lacks?|nor|neither|possibl|probabl|"
+    r"unremarkable|negative|never|none|absence|free|clear|excludes|lacks?|nor|neither|possibl|potential|probabl|"
     r"likely|suspec|suspic|"
     r"questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|however|although|though|"
     r"except|aside|apart|"
@@ -53,7 +64,8 @@ _TRIGGER_START = re.compile(
     r"she|patient|now|"
     r"then|treated|due|family|mother|father|brother|sister|aunt|uncle|grand|maternal|paternal|sibling|"
     r"parent|cousin|son|"
-    r"daughter|dad|mom|niece|nephew|relative|twin)"
+    r"daughter|dad|mom|niece|nephew|relative|twin|here|live|living|comes|came|seen|accompanied|brought|visits|arrive|"
+    r"clinic|impression|drink|take|use|smoke|work|continue|remain|does)"
 )
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\. \d\.)(?<!  \d\.)"
@@ -61,14 +73,6 @@ _SENTENCE_END = re.compile(
     r"|\n\s*(?=[^a-z\s])|(?<=[a-z)]\.),(?=[A-Z])"
     r"|(?<=\?)\s+"
 )
-_REPLY_NO = re.compile(
-    r"(?:\w+(?: \w+)?:\s*)?(?:no|nope|nah|never|not (?:really|at all|that)|none|nothing|negative)\b", re.I
-)
-_REPLY_YES = re.compile(
-    r"(?:\w+(?: \w+)?:\s*)?(?:yes|yeah|yep|yup|sometimes|a little|sure|definitely|correct|right|i do|uh huh)\b", re.I
-)
-_SPEAKER = re.compile(r"\w+: ")
-_ASKS = re.compile(r"\b(?:(?:have|do|did|are|does|has) (?:you|he|she)|any)\b", re.IGNORECASE)
 _DENIES = re.compile(r"no\b|den|without|negative|free")
 _FAMILY_SECTION = re.compile(r"\bFAMILY (?:MEDICAL )?HISTORY:?|\bFamily History:", 0)
 _HEADER = re.compile(r"[A-Z][A-Z /&]{4,}:|\n[A-Z][a-z]+(?: [A-Z]?[a-z]+){0,2}:")
@@ -81,12 +85,14 @@ class Context(NamedTuple):
         negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words; 2 where a
             question leaves it open.
         uncertain, family: whether it is in the scope of such words.
+        someone: whether it may be about somebody else than the patient.
         hypothetical: whether it only may come to be, as in "return if drowsy"; `negated` is 2 there.
     """
 
     negated: list[int]
     uncertain: list[bool]
     family: list[bool]
+    someone: list[bool]
     hypothetical: list[bool]
 
 
@@ -97,46 +103,51 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
-def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]]) -> Context:
-    """Context of each word of a text with these sentences; `lower` is the text in lower case."""
+def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]], spoken: list[Turn]) -> Context:
+    """Context of each word of a text with these sentences and turns; `lower` is the text in lower case."""
     count = len(words)
-    result = Context([0] * count, *([False] * count for _ in range(3)))
-    first = 0
-    for number, (start, end) in enumerate(spans):
-        last = first
-        while last < count and words[last].start < end:
-            last += 1
+    result = Context([0] * count, *([False] * count for _ in range(4)))
+    patient = patient_relation(lower, spoken)
+    starts, bounds = [word.start for word in words], []
+    for start, end in spans:
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        bounds.append((first, last))
         if first < last:
-            _mark(lower, words, first, last, (start, end), result)
-            _answer_question(text, spans, number, first, last, result)
-        first = last
+            _mark(lower, words, first, last, (start, end), result, patient)
+            for begin, stop in of_others(lower, spoken, (start, end)):
+                for i in range(bisect_left(starts, begin), bisect_left(starts, stop)):
+                    result.someone[i] = True
+    answer_questions(lower, spoken, spans, bounds, words, result.negated)
     for match in _FAMILY_SECTION.finditer(text):
         header = _HEADER.search(text, match.end())
         stop = header.start() if header else min(len(text), match.end() + 600)
-        for i in range(count):
-            if match.end() <= words[i].start < stop:
-                result.family[i] = True
+        for i in range(bisect_left(starts, match.end()), bisect_left(starts, stop)):
+            result.family[i] = True
     return result
 
 
-def _mark(text: str, words: list[Word], first: int, last: int, sentence: tuple[int, int], result: Context) -> None:
-    """Mark the words first to last, of one sentence."""
+def _mark(
+    text: str, words: list[Word], first: int, last: int, sentence: tuple[int, int], result: Context, patient: str
+) -> None:
+    """Mark the words first to last, of one sentence; `patient` is what the patient is to a guest who speaks."""
     triggers, end = _triggers(text, *sentence), sentence[1]
-    negated_since = uncertain_since = family_since = -1
+    negated_since = uncertain_since = family_since = listed = -1
     position, denies = 0, False
     for i in range(first, last):
         while position < len(triggers) and triggers[position].start() <= words[i].start:
             trigger, kind = triggers[position], triggers[position].lastgroup
             position += 1
-            if kind == "before":
-                negated_since = i
+            if kind == "prefix":
+                result.negated[i : i + 2] = [1] * len(result.negated[i : i + 2])
+            elif kind == "before":
+                negated_since = listed = i
                 denies = bool(_DENIES.match(trigger[0]))
             elif kind == "uncertain":
                 uncertain_since = i
                 if text[words[i - 1].start : words[i - 1].end] in ("is", "was", "are", "were"):
                     result.uncertain[first:i] = [True] * (i - first)
             elif kind == "family":
-                family_since = i
+                family_since = i if trigger[0] != patient else family_since
             elif kind == "hypothetical":
                 result.hypothetical[i:last] = [True] * (last - i)
             elif kind in ("end", "comma"):
@@ -146,7 +157,11 @@ def _mark(text: str, words: list[Word], first: int, last: int, sentence: tuple[i
                     uncertain_since = -1
             elif kind == "after":
                 _mark_before(text, words, first, i, trigger.start(), result)
-        if negated_since >= 0 and i - negated_since <= _REACH:
+        if i > first and (
+            "," in (gap := text[words[i - 1].end : words[i].start]) or "/" in gap or words[i].stem == "or"
+        ):
+            listed = i  # a list of what is denied may be long
+        if negated_since >= 0 and i - max(negated_since, listed) <= _REACH:
             result.negated[i] = 3 if denies and i - negated_since <= 3 else 1
         if result.hypothetical[i]:
             result.negated[i] = 2
@@ -156,7 +171,7 @@ def _mark(text: str, words: list[Word], first: int, last: int, sentence: tuple[i
         if trigger.lastgroup == "after":
             _mark_before(text, words, first, last, trigger.start(), result)
     if family_since >= 0 and re.search(
-        r"\b(?:in|of|with) (?:his|her|the|a|my) " + _FAMILY, text[words[first].start : end], re.I
+        rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMILY}|family)\b", text[words[first].start : end], re.I
     ):
         result.family[first:last] = [True] * (last - first)
 
@@ -180,16 +195,3 @@ def _mark_before(text: str, words: list[Word], first: int, stop: int, before: in
         if i + 1 < stop and re.search(r"[;:]|\bbut\b", text[words[i].end : words[i + 1].start]):
             break
         result.negated[i] = 1
-
-
-def _answer_question(
-    text: str, spans: list[tuple[int, int]], number: int, first: int, last: int, result: Context
-) -> None:
-    """What a question in a dialogue asks is negated or affirmed by the reply."""
-    start, end = spans[number]
-    reply = text[spans[number + 1][0] : spans[number + 1][1]] if number + 1 < len(spans) else ""
-    asked = text[start:end].rstrip().endswith("?")
-    if not asked and not (_SPEAKER.match(reply) and _ASKS.search(text, start, end)):
-        return
-    value = 1 if _REPLY_NO.match(reply) else 0 if _REPLY_YES.match(reply) else 2
-    result.negated[first:last] = [value] * (last - first)

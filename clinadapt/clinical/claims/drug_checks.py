@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
-from clinadapt.clinical.claims.drug_uses import DrugUse
+from clinadapt.clinical.claims.drug_uses import DrugUse, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import same
 from clinadapt.clinical.claims.reading import Reading
@@ -23,7 +23,7 @@ def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     for use in source.drugs:
         uses.setdefault(use.name, []).append(use)
     for use in stated.drugs:
-        own = uses.get(use.name, [])
+        own = uses.get(use.name) or source.uses_of(shorthand_mentions(source.lower, use.name))
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
             yield from _drug_details(use, own, source)

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 
 from clinadapt.clinical.claims.quantities import Quantity
-from clinadapt.clinical.drugs import drug_mentions
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import Mention
 
 _PER_DAY = [
     (r"every other day|q\.?o\.?d\b|on alternate days", 0.5),
-    (r"(?:once|one time) (?:a|per|every|each) week|once weekly|weekly|every week|per week", 1 / 7),
-    (r"twice (?:a|per|each) week|twice weekly|two times (?:a|per) week", 2 / 7),
-    (r"(?:three|3) times (?:a|per|each) week|three times weekly", 3 / 7),
+    (r"(?:once|one time) (?:a|per|every|each) week|once weekly|weekly|every week|per week|/ ?(?:week|wk)\b", 1 / 7),
+    (r"twice (?:a|per|each) week|twice weekly|(?:two|2) times (?:(?:a|per|each) week|weekly)", 2 / 7),
+    (r"(?:(?:three|3) times|thrice) (?:(?:a|per|each) week|weekly)", 3 / 7),
+    (r"(?:four|4) times (?:(?:a|per|each) week|weekly)", 4 / 7),
+    (r"(?:five|5) times (?:(?:a|per|each) week|weekly)", 5 / 7),
     (r"(?:once|one time) (?:a|per|each) month|once monthly|monthly|every month", 1 / 30),
     (r"b\.? ?i\.? ?d\b|b\.? ?d\b\.?|twice (?:a |per |each |every )?(?:day|daily)|(?:two|2) times (?:a|per|"
     r"each|every) day"
@@ -36,19 +37,25 @@ _PER_DAY = [
     (r"q\.? ?d\b|o\.? ?[dmn]\b|nocte\b|mane\b|(?<![\d-])(?:[1-4]-0-0|0-[1-4]-0|0-0-[1-4])(?:-0)?(?!-?\d)"
      r"|q\.? ?day|daily(?! (?:living|activit|life|routine))|once (?:a|per|each|"
     r"every) day|(?:one|1) time (?:a|per|each) day|each day"
-     r"|every day|per day|a day|q\.? ?h\.? ?s\b|h\.? ?s\b|(?:at|every|each) (?:bedtime|night)|nightly|q\.? ?a\.? ?m\b"
-     r"|q\.? ?p\.? ?m\b|(?:every|each|in the) (?:morning|evening)|q\.? ?24|every (?:24|twenty-four) h", 1.0),
+     r"|every day|per day|a day|/ ?day\b|q\.? ?h\.? ?s\b|h\.? ?s\b|(?:at|every|each) (?:bedtime|night)|nightly"
+     r"|q\.? ?a\.? ?m\b|q\.? ?p\.? ?m\b|(?:every|each|in the) (?:morning|evening)|q\.? ?24"
+     r"|every (?:24|twenty-four) h", 1.0),
 ]  # fmt: skip
 _FREQUENCY = re.compile(
-    "|".join(rf"(?P<f{i}>(?<![a-z])(?:{pattern})(?:\w*\b)?)" for i, (pattern, _) in enumerate(_PER_DAY))
+    "|".join(rf"(?P<f{i}>(?:(?<![a-z])|(?=/))(?:{pattern})(?:\w*\b)?)" for i, (pattern, _) in enumerate(_PER_DAY))
 )
-_BESIDE_A_DRUG = re.compile(r"od|om|on|hs|bd|[\d-]+")  # count only there: OD is an eye too, 1-0-0 may be anything
+# Count only there: OD is an eye too, 1-0-0 may be anything, what is worse in the morning is not taken daily, and of
+# two packs a day the number is a claim of its own
+_BESIDE_A_DRUG = re.compile(
+    r"od|om|on|hs|bd|[\d-]+|in the (?:morning|evening)|at (?:night\w*|bedtime)"
+    r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)"
+)
 _STATUS = {
     "allergy": r"\ballerg(?:y|ic|ies)\b",
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|held|"
     r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|"
     r"(?:taken|came|been)"
-    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|off)\b",
+    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?<!and )off(?! and on))\b",
     "denied": r"\b(?:no|not|never|denies|denied|without|n['’]t)\b(?! (?:relief|help|improve|work|well|known))",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|given|gave|receiv\w+|prescribed|(?:is|was|are|"
     r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?) on|"
@@ -78,7 +85,7 @@ def _routes() -> re.Pattern[str]:
 
 
 def frequencies(lower: str) -> list[tuple[int, int, float]]:
-    """(start, end, times a day) of the frequencies of a text in lower case."""
+    """(start, end, times a day) of the frequencies of a text in lower case, in one line."""
     return [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower) if not _BESIDE_A_DRUG.fullmatch(m[0])]
 
 
@@ -87,17 +94,21 @@ def _per_day(match: re.Match[str]) -> float:
 
 
 def drug_uses(
-    text: str, lower: str, quantities: list[Quantity], sentence_at: Callable[[int], tuple[int, int]]
+    text: str,
+    lower: str,
+    quantities: list[Quantity],
+    sentence_at: Callable[[int], tuple[int, int]],
+    mentions: list[Mention],
 ) -> list[DrugUse]:
     """Drugs of a text with what belongs to each.
 
     Args:
         text: any text.
-        lower: the text in lower case.
+        lower: the text in lower case, in one line.
         quantities: of the text.
         sentence_at: span of the sentence at a character.
+        mentions: of the drugs, in order.
     """
-    mentions = drug_mentions(text)
     doses = [q for q in quantities if q.dimension in ("mass", "volume", "units", "equivalents") and not q.is_code]
     listed = []
     for i, (start, end, name) in enumerate(mentions):
@@ -120,6 +131,12 @@ def drug_uses(
     return listed
 
 
+def shorthand_mentions(lower: str, name: str) -> list[Mention]:
+    """Mentions of a drug by the beginning of its name before a dose: "morph 5 mg"."""
+    beginnings = "|".join(re.escape(name[:length]) for length in range(len(name) - 1, 3, -1))
+    return [Mention(*m.span(1), name) for m in re.finditer(rf"\b({beginnings})\.?(?= \d)", lower)] if beginnings else []
+
+
 def _routes_within(lower: str, start: int, end: int) -> list[Mention]:
     return [Mention(*match.span(), match.lastgroup or "") for match in _routes().finditer(lower, start, end)]
 
@@ -131,7 +148,7 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     behind = [
         m
         for m in _STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
-        if m.lastgroup in ("stopped", "allergy")
+        if (m.lastgroup in ("stopped", "allergy") and not re.search(r"\b(?:which|that|it) \Z", text[end : m.start()]))
         or (m.lastgroup == "active" and re.search(r"\b(?:was|were|is|been)\b", text[end : m.end()]))
     ]
     match = before[-1] if before else (behind[0] if behind else None)

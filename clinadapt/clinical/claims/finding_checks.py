@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.reading import Reading, SideMention
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
 
 # Words that say nothing by themselves when they are denied
@@ -16,7 +16,12 @@ use need know normal clear well good left right side upper lower more most less 
 went come came say said tell told think feel felt like want sure okay ok yeah yes thing anything something
 doctor guest family medication medicine drug treatment exam examination study procedure imaging scan contrast
 test result first last next one two three particular complaint seem help lateral medial relief difficulty home
-having been additional special major minor allergy allergic"""
+having been additional special major minor allergy allergic
+obvious gross focal significantly marked severe mild moderate long short term active activity frank overt specific
+apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable
+head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
+finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
+joint muscle bone"""
 _NO_FINDINGS = frozenset(stem(word) for word in _VAGUE.split())
 
 
@@ -47,8 +52,8 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
             fits = [f for f in own if f.negated == 2 or (f.negated > 0) == (finding.negated > 0)]
             value = f"{'no ' if finding.negated else ''}{finding.name}"
             yield verdict(Claim("negation", *span, value), [(f.start, f.end) for f in fits], spans)
-        of_family = finding.family or family_asked
-        family = own if family_asked else [f for f in own if f.family == of_family]
+        of_family = bool(finding.family) or family_asked
+        family = own if family_asked else [f for f in own if f.family in (None, of_family)]
         yield verdict(
             Claim("experiencer", *span, f"{finding.name} of {'family' if of_family else 'patient'}"),
             [(f.start, f.end) for f in family], spans,
@@ -62,13 +67,10 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
 def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Words that are no findings of the lexicon: contradicted where one text only denies what the other affirms."""
     named = {i for f in (*stated.findings,) for i in range(f.first, f.first + 1 + f.name.count(" "))}
-    positions: dict[str, list[int]] = {}
-    for i, word in enumerate(source.words):
-        positions.setdefault(word.stem, []).append(i)
     for i, word in enumerate(stated.words):
         if i in named or word.stem in STOP_WORDS or word.stem in _NO_FINDINGS or word.stem.isdigit():
             continue
-        own = positions.get(word.stem, [])
+        own = source.positions.get(word.stem, [])
         marks = [source.context.negated[j] for j in own]
         denied = stated.context.negated[i]
         span = word.start, word.end
@@ -84,17 +86,29 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         of = set(mention.of)
         if not of and asked:
             of = {w.stem for w in asked.words} - STOP_WORDS
-        scored = [(len(of & set(m.of)) + (bool(m.of) and m.of[:1] == mention.of[:1]), m) for m in source.sides]
+        said = [m for m in source.sides if not m.asked] or source.sides
+        scored = [(len(of & set(m.of)) + (bool(m.of) and m.of[:1] == mention.of[:1]), m) for m in said]
         claim = Claim("side", mention.start, mention.end, f"{mention.side} {' '.join(mention.of[:1])}".rstrip())
         best = max((score for score, _ in scored), default=0)
+        if mention.side == "both" and not best and (plurals := _plurals(mention, source)):
+            yield verdict(claim, plurals, [])
+            continue
         if not scored:
             yield CheckedClaim(claim, "not found", None)
             continue
-        level = best if best else 0
-        near = [m for score, m in scored if score == level]
+        near = [m for score, m in scored if score == best]
         fits = [m for m in near if m.side == mention.side]
-        if not fits and level == 0:
+        if not fits and best == 0:
             fits = [m for m in source.sides if m.side == mention.side]
-        if not fits and mention.side == "both" and {m.side for m in near} >= {"left", "right"}:
+        sides = {m.side for m in near}
+        if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"}):
             fits = near
         yield verdict(claim, [(m.start, m.end) for m in fits], [(m.start, m.end) for m in near])
+
+
+def _plurals(mention: SideMention, source: Reading) -> list[tuple[int, int]]:
+    """Plurals in the note of what the answer has on both sides: "these knees"."""
+    return [
+        (w.start, w.end) for w in (source.words[i] for stem in mention.of[:1] for i in source.positions.get(stem, []))
+        if source.lower[w.end - 1] == "s" and source.lower[w.start : w.end] != w.stem
+    ]  # fmt: skip

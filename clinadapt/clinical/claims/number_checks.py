@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import date
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
@@ -10,21 +12,24 @@ from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import STOP_WORDS
 from clinadapt.clinical.dates import less_precise
+from clinadapt.clinical.mention import Mention
 
+_IN = re.compile(r"\b(?:in|of|since|until|year)(?: '| )\Z")
 _MARGIN = 2  # words by which the surroundings of another value must fit better
 
 
 def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     for measurement in stated.measurements:
         name = measurement.name
-        value = "/".join(f"{q.number:g}" for q in measurement.values)
-        unit = measurement.values[-1].unit
-        claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value} {unit}".rstrip())
+        value = "/".join([*(f"{q.number:g}" for q in measurement.values[:-1]), str(measurement.values[-1])])
+        claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value}")
         given = [m for m in source.measurements if m.name == name]
         fits = [(m.start, m.end) for m in given if _same_values(m.values, measurement.values)]
         if not fits and len(measurement.values) > 1:  # lying 158/80, standing 121/70
             pairs = zip(source.quantities, source.quantities[1:], strict=False)
             fits = [(a.start, b.end) for a, b in pairs if a.pair and _same_values((a, b), measurement.values)]
+        if not fits:
+            fits = [q[:2] for m in given for q in m.others if _same_values((q,), measurement.values)]
         if not fits and not given:
             fits = [q[:2] for q in source.quantities if _same_values((q,), measurement.values[:1])]
         yield verdict(claim, fits, [(m.start, m.end) for m in given])
@@ -50,6 +55,8 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
     variants = [(day, less_precise(day.value) | {day.value[:4]}) for day in source.dates]
     for day in stated.dates:
         fits = [(d.start, d.end) for d, forms in variants if day.value in forms]
+        if not fits and source.begins_with_day and (other_order := _day_and_month_swapped(stated, day)):
+            fits = [(d.start, d.end) for d, forms in variants if other_order in forms]
         if not fits and day.value[0] == "-":  # 3/14 may also be a fraction of the note
             fits = [(d.start, d.end) for d, _ in variants if d.value[-5:] == day.value[-5:]]
         other = [(d.start, d.end) for d, forms in variants if day.value not in forms]
@@ -62,6 +69,13 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         yield verdict(
             Claim("date", month.start, month.end, f"--{month.value}"), own, [(d.start, d.end) for d, _ in variants]
         )
+
+
+def _day_and_month_swapped(stated: Reading, day: Mention) -> str:
+    """The date that the figures 12/02/2024 are where the day comes first; empty for a date in words."""
+    year, month, day_of_month = day.value[:4], day.value[-5:-3], day.value[-2:]
+    in_figures = not any(letter.isalpha() for letter in stated.text[day.start : day.end])
+    return f"{year}-{day_of_month}-{month}" if in_figures and len(day.value) == 10 and day_of_month <= "12" else ""
 
 
 def check_numbers(
@@ -85,11 +99,16 @@ def check_numbers(
         if counted and not any(_fits(quantity, q) for q in counted):
             yield verdict(claim, [], [q[:2] for q in counted])
             continue
+        if quantity.number in (0, 1) and not quantity.dimension:  # notes say "a" and "none"
+            continue
         fits = [q[:2] for q in source.quantities if _fits(quantity, q)]
         fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
         if not fits and not quantity.dimension:
             fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
             fits += [f[:2] for f in source.frequencies if f[2] == quantity.number]
+            fits += _spoken_year(quantity, source)
+        if not fits and quantity.unit in ("day", "week"):
+            fits = _between_dates(quantity.value, source)
         other = [
             q[:2] for q in source.quantities
             if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q)
@@ -98,6 +117,25 @@ def check_numbers(
             fits = _better(stated, span, source, fits, other, asked)
         against = other if quantity.dimension and _shares(stated, span, source, other) else []
         yield verdict(claim, fits, against)
+
+
+def _spoken_year(quantity: Quantity, source: Reading) -> list[tuple[int, int]]:
+    """A year in two digits, as 1982 in "back in eighty two"."""
+    if not 1900 <= quantity.number <= 2099 or quantity.number % 1:
+        return []
+    return [
+        q[:2]
+        for q in source.quantities
+        if not q.dimension
+        and q.number == quantity.number % 100
+        and _IN.search(source.lower, max(0, q.start - 9), q.start)
+    ]
+
+
+def _between_dates(days: float, source: Reading) -> list[tuple[int, int]]:
+    """The second of two dates of the note that are so many days apart."""
+    known = [(date.fromisoformat(d.value), d) for d in source.dates if len(d.value) == 10]
+    return [(b.start, b.end) for first, _ in known for last, b in known if (last - first).days == days]
 
 
 def _same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:

@@ -6,24 +6,31 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clinadapt.clinical.claims.number_words import NUMBER_WORDS, spoken_numbers
 from clinadapt.clinical.mention import ASCII_LOWER
+from clinadapt.clinical.number_words import NUMBER_WORDS, spoken_numbers
 
 _MAGNITUDES = {"hundred": 100.0, "thousand": 1e3, "k": 1e3, "million": 1e6}
-_TIMES = {"once": 1.0, "twice": 2.0, "thrice": 3.0, "half a": 0.5, "a couple of": 2.0, "a dozen": 12.0}
+_TIMES = {
+    "once": 1.0, "twice": 2.0, "thrice": 3.0, "half a": 0.5, "a half": 0.5, "a couple of": 2.0, "a couple": 2.0,
+    "couple of": 2.0, "a dozen": 12.0,
+}  # fmt: skip
 
 # unit -> (dimension, factor to the dimension's unit, whether it is metric or decimal, pattern)
 _UNITS: dict[str, tuple[str, float, bool, str]] = {
-    "mg": ("mass", 1, True, r"mgs?|milligrams?"),
+    "mg_per_dL": ("concentration", 10, True, r"mgs? ?/ ?dl|milligrams per deciliter"),
+    "mg_per_L": ("concentration", 1, True, r"mgs? ?/ ?l"),
+    "g_per_dL": ("concentration", 1e4, True, r"(?:g|gms?|grams?) ?(?:/ ?dl|per deciliter|%)"),
+    "g_per_L": ("concentration", 1e3, True, r"(?:g|gms?|grams?) ?(?:/ ?l|per lit(?:er|re))"),
+    "mg": ("mass", 1, True, r"mgs?|m g|milligrams?"),
     "mcg": ("mass", 1e-3, True, r"mcgs?|µg|μg|ug|micrograms?"),
     "g": ("mass", 1e3, True, r"g|gms?|grams?"),
     "kg": ("mass", 1e6, True, r"kgs?|kilograms?|kilos?"),
     "lb": ("mass", 453_592.37, False, r"pounds?|lbs?"),
     "oz": ("mass", 28_349.5, False, r"ounces?|oz"),
-    "mL": ("volume", 1, True, r"mls?|cc|ccs|milliliters?|millilitres?"),
+    "mL": ("volume", 1, True, r"mls?|m l|cc|ccs|milliliters?|millilitres?"),
     "L": ("volume", 1e3, True, r"l|liters?|litres?"),
-    "mm": ("length", 1, True, r"mm|millimeters?|millimetres?"),
-    "cm": ("length", 10, True, r"cms?|centimeters?|centimetres?"),
+    "mm": ("length", 1, True, r"mm|m m|millimeters?|millimetres?"),
+    "cm": ("length", 10, True, r"cms?|c m|centimeters?|centimetres?"),
     "m": ("length", 1e3, True, r"meters?|metres?"),
     "inch": ("length", 25.4, False, r"inch(?:es)?|in(?=[.,;]? (?:x|by|long|wide|tall))"),
     "foot": ("length", 304.8, False, r"feet|foot|ft"),
@@ -43,13 +50,15 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
 }
 _UNIT = "|".join(f"(?P<{name}>{pattern})" for name, (*_, pattern) in _UNITS.items())
 _NUMBER = re.compile(
-    rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+(?:\.\d+)?|(?<![\w.])\.\d+|\b(?:{'|'.join(_TIMES)})\b|{NUMBER_WORDS})"
+    rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|(?<!\d:)(?<!\d:\d)\d+(?:\.\d+)?|(?<![\w.])\.\d+|\b(?:{'|'.join(_TIMES)})\b|{NUMBER_WORDS})"
     rf"(?![:]\d)(?:\s*(?P<magnitude>hundred|thousand|million|k)(?![a-z]))?(?P<half> and a half|[- ]1/2|½)?"
     rf"(?P<joined>\s*(?:-|–|/|to|or|and|x|by|over)\s*(?=\d|{NUMBER_WORDS}))?(?:[\s-]{{0,2}}(?:{_UNIT})(?![a-z]))?"
 )
 _PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it
     r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12))(?![\d/])"
 )
+_ONE_AND_A_HALF = re.compile(r"\b(?:an?|one) (?P<of>[a-z]+) and a half\b")
+_DECADE = re.compile(r"\b(?P<ten>twent|thirt|fort|fift|sixt|sevent|eight|ninet)ies\b")
 _SINCE, _HISTORY = (
     re.compile(r"\b(?:for|in|past|last|after|x) \Z"),
     re.compile(r"[- ](?:history|hx|ago|course|later)\b"),
@@ -82,13 +91,13 @@ class Quantity(NamedTuple):
     pair: bool
 
     def __str__(self) -> str:
-        return f"{self.number:g} {self.unit}".rstrip()
+        return f"{self.number:g} {self.unit.replace('_per_', '/')}".rstrip()
 
 
 def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
     """Numbers of a text in order, without those within the spans `skip` (its dates) and the numbers of list items."""
     lower = text.translate(ASCII_LOWER)
-    times = [_quantity(*m.span(), float(m["n"]), m.lastgroup or "", False, False) for m in _parts_of_time(lower)]
+    times = [*_parts_of_time(lower), *_in_words(lower)]
     taken = sorted([*skip, *(match.span(1) for match in _LIST_NUMBER.finditer(text)), *(each[:2] for each in times)])
     next_taken = 0
     result: list[Quantity] = []
@@ -120,12 +129,23 @@ def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
     return sorted([*result, *times]) if times else result
 
 
-def _parts_of_time(lower: str) -> Iterator[re.Match[str]]:
+def _parts_of_time(lower: str) -> Iterator[Quantity]:
     """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too."""
     for match in _PART_OF_TIME.finditer(lower):
         before = lower[max(0, match.start() - 6) : match.start()]
         if match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end()):
-            yield match
+            yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)
+
+
+def _in_words(lower: str) -> Iterator[Quantity]:
+    """1.5 in "a pack and a half", 70 in "in her seventies"."""
+    if " and a half" in lower:
+        for match in _ONE_AND_A_HALF.finditer(lower):
+            unit = next((name for name, (*_, pattern) in _UNITS.items() if re.fullmatch(pattern, match["of"])), "")
+            yield _quantity(*match.span(), 1.5, unit, False, False)
+    if "ties" in lower:
+        for match in _DECADE.finditer(lower):
+            yield _quantity(*match.span(), spoken_numbers(f"{match['ten']}y")[0], "", False, False)
 
 
 def degrees(quantity: Quantity) -> Quantity:
@@ -138,12 +158,16 @@ def degrees(quantity: Quantity) -> Quantity:
 
 def same(a: Quantity, b: Quantity) -> bool:
     """Whether two quantities are equal: exactly, or rounded where one is converted between systems of units."""
-    if a.dimension != b.dimension:
-        return False
+    if a.dimension != b.dimension:  # 10.4 g of hemoglobin are 10.4 g/dL
+        masses = {a.dimension, b.dimension} == {"mass", "concentration"}
+        return masses and a.number == b.number and a.unit.partition("_")[0] == b.unit.partition("_")[0]
     if a.unit == b.unit:
         return abs(a.number - b.number) <= 1e-6 * max(1, abs(a.number))
     if a.dimension == "temperature":
         return abs(a.value - b.value) <= 0.3
+    if {a.unit, b.unit} == {"week", "month"}:  # eight weeks are two months as people say it
+        weeks, months = (a, b) if a.unit == "week" else (b, a)
+        return 4 * months.number <= weeks.number <= 4.5 * months.number
     exact = _UNITS[a.unit][2] and _UNITS[b.unit][2]
     return abs(a.value - b.value) <= (1e-6 if exact else 0.03) * max(abs(a.value), abs(b.value))
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 
 from clinadapt.clinical.claims.context import Context, context, sentences
+from clinadapt.clinical.claims.dialogue import Turn, patient_sex, turns
 from clinadapt.clinical.claims.drug_uses import DrugUse, drug_uses, frequencies
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
 from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, with_names, words
-from clinadapt.clinical.dates import MONTHS, date_mentions
+from clinadapt.clinical.dates import MONTHS, begin_with_day, date_mentions
+from clinadapt.clinical.drugs import drug_mentions
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import ASCII_LOWER, Mention
+from clinadapt.clinical.spoken_dates import spoken_dates
 
 _AGE = re.compile(
-    r"(?<![.\d])\b(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
+    r"(?<![.\d/])\b(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
     r"(?:(?P<mf>(?<=\d)[fm])\b|[- ]{0,2}(?:(?:years?|yrs?|y)[- .]?(?:of age|olds?|o\b|f\b|m\b)|y/?\.?o\b\.?))"
     r"|\b(?:age|aged)(?: of|:| is)? (?P<n2>\d{1,3}|[a-z]+(?:-[a-z]+)?)\b(?! (?:months?|weeks?|days?))",
 )
@@ -26,15 +30,20 @@ _SEX = re.compile(
     r"(?P<fp>she|her|hers|herself)|(?P<mp>he|his|him|himself))\b",
     re.IGNORECASE,
 )
-_AGE_SEX = re.compile(r"(?<![.\d])\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?)?(?P<sex>[FM])\b")
+_AGE_SEX = re.compile(r"(?<![.\d/])\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?(?P<sex>[FM])\b(?!/)")
+_SOMEBODY = re.compile(
+    r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
+)
 _SIDE = {
     "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
     "bilaterally": "both", "both": "both",
 }  # fmt: skip
-_SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt)\b|\b[LR]\b(?!\d|[-']\w)", re.IGNORECASE)
+_SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt)\b|(?-i:\b[LR]\b(?!\d|[-']\w))", re.IGNORECASE)
 _NOT_A_SIDE = re.compile(
     r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
-    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:the|for|in|at|with|on|without|ama|against|school|work|home)\b",
+    r"both (?:upper|lower|medial|lateral|anterior|posterior|superior|inferior|proximal|distal|active|passive) and\b|"
+    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:the|for|in|at|with|on|without|ama|against|school|work|home|"
+    r"nursing|hospital|his|her|my|our|their)\b",
     re.IGNORECASE,
 )
 _MONTH = re.compile(
@@ -42,6 +51,7 @@ _MONTH = re.compile(
     r"september|october|"
     r"november|december)\b"
 )
+_ANOTHER_TIME = re.compile(r"\b(?:was|were|from|to|previously|before|prior|then|now|down|up)(?: at| of)? \Z")
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
 # adjective of an organ -> its noun, so that "renal" is the kidney
 _ORGANS = {
@@ -53,18 +63,19 @@ _ORGANS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """A test with its values; `pair` is true for 120/80."""
+    """A test with its values, two of 120/80, and those of other times: "was 3.1 in May"."""
 
     start: int
     end: int
     name: str
     values: tuple[Quantity, ...]
+    others: tuple[Quantity, ...]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding by its name in the lexicon, with its context: `negated` and `hypothetical` as in Context, `before` the
-    stem of the word before it, such as `breast` of breast cancer."""
+    """A finding by its name in the lexicon, with its context: `negated` and `hypothetical` as in Context, `family` None
+    where it may be of anybody, `before` the stem of the word before it, such as `breast` of breast cancer."""
 
     start: int
     end: int
@@ -72,19 +83,20 @@ class Finding:
     first: int
     negated: int
     uncertain: bool
-    family: bool
+    family: bool | None
     hypothetical: bool
     before: str
 
 
 @dataclass(frozen=True)
 class SideMention:
-    """A side with the stems of the words that it is said of, the nearest first."""
+    """A side with the stems of the words that it is said of, the nearest first; `asked` in a question."""
 
     start: int
     end: int
     side: str
     of: tuple[str, ...]
+    asked: bool
 
 
 @cache
@@ -109,20 +121,48 @@ class Reading:
         return self.text.translate(ASCII_LOWER)
 
     @cached_property
+    def _one_line(self) -> str:
+        """The text in lower case with spaces for the ends of lines, where a phrase may be broken."""
+        return self.lower.replace("\n", " ")
+
+    @cached_property
     def words(self) -> list[Word]:
         return words(self.text)
 
     @cached_property
+    def positions(self) -> dict[str, list[int]]:
+        """Stem -> indices of its words."""
+        by_stem: dict[str, list[int]] = {}
+        for i, word in enumerate(self.words):
+            by_stem.setdefault(word.stem, []).append(i)
+        return by_stem
+
+    @cached_property
     def stems(self) -> frozenset[str]:
-        return frozenset(word.stem for word in self.words)
+        return frozenset(self.positions)
 
     @cached_property
     def context(self) -> Context:
-        return context(self.text, self.lower, self.words, self.sentences)
+        return context(self.text, self.lower, self.words, self.sentences, self.turns)
+
+    @cached_property
+    def turns(self) -> list[Turn]:
+        return turns(self.text)
 
     @cached_property
     def dates(self) -> list[Mention]:
-        return date_mentions(self.text)
+        """Dates in figures and in words; of two that overlap, the longer."""
+        written, spoken = date_mentions(self.text), spoken_dates(self.lower)
+        for day in spoken:
+            overlapping = [d for d in written if d.start < day.end and day.start < d.end]
+            if all(d.end - d.start < day.end - day.start for d in overlapping):
+                written = [d for d in written if d not in overlapping] + [day]
+        return sorted(written) if spoken else written
+
+    @cached_property
+    def begins_with_day(self) -> bool:
+        """Whether its dates begin with the day."""
+        return begin_with_day(self.lower)
 
     @cached_property
     def quantities(self) -> list[Quantity]:
@@ -156,7 +196,11 @@ class Reading:
         by_word: dict[str, list[Quantity]] = {}
         for quantity in self.quantities:
             near = [] if quantity.dimension or quantity.is_code else self.words_within(quantity.end, quantity.end + 25)
-            if near and near[0].start - quantity.end <= 1 and near[0].stem not in STOP_WORDS:
+            if " and a half" in self.lower[quantity.start : quantity.end]:  # a pack and a half
+                near = self.words_within(quantity.start + 2, quantity.end)
+            elif not near or near[0].start - quantity.end > 1:
+                continue
+            if near and near[0].stem not in STOP_WORDS:
                 by_word.setdefault(near[0].stem, []).append(quantity)
         return by_word
 
@@ -203,10 +247,12 @@ class Reading:
         """(`F` or `M`, span that shows it) of the patient; None where the text does not tell or tells both."""
         for match in _AGE_SEX.finditer(self.text):
             return match["sex"], *match.span("sex")
+        if self.turns:
+            return patient_sex(self.lower, self.turns)
         counts: dict[str, list[re.Match[str]]] = {"f": [], "m": [], "fp": [], "mp": []}
         family = {word.start for word, flag in zip(self.words, self.context.family, strict=True) if flag}
         for match in _SEX.finditer(self.text):
-            if match.start() not in family:
+            if match.start() not in family and not self._follows_somebody(match.start()):
                 counts[match.lastgroup or ""].append(match)
         for female, male, least in (("f", "m", 1), ("fp", "mp", 3 if len(self.text) > 1000 else 1)):
             if len(counts[female]) >= max(least, 3 * len(counts[male])):
@@ -214,6 +260,11 @@ class Reading:
             if len(counts[male]) >= max(least, 3 * len(counts[female])):
                 return "M", *counts[male][0].span()
         return None
+
+    def _follows_somebody(self, position: int) -> bool:
+        """Whether another person than the patient comes before in this sentence or the last: a nurse, a wife."""
+        first = max(0, bisect_right(self._sentence_starts, position) - 2)
+        return bool(_SOMEBODY.search(self.lower, self._sentence_starts[first], position))
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -223,7 +274,7 @@ class Reading:
             findings.append(
                 Finding(
                     self.words[first].start, self.words[stop - 1].end, name, first, negated,
-                    any(marks.uncertain[first:stop]), any(marks.family[first:stop]), marks.hypothetical[first],
+                    any(marks.uncertain[first:stop]), _family(marks, first, stop), marks.hypothetical[first],
                     self.words[first - 1].stem if first else "",
                 )
             )  # fmt: skip
@@ -236,11 +287,15 @@ class Reading:
     @cached_property
     def frequencies(self) -> list[tuple[int, int, float]]:
         """(start, end, times a day) of all frequencies."""
-        return frequencies(self.lower)
+        return frequencies(self._one_line)
 
     @cached_property
     def drugs(self) -> list[DrugUse]:
-        return drug_uses(self.text, self.lower, self.quantities, self.sentence_at)
+        return self.uses_of(drug_mentions(self.text))
+
+    def uses_of(self, mentions: list[Mention]) -> list[DrugUse]:
+        """Drugs that are mentioned, with what belongs to each."""
+        return drug_uses(self.text, self._one_line, self.quantities, self.sentence_at, mentions)
 
     @cached_property
     def sides(self) -> list[SideMention]:
@@ -249,19 +304,17 @@ class Reading:
             around = self.text[max(0, match.start() - 6) : match.end() + 12]
             if _NOT_A_SIDE.search(around):
                 continue
-            sides.append(
-                SideMention(*match.span(), _SIDE[match[0].lower()], self._words_beside(match.start(), match.end()))
-            )
+            of = self._words_beside(match.start(), match.end())
+            asked = self.text[slice(*self.sentence_at(match.start()))].rstrip().endswith("?")
+            sides.append(SideMention(*match.span(), _SIDE[match[0].lower()], of, asked))
         return sides
 
     def _words_beside(self, start: int, end: int) -> tuple[str, ...]:
-        """Content words after a side within its clause; where there are none, those before it."""
+        """Content words after a side within its clause; where there are none, or only "side", those before it."""
         after = [w for w in self.words_within(end, end + 45) if w.end <= self._clause_end(end)]
-        chosen = [w.stem for w in after if w.stem not in STOP_WORDS and w.stem != "side"][:3]
-        if not chosen:
-            chosen = [
-                w.stem for w in reversed(self.words_within(max(0, start - 45), start)) if w.stem not in STOP_WORDS
-            ][:3]
+        chosen = _content(after)
+        if not chosen or (after[0].stem == "side" and "of" not in {w.stem for w in after[1:2]}):
+            chosen = _content(reversed(self.words_within(max(0, start - 45), start))) or chosen
         return tuple(_ORGANS.get(name, name) for name in chosen)
 
     def _clause_end(self, position: int) -> int:
@@ -273,6 +326,16 @@ class Reading:
 def read(text: str) -> Reading:
     """The reading of a text, shared between calls: several models answer about the same note."""
     return Reading(text)
+
+
+def _content(near: Iterable[Word]) -> list[str]:
+    """Stems of the first three content words, without those of sides."""
+    return [w.stem for w in near if w.stem not in STOP_WORDS and w.stem != "side" and w.stem not in _SIDE][:3]
+
+
+def _family(marks: Context, first: int, stop: int) -> bool | None:
+    """Whether a finding is of the family; None where it may be of anybody."""
+    return True if any(marks.family[first:stop]) else None if any(marks.someone[first:stop]) else False
 
 
 def _years(written: str) -> float | None:
@@ -291,6 +354,7 @@ def _measurements(reading: Reading) -> list[Measurement]:
         following = reading.words[mentions[i + 1][0]].start if i + 1 < len(mentions) else len(reading.text)
         limit = min(following, end + 45, reading.sentence_at(start)[1])
         values = [q for q in numbers if end <= q.start < limit]
+        others = [q for q in numbers if limit <= q.start < min(following, end + 90) or q in values[1:]]
         if not values and name in ("heart rate", "oxygen saturation", "ejection fraction"):
             before = [q for q in numbers if q.end <= start and start - q.end <= 4]
             values = before[-1:]
@@ -298,5 +362,6 @@ def _measurements(reading: Reading) -> list[Measurement]:
             if name == "temperature":
                 values = [degrees(values[0])]
             paired = values[:2] if values[0].pair and len(values) > 1 else values[:1]
-            measurements.append(Measurement(start, paired[-1].end, name, tuple(paired)))
+            earlier = tuple(q for q in others if _ANOTHER_TIME.search(reading.lower, q.start - 14, q.start))
+            measurements.append(Measurement(start, paired[-1].end, name, tuple(paired), earlier))
     return measurements

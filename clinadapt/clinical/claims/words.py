@@ -14,7 +14,12 @@ _STOP = """a an the of in on at to for with and or but is are was were be been h
 he she his her him it its they their this that these those there then than as by from into after before during
 about which who patient pt note also any some other all each per day daily very will would can could may might
 should s t i you we my your me our us so if when where what how why"""
-STOP_WORDS = frozenset(_STOP.split())
+# A name with "the" stands for any of them: blood in the urine, blood in your urine
+_DETERMINERS = dict.fromkeys(
+    ("the", "a", "an", "his", "her", "my", "your", "our", "their", "this", "that", "thes", "thos"), "the"
+)
+_SPELLED = re.compile(r"\b[A-Z](?: [A-Z])+\b")  # D V T, as transcripts write what is spelled out
+_FRACTURE = re.compile(r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))")  # "# left clavicle"; not "# of packs"
 
 
 class Word(NamedTuple):
@@ -28,7 +33,20 @@ class Word(NamedTuple):
 def words(text: str) -> list[Word]:
     """Words of a text in order."""
     lower = text.translate(ASCII_LOWER)
-    return [Word(*match.span(), stem(match[0])) for match in _WORD.finditer(lower)]
+    found = [Word(*match.span(), stem(match[0])) for match in _WORD.finditer(lower)]
+    extra = [Word(*match.span(), _spelled(match[0])) for match in _SPELLED.finditer(text)]
+    if extra:
+        covered = {position for word in extra for position in range(word.start, word.end)}
+        found = [word for word in found if word.start not in covered]
+    if "#" in lower:
+        extra += [Word(*match.span(), stem("fracture")) for match in _FRACTURE.finditer(lower)]
+    return sorted([*found, *extra]) if extra else found
+
+
+def _spelled(letters: str) -> str:
+    """`mri` of "M R I"; a pronoun behind the letters is none of them: "C T I had"."""
+    joined = letters.replace(" ", "").lower()
+    return joined.removesuffix("i") if joined not in ("mri", "uti", "uri") else joined
 
 
 @lru_cache(maxsize=100_000)
@@ -45,6 +63,9 @@ def stem(word: str) -> str:
     return word.removesuffix("e") if len(word) > 4 else word
 
 
+STOP_WORDS = frozenset(each for word in _STOP.split() for each in (word, stem(word)))
+
+
 class Names:
     """Names of things, by the stems of their words.
 
@@ -56,29 +77,33 @@ class Names:
         self._things: dict[tuple[str, ...], str] = {}
         for thing, alternatives in names.items():
             for name in (thing, *alternatives):
-                self._things.setdefault(tuple(word.stem for word in words(name)), thing)
+                self._things.setdefault(tuple(_canonical(words(name))), thing)
         self._longest: dict[str, int] = {}
         for key in self._things:
             self._longest[key[0]] = max(self._longest.get(key[0], 1), len(key))
 
     def find(self, text_words: list[Word]) -> list[tuple[int, int, str]]:
         """(index of the first word, index behind the last, thing) of the longest names, in order."""
-        mentions, index = [], 0
-        longest, end = self._longest, len(text_words)
+        mentions, index, stems = [], 0, _canonical(text_words)
+        longest, end = self._longest, len(stems)
         while index < end:
-            most = longest.get(text_words[index].stem)
+            most = longest.get(stems[index])
             if most is None:
                 index += 1
                 continue
             for count in range(min(most, end - index), 0, -1):
-                key = tuple(word.stem for word in text_words[index : index + count])
-                if thing := self._things.get(key):
+                if thing := self._things.get(tuple(stems[index : index + count])):
                     mentions.append((index, index + count, thing))
                     index += count
                     break
             else:
                 index += 1
         return mentions
+
+
+def _canonical(text_words: Iterable[Word]) -> list[str]:
+    """Stems, with one word for all determiners."""
+    return [_DETERMINERS.get(word.stem, word.stem) for word in text_words]
 
 
 def with_names(lexicon: Mapping[str, str]) -> dict[str, list[str]]:

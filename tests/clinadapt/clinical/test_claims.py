@@ -15,7 +15,7 @@ from claim_cases import altered, faithful
 from support import ROOT
 
 from clinadapt.clinical.claims import check, missing_claims, unsupported
-from clinadapt.clinical.claims.number_words import spoken_numbers
+from clinadapt.clinical.number_words import spoken_numbers
 from clinadapt.data.builtin_cases import generate
 
 CASES = Path(__file__).parent / "cases"
@@ -26,7 +26,7 @@ NOTE = (
 )
 
 
-@pytest.mark.parametrize("file", ["claims.yaml", "letters.yaml", "letters_kept_back.yaml"])
+@pytest.mark.parametrize("file", ["claims.yaml", "letters.yaml", "letters_kept_back.yaml", "houses.yaml"])
 def test_hand_written_cases(file: str) -> None:
     groups = yaml.safe_load((CASES / file).read_text(encoding="utf-8"))
     faithful_answers = [(a, group["note"]) for group in groups for a in group["faithful"]]
@@ -151,6 +151,8 @@ def test_omitted_claims_of_a_reference() -> None:
         ("two three", [2, 3]),
         ("twenty three thousand", [23_000]),
         ("thirty seven point seven", [37.7]),
+        ("a hundred and two", [102]),
+        ("one o two", [102]),
     ],
 )
 def test_numbers_in_words(words: str, numbers: list[Any]) -> None:
@@ -192,6 +194,8 @@ def test_odd_texts_are_read(text: str) -> None:
         ("No rash. Return if rash or fever.", "There is a rash.", False),
         ("Return if rash or fever.", "Return for fever or rash.", True),
         ("A right-handed man who fell on the left hand.", "He fell on the right hand.", False),
+        ("Patient: I get frequent urinary infections and itchiness.", "Itching and urinary tract infections.", True),
+        ("BPH potentially linked to cancer.", "Questionable cancer.", True),
         ("Haemoglobin 118, no haematuria.", "Hemoglobin 118, no blood in the urine.", True),
     ],
 )

@@ -14,18 +14,21 @@ _MAGNITUDES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _WORD = "|".join(sorted([*_VALUES, *_MAGNITUDES], key=len, reverse=True))
 _FIRST = "|".join(sorted(_VALUES, key=len, reverse=True))
 NUMBER_WORDS = (
-    rf"\b(?:{_FIRST})(?:(?:[ -]|(?<=hundred) and |"
-    rf"(?<=thousand) and )(?:{_WORD}))*(?: point (?:{_FIRST})(?:[ -](?:{_FIRST}))?)?\b"
+    rf"\b(?:(?:a )?(?:hundred|thousand)|{_FIRST})(?:(?:[ -]|(?<=hundred) and |"
+    rf"(?<=thousand) and )(?:{_WORD}))*(?: oh? (?:{_FIRST}))?(?: point (?:{_FIRST})(?:[ -](?:{_FIRST}))?)?\b"
 )
 
 
 def spoken_numbers(text: str) -> list[float]:
     """The numbers of a text of number words in lower case: usually one; "two three" are two."""
-    text, _, decimals = text.partition(" point ")
+    text, _, decimals = text.removeprefix("a ").partition(" point ")
     if decimals:
         digits = "".join(f"{number:g}" for number in spoken_numbers(decimals))
         *others, last_number = spoken_numbers(text)
         return [*others, last_number + float(f"0.{digits}")]
+    if zero := re.search(r" oh? ", text):  # one o two, nineteen oh five
+        before, after = spoken_numbers(text[: zero.start()]), spoken_numbers(text[zero.end() :])
+        return [*before[:-1], 100 * before[-1] + after[0], *after[1:]]
     numbers: list[float] = []
     total, current, last = 0.0, None, 0  # `last`: value of the last word, to see whether the next can continue it
     for word in re.split(r" and |[ -]", text):

@@ -1,0 +1,103 @@
+"""Dates as they are spoken, which transcripts write in words: "the twenty fifth of September in ninety two"."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from clinadapt.clinical.dates import MONTHS
+from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.number_words import NUMBER_WORDS, spoken_numbers
+
+_ORDINALS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+)
+_DAYS = {word: day for day, word in enumerate(_ORDINALS, start=1)} | {"twentieth": 20, "thirtieth": 30}
+_DAYS |= {
+    f"{ten} {word}": 10 * tens + day
+    for tens, ten in ((2, "twenty"), (3, "thirty"))
+    for day, word in enumerate(_ORDINALS[:9], start=1)
+}
+_MONTH = (
+    "(?P<month>january|february|march|april|may|june|july|august|september|october|november|december)"  # said in full
+)
+_DAY = rf"(?P<day>{'|'.join(sorted(_DAYS, key=len, reverse=True)).replace(' ', '[ -]')})"
+_YEAR = rf"(?P<year>\d{{4}}|'?\d\d(?![\d/.-])|oh? [a-z]+|{NUMBER_WORDS})"
+_JOINED = r"(?:,? (?:of |in |in the year )?)"
+_DATES = [
+    re.compile(pattern)
+    for pattern in (
+        rf"\b{_MONTH} (?:the )?{_DAY}\b(?:{_JOINED}{_YEAR})?",
+        rf"\b{_DAY} (?:day )?(?:of )?{_MONTH}\b(?:{_JOINED}{_YEAR})?",
+        rf"\b{_MONTH} (?:of|in) {_YEAR}",
+        rf"\b{_MONTH} (?P<year>oh? [a-z]+|(?:nineteen|twenty|two thousand) {NUMBER_WORDS.removeprefix(chr(92) + 'b')})",
+    )
+]
+_ANY_MONTH = re.compile(_MONTH)
+
+
+def spoken_dates(lower: str) -> list[Mention]:
+    """Dates in words of a text in lower case, with values as of `clinadapt.clinical.dates.date_mentions`."""
+    if not _ANY_MONTH.search(lower):
+        return []
+    mentions: list[Mention] = []
+    for pattern in _DATES:
+        for match in pattern.finditer(lower):
+            start, end = match.span()
+            if all(end <= m.start or m.end <= start for m in mentions) and (value := _iso(match)):
+                mentions.append(Mention(start, match.end("year") if value[0] != "-" else _end(match), value))
+    return sorted(mentions)
+
+
+def _end(match: re.Match[str]) -> int:
+    """End of a day without a year."""
+    return max(match.end("month"), match.end("day"))
+
+
+def _iso(match: re.Match[str]) -> str:
+    """ISO 8601; empty where it is no date."""
+    groups = match.groupdict()
+    month, day = MONTHS.index(groups["month"][:3]) + 1, _DAYS.get((groups.get("day") or "").replace("-", " "), 0)
+    year = _year(groups["year"] or "")
+    if not year and (not day or groups["month"] == "may"):  # "you may first feel"
+        return ""
+    try:
+        date(year or 2000, month, day or 1)
+    except ValueError:
+        return ""
+    return (f"{year}" if year else "-") + f"-{month:02}" + (f"-{day:02}" if day else "")
+
+
+def _year(written: str) -> int:
+    """Year of "nineteen ninety two", "two thousand five", "oh seven", "ninety two" or 1992; 0 for other numbers."""
+    written = written.removeprefix("'").removeprefix("oh ").removeprefix("o ")
+    if not written:
+        return 0
+    if written.isdigit():
+        number = int(written)
+    elif re.fullmatch(NUMBER_WORDS, written):
+        first, *others = spoken_numbers(written.replace(" oh ", " "))
+        number = int(first) if not others and first == int(first) else 0
+    else:
+        return 0
+    if 1 <= number <= 99:
+        return number + (1900 if number >= 40 else 2000)
+    return number if 1900 <= number <= 2099 else 0
