@@ -271,7 +271,7 @@ def test_a_trial_does_not_move_a_schedule(fake: FakeKfp, endpoint: str, plan: Ca
     fake.requests.clear()
     assert actions(plan(WEEKLY)) == {"weekly": "keep"} and plan(WEEKLY).apply() and fake.changed() == []
     moved = plan(WEEKLY)
-    moved.pipelines["cpu-demo"] = trial  # as if the profile had changed
+    moved.pipelines["cpu-demo", "train"] = trial  # as if the profile had changed
     moved.changes = moved._changes()
     assert list(moved.changes[0].lines()) == [
         "~ weekly: replace", f"    version: '{mine.version}' -> '{trial.version}'"]  # fmt: skip
