@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 OTHER = "Other"
+_READ = 1_000  # characters: a pattern looks for its second word from each place of its first
 # The first pattern that an instruction has decides; the names are those of clinadapt.data.schemas.instruct
 _CUES = {
     "Abbreviation Expansion": r"abbreviation|acronym|stands? for|\bexpand\b",
@@ -22,5 +23,7 @@ TASKS = (*_CUES, OTHER)
 
 
 def task_of(instruction: str) -> str:
-    """One of TASKS. An approximation: the same for an evaluation and for use, so that their shares can be compared."""
-    return next((task for task, pattern in _PATTERNS.items() if pattern.search(instruction)), OTHER)
+    """One of TASKS, by its beginning. An approximation: the same for an evaluation and for use, so that their shares
+    can be compared."""
+    beginning = instruction[:_READ]
+    return next((task for task, pattern in _PATTERNS.items() if pattern.search(beginning)), OTHER)

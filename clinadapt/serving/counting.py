@@ -122,7 +122,8 @@ def _answers(reply: bytes, streamed: bool) -> Iterator[tuple[str, bool]]:
     """(text, whether the model ended it) of each choice of a chat completion. Raises one of _BROKEN for others."""
     if not streamed:
         for choice in json.loads(reply)["choices"]:
-            yield str(choice["message"]["content"]), choice["finish_reason"] == "stop"
+            if isinstance(text := choice["message"]["content"], str):  # null: a call of a tool
+                yield text, choice["finish_reason"] == "stop"
         return
     texts: dict[int, str] = {}
     ends: dict[int, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from clinadapt.monitoring.language import language, languages
@@ -43,6 +45,13 @@ def test_the_task_of_an_instruction() -> None:
     assert wrong == {}
     assert task_of("") == task_of("Hallo") == "Other"
     assert set(TASKS) == set(FIGURES["task"].cells)
+
+
+def test_a_long_instruction_takes_no_time() -> None:
+    """A regular expression holds the interpreter, and with it the gateway."""
+    start = time.monotonic()
+    assert task_of("list of " * 100_000) == "Other"
+    assert time.monotonic() - start < 1
 
 
 def test_an_answer() -> None:

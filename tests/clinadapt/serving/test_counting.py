@@ -93,11 +93,12 @@ def test_complete_and_streamed_answers(store: FolderStore, counter: Counter) -> 
         (asked(), b"\xff"),
         (asked(), b'{"choices": []}'),
         (asked(), b"[" * 100_000),
+        (asked(), complete().replace(b'"The note does not mention the dose."', b"null")),
         (asked(stream=True), complete()),
         (asked(stream=True), b"data: {\n\n"),
         (asked(stream=True), b""),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_answer_about_a_note_is_not_counted(
     store: FolderStore, counter: Counter, request_body: dict[str, Any], reply: bytes
