@@ -294,13 +294,13 @@ def _effective(counts: np.ndarray, effect: np.ndarray) -> _Effective:
 
 
 def _use_effect(effect: float, evaluation: Aggregate, use: Aggregate) -> float:
-    """Design effect of use, which has as many answers about a note as its own, in proportion to that of the evaluation
-    (Kish 1965, Survey Sampling, section 5.4); at most this."""
-    several = evaluation.answers - evaluation.notes
-    if not (several and use.notes):
+    """Design effect of use, by how many answers it has about a note and how alike these are: their correlation is that
+    in the evaluation (Kish 1965, Survey Sampling, section 5.4); 1, where the evaluation has one answer about each note
+    and tells nothing of it, as of a classifier, which always says the same of a note."""
+    several, others = (each.answers / max(1, each.notes) - 1 for each in (evaluation, use))
+    if not use.notes or others <= 0:
         return 1.0
-    more = (use.answers / use.notes - 1) / (several / max(1, evaluation.notes))
-    return 1 + (effect - 1) * min(1.0, max(0.0, more))
+    return 1 + others * (min(1.0, (effect - 1) / several) if several > 0 else 1.0)
 
 
 def _standard_errors(reference: _Effective, use: _Effective) -> np.ndarray:

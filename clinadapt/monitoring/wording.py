@@ -31,7 +31,7 @@ def sentence(comparison: Comparison) -> str:
         return f"Nothing has moved: the last {answers} ({since}) are as in the evaluation and in earlier use."
     first, *others = comparison.alarms
     also = f" Also moved: {'; '.join(change(test) for test in others)}." if others else ""
-    chance = f"chance alone gives such a difference in 1 of {1 / max(first.p, 1e-12):,.0f} checks"
+    chance = f"chance alone gives such a difference of one share in 1 of {1 / max(first.p, 1e-12):,.0f} comparisons"
     return f"{change(first)}, since about {day(first.since or first.days[0])}; {chance}.{also}"
 
 

@@ -63,7 +63,7 @@ def test_the_sentence_says_what_since_when_by_how_much_and_how_certain() -> None
     days = {day: Aggregate(500, 500, 0, {"refusals": cells}) for day, cells in use.items()}
     text = sentence(compare(Baseline(Aggregate(1000, 1000, 0, counts)), days))
     assert text.startswith("Refusals rose from 8.0 % in the evaluation and earlier use to 24.0 % (20.5 to 27.9 %) of")
-    assert "the last 500 answers, since about 2 March 2026; chance alone gives such a difference in 1 of " in text
+    assert "the last 500 answers, since about 2 March 2026; chance alone gives such a difference of one share" in text
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,19 @@ def test_several_answers_about_a_note_are_less_than_as_many_notes_in_use_too() -
     cells = {"refusals": {"yes": 400, "no": 1_600}}
     one_a_note, eight_a_note = (compare(eight, {FIRST: Aggregate(2_000, notes, 0, cells)}) for notes in (2_000, 250))
     assert one_a_note.alarms and not eight_a_note.alarms
+
+
+@pytest.mark.parametrize(("notes", "effect"), [(600, 1.0), (150, 2.5)])
+def test_asking_the_same_notes_again_makes_no_alarm(notes: int, effect: float) -> None:
+    """125 notes asked sixteen times, in a classifier's use or where held-out notes were asked four times: a difference
+    that is certain for 2,000 notes is not for these."""
+    before = Aggregate(600, notes, 0, {"label": {"Urology": 120, "Cardiology": 480}})
+    cells = {"label": {"Urology": 640, "Cardiology": 1_360}}
+    once, again = (
+        compare(Baseline(before, {"label": effect}), {FIRST: Aggregate(2_000, asked, 0, cells)})
+        for asked in (2_000, 125)
+    )
+    assert once.alarms and not again.alarms
 
 
 def test_p_values_are_those_of_fishers_exact_test() -> None:
