@@ -81,7 +81,7 @@ def propose(
     Raises:
         UserError: another version has become the champion meanwhile.
     """
-    case = _read(store, name, version)
+    case = _read(store, name, version, store_time(store))
     standing = case.standing()
     if not case.may_be_proposed(standing):
         return standing
@@ -165,7 +165,7 @@ def complete(store: Store, name: str, version: str) -> Standing:
             the pointer cannot be written.
     """
     pointer = read_pointer(store, name)  # first: what moves it after this is a conflict below
-    case = _read(store, name, version)
+    case = _read(store, name, version, store_time(store))
     standing = case.standing()
     if standing.state in ("champion", "was champion"):
         return standing

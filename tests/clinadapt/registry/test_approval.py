@@ -175,6 +175,25 @@ def test_what_was_approved_in_time_may_become_the_champion_later(
     assert promoted(store) == [version] and complete(store, NAME, version).state == "champion"
 
 
+def test_whether_it_has_expired_is_told_by_the_clock_of_the_store(
+    store: Store, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Approved in time and expired since: a machine whose clock is a month behind makes it no champion, and a run there
+    proposes it anew."""
+    approve(store, version, ANNA)
+    with monkeypatch.context() as killed:
+        killed.setattr(decisions, "complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            approve(store, version, BEN)
+    monkeypatch.setattr(decisions, "store_time", lambda store: store_time(store) + timedelta(days=29))
+    with pytest.raises(UserError, match="is not approved .expired on .*, approved by 2 of 2"):
+        promote_manually(store, NAME, version)
+    assert promoted(store) == []
+    before = store.list("approvals/")
+    await_approval(store, version)
+    assert len(store.list("approvals/")) == len(before) + 1
+
+
 @pytest.mark.parametrize("hours", [-3, 3])
 def test_a_clock_that_is_off(store: Store, version: str, hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The decision is refused before it is stored."""
