@@ -28,7 +28,7 @@ from clinadapt.storage.object_store import Conflict, Store
 
 FORMAT = 1
 STARTED = "run.json"
-DAYS = 90  # that are read
+DAYS, MOST_DAYS = 90, 3650  # that are read
 State = Literal["no use", "not enough use", "nothing moved", "moved"]
 
 
@@ -102,12 +102,15 @@ def check(store: Store, adapter: str, log: Callable[[str], None], days: int = DA
         store: with the adapter and the counts of its use.
         adapter: NAME for its champion, or NAME/VERSION.
         log: receives a line where the store does not take the result.
-        days: that are read, up to today.
+        days: that are read, up to today; at most MOST_DAYS.
         today: the day (UTC) that the check is of; that of the clock when None.
 
     Raises:
-        UserError: there is no such version, its evaluation is damaged, or the store cannot be read.
+        UserError: there is no such version, its evaluation is damaged, the store cannot be read, or `days` of a run
+            form are none or too many.
     """
+    if not 1 <= days <= MOST_DAYS:
+        raise UserError(f"days: read 1 to {MOST_DAYS:,} days")
     if "://" in adapter:
         raise UserError("give the name of the adapter, or NAME/VERSION, and the store with --store")
     _, name, version = locate_adapter(adapter, store.uri)[1].split("/", 2)
@@ -124,8 +127,8 @@ def check(store: Store, adapter: str, log: Callable[[str], None], days: int = DA
 
 
 def claim_run(store: Store, check: Check) -> bool:
-    """Whether a run is to be started for what has moved: for one of all checks, until nothing has moved any more. A run
-    that cannot be started afterwards is not started by the next check either.
+    """Whether a run is to be started for what has moved: for one of all checks, until nothing has moved any more, or
+    `release_run` says that it could not be started.
 
     Raises:
         UserError: the store cannot be written to.
@@ -138,6 +141,15 @@ def claim_run(store: Store, check: Check) -> bool:
     except Conflict:
         return False
     return True
+
+
+def release_run(store: Store, adapter: str) -> None:
+    """Let the next check of an adapter, NAME for its champion or NAME/VERSION, start the run that could not be started.
+
+    Raises:
+        UserError: there is no such adapter, or the store cannot be written to.
+    """
+    store.delete(f"{PREFIX}/{locate_adapter(adapter, store.uri)[1].partition('/')[2]}/{STARTED}")
 
 
 def _baseline(store: Store, name: str, version: str, manifest: dict[str, Any]) -> Baseline:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinadapt.errors import EXIT_DONE, EXIT_MOVED, one_line
+from clinadapt.errors import EXIT_DONE, EXIT_MOVED, EXIT_REFUSED, UserError, one_line
 from pipelines.cli.options import DEFAULT_STORE, HOME, Json, StoreUri, as_uri, emit
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def monitor(
     unsupported claims, labels, confidence, latency, flags. In a year of daily checks there is at most one false alarm,
     over all figures together. A run is proposed; where the profile has `monitoring: {start_run: true}`, one is started,
     and no other until nothing has moved any more. Exit status: 0 nothing moved or not enough use, 4 moved, 2 invalid
-    input.
+    input; of a run that was started and came to no verdict, that of the run, and the next check starts it again.
 
         clinadapt monitor demo-instruct --to monitor.html
     """
     from clinadapt.config.base import Monitoring
-    from clinadapt.registry.monitor import check, claim_run
+    from clinadapt.registry.monitor import check, claim_run, release_run
     from clinadapt.storage import open_store
     from clinadapt.storage.local_files import atomic_write
     from pipelines.named_settings import load_profile
@@ -53,6 +54,8 @@ def monitor(
     watching = settings.monitoring if settings else Monitoring()
     opened = open_store(as_uri(store))
     result = check(opened, adapter, _report, watching.days)
+    if settings and watching.start_run and settings.recipe != result.recipe:
+        raise UserError(f"{result.name} is of the recipe {result.recipe}, and the profile {settings.name} is not")
     if to is not None:
         from clinadapt.documents.monitor_page import render  # draws, which takes a second to load
 
@@ -60,9 +63,18 @@ def monitor(
             partial.write_text(render(result), encoding="utf-8")
     emit(result.to_json()) if as_json else print(one_line(result.sentence))
     _report_remarks(result)
+    status = EXIT_MOVED if result.moved else EXIT_DONE
     if settings and watching.start_run and claim_run(opened, result):
-        _start(settings, result.name, as_uri(store), home)
-    raise typer.Exit(EXIT_MOVED if result.moved else EXIT_DONE)
+        came_to_a_verdict = False
+        try:
+            outcome = _start(settings, result.name, as_uri(store), home)
+            came_to_a_verdict = outcome in (EXIT_DONE, EXIT_REFUSED)
+            status = status if came_to_a_verdict else outcome
+        finally:
+            if not came_to_a_verdict:
+                with suppress(UserError):  # what went wrong before matters more
+                    release_run(opened, f"{result.name}/{result.version}")
+    raise typer.Exit(status)
 
 
 def _report_remarks(result: Check) -> None:
@@ -78,8 +90,8 @@ def _report_remarks(result: Check) -> None:
         _report(f"proposed: {result.command}")
 
 
-def _start(settings: AnyProfile, name: str, store: str, home: Path) -> None:
-    """Run the profile's pipeline on this machine, as its section `monitoring` says."""
+def _start(settings: AnyProfile, name: str, store: str, home: Path) -> int:
+    """Run the profile's pipeline on this machine, as its section `monitoring` says; return its exit status."""
     from clinadapt.registry.approval.decisions import starter
     from pipelines import local_run
     from pipelines.cli.run import print_outcome
@@ -89,6 +101,7 @@ def _start(settings: AnyProfile, name: str, store: str, home: Path) -> None:
         settings, {"adapter_name": name, "started_by": starter(), "store": store}, home, verbose=False
     )
     print_outcome(status, summary, settings, name, store)
+    return status
 
 
 def _report(line: str) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 from fake_kfp import FakeKfp
 from simulated_use import publish_and_shift
-from support import ROOT
+from support import ROOT, instruct_profile
+from typer.testing import CliRunner
 
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.config.base import Monitoring
+from clinadapt.errors import UserError
+from clinadapt.registry.monitor import check
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from components.monitor.component import monitor
 from pipelines import kfp_api
 from pipelines import recurring_runs as schedules
+from pipelines.cli import monitor as monitor_cli
+from pipelines.cli.main import app
 from pipelines.kfp_api import connect
 from pipelines.monitor import compile_monitor
 from pipelines.named_settings import load_cluster, load_profile, profile_names
@@ -89,6 +95,52 @@ def test_a_run_is_started_through_the_api(
     form = {"adapter_name": "specialty", "started_by": "monitor of specialty", "store": store}
     assert run["runtime_config"]["parameters"] == form
     assert [pipeline["display_name"] for pipeline in fake.objects["pipelines"]] == ["classify-cpu-demo"]
+
+
+def test_a_run_that_cannot_be_started_is_started_by_the_next_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setattr(kfp_api, "connect", lambda *_: refused("not signed in"))
+    store = open_store((tmp_path / "store").as_uri())
+    publish_and_shift(store, tmp_path)
+    assert step(store, tmp_path, True)[0] == "start a run"
+    profile, cluster = STARTING.model_dump(exclude_none=True), CLUSTER.model_dump(exclude_none=True)
+    with pytest.raises(SystemExit):
+        start_run.python_func(profile=profile, cluster=cluster, adapter_name="a", store=store.uri)
+    assert step(store, tmp_path, True)[0] == "start a run"
+
+
+def refused(why: str) -> Any:
+    raise UserError(why)
+
+
+@pytest.mark.parametrize("days", [0, -1, 10**12])
+def test_days_of_the_run_form_that_are_none_or_too_many(tmp_path: Path, days: int) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    publish_and_shift(store, tmp_path)
+    with pytest.raises(UserError, match="days: read 1 to 3,650 days"):
+        check(store, "a", print, days)
+
+
+@pytest.mark.parametrize(("outcome", "status"), [(0, 4), (3, 4), (2, 2), (75, 75), (None, 1)])
+def test_a_run_on_this_machine_is_started_again_where_it_came_to_no_verdict(
+    outcome: int | None, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    publish_and_shift(store, tmp_path)
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(yaml.safe_dump(instruct_profile() | {"monitoring": {"start_run": True}}))
+    monkeypatch.setattr(monitor_cli, "_start", lambda *_: refused("no space") if outcome is None else outcome)
+    done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--profile", str(profile)])
+    assert done.exit_code == status and (outcome is not None or str(done.exception) == "no space")
+    assert store.exists("monitoring/a/1/run.json") is (outcome in (0, 3))
+    done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--profile", "cpu-demo"])
+    assert done.exit_code == 4, "a profile that starts nothing may be of another recipe"
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(STARTING.model_dump(mode="json", exclude_none=True)))
+    done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--profile", str(other)])
+    assert "a is of the recipe instruct, and the profile cpu-demo is not" in str(done.exception)
 
 
 def test_a_schedule_of_it(fake: FakeKfp, endpoint: str, tmp_path: Path) -> None:
