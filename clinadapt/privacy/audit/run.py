@@ -23,6 +23,7 @@ OTHERS = 255  # phrases that a canary is compared with
 CONTINUATIONS = 200  # beginnings of training examples that are continued
 _BEGINNING, _LENGTH = 64, 48  # tokens
 _LONGEST = 64  # tokens of an answer that may be a canary
+_ROOM = 8  # tokens that it may stand after
 _MEMBERS = 400  # examples of a split whose loss is compared, at most
 
 
@@ -105,8 +106,10 @@ def _exposures(generator: Generator, listed: Sequence[Canary], seed: int) -> dic
 
 
 def _extracted(generator: Generator, listed: Sequence[Canary]) -> dict[Canary, bool]:
-    """Whether the greedy answer to its instruction has the phrase."""
-    answers = generator.answers([Question("", canary.instruction) for canary in listed], max_new_tokens=16)
+    """Whether the greedy answer to its instruction has the phrase, whose length depends on the tokenizer."""
+    longest = max(map(len, generator.template.encode_answers([canary.phrase for canary in listed])))
+    questions = [Question("", canary.instruction) for canary in listed]
+    answers = generator.answers(questions, max_new_tokens=longest + _ROOM)
     return {canary: canary.phrase in answer.text.lower() for canary, answer in zip(listed, answers, strict=True)}
 
 

@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 
 from clinadapt.data.builtin_cases import generate
 from clinadapt.errors import UserError
-from clinadapt.models.chat_template import Question
+from clinadapt.models.chat_template import Question, Template, load_tokenizer
 from clinadapt.models.generator import Generator
 from clinadapt.privacy.audit import run
 from clinadapt.privacy.audit.canaries import Canary, canaries, read_canaries
@@ -82,6 +84,19 @@ def test_an_adapter_that_was_trained_on_canaries_remembers_them_and_another_does
     assert group["in_training"] == 1
     words = {word for each in listed for word in each.phrase.split()}
     assert not words & set(json.dumps(after).lower().replace('"', " ").split())
+
+
+def test_a_phrase_is_extracted_however_many_tokens_it_has(instruct_adapter: Path) -> None:
+    """A tokenizer that was made from notes knows few of its words."""
+    template, listed = Template(load_tokenizer(instruct_adapter)), canaries(3)
+    phrases = template.encode_answers([canary.phrase for canary in listed])
+
+    def answers(questions: list[Question], max_new_tokens: int) -> list[SimpleNamespace]:
+        written = [tokens[:max_new_tokens] for tokens in phrases]
+        return [SimpleNamespace(text=template.tokenizer.decode(row, skip_special_tokens=True)) for row in written]
+
+    knows_all = cast(Generator, SimpleNamespace(template=template, answers=answers))
+    assert max(map(len, phrases)) > 16 and all(run._extracted(knows_all, listed).values())
 
 
 def test_splits_that_are_none_are_refused(instruct_adapter: Path, tmp_path: Path) -> None:
