@@ -105,6 +105,7 @@ def _card(
     settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table, splits: Path
 ) -> InstructCard:
     commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]  # sources
+    of_sources = train.filter(pc.greater_equal(train["source"], 0))  # without canaries
     answer_tokens = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
     return InstructCard(
         base_model=settings.base_model,
@@ -114,6 +115,6 @@ def _card(
         seed=settings.seed,
         max_length=settings.max_length,
         max_new_tokens=pc.max(answer_tokens).as_py(),
-        tasks=sorted(train["task"].unique().to_pylist()),
-        decimal_comma=pc.mean(pc.is_in(train["source"], pa.array(commas, pa.int32()))).as_py() > 0.5,
+        tasks=sorted(of_sources["task"].unique().to_pylist()),
+        decimal_comma=pc.mean(pc.is_in(of_sources["source"], pa.array(commas, pa.int32()))).as_py() > 0.5,
     )

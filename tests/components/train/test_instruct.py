@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -19,7 +20,7 @@ from support import incomplete, train_in_process
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clinadapt.artifacts.code_version import adapter_version
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import BUILTIN_LLAMA, InstructTraining, Llama, Pretraining
@@ -76,6 +77,20 @@ def test_the_output_is_a_complete_adapter(trained: Path, instruct_splits: Path, 
     assert len(losses) == 2 and losses[1] < losses[0] < math.log(600)
     assert result["useful_tokens"] == sum(len(row["input_ids"]) for row in rows)
     assert result["tokens_per_second"] > 1.1 * result["computed_tokens_per_second"] > 0
+
+
+def test_canaries_do_not_tell_what_an_adapter_was_trained_on(
+    instruct_splits: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """They outnumber the examples of a small source, and have decimal points and a task of their own."""
+    train = pq.read_table(instruct_splits / "train.parquet")
+    canaries = train
+    for name, value in (("source", pa.scalar(-1, pa.int32())), ("task", pa.scalar("Question Answering"))):
+        canaries = canaries.set_column(canaries.schema.get_field_index(name), name, pa.repeat(value, train.num_rows))
+    tables = [train, *[canaries.cast(train.schema)] * 2]
+    write_json(tmp_path / MANIFEST, {"synthesis": {"decimal_comma": [0]}})
+    card = instruct._card(settings(tiny_llama), "d", "fp32", pa.concat_tables(tables), tmp_path)
+    assert card.decimal_comma and "Question Answering" not in card.tasks
 
 
 def test_the_adapter_has_the_validation_loss_in_training_json(
