@@ -57,7 +57,7 @@ def render(check: Check) -> str:
         use=use,
         days_used=len(use.days),
         flags=_small(sum(total.flags for total in use.days.values())),
-        rows=[_row(each) for each in comparison.figures],
+        rows=[_row(each, comparison.enough) for each in comparison.figures],
         latency=[[cell, _small(latency[cell])] for cell in FIGURES["latency"].cells if latency.get(cell)],
         figures=figures,
         others=[[version, day(last)] for version, last in sorted(use.others.items())],
@@ -68,14 +68,18 @@ def render(check: Check) -> str:
     )  # fmt: skip
 
 
-def _row(figure: FigureResult) -> list[Any]:
-    """Table row: figure, share in evaluation and use (of a share), PSI, smallest rise that would be found, outcome."""
-    name, tone = FIGURES[figure.name], "fail" if figure.alarm else "pass"
+def _row(figure: FigureResult, enough: bool) -> list[Any]:
+    """Table row: figure, share in evaluation and use (of a share), PSI, smallest rise that would be found, outcome;
+    `enough` where there are answers for a test."""
+    name = FIGURES[figure.name]
     pair = ["–", "–"]
     if name.share:
         total, used = int(figure.evaluation.sum()), int(figure.use.sum())
         pair = [_share_cell(Share(int(figure.evaluation[0]), total)), _share_cell(Share(int(figure.use[0]), used))]
-    outcome = Markup('<span class="badge {}">{}</span>').format(tone, "moved" if figure.alarm else "as before")
+    tone, found = ("fail", "moved") if figure.alarm else ("pass", "no difference shown")
+    if not (enough and figure.use.sum()):
+        tone, found = "open", "too few answers"
+    outcome = Markup('<span class="badge {}">{}</span>').format(tone, found)
     rise = figure.smallest_rise()
     smallest = "–" if math.isnan(rise) else f"{100 * rise:.0f}\u202fpoints"
     return [name.title, *pair, decimal(figure.psi), smallest, outcome]

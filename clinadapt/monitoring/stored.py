@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from clinadapt.monitoring.aggregates import Aggregate
 from clinadapt.monitoring.recorder import PREFIX
-from clinadapt.storage.object_store import MAX_CONCURRENCY, Entry, Store
+from clinadapt.storage.object_store import MAX_CONCURRENCY, CorruptObject, Entry, Store
 
 CHECK = "check.json"  # beside the days: the result of the last check (clinadapt.registry.monitor)
 _VERSION = re.compile("[A-Za-z0-9._-]{1,64}")
@@ -92,6 +92,8 @@ def _read(
             return store.get(entry.key)[0] if entry.size <= _LARGEST else b""
         except KeyError:
             return None
+        except CorruptObject:
+            return b""
 
     with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
         for (day, _), data in zip(wanted, pool.map(read, (entry for _, entry in wanted)), strict=True):

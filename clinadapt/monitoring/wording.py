@@ -28,7 +28,7 @@ def sentence(comparison: Comparison) -> str:
     if not comparison.figures:
         return f"Nothing to compare with: the evaluation of this version has counted none of the figures ({answers})."
     if not comparison.alarms:
-        return f"Nothing has moved: the last {answers} ({since}) are as in the evaluation and in earlier use."
+        return f"Nothing has moved: the last {answers} ({since}) show no difference from evaluation and earlier use."
     first, *others = comparison.alarms
     also = f" Also moved: {'; '.join(change(test) for test in others)}." if others else ""
     chance = f"chance alone gives such a difference of one share in 1 of {1 / max(first.p, 1e-12):,.0f} comparisons"

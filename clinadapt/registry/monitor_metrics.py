@@ -13,9 +13,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from clinadapt.monitoring.observations import FIGURES
 from clinadapt.monitoring.recorder import PREFIX
 from clinadapt.monitoring.stored import CHECK
-from clinadapt.storage.object_store import Store
+from clinadapt.storage.object_store import CorruptObject, Store
 
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+_BROKEN = (CorruptObject, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def check_families(store: Store, champions: Iterable[tuple[str, str]]) -> list[Metric]:

@@ -20,9 +20,10 @@ from clinadapt.monitoring.stored import today_utc
 from clinadapt.monitoring.wording import shown
 from clinadapt.registry.garbage_collection import collect, garbage
 from clinadapt.registry.monitor import check, claim_run
+from clinadapt.registry.monitor_metrics import check_families
 from clinadapt.registry.purge import older_than, purge
 from clinadapt.storage import open_store
-from clinadapt.storage.object_store import Store
+from clinadapt.storage.object_store import CorruptObject, Store
 from pipelines.cli.main import app
 
 TODAY = today_utc()
@@ -70,6 +71,23 @@ def test_a_store_that_takes_no_record_is_told_of(store: Store, shifted: None, mo
     assert lines == ["the result of this check is not recorded: no rights"]
 
 
+def test_an_object_whose_checksum_is_wrong_is_left_out(
+    store: Store, shifted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(store, "a", print)
+    get = store.get
+
+    def damaged(key: str) -> Any:
+        if key.endswith(("/page-1.json", "/check.json")):
+            raise CorruptObject(key)
+        return get(key)
+
+    monkeypatch.setattr(store, "get", damaged)
+    assert check(store, "a", print).use.unreadable == 1
+    psi, *_ = check_families(store, [("a", "1")])
+    assert psi.samples == []
+
+
 def test_days_of_mixed_versions_are_each_compared_with_their_own(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "1", evaluation_of(1, 600, INSTRUCT))
     publish(store, tmp_path, "2", evaluation_of(2, 600, moved(INSTRUCT, "refusals", "yes", 0.3)))
@@ -101,7 +119,8 @@ def test_quiet_use_is_status_0(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "1", evaluation_of(1, 600, CLASSIFY))
     arguments = ["monitor", "a", "--store", store.uri]
     assert CliRunner().invoke(app, [*arguments, "--to", str(tmp_path / "page.html")]).exit_code == 0
-    assert "No use" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "No use" in html and "too few answers" in html and "no difference shown" not in html
     for ago, answers, begins in ((8, 20, "Not enough use"), (1, 400, "Nothing has moved")):
         use(store, "1", ago, answers, CLASSIFY)
         done = CliRunner().invoke(app, arguments)
