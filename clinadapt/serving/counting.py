@@ -10,6 +10,7 @@ import json
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from clinadapt.artifacts.step_record import log
@@ -23,6 +24,7 @@ from clinadapt.serving.hot_swap import HotSwap
 
 LONGEST_REPLY = 4 * 2**20  # bytes of a reply that is counted; an event of a stream takes some 250 for a token
 _WAITING = 64  # answers that wait to be counted
+_CLOSING = 10.0  # seconds: Kubernetes kills after 30
 _NOTE, _INSTRUCTION = "### Note\n", "\n\n### Instruction\n"  # of a message, as clinadapt.models.chat_template writes it
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
@@ -60,7 +62,8 @@ class Counter:
             store_uri: of the store to write to.
         """
         self._swap, self._store_uri = swap, store_uri
-        self._versions: dict[str, Counting | None] = {}
+        self._versions: dict[str, Counting] = {}
+        self._refused: set[str] = set()  # versions of which the log says that they are not counted
         self._waiting: queue.Queue[Exchange | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._work, name="counter", daemon=True)
         self._thread.start()
@@ -74,11 +77,11 @@ class Counter:
 
     def close(self) -> None:
         """Count what waits, and write the counts."""
-        self._waiting.put(None)
-        self._thread.join(timeout=30)
-        for counting in self._versions.values():
-            if counting:
-                counting.recorder.close()
+        with suppress(queue.Full):  # the store hangs
+            self._waiting.put(None, timeout=_CLOSING)
+        self._thread.join(timeout=_CLOSING)
+        for counting in self._versions.copy().values():
+            counting.recorder.close()
 
     def _work(self) -> None:
         while (exchange := self._waiting.get()) is not None:
@@ -90,9 +93,7 @@ class Counter:
                 log("serve", f"a bug, {type(error).__name__}: an answer is not counted")
 
     def _count(self, exchange: Exchange) -> None:
-        if exchange.version not in self._versions:
-            self._versions[exchange.version] = self._open(exchange.version)
-        counting = self._versions[exchange.version]
+        counting = self._versions.get(exchange.version) or self._open(exchange.version)
         asked = [message["content"] for message in exchange.request["messages"] if message["role"] == "user"][-1]
         note, about_a_note, instruction = asked.partition(_NOTE)[2].rpartition(_INSTRUCTION)
         if not counting or not about_a_note:
@@ -107,15 +108,19 @@ class Counter:
             counting.recorder.answered([note], counted)
 
     def _open(self, version: str) -> Counting | None:
-        """None where the version is gone by now, or its store cannot be opened."""
+        """None where the version is gone by now, or its store cannot be opened; the next answer tries again."""
         folder = self._swap.folder_of(version.rpartition("/")[2])
         try:
             card = InstructCard.read(folder)
             opened = recorder(folder, f"{self._store_uri}/adapters/{version}", "gateway")
         except UserError as error:
-            log("serve", f"answers of {version} are not counted: {error}")
+            if version not in self._refused:
+                self._refused.add(version)
+                log("serve", f"answers of {version} are not counted: {error}")
             return None
-        return Counting(opened, card.decimal_comma) if opened else None
+        if opened:
+            self._versions[version] = Counting(opened, card.decimal_comma)
+        return self._versions.get(version)
 
 
 def _answers(reply: bytes, streamed: bool) -> Iterator[tuple[str, bool]]:

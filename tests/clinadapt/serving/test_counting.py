@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from clinadapt.artifacts.hashing import write_json
+from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.monitoring import recorder as recorder_module
 from clinadapt.monitoring.aggregates import Aggregate
@@ -127,6 +129,37 @@ def test_a_version_that_is_gone_and_a_bug_stop_nothing(
     assert counted(store).answers == 1 and counted(store, "answers/2").answers == 0
     assert told.count("answers of answers/2 are not counted: ") == 1 and "a bug, MemoryError: an answer" in told
     assert NOTE not in told
+
+
+def test_a_version_is_counted_once_its_store_can_be_opened(
+    store: FolderStore, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, looks = recorder_module.open_store, iter([UserError("down"), UserError("down")])
+
+    def sometimes_down(uri: str) -> Any:
+        if error := next(looks, None):
+            raise error
+        return opened(uri)
+
+    monkeypatch.setattr(recorder_module, "open_store", sometimes_down)
+    for number in range(5):
+        counter.put(Exchange(VERSION, asked(f"{NOTE} {number}"), complete(), 1))
+    counter.close()
+    assert counted(store).answers == 3
+
+
+def test_closing_waits_for_no_store_that_hangs(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, goes_on = recorder_module.open_store, threading.Event()
+    monkeypatch.setattr(recorder_module, "open_store", lambda uri: goes_on.wait(60) and opened(uri))
+    monkeypatch.setattr(counting, "_CLOSING", 0.1)
+    for number in range(3 * counting._WAITING):
+        counter.put(Exchange(VERSION, asked(f"{NOTE} {number}"), complete(), 1))
+    start = time.monotonic()
+    counter.close()
+    assert time.monotonic() - start < 30
+    goes_on.set()
+    monkeypatch.undo()
+    counter.close()
 
 
 def test_a_store_that_hangs_delays_no_answer(
