@@ -32,6 +32,7 @@ _SENTENCES = {
     "awaiting approval": "published, and waits for people to approve it: see clinadapt registry list",
     "refused": "refused by the gate: see its report",
     "nothing new": "nothing new: the registry already has this version",
+    "checked": "checked: its report says whether use has moved away from the evaluation",
     "stopped": "stopped by somebody; clinadapt submit starts it again",
 }
 
@@ -46,8 +47,8 @@ def follow(remote: Remote, run_id: str, interval: float = 5.0) -> int:
         interval: seconds between two requests.
 
     Returns:
-        Exit status: 0 published, awaiting approval or nothing new, 1 a step failed or somebody stopped the run, 3
-        refused by the gate.
+        Exit status: 0 published, awaiting approval, nothing new or checked, 1 a step failed or somebody stopped the
+        run, 3 refused by the gate.
 
     Raises:
         UserError: no response for PATIENCE seconds, or an error that a retry does not fix.

@@ -17,15 +17,16 @@ from clinadapt.config.steps import STEPS
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_REFUSED, UserError
 from pipelines.kfp_api import Remote
 
-Outcome = Literal["published", "awaiting approval", "refused", "nothing new", "failed", "stopped"]
+Outcome = Literal["published", "awaiting approval", "refused", "nothing new", "checked", "failed", "stopped"]
 EXIT_STATUS: dict[Outcome, int] = {
-    "published": EXIT_DONE, "awaiting approval": EXIT_DONE, "nothing new": EXIT_DONE, "refused": EXIT_REFUSED,
-    "failed": EXIT_BUG, "stopped": EXIT_BUG,
+    "published": EXIT_DONE, "awaiting approval": EXIT_DONE, "nothing new": EXIT_DONE, "checked": EXIT_DONE,
+    "refused": EXIT_REFUSED, "failed": EXIT_BUG, "stopped": EXIT_BUG,
 }  # fmt: skip
 PROPOSED = "publish-for-approval"  # what publish is called where people have to approve the version afterwards
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
 LOG_LINES = 20
 _WORDS = {"SUCCEEDED": "done", "CANCELED": "stopped", "CANCELING": "stopping"}
+_TASKS = (*STEPS, "start-run")  # the last in the monitor's pipeline
 _DRIVER = "-driver"
 _ATTEMPT = re.compile(r"\(\d+\)$")  # Argo shows a task that may be retried as `train` and, each attempt, `train(0)`
 
@@ -56,7 +57,7 @@ def task_name(shown: str) -> str | None:
     """The name of a step's task (`train`, `train-classify`) as it is shown for itself, an attempt or its driver; None
     for a group."""
     name = _ATTEMPT.sub("", shown).removesuffix(_DRIVER)
-    return name if any(name == step or name.startswith(f"{step}-") for step in STEPS) else None
+    return name if any(name == step or name.startswith(f"{step}-") for step in _TASKS) else None
 
 
 def step_states(run: Any) -> dict[str, StepState]:
@@ -76,7 +77,7 @@ def step_states(run: Any) -> dict[str, StepState]:
             states[name] = state
         elif name not in own and state.state in ("running", "waiting", "failed"):
             states[name] = StepState("failed") if state.state == "failed" else StepState("waiting")
-    return {name: states[name] for step in STEPS for name in states if name == step or name.startswith(f"{step}-")}
+    return {name: states[name] for step in _TASKS for name in states if name == step or name.startswith(f"{step}-")}
 
 
 def _state(task: str | None, run: str | None) -> str:
@@ -103,6 +104,8 @@ def outcome(run: Any, steps: dict[str, StepState]) -> Outcome:
     if run.state != "SUCCEEDED":
         return "failed"
     done = {name for name, step in steps.items() if step.state == "done"}
+    if "monitor" in done:
+        return "checked"
     if PROPOSED in done:
         return "awaiting approval"
     return "published" if "publish" in done else "refused" if "gate" in done else "nothing new"

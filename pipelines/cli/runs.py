@@ -45,7 +45,8 @@ def list_runs(
 def show_run(run: RunName, endpoint: Endpoint = None, namespace: Namespace = None) -> None:
     """Show the steps of a run, why one waits or failed, and the outcome.
 
-    Exit status: 0 running, published, awaiting approval or nothing new; 1 failed or stopped; 3 refused by the gate.
+    Exit status: 0 running, published, awaiting approval, nothing new or checked (by the monitor); 1 failed or stopped;
+    3 refused by the gate.
     """
     from rich.console import Console
 

@@ -55,6 +55,14 @@ def test_an_outcome_is_one_sentence(
     assert lines[0].split() == ["preflight-classify", "done", "65", "s"]
 
 
+def test_a_check_of_the_monitor_is_no_training(fake: FakeKfp, remote: Remote, run: Any, capsys: Any) -> None:
+    show(fake, run, Task("monitor"), Task("start-run"), state="SUCCEEDED")
+    assert follow(remote, run["run_id"], interval=0) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in shown[:2]] == ["monitor", "start-run"]
+    assert shown[2:] == ["a run: checked: its report says whether use has moved away from the evaluation"]
+
+
 CUT = [Task("evaluate-classify", None), Task("gate", None)]
 SCREENS: dict[str, tuple[list[tuple[list[Task], str]], int, str]] = {
     "waiting": (
