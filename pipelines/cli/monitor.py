@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def monitor(
     adapter: Annotated[str, typer.Argument(help="NAME for its champion, or NAME/VERSION.")],
-    to: Annotated[Path | None, typer.Option("--to", help="File for a page with charts, .html.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", dir_okay=False, help="File for a page with charts, .html.")] = None,
     profile: Annotated[
         str | None,
         typer.Option(

@@ -111,6 +111,8 @@ def test_the_command_its_exit_status_and_its_page(store: Store, shifted: None, t
     assert "Refusals rose from " in html and "<script" not in html and "Moved away from the evaluation" in html
     done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--json"])
     assert json.loads(done.stdout)["state"] == "moved"
+    done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--to", "."])
+    assert done.exit_code == 2 and "is a directory" in done.stderr
     done = CliRunner().invoke(app, ["monitor", "nobody", "--store", store.uri])
     assert isinstance(done.exception, UserError) and "no adapter 'nobody'" in str(done.exception)
 
