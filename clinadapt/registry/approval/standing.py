@@ -239,8 +239,8 @@ class Case:
             return "it came too late"
         if self._revoked(place, decision, None):
             return "the key or name was revoked"
-        if self.newest.find(self.policy.of[place]) is None:
-            return "this person was removed from those who may approve"
+        if self.newest.find(decision.approver) is None:
+            return "this person, or the key, was removed from those who may approve"
         return ""
 
     def started(self, one: Approver) -> bool:

@@ -252,6 +252,17 @@ def test_who_is_removed_from_the_list_does_not_count(store: Store, version: str,
     assert approve(store, version, CARL).state == "champion"
 
 
+def test_a_key_that_was_exchanged_does_not_count(store: Store, version: str, tmp_path: Path) -> None:
+    """Ben is still listed, with another key: who has the old one is perhaps not Ben."""
+    approve(store, version, BEN)
+    (other,) = people("ben")
+    later = publish(store, tmp_path, 2, policy([ANNA.entry, other.entry, CARL.entry]))
+    await_approval(store, later)
+    assert "or the key, was removed from those who may approve" in standing_of(store, version).votes[0].problem
+    approve_on_page(store, version, "ben")
+    assert [vote.label for vote in standing_of(store, version).approvals] == ["ben"]
+
+
 def test_a_profile_does_not_weaken_the_rule(store: Store, version: str, tmp_path: Path) -> None:
     """The version's own is in its manifest; a later version of the adapter needs as many signers."""
     alone = policy([ANNA.entry], 1)
