@@ -31,7 +31,7 @@ _DATES = [
 _FIGURES = re.compile(r"\d[/.-]\d")  # without it no date in figures, without a month's name none in words
 _MONTH_NAME = re.compile(rf"\b{_MONTH}[\s,]|\d(?:st|nd|rd|th)?[\s-](?:of\s+)?{_MONTH.replace('?P<month>', '?:')}")
 _MONTH_FIRST = _DATES[1:3]
-_DAY_BEFORE = re.compile(rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}")
+_DAY_BEFORE = re.compile(rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?![a-z])(?<!may)")  # not "2 margins", "2 may be"
 _DAY_AFTER = re.compile(rf"\b{_MONTH}\s+{_DAY}\b(?!\d)")
 _TWO_PARTS = re.compile(r"(?<![\d/-])(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d/-])")
 
@@ -48,17 +48,19 @@ def date_mentions(text: str) -> list[Mention]:
     """
     lower = text.translate(ASCII_LOWER)
     mentions: list[Mention] = []
+    taken = bytearray(len(lower))
     figures, month = _FIGURES.search(lower), _MONTH_NAME.search(lower)
     day_first = bool(figures) and begin_with_day(lower)
     for pattern in _DATES:
         if not (month if "month" in pattern.groupindex else figures):
             continue
         for match in pattern.finditer(lower):
-            if all(match.end() <= start or end <= match.start() for start, end, _ in mentions):
-                mentions += [
-                    Mention(*match.span(), day)
-                    for day in _iso_dates(match.groupdict(), day_first and pattern in _MONTH_FIRST)
-                ]
+            start, end = match.span()
+            if any(taken[start:end]):
+                continue
+            for day in _iso_dates(match.groupdict(), day_first and pattern in _MONTH_FIRST):
+                mentions.append(Mention(start, end, day))
+                taken[start:end] = b"\1" * (end - start)
     return sorted(mentions)
 
 

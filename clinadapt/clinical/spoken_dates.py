@@ -52,6 +52,10 @@ _DATES = [
     )
 ]
 _ANY_MONTH = re.compile(_MONTH)
+_COUNTED = re.compile(
+    r" ?(?:%|(?:percent|mc?g|milli\w+|micro\w+|grams?|ml|units?|tablets?|times|minutes?|hours?|days?|weeks?|months?|"
+    r"years?|patients?)\b)"
+)
 
 
 def spoken_dates(lower: str) -> list[Mention]:
@@ -59,11 +63,14 @@ def spoken_dates(lower: str) -> list[Mention]:
     if not _ANY_MONTH.search(lower):
         return []
     mentions: list[Mention] = []
+    taken = bytearray(len(lower))
     for pattern in _DATES:
         for match in pattern.finditer(lower):
             start, end = match.span()
-            if all(end <= m.start or m.end <= start for m in mentions) and (value := _iso(match)):
-                mentions.append(Mention(start, match.end("year") if value[0] != "-" else _end(match), value))
+            if not any(taken[start:end]) and (value := _iso(match)):
+                end = match.end("year") if value[0] != "-" else _end(match)
+                mentions.append(Mention(start, end, value))
+                taken[start:end] = b"\1" * (end - start)
     return sorted(mentions)
 
 
@@ -77,6 +84,8 @@ def _iso(match: re.Match[str]) -> str:
     groups = match.groupdict()
     month, day = MONTHS.index(groups["month"][:3]) + 1, _DAYS.get((groups.get("day") or "").replace("-", " "), 0)
     year = _year(groups["year"] or "")
+    if year and _may_be_a_count(match):
+        year = 0
     if not year and (not day or groups["month"] == "may"):  # "you may first feel"
         return ""
     try:
@@ -84,6 +93,16 @@ def _iso(match: re.Match[str]) -> str:
     except ValueError:
         return ""
     return (f"{year}" if year else "-") + f"-{month:02}" + (f"-{day:02}" if day else "")
+
+
+def _may_be_a_count(match: re.Match[str]) -> bool:
+    """Whether what follows a month is no year in two figures or words: "june third 20 mg", "may in ten days"."""
+    written, before = match["year"], match.string[max(0, match.start("year") - 5) : match.start("year")]
+    if not (written.isdigit() and len(written) < 4) and not (
+        re.fullmatch(NUMBER_WORDS, written) and len(numbers := spoken_numbers(written)) == 1 and numbers[0] < 100
+    ):
+        return False
+    return not before.endswith(("of ", "in ", "year ")) or bool(_COUNTED.match(match.string, match.end("year")))
 
 
 def _year(written: str) -> int:

@@ -76,6 +76,11 @@ def test_who_speaks_for_the_patient(answer: str, supported: bool) -> None:
         ("february thirtieth", None),
         ("you may first feel", None),
         ("march fifteen miles", None),
+        ("june third 20 mg", "--06-03"),
+        ("june third ninety milligrams", "--06-03"),
+        ("you may in ten days", None),
+        ("march in 20 minutes", None),
+        ("june of 07", "2007-06"),
     ],
 )
 def test_spoken_dates(words: str, day: str | None) -> None:
