@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from typing import NamedTuple
 
-from clinadapt.clinical.claims.dialogue import Turn, answer_questions, of_others, patient_relation
+from clinadapt.clinical.claims.dialogue import Turn, answer_questions, has_guest, of_others, patient_relation
 from clinadapt.clinical.claims.words import Word
 
 _REACH = 14  # words that a negation reaches at most
@@ -70,7 +70,7 @@ _TRIGGER_START = re.compile(
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\. \d\.)(?<!  \d\.)"
     r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bvs\.)\s+(?=[^a-z])"
-    r"|\n\s*(?=[^a-z\s])|(?<=[a-z)]\.),(?=[A-Z])"
+    r"|(?<!\s)[^\S\n]*+\n\s*+(?=[^a-z\s])|(?<=[a-z)]\.),(?=[A-Z])"
     r"|(?<=\?)\s+"
 )
 _DENIES = re.compile(r"no\b|den|without|negative|free")
@@ -107,14 +107,14 @@ def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int
     """Context of each word of a text with these sentences and turns; `lower` is the text in lower case."""
     count = len(words)
     result = Context([0] * count, *([False] * count for _ in range(4)))
-    patient = patient_relation(lower, spoken)
+    patient, guest = patient_relation(lower, spoken), has_guest(spoken)
     starts, bounds = [word.start for word in words], []
     for start, end in spans:
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         bounds.append((first, last))
         if first < last:
             _mark(lower, words, first, last, (start, end), result, patient)
-            for begin, stop in of_others(lower, spoken, (start, end)):
+            for begin, stop in of_others(lower, spoken, (start, end), guest):
                 for i in range(bisect_left(starts, begin), bisect_left(starts, stop)):
                     result.someone[i] = True
     answer_questions(lower, spoken, spans, bounds, words, result.negated)

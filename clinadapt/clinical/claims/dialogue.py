@@ -121,20 +121,25 @@ def patient_sex(lower: str, spoken: list[Turn]) -> tuple[str, int, int] | None:
     return (sexes.pop(), *found[0].span()) if len(sexes) == 1 else None
 
 
-def of_others(lower: str, spoken: list[Turn], span: tuple[int, int]) -> list[tuple[int, int]]:
+def has_guest(spoken: list[Turn]) -> bool:
+    """Whether a guest takes one of the turns."""
+    return any(turn.speaker == "guest" for turn in spoken)
+
+
+def of_others(lower: str, spoken: list[Turn], span: tuple[int, int], guest: bool) -> list[tuple[int, int]]:
     """Spans of a sentence that may be about somebody else than the patient, who says "I" and hears "you": those about
-    him or her; where a guest speaks for the patient, what the guest says of himself."""
+    him or her; where a guest speaks for the patient, what the guest says of himself. `guest`: as of `has_guest`."""
     if not spoken:
         return []
-    guest = any(turn.speaker == "guest" for turn in spoken)
     speaks = spoken[max(0, bisect_right(spoken, span[1] - 1, key=lambda each: each.start) - 1)].speaker
     if guest and speaks != "guest":
         return []
     other, back = (_SPEAKER, _OTHER_PERSON) if guest else (_OTHER_PERSON, _SPEAKER_OR_HEARER)
-    spans = []
-    for match in other.finditer(lower, *span):
+    spans, position = [], span[0]
+    while match := other.search(lower, position, span[1]):
         again = back.search(lower, match.end(), span[1])
-        spans.append((match.start(), again.start() if again else span[1]))
+        position = again.start() if again else span[1]
+        spans.append((match.start(), position))
     return spans
 
 

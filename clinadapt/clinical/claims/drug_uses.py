@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -58,7 +59,7 @@ _STATUS = {
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?<!and )off(?! and on))\b",
     "denied": r"\b(?:no|not|never|denies|denied|without|n['’]t)\b(?! (?:relief|help|improve|work|well|known))",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|given|gave|receiv\w+|prescribed|(?:is|was|are|"
-    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?) on|"
+    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on|"
     r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|uses?|using)\b",
 }
 _STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()), re.IGNORECASE)
@@ -110,15 +111,18 @@ def drug_uses(
         mentions: of the drugs, in order.
     """
     doses = [q for q in quantities if q.dimension in ("mass", "volume", "units", "equivalents") and not q.is_code]
+    starts = [q.start for q in doses]
     listed = []
     for i, (start, end, name) in enumerate(mentions):
         sentence = sentence_at(start)
-        before = max((m.end for m in mentions[:i] if m.end <= start), default=0)
-        after = min((m.start for m in mentions[i + 1 :] if m.start >= end), default=len(text))
+        before = next((mentions[j].end for j in range(i - 1, -1, -1) if mentions[j].end <= start), 0)
+        after = next((mentions[j].start for j in range(i + 1, len(mentions)) if mentions[j].start >= end), len(text))
         window = max(sentence[0], before), min(sentence[1] + 60, after, end + 110)
-        own = [q for q in doses if end <= q.start < window[1] and not _OF_A_DRUG.match(lower, q.end, after)]
+        near = doses[bisect_left(starts, end) : bisect_left(starts, window[1])]
+        own = [q for q in near if not _OF_A_DRUG.match(lower, q.end, after)]
         if not own or own[0].start - end > 60:
-            own = [q for q in doses if window[0] <= q.start < start and start - q.end <= 12 and re.fullmatch(
+            near = doses[bisect_left(starts, window[0]) : bisect_left(starts, start)]
+            own = [q for q in near if start - q.end <= 12 and re.fullmatch(
                 r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*", lower[q.end : start])] or own  # fmt: skip
         stop = min(window[1], sentence[1], end + 60)
         uses = _routes_within(lower, end, stop) or _routes_within(lower, max(window[0], start - 14), start)
@@ -132,8 +136,10 @@ def drug_uses(
 
 
 def shorthand_mentions(lower: str, name: str) -> list[Mention]:
-    """Mentions of a drug by the beginning of its name before a dose: "morph 5 mg"."""
-    beginnings = "|".join(re.escape(name[:length]) for length in range(len(name) - 1, 3, -1))
+    """Mentions of a drug by the beginning of its name before a dose: "morph 5 mg". A whole word may be a test: a
+    potassium of 4.2 is no potassium chloride."""
+    lengths = [length for length in range(len(name) - 1, 3, -1) if " " not in name[length - 1 : length + 1]]
+    beginnings = "|".join(re.escape(name[:length]) for length in lengths)
     return [Mention(*m.span(1), name) for m in re.finditer(rf"\b({beginnings})\.?(?= \d)", lower)] if beginnings else []
 
 

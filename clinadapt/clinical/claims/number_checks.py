@@ -134,8 +134,9 @@ def _spoken_year(quantity: Quantity, source: Reading) -> list[tuple[int, int]]:
 
 def _between_dates(days: float, source: Reading) -> list[tuple[int, int]]:
     """The second of two dates of the note that are so many days apart."""
-    known = [(date.fromisoformat(d.value), d) for d in source.dates if len(d.value) == 10]
-    return [(b.start, b.end) for first, _ in known for last, b in known if (last - first).days == days]
+    known = [(date.fromisoformat(d.value).toordinal(), d) for d in source.dates if len(d.value) == 10]
+    ordinals = {ordinal for ordinal, _ in known}
+    return [(last.start, last.end) for ordinal, last in known if ordinal - days in ordinals]
 
 
 def _same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:

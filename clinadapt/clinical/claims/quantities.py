@@ -50,7 +50,8 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
 }
 _UNIT = "|".join(f"(?P<{name}>{pattern})" for name, (*_, pattern) in _UNITS.items())
 _NUMBER = re.compile(
-    rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|(?<!\d:)(?<!\d:\d)\d+(?:\.\d+)?|(?<![\w.])\.\d+|\b(?:{'|'.join(_TIMES)})\b|{NUMBER_WORDS})"
+    rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|(?<!\d:)(?<!\d:\d)(?<!\d:\d\d)(?<!\d:\d{{3}})\d++(?:\.\d+)?|(?<![\w.])\.\d+|"
+    rf"\b(?:{'|'.join(_TIMES)})\b|{NUMBER_WORDS})"
     rf"(?![:]\d)(?:\s*(?P<magnitude>hundred|thousand|million|k)(?![a-z]))?(?P<half> and a half|[- ]1/2|½)?"
     rf"(?P<joined>\s*(?:-|–|/|to|or|and|x|by|over)\s*(?=\d|{NUMBER_WORDS}))?(?:[\s-]{{0,2}}(?:{_UNIT})(?![a-z]))?"
 )

@@ -20,7 +20,7 @@ from clinadapt.clinical.mention import ASCII_LOWER, Mention
 from clinadapt.clinical.spoken_dates import spoken_dates
 
 _AGE = re.compile(
-    r"(?<![.\d/])\b(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
+    r"(?<![.\d/])\b(?!(?:9[4-9]|10\d)f\b)(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
     r"(?:(?P<mf>(?<=\d)[fm])\b|[- ]{0,2}(?:(?:years?|yrs?|y)[- .]?(?:of age|olds?|o\b|f\b|m\b)|y/?\.?o\b\.?))"
     r"|\b(?:age|aged)(?: of|:| is)? (?P<n2>\d{1,3}|[a-z]+(?:-[a-z]+)?)\b(?! (?:months?|weeks?|days?))",
 )
@@ -30,7 +30,9 @@ _SEX = re.compile(
     r"(?P<fp>she|her|hers|herself)|(?P<mp>he|his|him|himself))\b",
     re.IGNORECASE,
 )
-_AGE_SEX = re.compile(r"(?<![.\d/])\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?(?P<sex>[FM])\b(?!/)")
+_AGE_SEX = re.compile(  # 101F is a temperature
+    r"(?<![.\d/])(?!(?:9[4-9]|10\d)F)\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?(?P<sex>[FM])\b(?!/)"
+)
 _SOMEBODY = re.compile(
     r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
 )
@@ -153,11 +155,14 @@ class Reading:
     def dates(self) -> list[Mention]:
         """Dates in figures and in words; of two that overlap, the longer."""
         written, spoken = date_mentions(self.text), spoken_dates(self.lower)
+        starts, ends, replaced = [d.start for d in written], [d.end for d in written], set()
+        longer = []
         for day in spoken:
-            overlapping = [d for d in written if d.start < day.end and day.start < d.end]
-            if all(d.end - d.start < day.end - day.start for d in overlapping):
-                written = [d for d in written if d not in overlapping] + [day]
-        return sorted(written) if spoken else written
+            overlapping = range(bisect_right(ends, day.start), bisect_left(starts, day.end))
+            if all(ends[i] - starts[i] < day.end - day.start for i in overlapping):
+                replaced.update(overlapping)
+                longer.append(day)
+        return sorted([*(d for i, d in enumerate(written) if i not in replaced), *longer]) if spoken else written
 
     @cached_property
     def begins_with_day(self) -> bool:
@@ -348,16 +353,18 @@ def _years(written: str) -> float | None:
 def _measurements(reading: Reading) -> list[Measurement]:
     mentions = _tests().find(reading.words)
     numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
+    starts = [q.start for q in numbers]
     measurements = []
     for i, (first, stop, name) in enumerate(mentions):
         start, end = reading.words[first].start, reading.words[stop - 1].end
         following = reading.words[mentions[i + 1][0]].start if i + 1 < len(mentions) else len(reading.text)
         limit = min(following, end + 45, reading.sentence_at(start)[1])
-        values = [q for q in numbers if end <= q.start < limit]
-        others = [q for q in numbers if limit <= q.start < min(following, end + 90) or q in values[1:]]
+        first_value, behind = bisect_left(starts, end), bisect_left(starts, limit)
+        values = numbers[first_value:behind]
+        others = [*values[1:], *numbers[max(first_value, behind) : bisect_left(starts, min(following, end + 90))]]
         if not values and name in ("heart rate", "oxygen saturation", "ejection fraction"):
-            before = [q for q in numbers if q.end <= start and start - q.end <= 4]
-            values = before[-1:]
+            before = numbers[max(0, bisect_left(starts, start) - 1) : bisect_left(starts, start)]
+            values = [q for q in before if 0 <= start - q.end <= 4]
         if values:
             if name == "temperature":
                 values = [degrees(values[0])]

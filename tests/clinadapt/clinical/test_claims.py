@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,33 @@ def test_odd_texts_are_read(text: str) -> None:
         ("Patient: I get frequent urinary infections and itchiness.", "Itching and urinary tract infections.", True),
         ("BPH potentially linked to cancer.", "Questionable cancer.", True),
         ("Haemoglobin 118, no haematuria.", "Hemoglobin 118, no blood in the urine.", True),
+        ("Seen 03/04/2021 with 2 margins marked.", "Seen on March 4, 2021.", True),
+        ("Seen 03/04/2021. One or 2 may be removed.", "Seen on March 4, 2021.", True),
+        ("ANA 1:1280.", "80 mg.", False),
+        ("TTO: amoxicillin 500 mg. STOPPED: ibuprofen.", "He goes home on ibuprofen.", False),
+        ("TTO: amoxicillin 500 mg. STOPPED: ibuprofen.", "He goes home on amoxicillin.", True),
+        ("Woke at 22:30.", "It woke him 22 times.", False),
+        ("Labs: calcium 9.2, magnesium 2.0.", "She takes calcium carbonate.", False),
+        ("Temp 101F and a cough.", "He has a cough.", True),
+        ("Denies loss of consciousness.", "He lost consciousness.", False),
+        ("SOBOE 3/52.", "Shortness of breath for three weeks.", True),
     ],
 )
 def test_how_others_write(note: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, note) == []) == supported
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Doctor: Hello?\nPatient: " + "he " * 10_000, "Doctor: Hi.\nGuest_family: " + "i " * 15_000, "\n" * 30_000,
+        "\n " * 15_000, "BP 1 " * 6_000, "aspirin 5 mg " * 2_300, "june 2, 1992. " * 2_100, "june second, 92 " * 1_900,
+        "Doctor: any?\nPatient: no\n" * 1_200,
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_time_grows_with_the_length_of_a_note(note: str) -> None:
+    check("Aspirin 5 mg.", "Aspirin 5 mg.")  # reads the lexicons
+    start = time.process_time()
+    check("She had a fever on June 2, 1992, and aspirin 5 mg for 3 days.", note)
+    assert time.process_time() - start < 3
