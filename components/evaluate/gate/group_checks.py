@@ -21,6 +21,7 @@ from components.evaluate.metrics import CONFIDENCE, exact_upper
 
 _LARGE = 0.15  # share of the held-out notes from which a group must be shown to be within the margin
 _REFUSED = 0.05  # share of runs in which one of the groups is not shown, though all are as good as the whole
+_UNREACHABLE = 1_000_000  # clusters: what would need more cannot be shown
 _NAME = "in no group of notes much worse than over all"
 
 
@@ -70,6 +71,8 @@ def no_worse_group(
 
 def _more_notes(group: _Group, needed: int, clusters: int, margin: float, confidence: float) -> int:
     """Held-out notes to add that may show a group to be within the margin; 0 where no number would."""
+    if needed >= _UNREACHABLE:
+        return 0
     if group.clusters < needed:
         return max(1, math.ceil(clusters * (needed / group.clusters - 1)))
     if (distance := margin - group.difference) <= 0:
@@ -90,7 +93,7 @@ def _check(judged: list[tuple[int, _Group]], small: int, what: str, margin: floa
         f"{what}: {100 * group.difference:+.1f} points (upper end {100 * group.high:+.1f}) in {group.name}, "
         f"{group.clusters:,} clusters of notes, against all; required: at most {100 * margin:+.1f}{few}"
     )
-    return Check(_NAME, group.high <= margin, detail, more)
+    return Check(_NAME, group.high <= margin, detail, more if group.high > margin else 0)
 
 
 def _wrong(estimate: Mapping[str, float], metric: str) -> dict[str, float]:
@@ -124,7 +127,7 @@ def _needed(share: float, margin: float, part: float, confidence: float, luck: f
         return narrower * (exact_upper(min(1.0, unlucky), count, confidence) - share) <= margin
 
     low, high = 1, 2
-    while not is_enough(high) and high < 1_000_000:
+    while not is_enough(high) and high < _UNREACHABLE:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -77,6 +77,13 @@ def test_tasks_are_groups() -> None:
     assert _groups({**evaluation, "tasks": {"b": 600}}, 0.1).passed
 
 
+def test_what_no_number_of_notes_shows_fails_and_what_passes_asks_for_none() -> None:
+    impossible = check(group("female", 0.1, 50), group("male", 0.1, 50), whole=0.1, notes=100, margin=0)
+    assert not impossible.passed and not impossible.more_notes
+    better = check(group("male", 0.0, 9), whole=0.6, notes=40)
+    assert better.passed and not better.more_notes
+
+
 def test_no_groups_and_no_threshold() -> None:
     assert check().passed and check(group("male", 0.9, 500), margin=1).passed
 
