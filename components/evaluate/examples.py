@@ -51,9 +51,9 @@ def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]], seed: in
             "drawn": i in drawn,
             "note": rows[i]["note_text"][:_LONGEST_NOTE],
             "shortened": len(rows[i]["note_text"]) > _LONGEST_NOTE,
-            "instruction": rows[i]["instruction"][:_LONGEST_TEXT],
-            "reference": rows[i]["answer"][:_LONGEST_TEXT],
-            "answers": {name: texts[i][:_LONGEST_TEXT] for name, texts in answers.items()},
+            "instruction": _shortened(rows[i]["instruction"]),
+            "reference": _shortened(rows[i]["answer"]),
+            "answers": {name: _shortened(texts[i]) for name, texts in answers.items()},
             "claims": [
                 {"start": each.claim.start, "end": each.claim.end, "outcome": each.outcome, "evidence": each.evidence}
                 for each in checks[i]
@@ -62,6 +62,10 @@ def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]], seed: in
         }
         for i in [*worst, *drawn]
     ]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
 
 
 def _unsupported(row: Row, answer: str) -> list[CheckedClaim]:

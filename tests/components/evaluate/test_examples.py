@@ -37,6 +37,13 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
     assert (claim["outcome"], claim["evidence"]) == ("not found", None)
 
 
+def test_a_text_that_is_cut_says_so() -> None:
+    (example,) = examples([row("What? " * 1000)], {"candidate": ["100 mg. " * 1000], "base": ["Short."]}, 0)
+    texts = example["instruction"], example["answers"]["candidate"]
+    assert all(len(text) == 4002 and text.endswith(" …") for text in texts)
+    assert example["answers"]["base"] == "Short."
+
+
 def test_then_others_are_drawn_whatever_their_fault() -> None:
     rows = [row(f"Question {number}", task=str(number % 7)) for number in range(60)]
     answers = ["100 mg" if number % 2 else "50 mg" for number in range(60)]
