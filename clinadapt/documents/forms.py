@@ -122,6 +122,11 @@ def size(number: float) -> str:
     return f"{decimal(number / 2**30, 2)} GiB"
 
 
+def margin(share: float) -> str:
+    """A threshold of the gate; 1 switches its check off."""
+    return percent(share) if share < 1 else f"{percent(share)} (the profile does not require it)"
+
+
 def checks(value: list[Mapping[str, Any]]) -> list[str]:
     """The gate's checks, with what was measured and required."""
     outcome = {True: "passed", False: "failed"}
@@ -240,8 +245,8 @@ def runs(value: list[Mapping[str, Any]]) -> list[str]:
 FORMS: dict[str, Callable[[Any], Text]] = {
     form.__name__: form
     for form in (
-        text, count, percent, decimal, duration, moment, size, estimate, interval, estimates, keys, names, items,
-        steps, outside, numbers, settings, thresholds, checks, models, comparisons, classes, tasks, subgroups,
+        text, count, percent, margin, decimal, duration, moment, size, estimate, interval, estimates, keys, names,
+        items, steps, outside, numbers, settings, thresholds, checks, models, comparisons, classes, tasks, subgroups,
         counterfactuals, joined, splits, history, approvals, bounds, conformance, runs,
     )
 }  # fmt: skip

@@ -118,6 +118,10 @@ def test_a_repeated_publication_writes_the_same_bytes(demo_run: Run, tmp_path: P
     assert written[0] == written[1]
 
 
+def test_a_margin_that_is_switched_off_is_no_rule() -> None:
+    assert FORMS["margin"](0.1) == "10.0\u202f%" and "does not require it" in FORMS["margin"](1)
+
+
 def test_numbers_stand_behind_pointers_only() -> None:
     for definition in map(document, NAMES):
         for field in definition.fields:
