@@ -51,7 +51,8 @@ _ADMITTED = re.compile(
     r"(?: on [A-Z0-9][\w ,/-]{2,18}?)? (?P<why>with [a-z].+)$"
 )
 _REASON_END = re.compile(
-    r",? (?:and|which|but) (?:it )?(?:showed|revealed|demonstrated|was|were|then)\b|; |, (?:so|and|which|but) "
+    rf",? (?:and|which|but) (?:it )?(?:showed|revealed|demonstrated|was|were|then|(?:re-?)?{_VERBS})\b|"
+    r"; |, (?:so|and|which|but) "
 )
 _PRONOUN = re.compile(r"(?:it|this|that|these|which|there|who|they|we|all|both|none|one)\b", re.IGNORECASE)
 _PATIENT = re.compile(r"(?:he|she|(?:the )?p(?:atien)?t|mr\.? ?\w?|mrs\.? ?\w?|ms\.? ?\w?)$", re.IGNORECASE)

@@ -9,6 +9,10 @@ from clinadapt.clinical.sections import Section, one_line, section_name
 EXAMINED = {"heart", "lungs", "abdomen", "neck", "extremities", "skin"}  # sections of an examination
 MAX_ANSWER = 400  # characters
 _HISTORY = re.compile(r"\b(?:den(?:y|ies|ied)|report\w*|complain\w*|history|states)\b", re.IGNORECASE)
+_ANOTHER_ORGAN = re.compile(
+    r"[.;]\s+(?:Abdomen|Abd|Back|Breasts?|Chest|CNS|CVS|Ears?|Extremities|Eyes|Heart|HEENT|Lungs?|Neck|Neuro\w*|Skin|"
+    r"Throat)\b"
+)
 # A body that is not the section alone: another header, a reference elsewhere, a line of another section
 _RUNS_ON = re.compile(
     r"(?:^|[.\n,;] ?)[A-Z][\w/]*(?: [\w/]+){0,3} ?:(?!\d\d(?!:))|"
@@ -53,7 +57,7 @@ def section_content(text: str, section: Section) -> str:
     other = _OTHER_SECTION.get(section.name)
     if _RUNS_ON.search(body) or _REFERS.search(body) or (other and re.search(other, body, re.IGNORECASE)):
         return ""
-    if section.name in EXAMINED and _HISTORY.search(body):
+    if section.name in EXAMINED and (_HISTORY.search(body) or _ANOTHER_ORGAN.search(body)):
         return ""
     if section.name in _LISTS and _SENTENCE_ABOUT.search(body) and not _ABOUT_PATIENT.match(body):
         return ""

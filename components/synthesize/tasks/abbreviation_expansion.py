@@ -14,7 +14,8 @@ TASK = "Abbreviation Expansion"
 
 SEVERAL = 0.4  # share of the notes with three abbreviations or more that are asked for several at once
 _TRIVIAL = ("w/", "w/o", "h/o", "pt", "wks", "yrs")
-_INTRODUCED = re.compile(r"(?P<long>(?:[A-Za-z][a-z]+[ -]){1,5}[a-z]+) \((?P<short>[A-Z]{2,5})\)")  # `bone scan (BS)`
+# `bone scan (BS)`
+_INTRODUCED = re.compile(r"(?<![a-z])(?P<long>(?:[A-Za-z][a-z]+[ -]){1,5}[a-z]+) \((?P<short>[A-Z]{2,5})\)")
 
 
 def generate(note: ParsedNote) -> Iterator[Triple]:

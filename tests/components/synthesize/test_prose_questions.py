@@ -49,6 +49,9 @@ LISTS = """PMH: osteoporosis, glaucoma. She was told she might have a tremor. He
 Meds: timolol eye drops, zopiclone 3.75 mg nocte. Lying BP 158/80. INR 1.1.
 She was started on Lovenox 40 mg daily and metoprolol 25 mg."""
 
+CHILD = """His ramipril was withheld because of AKI (creatinine 178) and restarted at 2.5 mg on discharge.
+Heart: regular, no murmur. Abdomen soft."""
+
 SKIN = """Diagnosis: Lesion left temple
 60-year-old builder, lived in Queensland for 8 yrs. Rizatriptan works in an hour.
 PMH: renal transplant 2012. Meds tacrolimus 2 mg BD. NKDA. Mother had melanoma.
@@ -58,6 +61,8 @@ On ferrous sulphate 200 mg od, Hb 103 (12/52: 118). Anti-D given."""
 @pytest.mark.parametrize(
     ("note", "question", "answer"),
     [
+        (CHILD, r"(?:Why|reason).*ramipril", r"because of AKI \(creatinine 178\)"),
+        (CHILD, r"examination of the heart", None),
         (SKIN, r"diagnosis\?|conclu|impression|going on|medical history|illnesses|other conditions", None),
         (CLINIC, r"patient's work|weakness", None),
         (SKIN, r"drugs|medication named|Hb 103", None),
