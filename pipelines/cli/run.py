@@ -103,6 +103,8 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
     """A source of instruct as the run form has it, with those of the columns that its kind has."""
     prefix, _, location = source.partition("=")
     kind = next((kind for kind in COLUMNS if kind == prefix), None)
+    if kind and not location:
+        raise UserError(f"{source} names no file: write it behind the sign, as in {kind}=notes.csv")
     if kind == "feedback":
         return {"kind": kind, "uri": _feedback_uri(location)}
     if not kind and location and re.fullmatch("[a-z_-]+", prefix) and not Path(source).exists():

@@ -69,6 +69,7 @@ def test_the_decimal_separator_is_that_of_all_sources() -> None:
         ([], {"show_texts": True}, "name a source too"),
         ([], {"decimal": "comma"}, "name a source too"),
         (["pairs=a.csv"], {}, "pairs= needs the instruction .* add --instruction"),
+        (["triples="], {}, "triples= names no file"),
         (["pair=a.csv"], {"instruction": "Do"}, "pair= is no kind of source: use cases=, notes=, .*pairs=, pref"),
         (["a.csv"], {"instruction": "Do"}, "--instruction belongs to a source pairs="),
         ([], {"instruction": "Do"}, "--instruction belongs to a source pairs="),
