@@ -46,7 +46,7 @@ _TRIGGERS = re.compile(
     r"(?<=and )(?:drinks?|takes?|uses?|smokes?|lives?|works?|continues?|remains?|does))\b|[;:])"
     r"|(?P<comma>,(?=[^,.;\n]{0,60}?\b(?:is|are|was|were|has|had|clear|normal|intact|positive|reports?|states|takes|"
     r"unremarkable|soft|regular)\b))"
-    rf"|(?P<family>\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had)|\bfamily(?= too|"
+    rf"|(?P<family>\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had|with)|\bfamily(?= too|"
     rf" as well|[.,?])|\b{_FAMILY}\b(?!['’]s? (?:milk|day)| (?:said|says|states?|stated|reports?|"
     r"reported|brought|brings|noticed|notes|noted|denies|denied|deny|also deny|called|thinks|believes|is at|"
     r"was present)))",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from clinadapt.clinical.claims.quantities import Quantity
@@ -133,6 +133,12 @@ def drug_uses(
         ]
         listed.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(text, start, end, sentence, after)))
     return listed
+
+
+def denied_by(text: str, reply: tuple[int, int], use: DrugUse) -> DrugUse:
+    """A drug that a reply (span) says is not taken, or not any more."""
+    stopped = next((m for m in _STATUS_PATTERN.finditer(text, *reply) if m.lastgroup == "stopped"), None)
+    return replace(use, status=Mention(*(stopped.span() if stopped else reply), "stopped" if stopped else "denied"))
 
 
 def shorthand_mentions(lower: str, name: str) -> list[Mention]:

@@ -98,8 +98,6 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
             continue
         near = [m for score, m in scored if score == best]
         fits = [m for m in near if m.side == mention.side]
-        if not fits and best == 0:
-            fits = [m for m in source.sides if m.side == mention.side]
         sides = {m.side for m in near}
         if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"}):
             fits = near

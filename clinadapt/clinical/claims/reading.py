@@ -10,7 +10,7 @@ from functools import cache, cached_property, lru_cache
 
 from clinadapt.clinical.claims.context import Context, context, sentences
 from clinadapt.clinical.claims.dialogue import Turn, patient_sex, turns
-from clinadapt.clinical.claims.drug_uses import DrugUse, drug_uses, frequencies
+from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
 from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, with_names, words
 from clinadapt.clinical.dates import MONTHS, begin_with_day, date_mentions
@@ -155,8 +155,8 @@ class Reading:
     def dates(self) -> list[Mention]:
         """Dates in figures and in words; of two that overlap, the longer."""
         written, spoken = date_mentions(self.text), spoken_dates(self.lower)
-        starts, ends, replaced = [d.start for d in written], [d.end for d in written], set()
-        longer = []
+        starts, ends = [d.start for d in written], [d.end for d in written]
+        longer, replaced = [], set[int]()
         for day in spoken:
             overlapping = range(bisect_right(ends, day.start), bisect_left(starts, day.end))
             if all(ends[i] - starts[i] < day.end - day.start for i in overlapping):
@@ -300,7 +300,17 @@ class Reading:
 
     def uses_of(self, mentions: list[Mention]) -> list[DrugUse]:
         """Drugs that are mentioned, with what belongs to each."""
-        return drug_uses(self.text, self._one_line, self.quantities, self.sentence_at, mentions)
+        uses = drug_uses(self.text, self._one_line, self.quantities, self.sentence_at, mentions)
+        return [self._as_replied(use) for use in uses] if self.turns else uses
+
+    def _as_replied(self, use: DrugUse) -> DrugUse:
+        """A drug that is asked for as the reply has it: not taken where that is no, stopped where it says so."""
+        start, end = self.sentence_at(use.start)
+        number = bisect_left(self._starts, use.start)
+        is_denied = number < len(self.words) and self.context.negated[number] in (1, 3)
+        if not is_denied or not self.text[start:end].rstrip().endswith("?"):
+            return use
+        return denied_by(self.text, self.sentence_at(min(end + 1, len(self.text) - 1)), use)
 
     @cached_property
     def sides(self) -> list[SideMention]:

@@ -128,6 +128,13 @@ def test_the_span_of_a_spoken_date_is_that_of_its_words() -> None:
         ("Nonoperative care of the fracture.", "The fracture was treated without surgery.", True),
         ("He is a non-smoker.", "He smokes.", False),
         ("Negative chest pain, negative fever.", "She has no chest pain.", True),
+        ("Doctor: Are you taking aspirin?\nPatient: No, I stopped it last year.", "He takes aspirin.", False),
+        ("Doctor: Are you taking aspirin?\nPatient: No, I stopped it last year.", "He stopped aspirin.", True),
+        ("Doctor: Are you taking aspirin?\nPatient: No, never.", "He does not take aspirin.", True),
+        ("Doctor: Are you taking aspirin?\nPatient: Yes, daily.", "He takes aspirin.", True),
+        ("Doctor: Which knee hurts, left or right?\nPatient: The left one.", "Right knee pain.", False),
+        ("Doctor: Which knee hurts, left or right?\nPatient: The left one.", "Left knee pain.", True),
+        ("Doctor: Anyone in the family with diabetes?\nPatient: My mother.", "Her mother has diabetes.", True),
         ("Risks are not limited to infection.", "Risks include infection.", True),
     ],
 )
