@@ -49,7 +49,7 @@ def _word_ends(lower: str, end: int, count: int) -> list[int]:
 def _entry(word: str) -> tuple[tuple[str, ...], int] | None:
     """Generic names of a word in lower case, and the number of words of the longest name that begins with it; None for
     a word that is in no name."""
-    generics, most = generics_by_name().get(word, ()) or _generics_by_stem(word), _max_words().get(word, 1)
+    generics, most = _generics(word) or _generics_of_parts(word), _max_words().get(word, 1)
     return (generics, most) if generics or most > 1 else None
 
 
@@ -61,6 +61,16 @@ def _max_words() -> dict[str, int]:
         first, *rest = name.split()
         max_words[first] = max(max_words.get(first, 1), 1 + len(rest))
     return max_words
+
+
+def _generics(word: str) -> tuple[str, ...]:
+    return generics_by_name().get(word, ()) or _generics_by_stem(word)
+
+
+def _generics_of_parts(word: str) -> tuple[str, ...]:
+    """The drugs of a combination, as piperacillin-tazobactam; none where a part is no drug, as in aspirin-induced."""
+    parts = [_generics(part) for part in word.split("-")]
+    return tuple(dict.fromkeys(generic for part in parts for generic in part)) if len(parts) > 1 and all(parts) else ()
 
 
 def _generics_by_stem(word: str) -> tuple[str, ...]:
