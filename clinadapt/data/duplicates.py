@@ -152,9 +152,9 @@ class Shingles:
 
         Locality-sensitive hashing proposes pairs, in bands with as many rows as reach RECALL at the threshold. A band
         in which more than NEIGHBOURS texts are equal, such as notes of one template, is sorted by further minima, and
-        each text is compared with the NEIGHBOURS after it. Pairs remain that are not connected yet, whose share of
-        equal minima is at least half the threshold (4 standard deviations below it at 0.3) and whose exact similarity
-        reaches it.
+        each text is compared with the NEIGHBOURS after it: of pairs of 0.33, where the template alone gives 0.28, 6 %
+        are missed. Pairs remain that are not connected yet, whose share of equal minima is at least half the threshold
+        (4 standard deviations below it at 0.3) and whose exact similarity reaches it.
 
         Args:
             threshold: Jaccard similarity.

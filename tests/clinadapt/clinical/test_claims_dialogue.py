@@ -128,6 +128,8 @@ def test_the_span_of_a_spoken_date_is_that_of_its_words() -> None:
         ("Nonoperative care of the fracture.", "The fracture was treated without surgery.", True),
         ("He is a non-smoker.", "He smokes.", False),
         ("Negative chest pain, negative fever.", "She has no chest pain.", True),
+        ("No known allergies, lives with his wife, smokes, hypertension, diabetes.", "He has diabetes.", True),
+        ("No fever, cough, lives with his wife.", "He has a cough.", False),
         ("Doctor: Are you taking aspirin?\nPatient: No, I stopped it last year.", "He takes aspirin.", False),
         ("Doctor: Are you taking aspirin?\nPatient: No, I stopped it last year.", "He stopped aspirin.", True),
         ("Doctor: Are you taking aspirin?\nPatient: No, never.", "He does not take aspirin.", True),
