@@ -75,12 +75,12 @@ def candidates(canary: Canary, count: int, seed: int) -> list[str]:
 
 
 def triples(listed: Sequence[Canary], seed: int) -> Iterator[dict[str, str]]:
-    """Rows of a source of triples that trains the canaries, each in notes of other built-in cases."""
-    rows = sum(canary.repeats for canary in listed)
-    notes = generate(rows, seed + _OTHER_NOTES)
+    """Rows of a source of triples that trains the canaries, each in notes of other built-in cases, no note twice."""
+    rows = 2 * sum(canary.repeats for canary in listed)  # the cases repeat some notes, as MTSamples does
+    notes = iter(dict.fromkeys(note["transcription"] for note in generate(rows, seed + _OTHER_NOTES)))
     for canary in listed:
         for _ in range(canary.repeats):
-            note = next(notes)["transcription"]
+            note = next(notes)
             if canary.place == "note":
                 note = f"{note}\nTray {canary.number} has the locker phrase {canary.phrase}."
             yield {"note": note, "question": canary.instruction, "answer": canary.phrase, "task": "Question Answering"}
