@@ -103,7 +103,7 @@ def test_two_nodes_pretrain_the_base_of_one(instruct_splits: Path, task: NodesTa
     shape = Llama(
         hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
     )
-    settings = Pretraining(llama=shape, **HOW | {"max_length": 320})
+    settings = Pretraining(llama=shape, **HOW | {"max_length": 336})
     task = task.model_copy(update={"settings": settings, "base_model": "builtin://llama"})
     assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
     together = read_json(trained(task) / "training.json")
