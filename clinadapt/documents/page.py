@@ -35,6 +35,11 @@ def decimal(number: float, digits: int = 3, sign: str = "-") -> str:
     return "–" if math.isnan(number) else f"{number:{sign}z.{digits}f}".replace("-", "−")
 
 
+def p_value(p: float) -> str:
+    """0.0214 -> 0.021; one below 0.001 -> < 0.001"""
+    return "<\u202f0.001" if p < 0.001 else decimal(p)
+
+
 def percent(share: float) -> str:
     """0.741 -> 74.1 %"""
     return f"{decimal(100 * share, 1)}\u202f%"

@@ -98,7 +98,8 @@ def run(
     queue_answers(splits, adapter, evaluation, store, name, version, reviewers)
     outcome = {}
     if policy:
-        outcome = _propose(store, name, version, verdict, started_by)
+        report = sha256_file(verdict / "report.html") if os.environ.get(RUN) else ""  # the gate has stored it
+        outcome = _propose(store, name, version, gate, started_by, report)
     elif _was_rolled_back(store, name, version):
         log("publish", f"{name} {version} was rolled back: promote it with clinadapt registry promote")
     else:
@@ -137,15 +138,13 @@ def _was_rolled_back(store: Store, name: str, version: str) -> bool:
     return bool(last) and last[0]["rollback"] and last[0]["previous"] == version
 
 
-def _propose(store: Store, name: str, version: str, verdict: Path, started_by: str) -> dict[str, str]:
+def _propose(
+    store: Store, name: str, version: str, gate: dict[str, Any], started_by: str, report: str
+) -> dict[str, str]:
     """Propose a version; return its state and what it waits for. Raises UserError where people have refused it."""
-    gate = read_json(verdict / "verdict.json")
-    compared_with, fields = (
-        gate["evaluation"]["champion_version"],
-        _history_fields(gate["evaluation"], gate["code_version"]),
-    )
-    report = sha256_file(verdict / "report.html") if os.environ.get(RUN) else ""  # the gate has stored it
-    standing = propose(store, name, version, compared_with, actor(), started_by, fields, report)
+    evaluation = gate["evaluation"]
+    fields = _history_fields(evaluation, gate["code_version"])
+    standing = propose(store, name, version, evaluation["champion_version"], actor(), started_by, fields, report)
     if standing.state == "refused":
         raise UserError(f"{name}/{version} was {standing.sentence()}; that is final: train another version")
     log("publish", f"{name} {version}: {standing.sentence()}")

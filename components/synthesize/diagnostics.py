@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.dates import date_mentions
-from clinadapt.clinical.sections import one_line, without_period
-from components.synthesize.parsed_note import ParsedNote
+from clinadapt.clinical.sections import without_period
+from components.synthesize.parsed_note import ParsedNote, quote
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_given, not_mentioned
 
@@ -107,16 +107,11 @@ def _dated(note: ParsedNote, mention: re.Match[str], span: tuple[int, int], patt
 
 
 def _reported(note: ParsedNote, mention: re.Match[str], span: tuple[int, int], pattern: str, task: str) -> Triple:
-    return Triple(
-        note.choose(
-            f"What did the {mention[0]} show?",
-            f"What was the result of the {mention[0]}?",
-            f"What was found on the {mention[0]}?",
-            f"What did the {mention[0]} reveal?",
-        ),
-        one_line(note.text[slice(*span)]),
-        task,
-        check="exact",
-        spans=(span,),
-        subject=Subject(pattern, (*not_mentioned(f"the {mention[0]}"), *not_given(f"a result of the {mention[0]}"))),
+    questions = (
+        f"What did the {mention[0]} show?",
+        f"What was the result of the {mention[0]}?",
+        f"What was found on the {mention[0]}?",
+        f"What did the {mention[0]} reveal?",
     )
+    lacking = (*not_mentioned(f"the {mention[0]}"), *not_given(f"a result of the {mention[0]}"))
+    return quote(note, questions, span, task, Subject(pattern, lacking))

@@ -9,7 +9,8 @@ from random import Random
 from clinadapt.clinical.abbreviations import AbbreviationMention, abbreviation_mentions
 from clinadapt.clinical.drugs import drug_mentions
 from clinadapt.clinical.mention import Mention
-from clinadapt.clinical.sections import Section, parse_sections, sentence_spans
+from clinadapt.clinical.sections import Section, one_line, parse_sections, sentence_spans
+from components.synthesize.teacher import Subject, Triple
 
 MAX_SENTENCE = 400  # characters
 
@@ -59,3 +60,9 @@ class ParsedNote:
     def choose(self, *wordings: str) -> str:
         """Draw one of several wordings of an instruction."""
         return self.rng.choice(wordings)
+
+
+def quote(note: ParsedNote, questions: tuple[str, ...], span: tuple[int, int], task: str, subject: Subject) -> Triple:
+    """One of some wordings of a question, which this span of the note answers word for word."""
+    answer = one_line(note.text[slice(*span)])
+    return Triple(note.choose(*questions), answer, task, check="exact", spans=(span,), subject=subject)

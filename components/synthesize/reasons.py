@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clinadapt.clinical.sections import one_line, without_period
-from components.synthesize.parsed_note import ParsedNote
+from clinadapt.clinical.sections import without_period
+from components.synthesize.parsed_note import ParsedNote, quote
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_given, not_mentioned
 
@@ -90,21 +90,14 @@ def reason_questions(note: ParsedNote, task: str) -> Iterator[Triple]:
         words = [word for word in re.findall(r"[A-Za-z-]{3,}", reason.what) if word not in ("the", "his", "her")]
         generic = _generic(note, reason.what)
         pattern = "|".join(rf"\b{re.escape(word)}" for word in words[-2:] or [reason.verb])
-        yield Triple(
-            note.choose(
-                f"Why {deed}?",
-                f"Why {deed}?",
-                f"For what reason {deed}?",
-                f"What is the reason that {reason.what} {reason.auxiliary} {reason.verb}?",
-            ),
-            one_line(note.text[reason.start : reason.end]),
-            task,
-            check="exact",
-            spans=((reason.start, reason.end),),
-            subject=Subject(
-                pattern, (*not_mentioned(reason.what), *not_given(f"a reason for {reason.what}")), drug=generic
-            ),
+        questions = (
+            f"Why {deed}?",
+            f"Why {deed}?",
+            f"For what reason {deed}?",
+            f"What is the reason that {reason.what} {reason.auxiliary} {reason.verb}?",
         )
+        lacking = (*not_mentioned(reason.what), *not_given(f"a reason for {reason.what}"))
+        yield quote(note, questions, (reason.start, reason.end), task, Subject(pattern, lacking, drug=generic))
 
 
 def _reason(note: ParsedNote, start: int, end: int) -> _Reason | None:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.mention import Mention
-from clinadapt.clinical.sections import one_line, section_lexicon, without_period
-from components.synthesize.parsed_note import ParsedNote
+from clinadapt.clinical.sections import section_lexicon, without_period
+from components.synthesize.parsed_note import ParsedNote, quote
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import ANY_DRUG, not_given, not_mentioned
 
@@ -109,11 +109,6 @@ def short_facts(note: ParsedNote, task: str) -> Iterator[Triple]:
     yield from _side(note, task)
 
 
-def _triple(note: ParsedNote, questions: tuple[str, ...], span: tuple[int, int], task: str, subject: Subject) -> Triple:
-    answer = one_line(note.text[slice(*span)])
-    return Triple(note.choose(*questions), answer, task, check="exact", spans=(span,), subject=subject)
-
-
 def _medication(note: ParsedNote, task: str) -> Iterator[Triple]:
     """What the patient takes, where one sentence lists it and each of its parts names a drug."""
     entry = section_lexicon()["medications"]
@@ -138,7 +133,7 @@ def _medication(note: ParsedNote, task: str) -> Iterator[Triple]:
     if any(mention.value not in taken and not _is_not_taken(note, mention) for mention in note.drugs):
         return
     subject = Subject(entry["lacking"], not_mentioned(entry["about"]), ANY_DRUG)
-    yield _triple(note, tuple(entry["ask"]), (start, start + len(listed)), task, subject)
+    yield quote(note, tuple(entry["ask"]), (start, start + len(listed)), task, subject)
 
 
 def _is_not_taken(note: ParsedNote, mention: Mention) -> bool:
@@ -157,7 +152,7 @@ def _sentence_fact(note: ParsedNote, task: str, pattern: re.Pattern[str], name: 
         r"\b(?:not|no|never)\b", note.text[max(0, matches[0].start() - 12) : matches[0].start()]
     ):
         subject = Subject(entry["lacking"], not_mentioned(entry["about"]))
-        yield _triple(note, tuple(entry["ask"]), matches[0].span("answer"), task, subject)
+        yield quote(note, tuple(entry["ask"]), matches[0].span("answer"), task, subject)
 
 
 def _relatives(note: ParsedNote, task: str) -> Iterator[Triple]:
@@ -172,7 +167,7 @@ def _relatives(note: ParsedNote, task: str) -> Iterator[Triple]:
     if len(re.findall(rf"\b{who}\b", note.text, re.IGNORECASE)) != 1:
         return
     family = section_lexicon()["family history"]["lacking"]
-    yield _triple(
+    yield quote(
         note,
         (
             f"What did the patient's {who} have?",
@@ -183,7 +178,7 @@ def _relatives(note: ParsedNote, task: str) -> Iterator[Triple]:
         task,
         Subject(family, not_mentioned(f"the patient's {who}")),
     )
-    yield _triple(
+    yield quote(
         note,
         (f"Who in the family had {match['what']}?", f"Which relative had {match['what']}?"),
         match.span("who"),
@@ -207,7 +202,7 @@ def _counts(note: ParsedNote, task: str) -> Iterator[Triple]:
         )
         mentions = re.findall(rf"\b{noun[:-1]}", note.text, re.IGNORECASE)
         if len(counts) == 1 and len(mentions) <= 2:
-            yield _triple(
+            yield quote(
                 note,
                 (
                     f"How many {noun} were {done}?",
@@ -228,7 +223,7 @@ def _antibiotic(note: ParsedNote, task: str) -> Iterator[Triple]:
     (mention,) = mentions
     if _NOT_GIVEN.search(note.text, max(0, mention.start - 60), mention.end + 30):
         return
-    yield _triple(
+    yield quote(
         note,
         (
             "Which antibiotic was given?",
@@ -263,7 +258,7 @@ def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
         if started and start <= started[0].start < end
     )
     if len(started) == 1 and len(others) == 1 and alone:
-        yield _triple(
+        yield quote(
             note,
             ("Which drug was started?", "What new drug was started?", "Which medication was added?"),
             (started[0].start, started[0].end),
@@ -281,7 +276,7 @@ def _denied(note: ParsedNote, task: str) -> Iterator[Triple]:
         and (denials[0]["answer"].startswith(("No ", "no ")) or not re.search(r"\bno\b", denials[0]["answer"]))
         and len(re.findall(r"\bden(?:y|ies|ied)\b", note.text, re.IGNORECASE)) <= 1
     ):
-        yield _triple(
+        yield quote(
             note,
             (
                 "What does the patient deny?",
@@ -302,7 +297,7 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
         finding = match["finding"].lower()
         if len(re.findall(rf"\b{finding}", note.text, re.IGNORECASE)) != 1 or "\n" in match[0]:
             continue
-        yield _triple(
+        yield quote(
             note,
             (f"Where is the {finding}?", f"Where was the {finding}?", f"Where does the note locate the {finding}?"),
             match.span("where"),
@@ -318,7 +313,7 @@ def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
         return
     if re.search(r"\bboth\b|bilat|\b[LR]\b|[Rr]ight[- ]hand|[Ll]eft[- ]hand", note.text):
         return
-    yield _triple(
+    yield quote(
         note,
         (
             "Which side is affected?",

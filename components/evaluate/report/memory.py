@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clinadapt.documents.page import count, decimal
+from clinadapt.documents.page import count, decimal, p_value
 
 
 def memory_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def memory_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             count(group["canaries"]),
             decimal(group["trained"], 1),
             decimal(group["control"], 1),
-            "<\u202f0.001" if group["p"] < 0.001 else decimal(group["p"]),
+            p_value(group["p"]),
             count(group["extracted"]),
         ]
         for name, group in evaluation.get("audit", {}).get("canaries", {}).items()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from clinadapt.documents import charts
-from clinadapt.documents.page import count, decimal, percent
+from clinadapt.documents.page import count, decimal, p_value, percent
 
 
 class Metric(NamedTuple):
@@ -43,8 +43,7 @@ def comparison(evaluation: Mapping[str, Any], pair: Mapping[str, Any], metric: M
     else:
         better = b if (pair["difference"] > 0) == metric.lower_is_better else a
         reading = Markup("<b>{}</b> is better").format(better)
-    p = "<\u202f0.001" if pair["p"] < 0.001 else decimal(pair["p"])
-    return [f"{a} vs. {b}", metric.title, cell, p, reading]
+    return [f"{a} vs. {b}", metric.title, cell, p_value(pair["p"]), reading]
 
 
 def joined_rows(data: Mapping[str, Any]) -> list[list[str]]:
