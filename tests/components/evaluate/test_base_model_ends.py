@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import make_adapter, make_instruct_splits
+from support import HELD_OUT, make_adapter, make_instruct_splits
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import chat_template_utils
 
@@ -45,8 +45,11 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny Llama, with a template, whose weights end an answer with END where another token was likely."""
     folder = Path(shutil.copytree(tiny_llama, tmp_path_factory.mktemp("weights") / "base"))
-    generator = Generator(make_adapter(folder.parent / "adapter", folder, seed=1, scale=0.02))
-    questions = [Question(f"Chest pain for {days} days.", "Summarize the note.") for days in range(8)]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    generator = Generator(make_adapter(folder.parent / "adapter", folder, seed=1, scale=0.005))
+    questions = [Question(note, instruction) for note, _, asked in HELD_OUT for instruction, *_ in asked]
     answers = generator.answers(questions, max_new_tokens=16)
     likely, _ = Counter(token for answer in answers for token in set(answer.tokens[2:])).most_common(1)[0]
     model = AutoModelForCausalLM.from_pretrained(folder)
@@ -82,7 +85,7 @@ def metrics(splits: Path, base: Path) -> dict[str, dict[str, float]]:
     """Of base, candidate and champion, but those of the reference answers, which end with the tokenizer's eos."""
     store = open_store((base.parent / f"{base.name}-store").as_uri())
     candidate, champion = (
-        make_adapter(base.parent / f"{base.name}-{seed}", base, seed=seed, scale=0.02) for seed in (1, 2)
+        make_adapter(base.parent / f"{base.name}-{seed}", base, seed=seed, scale=0.005) for seed in (1, 2)
     )
     published(champion, store)
     compared = Champion(store.uri, "answers", "v", "")
