@@ -18,13 +18,10 @@ def start_run(profile: dict, cluster: dict, adapter_name: str, store: str) -> st
     Returns:
         Output: Id of the run.
     """
-    from contextlib import suppress
-
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.profile import RECIPES
-    from clinadapt.errors import UserError
     from clinadapt.kubernetes.cluster import Cluster
-    from clinadapt.registry.monitor import release_run
+    from clinadapt.registry.monitor import claimed_run
     from clinadapt.storage import open_store
     from pipelines.kfp_api import connect
     from pipelines.submit import compiled, start
@@ -32,12 +29,9 @@ def start_run(profile: dict, cluster: dict, adapter_name: str, store: str) -> st
     with step("start_run", store) as outputs:
         settings, target = RECIPES[profile["recipe"]].model_validate(profile), Cluster.model_validate(cluster)
         parameters = {"adapter_name": adapter_name, "started_by": f"monitor of {adapter_name}", "store": store}
-        try:
+        with claimed_run(open_store(store), adapter_name) as confirm:
             run = start(connect(None, None), settings, target, compiled(settings, target), parameters)
-        except UserError:
-            with suppress(UserError):  # what went wrong before matters more
-                release_run(open_store(store), adapter_name)
-            raise
+            confirm()
         outputs["run_id"] = run.run_id
         log("start_run", f"started {run.display_name}")
     return run.run_id

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.feedback.flags import Flag, parse_flags
-from clinadapt.feedback.records import STRICT, LeftOut, Unusable, decode, encode, usable, validated
+from clinadapt.feedback.records import STRICT, LeftOut, StoredRecord, Unusable, decode, encode, usable, validated
 from clinadapt.storage.object_store import Store
 
 Recipe = Literal["classify", "instruct"]
@@ -72,7 +72,7 @@ class Case:
     cluster: int | None = None
     place: int = 0
 
-    @property
+    @cached_property
     def content(self) -> str:
         """16 hex digits that identify what is judged: a mark of one answer is none of another."""
         return sha256_json([self.recipe, self.note_id, self.note, self.instruction, self.answer])[7:23]
@@ -167,11 +167,11 @@ def write_queue(store: Store, queue: Queue, cases: Sequence[Case]) -> None:
         store.put(f"{folder}queue.json", encode(asdict(queue), "queue"))
 
 
-def parse_cases(records: Mapping[str, bytes], name: str, version: str) -> Cases:
+def parse_cases(records: Mapping[str, StoredRecord], name: str, version: str) -> Cases:
     """All cases of a version, from its records. What cannot be trusted is left out and counted; what purge removed is
     gone."""
     left_out, folder = LeftOut(), prefix(name, version)
-    stored = [data for key, data in records.items() if key == f"{folder}queue.json"]
+    stored = [record for key, record in records.items() if key == f"{folder}queue.json"]
     queue = next(iter(usable(stored, partial(_parse_queue, name, version), left_out)), None)
     keys = [f"{folder}cases/{case}.json" for case in queue.cases] if queue else []
     contents = [records[key] for key in keys if key in records]
@@ -191,15 +191,15 @@ def parse_cases(records: Mapping[str, bytes], name: str, version: str) -> Cases:
     return Cases(queue, ordered, flags, left_out)
 
 
-def _parse_queue(name: str, version: str, data: bytes) -> Queue:
-    queue = validated(_QUEUE, decode(data, "queue"))
+def _parse_queue(name: str, version: str, record: StoredRecord) -> Queue:
+    queue = record.parsed(lambda _, data: validated(_QUEUE, decode(data, "queue")))
     if (queue.name, queue.version) != (name, version) or len(queue.clusters) != len(queue.cases):
         raise Unusable("about something else")
     return queue
 
 
-def _parse(queue: Queue, data: bytes) -> Case:
-    case = validated(_CASE, decode(data, "case"))
+def _parse(queue: Queue, record: StoredRecord) -> Case:
+    case = record.parsed(lambda _, data: validated(_CASE, decode(data, "case")))
     if (case.name, case.version) != (queue.name, queue.version) or queue.cases.get(case.case) != case.content:
         raise Unusable("about something else")
     return case
@@ -213,4 +213,4 @@ def _flagged(flag: Flag, name: str, version: str) -> Case:
 
 def _with_flags(case: Case, flags: Sequence[Flag], place: int) -> Case:
     reasons = (Reason("flagged", len(flags)), *case.reasons) if flags else case.reasons
-    return Case(**{**vars(case), "reasons": reasons, "place": place})
+    return replace(case, reasons=reasons, place=place)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from clinadapt.data.duplicates import note_id
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
-from clinadapt.feedback.records import STRICT, LeftOut, Unusable, decode, encode, usable, validated
+from clinadapt.feedback.records import STRICT, LeftOut, StoredRecord, Unusable, decode, encode, usable, validated
 from clinadapt.privacy.written_texts import redacted
 from clinadapt.storage import open_store
 
@@ -74,14 +74,13 @@ class Flag:
 _FLAG = TypeAdapter(Flag)
 
 
-def parse_flags(records: Mapping[str, bytes], name: str, version: str, left_out: LeftOut) -> list[Flag]:
+def parse_flags(records: Mapping[str, StoredRecord], name: str, version: str, left_out: LeftOut) -> list[Flag]:
     """The flags of a version by key, from its records; those that do not count are counted in `left_out`."""
-    flags = [record for record in sorted(records.items()) if record[0].startswith(f"flagged/{name}/{version}/")]
-    return usable(flags, _parse, left_out)
+    flags = [records[key] for key in sorted(records) if key.startswith(f"flagged/{name}/{version}/")]
+    return usable(flags, lambda record: record.parsed(_parse), left_out)
 
 
-def _parse(record: tuple[str, bytes]) -> Flag:
-    key, data = record
+def _parse(key: str, data: bytes) -> Flag:
     content = decode(data, "flag")
     try:
         answer = content.pop("answer")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -22,7 +22,7 @@ from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.feedback.cases import Case, Cases, prefix
 from clinadapt.feedback.flags import FAULTS, LONGEST_TEXT, Flag
-from clinadapt.feedback.records import STRICT, Unusable, decode, encode, usable, validated
+from clinadapt.feedback.records import STRICT, StoredRecord, Unusable, decode, encode, usable, validated
 from clinadapt.privacy.written_texts import redacted
 from clinadapt.storage.object_store import Conflict, Store
 
@@ -99,6 +99,7 @@ class CaseMarks:
 _MARK = TypeAdapter(Mark)
 
 
+@lru_cache(maxsize=10_000)
 def person(reviewer: str) -> str:
     """16 hex digits of a reviewer: the same for one name in other letters, `Rita` and `rita `."""
     return sha256_json(plain_name(reviewer))[7:23]
@@ -141,7 +142,7 @@ def settle(
     return _store(store, f"{_folder(case)}{SETTLED}.json", mark)
 
 
-def parse_marks(records: Mapping[str, bytes], cases: Cases, name: str, version: str) -> dict[str, CaseMarks]:
+def parse_marks(records: Mapping[str, StoredRecord], cases: Cases, name: str, version: str) -> dict[str, CaseMarks]:
     """Case id -> marks of the cases of a version, from its records. What does not count is counted in
     `cases.left_out`: a mark that is broken, that is not signed although it has to be, whose signature is wrong, that
     lies in another's place, or that is about another answer."""
@@ -149,11 +150,10 @@ def parse_marks(records: Mapping[str, bytes], cases: Cases, name: str, version: 
     labels = cases.queue.labels if cases.queue else ()
     blind: dict[str, list[Mark]] = defaultdict(list)
     settling: dict[str, Mark] = {}
-    stored = [record for record in sorted(records.items()) if record[0].startswith(f"{prefix(name, version)}marks/")]
+    stored = [records[key] for key in sorted(records) if key.startswith(f"{prefix(name, version)}marks/")]
 
-    def parse(record: tuple[str, bytes]) -> tuple[bool, Mark]:
-        key, data = record
-        mark = validated(_MARK, decode(data, "mark"))
+    def parse(record: StoredRecord) -> tuple[bool, Mark]:
+        key, mark = record.key, record.parsed(_parse)
         case, is_settling = by_id.get(mark.case), key.endswith(f"/{SETTLED}.json")
         own_key = f"{_folder(mark)}{SETTLED if is_settling else person(mark.reviewer)}.json"
         if key != own_key or is_settling != bool(mark.settles):
@@ -178,6 +178,10 @@ def parse_marks(records: Mapping[str, bytes], cases: Cases, name: str, version: 
         unmarked = tuple(flag for who, flag in flags.items() if who not in own)
         marks[case.case] = CaseMarks(tuple(blind[case.case]), unmarked, settling.get(case.case))
     return marks
+
+
+def _parse(_: str, data: bytes) -> Mark:
+    return validated(_MARK, decode(data, "mark"))
 
 
 def _folder(case: Case | Mark) -> str:
@@ -242,7 +246,7 @@ def _store(store: Store, key: str, mark: Mark) -> Mark:
         store.put(key, encode(asdict(mark), "mark"), if_absent=True)
     except Conflict as error:
         try:
-            existing = validated(_MARK, decode(store.get(key)[0], "mark"))
+            existing = _parse(key, store.get(key)[0])
         except (KeyError, Unusable) as reason:
             raise UserError(f"{key} in {store.uri} is no valid mark: find out who wrote it, then remove it") from reason
         if replace(existing, time=mark.time) != mark:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -35,6 +35,26 @@ _NOT_READ = b""  # instead of the content of one that is too large or damaged
 
 class Unusable(Exception):
     """A record does not count; the message says why, without its content."""
+
+
+class StoredRecord:
+    """A record as the store had it. It is parsed once, however often it is looked at: nothing overwrites it."""
+
+    def __init__(self, key: str, data: bytes) -> None:
+        self.key = key
+        self._data = data
+        self._parsed: Any = None
+
+    def parsed(self, parse: Callable[[str, bytes], Record]) -> Record:
+        """What `parse` makes of key and content, the same function each time. Raises Unusable as it does."""
+        if self._parsed is None:
+            try:
+                self._parsed = parse(self.key, self._data)
+            except Unusable as error:
+                self._parsed = error
+        if isinstance(self._parsed, Unusable):
+            raise Unusable(str(self._parsed))
+        return cast(Record, self._parsed)
 
 
 def encode(content: dict[str, Any], kind: str) -> bytes:
@@ -84,8 +104,10 @@ def validated(adapter: TypeAdapter[Record], content: dict[str, Any]) -> Record:
         raise Unusable("broken") from error
 
 
-def read_records(store: Store, name: str, version: str, known: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
-    """All records about a version of an adapter: key -> content.
+def read_records(
+    store: Store, name: str, version: str, known: Mapping[str, StoredRecord] | None = None
+) -> dict[str, StoredRecord]:
+    """All records about a version of an adapter, by key.
 
     Args:
         store: of the adapter.
@@ -98,18 +120,19 @@ def read_records(store: Store, name: str, version: str, known: Mapping[str, byte
     entries = [*store.entries(f"flagged/{name}/{version}/"), *store.entries(f"reviews/{name}/{version}/")]
     keys = [entry.key for entry in entries]
     records = {key: known[key] for key in keys if known and key in known}
-    records |= {entry.key: _NOT_READ for entry in entries if entry.size > LARGEST}
+    records |= {entry.key: StoredRecord(entry.key, _NOT_READ) for entry in entries if entry.size > LARGEST}
 
     def read(key: str) -> None:
         try:
-            records[key] = store.get(key)[0]
+            records[key] = StoredRecord(key, store.get(key)[0])
         except CorruptObject:
-            records[key] = _NOT_READ
+            records[key] = StoredRecord(key, _NOT_READ)
         except KeyError:  # deleted meanwhile
             pass
 
-    with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
-        list(pool.map(read, [key for key in keys if key not in records]))
+    if new := [key for key in keys if key not in records]:
+        with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+            list(pool.map(read, new))
     return {key: records[key] for key in keys if key in records}
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from clinadapt.data.text import clean
 from clinadapt.feedback.cases import Case, Queue, parse_cases, reviewed_versions
 from clinadapt.feedback.marks import CaseMarks, Mark, Verdict, parse_marks, person
-from clinadapt.feedback.records import LeftOut, read_records
+from clinadapt.feedback.records import LeftOut, StoredRecord, read_records
 from clinadapt.storage.object_store import Store
 
 How = Literal["agreed", "single", "third"]
@@ -102,7 +102,7 @@ class Reviews:
     queue: Queue | None
     cases: list[JudgedCase]
     left_out: LeftOut
-    records: dict[str, bytes] = field(repr=False)
+    records: dict[str, StoredRecord] = field(repr=False)
 
 
 def read_reviews(store: Store, name: str, version: str, known: Reviews | None = None) -> Reviews:

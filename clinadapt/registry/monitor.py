@@ -1,12 +1,14 @@
 """Check whether the use of a published version has moved away from its evaluation, and record what came of it.
 
-monitoring/<name>/<version>/check.json    the last check: when, state, and figures for Prometheus
-monitoring/<name>/<version>/run.json      a run was started for what has moved; removed when nothing has moved any more
+monitoring/<name>/<version>/check.json    the last check: when, state, figures for Prometheus, since when nothing has
+                                          moved, and the run that was started for what has
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -23,11 +25,14 @@ from clinadapt.monitoring.recorder import PREFIX
 from clinadapt.monitoring.stored import CHECK, Use, read_use, today_utc
 from clinadapt.monitoring.wording import sentence
 from clinadapt.registry.adapters import locate_adapter
+from clinadapt.registry.approval.records import store_time
 from clinadapt.registry.versions import problem_line, read_version, version_folder
-from clinadapt.storage.object_store import Conflict, Store
+from clinadapt.storage.object_store import Conflict, CorruptObject, Store
 
 FORMAT = 1
-STARTED = "run.json"
+QUIET = timedelta(days=14)  # without an alarm, after which another one starts another run
+CLAIM = timedelta(days=3)  # after which a run that nobody has confirmed is taken for one whose start was killed
+_ATTEMPTS = 20  # at a write while others write the same
 DAYS, MOST_DAYS = 90, 3650  # that are read
 State = Literal["no use", "not enough use", "nothing moved", "moved"]
 
@@ -127,29 +132,59 @@ def check(store: Store, adapter: str, log: Callable[[str], None], days: int = DA
 
 
 def claim_run(store: Store, check: Check) -> bool:
-    """Whether a run is to be started for what has moved: for one of all checks, until nothing has moved any more, or
-    `release_run` says that it could not be started.
+    """Whether a run is to be started for what has moved: for one of all checks, until no check has found anything for
+    QUIET. An alarm that comes and goes near its threshold starts one run.
 
     Raises:
         UserError: the store cannot be written to.
     """
     if not check.moved:
         return False
-    document = {"format": FORMAT, "when": utc_now(), "moved": [test.figure for test in check.comparison.alarms]}
-    try:
-        store.put(_key(check, STARTED), to_json(document).encode(), if_absent=True)
-    except Conflict:
-        return False
-    return True
+    now = store_time(store)
+
+    def claimed(document: dict[str, Any]) -> dict[str, Any] | None:
+        run = _run(document)
+        if run and (run.get("started") or now - datetime.fromisoformat(run["claimed"]) < CLAIM):
+            return None
+        figures = [test.figure for test in check.comparison.alarms]
+        return document | {"run": {"claimed": now.isoformat(), "moved": figures}}
+
+    return _update(store, f"{check.name}/{check.version}", claimed)
 
 
-def release_run(store: Store, adapter: str) -> None:
-    """Let the next check of an adapter, NAME for its champion or NAME/VERSION, start the run that could not be started.
+@contextmanager
+def claimed_run(store: Store, adapter: str) -> Iterator[Callable[[], None]]:
+    """Around the start of a run that `claim_run` has claimed. Where the function that it gives was not called, the run
+    counts as one that could not be started, and the next check starts it.
 
-    Raises:
-        UserError: there is no such adapter, or the store cannot be written to.
+    Args:
+        store: with the adapter.
+        adapter: NAME for its champion, or NAME/VERSION.
     """
-    store.delete(f"{PREFIX}/{locate_adapter(adapter, store.uri)[1].partition('/')[2]}/{STARTED}")
+    has_started = False
+
+    def confirm() -> None:
+        nonlocal has_started
+        has_started = True
+
+    def ended(document: dict[str, Any]) -> dict[str, Any]:
+        run = _run(document)
+        return document | {"run": run | {"started": utc_now()} if run and has_started else None}
+
+    try:
+        yield confirm
+    finally:
+        with suppress(UserError):  # what went wrong before matters more
+            _update(store, locate_adapter(adapter, store.uri)[1].partition("/")[2], ended)
+
+
+def _run(document: dict[str, Any]) -> dict[str, Any] | None:
+    """The run that was claimed, or started, for what has moved."""
+    run = document.get("run")
+    try:
+        return run if isinstance(run, dict) and datetime.fromisoformat(run["claimed"]).tzinfo else None
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def _baseline(store: Store, name: str, version: str, manifest: dict[str, Any]) -> Baseline:
@@ -165,25 +200,72 @@ def _baseline(store: Store, name: str, version: str, manifest: dict[str, Any]) -
 
 
 def _record(store: Store, check: Check, log: Callable[[str], None]) -> None:
-    """Write check.json; where nothing has moved any more, forget that a run was started."""
-    document = {
-        "format": FORMAT,
-        "when": utc_now(),
-        "state": check.state,
-        "answers": check.comparison.answers,
-        "psi": _psi(check.comparison),
-        "moved": [test.figure for test in check.comparison.alarms],
-    }
+    """Write check.json; where nothing has moved for QUIET, without the run that was started before."""
+
+    def recorded(last: dict[str, Any]) -> dict[str, Any]:
+        quiet_since = _quiet_since(last, check)
+        is_quiet = quiet_since is not None and check.checked - quiet_since >= QUIET
+        return {
+            "format": FORMAT,
+            "when": utc_now(),
+            "state": check.state,
+            "answers": check.comparison.answers,
+            "psi": _psi(check.comparison),
+            "moved": [test.figure for test in check.comparison.alarms],
+            "quiet_since": quiet_since and quiet_since.isoformat(),
+            "run": None if is_quiet else _run(last),
+        }
+
     try:
-        store.put(_key(check, CHECK), to_json(document).encode())
-        if check.state == "nothing moved":
-            store.delete(_key(check, STARTED))
+        _update(store, f"{check.name}/{check.version}", recorded)
     except UserError as error:
         log(f"the result of this check is not recorded: {error}")
 
 
-def _key(check: Check, file: str) -> str:
-    return f"{PREFIX}/{check.name}/{check.version}/{file}"
+def _quiet_since(last: dict[str, Any], check: Check) -> date | None:
+    """Day since which no check has found anything moved; None where this one has, or cannot tell."""
+    if check.state != "nothing moved":
+        return None
+    with suppress(ValueError, TypeError, KeyError):
+        return min(date.fromisoformat(last["quiet_since"]), check.checked)
+    return check.checked
+
+
+def _update(store: Store, version: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> bool:
+    """Change check.json of NAME/VERSION, by compare-and-swap; one that is broken counts as empty.
+
+    Args:
+        store: to write to.
+        version: NAME/VERSION.
+        change: what becomes of the document; None leaves it as it is.
+
+    Returns:
+        Whether it was changed.
+    """
+    key = f"{PREFIX}/{version}/{CHECK}"
+    for _ in range(_ATTEMPTS):
+        document, etag = _read_check(store, key)
+        if (changed := change(document)) is None:
+            return False
+        with suppress(Conflict):
+            store.put(key, to_json(changed).encode(), if_absent=etag is None, if_match=etag)
+            return True
+    raise UserError(f"{key} is written to by others all the time: check again later")
+
+
+def _read_check(store: Store, key: str) -> tuple[dict[str, Any], str | None]:
+    """check.json and its etag; None where there is none."""
+    try:
+        data, etag = store.get(key)
+    except KeyError:
+        return {}, None
+    except CorruptObject:
+        return {}, store.etag(key)
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    return (document if isinstance(document, dict) else {}), etag
 
 
 def _psi(comparison: Comparison) -> dict[str, float]:

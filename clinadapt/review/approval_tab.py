@@ -27,7 +27,7 @@ from clinadapt.registry.versions import problem_line, read_version, version_fold
 from clinadapt.review.protection import USER_HEADER
 from clinadapt.review.widgets import PRIVATE_INPUT, reviewer, status
 from clinadapt.storage import open_store
-from clinadapt.storage.object_store import Store
+from clinadapt.storage.object_store import CorruptObject, Store
 
 REPORT = "report.html"
 _NONE = "No version of this adapter waits for approval."
@@ -76,6 +76,10 @@ def approval_tab(uri: str, folder: Path) -> None:
     no.click(refuse, [version, reason], results, api_visibility="private")
 
 
+class NoReport(UserError):
+    """The report that a version was proposed with cannot be shown."""
+
+
 @dataclass(frozen=True)
 class _Versions:
     """The versions of an adapter, and what the tab shows of them; `folder` is for the reports that people open."""
@@ -100,10 +104,15 @@ class _Versions:
         try:
             standing = read_standing(self.store, self.name, chosen)
             html = _details(self.store, self.name, chosen, standing) if standing else ""
-            report = _report(self.store, self.name, chosen, self.folder, standing.proposal if standing else None)
+            report = gr.DownloadButton(visible=False)
+            try:
+                path = _report(self.store, self.name, chosen, self.folder, standing.proposal if standing else None)
+                report = gr.DownloadButton(value=path, visible=True)
+            except NoReport as error:
+                html += _line(f"Without the report – {error}.", "wrong")
         except UserError as error:
             return _nothing(f"Not read – {error}.", "wrong")
-        return html, gr.DownloadButton(value=report, visible=True), gr.Column(visible=True)
+        return html, report, gr.Column(visible=True)
 
     def decided(
         self, kind: Literal["approval", "refusal"], chosen: str | None, reason: str, login: str | None
@@ -123,8 +132,11 @@ def _signed_in(request: gr.Request) -> str | None:
 
 
 def _nothing(line: str, tone: str) -> tuple[Any, ...]:
-    html = f'<p role="status" class="status-line {tone}">{escape(line)}</p>'
-    return html, gr.DownloadButton(visible=False), gr.Column(visible=False)
+    return _line(line, tone), gr.DownloadButton(visible=False), gr.Column(visible=False)
+
+
+def _line(text: str, tone: str) -> str:
+    return f'<p role="status" class="status-line {tone}">{escape(text)}</p>'
 
 
 def _waiting(store: Store, name: str) -> list[str]:
@@ -155,18 +167,28 @@ def _decide(
 
 def _report(store: Store, name: str, version: str, folder: Path, proposal: Proposal | None) -> Path:
     """The verified report that a version was proposed with, in a new folder: its own, or that of a later run, which has
-    compared it with another champion. Raises UserError where it is gone, or not what it was."""
+    compared it with another champion.
+
+    Raises:
+        NoReport: the later run's is gone, as purge deletes reports of runs, or is not what it was.
+        UserError: the version is not what was published.
+    """
     sealed, manifest = version_folder(store, name, version), read_version(store, name, version)
     place = Path(tempfile.mkdtemp(dir=folder))
     if proposal and proposal.report not in ("", manifest["files"][REPORT]["sha256"]):
         key = f"runs/{proposal.run}/{REPORT}"
-        with suppress(KeyError):
+        proposed_with = f"{key}, with which {name}/{version} was proposed,"
+        try:
             store.download(key, place / REPORT)
-            if sha256_file(place / REPORT) == proposal.report:
-                return place / REPORT
-        raise UserError(
-            f"{key}, with which {name}/{version} was proposed, is gone or altered: restore it from a backup"
-        )
+        except KeyError as error:
+            raise NoReport(
+                f"{proposed_with} is gone, as after a purge: decide by the figures above, or restore it from a backup"
+            ) from error
+        except CorruptObject as error:
+            raise NoReport(f"{proposed_with} is damaged: restore it from a backup") from error
+        if sha256_file(place / REPORT) != proposal.report:
+            raise NoReport(f"{proposed_with} was altered: find out who did, and restore it from a backup")
+        return place / REPORT
     try:
         return sealed.fetch_file(REPORT, place, manifest)
     except DamagedFolder as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from html import escape
 
 from clinadapt.clinical.claims import check
@@ -50,6 +51,7 @@ def case_form(
     )
 
 
+@lru_cache(maxsize=1024)  # many reviewers are shown the same case
 def _claims(case: Case) -> tuple[list[tuple[int, int]], dict[tuple[int, int], str]]:
     """Spans of the note that the answer's claims rest on, and spans of the answer that are contradicted or not found,
     with the one or the other."""

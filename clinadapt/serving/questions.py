@@ -16,6 +16,7 @@ from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.evaluation.answer_scores import TEXT_SCORES
 from clinadapt.feedback.flags import parse_flags
+from clinadapt.feedback.records import StoredRecord
 from clinadapt.models.chat_template import has_system_role, load_tokenizer
 from clinadapt.registry.held_out import find_splits_below, held_out
 from clinadapt.serving.hot_swap import Compare
@@ -98,7 +99,7 @@ def _flagged(store: Store, name: str, limit: int) -> list[ShadowQuestion]:
             break
         with suppress(KeyError):  # purged meanwhile
             version = key.removeprefix(f"flagged/{name}/").partition("/")[0]
-            for flag in parse_flags({key: store.get(key)[0]}, name, version, Counter()):
+            for flag in parse_flags({key: StoredRecord(key, store.get(key)[0])}, name, version, Counter()):
                 if flag.recipe == "instruct":
                     decimals = DecimalCounts().plus([flag.note])
                     comma = bool(sum(decimals)) and decimals.decimal_comma

@@ -19,7 +19,7 @@ def monitor(
     Args:
         adapter: NAME for its champion, or NAME/VERSION.
         days: That are read, up to today.
-        start_run: Whether a run is to be started for what has moved; once, until nothing has moved any more.
+        start_run: Whether a run is to be started for what has moved; once, until nothing has moved for 14 days.
         store: URI of the object store with the adapter and the counts of its use.
 
     Returns:

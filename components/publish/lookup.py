@@ -10,6 +10,7 @@ from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.config.instruct import BUILTIN_LLAMA
+from clinadapt.registry.approval.records import store_time
 from clinadapt.registry.approval.standing import read_case
 from clinadapt.registry.champion import champion, was_champion
 from clinadapt.registry.pretrained_bases import base_inputs, find_bases
@@ -72,7 +73,10 @@ def run_keys(store: Store, data: str, settings: dict[str, Any]) -> Iterator[str]
 def _waiting(store: Store, name: str, version: str) -> str:
     """What is to do about a version that people have to approve; empty where there is none, or where it is judged
     again."""
-    if not version_folder(store, name, version).exists() or (case := read_case(store, name, version)) is None:
+    if (
+        not version_folder(store, name, version).exists()
+        or (case := read_case(store, name, version, store_time(store))) is None
+    ):
         return ""
     standing = case.standing()
     if case.may_be_proposed(standing):

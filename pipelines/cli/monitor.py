@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,13 +38,13 @@ def monitor(
     `predict`, the review page and `registry serve` count answers without text: lengths, tasks, languages, refusals,
     unsupported claims, labels, confidence, latency, flags. In a year of daily checks there is at most one false alarm,
     over all figures together. A run is proposed; where the profile has `monitoring: {start_run: true}`, one is started,
-    and no other until nothing has moved any more. Exit status: 0 nothing moved or not enough use, 4 moved, 2 invalid
+    and no other until nothing has moved for 14 days. Exit status: 0 nothing moved or not enough use, 4 moved, 2 invalid
     input; of a run that was started and came to no verdict, that of the run, and the next check starts it again.
 
         clinadapt monitor demo-instruct --to monitor.html
     """
     from clinadapt.config.base import Monitoring
-    from clinadapt.registry.monitor import check, claim_run, release_run
+    from clinadapt.registry.monitor import QUIET, check, claim_run, claimed_run
     from clinadapt.storage import open_store
     from clinadapt.storage.local_files import atomic_write
     from pipelines.named_settings import load_profile
@@ -65,15 +64,14 @@ def monitor(
     _report_remarks(result)
     status = EXIT_MOVED if result.moved else EXIT_DONE
     if settings and watching.start_run and claim_run(opened, result):
-        came_to_a_verdict = False
-        try:
+        with claimed_run(opened, f"{result.name}/{result.version}") as confirm:
             outcome = _start(settings, result.name, as_uri(store), home)
-            came_to_a_verdict = outcome in (EXIT_DONE, EXIT_REFUSED)
-            status = status if came_to_a_verdict else outcome
-        finally:
-            if not came_to_a_verdict:
-                with suppress(UserError):  # what went wrong before matters more
-                    release_run(opened, f"{result.name}/{result.version}")
+            if outcome in (EXIT_DONE, EXIT_REFUSED):  # it came to a verdict
+                confirm()
+            else:
+                status = outcome
+    elif settings and watching.start_run and result.moved:
+        _report(f"no run is started: one was, and the next one is once nothing has moved for {QUIET.days} days")
     raise typer.Exit(status)
 
 

@@ -16,7 +16,10 @@ QUESTION = "Which drugs does the note mention?"
 
 def an_answer(number: int, **fields: Any) -> Case:
     """A held-out answer about a note of its own."""
-    note = f"Patient {number} takes lisinopril 20 mg daily. No allergies. Seen in clinic for a cough of {number} days."
+    invented = (
+        f"Patient {number} takes lisinopril 20 mg daily. No allergies. Seen in clinic for a cough of {number} days."
+    )
+    note = fields.get("note", invented)
     case: dict[str, Any] = {
         "name": NAME, "version": VERSION, "recipe": "instruct", "note_id": note_id(note), "note": note,
         "instruction": QUESTION, "answer": "lisinopril 40 mg", "origin": "held-out", "drawn": "risk",
@@ -26,10 +29,17 @@ def an_answer(number: int, **fields: Any) -> Case:
 
 
 def a_queue(
-    store: Store, risky: int = 3, drawn: int = 0, answers: Sequence[str] = ("lisinopril 40 mg",), **fields: Any
+    store: Store,
+    risky: int = 3,
+    drawn: int = 0,
+    answers: Sequence[str] = ("lisinopril 40 mg",),
+    notes: Sequence[str] = (),
+    **fields: Any,
 ) -> list[Case]:
-    """Store a queue of `risky` answers, which are `answers` in turn, and `drawn` random ones; return the cases."""
-    cases = [an_answer(number, answer=answers[number % len(answers)]) for number in range(risky)]
+    """Store a queue of `risky` answers, which are `answers` in turn, about `notes` where they are given, and `drawn`
+    random ones; return the cases."""
+    given = [{"note": note} for note in notes] or [{}] * risky
+    cases = [an_answer(number, answer=answers[number % len(answers)], **given[number]) for number in range(risky)]
     cases += [an_answer(number, drawn="random", reasons=()) for number in range(risky, risky + drawn)]
     queue: dict[str, Any] = {
         "name": NAME, "version": VERSION, "recipe": "instruct", "reviewers": 2, "population": risky + drawn,

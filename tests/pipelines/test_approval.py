@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,16 @@ def test_lookup_trains_nothing_that_waits_or_was_refused(store: Store, version: 
         refuse(store, version, CARL)
     assert _waiting(store, NAME, version).endswith("is refused by carl: worse for children; train another version")
     assert _waiting(store, NAME, "none") == _waiting(store, NAME, publish(store, tmp_path, 3, None)) == ""
+
+
+def test_lookup_goes_by_the_clock_of_the_store(store: Store, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=100)
+
+    monkeypatch.setattr("clinadapt.registry.approval.standing.datetime", Ahead)
+    assert "is awaiting approval: 0 of 2" in _waiting(store, NAME, version)
 
 
 def count(store: Store) -> float:

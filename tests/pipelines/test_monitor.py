@@ -134,7 +134,11 @@ def test_a_run_on_this_machine_is_started_again_where_it_came_to_no_verdict(
     monkeypatch.setattr(monitor_cli, "_start", lambda *_: refused("no space") if outcome is None else outcome)
     done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--profile", str(profile)])
     assert done.exit_code == status and (outcome is not None or str(done.exception) == "no space")
-    assert store.exists("monitoring/a/1/run.json") is (outcome in (0, 3))
+    run = json.loads(store.get("monitoring/a/1/check.json")[0])["run"]
+    assert bool(run and run["started"]) is (outcome in (0, 3))
+    if outcome == 0:
+        done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--profile", str(profile)])
+        assert done.exit_code == 4 and "one was, and the next one is once nothing has moved for 14 days" in done.stderr
     done = CliRunner().invoke(app, ["monitor", "a", "--store", store.uri, "--profile", "cpu-demo"])
     assert done.exit_code == 4, "a profile that starts nothing may be of another recipe"
     other = tmp_path / "other.yaml"

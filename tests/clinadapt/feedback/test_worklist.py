@@ -6,13 +6,15 @@ import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from review_cases import NAME, VERSION, a_flag, a_queue
 
 from clinadapt.errors import UserError
-from clinadapt.feedback import worklist
+from clinadapt.feedback import cases, flags, marks, worklist
 from clinadapt.feedback.marks import Judgement, add_mark
+from clinadapt.feedback.records import decode
 from clinadapt.feedback.settled import read_reviews
 from clinadapt.feedback.worklist import LEASE_SECONDS, REFRESH_SECONDS, Turn, Worklist
 from clinadapt.storage.folder_store import FolderStore
@@ -75,6 +77,27 @@ def test_a_case_that_was_left_is_free_again(store: FolderStore) -> None:
     assert (turn.case, turn.left) == (None, 1), "two judge it at this moment"
     clock.now += LEASE_SECONDS + 1
     assert shown(work, "ann")
+
+
+def test_a_record_is_parsed_and_verified_once(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_queue(store)
+    a_flag(store, "zoe")
+    work, decoded = Worklist(store, NAME, VERSION), list[str]()
+
+    def counted(data: bytes, kind: str) -> dict[str, Any]:
+        decoded.append(kind)
+        return decode(data, kind)
+
+    for module in (cases, flags, marks):
+        monkeypatch.setattr(module, "decode", counted)
+    work.reviews()
+    assert Counter(decoded) == {"queue": 1, "case": 3, "flag": 1}
+    mark(work, "rita")
+    store.put(f"reviews/{NAME}/{VERSION}/marks/x.json", b"{")
+    decoded.clear()
+    for _ in range(3):
+        assert work.reviews(fresh=True).left_out == {"broken": 1}
+    assert decoded == ["mark", "mark"]
 
 
 def test_marks_of_another_server_and_flags_count(store: FolderStore) -> None:

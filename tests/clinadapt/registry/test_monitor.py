@@ -18,8 +18,9 @@ from clinadapt.errors import EXIT_MOVED, UserError
 from clinadapt.monitoring.comparison import Share
 from clinadapt.monitoring.stored import today_utc
 from clinadapt.monitoring.wording import shown
+from clinadapt.registry import monitor
 from clinadapt.registry.garbage_collection import collect, garbage
-from clinadapt.registry.monitor import check, claim_run
+from clinadapt.registry.monitor import CLAIM, QUIET, check, claim_run, claimed_run
 from clinadapt.registry.monitor_metrics import check_families
 from clinadapt.registry.purge import older_than, purge
 from clinadapt.storage import open_store
@@ -53,12 +54,54 @@ def test_a_shift_is_an_alarm_and_one_run(store: Store, shifted: None) -> None:
     assert not claim_run(store, check(store, "a", print))
 
 
-def test_a_new_alarm_starts_a_new_run(store: Store, tmp_path: Path) -> None:
+def starts(store: Store) -> bool:
+    """Whether a check of today starts a run, which is then started."""
+    result = check(store, "a", print)
+    if claim_run(store, result):
+        with claimed_run(store, "a") as confirm:
+            confirm()
+        return True
+    return False
+
+
+def test_an_alarm_that_comes_and_goes_starts_one_run(store: Store, tmp_path: Path) -> None:
+    """A new one starts another where no check has found anything for two weeks."""
     publish(store, tmp_path, "1", evaluation_of(1, 600, INSTRUCT))
-    for ago, by, state in ((9, 0.2, "moved"), (3, 0.0, "nothing moved"), (2, 0.3, "moved")):
+    days = {40: 0.2, 34: 0.0, 33: 0.3, 27: 0.0, 13: 0.0, 12: 0.3}
+    started = []
+    for ago, by in days.items():
         use(store, "1", ago, 2_000, moved(INSTRUCT, "refusals", "yes", by))
         result = check(store, "a", print, today=TODAY - timedelta(ago))
-        assert result.state == state and claim_run(store, result) == (state == "moved")
+        assert result.moved == bool(by)
+        if claim_run(store, result):
+            started.append(ago)
+            with claimed_run(store, "a/1") as confirm:
+                confirm()
+    assert started == [40, 12]
+
+
+def test_a_run_whose_start_was_killed_is_started_later(
+    store: Store, shifted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert claim_run(store, check(store, "a", print)) and not starts(store), "another one is about to start it"
+    later = monitor.store_time(store) + CLAIM
+    monkeypatch.setattr(monitor, "store_time", lambda _: later)
+    assert starts(store)
+    later += QUIET
+    assert not starts(store), "it was started, and use has not come back"
+
+
+def test_a_start_that_fails_leaves_the_run_to_the_next_check(store: Store, shifted: None) -> None:
+    assert claim_run(store, check(store, "a", print))
+    with pytest.raises(KeyboardInterrupt), claimed_run(store, "a"):
+        raise KeyboardInterrupt
+    assert starts(store) and not starts(store)
+
+
+def test_a_broken_record_of_the_last_check_is_written_anew(store: Store, shifted: None) -> None:
+    for data in (b"{", b"[]", b'{"run": 3, "quiet_since": "soon"}', b'{"run": {"claimed": "2026-01-01T00:00:00"}}'):
+        store.put("monitoring/a/1/check.json", data)
+        assert starts(store) and not starts(store)
 
 
 def test_a_store_that_takes_no_record_is_told_of(store: Store, shifted: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 from approvals import NAME, approve_on_page, await_approval, policy, publish
 
 from clinadapt.artifacts.hashing import sha256_file
-from clinadapt.errors import UserError
 from clinadapt.registry.approval.standing import read_standing
-from clinadapt.review.approval_tab import _report, _waiting
+from clinadapt.registry.champion import champion
+from clinadapt.review.approval_tab import NoReport, _report, _Versions, _waiting
 from clinadapt.storage import open_store
 
 
@@ -45,8 +45,12 @@ def test_a_version_that_is_proposed_anew_has_the_report_of_its_new_comparison(tm
     await_approval(store, first, report=sha256_file(tmp_path / "new.html"))
     assert shown() == "<p>beside the new champion</p>"
     store.put("runs/a-run/report.html", b"<p>altered</p>")
-    with pytest.raises(UserError, match="runs/a-run/report.html, with which .* was proposed, is gone or altered"):
+    with pytest.raises(NoReport, match="runs/a-run/report.html, with which .* was proposed, was altered"):
         shown()
     store.delete("runs/a-run/report.html")
-    with pytest.raises(UserError, match="is gone or altered"):
-        shown()
+    tab = _Versions(store, NAME, reports)
+    html, report, form = tab.shown(first)
+    assert "Without the report – runs/a-run/report.html" in html and "is gone, as after a purge" in html
+    assert f"<h3>{NAME}/{first}</h3>" in html and not report.visible and form.visible
+    assert tab.decided("approval", first, "its figures convince me", "anna")[-1].value.count("champion") == 1
+    assert (champion(store, NAME) or ("",))[0] == first
