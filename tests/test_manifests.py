@@ -15,7 +15,8 @@ import kubernetes_validate
 import pytest
 import typer
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime
-from kustomize import ROOT, render
+from kustomize import ROOT, documented, render
+from network_policy import Place, allowed
 
 from clinadapt.config.image import IMAGE
 from clinadapt.kubernetes.cluster import NO_SIDECAR, Trainer
@@ -321,6 +322,45 @@ def test_airgap(folder: str) -> None:
         predictor = find(documents, "InferenceService/instruct")["spec"]["predictor"]
         assert all("@sha256:" in c["image"] for c in predictor["initContainers"] + predictor["containers"])
         assert find(documents, "ServiceAccount/serving")["imagePullSecrets"] == [{"name": "clinadapt-registry"}]
+
+
+def test_what_reads_the_store_trusts_its_certificate_where_a_site_has_a_ca_of_its_own() -> None:
+    """Every container with the keys of the store, and the volume is in its pod."""
+    documents = render("overlays/airgap+serving+metrics")
+    pods = [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "Deployment"]
+    pods.append(find(documents, "InferenceService/instruct")["spec"]["predictor"])
+    readers = 0
+    for pod in pods:
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            if {"secretRef": {"name": "clinadapt-store"}} in container["envFrom"]:
+                readers += 1
+                paths = {entry["name"]: entry["value"] for entry in container["env"]}
+                assert paths["AWS_CA_BUNDLE"] == "/etc/clinadapt/ca/ca.pem", container["name"]
+                mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+                assert mounts["/etc/clinadapt/ca"] in {volume["name"] for volume in pod["volumes"]}
+    assert readers == 4
+
+
+def test_the_overlay_of_a_site_as_documented() -> None:
+    """Its registry, the way to its store beside that of Kubeflow Pipelines, and a quota of slices."""
+    documents = documented("site")
+    assert review_container(documents)["image"] == f"registry.example.org/clinadapt/review:{VERSION}"
+    store, own = Place("kubeflow", {"app": "seaweedfs"}), Place(address="192.0.2.10")
+    pod, policies = Place("clinadapt", {}), [d for d in documents if d["kind"] == "NetworkPolicy"]
+    assert allowed(policies, pod, store, 9000) and allowed(policies, pod, own, 443)
+    hard = find(documents, "ResourceQuota/clinadapt")["spec"]["hard"]
+    assert hard["requests.nvidia.com/gpu"] == "4" and hard["requests.nvidia.com/mig-3g.20gb"] == "2"
+    assert all("image" in each or "egress" in each for each in findings(documents)), "the registry is the site's"
+
+
+def test_the_runs_of_a_single_user_installation_as_documented() -> None:
+    """Service account, Roles and runtime, where the runs are."""
+    documents = documented("runs")
+    assert {d["kind"] for d in documents} == {"ServiceAccount", "Role", "RoleBinding", "TrainingRuntime"}
+    assert {d["metadata"]["namespace"] for d in documents} == {"kubeflow"}
+    subjects = [subject for d in documents for subject in d.get("subjects", ())]
+    assert {subject["namespace"] for subject in subjects} == {"kubeflow"}
+    assert [finding for document in documents for finding in document_findings(document)] == []
 
 
 def test_openshift() -> None:

@@ -1,4 +1,5 @@
-"""Which connections the network policies let through, flow by flow, in the namespace of the runs."""
+"""Which connections the network policies let through, flow by flow, in the namespace of the runs. The table is in
+docs/network-flows.md."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kustomize import render
+from kustomize import ROOT, render
 from network_policy import Place, allowed
 
 from clinadapt.config.steps import STEPS
@@ -32,7 +33,7 @@ SOURCES = {
     "driver": [Place(NAMESPACE, WORKFLOW, "10.1.0.4")],
     "steps": ours(*STEPS),
     "hub steps": ours("preflight", "download", "format", "pretrain", "train", "prefer", "evaluate", "publish"),
-    "deciding steps": ours("lookup", "gate", "summarise"),
+    "other steps": ours("screen", "lookup", "gate", "summarise", "monitor"),
     "synthesize": ours("synthesize"),
     "TrainJob node": ours("trainjob", run=False),
     "review": ours("review", run=False),
@@ -73,7 +74,7 @@ OPEN = [
 ]
 # that must not, in any folder
 CLOSED = [
-    *((source, "hub", 443, "TCP") for source in ("driver", "deciding steps", "review", "submit")),
+    *((source, "hub", 443, "TCP") for source in ("driver", "other steps", "review", "submit")),
     *((source, "cloud metadata", 80, "TCP") for source in EVERYBODY),
     *((source, "cloud metadata", 443, "TCP") for source in EVERYBODY),
     *((source, "hub", 80, "TCP") for source in EVERYBODY),
@@ -105,6 +106,59 @@ def test_every_flow_of_the_table(folder: str) -> None:
     wrong = [f"{flow} is closed" for flow in OPEN if passes(folder, flow) != {True}]
     wrong += [f"{flow} is open" for flow in CLOSED if passes(folder, flow) != {False}]
     assert not wrong
+
+
+# The columns of docs/network-flows.md: what each pod is, and the places that it may ask for
+COLUMNS = {
+    "driver": "driver",
+    "step¹": "hub steps",
+    "screen, lookup, gate, summarise, monitor¹": "other steps",
+    "synthesize¹": "synthesize",
+    "TrainJob node": "TrainJob node",
+    "review page": "review",
+    "submit pod": "submit",
+    "other namespace": "neighbour",
+}
+ROWS = [
+    ("DNS of the cluster", "names", 53, "UDP"),
+    ("DNS cache of the node, 169.254.20.10", "names on the node", 53, "UDP"),
+    ("store of Kubeflow Pipelines: objects", "store", 8333, "TCP"),
+    ("store of Kubeflow Pipelines: archive of logs", "store", 9000, "TCP"),
+    ("API of Kubeflow Pipelines", "pipelines", 8888, "TCP"),
+    ("API of Kubeflow Pipelines, gRPC", "pipelines", 8887, "TCP"),
+    ("metadata, model registry", "metadata", 8080, "TCP"),
+    ("MLflow", "MLflow", 5000, "TCP"),
+    ("API server in 10/8, 172.16/12, 192.168/16", "API server", 6443, "TCP"),
+    ("API server in 100.64/10", "API server at 100.64/10", 443, "TCP"),
+    ("API server elsewhere", "API server at a public address", 6443, "TCP"),
+    ("hub, source or LLM on https", "hub", 443, "TCP"),
+    ("metadata of the cloud, 169.254.169.254", "cloud metadata", 80, "TCP"),
+    ("TrainJob node", "TrainJob node", 29500, "TCP"),
+    ("review page", "review", 7860, "TCP"),
+]
+
+
+def cell(source: str, to: str, port: int, protocol: str) -> str:
+    """open, closed, or the component that opens it; a pod of another namespace is asked about what is ours alone."""
+    if source == "neighbour" and to not in ("TrainJob node", "review"):
+        return ""
+    for folder, word in (("base", "open"), ("base+internet", "`internet`"), ("base+mlflow", "`mlflow`")):
+        found = passes(folder, (source, to, port, protocol))
+        assert len(found) == 1, (source, to, "the pods of a column differ")
+        if found == {True}:
+            return word
+    return "closed"
+
+
+def test_the_table_in_the_documents_is_what_the_policies_say() -> None:
+    lines = [f"| to | port | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for what, to, port, protocol in ROWS:
+        cells = [cell(source, to, port, protocol) for source in COLUMNS.values()]
+        lines.append(f"| {what} | {port}{'' if protocol == 'TCP' else ' UDP'} | {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    print(table)
+    page = (ROOT / "docs/network-flows.md").read_text(encoding="utf-8")
+    assert table in page, f"docs/network-flows.md: write this table into it:\n{table}"
 
 
 def test_names_of_openshift() -> None:
