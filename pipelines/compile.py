@@ -15,6 +15,7 @@ from pipelines import classify, instruct
 
 def build(profile: AnyProfile, cluster: Cluster | None = None, caching: bool = True) -> GraphComponent:
     """The pipeline of the profile's recipe, for a cluster or, without one, for this machine."""
+    profile = cluster.adapted(profile) if cluster else profile
     if isinstance(profile, ClassifyProfile):
         return classify.build(profile, cluster, caching)
     return instruct.build(profile, cluster, caching)

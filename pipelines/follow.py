@@ -55,14 +55,15 @@ def follow(remote: Remote, run_id: str, interval: float = 5.0) -> int:
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     printed: dict[str, tuple[str, str]] = {}
-    since: dict[str, float] = {}  # step -> when it was first seen active without a running pod
+    since: dict[str, float] = {}  # step -> since when it is not known that its pod runs
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
             run = _get_run(remote, run_id, console, interval)
             steps = step_states(run)
             if run.state not in ENDED and _waits_long(steps, since):
                 explain(steps, _workflow(remote, run_id))
-                since |= {name: float("inf") for name, step in steps.items() if step.state == "running" and step.pod}
+                now = time.monotonic()  # asked again, as its next attempt may wait too
+                since |= {name: now for name, step in steps.items() if step.state == "running" and step.pod}
             if live:
                 live.update(table(steps), refresh=True)
             else:
@@ -74,7 +75,7 @@ def follow(remote: Remote, run_id: str, interval: float = 5.0) -> int:
 
 
 def _waits_long(steps: dict[str, StepState], since: dict[str, float]) -> bool:
-    """Whether a step that is up may be waiting for a node: it is not known that its pod runs. `since` is updated."""
+    """Whether a step that is up may be waiting for a node: its pod was not seen running lately. `since` is updated."""
     now = time.monotonic()
     active = [name for name, step in steps.items() if step.state in ("running", "waiting")]
     for name in active:

@@ -17,9 +17,9 @@ import kfp_server_api as kfp_api
 import urllib3
 
 from clinadapt.errors import UserError
+from clinadapt.kubernetes.workflow import API as IN_CLUSTER
 
 TOKEN, COOKIE = "CLINADAPT_KFP_TOKEN", "CLINADAPT_KFP_COOKIE"
-IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 POD_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # projected for the audience pipelines.kubeflow.org
 POD_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 _PAGE_SIZE = 100

@@ -15,6 +15,7 @@ from clinadapt.config.steps import Step
 from clinadapt.kubernetes.cluster import (
     CA,
     DIGEST,
+    IN_TRAINJOB,
     MODELS,
     RETRIED,
     SCRATCH,
@@ -27,6 +28,7 @@ from clinadapt.kubernetes.cluster import (
 from clinadapt.kubernetes.requests import limits, requests
 from clinadapt.kubernetes.trainjob import template
 from clinadapt.kubernetes.trainjobs import RUNTIME, STOP, TEMPLATE
+from clinadapt.kubernetes.workflow import RUN_ID, RUN_ID_LABEL
 
 
 class Placement:
@@ -135,15 +137,19 @@ def _pod(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
             # Counted from the first start: shorter than the deadline, and a long training would never be retried
             backoff_max_duration=f"{cluster.deadline_seconds}s",
         )
-    for key, value in cluster.pod_labels(step).items():
+    queue = cluster.queue_labels() if step in IN_TRAINJOB and not cluster.in_trainjob(step) else {}
+    for key, value in (cluster.pod_labels(step) | queue).items():
         kubernetes.add_pod_label(task, key, value)
 
 
 def _secrets(task: dsl.PipelineTask, step: Step, cluster: Cluster) -> None:
-    """Secrets by reference, and the name of the run from the pod's workflow label."""
+    """Secrets by reference, and the names of the run from the pod's labels: its workflow's, and where it is asked for
+    its id in Kubeflow Pipelines."""
     for secret in cluster.secrets_of(step):
         kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, secret.optional)
     kubernetes.use_field_path_as_env(task, RUN, "metadata.labels['workflows.argoproj.io/workflow']")
+    if step == "summarise":
+        kubernetes.use_field_path_as_env(task, RUN_ID, f"metadata.labels['{RUN_ID_LABEL}']")
 
 
 def _volumes(task: dsl.PipelineTask, cluster: Cluster, size: str) -> None:

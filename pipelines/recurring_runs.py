@@ -24,7 +24,7 @@ from pipelines.cron import Cron
 from pipelines.kfp_api import ApiError, Remote
 from pipelines.monitor import compiled_monitor
 from pipelines.named_settings import load_profile
-from pipelines.run_progress import ENDED
+from pipelines.run_progress import ENDED, state_of
 from pipelines.submit import (
     Compiled,
     check,
@@ -347,7 +347,7 @@ def recurring_runs(remote: Remote, experiment_id: str | None) -> list[Any]:
 
 
 def status(remote: Remote) -> list[tuple[str, str, str, str, str, str]]:
-    """(name, on or off, cron, version, time of the last run, its state) of every schedule in the cluster."""
+    """(name, on or off, cron, version, time of the last run, what came of it) of every schedule in the cluster."""
     experiment = find_experiment(remote)
     if experiment is None:
         return []
@@ -360,7 +360,7 @@ def status(remote: Remote) -> list[tuple[str, str, str, str, str, str]]:
     for recurring in recurring_runs(remote, experiment.experiment_id):
         run = last_runs.get(recurring.recurring_run_id)
         when = f"{run.created_at:%Y-%m-%d %H:%M}" if run else "never"
-        state = run.state.lower() if run and run.state else ""
+        state = state_of(remote, run) if run else ""
         cron = recurring.trigger.cron_schedule.cron
         version = version_name(remote, recurring.pipeline_version_reference)
         rows.append((recurring.display_name, "on" if _enabled(recurring) else "off", cron, version, when, state))

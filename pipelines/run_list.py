@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines.kfp_api import Remote
 from pipelines.recurring_runs import recurring_runs
-from pipelines.run_progress import ENDED, outcome, step_states
+from pipelines.run_progress import state_of
 from pipelines.submit import find_experiment
 
 
@@ -43,13 +43,5 @@ def recent(remote: Remote, limit: int) -> list[Row]:
         started = f"{run.created_at:%Y-%m-%d %H:%M}"
         schedule = schedules.get(run.recurring_run_id)
         name = f"{schedule}, scheduled {started}" if schedule else run.display_name
-        rows.append(Row(started, _state(remote, run), name, run.run_id))
+        rows.append(Row(started, state_of(remote, run), name, run.run_id))
     return rows
-
-
-def _state(remote: Remote, run: Any) -> str:
-    if run.state not in ENDED:
-        return (run.state or "pending").lower()
-    if run.state == "SUCCEEDED" and not run.run_details:  # a list may leave them out
-        run = remote.call(remote.runs.run_service_get_run, run.run_id)
-    return outcome(run, step_states(run))

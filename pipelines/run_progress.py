@@ -6,15 +6,21 @@ v1beta1 API returns; a step's log is under v1alpha1.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from clinadapt.config.steps import STEPS
 from clinadapt.errors import EXIT_BUG, EXIT_DONE, EXIT_REFUSED, UserError
+from clinadapt.kubernetes.workflow import (
+    TASKS,
+    is_task_of,
+    last_pods,
+    message,
+    pod_name,
+    task_name,
+    without_attempt,
+    workflow_of,
+)
 from pipelines.kfp_api import Remote
 
 Outcome = Literal["published", "awaiting approval", "refused", "nothing new", "checked", "failed", "stopped"]
@@ -26,9 +32,6 @@ PROPOSED = "publish-for-approval"  # what publish is called where people have to
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
 LOG_LINES = 20
 _WORDS = {"SUCCEEDED": "done", "CANCELED": "stopped", "CANCELING": "stopping"}
-_TASKS = (*STEPS, "start-run")  # the last in the monitor's pipeline
-_DRIVER = "-driver"
-_ATTEMPT = re.compile(r"\(\d+\)$")  # Argo shows a task that may be retried as `train` and, each attempt, `train(0)`
 
 
 @dataclass
@@ -53,13 +56,6 @@ class StepState:
         return f"{name:20} {self.state} {duration}".rstrip() + (f": {self.reason}" if self.reason else "")
 
 
-def task_name(shown: str) -> str | None:
-    """The name of a step's task (`train`, `train-classify`) as it is shown for itself, an attempt or its driver; None
-    for a group."""
-    name = _ATTEMPT.sub("", shown).removesuffix(_DRIVER)
-    return name if any(name == step or name.startswith(f"{step}-") for step in _TASKS) else None
-
-
 def step_states(run: Any) -> dict[str, StepState]:
     """The state of each step's task, by the task's name and in the order of the pipeline.
 
@@ -68,7 +64,7 @@ def step_states(run: Any) -> dict[str, StepState]:
     states: dict[str, StepState] = {}
     own: set[str] = set()
     for task in (run.run_details and run.run_details.task_details) or ():
-        shown, name = _ATTEMPT.sub("", task.display_name), task_name(task.display_name)
+        shown, name = without_attempt(task.display_name), task_name(task.display_name)
         if name is None or (name in own and shown != task.display_name):
             continue  # a group, or an attempt, where the task itself says more
         state = StepState(_state(task.state, run.state), _seconds(task))
@@ -77,7 +73,7 @@ def step_states(run: Any) -> dict[str, StepState]:
             states[name] = state
         elif name not in own and state.state in ("running", "waiting", "failed"):
             states[name] = StepState("failed") if state.state == "failed" else StepState("waiting")
-    return {name: states[name] for step in _TASKS for name in states if name == step or name.startswith(f"{step}-")}
+    return {name: states[name] for step in TASKS for name in states if is_task_of(name, step)}
 
 
 def _state(task: str | None, run: str | None) -> str:
@@ -111,56 +107,35 @@ def outcome(run: Any, steps: dict[str, StepState]) -> Outcome:
     return "published" if "publish" in done else "refused" if "gate" in done else "nothing new"
 
 
+def state_of(remote: Remote, run: Any) -> str:
+    """What came of a run, of a list of runs; of one in progress its state."""
+    if run.state not in ENDED:
+        return (run.state or "pending").lower()
+    if run.state == "SUCCEEDED" and not run.run_details:  # a list may leave them out
+        run = remote.call(remote.runs.run_service_get_run, run.run_id)
+    return outcome(run, step_states(run))
+
+
 def workflow(remote: Remote, run_id: str) -> dict[str, Any]:
     """The Argo Workflow of a run; empty where the API has none (any more).
 
     Raises:
         UserError: no connection.
     """
-    answer = remote.get(f"/apis/v1beta1/runs/{run_id}")
-    manifest = (answer.get("pipeline_runtime") or {}).get("workflow_manifest")
-    return dict(json.loads(manifest)) if manifest else {}
+    return workflow_of(remote.get(f"/apis/v1beta1/runs/{run_id}"))
 
 
 def explain(steps: dict[str, StepState], manifest: dict[str, Any]) -> None:
     """Add reason and pod to the steps, and `waiting` where a pod has not started, from the nodes of a Workflow."""
-    nodes = (manifest.get("status") or {}).get("nodes") or {}
-    for name, pods in _pods_of_tasks(nodes).items():
+    for name, node in last_pods(manifest).items():
         if name not in steps:
             continue
-        last = max(pods, key=lambda node: (node.get("startedAt") or "", node["id"]))
         step = steps[name]
-        step.pod = _pod_name(manifest, last)
-        if step.state == "running" and last["phase"] == "Pending":
+        step.pod = pod_name(manifest, node)
+        if step.state == "running" and node["phase"] == "Pending":
             step.state = "waiting"
         if step.state in ("waiting", "failed"):
-            step.reason = " ".join((last.get("message") or "").split())
-
-
-def _pods_of_tasks(nodes: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The pods' nodes by the name of the task that they work for: the pod's own, or that of the nearest node above."""
-    above = {child: node for node in nodes.values() for child in node.get("children") or ()}
-    pods: dict[str, list[dict[str, Any]]] = {}
-    for node in nodes.values():
-        if node["type"] == "Pod":
-            name = next(filter(None, (task_name(at["displayName"]) for at in _upwards(node, above))), None)
-            if name:
-                pods.setdefault(name, []).append(node)
-    return pods
-
-
-def _upwards(node: dict[str, Any], above: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The node and those above it, up to the next pod: a pod's children are what comes after it."""
-    yield node
-    while (node := above.get(node["id"], {})) and node["type"] != "Pod":
-        yield node
-
-
-def _pod_name(manifest: dict[str, Any], node: dict[str, Any]) -> str:
-    """Name of a node's pod: workflow, template and the number that ends the node's id."""
-    if manifest["metadata"].get("annotations", {}).get("workflows.argoproj.io/pod-name-format") == "v1":
-        return str(node["id"])
-    return f"{manifest['metadata']['name']}-{node['templateName']}-{node['id'].rpartition('-')[2]}"
+            step.reason = message(node)
 
 
 def log_tail(remote: Remote, run_id: str, pod: str, lines: int | None = LOG_LINES) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from clinadapt.registry.mlflow_tracking import experiment_name
 from pipelines.kfp_api import IN_CLUSTER, ApiError, Remote
 
 EXPERIMENT = "clinadapt"
-_SINCE_2_17 = ("resourceTtlOnCompletion", "resourceTtlOnSuccess", "resourceTtlOnFailure", "activeDeadlineSeconds")
+_UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"')  # strict protojson, of IR that a newer SDK compiled
 _TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "LIST": list, "STRUCT": dict}
 
 
@@ -181,10 +182,9 @@ def upload(remote: Remote, pipeline: Compiled) -> tuple[str, str, bool]:
 
 def _too_old(remote: Remote, error: ApiError) -> UserError:
     """What to do where a server before 2.17 refuses the IR for a field that it does not know."""
-    unknown = next((name for name in _SINCE_2_17 if name in str(error)), None)
-    if unknown is None:
+    if (unknown := _UNKNOWN_FIELD.search(str(error))) is None:
         return error
-    return UserError(f"{remote.endpoint} does not know {unknown}: Kubeflow Pipelines is older than 2.17, update it")
+    return UserError(f"{remote.endpoint} does not know {unknown[1]}: Kubeflow Pipelines is older than 2.17, update it")
 
 
 def _create_pipeline(remote: Remote, pipeline: Compiled) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,19 +21,19 @@ _LOST = (
 _INTERRUPTED = "its pod was stopped (the run was ended by hand, or the node was drained); the next run resumes it"
 
 
-def run(store_uri: str, reported: str) -> str:
+def run(store_uri: str, reported: str, reasons: Mapping[Step, str] | None = None) -> str:
     """Write `runs/<run>/summary.json` to the store; return the same as Markdown.
 
     Args:
         store_uri: the store that the steps wrote their records to.
-        reported: state of the pipeline as KFP reports it to the exit handler.
+        reported, reasons: as of `summarise`.
     """
     name = os.environ[RUN]
     store = open_store(store_uri)
     prefix = f"runs/{name}"
     existing = (step for step in STEPS if store.exists(f"{prefix}/{step}.json"))
     records = {step: json.loads(store.get(f"{prefix}/{step}.json")[0]) for step in existing}
-    summary = summarise(name, reported, records, store.uri)
+    summary = summarise(name, reported, records, store.uri, reasons)
     store.put(f"{prefix}/summary.json", json.dumps(summary, indent=2).encode())
     return _markdown(summary)
 
@@ -43,11 +44,20 @@ def read_records(folder: Path) -> Records:
     return {step: json.loads(path.read_bytes()) for step, path in paths if path.is_file()}
 
 
-def summarise(name: str, reported: str, records: Records, store_uri: str) -> dict[str, Any]:
+def summarise(
+    name: str, reported: str, records: Records, store_uri: str, reasons: Mapping[Step, str] | None = None
+) -> dict[str, Any]:
     """Summarise a run from the records of its steps.
 
     Kubeflow Pipelines reports RUNNING to the exit handler of a run whose training pod was evicted, and of one that
     found nothing new: only a cancelled run is taken from it.
+
+    Args:
+        name: of the run.
+        reported: state of the pipeline as KFP reports it to the exit handler; CANCELING where its history has that.
+        records: of the steps.
+        store_uri: that they are from.
+        reasons: why the last pod of a step failed, as the cluster says; it is asked where a record cannot know.
 
     Returns:
         run, state (published, awaiting approval, refused, nothing new, failed or stopped), failed_step and error of a
@@ -57,7 +67,7 @@ def summarise(name: str, reported: str, records: Records, store_uri: str) -> dic
     """
     records = {step: record for step, record in records.items() if step != "summarise"}
     lookup, gate, publish = (records.get(step, {}).get("outputs", {}) for step in ("lookup", "gate", "publish"))
-    state, step, error = _outcome(reported, records)
+    state, step, error = _outcome(reported, records, reasons or {})
     return {
         "run": name,
         "state": state,
@@ -73,12 +83,13 @@ def summarise(name: str, reported: str, records: Records, store_uri: str) -> dic
     }
 
 
-def _outcome(reported: str, records: Records) -> tuple[State, Step | None, str | None]:
+def _outcome(reported: str, records: Records, reasons: Mapping[Step, str]) -> tuple[State, Step | None, str | None]:
     """(state, the step that did not end well, why)."""
     step = next((step for step, record in records.items() if record["state"] != "done"), None)
     state: State = "stopped" if reported in ("CANCELLED", "CANCELED", "CANCELING") else "failed"
     if step is not None:
-        reason = {"running": _LOST, "interrupted": _INTERRUPTED}.get(records[step]["state"], records[step].get("error"))
+        lost, ended = reasons.get(step, _LOST), _INTERRUPTED
+        reason = {"running": lost, "interrupted": ended}.get(records[step]["state"], records[step].get("error"))
         return state, step, f"{step}: {reason}"
     decision = {step: records.get(step, {}).get("outputs", {}).get("decision") for step in ("lookup", "gate")}
     if "publish" in records:
@@ -88,6 +99,9 @@ def _outcome(reported: str, records: Records) -> tuple[State, Step | None, str |
         return "refused", None, None
     if decision["lookup"] == "known":
         return "nothing new", None, None
+    # One that never started, or whose log could not be archived after it was done
+    if failed := next((step for step in STEPS if step in reasons and step != "summarise"), None):
+        return state, failed, f"{failed}: {reasons[failed]}"
     last = next(reversed(records), None)
     return state, None, f"no step started after {last}" if last else "no step started"
 

@@ -1,47 +1,131 @@
-"""The input folders of a step, which Kubeflow Pipelines' cache may hand out after their objects were removed."""
+"""The input folders of a step, which Kubeflow Pipelines' cache may hand out after their objects were removed.
+
+What is reused is verified here: by preflight, which lets the cached steps run again where the output of one is gone,
+and by each step, since objects may go in between and not every store of artifacts can be read by preflight.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.artifacts.hashing import read_json, sha256_json
+from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
+from clinadapt.artifacts.sealed_folder import SealedFolder, verify_folder
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 
 _GENERATION = "cache/generation"  # key of the store; its value is among the inputs of every step that is cached
+# Settings that differ between runs of the same pipeline
+_CHANGING = ("source_digest", "code_version", "cache_generation", "champion_version", "champion_etag")
 
 
 def input_folder(artifact: Any, store_uri: str) -> Path:
-    """The folder of an input artifact.
+    """The folder of an input artifact, every file verified against its manifest.
 
-    Where its files are gone, the outputs that were cached until now are given up: the next run makes them again.
+    Where it is gone or damaged, the outputs that were cached until now are given up: the next run makes them again.
 
     Args:
         artifact: of KFP.
         store_uri: of the store.
 
     Raises:
-        UserError: the files are gone.
+        UserError: files are gone, or differ.
     """
     folder = Path(artifact.path)
-    if not (folder / MANIFEST).is_file():
+    try:
+        verify_folder(folder, reject_unlisted="")
+    except DamagedFolder as error:
         with suppress(UserError):
-            open_store(store_uri).put(_GENERATION, os.environ.get(RUN, "").encode())
-        raise UserError(
-            f"the input {artifact.uri} is gone, though Kubeflow Pipelines' cache refers to it (a "
-            "lifecycle rule, or another pipeline root): run again, the steps before this one then run anew"
-        )
+            _give_up(open_store(store_uri))
+        advice = "run again, the steps before this one then run anew"
+        if error.problem.endswith("missing"):
+            raise UserError(
+                f"the input {artifact.uri} is gone ({error}), though Kubeflow Pipelines' cache refers to it (a "
+                f"lifecycle rule, or another pipeline root): {advice}"
+            ) from None
+        raise UserError(f"the input {artifact.uri} is not what the step before wrote ({error}): {advice}") from None
     return folder
 
 
+def record_output(artifact: Any, step: str, settings: Mapping[str, Any], store_uri: str) -> None:
+    """Leave where the output of a cached step is and what it holds, for `current_generation` of later runs.
+
+    Args:
+        artifact: of KFP, written and sealed; on this machine, where there is no store of artifacts, nothing is left.
+        step: that wrote it.
+        settings: its settings.
+        store_uri: of the store.
+    """
+    if not artifact.uri.startswith(("minio://", "s3://")):
+        return
+    key, inputs = _identity(step, settings)
+    output = {"inputs": inputs, "uri": artifact.uri, "digest": read_json(Path(artifact.path) / MANIFEST)["digest"]}
+    with suppress(UserError):
+        open_store(store_uri).put(key, json.dumps(output).encode())
+
+
+def current_generation(store: Store, steps: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """The generation of cached outputs, a new one where an output that Kubeflow Pipelines would reuse is gone.
+
+    Args:
+        store: of the runs.
+        steps: cached step -> its settings, with the generation so far.
+
+    Returns:
+        The generation, and the steps whose output is gone.
+    """
+    gone = [step for step, settings in steps.items() if _is_gone(store, step, settings)]
+    if gone:
+        _give_up(store)
+    return cache_generation(store), gone
+
+
 def cache_generation(store: Store) -> str:
-    """Name of the run that last found an input gone; empty if none did."""
+    """Name of the run that last found an output gone; empty if none did."""
     try:
         return store.get(_GENERATION)[0].decode()
     except KeyError:
         return ""
+
+
+def _give_up(store: Store) -> None:
+    store.put(_GENERATION, os.environ.get(RUN, "").encode())
+
+
+def _identity(step: str, settings: Mapping[str, Any]) -> tuple[str, str]:
+    """(key of the record of a step's output, the same for all runs with these settings; digest of all its settings)."""
+    plain = _as_passed(settings)
+    lasting = {name: value for name, value in plain.items() if name not in _CHANGING}
+    return f"cache/outputs/{step}-{sha256_json(lasting)[7:23]}.json", sha256_json(plain)
+
+
+def _as_passed(value: Any) -> Any:
+    """A value as it arrives in a step, whichever side looks at it: protobuf has no integers and KFP passes no nulls."""
+    if isinstance(value, Mapping):
+        return {name: _as_passed(each) for name, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_as_passed(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is_gone(store: Store, step: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the output of these settings was written and is there no more. False where that cannot be known."""
+    key, inputs = _identity(step, settings)
+    with suppress(KeyError, ValueError, TypeError, UserError):
+        output = json.loads(store.get(key)[0])
+        if output["inputs"] != inputs:
+            return False
+        root, _, prefix = output["uri"].replace("minio://", "s3://", 1).rpartition("/")
+        artifacts = open_store(root)
+        try:
+            return bool(SealedFolder(artifacts, prefix).read_manifest()["digest"] != output["digest"])
+        except (KeyError, DamagedFolder):
+            return True
+    return False

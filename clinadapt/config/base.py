@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Quantization = Literal["none", "nf4"]
+_MIG = re.compile(r"/mig-.*?(\d+)gb")  # a slice of a GPU: nvidia.com/mig-3g.20gb
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -56,7 +57,7 @@ class Lora(Section):
 
 
 class Resources(Section):
-    """Resources of a step's pod, in Kubernetes units; preflight compares its memory estimate with `gpu_memory_gib`.
+    """Resources of a step's pod, in Kubernetes units; preflight compares its memory estimate with `gpu_memory`.
 
     Attributes:
         cpu, memory: limits.
@@ -70,6 +71,19 @@ class Resources(Section):
     gpu: int = Field(default=0, ge=0)
     gpu_type: str = "nvidia.com/gpu"
     gpu_memory_gib: float = 0
+
+    @property
+    def gpu_memory(self) -> float:
+        """Bytes of memory of a GPU; of a slice what its name says, if that is less."""
+        memory = self.gpu_memory_gib * 2**30
+        size = slice_memory(self.gpu_type)
+        return memory if size is None else min(memory or size, size)
+
+
+def slice_memory(resource: str) -> float | None:
+    """Bytes of memory of a slice of a GPU by its resource name (NVIDIA's MIG); None of a whole GPU."""
+    found = _MIG.search(resource)
+    return 1e9 * int(found[1]) if found else None
 
 
 def is_upper_bound(threshold: str) -> bool:

@@ -160,7 +160,7 @@ class Trainer(Section):
     Attributes:
         runtime: name of the TrainingRuntime in the namespace of the runs (manifests/components/trainer).
         nodes: number of nodes, each with the profile's `train_resources`; classify trains on one.
-        queue, priority: LocalQueue and WorkloadPriorityClass of Kueue.
+        queue, priority: of its TrainJobs, where they differ from the cluster's.
         grace_seconds: that a node has to save its state when it is stopped.
         on_stop: what becomes of a TrainJob whose run ends before it; a suspended one is resumed by the next run.
     """
@@ -209,6 +209,7 @@ class Cluster(Section):
     Attributes:
         digests_only: reject images that are not referenced by digest.
         cpu, gpu: image and nodes of the steps without and with a GPU.
+        queue, priority: LocalQueue and WorkloadPriorityClass of Kueue, of the pods that train and of TrainJobs.
         ui: URL of the UI of Kubeflow Pipelines, for links to runs; the endpoint of the command when empty.
         service_account: of submitted and scheduled runs; the default of Kubeflow Pipelines when empty.
         image_pull_secrets, image_pull_policy: as in a pod spec.
@@ -230,6 +231,8 @@ class Cluster(Section):
     digests_only: bool = False
     cpu: Nodes = Nodes()
     gpu: GpuNodes = GpuNodes()
+    queue: str = Field(default="", pattern=f"^$|{_NAME}")
+    priority: str = Field(default="", pattern=f"^$|{_NAME}")
     ui: str = Field(default="", pattern="^(https?://.*)?$")
     service_account: str = ""
     image_pull_secrets: list[str] = []
@@ -264,6 +267,13 @@ class Cluster(Section):
                 raise ValueError(f"digests_only: name {nodes.image} by its digest, name@sha256:...")
         return self
 
+    @model_validator(mode="after")
+    def _check_suspension(self) -> Cluster:
+        """Kueue starts what it has admitted and finds suspended."""
+        if self.trainer and self.trainer.on_stop == "suspend" and (self.trainer.queue or self.queue):
+            raise ValueError("trainer.on_stop: Kueue would resume what is suspended in its queue: use delete")
+        return self
+
     def in_trainjob(self, step: Step) -> bool:
         """Whether a step hands its training to a TrainJob."""
         return self.trainer is not None and step in IN_TRAINJOB
@@ -280,6 +290,21 @@ class Cluster(Section):
             NO_SIDECAR: "false",
             **self.labels,
         }
+
+    def queue_labels(self) -> dict[str, str]:
+        """Labels that Kueue reads, of what trains: a TrainJob, or the pod of a step that trains."""
+        queue, priority = self.queue, self.priority
+        if self.trainer:
+            queue, priority = self.trainer.queue or queue, self.trainer.priority or priority
+        labels = {"kueue.x-k8s.io/queue-name": queue, "kueue.x-k8s.io/priority-class": priority}
+        return {name: value for name, value in labels.items() if value}
+
+    def adapted(self, profile: AnyProfile) -> AnyProfile:
+        """The profile with the resource name of this cluster's GPUs, by which the memory of a slice is known."""
+        if not self.gpu.resource or not profile.train_resources.gpu:
+            return profile
+        resources = profile.train_resources.model_copy(update={"gpu_type": self.gpu.resource})
+        return profile.model_copy(update={"train_resources": resources})
 
     def environment(self, loads_model: bool) -> dict[str, str]:
         """Environment variables with the paths of certificates and, where a pod loads the base model, of scratch space

@@ -16,7 +16,7 @@ from clinadapt.kubernetes.cluster import WITH_BASE_MODEL
 
 _CPU = "100m"
 _MEMORY: dict[Step, str] = {
-    "preflight": "512Mi",
+    "preflight": "768Mi",
     "download": "512Mi",
     "screen": "1Gi",
     "synthesize": "1Gi",

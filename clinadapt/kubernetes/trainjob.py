@@ -107,7 +107,7 @@ def template(
     return {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
         "kind": "TrainJob",
-        "metadata": {"name": f"{step}-{stem}", "labels": {**labels, **_queue(cluster)}},
+        "metadata": {"name": f"{step}-{stem}", "labels": {**labels, **cluster.queue_labels()}},
         "spec": {
             "runtimeRef": _runtime_ref(cluster, runtime),
             "activeDeadlineSeconds": cluster.timeouts.model_dump()[step],
@@ -128,15 +128,6 @@ def template(
             ],
         },
     }
-
-
-def _queue(cluster: Cluster) -> dict[str, str]:
-    """Labels that Kueue reads."""
-    if not cluster.trainer:
-        return {}
-    labels = {"kueue.x-k8s.io/queue-name": cluster.trainer.queue}
-    labels["kueue.x-k8s.io/priority-class"] = cluster.trainer.priority
-    return {name: value for name, value in labels.items() if value}
 
 
 def _runtime_ref(cluster: Cluster, runtime: str | None) -> dict[str, str]:

@@ -20,6 +20,8 @@ STOP = "CLINADAPT_TRAINJOB_STOP"  # variable of summarise: delete or suspend
 RUN_LABEL = "clinadapt.io/run"  # the run that watches it
 _SUSPENDED = "clinadapt.io/suspended"  # annotation: suspended by us, not by a queue
 _ERROR_LINES = 3
+_KUEUE = ("v1beta2", "v1beta1")  # Kueue has the first since 0.15 and will no more serve the second (its issue 13957)
+_PREFLIGHT_PATIENCE = 60.0  # seconds without an answer of the API server; preflight's own time ends after minutes
 
 
 def fill(template: dict[str, Any], task: NodesTask) -> dict[str, Any]:
@@ -170,34 +172,41 @@ class TrainJobs:
                     self._log(line)
 
     def _reason(self, name: str, job: dict[str, Any]) -> str:
-        """Why it failed: the last lines of the node that failed, or what the TrainJob says."""
-        for pod in reversed(self._pods(name)):
-            if pod.get("status", {}).get("phase") == "Failed":
-                lines = [line for _, line in self._lines(pod)]
-                if errors := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
-                    return errors[-1]
-                if lines:
-                    return " / ".join(lines[-_ERROR_LINES:])
-        return str((_condition(job, "Failed") or {}).get("message", "see kubectl describe trainjob"))
+        """Why it failed: the error of a node, else how the container of the last one that failed ended and its last
+        lines, else what the TrainJob says. A node whose neighbour fails fails too, and may be the newer one."""
+        failed = [pod for pod in reversed(self._pods(name)) if pod.get("status", {}).get("phase") == "Failed"]
+        written = [[line for _, line in self._lines(pod)] for pod in failed]
+        errors = [line for lines in written for line in reversed(lines) if line.startswith("error: ")]
+        if errors:
+            return errors[0].removeprefix("error: ")
+        ends = [" / ".join([*_end(pod), *lines[-_ERROR_LINES:]]) for pod, lines in zip(failed, written, strict=True)]
+        message = (_condition(job, "Failed") or {}).get("message", "see kubectl describe trainjob")
+        return next(filter(None, ends), str(message))
 
     def _waits_for(self, job: dict[str, Any]) -> str:
         """Why no pod runs: the message of its Workload in Kueue, or of the scheduler; empty while one runs."""
         name, uid = job["metadata"]["name"], job["metadata"].get("uid", "")
         if job["spec"].get("suspend"):
-            path = f"/apis/kueue.x-k8s.io/v1beta1/namespaces/{self._api.namespace}/workloads"
-            try:
-                workloads = self._api.call("GET", path, query={"labelSelector": f"kueue.x-k8s.io/job-uid={uid}"})[
-                    "items"
-                ]
-            except ApiError:  # no Kueue, or not the right to read
-                return "suspended"
-            conditions = [c for w in workloads for c in w.get("status", {}).get("conditions", ())]
+            conditions = [c for w in self._workloads(uid) for c in w.get("status", {}).get("conditions", ())]
             reasons = [c["message"] for c in conditions if c["type"] == "QuotaReserved" and c["status"] == "False"]
             return " ".join(reasons[:1]) or "suspended"
         pods = self._pods(name)
         conditions = [c for pod in pods for c in pod.get("status", {}).get("conditions", ())]
         reasons = [c.get("message", "") for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"]
         return " ".join(reasons[:1])
+
+    def _workloads(self, uid: str) -> list[dict[str, Any]]:
+        """The Workloads of a TrainJob; none without Kueue, or without the right to read them."""
+        for version in _KUEUE:
+            path = f"/apis/kueue.x-k8s.io/{version}/namespaces/{self._api.namespace}/workloads"
+            try:
+                return list(
+                    self._api.call("GET", path, query={"labelSelector": f"kueue.x-k8s.io/job-uid={uid}"})["items"]
+                )
+            except ApiError as error:
+                if error.status != 404:
+                    break
+        return []
 
 
 def stop_trainjobs() -> None:
@@ -239,6 +248,14 @@ def _condition(job: dict[str, Any], kind: str) -> dict[str, Any] | None:
     return next((dict(c) for c in conditions if c["type"] == kind and c["status"] == "True"), None)
 
 
+def _end(pod: dict[str, Any]) -> list[str]:
+    """How the container of a node ended, as Kubernetes says it: `exit status 137 (OOMKilled)`."""
+    states = [each.get("state", {}).get("terminated") for each in pod["status"].get("containerStatuses", ())]
+    reason = pod["status"].get("message") or pod["status"].get("reason")  # of one that its kubelet evicted
+    ends = [f"exit status {each['exitCode']} ({each.get('reason', 'Error')})" for each in states if each]
+    return [*([" ".join(reason.split())] if reason else []), *ends]
+
+
 def _ended(job: dict[str, Any]) -> bool:
     return bool(_condition(job, "Complete") or _condition(job, "Failed"))
 
@@ -251,7 +268,9 @@ def check_trainer() -> None:
     """
     if not (runtime := os.environ.get(RUNTIME)):
         return
-    if problem := missing(in_cluster(), runtime):
+    api = in_cluster()
+    api.patience = _PREFLIGHT_PATIENCE
+    if problem := missing(api, runtime):
         raise UserError(problem)
     log("preflight", f"TrainJobs can be created; TrainingRuntime {runtime}")
 

@@ -18,6 +18,7 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     """
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Notes
     from clinadapt.config.feedback import Feedback
@@ -31,6 +32,7 @@ def download_classify(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
         outputs |= {key: manifest[key] for key in ("digest", "rows_read", "rows_kept", "quarantined", "unused")}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)
+        record_output(dataset, "download", settings, store)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
         for line in describe_origin(manifest["origin"]):
@@ -53,6 +55,7 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
     """
     from pathlib import Path
 
+    from clinadapt.artifacts.step_input import record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Examples, Source
     from clinadapt.data.patients import describe_origin
@@ -67,6 +70,7 @@ def download_instruct(settings: dict, store: str, dataset: dsl.Output[dsl.Datase
         outputs |= {key: manifest[key] for key in keys}
         outputs["source_digest"] = settings["source_digest"]
         dataset.metadata.update(outputs)
+        record_output(dataset, "download", settings, store)
         log("download", f"{manifest['rows_read']} rows read, {manifest['rows_kept']} kept, "
             f"{manifest['repeated']} repeated, {sum(manifest['quarantined'].values())} quarantined")  # fmt: skip
         for line in describe_origin(manifest["origin"]):

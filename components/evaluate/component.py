@@ -31,7 +31,7 @@ def evaluate_classify(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.base import Review
     from clinadapt.config.classify import ClassifyEvaluation
@@ -58,6 +58,7 @@ def evaluate_classify(
         classification.log_roc_curve(curve["fpr"], curve["tpr"], curve["thresholds"])
         Path(classification.path).touch()  # kfp.local takes an artifact without a file for lost, and would score again
         evaluation.metadata.update(outputs)
+        record_output(evaluation, "evaluate", settings, store)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} accuracy {model['metrics']['accuracy']['value']:.3f}, "
                 f"any listed label {model['metrics']['any_label_accuracy']['value']:.3f}")  # fmt: skip
@@ -89,7 +90,7 @@ def evaluate_instruct(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.base import Review
     from clinadapt.config.instruct import Evaluation
@@ -109,6 +110,7 @@ def evaluate_instruct(
         outputs["minimum_detectable_difference"] = result["minimum_detectable_difference"]
         log_metrics(metrics, outputs)
         evaluation.metadata.update(outputs)
+        record_output(evaluation, "evaluate", settings, store)
         for name, model in result["models"].items():
             log("evaluate", f"{name:9} token F1 {model['metrics']['token_f1']['value']:.3f}, "
                 f"answers with unsupported facts {model['metrics']['unsupported']['value']:.1%}")  # fmt: skip

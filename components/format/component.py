@@ -21,7 +21,7 @@ def format_classify(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.classify import Split
     from components.format.classify import run
@@ -32,6 +32,7 @@ def format_classify(
                  "shared_clusters")  # fmt: skip
         outputs |= {name: manifest[name] for name in names}
         splits.metadata.update(outputs)
+        record_output(splits, "format", settings, store)
         log("format", f"{manifest['notes']} different notes in {manifest['clusters']} clusters, "
             f"{manifest['shared_clusters']} clusters in more than one split; "
             f"ceiling {manifest['ceiling']:.1%}")  # fmt: skip
@@ -54,7 +55,7 @@ def format_instruct(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Examples
     from clinadapt.storage import open_store
@@ -72,6 +73,7 @@ def format_instruct(
                  "tokens")  # fmt: skip
         outputs |= {name: manifest[name] for name in names}
         splits.metadata.update(outputs)
+        record_output(splits, "format", settings, store)
         rows, lost = manifest["rows"], sum(side["trimmed_tokens"] for side in manifest["tokens"].values())
         log("format", f"{rows['train']} examples to train, {rows['validation']} to validate, {rows['test']} to test; "
             f"{sum(manifest['dropped'].values())} dropped, {lost} tokens of long notes lost; "

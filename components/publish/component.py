@@ -83,7 +83,10 @@ def summarise(store: str, status: dsl.PipelineTaskFinalStatus, summary: dsl.Outp
     from clinadapt.artifacts.run_summary import run
     from clinadapt.artifacts.step_record import step
     from clinadapt.kubernetes.trainjobs import stop_trainjobs
+    from clinadapt.kubernetes.workflow import own_run
 
     with step("summarise", store):
-        Path(summary.path).write_text(run(store, status.state), encoding="utf-8")
+        is_stopped, reasons = own_run()
+        reported = "CANCELING" if is_stopped else status.state
+        Path(summary.path).write_text(run(store, reported, reasons), encoding="utf-8")
         stop_trainjobs()

@@ -21,7 +21,7 @@ def screen_classify(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.phi import Phi
     from components.screen.classify import run
@@ -31,6 +31,7 @@ def screen_classify(
         manifest = run(input_folder(dataset, store), Path(screened.path), Phi.model_validate(settings["phi"]))
         outputs |= {"digest": manifest["digest"], "phi": manifest["phi"]}
         screened.metadata.update(outputs)
+        record_output(screened, "screen", settings, store)
         for line in describe(manifest["phi"]):
             log("screen", line)
 
@@ -51,7 +52,7 @@ def screen_instruct(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.phi import Phi
     from components.screen.instruct import run
@@ -61,5 +62,6 @@ def screen_instruct(
         manifest = run(input_folder(dataset, store), Path(screened.path), Phi.model_validate(settings["phi"]))
         outputs |= {"digest": manifest["digest"], "phi": manifest["phi"]}
         screened.metadata.update(outputs)
+        record_output(screened, "screen", settings, store)
         for line in describe(manifest["phi"]):
             log("screen", line)

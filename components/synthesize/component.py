@@ -19,7 +19,7 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Synthesis
     from clinadapt.storage import open_store
@@ -33,6 +33,7 @@ def synthesize(settings: dict, dataset: dsl.Input[dsl.Dataset], store: str, trip
         outputs |= {name: manifest[name] for name in names}
         outputs["tokens"] = manifest["teacher"]["tokens"]
         triples.metadata.update(outputs)
+        record_output(triples, "synthesize", settings, store)
         log("synthesize", f"{manifest['notes']} notes, {manifest['triples']} instructions with answers, "
             f"{manifest['not_answerable']} of them not answerable from the note; "
             f"{sum(manifest['dropped'].values())} dropped")  # fmt: skip

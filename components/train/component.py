@@ -29,7 +29,7 @@ def train_classify(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.classify import ClassifyTraining
     from components.train.start import train
@@ -41,6 +41,7 @@ def train_classify(
         outputs |= step_summary(result) | {"base_digest": settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
+        record_output(adapter, "train", settings, store)
         log("train", f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
             f"validation loss {outputs['best_validation_loss']:.4f}, "
             f"{result['peak_memory_bytes'] / 2**30:.1f} GiB at the peak")  # fmt: skip
@@ -110,7 +111,7 @@ def train_instruct(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import InstructTraining
     from components.train.start import train
@@ -124,6 +125,7 @@ def train_instruct(
         outputs |= step_summary(result) | {"base_digest": base_digest or settings["base_digest"]}
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
+        record_output(adapter, "train", settings, store)
         log(
             "train",
             f"{result['trainable_parameters']:,} of {result['total_parameters']:,} parameters trained, "
@@ -156,7 +158,7 @@ def prefer(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import PreferenceTraining
     from components.train.start import train
@@ -174,3 +176,4 @@ def prefer(
             log("prefer", f"{result['pairs']:,} pairs, the chosen answer is the likelier one in {last['accuracy']:.0%}")
         log_metrics(metrics, outputs)
         adapter.metadata.update(outputs)
+        record_output(adapter, "prefer", settings, store)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from clinadapt.config.base import slice_memory
 from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.instruct import InstructProfile, InstructTraining, Pretraining
 from clinadapt.config.profile import AnyProfile
@@ -33,7 +34,7 @@ def of_profile(profile: AnyProfile, base_model: str | None, labels: int) -> dict
     """
     resources = profile.train_resources
     device = "cuda" if resources.gpu else "cpu"
-    available = resources.gpu_memory_gib * 2**30 if resources.gpu else machine_memory()
+    available = resources.gpu_memory if resources.gpu else machine_memory()
     uri = _base_uri(base_model) if base_model else profile.training.base_model
     common = {"profile": profile.name, "available_bytes": available, "base_model": uri}
     if known := known_models.find(uri):
@@ -48,22 +49,20 @@ def of_profile(profile: AnyProfile, base_model: str | None, labels: int) -> dict
     return {**common, "rule_of_thumb_bytes": memory.rule_of_thumb(stages["instruct"]["parameters"]), "stages": stages}
 
 
-def for_gpu(gib: float, profile: AnyProfile | None, base_model: str | None) -> dict[str, Any]:
+def for_gpu(gpu: str, profile: AnyProfile | None, base_model: str | None) -> dict[str, Any]:
     """Print which known models can be trained on one GPU, and how, to standard error; return it for --json.
 
     Args:
-        gib: memory of the GPU in GiB.
+        gpu: memory of the GPU in GiB, or the resource name of a slice, such as nvidia.com/mig-3g.20gb.
         profile: of instruct, for its settings; the recipe's defaults when None.
         base_model: the only one to estimate, as in `of_profile`; all known models when None.
 
     Raises:
-        UserError: `gib` is no size of a GPU, or the profile is of the recipe classify.
+        UserError: `gpu` is no size of a GPU, or the profile is of the recipe classify.
     """
-    if not (gib > 0 and math.isfinite(gib)):
-        raise UserError(f"--gpu {gib:g} is no size of a GPU: give its memory in GiB, such as 24")
+    available = _gpu_memory(gpu)
     if isinstance(profile, ClassifyProfile):
         raise UserError(f"--gpu compares base models for instruct, and profile '{profile.name}' is of classify")
-    available = gib * 2**30
     if base_model:
         bases = [_describe(_base_uri(base_model), None)]
     else:
@@ -83,6 +82,22 @@ def for_gpu(gib: float, profile: AnyProfile | None, base_model: str | None) -> d
     fit_table(estimates, settings, available)
     training = settings.model_dump(include={"max_length", "per_device_train_batch_size", "precision", "lora"})
     return {"available_bytes": available, "settings": training, "models": estimates}
+
+
+def _gpu_memory(gpu: str) -> float:
+    """Bytes of memory of a GPU, given in GiB or by the resource name of a slice."""
+    if (size := slice_memory(gpu)) is not None:
+        return size
+    try:
+        gib = float(gpu)
+    except ValueError:
+        gib = 0.0
+    if not (gib > 0 and math.isfinite(gib)):
+        raise UserError(
+            f"--gpu {gpu} is no size of a GPU: give its memory in GiB, such as 24, or the resource name of a slice, "
+            "such as nvidia.com/mig-3g.20gb"
+        )
+    return gib * 2**30
 
 
 def _base_uri(location: str) -> str:

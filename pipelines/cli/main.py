@@ -275,8 +275,9 @@ def estimate(
     ] = None,
     labels: Annotated[int, typer.Option(help="classify: number of labels.")] = 5,
     gpu: Annotated[
-        float | None, typer.Option(help="Which base models fit a GPU of this many GiB, and with which method.")
+        str | None, typer.Option(help="Which base models fit a GPU of this many GiB, or nvidia.com/mig-3g.20gb.")
     ] = None,
+    cluster: cluster_cli.ClusterName = "default",
     as_json: Json = False,
 ) -> None:
     """Estimate the memory that training needs.
@@ -289,12 +290,15 @@ def estimate(
         clinadapt estimate --gpu 24
     """
     from pipelines.cli.estimate import for_gpu, of_profile
-    from pipelines.named_settings import load_profile
+    from pipelines.named_settings import load_cluster, load_profile
 
+    if gpu is not None and cluster != "default":
+        raise UserError("give either --gpu or --cluster")
     if gpu is not None:
         result = for_gpu(gpu, load_profile(profile) if profile else None, base_model)
     else:
-        result = of_profile(load_profile(profile or "cpu-demo"), base_model, labels)
+        chosen = load_cluster(cluster).adapted(load_profile(profile or "cpu-demo"))
+        result = of_profile(chosen, base_model, labels)
     if as_json:
         emit(result)
 

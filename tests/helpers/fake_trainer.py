@@ -14,7 +14,7 @@ from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 from network_policy import selects
 
 NAMESPACE = "nlp"
-TRAINER, KUEUE = "/apis/trainer.kubeflow.org/v1alpha1", "/apis/kueue.x-k8s.io/v1beta1"
+TRAINER, KUEUE = "/apis/trainer.kubeflow.org/v1alpha1", "/apis/kueue.x-k8s.io"
 DOMAIN_PATH = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+/[A-Za-z0-9/._~%!$&'()*+,;=:-]+"
 JOBS = {"node": {"node"}}  # job -> containers of the runtime
 
@@ -43,6 +43,7 @@ class FakeTrainer(FakeServer):
     Attributes:
         jobs, pods, logs, workloads: what is there, by name.
         created: names of the TrainJobs that were created, in order.
+        kueue: version of Kueue's API that is served.
         runtimes: names of TrainingRuntimes; None: no Kubeflow Trainer.
         allowed: whether the service account may create TrainJobs.
         train: called with a TrainJob at each look at it, as the controller's next moment.
@@ -54,6 +55,7 @@ class FakeTrainer(FakeServer):
         self.pods: dict[str, Object] = {}
         self.logs: dict[str, list[str]] = {}
         self.workloads: list[Object] = []
+        self.kueue = "v1beta2"
         self.created: list[str] = []
         self.runtimes: list[str] | None = ["clinadapt"]
         self.allowed = True
@@ -85,7 +87,7 @@ class FakeTrainer(FakeServer):
             return {"items": [job for job in self.jobs.values() if self.selected(job, query)]}
         if path.startswith(f"{jobs}/"):
             return self.one(method, self.found(self.jobs, path), body)
-        if path == f"{KUEUE}/namespaces/{NAMESPACE}/workloads":
+        if path == f"{KUEUE}/{self.kueue}/namespaces/{NAMESPACE}/workloads":
             return {"items": [workload for workload in self.workloads if self.selected(workload, query)]}
         if path == f"/api/v1/namespaces/{NAMESPACE}/pods":
             return {"items": [pod for pod in self.pods.values() if self.selected(pod, query)]}

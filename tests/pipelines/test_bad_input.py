@@ -230,6 +230,11 @@ OTHERS: dict[str, tuple[list[str], str]] = {
         ["estimate", "--gpu", "0"],
         "--gpu 0 is no size of a GPU: give its memory in GiB",
     ),
+    "estimate for a GPU by its name": (
+        ["estimate", "--gpu", "A100"],
+        "--gpu A100 is no size of a GPU: give its memory",
+    ),
+    "estimate for a GPU and a cluster": (["estimate", "--gpu", "24", "-c", "kind"], "give either --gpu or --cluster"),
     "estimate for a GPU of a classify profile": (
         ["estimate", "--gpu", "24", "-p", "cpu-demo"],
         "'cpu-demo' is of classify",

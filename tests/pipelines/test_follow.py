@@ -171,6 +171,26 @@ def test_a_step_that_waits_says_why(
     assert all(line.split()[-1] == "s" for line in train[1:]), "once it runs, a time and no reason"
 
 
+def test_an_attempt_that_waits_after_one_that_ran_says_why(
+    fake: FakeKfp, remote: Remote, run: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that was lost is retried, and may find no node."""
+    monkeypatch.setattr(following, "WAIT_SECONDS", 0.001)
+    again = Task("train-classify", "RUNNING", "Pending", UNSCHEDULABLE, attempts=2)
+    shown = iter([[*DONE, Task("train-classify", "RUNNING", "Running")]] * 2 + [[*DONE, again]] * 2 + [NEW])
+
+    def before(method: str, path: str) -> None:
+        if "/v2beta1/runs/" in path:
+            tasks = next(shown)
+            show(fake, run, *tasks, state="SUCCEEDED" if tasks is NEW else "RUNNING")
+
+    fake.before = before
+    follow(remote, run["run_id"], interval=0.01)
+    train = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train")]
+    assert [line.split()[1] for line in train] == ["running", "waiting:", "done"]
+    assert train[1] == f"train-classify       waiting: {UNSCHEDULABLE}"
+
+
 def test_the_reason_is_not_asked_for_at_once(fake: FakeKfp, remote: Remote, run: Any) -> None:
     shown = iter([[Task("preflight-classify", "RUNNING", "Pending", "ContainerCreating")], NEW])
     fake.before = lambda method, path: show(

@@ -40,6 +40,7 @@ STEPS = {
                  "summarise": "summarise"},
 }  # fmt: skip
 HEAVY = {"pretrain", "train", "prefer", "evaluate", "publish"}  # which load the base model
+TRAINING = {"pretrain", "train", "prefer"}
 NEVER_CACHED = {"preflight", "lookup", "gate", "publish", "summarise"}
 NEVER_RETRIED = {"preflight", "lookup", "gate", "summarise"}
 SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
@@ -76,6 +77,8 @@ keep_seconds: 600
 user: 10001
 group: 0
 labels: {team: nlp}
+queue: gpus
+priority: low
 """
 
 Document = dict[str, Any]
@@ -183,6 +186,8 @@ def pod_findings(pod: Document, step: str, compiled: Compiled) -> Iterator[str]:
     yield from volume_findings(pod, step, compiled)
     ours = {"app.kubernetes.io/name": "clinadapt", "app.kubernetes.io/component": step}
     labels = ours | {"sidecar.istio.io/inject": "false"} | cluster.labels
+    if step in TRAINING and cluster.queue:
+        labels |= {"kueue.x-k8s.io/queue-name": cluster.queue, "kueue.x-k8s.io/priority-class": cluster.priority}
     if pod.get("podMetadata", {}).get("labels") != labels:
         yield "labels"
     if pod.get("activeDeadlineSeconds") != str(cluster.timeouts.model_dump()[step]):
@@ -191,8 +196,10 @@ def pod_findings(pod: Document, step: str, compiled: Compiled) -> Iterator[str]:
         yield "pull policy"
     if [entry["secretName"] for entry in pod.get("imagePullSecret", [])] != cluster.image_pull_secrets:
         yield "pull secrets"
+    names = {"CLINADAPT_RUN": "workflows.argoproj.io/workflow"}
+    names |= {"CLINADAPT_KFP_RUN": "pipeline/runid"} if step == "summarise" else {}
     if pod.get("fieldPathAsEnv") != [
-        {"name": "CLINADAPT_RUN", "fieldPath": "metadata.labels['workflows.argoproj.io/workflow']"}
+        {"name": name, "fieldPath": f"metadata.labels['{label}']"} for name, label in names.items()
     ]:
         yield "name of the run"
     yield from (f"unknown {key}" for key in set(pod) - POD)
@@ -273,19 +280,23 @@ def test_every_executor_of_every_compiled_file(cluster: str, profile: str, tmp_p
 # Of a node beside Kubeflow Pipelines (measured: 0.5 CPUs and 2 GiB), in CPUs and GiB: a run of the CPU profiles fits
 NODE, KUBEFLOW, DRIVER = (2, 8), (0.5, 2), (0.1, 0.0625)
 WAIT = (0.01, 0.0625)  # Argo's wait container, in every pod of a step
+PAGE = (0.1, 1)  # the review page of overlays/kind
 
 
 @pytest.mark.parametrize("name", ["cpu-demo", "cpu-instruct", "cpu-pretrain", "cpu-instruct-hour"])
 def test_a_run_fits_a_small_node_beside_kubeflow_pipelines(name: str, tmp_path: Path) -> None:
-    """Each step with the driver of the next one; steps run one after another. What a step asks for is what is summed,
-    its limits only where it asks for nothing."""
+    """Each step with the driver of the next one and the review page; steps run one after another. What a step asks for
+    is what is summed, its limits only where it asks for nothing."""
     compiled = Compiled(load_profile(name), load_cluster("kind"), tmp_path)
+    most = [0.0, 0.0]
     for executor in compiled.steps():
         found = compiled.container(executor)["resources"]
         for i, (what, unit) in enumerate((("Cpu", 1), ("Memory", 2**30))):
             asked = found.get(f"resource{what}Request", found[f"resource{what}Limit"])
-            total = float(parse_quantity(asked)) / unit + KUBEFLOW[i] + DRIVER[i] + WAIT[i]
+            total = float(parse_quantity(asked)) / unit + KUBEFLOW[i] + DRIVER[i] + WAIT[i] + PAGE[i]
             assert total <= NODE[i], (executor, what, total)
+            most[i] = max(most[i], total)
+    print(f"{name}: at most {most[0]:.2f} CPUs and {most[1]:.2f} GiB are asked for at once")
 
 
 def test_what_a_step_asks_for(tmp_path: Path) -> None:
@@ -300,16 +311,17 @@ def test_what_a_step_asks_for(tmp_path: Path) -> None:
         requests(cpu, "gate")
 
 
-@pytest.mark.parametrize("name", ["a100x4-llama3-8b", "t4-tinyllama"])
-def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "queue", "on_stop"), [("a100x4-llama3-8b", "", "suspend"), ("t4-tinyllama", "gpus", "delete")]
+)
+def test_with_a_trainer_training_steps_are_small_and_hand_on(
+    name: str, queue: str, on_stop: str, tmp_path: Path
+) -> None:
     """They hold neither GPU, model nor volume; the TrainJob that they fill in has what they had."""
-    trainer = {"runtime": "ours", "nodes": 2, "on_stop": "suspend"}
-    cluster = Cluster.model_validate(yaml.safe_load(FULL) | {"trainer": trainer})
-    profile = load_profile(name)
-    if isinstance(profile, InstructProfile):
-        pairs = Source(kind="preferences", uri="s3://clinadapt/pairs.csv")
-        profile = profile.model_copy(update={"preference": PreferenceTraining(), "sources": [*profile.sources, pairs]})
-    compiled = Compiled(profile, cluster, tmp_path)
+    trainer = {"runtime": "ours", "nodes": 2, "on_stop": on_stop, "priority": "urgent"}
+    cluster = Cluster.model_validate(yaml.safe_load(FULL) | {"trainer": trainer, "queue": queue})
+    is_instruct = load_profile(name).recipe == "instruct"
+    compiled = Compiled(with_preferences(name) if is_instruct else load_profile(name), cluster, tmp_path)
     classify = compiled.profile.recipe == "classify"
     for step in ("train-classify",) if classify else ("pretrain", "train-instruct", "prefer"):
         container, pod = compiled.container(step), compiled.pod(step)
@@ -317,10 +329,14 @@ def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path
         asked = container["resources"]
         assert (asked["resourceCpuRequest"], asked["resourceMemoryRequest"]) == ("100m", "256Mi")
         assert not {"emptyDirMounts", "pvcMount", "genericEphemeralVolume", "tolerations"} & pod.keys()
+        assert "kueue.x-k8s.io/queue-name" not in pod["podMetadata"]["labels"], "the TrainJob is queued, not its step"
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
         assert environment.keys() == {"CLINADAPT_TRAINJOB", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"}
         job = json.loads(environment["CLINADAPT_TRAINJOB"])
         assert job["spec"]["runtimeRef"]["name"] == "ours"
+        labels = job["metadata"]["labels"]
+        assert labels.get("kueue.x-k8s.io/queue-name", "") == queue
+        assert labels["kueue.x-k8s.io/priority-class"] == "urgent", "the trainer's where it names one"
         alone = classify or step == "prefer"
         assert job["spec"]["trainer"]["numNodes"] == (1 if alone else 2)
         assert job["spec"]["trainer"]["numProcPerNode"] == (1 if alone else 4)
@@ -329,9 +345,31 @@ def test_with_a_trainer_training_steps_are_small_and_hand_on(name: str, tmp_path
         assert limits["nvidia.com/mig-3g.20gb"] == str(gpus)
     preflight, summary = (compiled.container(n) for n in (f"preflight-{compiled.profile.recipe}", "summarise"))
     assert {"name": "CLINADAPT_TRAINING_RUNTIME", "value": "ours"} in preflight["env"]
-    assert {"name": "CLINADAPT_TRAINJOB_STOP", "value": "suspend"} in summary["env"]
+    assert {"name": "CLINADAPT_TRAINJOB_STOP", "value": on_stop} in summary["env"]
     heavy = "evaluate-classify" if classify else "evaluate-instruct"
     assert "accelerator" in compiled.container(heavy)["resources"], "the other steps are as before"
+
+
+def with_preferences(name: str) -> AnyProfile:
+    """A profile of instruct that has the stage prefer."""
+    pairs, profile = Source(kind="preferences", uri="s3://clinadapt/pairs.csv"), load_profile(name)
+    assert isinstance(profile, InstructProfile)
+    return profile.model_copy(update={"preference": PreferenceTraining(), "sources": [*profile.sources, pairs]})
+
+
+def test_prefer_asks_for_the_one_gpu_that_it_trains_on(tmp_path: Path) -> None:
+    """Whatever the profile has for the stages before it."""
+    compiled = Compiled(with_preferences("a100x4-llama3-8b"), load_cluster("default"), tmp_path)
+    counts = {step: compiled.container(step)["resources"]["accelerator"]["resourceCount"]
+              for step in ("train-instruct", "prefer")}  # fmt: skip
+    assert counts == {"train-instruct": "4", "prefer": "1"}
+
+
+def test_preflight_knows_the_slice_of_a_gpu(tmp_path: Path) -> None:
+    """By whose name it counts the memory, whatever the profile says of a whole GPU."""
+    compiled = Compiled(load_profile("t4-tinyllama"), settings("full"), tmp_path)
+    profile = compiled.task("preflight-classify")["inputs"]["parameters"]["profile"]["runtimeValue"]["constant"]
+    assert profile["train_resources"]["gpu_type"] == "nvidia.com/mig-3g.20gb"
 
 
 @pytest.mark.parametrize("recipe", STEPS)
@@ -429,6 +467,8 @@ def test_a_gpu_on_a_cheap_step_is_found(compiled: Compiled) -> None:
         ("name: x\nscratch: {size: 10 GB}\n", "scratch.size"),
         ("name: x\nretry: {factor: 1.5}\n", "retry.factor"),
         ("name: x\nlabels: {team: 'our team'}\n", "a label's value"),
+        ("name: x\ntrainer: {queue: nlp, on_stop: suspend}\n", "Kueue would resume what is suspended"),
+        ("name: x\nqueue: nlp\ntrainer: {on_stop: suspend}\n", "Kueue would resume what is suspended"),
         ("name: [\n", "is not valid YAML"),
     ],
 )

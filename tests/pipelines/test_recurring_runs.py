@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_kfp import FakeKfp
+from fake_kfp import FakeKfp, Task, show
 from fake_server import Error
 from support import ROOT, Clinadapt
 
@@ -279,6 +279,16 @@ def test_a_trial_does_not_move_a_schedule(fake: FakeKfp, endpoint: str, plan: Ca
     (after,) = fake.objects["recurringruns"]
     assert after["recurring_run_id"] != made["recurring_run_id"]
     assert schedules.status(connect(endpoint, None))[0][3] == trial.version
+
+
+def test_the_status_says_what_came_of_the_last_run(fake: FakeKfp, endpoint: str, plan: Callable[..., Plan]) -> None:
+    """In the words of `runs list`: Kubeflow Pipelines calls a refused run SUCCEEDED, and one that was ended FAILED."""
+    plan(WEEKLY).apply()
+    run = running(fake, fake.objects["recurringruns"][0])
+    show(fake, run, Task("lookup"), Task("gate"), state="SUCCEEDED")
+    assert schedules.status(connect(endpoint, None))[0][5] == "refused"
+    fake.terminated(run)
+    assert schedules.status(connect(endpoint, None))[0][5] == "stopped"
 
 
 @pytest.mark.parametrize(

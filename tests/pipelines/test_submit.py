@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from approvals import key_of, people
 from fake_kfp import FakeKfp
+from fake_server import Error
 from support import Clinadapt
 
 from clinadapt.config.gate import key_fingerprint
@@ -49,7 +50,7 @@ def test_a_version_says_where_it_is_from(fake: FakeKfp, remote: Remote, pipeline
     assert re.search(r", commit (unknown|[0-9a-f]{7,12}(-dirty)?)$", version["description"])
 
 
-@pytest.mark.parametrize("field", ["resourceTtlOnCompletion", "activeDeadlineSeconds"])
+@pytest.mark.parametrize("field", ["resourceTtlOnCompletion", "activeDeadlineSeconds", "literals"])
 def test_an_older_server_is_named(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled, field: str) -> None:
     """Before 2.17 strict protojson refuses the fields that it does not know; the reason is in error_message."""
     fake.unknown_fields = (field,)
@@ -66,10 +67,13 @@ def test_without_the_cache_every_step_runs(pipeline: submit.Compiled) -> None:
 
 
 def test_another_error_of_an_upload_is_passed_on(fake: FakeKfp, remote: Remote, pipeline: submit.Compiled) -> None:
-    fake.unknown_fields = ("pipelineInfo",)
-    with pytest.raises(
-        UserError, match='HTTP 400 .Failed to create a pipeline version: .*unknown field "pipelineInfo"'
-    ):
+    def before(method: str, path: str) -> None:
+        if path.endswith("/upload_version"):
+            fake.requests.append((method, path))
+            raise Error(400, "Failed to create a pipeline version: the file is too large")
+
+    fake.before = before
+    with pytest.raises(UserError, match="HTTP 400 .Failed to create a pipeline version: the file is too large"):
         submit.upload(remote, pipeline)
 
 

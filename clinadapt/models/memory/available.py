@@ -13,7 +13,7 @@ def capacity(resources: Resources) -> tuple[str, float]:
     """The device that trains and its memory in bytes: of the GPU if there is one; else on a cluster the memory limit of
     the train step (preflight's own is lower), elsewhere the machine's memory."""
     if resources.gpu:
-        return "cuda", resources.gpu_memory_gib * 2**30
+        return "cuda", resources.gpu_memory
     return "cpu", float(parse_quantity(resources.memory)) if on_cluster() else machine_memory()
 
 

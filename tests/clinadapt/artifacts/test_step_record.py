@@ -85,6 +85,32 @@ def test_a_step_is_on_record_from_its_start(tmp_path: Path, records: Path) -> No
     assert run_step(tmp_path / "store", body) is None
 
 
+@pytest.mark.parametrize(
+    ("steps", "reasons", "failed", "error"),
+    [
+        (["preflight", "lost"], {"download": "Usage of EmptyDir volume exceeds the limit"}, "download",
+         "download: Usage of EmptyDir volume exceeds the limit"),
+        (["preflight"], {"download": "ErrImagePull"}, "download", "download: ErrImagePull"),  # it never started
+        (["preflight", "download"], {"download": "Error (exit code 64): failed to put file"}, "download",
+         "download: Error (exit code 64): failed to put file"),
+        (["preflight", "failed"], {"download": "Error (exit code 1)"}, "download", "download: no rows"),
+        (["preflight"], {"summarise": "a race"}, None, "no step started after preflight"),
+    ],
+)  # fmt: skip
+def test_what_the_cluster_says_stands_where_a_record_cannot_know(
+    steps: list[str], reasons: dict[Any, str], failed: str | None, error: str
+) -> None:
+    states = {"lost": record("running"), "failed": {**record("failed"), "error": "no rows"}}
+    records: dict[Any, Any] = {"download" if step in states else step: states.get(step, record()) for step in steps}
+    summary = summarise("a-run", "RUNNING", records, "file:///store", reasons)
+    assert (summary["state"], summary["failed_step"], summary["error"]) == ("failed", failed, error)
+
+
+def test_a_version_is_published_though_its_log_was_not_archived() -> None:
+    reasons: dict[Any, str] = {"publish": "Error (exit code 64): failed to put file"}
+    assert summarise("a-run", "RUNNING", {"publish": record()}, "file:///store", reasons)["state"] == "published"
+
+
 DONE = {"state": "done", "exit_status": 0, "duration_seconds": 1.0, "outputs": {}}
 
 

@@ -14,8 +14,9 @@ from fake_trainer import NAMESPACE, FakeTrainer, admission
 from clinadapt.config.instruct import InstructTraining
 from clinadapt.config.nodes_task import NodesTask
 from clinadapt.errors import UserError
+from clinadapt.kubernetes import trainjobs
 from clinadapt.kubernetes.api import Api
-from clinadapt.kubernetes.cluster import Cluster
+from clinadapt.kubernetes.cluster import Cluster, Timeouts
 from clinadapt.kubernetes.trainjob import template
 from clinadapt.kubernetes.trainjobs import RUN_LABEL, TrainJobs, fill, missing
 from pipelines.named_settings import load_profile
@@ -101,6 +102,56 @@ def test_the_error_is_that_of_the_failing_node(fake: FakeTrainer, jobs: TrainJob
         jobs.train(manifest())
 
 
+def test_the_error_is_of_the_node_that_has_one(fake: FakeTrainer, jobs: TrainJobs) -> None:
+    """Its neighbour, whose pod is the newer one, fails because it is alone."""
+
+    def fail(job: Any) -> None:
+        fake.write(fake.pod(job, 1, "Failed"), "started", "error: no space left on the device")
+        fake.write(fake.pod(job, 0, "Failed"), "step 2/264", "interrupted")
+        fake.end(job, "Failed", "applying FailJobSet failure policy action")
+
+    moments(fake, fail)
+    with pytest.raises(UserError, match="failed: no space left on the device$"):
+        jobs.train(manifest())
+
+
+@pytest.mark.parametrize(
+    ("status", "what"),
+    [
+        (
+            {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+            "exit status 137 .OOMKilled. / started / step 2/264",
+        ),
+        ({"terminated": {"exitCode": 1, "reason": "Error"}}, "exit status 1 .Error. / started / step 2/264"),
+        ({"running": {}}, "started / step 2/264"),
+    ],
+)
+def test_a_node_without_an_error_of_its_own_says_how_it_ended(
+    fake: FakeTrainer, jobs: TrainJobs, status: dict[str, Any], what: str
+) -> None:
+    """As one that the kernel killed, or a bug, whose traceback may quote a note."""
+
+    def fail(job: Any) -> None:
+        name = fake.pod(job, 0, "Failed", containerStatuses=[{"name": "node", "state": status}])
+        fake.write(name, "started", "step 2/264")
+        fake.logs[name].append("2026-01-01T00:00:09.000000000Z ValueError: Mrs. Miller, 61")
+        fake.end(job, "Failed", "jobset failed")
+
+    moments(fake, fail)
+    with pytest.raises(UserError, match=f"failed: {what}$"):
+        jobs.train(manifest())
+
+
+def test_an_evicted_node_says_why(fake: FakeTrainer, jobs: TrainJobs) -> None:
+    def fail(job: Any) -> None:
+        fake.pod(job, 0, "Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage. ")
+        fake.end(job, "Failed", "jobset failed")
+
+    moments(fake, fail)
+    with pytest.raises(UserError, match="failed: The node was low on resource: ephemeral-storage.$"):
+        jobs.train(manifest())
+
+
 def test_a_failure_without_a_pod_has_the_trainjobs_message(fake: FakeTrainer, jobs: TrainJobs) -> None:
     moments(fake, lambda job: fake.end(job, "Failed", "DeadlineExceeded"))
     with pytest.raises(UserError, match="failed: DeadlineExceeded"):
@@ -119,7 +170,10 @@ def test_a_lost_node_is_no_failure(fake: FakeTrainer, jobs: TrainJobs, lines: li
     assert lines[1:] == ["step 28/264", "resuming at step 28 of 264"]
 
 
-def test_a_queue_says_why_it_waits(fake: FakeTrainer, jobs: TrainJobs, lines: list[str]) -> None:
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2", "none"])
+def test_a_queue_says_why_it_waits(fake: FakeTrainer, jobs: TrainJobs, lines: list[str], version: str) -> None:
+    """Before Kueue 0.15 by the one version of its API, from 0.20 on by the other."""
+    fake.kueue = version
     cluster = Cluster.model_validate({"name": "c", "trainer": {"queue": "nlp", "priority": "urgent"}})
     reason = "insufficient unused quota for cpu in flavor any, 600m more needed"
     job = manifest(cluster)
@@ -143,7 +197,8 @@ def test_a_queue_says_why_it_waits(fake: FakeTrainer, jobs: TrainJobs, lines: li
     fake.before = before
     moments(fake, fake.end)
     jobs.train(job)
-    assert lines == [f"TrainJob {fake.created[0]} created", f"TrainJob {fake.created[0]} waits: {reason}"]
+    shown = "suspended" if version == "none" else reason
+    assert lines == [f"TrainJob {fake.created[0]} created", f"TrainJob {fake.created[0]} waits: {shown}"]
 
 
 def test_a_pod_without_a_node_says_why(fake: FakeTrainer, jobs: TrainJobs, lines: list[str]) -> None:
@@ -207,6 +262,18 @@ def test_preflight_names_what_is_missing(fake: FakeTrainer, api: Api, change: di
     vars(fake).update(change)
     found = missing(api, "clinadapt")
     assert found is None if what is None else re.search(what, found or "")
+
+
+def test_preflight_does_not_wait_for_an_api_that_it_cannot_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a network policy: its own time would end without a word."""
+    monkeypatch.setenv(trainjobs.RUNTIME, "clinadapt")
+    unreachable = Api("http://127.0.0.1:9", NAMESPACE)
+    unreachable.wait = 0.0
+    monkeypatch.setattr(trainjobs, "in_cluster", lambda: unreachable)
+    assert trainjobs._PREFLIGHT_PATIENCE <= 60 < Timeouts().preflight
+    monkeypatch.setattr(trainjobs, "_PREFLIGHT_PATIENCE", 0.0)
+    with pytest.raises(UserError, match="cannot be reached .*: see the network policy api-server"):
+        trainjobs.check_trainer()
 
 
 def test_the_admission_checks_of_kubeflow_trainer() -> None:

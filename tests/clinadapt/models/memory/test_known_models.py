@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from clinadapt.models.decoder_tensors import decoder_tensors
+from clinadapt.models.memory.available import capacity
 from clinadapt.models.memory.known_models import KnownModel, find, known_models
 from clinadapt.models.memory.sizes import decoder_config
-from pipelines.named_settings import load_profile, profile_names
+from pipelines.named_settings import load_cluster, load_profile, profile_names
 
 GIB = 2**30
 
@@ -96,6 +98,21 @@ def test_which_models_fit_a_gpu(clinadapt: Any) -> None:
     for model in found.values():
         assert model["fits"] == [name for name, total in model["total_bytes"].items() if total <= 24 * GIB]
     assert "Phi-3-mini-4k-instruct" in done.stderr and "yes" in done.stderr and "tight" in done.stderr
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_slice_of_a_gpu_by_its_resource_name(clinadapt: Any, tmp_path: Path) -> None:
+    """As Kubernetes names it, in the command, and in the settings of a cluster, for whose runs preflight counts it."""
+    done = clinadapt("estimate", "--gpu", "nvidia.com/mig-1g.5gb", "--base-model", "phi-2", "--json")
+    assert json.loads(done.stdout)["available_bytes"] == 5e9, done.stderr
+    site = tmp_path / "site.yaml"
+    site.write_text("name: site\ngpu: {resource: nvidia.com/mig-1g.5gb}\n")
+    done = clinadapt("estimate", "-p", "t4-phi2", "--cluster", site, "--json")
+    assert json.loads(done.stdout)["available_bytes"] == 5e9, done.stderr
+    adapted = load_cluster(str(site)).adapted(load_profile("t4-phi2"))
+    assert capacity(adapted.train_resources) == ("cuda", 5e9)
+    whole = adapted.train_resources.model_copy(update={"gpu_type": "nvidia.com/gpu"})
+    assert capacity(whole) == ("cuda", 15 * GIB)
 
 
 @pytest.mark.usefixtures("no_hub")
