@@ -65,11 +65,20 @@ def encode(content: dict[str, Any], kind: str) -> bytes:
         kind: of record, in the type of the signed content.
 
     Raises:
-        UserError: records have to be signed and the key is missing.
+        UserError: records have to be signed, and the key is missing or is not the one that they are verified with.
     """
     if must_verify() and not can_sign():
         raise UserError(f"a {kind} has to be signed, as {VERIFY_KEY} is set: set {SIGNING_KEY} too")
-    return attested(content, sign_json(content, _payload_type(kind)))
+    envelope = sign_json(content, _payload_type(kind))
+    if must_verify():
+        try:
+            verify_json(envelope, _payload_type(kind))
+        except InvalidSignature as error:
+            raise UserError(
+                f"a {kind} signed with {SIGNING_KEY} would not count, as {VERIFY_KEY} is another key's: set those of "
+                "one pair"
+            ) from error
+    return attested(content, envelope)
 
 
 def decode(data: bytes, kind: str) -> dict[str, Any]:

@@ -39,8 +39,11 @@ class FolderStore:
         return path
 
     @contextmanager
-    def _replacing(self, key: str, if_absent: bool = False) -> Iterator[Path]:
-        """Yield a temporary path that becomes the object on success. Raises Conflict as `put`."""
+    def _replacing(
+        self, key: str, *, locked: bool, if_absent: bool = False, if_match: str | None = None
+    ) -> Iterator[Path]:
+        """Yield a temporary path that becomes the object on success; where `locked`, between two other conditional
+        writes. The lock is not held while the file is written: many write at once. Raises Conflict as `put`."""
         target = self._path(key)
         with os_errors(f"cannot write '{key}' to the store {self.uri}"):
             private_folder(target.parent)
@@ -48,8 +51,10 @@ class FolderStore:
             private_file(partial)
             try:
                 yield partial
-                with self._lock() if if_absent else nullcontext():
-                    if if_absent and target.exists():
+                with self._lock() if locked else nullcontext():
+                    if if_absent and self.exists(key):
+                        raise Conflict(key)
+                    if if_match is not None and (not self.exists(key) or self.get(key)[1] != if_match):
                         raise Conflict(key)
                     partial.replace(target)
             finally:
@@ -68,15 +73,13 @@ class FolderStore:
         return os_errors(f"cannot read '{key}' from the store {self.uri}", "check the permissions of the folder")
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        with self._lock():
-            if if_absent and self.exists(key):
-                raise Conflict(key)
-            if if_match is not None and (not self.exists(key) or self.get(key)[1] != if_match):
-                raise Conflict(key)
-            with self._replacing(key) as partial, partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        if if_absent and self.exists(key):  # before anything is written; below, for good
+            raise Conflict(key)
+        replacing = self._replacing(key, locked=True, if_absent=if_absent, if_match=if_match)
+        with replacing as partial, partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         return hashlib.sha256(data).hexdigest()
 
     def _open(self, key: str) -> BinaryIO:
@@ -134,7 +137,7 @@ class FolderStore:
     def upload(
         self, path: Path, key: str, progress: ProgressCallback = no_progress, *, if_absent: bool = False
     ) -> None:
-        with self._replacing(key, if_absent) as partial:
+        with self._replacing(key, locked=if_absent, if_absent=if_absent) as partial:
             shutil.copyfile(path, partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())

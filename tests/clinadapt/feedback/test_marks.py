@@ -240,8 +240,13 @@ def test_only_marks_that_the_key_signed_count(
     put(cases[3], person("rita"), record | {"verdict": "right"})
     put(cases[0], person("omar"), record)  # counted twice
     put(cases[0], "settled", record)
-    monkeypatch.setenv("CLINADAPT_SIGNING_KEY", keys()[0])
-    add_mark(store, cases[4], "rita", WRONG)  # by another key
+    other, other_public = keys()
+    monkeypatch.setenv("CLINADAPT_SIGNING_KEY", other)
+    with pytest.raises(UserError, match="would not count, as CLINADAPT_VERIFY_KEY is another key's"):
+        add_mark(store, cases[4], "omar", WRONG)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("CLINADAPT_VERIFY_KEY", other_public)
+        add_mark(store, cases[4], "rita", WRONG)  # by another key
     reviews = read_reviews(store, NAME, VERSION)
     assert [case.marks for case in reviews.cases] == [(good,), (), (), (), ()]
     assert reviews.left_out == {"not signed": 1, "wrong signature": 2, "in the place of another": 3}
