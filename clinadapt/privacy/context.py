@@ -42,7 +42,7 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
         elif "name_label" in roles and following and following in ":.=…":
             yield from _name_from(words, _skip(words, index + 1, ":.=…"), 4)
         elif ("person_label" in roles and following == ":") or ("relation" in roles and following == ","):
-            yield from _full_name_from(words, index + 2)
+            yield from full_name_from(words, index + 2)
         elif "lives" in roles and index + 2 < len(words) and words[index + 1].text in _FROM:
             yield from _town_from(words, index + 2)
         elif index > 1 and words[index - 1].text == "," and (_is_degree(token.text) or _is_dotted_degree(words, index)):
@@ -80,7 +80,7 @@ def _roles(word: str) -> frozenset[str]:
     )
 
 
-def _full_name_from(words: Sequence[Token], index: int) -> Iterator[Span]:
+def full_name_from(words: Sequence[Token], index: int) -> Iterator[Span]:
     """Two to four capitalised words of a line, one of which is in a list of names or in none at all."""
     first, last, whole = index, index, list[str]()
     end = min(len(words), index + _MOST)
@@ -170,7 +170,8 @@ def names_no_patient(words: Sequence[Token], first: int, last: int) -> bool:
         return True
     if all(token.text.islower() for token in words[first:last] if token.text[0].isalpha()):
         return not _is_name_in_small_letters(words, first, last)
-    if all(word in eponyms() for word in inside) and not cue_before(words, first):
+    sides = [word for word in inside if word not in ("l", "r")]  # `grip 4/5 L. Braden 17`
+    if all(word in eponyms() for word in sides) and not cue_before(words, first):
         return True
     if len(inside) == 1 and (_begins_a_list(words, first) or _is_unit(words[first].text)):
         return True
@@ -266,6 +267,8 @@ def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:
         index, initials = index + 2, initials + 1
     if index < len(words) and len(words[index].text) > 2 and words[index].text[0].isupper():
         word = words[index].text.lower()
+        if initials == 1 and words[first].text in "LR" and word in eponyms():
+            return
         frequent = 300 if initials > 1 else 3000
         listed = word in family_names() and english_rank(word) > frequent and word not in clinical_words()
         if listed or names_by_itself(word):
@@ -290,6 +293,8 @@ def _name_from(words: Sequence[Token], index: int, most: int) -> Iterator[Span]:
     while index < len(words) and names < most:
         word = words[index].text
         if word in (".", "-", "'", "’") and last is not None:
+            if word == "." and len(words[last].text) > 3 and last == index - 1:
+                break  # the end of a sentence, not of an initial
             index += 1
             continue
         if not word[0].isalpha() or _is_plain(word, names) or not (word[0].isupper() or names_by_itself(word)):

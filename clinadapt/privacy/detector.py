@@ -8,24 +8,30 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from clinadapt.privacy.candidates import open_sentences
+from clinadapt.privacy.chart_forms import chart_words, form_spans, name_forms, trimmed
 from clinadapt.privacy.context import (
     context_spans,
+    cue_before,
     is_generic_place,
     is_word_only,
     names_no_patient,
     widened,
 )
+from clinadapt.privacy.cue_patterns import cue_spans
 from clinadapt.privacy.features import Token, texts_of, tokens
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.tagger import tagger
+from clinadapt.privacy.word_lists import cities, clinical_words, eponyms
 
 _PLACES = ("HOSPITAL", "EMPLOYER", "CITY")
+_WORDS = ("NAME", "INITIALS", "EMPLOYER", "CITY")
 _DAY = re.compile(
     r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
 )
 _RANGE = re.compile(r"\d{1,2}-\d{1,2}")  # of a count; as dates, patterns find it
+_SCALE = re.compile(r"\d{1,2}/(?:1[3-9]|[2-9]\d|100)$")  # after its name: `Berg 44/56`
 _COUNTS = re.compile(r"\d{1,3}(?:[-/]\d{1,3}){1,3}")
 _GRADES = ("/5", "/10")
 _GRADED = frozenset({"pain", "strength", "power", "motor", "scale", "severity", "score", "discomfort"})
@@ -46,8 +52,10 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
     texts = texts_of(words, found)
     tagged = tagger().spans(text, words, texts, open_sentences(words, texts))
     tagged = [span for span in tagged if not _is_false(words, span)]
-    spans = united([*found, *tagged, *context_spans(text, words)])
-    spans = united([*spans, *widened(text, words, spans)])
+    told = (*cue_spans(text, words), *context_spans(text, words), *form_spans(text, words))
+    spans = united([*found, *tagged, *told])
+    spans = united([*spans, *widened(text, words, spans), *name_forms(text, words, spans)])
+    spans = [whole for span in spans if not _is_no_name(words, span) and (whole := trimmed(words, span))]
     mentions = Mentions()
     for value in known:
         mentions.add_known(value)
@@ -55,6 +63,15 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         if span.type in _NAMED:
             mentions.add(text[span.start : span.end], span.type)
     return united([*spans, *mentions.spans(text, words)])
+
+
+def _is_no_name(words: Sequence[Token], span: Span) -> bool:
+    """Whether a span has only words of charts that name nobody, without a title, a label or a relation before it."""
+    if span.type not in _WORDS:
+        return False
+    first, last = (bisect_left(words, end, key=lambda token: token.start) for end in (span.start, span.end))
+    own = {token.text.lower() for token in words[first:last] if token.text[0].isalpha() and token.text not in "LRs"}
+    return bool(own) and own <= chart_words("no_names") and not cue_before(words, first)
 
 
 def _is_false(words: Sequence[Token], span: Span) -> bool:
@@ -65,6 +82,10 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
     if span.type == "INITIALS":
         return not letters or any(not letter.isupper() or is_word_only(letter.lower()) for letter in letters)
     if span.type in _PLACES:
+        lower = {letter.lower() for letter in letters}
+        medical = lower <= eponyms() - cities() or (len(letters) < 3 and lower <= clinical_words())
+        if span.type != "HOSPITAL" and medical:
+            return True
         return all(letter.islower() or is_generic_place(letter.lower()) for letter in letters)
     if span.type == "DATE":
         date = "".join(token.text for token in words[first:last])
@@ -74,6 +95,9 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
     if span.type == "STREET":
         return not words[first].text[0].isdigit()
     if span.type == "NAME":
+        after = "".join(token.text for token in words[last : last + 3])
+        if len(letters) == 1 and _SCALE.match(after):
+            return True
         return names_no_patient(words, first, last)
     figures = "".join(token.text for token in words[first:last])
     return digits < (3 if span.type == "VEHICLE" else 4) or _COUNTS.fullmatch(figures) is not None

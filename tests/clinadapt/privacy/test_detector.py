@@ -65,6 +65,9 @@ def test_of_built_in_cases_hardly_anything_but_dates_and_initials_is_redacted() 
         "Lyme titers, West Nile virus and Norwalk virus were negative.",
         "Cast removed. Young, well-developed, in no distress.",
         "Charcot foot, Marcus Gunn pupil. Pain 7/10, down to 4/10.",
+        "ST depression; Vitamin, D. daily",
+        "Grip 4/5 L. Braden 17. Homan's neg.",
+        "Went to High School. In Trendelenburg. DNR, DNI.",
     ],
 )
 def test_the_language_of_medicine_stays(text: str) -> None:
@@ -83,6 +86,28 @@ def test_a_name_is_found_wherever_it_stands_again() -> None:
 )
 def test_a_family_name_before_a_given_name_is_found_whole(name: str, after: str) -> None:
     assert redacted(f"{name}{after}").startswith("[NAME] ")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tube labelled Velnaduk, A. left", "Tube labelled [NAME] left"),
+        ("Dental: Jaskmo bin Velnadal seen", "Dental: [NAME] seen"),
+        ("Previous baby (Velnadala) well", "Previous baby ([NAME]) well"),
+        ("Handover from Dave S / home", "Handover from [NAME] / home"),
+        ("Attends Zelnuk Primary School daily", "Attends [EMPLOYER] daily"),
+        ("Booked at St Mary's yesterday", "Booked at [HOSPITAL] yesterday"),
+        ("seen at Royal Hospital for Children", "seen at [HOSPITAL]"),
+        ("from Zelnuk Acres SNF", "from [HOSPITAL]"),
+        ("She moved to Chicago 60647.", "She moved to [CITY] [ZIP]."),
+        ("33 Zelnuk Road, Dingwall, well", "[STREET], [CITY], well"),
+        ("works in Dagenham now", "works in [CITY] now"),
+        ("Mrs Velnadal, 93, fell", "Mrs [NAME], [AGE90], fell"),
+        ("Patient: Herr Jaskmo Velnadal", "Patient: Herr [NAME]"),
+    ],
+)
+def test_the_forms_of_charts_and_lists_are_known(text: str, expected: str) -> None:
+    assert redacted(text) == expected
 
 
 def test_a_list_of_words_that_are_names_too_stays() -> None:

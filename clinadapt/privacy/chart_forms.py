@@ -1,0 +1,255 @@
+"""Names, places and ages in the forms of charts, lists and messages, as rules: `Novak, A.`, `de Souza`, `Dave S /`,
+`Hillhead Primary School`, `St Mary's`, `Chicago 60647`, and an age after a name."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+
+from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
+from clinadapt.privacy.features import Token
+from clinadapt.privacy.mentions import names_by_itself
+from clinadapt.privacy.spans import Span
+from clinadapt.privacy.word_lists import (
+    cities,
+    clinical_words,
+    cue_classes,
+    english_rank,
+    eponyms,
+    family_names,
+    given_names,
+    own_list,
+)
+
+_BETWEEN = frozenset(["bin", "binti", "binte", "bint", "ibn"])  # a name and that of a father
+_PARTICLES = frozenset(["de", "da", "di", "du", "van", "von", "der", "den", "la", "le", "el", "al", "dos", "del"])
+_SAINT = frozenset(["St", "ST", "Saint", "SAINT"])
+_NO_SAINT = frozenset(["wort", "vitus", "jude", "elevation", "depression", "segment", "changes"])
+_AFTER_NAME = re.compile(
+    r"(?:, ?| ?\()(9\d|1[0-2]\d)"
+    r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|yrs?|years)\b| (?i:who|with|lives|from|admitted)\b)"
+)
+_TOWN = re.compile(
+    r"(?:, ?| |\n)([A-Z][a-zà-ÿ]{2,20}(?: [A-Z][a-zà-ÿ]{2,20}){0,2})"
+    r"(?:,|,? (?:[A-Z]{2} )?(\d{5,6}(?:-\d{4})?)\b|[.)]?(?:$|\n|(?=\. )))"
+)
+_TITLES = frozenset({"title", "person_title", "relation"})
+_ALWAYS = frozenset(
+    ["mr", "mrs", "ms", "miss", "dr", "drs", "herr", "frau", "mme", "mlle", "master", "rm", "room", "bed", "bay"]
+)
+_NO_NAME = frozenset(["md", "do", "rn", "np", "pa", "c", "phd", "pac", "facr", "frcs", "frcp", "fnp", "mph"])
+_RELATIVES = frozenset(["baby", "infant", "child", "pt", "patient"])  # beside those of the lists
+
+
+@cache
+def chart_words(kind: str) -> frozenset[str]:
+    """A list of charts.yaml, in lower case."""
+    return frozenset(own_list("charts.yaml")[kind].split())
+
+
+def form_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
+    """Names and places by their forms; they may overlap."""
+    for index, token in enumerate(words):
+        word = token.text
+        if not word[0].isalpha():
+            continue
+        lower = word.lower()
+        if len(word) == 1 and word.isupper():
+            yield from _family_and_initial(text, words, index)
+        elif word in _SAINT:
+            yield from _saint(words, index)
+        elif lower in _BETWEEN:
+            yield from _with_father(text, words, index)
+        elif lower in _PARTICLES:
+            yield from _with_particle(words, index)
+        elif word[0].isupper():
+            yield from _by_capital(text, words, index)
+
+
+def _by_capital(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
+    """What a word with a capital tells: it ends the name of a school or a home, or is a town or a relative by what
+    stands beside it."""
+    token = words[index]
+    lower = token.text.lower()
+    if lower in chart_words("schools") or lower in chart_words("homes"):
+        yield from _place_to(words, index, "EMPLOYER" if lower in chart_words("schools") else "HOSPITAL")
+    elif lower in ("hospital", "infirmary"):
+        yield from _for_whom(words, index)
+    elif lower in cities() and re.fullmatch(r"\d{5,6}", _text_at(words, index + 1)) and text[token.end] in " ,":
+        yield Span(token.start, token.end, "CITY")
+        yield Span(*words[index + 1][:2], "ZIP")
+    elif _text_at(words, index - 1) in ("in", "from", "near") and _is_unknown_place(token.text):
+        yield Span(token.start, token.end, "CITY")
+    elif lower in chart_words("labels") and _text_at(words, index + 1) == ":":
+        yield from full_name_from(words, index + 2)
+    elif (_text_at(words, index - 1).lower() in chart_words("relatives") and names_by_itself(lower)) or (
+        _text_at(words, index - 1) == "(" and _is_relative(words, index - 2) and _may_be_given(lower)
+    ):
+        yield Span(token.start, token.end, "NAME")
+
+
+def _is_relative(words: Sequence[Token], index: int) -> bool:
+    lower = _text_at(words, index).lower()
+    return lower in _RELATIVES or lower in chart_words("relatives") or "relation" in cue_classes().get(lower, ())
+
+
+def _may_be_given(lower: str) -> bool:
+    return lower in given_names() or names_by_itself(lower) or (english_rank(lower) > 12_000 and len(lower) > 2)
+
+
+def _is_unknown_place(word: str) -> bool:
+    """Whether a word after `in` is a town, or in no list of frequent words."""
+    lower = word.lower()
+    if len(word) < 4 or not word[1:].islower() or lower in eponyms():
+        return False
+    rare = english_rank(lower) > 20_000 and not is_generic_place(lower)
+    return lower in cities() or names_by_itself(lower) or rare
+
+
+def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`Ruiz, A.`: a family name, and an initial after a comma."""
+    if index < 2 or words[index - 1].text != "," or _text_at(words, index + 1) != ".":
+        return
+    family = words[index - 2]
+    lower = family.text.lower()
+    if not family.text[0].isupper() or len(lower) < 3 or text[family.end : words[index].start] != ", ":
+        return
+    known = lower in family_names() and english_rank(lower) > 3000 and lower not in clinical_words() | eponyms()
+    if known or names_by_itself(lower):
+        yield Span(family.start, words[index + 1].end, "NAME")
+
+
+def _saint(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`St. Brendan's Regional`, `St Mary's`: a hospital, by the saint in the genitive."""
+    at = index + 1 + (_text_at(words, index + 1) == ".")
+    saint, genitive = _text_at(words, at), _text_at(words, at + 1) in ("'", "’") and _text_at(words, at + 2) in "sS"
+    others = {saint.lower(), _text_at(words, at + 3).lower()}
+    if len(saint) < 3 or not saint[0].isupper() or not genitive or not others.isdisjoint(_NO_SAINT):
+        return
+    last = at + 2
+    while "hospital" in cue_classes().get(_text_at(words, last + 1).lower(), ()) and words[last + 1].text[0].isupper():
+        last += 1
+    yield Span(words[index].start, words[last].end, "HOSPITAL")
+
+
+def _with_father(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`Abdul-Rahman bin Yusof`."""
+    if not _text_at(words, index - 1)[:1].isupper() or not _text_at(words, index + 1)[:1].isupper():
+        return
+    first = index - 1
+    while first > 1 and words[first - 1].text == "-" and words[first - 2].text[0].isupper():
+        first -= 2
+    if text[words[index - 1].end : words[index + 1].start].strip() == words[index].text:
+        yield Span(words[first].start, words[index + 1].end, "NAME")
+
+
+def _with_particle(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`de Souza` after a title, a label or a relation."""
+    last = index
+    while _text_at(words, last + 1).lower() in _PARTICLES and last - index < 3:
+        last += 1
+    family = _text_at(words, last + 1)
+    told = cue_before(words, index) or _text_at(words, index - 1).lower() in chart_words("titles")
+    if family[:1].isupper() and told and not is_word_only(family.lower()):
+        yield Span(words[index].start, words[last + 1].end, "NAME")
+
+
+def _place_to(words: Sequence[Token], head: int, kind: str) -> Iterator[Span]:
+    """The capitalised words before a school or a home, one of which is its own."""
+    first = _first_of_place(words, head)
+    first += words[first].text in ("Attends", "Attended", "Visited", "Works", "Student", "Pupil")
+    own = [token.text.lower() for token in words[first:head] if len(token.text) > 1 and token.text[0].isalpha()]
+    if own and not all(is_generic_place(word) for word in own):
+        yield Span(words[first].start, words[head].end, kind)
+
+
+def _for_whom(words: Sequence[Token], head: int) -> Iterator[Span]:
+    """`Royal Hospital for Sick Children`: a hospital by what it is for."""
+    last, first = head + 1, _first_of_place(words, head)
+    while last - head < 4 and _text_at(words, last + 1)[:1].isupper():
+        last += 1
+    if _text_at(words, head + 1).lower() in ("for", "of") and last > head + 1 and first < head:
+        yield Span(words[first].start, words[last].end, "HOSPITAL")
+
+
+def _first_of_place(words: Sequence[Token], head: int) -> int:
+    """Index of the first of the words that belong to the name of a place which ends at `head`."""
+    first = head
+    while first > 0 and head - first < 6 and _belongs(words, first - 1):
+        first -= 1
+    while first < head and not words[first].text[0].isalpha():
+        first += 1
+    return first
+
+
+def _belongs(words: Sequence[Token], index: int) -> bool:
+    """Whether a word before "School" may belong to its name: a capital that is no word as THE or FROM, or a sign that
+    ends no sentence."""
+    word = words[index].text
+    if word == ".":
+        return len(_text_at(words, index - 1)) < 3 or _text_at(words, index - 1) == "Mt"
+    return word in ("'", "’", "s", "&", "-") or (word[0].isupper() and english_rank(word.lower()) >= 60)
+
+
+def name_forms(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iterator[Span]:
+    """What stands beside what was found: after a name the initial of a family name, or an age over 89; after a street
+    a town and its code."""
+    starts = {token.start: index for index, token in enumerate(words)}
+    for span in spans:
+        town = _TOWN.match(text, span.end) if span.type in ("STREET", "OTHERID") else None
+        if town and (town[2] or span.type == "STREET") and _may_be_town(town[1].lower()):
+            yield Span(*town.span(1), "CITY")
+            yield Span(*town.span(2), "ZIP")
+        elif span.type == "NAME":
+            if age := _AFTER_NAME.match(text, span.end):
+                yield Span(*age.span(1), "AGE90")
+            if text[span.end : span.end + 1] == " " and (index := starts.get(span.end + 1)):
+                yield from _initial_after(text, words, span, index)
+
+
+def _may_be_town(lower: str) -> bool:
+    return lower in cities() or (lower not in clinical_words() and english_rank(lower) > 300)
+
+
+def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) -> Iterator[Span]:
+    """`Dave S /`, `Yolanda R.`: a name with the initial at an index, which ends a part of a list or a line."""
+    letter, after = words[index].text, _text_at(words, index + 1)
+    ends = after in ("", ".", "/", ",", ";", ")", "|") or after[0] == "\n"
+    is_name = text[span.start : span.end].split()[-1][0].isupper()
+    if len(letter) == 1 and letter.isupper() and letter != "I" and ends and is_name:
+        yield Span(span.start, words[index + (after == ".")].end, "NAME")
+
+
+def trimmed(words: Sequence[Token], span: Span) -> Span | None:
+    """The span of a name without titles, relations and numbers of rooms before it, and degrees after it, None where
+    nothing else is there; any other span as it is."""
+    if span.type != "NAME":
+        return span
+    first, last = (bisect_left(words, end, key=lambda token: token.start) for end in (span.start, span.end))
+    while first < last and _stands_before(words[first].text):
+        first += 1
+    while first < last and _stands_after(words[last - 1].text):
+        last -= 1
+    return Span(words[first].start, words[last - 1].end, span.type) if first < last else None
+
+
+def _stands_before(word: str) -> bool:
+    lower = word.lower()
+    if not word[0].isalpha():
+        return word not in ("'", "’")
+    listed = lower in given_names() or lower in family_names()
+    return (
+        lower in _ALWAYS
+        or lower in chart_words("titles")
+        or (not listed and not _TITLES.isdisjoint(cue_classes().get(lower, ())))
+    )
+
+
+def _stands_after(word: str) -> bool:
+    return word not in (".", "'", "’") if not word[0].isalpha() else word.isupper() and word.lower() in _NO_NAME
+
+
+def _text_at(words: Sequence[Token], index: int) -> str:
+    return words[index].text if 0 <= index < len(words) else ""

@@ -1,0 +1,72 @@
+"""Identifiers that the words before them tell, or a form of charts: names, streets, numbers, ages, rarer dates. Every
+repetition is bounded.
+
+They are found beside those of patterns.py, which the tagger sees by their type, and of which its training depends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from clinadapt.privacy.anchors import NUMBER, Anchor, AnchorKinds, Anchors, heads
+from clinadapt.privacy.date_form_patterns import DATE_FORMS
+from clinadapt.privacy.features import Token
+from clinadapt.privacy.spans import Span
+
+_NAME_WORD = r"(?!(?i:first|last|given|middle|family|dob|mrn|sex|age|nhs|date|address|tel|phone|and|is)\b)[^\W\d_a-z][^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,2}"
+_NAME_LABEL = r"(?:legal|maiden|full|preferred|family|given|first|last|middle) name|surname|forenames?"
+_CALLED = r"goes by|prefers to be called|likes to be called|wishes to be called|nickname(?: is)?|nicknamed"
+_OLD = r"(?:9\d|1[0-2]\d)"
+_OLD_WORD = r"(?:ninety(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|(?:a |one )?hundred(?: and)?(?:[- ](?:one|two|three|four|five|six|seven|eight|nine|ten))?)"
+_NO_AGE = r"(?![\d%/:]|\.\d| ?(?i:percent|degrees|mg|ml|beats|cc|pounds|lbs|kg|am|pm|hours|hrs|days|minutes|mm|cm|miles|feet|meters|times)\b)"
+_DIED = r"died|dead|deceased|passed|lived|death"
+_PERSON = "he|she|patient|pt|mother|father|mom|dad|mum|gran|grandma|grandpa|wife|husband|aunt|uncle|who"
+_INSURER = r"aetna|cigna|humana|bcbs|blue ?cross|anthem|molina|tricare|medicaid|medicare|uhc|unitedhealthcare|kaiser|bupa|aok|barmer"
+_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|double)"
+_STREET_WORD = r"[A-Z][a-zà-ÿ]{2,20}"
+
+_EXPRESSIONS: list[tuple[str, Anchor, str]] = [
+    ("NAME", heads("legal|maiden|full|preferred|family|given|first|last|middle|surname|forename"), rf"(?i:\b(?:{_NAME_LABEL})[:=]?[ \t]{{1,3}}(?:is |was )?)(?P<id>{_NAME_WORD}(?: {_NAME_WORD}){{0,3}})(?![^\W_])"),
+    ("NAME", heads("goes|prefers|likes|wishes|nickname"), r"(?i:\b(?:" + _CALLED + r")[: ]{1,3})[\"“'‘]?(?P<id>[A-ZÀ-Þ][\w’-]{1,20})"),
+    ("NAME", heads("regards|sincerely|faithfully|wishes|grüße|grüßen"), r"(?i:\b(?:regards|sincerely|faithfully|wishes|grüßen?)\b[,.]?[ \n]{1,3})(?!(?i:dictated|electronically|signed|consultant|not|for|the|cc|gp|department|typed)\b)(?P<id>[A-ZÀ-Þ][\w'’-]{1,20}(?: [A-ZÀ-Þ][\w'’-]{0,20}\.?){0,3})"),
+    ("AGE90", heads(_DIED), rf"(?i:\b(?:{_DIED})(?: away)? (?:at|to|to be|until) (?:age |the age of |about |over )?)(?P<id>{_OLD}|(?i:{_OLD_WORD}))\b{_NO_AGE}"),
+    ("AGE90", heads(_PERSON), rf"(?i:\b(?:{_PERSON})(?:['’]s| is| was| just turned| turned| turns)(?: now| almost| nearly| already)? )(?P<id>(?i:{_OLD_WORD}))\b{_NO_AGE}"),
+    ("SSN", heads("ssn|social"), r"(?i:\b(?:ssn|social)\b[^.\n\d]{0,30}\b(?:ending|ends|last four|last 4)(?: in| with|:)? ?)(?P<id>\d{4})(?!\d)"),
+    ("SSN", NUMBER, r"(?<![\d.])[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3}(?: ?\d\d)?(?!\d)"),
+    ("LICENSE", heads("lic|licence|license"), r"(?i:\blic(?:en[cs]e)?\b\.?(?: no\.?| number)?[:# ]{1,3})(?P<id>[A-Z]{2,3} \d[\dA-Z]{4,12})\b"),
+    ("DEVICE", heads("s|sn|serial"), r"(?i:\b(?:s/n|sn|serial(?: no\.?| number)?)[:# ]{1,3})(?P<id>(?=[A-Z0-9 -]{0,14}\d)[A-Z0-9]{1,10}-[A-Z0-9]{1,10}(?: [A-Z0-9]*\d[A-Z0-9]{2,10})?)\b"),
+    ("PLAN", heads(_INSURER), rf"(?i:\b(?:{_INSURER})(?: (?:grp|group|id|no|number|policy|member|plan))?[:#. ]{{1,3}})(?P<id>(?=[A-Z0-9 -]{{0,8}}\d{{3}})[A-Z]{{0,3}} ?\d[\dA-Z]{{2,12}}(?:[ -]\d{{2,6}}){{0,3}})(?![\d.%]| ?(?:mg|ml)\b)"),
+    ("PLAN", heads("grp|group|subscriber|member|id"), r"(?i:\b(?:grp|group|subscriber|member(?: id)?|id)[:# ]{1,3})(?P<id>(?:[A-Z]{3} )?\d{3} \d{3} \d{2,4}|\d{4,6}-\d{2,3})(?![\d-])"),
+    ("PHONE", heads(_DIGIT), rf"(?i:\b(?:{_DIGIT}[ ,.-]{{1,3}}){{6,11}}{_DIGIT}\b)"),
+    ("PHONE", heads(_DIGIT), rf"(?i:\b(?:{_DIGIT}[ ,.-]{{1,3}}){{3,8}}\d{{3,4}}(?:[ ,.-]{{1,3}}\d{{3,4}}){{0,2}})(?!\d)"),
+    ("STREET", NUMBER, rf"(?<![\w,./-])\d{{1,5}}[A-Za-z]? (?:[NSEW]\.? )?{_STREET_WORD}(?: [A-Z][a-zà-ÿ]{{1,20}}){{0,3}} (?:Cl|Bl|Cres|Gdns|Wy|Xing|Mnr|Hts|Bvd|Blv|Ave|Av|St|Rd)\b\.?(?: \d{{1,2}}(?= #))?(?:,? #\d{{1,3}}(?:-\d{{1,4}})?)?"),
+    ("STREET", NUMBER, rf"(?<![\w,./-])\d{{1,5}} [NSEW]\.? {_STREET_WORD}(?: {_STREET_WORD})?,? (?:(?i:apt|apartment|unit|suite|ste|flat|fl)\.? ?#?|#)\w{{1,5}}\b"),
+    ("STREET", heads("corner|intersection|junction"), r"(?i:\b(?:corner|intersection|junction) of )(?P<id>\w{1,20}(?: \w{1,20})? (?:and|&) [A-Z0-9]\w{0,20})"),
+    ("STREET", heads("rr|rural"), r"\b(?:RR|R\.R\.|Rural Route) ?\d{1,3},? Box \d{1,5}\b"),
+    ("STREET", heads("flat|apt|apartment|unit"), r"(?i:\b(?:flat|apt|apartment|unit)\b\.? ?)\d{1,3}/\d{1,3}(?=,? ?\d{1,5} [A-Z])"),
+    ("STREET", heads("one|two|three|four|five|six|seven|eight|nine|ten"), rf"\b(?:One|Two|Three|Four|Five|Six|Seven|Eight|Nine|Ten) (?:{_STREET_WORD} ){{1,3}}(?:Street|Avenue|Road|Drive|Lane|Place|Plaza|Square|Court|Way|Boulevard|Parkway)\b(?:,? (?:Suite|Ste|Floor|Unit)\.? \w{{1,5}})?"),
+    ("STREET", heads("m|a"), r"\b[MA]\d{1,3},? (?:J|[Jj]unction )\d{1,2}\b"),
+    ("VEHICLE", heads("plate|tag"), r"(?i:\b(?:license |number )?(?:plate|tag)[:# ]{1,3})(?P<id>[A-Z]{2} [A-Z]{2,3}[ -]?\d{3,4})\b"),
+    ("URL", heads("mychart|portal|patient|my"), r"(?i:\b(?:mychart|portal|patient|my\w{2,20})(?:\.[a-z0-9-]{2,40}){1,4}/[^\s<>\"')\]]{1,200})(?<![.,;])"),
+]  # fmt: skip
+
+# Only for texts with a ^, as DICOM and HL7 have them
+_HL7_NAME = re.compile(
+    r"(?<![\w^])[A-Z][\w.'’-]{0,30}(?: [A-Z][\w.'’-]{0,30}){0,2}\^[A-Z][\w.'’-]{0,30}(?:\^[\w.]{0,20}){0,3}"
+)
+_PATTERNS = [
+    (kind, anchor, re.compile(expression))
+    for kind, anchor, expression in (*_EXPRESSIONS, *(("DATE", *form) for form in DATE_FORMS))
+]
+_KINDS = AnchorKinds({anchor for _, anchor, _ in _PATTERNS if isinstance(anchor, tuple)}, states=set(), domains=set())
+
+
+def cue_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
+    """Identifiers of a text with these tokens; they may overlap."""
+    anchors = Anchors(text, words, _KINDS)
+    for kind, anchor, pattern in _PATTERNS:
+        for match in anchors.matches(anchor, pattern):
+            yield Span(*match.span("id" if "id" in pattern.groupindex else 0), kind)
+    if "^" in text:
+        yield from (Span(*match.span(), "NAME") for match in _HL7_NAME.finditer(text))

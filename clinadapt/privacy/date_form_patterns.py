@@ -1,0 +1,60 @@
+"""Expressions for dates in rarer forms: days alone, seasons, feasts, words, French and Spanish months. Every
+repetition is bounded."""
+
+from __future__ import annotations
+
+from clinadapt.privacy.anchors import NUMBER, Anchor, heads
+
+_DAY, _MONTH, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?:st|nd|rd|th)"
+_YEAR = r"(?:(?:18|19|20)\d\d|['’]\d\d)"
+_FULL = rf"{_DAY}([/.-]){_DAY}\1(?:(?:18|19|20)\d\d|\d\d)"
+_WEEKDAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"
+_DAYS = "mon|tue|wed|thu|fri|sat|sun"
+_ENGLISH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_SHORT = r"(?:[Jj]an|[Ff]eb|[Mm]ar|[Aa]pr|[Jj]un|[Jj]ul|[Aa]ug|[Ss]ept?|[Oo]ct|[Nn]ov|[Dd]ec|JAN|FEB|MAR|APR|JUN|JUL|AUG|SEPT?|OCT|NOV|DEC)"
+_ROMANCE = (
+    r"(?:janvier|février|fevrier|mars|avril|mai|juin|juillet|août|aout|septembre|octobre|novembre|décembre|decembre|enero|"
+    r"febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre)"
+)
+_UNITS = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
+_ORDINAL_WORD = (
+    rf"(?:(?:twenty|thirty)[- ](?:{_UNITS})|{_UNITS}|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|"
+    r"seventeenth|eighteenth|nineteenth|twentieth|thirtieth)"
+)
+_YEAR_WORDS = (
+    r"(?:nineteen|twenty|two thousand)(?:[- ](?:and|oh|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|"
+    r"thirty|forty|fifty|sixty|seventy|eighty|ninety|one|two|three|four|five|six|seven|eight|nine)){1,3}"
+)
+_SEASON = "spring|summer|autumn|fall|winter"
+_FEAST = (
+    r"new year['’]?s (?:eve|day)|christmas(?: eve| day)?|thanksgiving(?: day)?|easter(?: sunday| monday)?|good friday|"
+    r"halloween|mardi gras(?: day)?|labor day|memorial day|independence day|boxing day|valentine['’]?s day|"
+    r"mother['’]?s day|father['’]?s day|april fools(?:['’] day)?|chuseok|seollal|heiligabend|silvester|ostern|pfingsten"
+)
+# Before a day and month, in whatever order, that may also be a share, a grade or a time as in "rv 6/52"
+_CUE = (
+    r"presented|given|onset|fall|fell|born|died|edd|edc|due date|lmp|picc|tee|tte|placed|inserted|removed|implanted|op|"
+    r"surgery|missed|vaccinated|tested|swab|covid|flu|strep|exp|expiry|yesterday|today|tomorrow|arrived|arrival"
+)
+_ALONE = "on|since|until|till|by|from|before|after|due|next|back|dated|labs|clinic|mdt|seen|visit|appt|next visit|next appt|next mdt"
+_NO_SHARE = r"(?!1/[234](?!\d)|[23]/[34](?!\d)|[0-5]/5(?!\d)|[0-6]/6(?!\d)|\d/7(?!\d)|\d{1,2}/1[02](?!\d))"
+_NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|weeks|days|hours|tab|amp|ns)\b)"
+
+DATE_FORMS: list[tuple[Anchor, str]] = [
+    (NUMBER, rf"(?<![^\W_]){_DAY}{_ORDINAL}(?: of)? {_SHORT}\b"),
+    (NUMBER, rf"(?<=\d[-–]){_FULL}(?!\d)"),
+    (NUMBER, rf"(?<![\w.])(?i:{_DAY}(?:er)?(?: de)? {_ROMANCE}(?: del?)? {_YEAR})(?!\d)"),
+    (NUMBER, r"(?<![\w.,/-])(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\w/-]|[.,]\d)"),
+    (heads("dob|born"), r"(?i:\b(?:dob|born)[: ]{1,3})(?P<id>\d{6}(?:\d\d)?)(?!\d)"),
+    (heads(f"{_CUE}|{_DAYS}"), rf"(?<![^\W_])(?i:(?:{_CUE}|{_WEEKDAY}),?[: ]{{1,3}}(?:on )?\(?){_NO_SHARE}(?P<id>{_DAY}/{_DAY}){_NO_UNIT}"),
+    (NUMBER, rf"(?<![\d/-]){_MONTH}/{_MONTH}(?= ?(?:[-–]|(?i:to|until)) ?(?:3[01]|2\d|1[3-9])/{_MONTH}(?![\d/]))"),
+    (NUMBER, rf"(?<![\d/-]){_DAY}/{_MONTH} ?(?:[-–]|(?i:to|until)) ?(?P<id>(?:3[01]|2\d|1[3-9])/{_MONTH})(?![\d/])"),
+    (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?![^\W_])"),
+    (heads(f"the|{_ALONE}"), rf"(?i:\b(?:{_ALONE}) (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?!,? ?(?:and|&|to)? ?\d)(?= ?(?:[.,;)\n]|$|(?i:at|for|inst|ult|when|because|with)\b))"),
+    (heads(_SEASON), rf"(?i:\b(?:{_SEASON})(?: of|,)? (?:19|20)\d\d)(?!\d)"),
+    (heads(_FEAST), rf"(?i:\b(?:{_FEAST})(?:,? (?:19|20)\d\d)?)\b"),
+    (heads("q"), r"\bQ[1-4][ /-]?20\d\d\b"),
+    (heads(_ENGLISH), rf"(?i:\b{_ENGLISH}(?: the)? {_ORDINAL_WORD}(?:,? {_YEAR_WORDS})?)\b"),
+    (heads("the"), rf"(?i:\bthe {_ORDINAL_WORD} of {_ENGLISH}(?:,? {_YEAR_WORDS})?)\b"),
+    (heads("vom|am"), rf"(?i:\b(?:vom|am) )(?P<id>{_DAY}\.)(?= ?(?:bis|-|–|und)(?: zum)? \d{{1,2}}\.)"),
+]  # fmt: skip

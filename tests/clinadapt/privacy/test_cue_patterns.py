@@ -1,0 +1,89 @@
+"""Identifiers that the words before them or a form of charts tell, and what looks like them."""
+
+import pytest
+from planted_notes import planted_notes
+
+from clinadapt.privacy import cue_patterns
+from clinadapt.privacy.anchors import Anchors
+from clinadapt.privacy.cue_patterns import cue_spans
+from clinadapt.privacy.features import tokens
+from clinadapt.privacy.training_notes import training_notes
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    return [(span.type, text[span.start : span.end]) for span in cue_spans(text, tokens(text))]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "identifier"),
+    [
+        ("seen 4th Feb with her", "DATE", "4th Feb"),
+        ("no bowel motion since Sunday the 3rd, wants advice", "DATE", "3rd"),
+        ("Next MDT 21st.", "DATE", "21st"),
+        ("stay 4/1/20-5/30/20, home", "DATE", "5/30/20"),
+        ("note from 1/3 to 14/3", "DATE", "14/3"),
+        ("EDD 28/11, well", "DATE", "28/11"),
+        ("next visit Thursday 4/16", "DATE", "4/16"),
+        ("née le 7 mars 1956", "DATE", "7 mars 1956"),
+        ("in prison since spring of 2017", "DATE", "spring of 2017"),
+        ("swallowed a coin on New Year's Eve", "DATE", "New Year's Eve"),
+        ("born December fifth nineteen thirty one", "DATE", "December fifth nineteen thirty one"),
+        ("Study 20190716 at rest", "DATE", "20190716"),
+        ("vom 3. bis 17. Mai 2021", "DATE", "3."),
+        ("Husband died at 96.", "AGE90", "96"),
+        ("he's ninety and moving", "AGE90", "ninety"),
+        ("her aunt lived to one hundred and three", "AGE90", "one hundred and three"),
+        ("Pt surname ZABLOCKI first name VAN DOB", "NAME", "ZABLOCKI"),
+        ("Legal name Harold Eugene Tanaka III", "NAME", "Harold Eugene Tanaka"),
+        ('pt goes by "Skip".', "NAME", "Skip"),
+        ("Velnadal^Jaskmo^P seen", "NAME", "Velnadal^Jaskmo^P"),
+        ("Kind regards, Anil B.", "NAME", "Anil B"),
+        ("Driver lic. NSW 8837421B", "LICENSE", "8837421B"),
+        ("SSN on file ending 4471", "SSN", "4471"),
+        ("N° SS 2 56 03 75 116 042 18", "SSN", "2 56 03 75 116 042 18"),
+        ("Ins: Aetna W2281 45590", "PLAN", "W2281 45590"),
+        ("call nine one five, 555, 0164 please", "PHONE", "nine one five, 555, 0164"),
+        ("lives alone at 8 Orchard Cl.", "STREET", "8 Orchard Cl"),
+        ("at 2217 N. Kedzie, Apt 3R", "STREET", "2217 N. Kedzie, Apt 3R"),
+        ("at RR 2 Box 114", "STREET", "RR 2 Box 114"),
+        ("pharmacy: corner of 5th and Main", "STREET", "5th and Main"),
+        ("portal mychart.heartgroup.example/bhopkins", "URL", "mychart.heartgroup.example/bhopkins"),
+        ("plate TX LKR 4471", "VEHICLE", "TX LKR 4471"),
+    ],
+)
+def test_an_identifier_is_found(text: str, kind: str, identifier: str) -> None:
+    assert any(each_kind == kind and identifier in each for each_kind, each in found(text)), found(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "given 1/2 tab, review 6/52, 3/7 then 6/12; onset 2 days ago",
+        "on the 3rd and 4th toes; by the 5th percentile; the first of two doses",
+        "he is a hundred percent better; lived 95 miles away; died at 1015",
+        "one two three steps; two, three or four times; s/n of the pump",
+        "fall risk 3/5, presented with 2/6 murmur, tested 5/5",
+        "10^9 cells; grade 3 of 5; Group A strep; the last name of the drug",
+    ],
+)
+def test_the_language_of_medicine_stays(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize("piece", ["A-", "1/2 ", "Mon ", "the 3rd ", "two ", "1 Aa ", "A^", "first name A ", "my.a"])
+def test_a_hostile_text_takes_no_more_than_its_length(piece: str) -> None:
+    text = (piece * 50_000)[:50_000]
+    assert all(0 <= span.start < span.end <= len(text) for span in cue_spans(text, tokens(text)))
+
+
+def test_an_expression_is_tried_wherever_it_can_match() -> None:
+    """At its anchors it finds what a search through the whole text finds."""
+    texts = [note["text"] for note in planted_notes(8, seed=9)] + [note.text for note in training_notes(8, seed=4)]
+    matches = 0
+    for text in texts:
+        anchors = Anchors(text, tokens(text), cue_patterns._KINDS)
+        for _, anchor, pattern in cue_patterns._PATTERNS:
+            everywhere = [match.span() for match in pattern.finditer(text)]
+            assert [match.span() for match in anchors.matches(anchor, pattern)] == everywhere, pattern.pattern
+            matches += len(everywhere)
+    assert matches > 3
