@@ -31,5 +31,13 @@ def to_json(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file. Raises ValueError as `parse_json`, OSError where it cannot be read."""
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(data: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError where it is none, also for one that is nested too deeply to read."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("JSON is nested too deeply") from error

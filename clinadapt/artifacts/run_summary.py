@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.step_record import RUN
 from clinadapt.config.steps import STEPS, Step
 from clinadapt.storage import open_store
@@ -32,7 +33,7 @@ def run(store_uri: str, reported: str, reasons: Mapping[Step, str] | None = None
     store = open_store(store_uri)
     prefix = f"runs/{name}"
     existing = (step for step in STEPS if store.exists(f"{prefix}/{step}.json"))
-    records = {step: json.loads(store.get(f"{prefix}/{step}.json")[0]) for step in existing}
+    records = {step: parse_json(store.get(f"{prefix}/{step}.json")[0]) for step in existing}
     summary = summarise(name, reported, records, store.uri, reasons)
     store.put(f"{prefix}/summary.json", json.dumps(summary, indent=2).encode())
     return _markdown(summary)
@@ -41,7 +42,7 @@ def run(store_uri: str, reported: str, reasons: Mapping[Step, str] | None = None
 def read_records(folder: Path) -> Records:
     """The records in a local folder."""
     paths = ((step, folder / f"{step}.json") for step in STEPS)
-    return {step: json.loads(path.read_bytes()) for step, path in paths if path.is_file()}
+    return {step: parse_json(path.read_bytes()) for step, path in paths if path.is_file()}
 
 
 def summarise(

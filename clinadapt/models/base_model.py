@@ -6,7 +6,6 @@ Only configuration and safetensors headers are read, so that preflight and estim
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
 import shutil
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import read_json, sha256_json
+from clinadapt.artifacts.hashing import parse_json, read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, DamagedFolder, list_files
 from clinadapt.artifacts.sealed_folder import verify_folder
 from clinadapt.config.uri_credentials import refuse_credentials
@@ -81,14 +80,20 @@ def describe(uri: str) -> BaseModel:
     Raises:
         UserError: it is not available, has no safetensors weights, or its files are broken.
     """
-    if parse_uri(refuse_credentials(uri)).scheme == "hf":
-        return _describe_hub(uri)
+    return _describe_hub(uri) if parse_uri(refuse_credentials(uri)).scheme == "hf" else describe_fetched(uri)
+
+
+def describe_fetched(uri: str) -> BaseModel:
+    """As `describe`; a hub model is downloaded, so that one in the cache needs no network."""
     folder = fetch(uri)
     weights = sorted(folder.glob("*.safetensors"))
     _check_indexes(folder, uri)
     tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
-    files = {name: entry for name, entry in list_files(folder).items() if "/" not in name}
-    return BaseModel(uri, sha256_json(files), _read_config(folder / "config.json", uri), tensors)
+    if uri.startswith("hf://"):
+        digest = f"hf:{folder.name}"  # a folder of the cache has the name of its commit
+    else:
+        digest = sha256_json({name: entry for name, entry in list_files(folder).items() if "/" not in name})
+    return BaseModel(uri, digest, _read_config(folder / "config.json", uri), tensors)
 
 
 def fetch(uri: str) -> Path:
@@ -227,7 +232,7 @@ def _read_config(path: Path, uri: str) -> dict[str, Any]:
         config = read_json(path)
     except ValueError as error:
         raise UserError(f"base model '{uri}': config.json is not JSON: fetch the model again") from error
-    if "model_type" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise UserError(f"base model '{uri}': config.json has no model_type: give a Hugging Face model")
     return config
 
@@ -240,13 +245,15 @@ def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > path.stat().st_size:
                 raise ValueError("header longer than the file")
-            header = json.loads(file.read(length))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+            header = parse_json(file.read(length))
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
         if 8 + length + end != path.stat().st_size:
             raise ValueError("truncated file")
-    except (ValueError, struct.error, KeyError) as error:
+        tensors = {str(name): (str(entry["dtype"]), list(map(int, entry["shape"]))) for name, entry in entries.items()}
+    except (ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise UserError(f"{path.name} is truncated or not a safetensors file: fetch the base model again") from error
-    return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return tensors
 
 
 def hub_name(uri: str) -> tuple[str, str | None]:

@@ -5,7 +5,6 @@ While the manifest is not written, `.mirror` in the target lists the files that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import sha256_file, sha256_json, to_json
+from clinadapt.artifacts.hashing import parse_json, sha256_file, sha256_json, to_json
 from clinadapt.artifacts.manifest import MANIFEST, file_entry, with_digest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.errors import UserError
@@ -104,7 +103,7 @@ def _prepare(store: Store, origin: str, files: list[_SourceFile]) -> dict[str, A
 def _read_entries(store: Store, key: str) -> tuple[str | None, dict[str, Any]]:
     """(source, files) of a manifest or journal at the target; (None, {}) where there is none."""
     try:
-        record = json.loads(store.get(key)[0])
+        record = parse_json(store.get(key)[0])
         files = {name: {"size": entry["size"], "sha256": entry["sha256"]} for name, entry in record["files"].items()}
         return record["source"], files
     except (KeyError, ValueError, TypeError, AttributeError):

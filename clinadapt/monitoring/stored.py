@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.monitoring.aggregates import Aggregate
 from clinadapt.monitoring.recorder import PREFIX
 from clinadapt.storage.object_store import MAX_CONCURRENCY, CorruptObject, Entry, Store
@@ -99,7 +99,7 @@ def _read(
         for (day, _), data in zip(wanted, pool.map(read, (entry for _, entry in wanted)), strict=True):
             if data is not None:
                 try:
-                    yield day, Aggregate.from_json(json.loads(data), labels)
+                    yield day, Aggregate.from_json(parse_json(data), labels)
                 except _BROKEN:
                     yield day, None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.errors import UserError
 from clinadapt.registry.approval.standing import waits
@@ -115,7 +115,7 @@ def _used_bases(store: Store) -> set[str]:
             with suppress(KeyError):  # deleted meanwhile
                 data = store.get(key)[0]
                 try:
-                    prefixes.add(base_prefix(json.loads(data).get("base_digest")))
+                    prefixes.add(base_prefix(parse_json(data).get("base_digest")))
                 except (ValueError, AttributeError) as error:
                     raise UserError(
                         f"{key} is broken, so its base model is unknown: run clinadapt registry verify"

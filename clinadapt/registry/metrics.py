@@ -7,7 +7,6 @@ adapter or the name of a figure, and a record with another one is unreadable.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import threading
@@ -22,6 +21,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import TypeAdapter, ValidationError
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.run_summary import State
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import AdapterName
@@ -154,7 +154,7 @@ class StoreMetrics(Collector):
 
     def _document(self, entry: Entry) -> Any:
         if entry not in self._documents:
-            self._documents[entry] = json.loads(self._store.get(entry.key)[0])
+            self._documents[entry] = parse_json(self._store.get(entry.key)[0])
         return self._documents[entry]
 
 

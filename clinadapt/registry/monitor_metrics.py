@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.monitoring.observations import FIGURES
 from clinadapt.monitoring.recorder import PREFIX
 from clinadapt.monitoring.stored import CHECK
@@ -31,7 +31,7 @@ def check_families(store: Store, champions: Iterable[tuple[str, str]]) -> list[M
     when = _gauge("monitoring_check_timestamp_seconds", "Time of the last check (Unix).", "adapter")
     for name, version in champions:
         try:
-            document = json.loads(store.get(f"{PREFIX}/{name}/{version}/{CHECK}")[0])
+            document = parse_json(store.get(f"{PREFIX}/{name}/{version}/{CHECK}")[0])
             values, alarms, compared, checked = _parsed(document)
         except _BROKEN:
             continue

@@ -11,7 +11,6 @@ the logs of a workflow are ours where our store has its record, or where it bear
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.data.schemas.known import NOTE_IDS_FILE
 from clinadapt.errors import UserError
@@ -122,7 +122,7 @@ class ArtifactRoot:
             items.append(self._purgeable(place, entries))
             for key in (key for key in keys if key.rpartition("/")[2] == MANIFEST):
                 with suppress(ValueError, KeyError, TypeError, UserError):
-                    digests.add(json.loads(self.store.get(key)[0])["digest"])
+                    digests.add(parse_json(self.store.get(key)[0])["digest"])
         return items, made_of(store, digests)
 
     def _purgeable(self, place: str, entries: list[Entry]) -> Purgeable:

@@ -5,7 +5,6 @@ What lies in the store and in the home folder of local runs, and what it holds, 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import parse_json, read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.data.duplicates import note_id as id_of_note
 from clinadapt.data.schemas.known import NOTE_IDS, NOTE_IDS_FILE
@@ -188,7 +187,7 @@ def _in_record(store: Store, key: str, note_ids: set[str]) -> bool:
     if key.startswith("reviews/") and key.endswith(_NO_TEXT):
         return False
     try:
-        record = json.loads(store.get(key)[0])
+        record = parse_json(store.get(key)[0])
         hashes = {record.get("note_id"), id_of_note(str(record["note"])) if "note" in record else None} - {None}
         return not hashes or not note_ids.isdisjoint(hashes)
     except (KeyError, ValueError, TypeError, AttributeError):
@@ -227,7 +226,7 @@ def _splits(store: Store) -> list[tuple[str, str]]:
     splits = []
     for name in adapter_names(store):
         for version in version_ids(store, name):
-            with suppress(KeyError, ValueError, UserError):
-                manifest = json.loads(store.get(version_folder(store, name, version).key(MANIFEST))[0])
+            with suppress(KeyError, ValueError, TypeError, UserError):
+                manifest = parse_json(store.get(version_folder(store, name, version).key(MANIFEST))[0])
                 splits.append((f"{name}/{version}", manifest["splits_digest"]))
     return splits

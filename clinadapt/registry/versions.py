@@ -5,12 +5,11 @@ adapters/<name>/<version>/...    immutable sealed folder; the version is the run
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from clinadapt.artifacts.code_version import run_key
-from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.artifacts.hashing import parse_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import verify_manifest
@@ -92,8 +91,11 @@ def verify(store: Store, name: str, version: str) -> list[str]:
     problems = {file: "is not listed" for file in _RECORDS if file not in manifest["files"]} | folder.problems(manifest)
     if problems:
         return [problem_line(folder, file, problem) for file, problem in sorted(problems.items())]
-    records = {file: json.loads(store.get(folder.key(file))[0]) for file in _RECORDS}
-    return [f"{folder.prefix}/{line}" for line in _inconsistencies(manifest, records)]
+    try:
+        records = {file: parse_json(store.get(folder.key(file))[0]) for file in _RECORDS}
+        return [f"{folder.prefix}/{line}" for line in _inconsistencies(manifest, records)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [f"{folder.prefix} has records that publish does not write: publish this version again"]
 
 
 def problem_line(folder: SealedFolder, file: str, problem: str) -> str:

@@ -39,7 +39,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class LoginThrottle:
-    """Failed logins by client. After FREE_ATTEMPTS each failure doubles the wait, up to LONGEST_WAIT."""
+    """Failed logins by client. After FREE_ATTEMPTS each failure doubles the wait, up to LONGEST_WAIT.
+
+    An attempt counts as failed from its beginning, so that many at once are not all free."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,8 +58,8 @@ class LoginThrottle:
         pause = min(2.0 ** (count - FREE_ATTEMPTS), LONGEST_WAIT) if count >= FREE_ATTEMPTS else 0.0
         return max(0.0, last + pause - now)
 
-    def failed(self, client: str) -> int:
-        """Count a wrong password; return how many there were from this client."""
+    def begun(self, client: str) -> int:
+        """Count an attempt as one with a wrong password; return how many there were from this client."""
         now = self._clock()
         count, last = self._failures.pop(client, (0, now))
         self._failures[client] = (count + 1 if now - last < 2 * LONGEST_WAIT else 1, now)
@@ -67,8 +69,10 @@ class LoginThrottle:
         return self._failures[client][0]
 
     def succeeded(self, client: str) -> None:
-        """Forget the client's wrong passwords."""
+        """Forget the client's wrong passwords, and that this attempt was counted as one."""
         self._failures.pop(client, None)
+        if self._recent:
+            self._recent.pop()
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,7 @@ class Protection:
             await _respond(send, 401 if _is_this_machine(client) else 403, problem)
             return
         is_login = path.endswith("/login") and scope["method"] == "POST"
-        if is_login and (wait := self.throttle.wait(client)) > 0:
-            await _respond(send, 429, f"too many wrong passwords: wait {wait:.0f} seconds", int(wait) + 1)
+        if is_login and await self._has_to_wait(send, client):
             return
         limit = MAX_UPLOAD if path.endswith("/upload") else MAX_REQUEST
         if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > limit:
@@ -181,10 +184,20 @@ class Protection:
                 log("review", f"refused a request from {client} for another user's session")
                 await _respond(send, 403, "this session belongs to another user")
                 return
+            if is_login and await self._has_to_wait(send, client):  # others have begun while its body came
+                return
         elif not self._owns(_session_of_address(path, scope["query_string"]), headers):
             await _respond(send, 403, "this session belongs to another user")
             return
-        await self.app(scope, _replay(body, receive, limit), self._watched(send, client) if is_login else send)
+        attempt = self.throttle.begun(client) if is_login else 0
+        await self.app(scope, _replay(body, receive, limit), self._watched(send, client, attempt) if is_login else send)
+
+    async def _has_to_wait(self, send: Send, client: str) -> bool:
+        """Whether a client has to wait for its next login, which is then told."""
+        if (wait := self.throttle.wait(client)) <= 0:
+            return False
+        await _respond(send, 429, f"too many wrong passwords: wait {wait:.0f} seconds", int(wait) + 1)
+        return True
 
     def _names_two_users(self, scope: Scope) -> bool:
         """Whether the proxy has added its header to one of the client's, of which another reader may take the first."""
@@ -203,14 +216,14 @@ class Protection:
             self._owners.popitem(last=False)
         return owner == mark
 
-    def _watched(self, send: Send, client: str) -> Send:
+    def _watched(self, send: Send, client: str, attempt: int) -> Send:
         async def watched(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 if message["status"] < 400:
                     self.throttle.succeeded(client)
                     log("review", f"login from {client}")
                 else:
-                    log("review", f"wrong password from {client}, number {self.throttle.failed(client)}")
+                    log("review", f"wrong password from {client}, number {attempt}")
             await send(message)
 
         return watched

@@ -35,6 +35,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</t
 <h1>{name}</h1><table>{rows}</table></html>
 """
 _IDLE = 120.0  # seconds that a client may take to send a request
+_MOST_CONNECTIONS = 512  # each is a thread; further ones are closed
 _HEADERS = ("content-type", "content-length")  # of a reply, passed on
 
 
@@ -67,6 +68,7 @@ class Gateway(ThreadingHTTPServer):
         context = certificates() if server_url.startswith("https:") else False
         self.upstream = httpx.Client(base_url=server_url, timeout=_TIMEOUT, trust_env=False, verify=context)
         self._stopped, self._woken = threading.Event(), threading.Event()
+        self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -96,6 +98,19 @@ class Gateway(ThreadingHTTPServer):
         if self.counter:
             self.counter.close()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, where there is room for it."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is gone is no error, and a traceback could hold a request."""
 
@@ -107,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         swap = self.server.swap
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # the body is not read, so it must not be taken for the next request
         if self.path == "/health":
             self._health()
         elif self.path == "/v1/models":
@@ -117,12 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, f"there is nothing at {self.path[:100]}")
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        chunked = "Transfer-Encoding" in self.headers
+        length, *others = self.headers.get_all("Content-Length", [""])
+        chunked = "Transfer-Encoding" in self.headers or others
         if self.path not in _PATHS or chunked or not length.isdecimal() or int(length) > _LONGEST_BODY:
             self.close_connection = True  # the body is not read
             if self.path in _PATHS:
-                self._error(413, f"send a Content-Length of at most {_LONGEST_BODY:,} bytes")
+                self._error(413, f"send one Content-Length of at most {_LONGEST_BODY:,} bytes")
             else:
                 self._error(404, "there is nothing here")
             return

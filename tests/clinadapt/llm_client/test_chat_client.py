@@ -428,6 +428,18 @@ class TestConsent:
             client(allowed_hosts=["*"])
         assert "pass" not in str(raised.value).replace("a password", "")
 
+    def test_what_is_for_this_machine_goes_through_no_proxy(
+        self, endpoint: Callable[..., ChatServer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = endpoint()
+        with ChatServer(echo).serving() as proxy:
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+                monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+            for name in ("NO_PROXY", "no_proxy"):
+                monkeypatch.delenv(name, raising=False)
+            assert complete(client()) == SECRET.upper()
+            assert not proxy.requests and server.requests.total() == 1
+
     def test_https_and_this_machine_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for url in ("https://LLM.hospital.example/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"):
             for name, value in environment(url).items():

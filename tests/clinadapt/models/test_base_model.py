@@ -75,6 +75,10 @@ def break_header(folder: Path, change: Callable[[dict[str, dict[str, list[int]]]
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
 
 
+def with_header(header: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+
+
 def cut_off(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -98,6 +102,11 @@ def cut_off(folder: Path) -> None:
         (lambda f: (f / "config.json").unlink(), "has no config.json: give the folder of a Hugging Face model"),
         (lambda f: (f / "config.json").write_text("{"), "config.json is not JSON: fetch the model again"),
         (lambda f: (f / "config.json").write_text("{}"), "config.json has no model_type"),
+        (lambda f: (f / "config.json").write_text('["model_type"]'), "config.json has no model_type"),
+        (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json is not JSON"),
+        (with_header(b"[" * 100_000), "is truncated or not a safetensors file"),
+        (with_header(b'{"a": 3}'), "is truncated or not a safetensors file"),
+        (with_header(b'{"a": {"dtype": "F32", "shape": 2, "data_offsets": [0, "x"]}}'), "not a safetensors file"),
     ],
 )
 def test_a_broken_model(copy: Path, damage: Callable[[Path], object], message: str) -> None:

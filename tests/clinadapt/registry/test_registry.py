@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, list_files, with_digest, write_manifest
+from clinadapt.artifacts.manifest import MANIFEST, file_entry, list_files, with_digest, write_manifest
 from clinadapt.artifacts.signing import sign_manifest, verify_manifest
 from clinadapt.artifacts.slsa import ATTESTATION
 from clinadapt.errors import UserError
@@ -24,6 +25,7 @@ from clinadapt.registry.adapters import download_adapter, published_recipe
 from clinadapt.registry.champion import champion, history, promote
 from clinadapt.registry.garbage_collection import Garbage, garbage
 from clinadapt.registry.promotion import promote_manually, roll_back
+from clinadapt.registry.purge import made_of
 from clinadapt.registry.versions import verify
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
@@ -254,6 +256,31 @@ def test_a_sealed_manifest_that_lists_too_little(store: Store, versions: list[st
     assert verify(store, NAME, versions[0]) == [
         f"{prefix}/{lost} is not what was published (not listed): publish this version again"
     ]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"models": 3}', "[" * 100_000], ids=["list", "empty", "odd", "deep"])
+def test_sealed_records_of_another_form(store: Store, versions: list[str], content: str) -> None:
+    prefix = f"adapters/{NAME}/{versions[0]}"
+    path = folder_of(store) / f"{prefix}/evaluation.json"
+    path.write_text(content)
+    files = json.loads(store.get(f"{prefix}/{MANIFEST}")[0])["files"] | {"evaluation.json": file_entry(path)}
+    reseal(store, versions[0], files=files, digest=sha256_json(files))
+    (line,) = verify(store, NAME, versions[0])
+    assert line == f"{prefix} has records that publish does not write: publish this version again"
+    reseal(store, versions[0], chain=3)
+    assert len(verify(store, NAME, versions[0])) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"3", b"{}", b"[" * 100_000, b"\xff"], ids=["list", "3", "{}", "deep", "binary"]
+)
+def test_a_manifest_of_another_form_stops_neither_purge_nor_gc(
+    store: Store, versions: list[str], content: bytes
+) -> None:
+    store.put(f"adapters/{NAME}/{versions[0]}/{MANIFEST}", content)
+    assert made_of(store, ["sha256:other"]) == []
+    with suppress(UserError):  # which says that the base model is unknown
+        garbage(store, DAY, DAY)
 
 
 def test_files_that_are_no_versions_are_left_alone(store: Store, versions: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Callable
@@ -111,18 +112,56 @@ def test_the_wait_grows_ends_and_is_the_clients_own() -> None:
     throttle = LoginThrottle(lambda: now)
     waits = []
     for _ in range(20):
-        throttle.failed("a")
+        throttle.begun("a")
         waits.append(throttle.wait("a"))
     assert waits[: FREE_ATTEMPTS - 1] == [0.0] * (FREE_ATTEMPTS - 1) and waits[-1] == LONGEST_WAIT
     assert throttle.wait("b") == 0
     now = LONGEST_WAIT
     assert throttle.wait("a") == 0
     throttle.succeeded("a")
-    throttle.failed("a")
+    throttle.begun("a")
     assert throttle.wait("a") == 0
     for number in range(protection.MAX_FAILURES):
-        throttle.failed(str(number))
+        throttle.begun(str(number))
     assert throttle.wait("never seen") > 0
+
+
+def test_guesses_at_once_are_no_more_than_one_by_one() -> None:
+    reached = 0
+
+    async def slow_login(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal reached
+        reached += 1
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def guess(page: Protection) -> None:
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return {"type": "http.request", "body": b"wrong"}
+
+        async def send(_: Any) -> None:
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/login", "query_string": b"", "client": ("10.0.0.1", 1),
+                 "headers": [(b"host", b"127.0.0.1")]}  # fmt: skip
+        await page(scope, receive, send)
+
+    async def flood() -> None:
+        page = Protection(slow_login, Access(login=True), LoginThrottle(lambda: 0.0))
+        await asyncio.gather(*(guess(page) for _ in range(200)))
+
+    asyncio.run(flood())
+    assert reached == FREE_ATTEMPTS
+
+
+def test_a_login_that_succeeds_counts_as_no_failure() -> None:
+    throttle = LoginThrottle(lambda: 0.0)
+    for number in range(2 * protection.MAX_FAILURES):
+        throttle.begun(str(number % 7))
+        throttle.succeeded(str(number % 7))
+    assert throttle.wait("never seen") == throttle.wait("3") == 0
 
 
 def test_a_session_belongs_to_its_first_user(client: Callable[..., TestClient]) -> None:

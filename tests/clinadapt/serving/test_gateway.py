@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -84,6 +84,43 @@ def test_what_is_closed(site: Site, gateway: str) -> None:
         assert httpx.post(f"{gateway}/v1/chat/completions", content=body).status_code == 400
     assert httpx.post(f"{gateway}/v1/chat/completions", content=iter([b"{}"])).status_code == 413, "no length"
     assert site.fake.requests == before, "none of it reaches the server"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /health HTTP/1.1\r\nContent-Length: {}",
+        "GET / HTTP/1.1\r\nTransfer-Encoding: {}",
+        "POST /v1/completions HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: {}",
+    ],
+    ids=["get", "chunked", "two lengths"],
+)
+def test_a_body_is_never_taken_for_a_request(gateway: str, head: str) -> None:
+    hidden, answer = "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", b""
+    url = httpx.URL(gateway)
+    with socket.create_connection((url.host, url.port), timeout=10) as client:
+        client.sendall(f"{head.format(len(hidden))}\r\nHost: x\r\n\r\n{hidden}".encode())
+        with suppress(ConnectionResetError):  # as it leaves something unread
+            while piece := client.recv(65536):
+                answer += piece
+    assert answer.count(b"HTTP/1.1 ") <= 1 and b'"object": "list"' not in answer
+
+
+def test_connections_have_a_number(site: Site, swap: HotSwap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinadapt.serving.gateway._MOST_CONNECTIONS", 3)
+    with running(Gateway("127.0.0.1", 0, site.address, swap, interval=9)) as address, ExitStack() as opened:
+        url = httpx.URL(address)
+        clients = [opened.enter_context(socket.create_connection((url.host, url.port), 10)) for _ in range(4)]
+        assert clients[3].recv(1) == b"", "closed"
+        clients[0].close()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with suppress(httpx.HTTPError):
+                assert httpx.get(f"{address}/health").status_code == 200
+                break
+            time.sleep(0.02)
+        else:
+            pytest.fail("no room again")
 
 
 def test_the_key_is_the_server_s_to_check(site: Site, gateway: str) -> None:
