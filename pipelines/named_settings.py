@@ -37,12 +37,12 @@ def load_profile(name: str) -> AnyProfile:
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    """Turn the paths of a profile's sources, base model and files of terms into file:// URIs; relative ones are below
-    its folder."""
+    """Turn the paths of a profile's sources, models and files of terms into file:// URIs; relative ones are below its
+    folder."""
     sources = values.get("sources")
     sources = sources if isinstance(sources, list) else []
     training = [values.get(section) for section in ("train", "instruct")]
-    terms = [(values.get("phi"), "staff_file"), (values.get("phi"), "protect_file")]
+    terms = [(values.get("phi"), name) for name in ("staff_file", "protect_file", "second_opinion")]
     places = [(values, "source"), (values.get("feedback"), "uri"), *((source, "uri") for source in sources)]
     uris = [*places, *((section, "base_model") for section in training), *terms]
     for section, name in uris:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import struct
 import tempfile
 import zipfile
 from collections import Counter
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 from clinadapt.artifacts.hashing import sha256_json, to_json
 from clinadapt.artifacts.manifest import DamagedFolder, parse_manifest, with_digest
 from clinadapt.clinical.dates import dates
+from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import refuse_credentials
 from clinadapt.data.encodings import likely_encoding
 from clinadapt.data.fhir import fhir_rows
@@ -33,6 +35,8 @@ from clinadapt.data.readers import read_rows
 from clinadapt.data.sources import redacted_uri, source_files
 from clinadapt.errors import UserError, one_line
 from clinadapt.llm_client.replies import without_thoughts
+from clinadapt.models.base_model import describe
+from clinadapt.privacy.second_opinion import described
 from clinadapt.privacy.term_files import read_terms
 from clinadapt.registry.adapters import locate_adapter
 from clinadapt.registry.champion import read_pointer
@@ -208,6 +212,31 @@ def test_any_pointer_and_record_is_read_or_refused(
             path.parent.mkdir(parents=True)
             path.write_bytes(data)
             survives("champion pointer", lambda folder=folder: read_pointer(open_store(Path(folder).as_uri()), "a"))
+
+
+TENSOR = {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}
+HEADER = {"__metadata__": {"format": "pt"}, "classifier.weight": TENSOR}
+CONFIG = {"model_type": "bert", "architectures": ["BertForTokenClassification"], "id2label": {"0": "O", "1": "B-NAME"}}
+INDEX = {"weight_map": {"classifier.weight": "model.safetensors"}}
+
+
+@quick
+@given(new=json_values, where=st.lists(st.booleans(), min_size=30, max_size=30), changes=edits)
+def test_any_base_model_is_described_or_refused(
+    new: Any, where: list[bool], changes: list[tuple[int, bytes, int]]
+) -> None:
+    at = iter(where)
+    header = json.dumps(replaced(HEADER, new, at)).encode()
+    weights = struct.pack("<Q", len(header)) + header + bytes(8)
+    files = {"config.json": json.dumps(replaced(CONFIG, new, at)).encode(),
+             "model.safetensors.index.json": json.dumps(replaced(INDEX, new, at)).encode()}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Phi(second_opinion=Path(folder).as_uri())
+        for model in (weights, damaged(weights, changes)):
+            for name, data in {**files, "model.safetensors": model}.items():
+                Path(folder, name).write_bytes(data)
+            survives("base model", lambda settings=settings: describe(settings.second_opinion))
+            survives("second opinion", lambda settings=settings: described(settings))
 
 
 @quick

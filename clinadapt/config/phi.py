@@ -33,6 +33,10 @@ class Phi(Section):
             birth date: looked for in all texts of the patient.
         staff_file: URI of a text file, one name a line, that are looked for in all texts.
         protect_file: URI of a text file, one term a line, that are never identifiers.
+        second_opinion: URI of a token classifier (`hf://`, `s3://`, `file://`) whose finds are united with the
+            detector's in what is trained on.
+        second_opinion_labels: label of that model, without B- or I- -> type of identifier, empty for none; those of
+            i2b2 and of common models are known.
         seconds_per_note: a text that takes longer is quarantined.
     """
 
@@ -42,6 +46,8 @@ class Phi(Section):
     known_columns: list[str] = []
     staff_file: Uri = ""
     protect_file: Uri = ""
+    second_opinion: Uri = Field(default="", pattern="^((hf|s3|file)://.+)?$")
+    second_opinion_labels: dict[str, str] = {}
     seconds_per_note: float = Field(default=30.0, gt=0, le=3600)
 
     @field_validator("types")
@@ -51,14 +57,26 @@ class Phi(Section):
             raise ValueError(f"'{unknown[0][:40]}' is no type of identifier: use {', '.join(TYPES)}")
         return types
 
+    @field_validator("second_opinion_labels")
+    @classmethod
+    def _check_second_types(cls, labels: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(labels.values()) - {"", *TYPES}):
+            raise ValueError(f"'{unknown[0][:40]}' is no type of identifier: use '' or {', '.join(TYPES)}")
+        return labels
+
+    @model_validator(mode="after")
+    def _labels_have_a_model(self) -> Self:
+        if self.second_opinion_labels and not self.second_opinion:
+            raise ValueError("second_opinion_labels are those of second_opinion, which is missing")
+        return self
+
     @model_validator(mode="after")
     def _off_has_a_reason(self) -> Self:
         if (self.policy == "off") != bool(self.reason.strip()):
             raise ValueError("policy off needs a reason, which stands on the model card, and no other policy takes one")
-        if self.policy == "off" and (self.types or self.known_columns or self.staff_file or self.protect_file):
-            raise ValueError(
-                "policy off looks for nothing: leave out types, known_columns, staff_file and protect_file"
-            )
+        looks_for = ("types", "known_columns", "staff_file", "protect_file", "second_opinion")
+        if self.policy == "off" and any(getattr(self, name) for name in looks_for):
+            raise ValueError(f"policy off looks for nothing: leave out {', '.join(looks_for)}")
         return self
 
     def action(self, kind: str) -> Action:

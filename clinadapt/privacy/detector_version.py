@@ -7,9 +7,11 @@ from importlib.metadata import version
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.phi import Phi
+from clinadapt.privacy.second_opinion import described
 from clinadapt.privacy.surrogates import key_id, phi_key
 from clinadapt.privacy.term_files import terms_digest
 
+_READ_BY = ("torch", "transformers", "tokenizers")  # a second opinion
 _LIBRARIES = ("names", "symspellpy", "phonenumbers", "python-crfsuite")  # the word lists are in the first two
 
 
@@ -20,12 +22,21 @@ def detector_version() -> str:
 
 
 def screening_digest(settings: Phi) -> str:
-    """Digest of all that decides what screening makes of texts: settings, key, lists, detector and what replaces;
-    empty where it is off. Raises UserError where a list cannot be read, or the key is missing."""
+    """Digest of all that decides what screening makes of texts: settings, key, lists, detector, second opinion and what
+    replaces; empty where it is off. Raises UserError where a list cannot be read, the second opinion cannot be used, or
+    the key is missing."""
     if settings.policy == "off":
         return ""
     files = [terms_digest(uri) for uri in (settings.staff_file, settings.protect_file)]
     key = key_id(phi_key()) if settings.invents else ""
-    choices = settings.model_dump(exclude={"staff_file", "protect_file", "known_columns", "seconds_per_note"})
+    choices = settings.model_dump(
+        exclude={"staff_file", "protect_file", "known_columns", "seconds_per_note", "second_opinion"}
+    )
     code = [detector_version(), code_version("clinadapt.privacy.screening")]
-    return sha256_json([choices, files, key, *code])
+    return sha256_json([choices, files, key, *code, *_second_opinion(settings)])
+
+
+def _second_opinion(settings: Phi) -> list[str]:
+    if not settings.second_opinion:
+        return []
+    return [described(settings).digest, *(f"{name} {version(name)}" for name in _READ_BY)]

@@ -19,6 +19,7 @@ from clinadapt.privacy.date_shift import date_reading
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import tokens
 from clinadapt.privacy.mentions import Mentions, names_by_itself
+from clinadapt.privacy.second_opinion import SecondOpinion
 from clinadapt.privacy.short_texts import short_text_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.surrogates import Surrogates, phi_key
@@ -127,12 +128,14 @@ class Screener:
     """Screens the texts of one patient after another by the settings of a profile, whose policy is not off."""
 
     def __init__(self, settings: Phi) -> None:
-        """Raises UserError where a list cannot be read, or the key of invented identifiers is missing."""
+        """Raises UserError where a list cannot be read, the second opinion cannot be used, or the key of invented
+        identifiers is missing."""
         self.settings = settings
         self.key = phi_key() if settings.invents else b""
         self._staff, self._protected = Mentions(), Terms(read_terms(settings.protect_file))
         for name in read_terms(settings.staff_file):
             self._staff.add_known(name)
+        self._second = SecondOpinion(settings) if settings.second_opinion else None
         tagger()  # trained here where no file has it, outside of the time of any text
 
     def screen(self, patient: str, texts: Iterable[str], known: Iterable[str] = ()) -> ScreenedPatient:
@@ -165,6 +168,18 @@ class Screener:
                 break
         return result
 
+    def found_in(self, text: str) -> list[Span]:
+        """Identifiers that detector, second opinion and list of staff find in a text, but for protected terms;
+        disjoint, in text order."""
+        return self._unprotected(text, [*self._both(text), *self._staff.spans(text, tokens(text))])
+
+    def _both(self, text: str) -> list[Span]:
+        """What detector and second opinion find."""
+        return [*identifiers(text), *(self._second.spans(text) if self._second else ())]
+
+    def _unprotected(self, text: str, spans: Iterable[Span]) -> list[Span]:
+        return [span for span in united(spans) if not self._protected.cover(text, span)]
+
     def in_label(self, label: str, mentions: Mentions | None = None) -> list[Span]:
         """Identifiers in the name of a class: by itself, or those of a patient whose rows have the label, where an
         entity that consists of words of English or of medicine is none."""
@@ -182,11 +197,11 @@ class Screener:
             found[each.text] = []
             try:
                 with _time_limit(self.settings.seconds_per_note):
-                    spans = identifiers(each.text)
+                    spans = self._both(each.text)
             except TooSlow:
                 each.quarantined = f"takes over {self.settings.seconds_per_note:g} s to screen"
                 return
-            found[each.text] = [span for span in spans if not self._protected.cover(each.text, span)]
+            found[each.text] = self._unprotected(each.text, spans)
         for span in each.outside(found[each.text]):
             mentions.add(each.text[span.start : span.end], span.type)
 

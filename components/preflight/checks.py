@@ -28,6 +28,7 @@ from clinadapt.models.lora_targets import adapted_layers
 from clinadapt.models.memory.available import on_cluster
 from clinadapt.models.memory.instruct import weights_on_disk
 from clinadapt.privacy.detector_version import screening_digest
+from clinadapt.privacy.second_opinion import described as second_opinion
 from clinadapt.privacy.written_texts import direct_identifiers
 from clinadapt.registry.approval.decisions import refuse_weaker
 from clinadapt.registry.champion import champion
@@ -108,7 +109,7 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
         raise UserError(
             f"phi.reason, which stands on the model card, names somebody ({', '.join(kinds)}): write it otherwise"
         )
-    steps["screen"] |= {"digest": screening_digest(phi)}
+    steps["screen"] |= {"phi": steps["screen"]["phi"] | _second_opinion(phi), "digest": screening_digest(phi)}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     cached = {step: settings for step, settings in steps.items() if step in CACHED_STEPS}
     generation = cache_generation(store)
@@ -123,6 +124,20 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     if "pretrain" in steps:
         steps["lookup"]["pretraining_code_version"] = steps["pretrain"]["code_version"]
     return steps
+
+
+def _second_opinion(phi: Phi) -> dict[str, str]:
+    """The second opinion pinned to its files. Raises UserError where it cannot be used."""
+    if not phi.second_opinion:
+        return {}
+    if on_cluster() and phi.second_opinion.startswith("hf://"):
+        raise UserError(
+            "phi.second_opinion: screen reads notes as they are and so has no way out of the cluster: copy the model "
+            "to the store (clinadapt mirror) and name it by s3://"
+        )
+    model = second_opinion(phi)
+    log("preflight", f"second opinion about identifiers: {model.config['model_type']}, {model.digest[:26]}")
+    return {"second_opinion": model.pinned_uri()}
 
 
 def check_base(base: BaseModel, lora: Lora, quantization: Quantization) -> None:

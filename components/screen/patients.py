@@ -20,6 +20,7 @@ from clinadapt.data.tables import iter_rows, to_table, write_table
 from clinadapt.privacy.detector_version import detector_version, screening_digest
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.screening import ScreenedText, Screener
+from clinadapt.privacy.second_opinion import described
 from clinadapt.privacy.word_lists import own_list
 from clinadapt.storage.local_files import os_errors
 
@@ -166,6 +167,7 @@ def summary(settings: Phi, findings: Findings, builtin_rows: int) -> dict[str, A
         "done": {} if off else {kind: settings.action(kind) for kind, _ in findings.found.most_common()},
         "rows_quarantined": findings.quarantined.total(),
         "measured": own_list("measured.yaml"),
+        "second_opinion": described(settings).digest if settings.second_opinion and findings.rows else "",
         "staff": bool(settings.staff_file),
         "protected": bool(settings.protect_file),
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,12 @@ from rich.table import Table
 from clinadapt.errors import EXIT_REFUSED, UserError
 from pipelines.cli.options import DEFAULT_STORE, Json, StoreUri, as_uri, emit
 
+if TYPE_CHECKING:
+    from clinadapt.privacy.spans import Span
+
+Profile = Annotated[
+    str, typer.Option(help="Profile whose section phi adds a second opinion, staff and protected terms.")
+]
 app = typer.Typer(no_args_is_help=True, help="Identifiers of patients in notes: found and measured, never printed.")
 
 
@@ -26,6 +32,7 @@ def scan(
         Path | None,
         typer.Option(help="Also write row, start, end and type of each identifier here (JSON lines, no text)."),
     ] = None,
+    profile: Profile = "",
     as_json: Json = False,
 ) -> None:
     """Count the identifiers in a file of notes, by type.
@@ -35,14 +42,13 @@ def scan(
     counts: Counter[str] = Counter()
     rows = identified = 0
     lines: list[dict[str, Any]] = []
-    from clinadapt.privacy.detector import identifiers
-
+    find = _detector(profile)
     for number, row in _rows(file):
         if not isinstance(row.get(text_column), str):
             raise UserError(
                 f"row {number} of {file.name} has no text in '{text_column}': choose one with --text-column"
             )
-        found = identifiers(row[text_column])
+        found = find(row[text_column])
         counts.update(span.type for span in found)
         rows, identified = number, identified + bool(found)
         lines += [{"row": number, **span._asdict()} for span in found] if spans else []
@@ -68,6 +74,7 @@ def measure(
             "negatives (start, end, kind), which must stay."
         ),
     ],
+    profile: Profile = "",
     as_json: Json = False,
 ) -> None:
     """Measure recall and needless redaction on labelled notes, with 95 % intervals.
@@ -76,10 +83,9 @@ def measure(
 
         clinadapt phi measure --labelled own.jsonl
     """
-    from clinadapt.privacy.detector import identifiers
     from clinadapt.privacy.measure import measure as measured
 
-    result = measured((row for _, row in _rows(labelled)), identifiers)
+    result = measured((row for _, row in _rows(labelled)), _detector(profile))
     table = Table("share of 100 (95 % interval)", "value", "of")
     for kind, share in result["recall"].items():
         table.add_row(f"found: {kind}", _percent(share), f"{share['total']:,}")
@@ -162,6 +168,21 @@ def audit(
         emit(result)
     if result["verdict"] == "remembers":
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _detector(profile: str) -> Callable[[str], list[Span]]:
+    """What finds identifiers in a text: by the section `phi` of a profile, or with nothing added."""
+    from clinadapt.privacy.detector import identifiers
+
+    if not profile:
+        return identifiers
+    from clinadapt.privacy.screening import Screener
+    from pipelines.named_settings import load_profile
+
+    settings = load_profile(profile).phi
+    if settings.policy == "off":
+        raise UserError(f"phi.policy of profile '{profile}' is off: it looks for nothing")
+    return Screener(settings.model_copy(update={"policy": "report", "types": {}})).found_in
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
