@@ -59,7 +59,7 @@ def champion_checks(
     value = evaluation["models"]["champion"]["metrics"][metric]["value"]
     if standing.best is not None and standing.best > value:
         behind = standing.best - value
-        shifted = {**comparison, **{key: comparison[key] - behind for key in ("difference", "low", "high")}}
+        shifted = {**comparison, **{key: max(-1.0, comparison[key] - behind) for key in ("difference", "low", "high")}}
         yield difference_above(
             f"not worse than the best of all champions by {100 * margin:.1f} points", what, shifted, -margin
         )

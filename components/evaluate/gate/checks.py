@@ -54,8 +54,7 @@ def difference_above(name: str, what: str, comparison: Mapping[str, float], boun
     if bound <= -1:
         return not_required(name)
     difference, clusters = comparison["difference"], int(comparison["clusters"])
-    low = difference - (difference - comparison["low"]) * _small_sample(clusters)
-    high = difference + (comparison["high"] - difference) * _small_sample(clusters)
+    low, high = _interval_of_difference(comparison, clusters)
     detail = (
         f"{what} differs by {100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}); required: lower "
         f"end above {100 * bound:+.1f}"
@@ -137,6 +136,21 @@ def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -
 
 def _not_measured(name: str, what: str) -> Check:
     return Check(name, False, f"no held-out row tells the share of {what}", SMALLEST_SAMPLE)
+
+
+def _interval_of_difference(comparison: Mapping[str, float], clusters: int) -> tuple[float, float]:
+    """Ends of the interval of a difference of shares, widened for a small sample. It is widened on the scale of
+    Fisher's transformation, artanh, so that it stays between -1 and 1, with the standard error that the delta method
+    gives there (Casella and Berger 2002, Statistical Inference, section 5.5.4): for narrow intervals it is the same."""
+    difference, wider = comparison["difference"], _small_sample(clusters)
+    slope = 1 - difference * difference
+    if math.isinf(wider):
+        return -1.0, 1.0
+    if slope <= 0:  # all differ by a whole answer
+        return comparison["low"], comparison["high"]
+    below, above = difference - comparison["low"], comparison["high"] - difference
+    centre = math.atanh(difference)
+    return math.tanh(centre - wider * below / slope), math.tanh(centre + wider * above / slope)
 
 
 def _small_sample(clusters: int) -> float:

@@ -113,7 +113,7 @@ def _group(entry: Mapping[str, Any], metric: str, wrong: float, rows: int, confi
     high = max(value + wider * (share["high"] - value), exact_upper(value, clusters, confidence))
     narrower, difference = math.sqrt(max(0.0, 1 - part)), value - wrong
     name = f"{entry['group']} ({entry['by']})"
-    ends = difference - narrower * (value - low), difference + narrower * (high - value)
+    ends = difference - narrower * (value - max(0.0, low)), difference + narrower * (min(1.0, high) - value)
     return _Group(name, clusters, part, difference, *ends)
 
 
