@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from clinadapt.clinical.claims import unsupported
+from collections.abc import Iterable
+
+from clinadapt.clinical.claims import CheckedClaim, check
 from clinadapt.evaluation.text_metrics import token_f1
 
 TEXT_SCORES = ("token_f1", "unsupported", "contradicted")
@@ -23,9 +25,11 @@ def answer_scores(
         `token_f1` (where there is a reference), and `unsupported` and `contradicted`: 1 where the answer has a claim
         that the note does not support, or contradicts, else 0.
     """
-    doubtful = unsupported(answer, note, instruction, decimal_comma)
-    claims = {
-        "unsupported": float(bool(doubtful)),
-        "contradicted": float(any(claim.outcome == "contradicted" for claim in doubtful)),
-    }
+    claims = claim_scores(check(answer, note, instruction, decimal_comma))
     return claims if reference is None else {"token_f1": token_f1(answer, reference, decimal_comma), **claims}
+
+
+def claim_scores(claims: Iterable[CheckedClaim]) -> dict[str, float]:
+    """`unsupported` and `contradicted`, as of `answer_scores`, of an answer whose claims are checked."""
+    outcomes = {claim.outcome for claim in claims}
+    return {"unsupported": float(bool(outcomes - {"supported"})), "contradicted": float("contradicted" in outcomes)}

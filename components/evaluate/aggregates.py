@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clinadapt.clinical.claims import check
 from clinadapt.monitoring.aggregates import baseline
 from clinadapt.monitoring.observations import of_answer, of_note, of_prediction
 
 if TYPE_CHECKING:
     from clinadapt.models.generator import Answer
+    from components.evaluate.answer_checks import AnswerCheck
     from components.evaluate.generation import Row
 
 
-def answer_aggregates(rows: Sequence[Row], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Counts of answers to instructions; the rows have `decimal_comma`."""
+def answer_aggregates(rows: Sequence[Row], answers: Sequence[Answer], checks: Sequence[AnswerCheck]) -> dict[str, Any]:
+    """Counts of answers to instructions, with the checks of their claims."""
     observations = []
-    for row, answer in zip(rows, answers, strict=True):
-        checked = check(answer.text, row["note_text"], row["instruction"], row["decimal_comma"])
-        outcomes = (each.outcome for each in checked)
+    for row, answer, checked in zip(rows, answers, checks, strict=True):
+        outcomes = (each.outcome for each in checked.claims)
         observations.append(of_answer(row["instruction"], answer.text, answer.complete, outcomes))
     notes = {row["note_id"]: row["note_text"] for row in rows}
     counted = {note_id: of_note(text) for note_id, text in notes.items()}

@@ -6,8 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clinadapt.clinical.claims import CheckedClaim, unsupported
+from clinadapt.clinical.claims import CheckedClaim
 from clinadapt.clinical.refusals import is_refusal
+from components.evaluate.answer_checks import AnswerCheck
 from components.evaluate.generation import Row
 
 _LONGEST_NOTE = 6000  # characters of a note that an example shows, in a box that scrolls
@@ -23,12 +24,15 @@ FAULTS = (
 )
 
 
-def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]], seed: int) -> list[dict[str, Any]]:
+def examples(
+    rows: Sequence[Row], answers: Mapping[str, Sequence[str]], checks: Sequence[AnswerCheck], seed: int
+) -> list[dict[str, Any]]:
     """The candidate's worst answers, the gravest first, then others drawn at random, whatever is wrong with them.
 
     Args:
-        rows: the instructions with their reference answers, and `decimal_comma`.
+        rows: the instructions with their reference answers.
         answers: model -> text of its answer to each row; `candidate` is judged.
+        checks: of the candidate's answers.
         seed: of the draw.
 
     Returns:
@@ -37,10 +41,10 @@ def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]], seed: in
         support: start, end, outcome, and evidence, all in characters.
     """
     shown = [i for i, row in enumerate(rows) if not row["private"]]
-    checks = {i: _unsupported(rows[i], answers["candidate"][i]) for i in shown}
-    faults = {i: _fault(rows[i], answers["candidate"][i], checks[i]) for i in shown}
+    doubtful = {i: checks[i].unsupported for i in shown}
+    faults = {i: _fault(rows[i], answers["candidate"][i], doubtful[i]) for i in shown}
     wrong = [i for i in shown if faults[i] is not None]
-    worst = sorted(wrong, key=lambda i: (FAULTS.index(faults[i] or ""), -len(checks[i]), i))[:_WORST]
+    worst = sorted(wrong, key=lambda i: (FAULTS.index(faults[i] or ""), -len(doubtful[i]), i))[:_WORST]
     others = [i for i in shown if i not in worst]
     drawn = random.Random(seed).sample(others, min(_DRAWN, len(others)))
     return [
@@ -56,7 +60,7 @@ def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]], seed: in
             "answers": {name: _shortened(texts[i]) for name, texts in answers.items()},
             "claims": [
                 {"start": each.claim.start, "end": each.claim.end, "outcome": each.outcome, "evidence": each.evidence}
-                for each in checks[i]
+                for each in doubtful[i]
                 if each.claim.end <= _LONGEST_TEXT
             ],
         }
@@ -66,10 +70,6 @@ def examples(rows: Sequence[Row], answers: Mapping[str, Sequence[str]], seed: in
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
-
-
-def _unsupported(row: Row, answer: str) -> list[CheckedClaim]:
-    return unsupported(answer, row["note_text"], row["instruction"], row["decimal_comma"])
 
 
 def _fault(row: Row, answer: str, claims: Sequence[CheckedClaim]) -> str | None:

@@ -14,20 +14,17 @@ import pyarrow.parquet as pq
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST
-from clinadapt.clinical.claims import missing_claims
-from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.base import Review
 from clinadapt.config.instruct import Evaluation
 from clinadapt.data.schemas.instruct import EXAMPLES
 from clinadapt.data.tables import write_table
 from clinadapt.errors import UserError
-from clinadapt.evaluation.answer_scores import TEXT_SCORES, answer_scores
-from clinadapt.evaluation.text_metrics import matches, rouge_l
+from clinadapt.evaluation.answer_scores import TEXT_SCORES
 from clinadapt.models.devices import free_memory
-from clinadapt.models.generator import Answer
 from clinadapt.models.reproducibility import answer_digest
 from clinadapt.storage import open_store
 from components.evaluate.aggregates import answer_aggregates
+from components.evaluate.answer_checks import REFERENCE, AnswerCheck, check_answers
 from components.evaluate.champion import Champion
 from components.evaluate.corrections import answers_on_corrections, read_corrected
 from components.evaluate.counterfactual_answers import measure_answers
@@ -38,21 +35,10 @@ from components.evaluate.memory import audited
 from components.evaluate.metrics import CONFIDENCE, paired, ratios
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
+from components.evaluate.scores import SCORED_METRICS, reference_rates, score
 from components.evaluate.subgroups import subgroups
 
 MODEL_TITLES = {"candidate": "Adapter", "base": "Base model", "champion": "Champion"}
-SCORED_METRICS = (
-    "token_f1",
-    "rouge_l",
-    "exact_match",
-    "loss",
-    "unsupported",
-    "contradicted",
-    "omitted",
-    "correct_refusals",
-    "wrong_refusals",
-    "finished",
-)
 _Z_CONFIDENCE, _Z_POWER = 1.96, 0.84  # standard normal quantiles of a two-sided 95 % interval and of 80 % power
 
 
@@ -92,27 +78,28 @@ def run(
     rows = _with_decimals(held_out.take(index), splits)
     corrected = _with_decimals(read_corrected(splits, EXAMPLES), splits)
     answers, on_corrected, of_candidate = _answer(rows, corrected, splits, adapter, champion, settings, seed)
-    scores = {name: score(rows, model.answers, model.losses, model.tokens) for name, model in answers.items()}
+    checks = check_answers(rows, _texts(answers))
+    scores = {name: score(rows, model, checks[name]) for name, model in answers.items()}
     tasks, cluster = (np.array([row[name] for row in rows]) for name in ("task", "cluster"))
     evaluation = {
         "recipe": "instruct",
         "held_out_rows": len(held_out),
         **_counts(rows, tasks, cluster),
         **_generation(answers["candidate"], settings),
-        "reference": reference_rates(rows, cluster, seed),
+        "reference": reference_rates(checks[REFERENCE], cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
         "by_row": _by_row(index, scores["candidate"][0]),
         **_compared(scores, tasks, cluster, seed),
         "subgroups": _subgroups(rows, scores["candidate"], cluster, seed),
         **of_candidate,
-        "aggregates": answer_aggregates(rows, answers["candidate"].answers),
+        "aggregates": answer_aggregates(rows, answers["candidate"].answers, checks["candidate"]),
         **champion.reference(),
         **answers_on_corrections(corrected, on_corrected, MODEL_TITLES, seed),
     }
     if settings.judge:
         evaluation["judge"] = judged(rows, _texts(answers), champion, settings, allowed_hosts, seed)
-    _write_answers(output, index, rows, answers, seed)
-    counts = write_cases(output, "instruct", _candidates(index, rows, answers), review, seed)
+    _write_answers(output, index, rows, answers, checks["candidate"], seed)
+    counts = write_cases(output, "instruct", _candidates(index, rows, answers, checks["candidate"]), review, seed)
     evaluation["review"] = {**counts, "hosts": list(allowed_hosts)}
     write_results(output, evaluation, splits, adapter)
     return evaluation
@@ -184,57 +171,6 @@ def sample(tasks: Sequence[str], notes: Sequence[str], rows_per_task: int, seed:
             remaining[tasks[i]] -= 1
             drawn.append(i)
     return drawn
-
-
-def score(
-    rows: Sequence[Row], answers: Sequence[Answer], losses: np.ndarray, tokens: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Score each answer on each metric, as a fraction.
-
-    Args:
-        rows: the instructions with their reference answers, and `decimal_comma`.
-        answers: of one model.
-        losses: summed over the tokens of each reference answer, shape (rows,).
-        tokens: of each reference answer, shape (rows,).
-
-    Returns:
-        Numerators and denominators, both of shape (rows, len(SCORED_METRICS)); the denominator is 0 where a metric does
-        not apply to the row.
-    """
-    numerators, denominators = np.zeros((len(rows), len(SCORED_METRICS))), np.ones((len(rows), len(SCORED_METRICS)))
-    for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-        refusal = is_refusal(answer.text)
-        comma, checkable = row["decimal_comma"], row["check"] != "none"
-        text = answer_scores(answer.text, row["answer"], row["note_text"], row["instruction"], comma)
-        fractions = {
-            "token_f1": (text["token_f1"], 1),
-            "rouge_l": (rouge_l(answer.text, row["answer"], comma), 1),
-            "exact_match": (checkable and matches(answer.text, row["answer"], row["check"], comma), checkable),
-            "loss": (losses[i], tokens[i]),
-            "unsupported": (text["unsupported"], 1),
-            "contradicted": (text["contradicted"], 1),
-            "omitted": missing_claims(answer.text, row["answer"], row["note_text"], comma),
-            "correct_refusals": (refusal and not row["answerable"], not row["answerable"]),
-            "wrong_refusals": (refusal and row["answerable"], row["answerable"]),
-            "finished": (answer.complete, 1),
-        }
-        numerators[i], denominators[i] = zip(*(fractions[name] for name in SCORED_METRICS), strict=True)
-    return numerators, denominators
-
-
-def reference_rates(rows: Sequence[Row], cluster: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
-    """Shares of the reference answers that the check of claims finds fault with: how much of a model's rate is the
-    check's own error, or the data's.
-
-    Returns:
-        `unsupported` and `contradicted`, as in SCORED_METRICS, with their intervals.
-    """
-    names = ("unsupported", "contradicted")
-    scores = [
-        answer_scores(row["answer"], None, row["note_text"], row["instruction"], row["decimal_comma"]) for row in rows
-    ]
-    wrong = np.array([[each[name] for name in names] for each in scores])
-    return dict(zip(names, ratios(wrong, np.ones_like(wrong), cluster, seed), strict=True))
 
 
 def minimum_detectable_difference(comparison: dict[str, Any]) -> float:
@@ -353,12 +289,19 @@ def _comparisons(
     return comparisons
 
 
-def _candidates(index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers]) -> list[Candidate]:
+def _candidates(
+    index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers], checks: Sequence[AnswerCheck]
+) -> list[Candidate]:
     """The candidate's answers, as people may judge them."""
     champion = answers["champion"].texts if "champion" in answers else [None] * len(rows)
+    texts = answers["candidate"].texts
+    risks = [
+        answer_risks(row, text, checked.unsupported, other)
+        for row, text, checked, other in zip(rows, texts, checks, champion, strict=True)
+    ]
     return [
-        Candidate(i, row["note_id"], row["instruction"], text, row["private"], answer_risks(row, text, other))
-        for i, row, text, other in zip(index, rows, answers["candidate"].texts, champion, strict=True)
+        Candidate(i, row["note_id"], row["instruction"], text, row["private"], risk)
+        for i, row, text, risk in zip(index, rows, texts, risks, strict=True)
     ]
 
 
@@ -375,7 +318,12 @@ def _texts(answers: dict[str, ModelAnswers]) -> dict[str, list[str]]:
 
 
 def _write_answers(
-    output: Path, index: list[int], rows: Sequence[Row], answers: dict[str, ModelAnswers], seed: int
+    output: Path,
+    index: list[int],
+    rows: Sequence[Row],
+    answers: dict[str, ModelAnswers],
+    checks: Sequence[AnswerCheck],
+    seed: int,
 ) -> None:
     """Write predictions.parquet, with the digest of every answer of the candidate, and examples.json, of which some are
     drawn by the seed. Neither contains the text of an answer about a private note."""
@@ -389,4 +337,4 @@ def _write_answers(
             pa.string(),
         )
     write_table(pa.table(columns), output / "predictions.parquet")
-    write_json(output / "examples.json", examples(rows, _texts(answers), seed))
+    write_json(output / "examples.json", examples(rows, _texts(answers), checks, seed))

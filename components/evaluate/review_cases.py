@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.claims import CheckedClaim
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.base import Review
 from clinadapt.data.schemas.review import CASES, CASES_FILE
@@ -76,12 +76,15 @@ def write_cases(output: Path, recipe: str, answers: Sequence[Candidate], setting
     return {"population": len(shown), "withheld": len(different) - len(shown)}
 
 
-def answer_risks(row: Mapping[str, Any], answer: str, champion: str | None) -> dict[str, float]:
+def answer_risks(
+    row: Mapping[str, Any], answer: str, doubtful: Sequence[CheckedClaim], champion: str | None
+) -> dict[str, float]:
     """Why an answer to an instruction is risky.
 
     Args:
         row: the instruction with its note, and `decimal_comma`.
         answer: of the candidate.
+        doubtful: claims of the answer that the note does not support.
         champion: its answer; None where there is none.
     """
     risks: dict[str, float] = {}
@@ -89,7 +92,6 @@ def answer_risks(row: Mapping[str, Any], answer: str, champion: str | None) -> d
     if refusal and row["answerable"]:  # its claim, that the note lacks something, is the refusal itself
         risks["refused"] = 1
     else:
-        doubtful = unsupported(answer, row["note_text"], row["instruction"], row["decimal_comma"])
         for outcome in ("contradicted", "not found"):
             risks[outcome] = sum(claim.outcome == outcome for claim in doubtful)
         risks["not refused"] = float(not refusal and not row["answerable"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.evaluate.answer_checks import check_answers
 from components.evaluate.examples import FAULTS, examples
 
 NOTE = "A 61-year-old man takes metoprolol 50 mg twice daily for hypertension. The left knee is swollen."
@@ -12,6 +13,10 @@ NOTE = "A 61-year-old man takes metoprolol 50 mg twice daily for hypertension. T
 def row(instruction: str, task: str = "a", answerable: bool = True, private: bool = False) -> dict[str, Any]:
     return {"note_text": NOTE, "instruction": instruction, "answer": "50 mg", "task": task, "answerable": answerable,
             "private": private, "decimal_comma": False}  # fmt: skip
+
+
+def drawn_of(rows: list[dict[str, Any]], answers: dict[str, list[str]], seed: int) -> list[dict[str, Any]]:
+    return examples(rows, answers, check_answers(rows, answers)["candidate"], seed)
 
 
 def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
@@ -25,7 +30,7 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
     }
     rows = [row(instruction, answerable="potassium" not in instruction) for instruction in asked]
     rows.append(row("Private?", private=True))
-    shown = examples(rows, {"candidate": [*asked.values(), "200 mg."], "base": [""] * len(rows)}, 0)
+    shown = drawn_of(rows, {"candidate": [*asked.values(), "200 mg."], "base": [""] * len(rows)}, 0)
     assert [example["drawn"] for example in shown] == [False] * 5 + [True]
     assert [example["fault"] for example in shown] == [FAULTS[0], FAULTS[1], FAULTS[1], FAULTS[2], FAULTS[3], None]
     knee, dose = shown[0], next(example for example in shown if example["instruction"] == "How much metoprolol?")
@@ -38,7 +43,7 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
 
 
 def test_a_text_that_is_cut_says_so() -> None:
-    (example,) = examples([row("What? " * 1000)], {"candidate": ["100 mg. " * 1000], "base": ["Short."]}, 0)
+    (example,) = drawn_of([row("What? " * 1000)], {"candidate": ["100 mg. " * 1000], "base": ["Short."]}, 0)
     texts = example["instruction"], example["answers"]["candidate"]
     assert all(len(text) == 4002 and text.endswith(" …") for text in texts)
     assert example["answers"]["base"] == "Short."
@@ -47,7 +52,7 @@ def test_a_text_that_is_cut_says_so() -> None:
 def test_then_others_are_drawn_whatever_their_fault() -> None:
     rows = [row(f"Question {number}", task=str(number % 7)) for number in range(60)]
     answers = ["100 mg" if number % 2 else "50 mg" for number in range(60)]
-    first, again, other = (examples(rows, {"candidate": answers}, seed) for seed in (1, 1, 2))
+    first, again, other = (drawn_of(rows, {"candidate": answers}, seed) for seed in (1, 1, 2))
     drawn = [example for example in first if example["drawn"]]
     assert len(first) == len({example["instruction"] for example in first}) and len(drawn) == 8
     assert {example["fault"] for example in drawn} == {None, FAULTS[1]}

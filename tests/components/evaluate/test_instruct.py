@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,10 +24,13 @@ from clinadapt.monitoring.observations import FIGURES
 from clinadapt.registry.adapters import download_adapter
 from clinadapt.registry.champion import champion
 from clinadapt.storage import open_store
+from components.evaluate.answer_checks import check_answers
 from components.evaluate.champion import Champion
 from components.evaluate.gate.step import run as gate
-from components.evaluate.instruct import SCORED_METRICS, minimum_detectable_difference, run, sample, score
+from components.evaluate.generation import ModelAnswers
+from components.evaluate.instruct import minimum_detectable_difference, run, sample
 from components.evaluate.metrics import paired, ratios
+from components.evaluate.scores import SCORED_METRICS, score
 from components.publish.publish_version import run as publish
 
 NAME = "answers"
@@ -70,12 +74,16 @@ def test_a_number_is_one_word_with_its_decimals() -> None:
     assert matches("1.000 mg", "1000 mg", "exact", True) and not matches("0,125 mg", "125 mg", "exact", True)
 
 
+def scored(rows: list[dict[str, Any]], texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    model = ModelAnswers([Answer(text, [], True, 0) for text in texts], np.ones(len(rows)), np.full(len(rows), 2), 1, 1)
+    return score(rows, model, check_answers(rows, {"candidate": texts})["candidate"])
+
+
 def test_answers_are_scored_by_the_numbers_of_their_source() -> None:
     row = {"note_text": "Digoxin 0,125 mg daily.", "instruction": "Which dose?", "check": "exact", "answerable": True,
            "answer": "Digoxin 0,125 mg"}  # fmt: skip
     rows = [row | {"decimal_comma": comma} for comma in (True, True, False)]
-    answers = [Answer(f"Digoxin {dose} mg", [], True, 0) for dose in ("0,125", "125", "125")]
-    numerators, _ = score(rows, answers, np.ones(3), np.ones(3))
+    numerators, _ = scored(rows, [f"Digoxin {dose} mg" for dose in ("0,125", "125", "125")])
     assert numerators[:, SCORED_METRICS.index("contradicted")].tolist() == [0, 1, 0]
     assert numerators[:, SCORED_METRICS.index("exact_match")].tolist() == [1, 0, 0]
 
@@ -90,8 +98,7 @@ def test_every_error_is_counted_on_its_side() -> None:
         {**row, "answerable": True, "check": "exact", "answer": "aspirin 81 mg"},
     ]
     texts = ["The note does not mention warfarin.", "Warfarin 5 mg.", "The note does not say.", "Aspirin 81 mg"]
-    answers = [Answer(text, [], True, 0) for text in texts]
-    numerators, denominators = score(rows, answers, np.ones(4), np.full(4, 2))
+    numerators, denominators = scored(rows, texts)
     rate = dict(zip(SCORED_METRICS, numerators.sum(axis=0) / denominators.sum(axis=0), strict=True))
     assert (rate["correct_refusals"], rate["wrong_refusals"]) == (0.5, 0.5)
     assert rate["unsupported"] == 0.25  # warfarin is in the instruction, 5 mg nowhere

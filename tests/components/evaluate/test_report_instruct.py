@@ -10,6 +10,7 @@ import pytest
 from support import SYNTHESIS, TRAINING
 
 from clinadapt.data.schemas.instruct import TASKS
+from components.evaluate.answer_checks import check_answers
 from components.evaluate.examples import examples
 from components.evaluate.report.groups import groups_table
 from components.evaluate.report.instruct import (
@@ -193,7 +194,7 @@ def test_a_page_with_long_texts_stays_small() -> None:
         "task": TASKS[0], "answerable": True, "private": False, "decimal_comma": False,
     }  # fmt: skip
     answers = {name: ["100 mg of metoprolol. " * 300] * 20 for name in ("candidate", "base", "champion")}
-    shown = examples([row] * 20, answers, 0)
+    shown = examples([row] * 20, answers, check_answers([row] * 20, answers)["candidate"], 0)
     page = render({**report(), "examples": shown})
     assert len(shown) == 14 and page.count('<mark class="contradicted">100 mg') > 1000
     assert len(page.encode()) < 2_000_000

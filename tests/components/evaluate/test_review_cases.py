@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from clinadapt.clinical.claims import unsupported
 from clinadapt.config.base import Review
 from clinadapt.data.schemas.review import CASES
 from components.evaluate.review_cases import Candidate, answer_risks, label_risks, write_cases
@@ -36,7 +37,8 @@ def row(**fields: Any) -> dict[str, Any]:
 def test_why_an_answer_is_risky(
     answer: str, champion: str | None, asked: dict[str, Any], risks: dict[str, float]
 ) -> None:
-    assert answer_risks(row(**asked), answer, champion) == risks
+    doubtful = unsupported(answer, NOTE, "Which drugs?")
+    assert answer_risks(row(**asked), answer, doubtful, champion) == risks
 
 
 def test_why_a_label_is_risky() -> None:
