@@ -4,36 +4,56 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from typing import Literal
 
-from clinadapt.clinical.mention import ASCII_LOWER, Mention
+from clinadapt.clinical.mention import Mention, ascii_lower, matches_at
 
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"  # noqa: E501
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_IN_FIGURES, _MONTH_BEFORE, _DAY_BEFORE_MONTH = range(3)  # how a date begins
 _DATES = [
-    re.compile(pattern)
-    for pattern in (
-        r"\b(?P<year>\d{4})-(?P<number>\d{1,2})-(?P<day>\d{1,2})\b",
-        r"(?<![\d/])(?P<number>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})(?![\d/])",
-        r"(?<![\d-])(?P<number>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])",
-        r"(?<![\d.])(?P<day>\d{1,2})\.(?P<number>\d{1,2})\.(?P<year>\d{4})(?!\d)",
-        r"(?<![\d.])(?P<day>\d{2})\.(?P<number>\d{2})\.(?P<year>\d{2})(?!\.?\d)",
-        rf"\b{_MONTH}\s+{_DAY}(?:,?\s+(?P<year>\d{{4}}))?\b(?![.:]\d)",
-        rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?:,?[\s-](?P<year>\d{{4}}))?\b",
-        rf"\b{_MONTH}(?:\s+of)?,?\s+(?P<year>\d{{4}})\b",
-        r"(?<![\d/])(?P<number>0?[1-9]|1[0-2])/(?P<year>(?:19|20)\d{2})(?![\d/])",
-        r"(?:(?<=\bin )|(?<=\bsince )|(?<=\buntil )|(?<=\bdated ))"
-        r"(?P<number>0?[1-9]|1[0-2])/(?P<year>[0-2]\d|[7-9]\d)(?![\d/])",
-        r"(?<=\bfrom )(?P<number>0?[1-9]|1[0-2])/(?P<year>[7-9]\d)(?![\d/])",  # 8/10 is a score
+    (re.compile(pattern), begin)
+    for pattern, begin in (
+        (r"\b(?P<year>\d{4})-(?P<number>\d{1,2})-(?P<day>\d{1,2})\b", _IN_FIGURES),
+        (r"(?<![\d/])(?P<number>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})(?![\d/])", _IN_FIGURES),
+        (r"(?<![\d-])(?P<number>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])", _IN_FIGURES),
+        (r"(?<![\d.])(?P<day>\d{1,2})\.(?P<number>\d{1,2})\.(?P<year>\d{4})(?!\d)", _IN_FIGURES),
+        (r"(?<![\d.])(?P<day>\d{2})\.(?P<number>\d{2})\.(?P<year>\d{2})(?!\.?\d)", _IN_FIGURES),
+        (rf"\b{_MONTH}\s+{_DAY}(?:,?\s+(?P<year>\d{{4}}))?\b(?![.:]\d)", _MONTH_BEFORE),
+        (rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?:,?[\s-](?P<year>\d{{4}}))?\b", _DAY_BEFORE_MONTH),
+        (rf"\b{_MONTH}(?:\s+of)?,?\s+(?P<year>\d{{4}})\b", _MONTH_BEFORE),
+        (r"(?<![\d/])(?P<number>0?[1-9]|1[0-2])/(?P<year>(?:19|20)\d{2})(?![\d/])", _IN_FIGURES),
+        (
+            r"(?:(?<=\bin )|(?<=\bsince )|(?<=\buntil )|(?<=\bdated ))"
+            r"(?P<number>0?[1-9]|1[0-2])/(?P<year>[0-2]\d|[7-9]\d)(?![\d/])",
+            _IN_FIGURES,
+        ),
+        (r"(?<=\bfrom )(?P<number>0?[1-9]|1[0-2])/(?P<year>[7-9]\d)(?![\d/])", _IN_FIGURES),  # 8/10 is a score
     )
 ]
 
-_FIGURES = re.compile(r"\d[/.-]\d")  # without it no date in figures, without a month's name none in words
-_MONTH_NAME = re.compile(rf"\b{_MONTH}[\s,]|\d(?:st|nd|rd|th)?[\s-](?:of\s+)?{_MONTH.replace('?P<month>', '?:')}")
-_MONTH_FIRST = _DATES[1:3]
+# Where dates can begin
+_FIGURES = re.compile(r"(?<!\d)\d{1,4}(?=[/.-]\d)")
+_MONTH_NAME = re.compile(rf"(?:{'|'.join(MONTHS)})(?<!\w...)")
+_DAY_OF_MONTH = re.compile(rf"\d{{1,2}}(?:st|nd|rd|th)?[\s-](?:of\s+)?(?={'|'.join(MONTHS)})")
+_MONTH_FIRST = [pattern for pattern, _ in _DATES[1:3]]
 _DAY_BEFORE = re.compile(rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?![a-z])(?<!may)")  # not "2 margins", "2 may be"
 _DAY_AFTER = re.compile(rf"\b{_MONTH}\s+{_DAY}\b(?!\d)")
 _TWO_PARTS = re.compile(r"(?<![\d/-])(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d/-])")
+
+# Words that tell British from American notes, in lower case: spelling, drugs, frequencies, places and postcodes
+_BRITISH = re.compile(
+    r"\b(?:nhs|gp|a&e|o/e|casualty|registrar|sho|bd|tds|qds|nocte|mane|fbc|u&es?|lfts|tfts|paracetamol|salbutamol|"
+    r"adrenaline|co-(?:codamol|amoxiclav|beneldopa|careldopa|trimoxazole)|bendroflumethiazide|aciclovir|lignocaine|"
+    r"litres?|metres?|\w*(?:aemi[ac]|oedema|rrhoea|pnoea|tumour)|(?:haem|ischaem|oesoph|paediatr|orthopaed|gynaec|"
+    r"anaesth|foet|catheteris|hospitalis)\w*|[a-z]{1,2}\d[a-z\d]? \d[a-z]{2})\b|\b[mµ]mol/l\b"
+)
+_AMERICAN = re.compile(
+    r"\b(?:b\.?i\.?d|t\.?i\.?d|q\.?i\.?d|q\.?h\.?s|p\.o|cbc|bmp|cmp|bun|medicare|medicaid|acetaminophen|tylenol|"
+    r"albuterol|epinephrine|percocet|vicodin|lovenox|fahrenheit|mg/dl|liters?|\w*(?:(?<!a)emia|(?<!o)edema|rrhea|pnea|"
+    r"tumor)|(?:hemat|hemo|ischem|esophag|pediatr|orthoped|gynecol|anesth|fet(?:al|us)|catheteriz|hospitaliz)\w*)\b"
+)
 
 
 def dates(text: str) -> set[str]:
@@ -44,33 +64,60 @@ def dates(text: str) -> set[str]:
 def date_mentions(text: str) -> list[Mention]:
     """Dates in text order; values as in `dates`.
 
-    03/04/2021 is March 4, but April 3 in a text whose dates begin with the day, see `begin_with_day`.
+    03/04/2021 is March 4, but April 3 in a text whose dates begin with the day, see `date_order`.
     """
-    lower = text.translate(ASCII_LOWER)
+    lower = ascii_lower(text)
     mentions: list[Mention] = []
     taken = bytearray(len(lower))
-    figures, month = _FIGURES.search(lower), _MONTH_NAME.search(lower)
-    day_first = bool(figures) and begin_with_day(lower)
-    for pattern in _DATES:
-        if not (month if "month" in pattern.groupindex else figures):
-            continue
-        for match in pattern.finditer(lower):
+    starts = _starts(lower)
+    day_first: bool | None = None
+    for pattern, begin in _DATES:
+        for match in matches_at(pattern, lower, starts[begin]):
             start, end = match.span()
             if any(taken[start:end]):
                 continue
-            for day in _iso_dates(match.groupdict(), day_first and pattern in _MONTH_FIRST):
+            if pattern in _MONTH_FIRST and day_first is None:
+                day_first = date_order(lower) == "day"
+            for day in _iso_dates(match.groupdict(), bool(day_first) and pattern in _MONTH_FIRST):
                 mentions.append(Mention(start, end, day))
                 taken[start:end] = b"\1" * (end - start)
     return sorted(mentions)
 
 
-def begin_with_day(lower: str) -> bool:
-    """Whether the dates of a text in lower case begin with the day: those in figures, as 14/11/2021 must; where they
-    do not tell, those with a month's name."""
-    parts = [(int(first), int(second)) for first, _, second in _TWO_PARTS.findall(lower)]
-    if any(first > 12 or second > 12 for first, second in parts):
-        return any(first > 12 >= second for first, second in parts) and all(second <= 12 for _, second in parts)
-    return bool(_DAY_BEFORE.search(lower)) and not _DAY_AFTER.search(lower)
+def _starts(lower: str) -> tuple[list[int], list[int], list[int]]:
+    """Where dates can begin: those in figures, those that begin with a month's name, those with a day before it."""
+    figures, names = ([match.start() for match in pattern.finditer(lower)] for pattern in (_FIGURES, _MONTH_NAME))
+    return figures, names, [match.start() for match in _DAY_OF_MONTH.finditer(lower)] if names else []
+
+
+def date_order(lower: str) -> Literal["day", "month", ""]:
+    """Whether the dates in figures of a text in lower case begin with the day or the month; empty where nothing tells.
+
+    Its figures tell, as 14/11/2021 must begin with the day; else the dates with a month's name; else whether its words
+    are those of British or American clinicians.
+    """
+    figures, names, days = _starts(lower)
+    parts = [(int(match[1]), int(match[3])) for match in matches_at(_TWO_PARTS, lower, figures)]
+    day_first, month_first = (any(part[i] > 12 >= part[1 - i] for part in parts) for i in (0, 1))
+    if day_first == month_first:
+        day_first = any(matches_at(_DAY_BEFORE, lower, days))
+        month_first = any(matches_at(_DAY_AFTER, lower, names))
+    if day_first == month_first:
+        british, american = len(_BRITISH.findall(lower)), len(_AMERICAN.findall(lower))
+        day_first, month_first = british > american, american > british
+    return "day" if day_first else "month" if month_first else ""
+
+
+def other_reading(written: str, day: str) -> str:
+    """The date that figures such as 03/04/2021 or 3-4-2021 are in the other order; empty where there is none.
+
+    Args:
+        written: the date as the text has it.
+        day: its reading, as in `dates`.
+    """
+    year, month, day_of_month = day[:-6], day[-5:-3], day[-2:]
+    is_open = _TWO_PARTS.fullmatch(written) and day_of_month <= "12" and day_of_month != month
+    return f"{year}-{day_of_month}-{month}" if is_open else ""
 
 
 def _iso_dates(groups: dict[str, str | None], day_first: bool) -> list[str]:

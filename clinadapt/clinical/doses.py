@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from clinadapt.clinical.dates import date_mentions
-from clinadapt.clinical.mention import ASCII_LOWER, Mention
+from clinadapt.clinical.mention import Mention, ascii_lower
 
 _WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
           "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]  # fmt: skip
@@ -68,7 +68,7 @@ def number_mentions(text: str, include_codes: bool = False) -> list[Mention]:
     ]
     taken = [(start, end) for start, end, _ in (*dates, *mentions)]
     pending: list[tuple[int, int, str]] = []  # of a range whose unit follows: 5-10 mg
-    for match in _NUMBER.finditer(text.translate(ASCII_LOWER)):
+    for match in _NUMBER.finditer(ascii_lower(text)):
         start, end = match.span()
         if any(first < end and start < last for first, last in taken):
             continue

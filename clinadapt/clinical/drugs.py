@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from clinadapt.clinical.drug_names import generics_by_name
 from clinadapt.clinical.lexicon import load_lexicon
-from clinadapt.clinical.mention import ASCII_LOWER, Mention
+from clinadapt.clinical.mention import Mention, ascii_lower
 
-_WORD = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+_WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_WHOLE_WORD = re.compile(rf"(?<![a-z0-9])(?<![a-z0-9]-){_WORD.pattern}")
 
 
 def drugs(text: str) -> set[str]:
@@ -19,15 +21,12 @@ def drugs(text: str) -> set[str]:
 
 def drug_mentions(text: str) -> list[Mention]:
     """Drugs in text order; a brand that combines two drugs yields two mentions of the same span."""
-    lower = text.translate(ASCII_LOWER)
+    lower = ascii_lower(text)
     mentions: list[Mention] = []
     behind = 0  # the last mention
-    for match in _WORD.finditer(lower):
-        start, end = match.span()
-        entry = _entry(match[0])
-        if entry is None or start < behind:
+    for start, end, (generics, most) in _first_words(lower):
+        if start < behind:
             continue
-        generics, most = entry
         for phrase_end in reversed(_word_ends(lower, end, most - 1)):
             if phrase := generics_by_name().get(lower[start:phrase_end]):
                 end, generics = phrase_end, phrase
@@ -35,6 +34,20 @@ def drug_mentions(text: str) -> list[Mention]:
         mentions += [Mention(start, end, generic) for generic in generics]
         behind = end if generics else behind
     return mentions
+
+
+def _first_words(lower: str) -> Iterator[tuple[int, int, tuple[tuple[str, ...], int]]]:
+    """(start, end, entry) of the words that a name begins with. Few do, so that only these are located."""
+    written = _WORD.findall(lower)
+    end = 0
+    for word, entry in zip(written, map(_entry, written), strict=True):
+        if entry is None:
+            continue
+        start = lower.index(word, end)
+        while not (match := _WHOLE_WORD.match(lower, start)) or match[0] != word:
+            start = lower.index(word, start + 1)
+        end = start + len(word)
+        yield start, end, entry
 
 
 def _word_ends(lower: str, end: int, count: int) -> list[int]:

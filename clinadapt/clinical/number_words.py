@@ -7,15 +7,15 @@ import re
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen"""
 _LARGE = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: value for value, word in enumerate(_SMALL.split())} | {
+NUMBER_WORD_VALUES = {word: value for value, word in enumerate(_SMALL.split())} | {
     word: 10 * i for i, word in enumerate(_LARGE.split(), start=2)
 }
 _MAGNITUDES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
-_WORD = "|".join(sorted([*_VALUES, *_MAGNITUDES], key=len, reverse=True))
-_FIRST = "|".join(sorted(_VALUES, key=len, reverse=True))
+_WORD = "|".join(sorted([*NUMBER_WORD_VALUES, *_MAGNITUDES], key=len, reverse=True))
+FIRST_WORD = "|".join(sorted(NUMBER_WORD_VALUES, key=len, reverse=True))
 NUMBER_WORDS = (
-    rf"\b(?:(?:a )?(?:hundred|thousand)|{_FIRST})(?:(?:[ -]|(?<=hundred) and |"
-    rf"(?<=thousand) and )(?:{_WORD}))*(?: oh? (?:{_FIRST}))?(?: point (?:{_FIRST})(?:[ -](?:{_FIRST}))?)?\b"
+    rf"\b(?:(?:a )?(?:hundred|thousand)|{FIRST_WORD})(?:(?:[ -]|(?<=hundred) and |(?<=thousand) and )(?:{_WORD}))*"
+    rf"(?: oh? (?:{FIRST_WORD}))?(?: point (?:{FIRST_WORD})(?:[ -](?:{FIRST_WORD}))?)?\b"
 )
 
 
@@ -40,7 +40,7 @@ def spoken_numbers(text: str) -> list[float]:
                 total, current = (total + (current or 1)) * factor, None
             last = factor
             continue
-        value = _VALUES[word]
+        value = NUMBER_WORD_VALUES[word]
         if current is None:
             current = value
         elif last >= 100 or (20 <= last < 100 and last % 10 == 0 and 0 < value < 10):

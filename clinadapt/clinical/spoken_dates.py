@@ -6,7 +6,7 @@ import re
 from datetime import date
 
 from clinadapt.clinical.dates import MONTHS
-from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.mention import Mention, matches_at
 from clinadapt.clinical.number_words import NUMBER_WORDS, spoken_numbers
 
 _ORDINALS = (
@@ -51,7 +51,10 @@ _DATES = [
         rf"\b{_MONTH} (?P<year>oh? [a-z]+|(?:nineteen|twenty|two thousand) {NUMBER_WORDS.removeprefix(chr(92) + 'b')})",
     )
 ]
-_ANY_MONTH = re.compile(_MONTH)
+_DAY_BEFORE_MONTH = _DATES[1]
+_MONTH_NAME = re.compile(rf"\b{_MONTH}\b")
+_DAY_BEFORE = re.compile(rf"\b{_DAY} (?:day )?(?:of )?\Z")
+_LONGEST_DAY = 35  # characters of a day before its month
 _COUNTED = re.compile(
     r" ?(?:%|(?:percent|mc?g|milli\w+|micro\w+|grams?|ml|units?|tablets?|times|minutes?|hours?|days?|weeks?|months?|"
     r"years?|patients?)\b)"
@@ -60,12 +63,15 @@ _COUNTED = re.compile(
 
 def spoken_dates(lower: str) -> list[Mention]:
     """Dates in words of a text in lower case, with values as of `clinadapt.clinical.dates.date_mentions`."""
-    if not _ANY_MONTH.search(lower):
+    months = [match.start() for match in _MONTH_NAME.finditer(lower)]
+    if not months:
         return []
+    before = (_DAY_BEFORE.search(lower, max(0, month - _LONGEST_DAY), month) for month in months)
+    days = [match.start() for match in before if match]
     mentions: list[Mention] = []
     taken = bytearray(len(lower))
     for pattern in _DATES:
-        for match in pattern.finditer(lower):
+        for match in matches_at(pattern, lower, days if pattern is _DAY_BEFORE_MONTH else months):
             start, end = match.span()
             if not any(taken[start:end]) and (value := _iso(match)):
                 end = match.end("year") if value[0] != "-" else _end(match)

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from clinadapt.clinical.claims.checked import CheckedClaim
-from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies
+from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies, check_routes
 from clinadapt.clinical.claims.finding_checks import check_findings, check_sides
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
@@ -33,6 +33,7 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     asked = read(question) if question else None
     checks = [
         *check_drugs(stated, source),
+        *check_routes(stated, source),
         *check_frequencies(stated, source),
         *check_tests(stated, source),
         *check_ages(stated, source),
@@ -67,8 +68,14 @@ def stated_claims(text: str, decimal_comma: bool = False) -> frozenset[tuple[str
 def missing_claims(answer: str, reference: str, note: str, decimal_comma: bool = False) -> tuple[int, int]:
     """(missing, all) key claims of a reference answer: those that its note supports and an answer should hold too."""
     answer, reference, note = (point_decimals(text, decimal_comma) for text in (answer, reference, note))
-    key = {_key(each.claim) for each in check(reference, note) if each.outcome == "supported"}
+    key = _key_claims(reference, note)
     return len(key - _stated(answer)), len(key)
+
+
+@lru_cache(maxsize=64)
+def _key_claims(reference: str, note: str) -> frozenset[tuple[str, str]]:
+    """Claims of a reference answer that its note supports."""
+    return frozenset(_key(each.claim) for each in check(reference, note) if each.outcome == "supported")
 
 
 @lru_cache(maxsize=256)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from clinadapt.clinical.claims.dialogue import Turn, answer_questions, has_guest, of_others, patient_relation
 from clinadapt.clinical.claims.words import Word
+from clinadapt.clinical.mention import matches_at
 
 _REACH = 14  # words that a negation reaches at most
 _FAMILY = (
@@ -32,7 +35,7 @@ _TRIGGERS = re.compile(
     r"|\b(?:nobody|no one)\b[^.,;\n]{0,40}?\b(?:has|had|have|was|were|is|suffers?)\b|\bno\b(?!,)"
     r"|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
     r"|\b(?:absence|free|clear) of\b|\bfree from\b|\brule[sd]? out for\b|\bexcludes\b|\blacks?\b|\bnor\b|\bneither\b)"
-    r"|(?P<prefix>\bnon-(?=[a-z]))"
+    r"|(?P<prefix>\bnon[- ](?=[a-z]))"
     r"|(?P<uncertain>\bpossibl[ey]\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
     r"|\bsuspicio(?:us|n) (?:for|of)\b"
     r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
@@ -47,7 +50,9 @@ _TRIGGERS = re.compile(
     r"(?<=, )(?:drinks|takes|uses|smokes|lives|works|continues|remains))\b|[;:])"
     r"|(?P<comma>,(?=[^,.;\n]{0,60}?\b(?:is|are|was|were|has|had|clear|normal|intact|positive|reports?|states|takes|"
     r"unremarkable|soft|regular)\b))"
-    rf"|(?P<family>\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had|with)|\bfamily(?= too|"
+    r"|(?P<family>\b(?:husband|wife|spouse|partner|boyfriend|girlfriend)(?=,? (?:who |also )?"
+    r"(?:has|had|suffers?|takes|was (?:recently )?diagnosed|died)\b)"
+    rf"|\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had|with)|\bfamily(?= too|"
     rf" as well|[.,?])|\b{_FAMILY}\b(?!['’]s? (?:milk|day)| (?:said|says|states?|stated|reports?|"
     r"reported|brought|brings|noticed|notes|noted|denies|denied|deny|also deny|called|thinks|believes|is at|"
     r"was present)))",
@@ -55,27 +60,34 @@ _TRIGGERS = re.compile(
 # What a trigger can begin with: the pattern is only tried there
 _TRIGGER_START = re.compile(
     r"[,;:-]|\?(?=[\w#])|(?:n['’]t\b)|\b(?:if|should|in case|risk|watch|monitor|return|call|ring|come|quer|"
-    r"no|not|non|nobody|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|"
-    r"ying)|absent|ruled?s?|"
+    r"no|not|non|nobody|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|ying)|absent|ruled?s?|"
     r"unremarkable|negative|never|none|absence|free|clear|excludes|lacks?|nor|neither|possibl|potential|probabl|"
-    r"likely|suspec|suspic|"
-    r"questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|however|although|though|"
-    r"except|aside|apart|"
-    r"other|which|who|because|present|complain|report|admits|positive|show|reveal|states|endorses|there|he|"
-    r"she|patient|now|"
-    r"then|treated|due|family|mother|father|brother|sister|aunt|uncle|grand|maternal|paternal|sibling|"
-    r"parent|cousin|son|"
-    r"daughter|dad|mom|niece|nephew|relative|twin|here|live|living|comes|came|seen|accompanied|brought|visits|arrive|"
-    r"clinic|impression|drink|take|use|smoke|work|continue|remain|does)"
+    r"likely|suspec|suspic|questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|however|"
+    r"although|though|except|aside|apart|other|which|who|because|present|complain|report|admits|positive|show|reveal|"
+    r"states|endorses|there|he|she|patient|now|then|treated|due|family|husband|wife|spouse|partner|boyfriend|girlfriend|mother|father|brother|sister|aunt|uncle|grand|"
+    r"maternal|paternal|sibling|parent|cousin|son|daughter|dad|mom|niece|nephew|relative|twin|here|live|living|comes|"
+    r"came|seen|accompanied|brought|visits|arrive|clinic|impression|drink|take|use|smoke|work|continue|remain|does)"
 )
+# Stems of which each trigger that marks something has one; the others only end or prevent the reach of those
+_MARKING = re.compile(
+    r"(?:if|no|not|nor|nil|t|r|may|son|call|ring|come|case|risk|dad|mom)\Z|non|nobody|neither|never|negativ|den|without|"
+    r"absen|rul|unremark|free|clear|exclud|lack|possib|potential|probab|likely|suspec|suspic|question|might|could|should|"
+    r"concern|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|uncl|grand|"
+    r"maternal|paternal|sibl|parent|cousin|daughter|niec|nephew|relativ|twin|husband|wife|spous|partner|boyfriend|girlfriend"
+)
+_OF_FAMILY = re.compile(rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMILY}|family)\b")
+_CLAUSE_START = re.compile(r"[;:]|\bbut\b")
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\. \d\.)(?<!  \d\.)"
     r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bvs\.)\s+(?=[^a-z])"
     r"|(?<!\s)[^\S\n]*+\n\s*+(?=[^a-z\s])|(?<=[a-z)]\.),(?=[A-Z])"
     r"|(?<=\?)\s+"
 )
+_QUERY = re.compile(r"\?(?=[\w#])")
+_MARK = re.compile(r"[.!?\n]")
 _DENIES = re.compile(r"no\b|den|without|negative|free")
-_FAMILY_SECTION = re.compile(r"\bFAMILY (?:MEDICAL )?HISTORY:?|\bFamily History:", 0)
+_DENIES_ANY = re.compile(r"(?:not|n['’]t|never)(?: \w+){0,2} any\b|never (?:had|has|have|been)\b")
+_FAMILY_SECTION = re.compile(r"\bF(?:AMILY (?:MEDICAL )?HISTORY:?|amily History:)")
 _HEADER = re.compile(r"[A-Z][A-Z /&]{4,}:|\n[A-Z][a-z]+(?: [A-Z]?[a-z]+){0,2}:")
 
 
@@ -99,9 +111,26 @@ class Context(NamedTuple):
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """Spans of the sentences and lines of a text."""
-    cuts = [match.span() for match in _SENTENCE_END.finditer(text)]
+    cuts = [match.span() for match in matches_at(_SENTENCE_END, text, _possible_ends(text))]
     starts, ends = [0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)]
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+
+
+@lru_cache(maxsize=100_000)
+def _may_mark(stem: str) -> bool:
+    return bool(_MARKING.match(stem))
+
+
+def _possible_ends(text: str) -> Iterator[int]:
+    """Where a sentence may end: behind a mark, and where the blanks before the end of a line begin."""
+    for match in _MARK.finditer(text):
+        if match[0] != "\n":
+            yield match.end()
+            continue
+        start = match.start()
+        while start and text[start - 1] != "\n" and text[start - 1].isspace():
+            start -= 1
+        yield start
 
 
 def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]], spoken: list[Turn]) -> Context:
@@ -110,14 +139,19 @@ def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int
     result = Context([0] * count, *([False] * count for _ in range(4)))
     patient, guest = patient_relation(lower, spoken), has_guest(spoken)
     starts, bounds = [word.start for word in words], []
+    marks = [word.start for word in words if _may_mark(word.stem)]
+    if "?" in lower:  # "?pneumonia"
+        marks = sorted([*marks, *(match.start() for match in _QUERY.finditer(lower))])
+    next_mark = 0
     for start, end in spans:
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         bounds.append((first, last))
-        if first < last:
+        next_mark = bisect_left(marks, start, next_mark)
+        if first < last and next_mark < len(marks) and marks[next_mark] < end:
             _mark(lower, words, first, last, (start, end), result, patient)
-            for begin, stop in of_others(lower, spoken, (start, end), guest):
-                for i in range(bisect_left(starts, begin), bisect_left(starts, stop)):
-                    result.someone[i] = True
+        for begin, stop in of_others(lower, spoken, (start, end), guest) if spoken else ():
+            for i in range(bisect_left(starts, begin), bisect_left(starts, stop)):
+                result.someone[i] = True
     answer_questions(lower, spoken, spans, bounds, words, result.negated)
     for match in _FAMILY_SECTION.finditer(text):
         header = _HEADER.search(text, match.end())
@@ -142,7 +176,7 @@ def _mark(
                 result.negated[i : i + 2] = [1] * len(result.negated[i : i + 2])
             elif kind == "before":
                 negated_since = listed = i
-                denies = bool(_DENIES.match(trigger[0]))
+                denies = bool(_DENIES.match(trigger[0]) or _DENIES_ANY.match(text, trigger.start(), end))
             elif kind == "uncertain":
                 uncertain_since = i
                 if text[words[i - 1].start : words[i - 1].end] in ("is", "was", "are", "were"):
@@ -158,12 +192,12 @@ def _mark(
                     uncertain_since = -1
             elif kind == "after":
                 _mark_before(text, words, first, i, trigger.start(), result)
-        if i > first and (
-            "," in (gap := text[words[i - 1].end : words[i].start]) or "/" in gap or words[i].stem == "or"
-        ):
-            listed = i  # a list of what is denied may be long
-        if negated_since >= 0 and i - max(negated_since, listed) <= _REACH:
-            result.negated[i] = 3 if denies and i - negated_since <= 3 else 1
+        if negated_since >= 0:
+            gap = text[words[i - 1].end : words[i].start] if i > first else ""
+            if "," in gap or "/" in gap or words[i].stem == "or":
+                listed = i  # a list of what is denied may be long
+            if i - max(negated_since, listed) <= _REACH:
+                result.negated[i] = 3 if denies and i - negated_since <= 3 else 1
         if result.hypothetical[i]:
             result.negated[i] = 2
         result.uncertain[i] |= uncertain_since >= 0 and i - uncertain_since <= 8
@@ -171,9 +205,7 @@ def _mark(
     for trigger in triggers[position:]:
         if trigger.lastgroup == "after":
             _mark_before(text, words, first, last, trigger.start(), result)
-    if family_since >= 0 and re.search(
-        rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMILY}|family)\b", text[words[first].start : end], re.I
-    ):
+    if family_since >= 0 and _OF_FAMILY.search(text, words[first].start, end):
         result.family[first:last] = [True] * (last - first)
 
 
@@ -193,6 +225,6 @@ def _mark_before(text: str, words: list[Word], first: int, stop: int, before: in
     for i in range(stop - 1, max(first, stop - 9) - 1, -1):
         if words[i].start >= before:
             continue
-        if i + 1 < stop and re.search(r"[;:]|\bbut\b", text[words[i].end : words[i + 1].start]):
+        if i + 1 < stop and _CLAUSE_START.search(text, words[i].end, words[i + 1].start):
             break
         result.negated[i] = 1

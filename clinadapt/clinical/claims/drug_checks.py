@@ -80,6 +80,15 @@ def _status(use: DrugUse, own: list[DrugUse]) -> Iterator[CheckedClaim]:
     yield verdict(claim, fits, [(u.start, u.end) for u, _ in given])
 
 
+def check_routes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Routes that belong to no drug of the lexicon."""
+    own = {route[:2] for use in stated.drugs for route in use.routes}
+    for route in stated.routes:
+        if route[:2] not in own:
+            fits = [each[:2] for each in source.routes if each.value == route.value]
+            yield verdict(Claim("route", route.start, route.end, route.value), fits, [])
+
+
 def check_frequencies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Frequencies that belong to no drug of the lexicon."""
     own = {f[:2] for u in stated.drugs for f in u.frequencies}

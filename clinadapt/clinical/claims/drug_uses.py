@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
 from clinadapt.clinical.claims.quantities import Quantity
 from clinadapt.clinical.lexicon import load_lexicon
-from clinadapt.clinical.mention import Mention
+from clinadapt.clinical.mention import Mention, ascii_lower, matches_at
 
 _PER_DAY = [
     (r"every other day|q\.?o\.?d\b|on alternate days", 0.5),
@@ -45,6 +45,10 @@ _PER_DAY = [
 _FREQUENCY = re.compile(
     "|".join(rf"(?P<f{i}>(?:(?<![a-z])|(?=/))(?:{pattern})(?:\w*\b)?)" for i, (pattern, _) in enumerate(_PER_DAY))
 )
+_FREQUENCY_START = re.compile(
+    r"/|(?<![a-z])(?:every|each|q|o[.dmnt ]|on alt|once|one time|week|month|per |twice|two |three |thrice|four|five|"
+    r"six|eight|twelve|\d|b[.i d]|t[.i d]|morning|in the|nocte|mane|da|a |h[. s]|at |night)"
+)
 # Count only there: OD is an eye too, 1-0-0 may be anything, what is worse in the morning is not taken daily, and of
 # two packs a day the number is a claim of its own
 _BESIDE_A_DRUG = re.compile(
@@ -62,7 +66,14 @@ _STATUS = {
     r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on|"
     r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|uses?|using)\b",
 }
-_STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()), re.IGNORECASE)
+_STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()))
+_UP_TO_DRUG = re.compile(r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
+_BREAK = re.compile(r";|\bbut\b|\bthen\b|\binstead\b")
+_RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
+_PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
+_ROUTE_ONLY = re.compile(
+    r"(?:iv|im)\b|i\.[vm]\.|p\.o|orally|intra(?:venous|muscular|thecal)|sub-?cutaneous|sublingual|rectally"
+)
 _OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
 
 
@@ -87,7 +98,13 @@ def _routes() -> re.Pattern[str]:
 
 def frequencies(lower: str) -> list[tuple[int, int, float]]:
     """(start, end, times a day) of the frequencies of a text in lower case, in one line."""
-    return [(*m.span(), _per_day(m)) for m in _FREQUENCY.finditer(lower) if not _BESIDE_A_DRUG.fullmatch(m[0])]
+    matches = _frequency_matches(lower, 0, len(lower))
+    return [(*m.span(), _per_day(m)) for m in matches if not _BESIDE_A_DRUG.fullmatch(m[0])]
+
+
+def _frequency_matches(lower: str, start: int, end: int) -> Iterator[re.Match[str]]:
+    starts = (match.start() for match in _FREQUENCY_START.finditer(lower, start, end))
+    return matches_at(_FREQUENCY, lower, starts, end)
 
 
 def _per_day(match: re.Match[str]) -> float:
@@ -112,6 +129,7 @@ def drug_uses(
     """
     doses = [q for q in quantities if q.dimension in ("mass", "volume", "units", "equivalents") and not q.is_code]
     starts = [q.start for q in doses]
+    plain = ascii_lower(text)
     listed = []
     for i, (start, end, name) in enumerate(mentions):
         sentence = sentence_at(start)
@@ -122,22 +140,29 @@ def drug_uses(
         own = [q for q in near if not _OF_A_DRUG.match(lower, q.end, after)]
         if not own or own[0].start - end > 60:
             near = doses[bisect_left(starts, window[0]) : bisect_left(starts, start)]
-            own = [q for q in near if start - q.end <= 12 and re.fullmatch(
-                r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*", lower[q.end : start])] or own  # fmt: skip
+            own = [q for q in near if start - q.end <= 12 and _UP_TO_DRUG.fullmatch(lower, q.end, start)] or own
         stop = min(window[1], sentence[1], end + 60)
-        uses = _routes_within(lower, end, stop) or _routes_within(lower, max(window[0], start - 14), start)
+        behind = _routes_within(lower, end, stop)
+        if after < len(text):
+            behind = [r for r in behind if not _is_of_next_drug(text, lower, r, after, own)]
+        uses = behind or _routes_within(lower, max(window[0], start - 14), start)
         times = [
             (*m.span(), _per_day(m))
-            for m in _FREQUENCY.finditer(lower, end, window[1])
+            for m in _frequency_matches(lower, end, window[1])
             if m[0] != "on" or text[m.start() : m.end()] == "ON"
         ]
-        listed.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(text, start, end, sentence, after)))
+        listed.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(plain, start, end, sentence, after)))
     return listed
+
+
+def routes(lower: str) -> list[Mention]:
+    """Words of a text in lower case that can only be the route of a drug."""
+    return [each for each in _routes_within(lower, 0, len(lower)) if _ROUTE_ONLY.match(lower, each.start)]
 
 
 def denied_by(text: str, reply: tuple[int, int], use: DrugUse) -> DrugUse:
     """A drug that a reply (span) says is not taken, or not any more."""
-    stopped = next((m for m in _STATUS_PATTERN.finditer(text, *reply) if m.lastgroup == "stopped"), None)
+    stopped = next((m for m in _STATUS_PATTERN.finditer(ascii_lower(text), *reply) if m.lastgroup == "stopped"), None)
     return replace(use, status=Mention(*(stopped.span() if stopped else reply), "stopped" if stopped else "denied"))
 
 
@@ -153,15 +178,27 @@ def _routes_within(lower: str, start: int, end: int) -> list[Mention]:
     return [Mention(*match.span(), match.lastgroup or "") for match in _routes().finditer(lower, start, end)]
 
 
+def _is_of_next_drug(text: str, lower: str, route: Mention, after: int, doses: list[Quantity]) -> bool:
+    """Whether a route belongs to the drug after it: "metformin and oral prednisone", not "Rocephin 1 g IV aspirin"."""
+    between = text[route.end : after]
+    follows_dose = any(0 <= route.start - dose.end <= 1 for dose in doses)
+    return (
+        between == " "
+        and not follows_dose
+        and lower[route.start : route.end].isalpha()
+        and (lower[route.start : route.end] != "po")
+    )
+
+
 def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: int) -> Mention | None:
     """The status that the words of its sentence give a drug: the last before it, else the first after it."""
     first = max(sentence[0], start - 70)
-    before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _breaks(text[m.end() : start])]
+    before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _BREAK.search(text, m.end(), start)]
     behind = [
         m
         for m in _STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
-        if (m.lastgroup in ("stopped", "allergy") and not re.search(r"\b(?:which|that|it) \Z", text[end : m.start()]))
-        or (m.lastgroup == "active" and re.search(r"\b(?:was|were|is|been)\b", text[end : m.end()]))
+        if (m.lastgroup in ("stopped", "allergy") and not _RELATIVE.search(text, end, m.start()))
+        or (m.lastgroup == "active" and _PASSIVE.search(text, end, m.end()))
     ]
     match = before[-1] if before else (behind[0] if behind else None)
     if match and behind and match.lastgroup == "active" and behind[0].lastgroup == "stopped" and match is before[-1]:
@@ -169,7 +206,3 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     if match and before and match.lastgroup == "active" and any(m.lastgroup == "denied" for m in before[-2:-1]):
         match = before[-2]
     return Mention(*match.span(), match.lastgroup or "") if match else None
-
-
-def _breaks(between: str) -> bool:
-    return bool(re.search(r"[;]|\bbut\b|\bthen\b|\binstead\b", between))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
+from clinadapt.clinical.claims.abnormal_values import shown_by_values
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.reading import Reading, SideMention
-from clinadapt.clinical.claims.words import STOP_WORDS, stem
+from clinadapt.clinical.claims.words import STOP_WORDS, Word, stem
+from clinadapt.clinical.number_words import NUMBER_WORD_VALUES
 
 # Words that say nothing by themselves when they are denied
 _VAGUE = """evidence sign symptom history change problem complication known significant acute time day week
@@ -22,7 +25,8 @@ apparent visible immediate prior previous chronic new-onset several many few lot
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
 joint muscle bone"""
-_NO_FINDINGS = frozenset(stem(word) for word in _VAGUE.split())
+_NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
+_NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
 
 
 def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iterator[CheckedClaim]:
@@ -43,7 +47,7 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
             if stems and stems <= source.stems:
                 continue
             if finding.negated not in (1, 3):
-                yield CheckedClaim(claim, "not found", None)
+                yield verdict(claim, shown_by_values(finding.name, source), [])
             continue
         yield verdict(claim, spans, [])
         if alike := [f for f in own if f.before == finding.before and f.before not in STOP_WORDS]:
@@ -76,9 +80,32 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
         span = word.start, word.end
         spans = [(source.words[j].start, source.words[j].end) for j in own]
         if own and denied == 3 and all(mark == 0 for mark in marks):
+            named.add(i)
             yield CheckedClaim(Claim("negation", *span, f"no {word.stem}"), "contradicted", spans[0])
         elif own and denied == 0 and all(mark == 3 for mark in marks):
+            named.add(i)
             yield CheckedClaim(Claim("negation", *span, word.stem), "contradicted", spans[0])
+    yield from _phrase_negations(stated, source, named)
+
+
+def _phrase_negations(stated: Reading, source: Reading, named: set[int]) -> Iterator[CheckedClaim]:
+    """Two words next to each other, such as "night pain", where one text only denies what the other affirms; not those
+    at the positions `named`."""
+    for i, (first, second) in enumerate(pairwise(stated.words)):
+        phrase = first.stem, second.stem
+        if named & {i, i + 1} or not _NOT_DENIED.isdisjoint(phrase) or phrase[0].isdigit() or phrase[1].isdigit():
+            continue
+        own = [j for j in source.positions.get(phrase[0], []) if _follows(source.words, j, phrase[1])]
+        marks = {source.context.negated[j + 1] for j in own}
+        denied = stated.context.negated[i + 1]
+        if (denied, marks) in ((3, {0}), (0, {3})):
+            value = f"{'no ' if denied else ''}{' '.join(phrase)}"
+            evidence = source.words[own[0]].start, source.words[own[0] + 1].end
+            yield CheckedClaim(Claim("negation", first.start, second.end, value), "contradicted", evidence)
+
+
+def _follows(words: list[Word], index: int, stem: str) -> bool:
+    return index + 1 < len(words) and words[index + 1].stem == stem
 
 
 def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:

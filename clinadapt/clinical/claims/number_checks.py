@@ -11,7 +11,7 @@ from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import STOP_WORDS
-from clinadapt.clinical.dates import less_precise
+from clinadapt.clinical.dates import less_precise, other_reading
 from clinadapt.clinical.mention import Mention
 
 _IN = re.compile(r"\b(?:in|of|since|until|year)(?: '| )\Z")
@@ -52,30 +52,43 @@ def check_sex(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 
 def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
-    variants = [(day, less_precise(day.value) | {day.value[:4]}) for day in source.dates]
+    variants = [(day, _forms(source, day)) for day in source.dates]
     for day in stated.dates:
-        fits = [(d.start, d.end) for d, forms in variants if day.value in forms]
-        if not fits and source.begins_with_day and (other_order := _day_and_month_swapped(stated, day)):
-            fits = [(d.start, d.end) for d, forms in variants if other_order in forms]
+        meant = _meant(stated, day, source.date_order)
+        fits = [(d.start, d.end) for d, forms in variants if meant & forms]
         if not fits and day.value[0] == "-":  # 3/14 may also be a fraction of the note
             fits = [(d.start, d.end) for d, _ in variants if d.value[-5:] == day.value[-5:]]
-        other = [(d.start, d.end) for d, forms in variants if day.value not in forms]
+        other = [(d.start, d.end) for d, forms in variants if not meant & forms]
         if fits and other:
             fits = _better(stated, (day.start, day.end), source, fits, other, asked)
         yield verdict(Claim("date", day.start, day.end, day.value), fits, other)
     for month in stated.months:
-        own = [(d.start, d.end) for d in source.dates if month.value in d.value[-5:].split("-")[:2]]
+        own = [(d.start, d.end) for d, forms in variants if any(month.value in f[-5:].split("-")[:2] for f in forms)]
         own += [(m.start, m.end) for m in source.months if m.value == month.value]
         yield verdict(
             Claim("date", month.start, month.end, f"--{month.value}"), own, [(d.start, d.end) for d, _ in variants]
         )
 
 
-def _day_and_month_swapped(stated: Reading, day: Mention) -> str:
-    """The date that the figures 12/02/2024 are where the day comes first; empty for a date in words."""
-    year, month, day_of_month = day.value[:4], day.value[-5:-3], day.value[-2:]
-    in_figures = not any(letter.isalpha() for letter in stated.text[day.start : day.end])
-    return f"{year}-{day_of_month}-{month}" if in_figures and len(day.value) == 10 and day_of_month <= "12" else ""
+def _forms(source: Reading, day: Mention) -> set[str]:
+    """What an answer may write for a date of the note: it, or the other reading of figures that may be either, whole or
+    in part."""
+    readings = {day.value} if source.date_order else _readings(source, day)
+    return set().union(*(less_precise(each) | {each[:4]} for each in readings))
+
+
+def _meant(stated: Reading, day: Mention, order: str) -> set[str]:
+    """What a date of the answer may be: figures that may be either are read in the order of the note, where it has
+    one."""
+    if stated.date_order or order == "month":
+        return {day.value}
+    readings = _readings(stated, day)
+    return (readings - {day.value}) or readings if order == "day" else readings
+
+
+def _readings(text: Reading, day: Mention) -> set[str]:
+    """A date, and what its figures are in the other order."""
+    return {day.value, other_reading(text.text[day.start : day.end], day.value) or day.value}
 
 
 def check_numbers(
@@ -107,11 +120,13 @@ def check_numbers(
             fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
             fits += [f[:2] for f in source.frequencies if f[2] == quantity.number]
             fits += _spoken_year(quantity, source)
-        if not fits and quantity.unit in ("day", "week"):
-            fits = _between_dates(quantity.value, source)
+        if not fits and quantity.unit in ("day", "week") and (between := _between_dates(quantity.value, source)):
+            yield verdict(claim, between, [])
+            continue
+        aged = {start for start, _, _ in source.ages}
         other = [
             q[:2] for q in source.quantities
-            if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q)
+            if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q) and q.start not in aged
         ] if quantity.dimension else []  # fmt: skip
         if fits and other:
             fits = _better(stated, span, source, fits, other, asked)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clinadapt.clinical.mention import ASCII_LOWER
-from clinadapt.clinical.number_words import NUMBER_WORDS, spoken_numbers
+from clinadapt.clinical.dates import date_order
+from clinadapt.clinical.mention import ascii_lower, matches_at
+from clinadapt.clinical.number_words import FIRST_WORD, NUMBER_WORDS, spoken_numbers
 
 _MAGNITUDES = {"hundred": 100.0, "thousand": 1e3, "k": 1e3, "million": 1e6}
 _TIMES = {
@@ -15,6 +16,7 @@ _TIMES = {
     "couple of": 2.0, "a dozen": 12.0,
 }  # fmt: skip
 
+_BARE_METRES = r"m(?= (?:tall|long|high|wide)\b)|(?<=\.\d )m|(?<=\.\d\d )m|(?<=\.\d\d)m"  # not 5 m: male, months
 # unit -> (dimension, factor to the dimension's unit, whether it is metric or decimal, pattern)
 _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "mg_per_dL": ("concentration", 10, True, r"mgs? ?/ ?dl|milligrams per deciliter"),
@@ -31,7 +33,7 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "L": ("volume", 1e3, True, r"l|liters?|litres?"),
     "mm": ("length", 1, True, r"mm|m m|millimeters?|millimetres?"),
     "cm": ("length", 10, True, r"cms?|c m|centimeters?|centimetres?"),
-    "m": ("length", 1e3, True, r"meters?|metres?"),
+    "m": ("length", 1e3, True, rf"meters?|metres?|{_BARE_METRES}"),
     "inch": ("length", 25.4, False, r"inch(?:es)?|in(?=[.,;]? (?:x|by|long|wide|tall))"),
     "foot": ("length", 304.8, False, r"feet|foot|ft"),
     "unit": ("units", 1, True, r"units?|iu"),
@@ -50,20 +52,26 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
 }
 _UNIT = "|".join(f"(?P<{name}>{pattern})" for name, (*_, pattern) in _UNITS.items())
 _NUMBER = re.compile(
-    rf"(?P<value>\d{{1,3}}(?:,\d{{3}})+(?!\d)|(?<!\d:)(?<!\d:\d)(?<!\d:\d\d)(?<!\d:\d{{3}})\d++(?:\.\d+)?|(?<![\w.])\.\d+|"
+    rf"(?P<value>\d{{1,3}}(?:[,\u00a0\u2009\u202f]\d{{3}})+(?!\d)|(?<!\d:)(?<!\d:\d)(?<!\d:\d\d)(?<!\d:\d{{3}})\d++(?:\.\d+)?|(?<![\w.])\.\d+|"
     rf"\b(?:{'|'.join(_TIMES)})\b|{NUMBER_WORDS})"
     rf"(?![:]\d)(?:\s*(?P<magnitude>hundred|thousand|million|k)(?![a-z]))?(?P<half> and a half|[- ]1/2|½)?"
     rf"(?P<joined>\s*(?:-|–|/|to|or|and|x|by|over)\s*(?=\d|{NUMBER_WORDS}))?(?:[\s-]{{0,2}}(?:{_UNIT})(?![a-z]))?"
+)
+_THOUSANDS = re.compile("(?<=\\d)[,\u00a0\u2009\u202f](?=\\d)")
+_NUMBER_START = re.compile(
+    rf"\d|\.(?=\d)|\b(?:a(?= [cdht])|half(?= a)|couple|once|twice|thrice|hundred|thousand|{FIRST_WORD})"
 )
 _PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it
     r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12))(?![\d/])"
 )
 _ONE_AND_A_HALF = re.compile(r"\b(?:an?|one) (?P<of>[a-z]+) and a half\b")
-_DECADE = re.compile(r"\b(?P<ten>twent|thirt|fort|fift|sixt|sevent|eight|ninet)ies\b")
+_TENS = ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")
+_DECADE = re.compile(rf"\b(?P<ten>{'|'.join(_TENS)})ties\b")
 _SINCE, _HISTORY = (
     re.compile(r"\b(?:for|in|past|last|after|x) \Z"),
     re.compile(r"[- ](?:history|hx|ago|course|later)\b"),
 )
+_CLAUSE_END = re.compile(r" ?(?:[.,;)\n]|\Z)")
 _CODE = re.compile(r"(?:[A-Za-z][-–]?|\d[-–/]?[A-Za-z][-–]?)\Z")  # L5, T-4, L4-L5: part of a name
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _LIST_NUMBER = re.compile(r"(?:^|(?<=[\n.;:]))[ \t]*(\d{1,2})[.)](?=\s+[A-Za-z])", re.MULTILINE)
@@ -97,19 +105,20 @@ class Quantity(NamedTuple):
 
 def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
     """Numbers of a text in order, without those within the spans `skip` (its dates) and the numbers of list items."""
-    lower = text.translate(ASCII_LOWER)
+    lower = ascii_lower(text)
     times = [*_parts_of_time(lower), *_in_words(lower)]
     taken = sorted([*skip, *(match.span(1) for match in _LIST_NUMBER.finditer(text)), *(each[:2] for each in times)])
     next_taken = 0
     result: list[Quantity] = []
     pending: list[tuple[int, int, float, bool, bool]] = []  # of a range whose unit follows: 5-10 mg
-    for match in _NUMBER.finditer(lower):
+    starts = [match.start() for match in _NUMBER_START.finditer(lower)]
+    for match in matches_at(_NUMBER, lower, starts):
         start, end = match.span()
         while next_taken < len(taken) and taken[next_taken][1] <= start:
             next_taken += 1
         if next_taken < len(taken) and taken[next_taken][0] <= start:
             continue
-        unit = next((name for name in _UNITS if match[name]), "") if match.lastgroup else ""
+        unit = match.lastgroup if match.lastgroup in _UNITS else ""
         written = match["value"]
         if written in ("one", "once", "zero") and not unit and not match["magnitude"] and not match["joined"]:
             continue
@@ -131,10 +140,12 @@ def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
 
 
 def _parts_of_time(lower: str) -> Iterator[Quantity]:
-    """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too."""
-    for match in _PART_OF_TIME.finditer(lower):
+    """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too, or at the end
+    of a clause of a British note."""
+    for match in _PART_OF_TIME.finditer(lower) if any(part in lower for part in ("/52", "/7", "/12")) else ():
         before = lower[max(0, match.start() - 6) : match.start()]
-        if match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end()):
+        tells = match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end())
+        if tells or (_CLAUSE_END.match(lower, match.end()) and date_order(lower) == "day"):
             yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)
 
 
@@ -144,9 +155,9 @@ def _in_words(lower: str) -> Iterator[Quantity]:
         for match in _ONE_AND_A_HALF.finditer(lower):
             unit = next((name for name, (*_, pattern) in _UNITS.items() if re.fullmatch(pattern, match["of"])), "")
             yield _quantity(*match.span(), 1.5, unit, False, False)
-    if "ties" in lower:
+    if any(f"{ten}ties" in lower for ten in _TENS):
         for match in _DECADE.finditer(lower):
-            yield _quantity(*match.span(), spoken_numbers(f"{match['ten']}y")[0], "", False, False)
+            yield _quantity(*match.span(), spoken_numbers(f"{match['ten']}ty")[0], "", False, False)
 
 
 def degrees(quantity: Quantity) -> Quantity:
@@ -181,7 +192,7 @@ def _quantity(start: int, end: int, number: float, unit: str, is_code: bool, pai
 
 def _numbers(match: re.Match[str]) -> list[float]:
     """The number of a match; several where number words follow each other, as in "two three days"."""
-    written = match["value"].replace(",", "")
+    written = _THOUSANDS.sub("", match["value"])
     if written in _TIMES:
         values = [_TIMES[written]]
     elif written[0] in ".0123456789":

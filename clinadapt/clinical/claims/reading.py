@@ -4,49 +4,33 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 
 from clinadapt.clinical.claims.context import Context, context, sentences
+from clinadapt.clinical.claims.demographics import ages, sex_by_words, written_sex
 from clinadapt.clinical.claims.dialogue import Turn, patient_sex, turns
-from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies
+from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies, routes
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
-from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, with_names, words
-from clinadapt.clinical.dates import MONTHS, begin_with_day, date_mentions
+from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, with_names, words
+from clinadapt.clinical.dates import MONTHS, date_mentions, date_order
 from clinadapt.clinical.drugs import drug_mentions
 from clinadapt.clinical.lexicon import load_lexicon
-from clinadapt.clinical.mention import ASCII_LOWER, Mention
+from clinadapt.clinical.mention import Mention, ascii_lower
 from clinadapt.clinical.spoken_dates import spoken_dates
 
-_AGE = re.compile(
-    r"(?<![.\d/])\b(?!(?:9[4-9]|10\d)f\b)(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
-    r"(?:(?P<mf>(?<=\d)[fm])\b|[- ]{0,2}(?:(?:years?|yrs?|y)[- .]?(?:of age|olds?|o\b|f\b|m\b)|y/?\.?o\b\.?))"
-    r"|\b(?:age|aged)(?: of|:| is)? (?P<n2>\d{1,3}|[a-z]+(?:-[a-z]+)?)\b(?! (?:months?|weeks?|days?))",
-)
-_SEX = re.compile(
-    r"\b(?:(?P<f>female|woman|lady|girl|gravida|(?-i:Ms|Mrs)(?=\.? [A-Z]))|(?P<m>male|man|gentleman|boy|"
-    r"(?-i:Mr)(?=\.? [A-Z]))|"
-    r"(?P<fp>she|her|hers|herself)|(?P<mp>he|his|him|himself))\b",
-    re.IGNORECASE,
-)
-_AGE_SEX = re.compile(  # 101F is a temperature
-    r"(?<![.\d/])(?!(?:9[4-9]|10\d)F)\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?(?P<sex>[FM])\b(?!/)"
-)
-_SOMEBODY = re.compile(
-    r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
-)
 _SIDE = {
     "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
     "bilaterally": "both", "both": "both",
 }  # fmt: skip
-_SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt)\b|(?-i:\b[LR]\b(?!\d|[-']\w))", re.IGNORECASE)
+_SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>[lr])(?!\d|[-']\w))\b")
 _NOT_A_SIDE = re.compile(
     r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
     r"both (?:upper|lower|medial|lateral|anterior|posterior|superior|inferior|proximal|distal|active|passive) and\b|"
     r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:the|for|in|at|with|on|without|ama|against|school|work|home|"
-    r"nursing|hospital|his|her|my|our|their)\b",
-    re.IGNORECASE,
+    r"nursing|hospital|his|her|my|our|their)\b"
 )
 _MONTH = re.compile(
     r"\b(?:in|of|since|until|last|this|early|late|mid) (january|february|march|april|may|june|july|august|"
@@ -120,7 +104,7 @@ class Reading:
 
     @cached_property
     def lower(self) -> str:
-        return self.text.translate(ASCII_LOWER)
+        return ascii_lower(self.text)
 
     @cached_property
     def _one_line(self) -> str:
@@ -134,10 +118,15 @@ class Reading:
     @cached_property
     def positions(self) -> dict[str, list[int]]:
         """Stem -> indices of its words."""
-        by_stem: dict[str, list[int]] = {}
-        for i, word in enumerate(self.words):
-            by_stem.setdefault(word.stem, []).append(i)
+        by_stem = defaultdict[str, list[int]](list)
+        for i, (_, _, stem) in enumerate(self.words):
+            by_stem[stem].append(i)
+        by_stem.default_factory = None
         return by_stem
+
+    @cached_property
+    def canonical_stems(self) -> list[str]:
+        return canonical(self.words)
 
     @cached_property
     def stems(self) -> frozenset[str]:
@@ -165,9 +154,9 @@ class Reading:
         return sorted([*(d for i, d in enumerate(written) if i not in replaced), *longer]) if spoken else written
 
     @cached_property
-    def begins_with_day(self) -> bool:
-        """Whether its dates begin with the day."""
-        return begin_with_day(self.lower)
+    def date_order(self) -> str:
+        """Whether its dates in figures begin with the `day` or the `month`; empty where nothing tells."""
+        return date_order(self.lower)
 
     @cached_property
     def quantities(self) -> list[Quantity]:
@@ -233,48 +222,21 @@ class Reading:
     @cached_property
     def ages(self) -> list[tuple[int, int, float]]:
         """(start, end, years) of ages."""
-        ages = []
-        for match in _AGE.finditer(self.lower):
-            written = match["n"] or match["n2"]
-            start = match.start("n") if match["n"] else match.start("n2")
-            if match["mf"] and not written.isdigit():
-                continue
-            value = _years(written)
-            if value is None and not written.isdigit() and (match["n"] or "").count(" "):
-                written = written.split()[-1]
-                start, value = match.end("n") - len(written), _years(written)
-            if value is not None and value < 120:
-                ages.append((start, match.end(), value))
-        return ages
+        return ages(self.lower, self._starts)
 
     @cached_property
     def sex(self) -> tuple[str, int, int] | None:
         """(`F` or `M`, span that shows it) of the patient; None where the text does not tell or tells both."""
-        for match in _AGE_SEX.finditer(self.text):
-            return match["sex"], *match.span("sex")
+        if shown := written_sex(self.text):
+            return shown
         if self.turns:
             return patient_sex(self.lower, self.turns)
-        counts: dict[str, list[re.Match[str]]] = {"f": [], "m": [], "fp": [], "mp": []}
-        family = {word.start for word, flag in zip(self.words, self.context.family, strict=True) if flag}
-        for match in _SEX.finditer(self.text):
-            if match.start() not in family and not self._follows_somebody(match.start()):
-                counts[match.lastgroup or ""].append(match)
-        for female, male, least in (("f", "m", 1), ("fp", "mp", 3 if len(self.text) > 1000 else 1)):
-            if len(counts[female]) >= max(least, 3 * len(counts[male])):
-                return "F", *counts[female][0].span()
-            if len(counts[male]) >= max(least, 3 * len(counts[female])):
-                return "M", *counts[male][0].span()
-        return None
-
-    def _follows_somebody(self, position: int) -> bool:
-        """Whether another person than the patient comes before in this sentence or the last: a nurse, a wife."""
-        first = max(0, bisect_right(self._sentence_starts, position) - 2)
-        return bool(_SOMEBODY.search(self.lower, self._sentence_starts[first], position))
+        return sex_by_words(self.text, self.lower, self._starts, self.context.family, self._sentence_starts)
 
     @cached_property
     def findings(self) -> list[Finding]:
         marks, findings = self.context, []
-        for first, stop, name in _findings().find(self.words):
+        for first, stop, name in _findings().find(self.canonical_stems):
             negated = max(marks.negated[first:stop], key=lambda value: (value != 2, value))
             findings.append(
                 Finding(
@@ -293,6 +255,11 @@ class Reading:
     def frequencies(self) -> list[tuple[int, int, float]]:
         """(start, end, times a day) of all frequencies."""
         return frequencies(self._one_line)
+
+    @cached_property
+    def routes(self) -> list[Mention]:
+        """Words that can only be the route of a drug."""
+        return routes(self._one_line)
 
     @cached_property
     def drugs(self) -> list[DrugUse]:
@@ -315,13 +282,13 @@ class Reading:
     @cached_property
     def sides(self) -> list[SideMention]:
         sides = []
-        for match in _SIDE_PATTERN.finditer(self.text):
-            around = self.text[max(0, match.start() - 6) : match.end() + 12]
-            if _NOT_A_SIDE.search(around):
+        for match in _SIDE_PATTERN.finditer(self.lower):
+            around = self.lower[max(0, match.start() - 6) : match.end() + 12]
+            if (match["letter"] and self.text[match.start()].islower()) or _NOT_A_SIDE.search(around):
                 continue
             of = self._words_beside(match.start(), match.end())
             asked = self.text[slice(*self.sentence_at(match.start()))].rstrip().endswith("?")
-            sides.append(SideMention(*match.span(), _SIDE[match[0].lower()], of, asked))
+            sides.append(SideMention(*match.span(), _SIDE[match[0]], of, asked))
         return sides
 
     def _words_beside(self, start: int, end: int) -> tuple[str, ...]:
@@ -353,15 +320,8 @@ def _family(marks: Context, first: int, stop: int) -> bool | None:
     return True if any(marks.family[first:stop]) else None if any(marks.someone[first:stop]) else False
 
 
-def _years(written: str) -> float | None:
-    durations = quantities(f"{written} years", [])
-    return (
-        durations[0].number if len(durations) == 1 and durations[0].unit == "year" and durations[0].start == 0 else None
-    )
-
-
 def _measurements(reading: Reading) -> list[Measurement]:
-    mentions = _tests().find(reading.words)
+    mentions = _tests().find(reading.canonical_stems)
     numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
     starts = [q.start for q in numbers]
     measurements = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
-from clinadapt.clinical.mention import ASCII_LOWER
+from clinadapt.clinical.mention import ascii_lower
 
 _WORD = re.compile(r"[a-z]+(?:['’]s\b)?|\d+")
 _STOP = """a an the of in on at to for with and or but is are was were be been has have had do does did not no
@@ -18,7 +18,10 @@ should s t i you we my your me our us so if when where what how why"""
 _DETERMINERS = dict.fromkeys(
     ("the", "a", "an", "his", "her", "my", "your", "our", "their", "this", "that", "thes", "thos"), "the"
 )
-_SPELLED = re.compile(r"\b[A-Z](?: [A-Z])+\b")  # D V T, as transcripts write what is spelled out
+_SPELLED = re.compile(r"[A-Z](?<!\w.)(?: [A-Z])+\b")  # D V T, as transcripts write what is spelled out
+_BRITISH_OUR = re.compile(r"(?<=\w{3})our(?=s?$)")
+_BRITISH_ISE = re.compile(r"(?<=\w{4}[iy])s(?=(?:e[sd]?|ing|ation)$)")
+_BRITISH_RE = re.compile(r"(?<=\w{2}[bt])re(?=s?$)")
 _FRACTURE = re.compile(r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))")  # "# left clavicle"; not "# of packs"
 
 
@@ -30,10 +33,20 @@ class Word(NamedTuple):
     stem: str
 
 
+_word = partial(tuple.__new__, Word)  # twice as fast as the constructor
+
+
 def words(text: str) -> list[Word]:
     """Words of a text in order."""
-    lower = text.translate(ASCII_LOWER)
-    found = [Word(*match.span(), stem(match[0])) for match in _WORD.finditer(lower)]
+    lower = ascii_lower(text)
+    written = _WORD.findall(lower)  # with `index`, twice as fast as match objects
+    starts, ends, end = [], [], 0
+    for word in written:
+        start = lower.index(word, end)
+        end = start + len(word)
+        starts.append(start)
+        ends.append(end)
+    found = list(map(_word, zip(starts, ends, map(stem, written), strict=True)))
     extra = [Word(*match.span(), _spelled(match[0])) for match in _SPELLED.finditer(text)]
     if extra:
         covered = {position for word in extra for position in range(word.start, word.end)}
@@ -51,8 +64,9 @@ def _spelled(letters: str) -> str:
 
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
-    """A word in lower case without the endings of plural, -ing and -ed."""
+    """A word in lower case in American spelling, without the endings of plural, -ing and -ed."""
     word = re.sub(r"['’]s$", "", word)
+    word = _american(word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
@@ -61,6 +75,13 @@ def stem(word: str) -> str:
         if len(word) > len(ending) + 3 and word.endswith(ending):
             return word[: -len(ending)]
     return word.removesuffix("e") if len(word) > 4 else word
+
+
+def _american(word: str) -> str:
+    """A British word as Americans write it: oedema, haemorrhage, tumour, catheterised, centre, sulphate."""
+    if len(word) > 5:  # not toes and shoes
+        word = word.replace("ae", "e").replace("oe", "e").replace("sulph", "sulf")
+    return _BRITISH_RE.sub("er", _BRITISH_ISE.sub("z", _BRITISH_OUR.sub("or", word)))
 
 
 STOP_WORDS = frozenset(each for word in _STOP.split() for each in (word, stem(word)))
@@ -77,33 +98,32 @@ class Names:
         self._things: dict[tuple[str, ...], str] = {}
         for thing, alternatives in names.items():
             for name in (thing, *alternatives):
-                self._things.setdefault(tuple(_canonical(words(name))), thing)
+                self._things.setdefault(tuple(canonical(words(name))), thing)
         self._longest: dict[str, int] = {}
         for key in self._things:
             self._longest[key[0]] = max(self._longest.get(key[0], 1), len(key))
 
-    def find(self, text_words: list[Word]) -> list[tuple[int, int, str]]:
-        """(index of the first word, index behind the last, thing) of the longest names, in order."""
-        mentions, index, stems = [], 0, _canonical(text_words)
-        longest, end = self._longest, len(stems)
-        while index < end:
-            most = longest.get(stems[index])
-            if most is None:
-                index += 1
+    def find(self, stems: list[str]) -> list[tuple[int, int, str]]:
+        """(index of the first word, index behind the last, thing) of the longest names, in order.
+
+        Args:
+            stems: of the words of a text, as of `canonical`.
+        """
+        mentions, behind = [], 0
+        for index in [i for i, first in enumerate(stems) if first in self._longest]:
+            if index < behind:
                 continue
-            for count in range(min(most, end - index), 0, -1):
+            for count in range(min(self._longest[stems[index]], len(stems) - index), 0, -1):
                 if thing := self._things.get(tuple(stems[index : index + count])):
-                    mentions.append((index, index + count, thing))
-                    index += count
+                    behind = index + count
+                    mentions.append((index, behind, thing))
                     break
-            else:
-                index += 1
         return mentions
 
 
-def _canonical(text_words: Iterable[Word]) -> list[str]:
+def canonical(text_words: Iterable[Word]) -> list[str]:
     """Stems, with one word for all determiners."""
-    return [_DETERMINERS.get(word.stem, word.stem) for word in text_words]
+    return [_DETERMINERS.get(stem, stem) for _, _, stem in text_words]
 
 
 def with_names(lexicon: Mapping[str, str]) -> dict[str, list[str]]:

@@ -27,9 +27,9 @@ NOTE = (
 )
 
 
-@pytest.mark.parametrize("file", ["claims.yaml", "letters.yaml", "letters_kept_back.yaml", "houses.yaml"])
-def test_hand_written_cases(file: str) -> None:
-    groups = yaml.safe_load((CASES / file).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["claims", "letters", "letters_kept_back", "houses", "styles"])
+def test_hand_written_cases(name: str) -> None:
+    groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
     faithful_answers = [(a, group["note"]) for group in groups for a in group["faithful"]]
     wrong = [(k, a, group["note"]) for group in groups for k, answers in group["wrong"].items() for a in answers]
     assert len(faithful_answers) >= 20 and len(wrong) >= 30
@@ -134,6 +134,71 @@ def test_a_question_may_be_repeated_and_its_reply_in_a_dialogue_counts() -> None
     assert unsupported("She has no fever and no cough. She has nausea.", dialogue) == []
     assert {each.claim.kind for each in unsupported("She has a fever.", dialogue)} == {"negation"}
     assert {each.claim.kind for each in unsupported("She denies nausea.", dialogue)} == {"negation"}
+
+
+@pytest.mark.parametrize(
+    ("note", "answer", "outcome"),
+    [
+        ("Seen on 03/04/2021.", "Seen on 3 April 2021.", "supported"),  # either, where nothing tells
+        ("Seen on 03/04/2021.", "Seen on March 4, 2021.", "supported"),
+        ("Seen on 03/04/2021.", "Seen in April 2021.", "supported"),
+        ("Seen on 03/04/2021.", "Seen on 04/03/2021.", "supported"),
+        ("Seen on 03/04/2021.", "Seen on 5 March 2021.", "contradicted"),
+        ("Seen on 03/04/2021, fell on 28/03/2021.", "Seen on 3 April 2021.", "supported"),
+        ("Seen on 03/04/2021, fell on 28/03/2021.", "Seen on March 4, 2021.", "contradicted"),
+        ("Seen on 03/04/2021, fell on 03/28/2021.", "Seen on 3 April 2021.", "contradicted"),
+        ("Seen by GP on 03/04/2021, oedema, ramipril BD.", "Seen on 3 April 2021.", "supported"),
+        ("Seen by GP on 03/04/2021, oedema, ramipril BD.", "Seen on 4 March 2021.", "contradicted"),
+        ("Seen by GP on 03/04/2021, oedema, ramipril BD.", "Seen on 03/04/2021.", "supported"),
+        ("12 High Road, Leeds LS1 4AP. Seen on 03/04/2021.", "Seen on March 4, 2021.", "contradicted"),
+        ("Seen on 03/04/2021, edema, Tylenol t.i.d.", "Seen on March 4, 2021.", "supported"),
+        ("Seen on 03/04/2021, edema, Tylenol t.i.d.", "Seen on 3 April 2021.", "contradicted"),
+        ("Seen on 2021-03-04.", "Seen on 3 April 2021.", "contradicted"),  # not open
+        ("Seen on 03.04.2021.", "Seen on 4 March 2021.", "contradicted"),
+    ],
+)
+def test_dates_in_figures_by_the_order_of_the_note(note: str, answer: str, outcome: str) -> None:
+    assert [each.outcome for each in check(answer, note) if each.claim.kind == "date"] == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("GTN", "nitroglycerin"),
+        ("aciclovir", "acyclovir"),
+        ("Epilim", "valproate"),
+        ("sodium valproate", "valproic acid"),
+        ("co-codamol", "codeine with acetaminophen"),
+        ("co-amoxiclav", "Augmentin"),
+        ("Lantus 10 units", "insulin 10 units"),
+        ("Humalog", "insulin lispro"),
+        ("insulin glargine", "Lantus"),
+        ("anaemia, oedema and diarrhoea", "anemia, edema and diarrhea"),
+        ("a tumour of the oesophagus", "esophagus: tumor"),
+        ("pulse 118, SpO2 88%, temp 38.9", "febrile, hypoxic and tachycardic"),
+        ("height 128 cm", "1.28 m tall"),
+        ("platelets 42,300", "platelets 42\u202f300"),
+    ],
+)
+def test_brand_and_generic_british_and_american_are_one(one: str, other: str) -> None:
+    assert unsupported(other, one) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "answer"),
+    [
+        ("Her husband, who has dementia, came along.", "The patient has dementia."),
+        ("There is no night pain. Knee pain for years.", "She has night pain."),
+        ("She has not had any falls.", "She has had falls."),
+        ("He has never had a stroke.", "He had a stroke."),
+        ("Cough 5/7. Amoxicillin TDS.", "Coughing for five weeks."),
+        ("Pulse 78.", "He was tachycardic."),
+        ("RhoGAM was given intramuscularly.", "RhoGAM was given intravenously."),
+        ("Lantus 10 units.", "Humalog 10 units."),
+    ],
+)
+def test_what_is_not_so_is_noticed(note: str, answer: str) -> None:
+    assert unsupported(answer, note)
 
 
 def test_omitted_claims_of_a_reference() -> None:
