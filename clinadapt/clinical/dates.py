@@ -46,7 +46,7 @@ _TWO_PARTS = re.compile(r"(?<![\d/-])(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?
 _BRITISH = re.compile(
     r"\b(?:nhs|gp|a&e|o/e|casualty|registrar|sho|bd|tds|qds|nocte|mane|fbc|u&es?|lfts|tfts|paracetamol|salbutamol|"
     r"adrenaline|co-(?:codamol|amoxiclav|beneldopa|careldopa|trimoxazole)|bendroflumethiazide|aciclovir|lignocaine|"
-    r"litres?|metres?|\w*(?:aemi[ac]|oedema|rrhoea|pnoea|tumour)|(?:haem|ischaem|oesoph|paediatr|orthopaed|gynaec|"
+    r"litres?|metres?|\w*(?:aemi[ac]|(?<!gi)oedema|rrhoea|pnoea|tumour)|(?:haem|ischaem|oesoph|paediatr|orthopaed|gynaec|"
     r"anaesth|foet|catheteris|hospitalis)\w*|[a-z]{1,2}\d[a-z\d]? \d[a-z]{2})\b|\b[mµ]mol/l\b"
 )
 _AMERICAN = re.compile(
@@ -90,11 +90,11 @@ def _starts(lower: str) -> tuple[list[int], list[int], list[int]]:
     return figures, names, [match.start() for match in _DAY_OF_MONTH.finditer(lower)] if names else []
 
 
-def date_order(lower: str) -> Literal["day", "month", ""]:
+def date_order(lower: str, by_words: bool = True) -> Literal["day", "month", ""]:
     """Whether the dates in figures of a text in lower case begin with the day or the month; empty where nothing tells.
 
-    Its figures tell, as 14/11/2021 must begin with the day; else the dates with a month's name; else whether its words
-    are those of British or American clinicians.
+    Its figures tell, as 14/11/2021 must begin with the day; else the dates with a month's name; else, with `by_words`,
+    whether its words are those of British or American clinicians.
     """
     figures, names, days = _starts(lower)
     parts = [(int(match[1]), int(match[3])) for match in matches_at(_TWO_PARTS, lower, figures)]
@@ -102,9 +102,9 @@ def date_order(lower: str) -> Literal["day", "month", ""]:
     if day_first == month_first:
         day_first = any(matches_at(_DAY_BEFORE, lower, days))
         month_first = any(matches_at(_DAY_AFTER, lower, names))
-    if day_first == month_first:
+    if day_first == month_first and by_words:
         british, american = len(_BRITISH.findall(lower)), len(_AMERICAN.findall(lower))
-        day_first, month_first = british > american, american > british
+        day_first, month_first = british > american + 1, american > british + 1
     return "day" if day_first else "month" if month_first else ""
 
 

@@ -45,6 +45,10 @@ COLUMNS: dict[Kind, dict[str, str]] = {
     "preferences": {"note": "note", "instruction": "question", "chosen": "chosen", "rejected": "rejected"},
     "feedback": {},
 }
+SPECIALTY_COLUMNS = (
+    "medical_specialty",
+    "specialty",
+)  # usual names of the column of a note's specialty, if there is one
 
 
 class Source(Section):
@@ -58,7 +62,8 @@ class Source(Section):
         uri: file://, s3://, https://, hf:// or builtin://cases; a folder of files as file:///folder or
             s3://bucket/folder/; of `feedback`, `flagged/` of a store or `flagged/NAME/` for one adapter.
         columns: field name -> column name, where it differs from COLUMNS[kind]; patient, encounter and date are found
-            by their usual names (clinadapt.config.origin), or not at all with an empty name here.
+            by their usual names (clinadapt.config.origin), or not at all with an empty name here. The report tells by
+            `specialty`, which may be any group of notes, such as wards, for whom an adapter is worse.
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
         task: task under which the report lists rows of `pairs`, `chat`, `alpaca` and `feedback`.
         decimal: decimal separator of its numbers: with `comma`, 0,125 mg is not 125 mg. `auto`: as the numbers of the
@@ -87,7 +92,8 @@ class Source(Section):
                 raise ValueError("feedback has no columns, is sent nowhere and is shown nowhere: leave these out")
         elif self.agree != 1:
             raise ValueError("`agree` belongs to a source of kind feedback")
-        check_columns(self.columns, COLUMNS[self.kind], self.kind)
+        about_notes = ["specialty"] if self.kind not in ("preferences", "feedback") else []
+        check_columns(self.columns, [*COLUMNS[self.kind], *about_notes], self.kind)
         if (self.kind == "pairs") != bool(self.instruction):
             raise ValueError("`instruction` belongs to a source of kind pairs, and pairs need it")
         return self

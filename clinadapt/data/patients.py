@@ -194,9 +194,12 @@ class OriginReader:
         for field, name in self.named.items():
             column = date_column(name)[0] if field == "date" else name
             if column and field not in self.columns:
-                raise UserError(
-                    f"{redacted_uri(source)} has no column '{column}': choose another one ({column_names(columns)})"
-                )
+                raise no_column(source, column, columns)
+
+
+def no_column(source: str, column: str, columns: list[str]) -> UserError:
+    """What is wrong where the settings name a column that no row of a source has; arguments as of `refuse_unused`."""
+    return UserError(f"{redacted_uri(source)} has no column '{column}': choose another one ({column_names(columns)})")
 
 
 def combined(summaries: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def corrected_answers(number: int, source: Source, longest_note: int) -> Feedbac
         note, instruction, answer = _texts(correction, longest_note)
         place = (number, correction.row)
         wrong = {validate_text(text, "judged answer", longest_note, may_be_empty=True) for text in correction.rejected}
-        fields: Row = (source.task, not is_refusal(answer), "none", [], source.withheld)
+        fields: Row = (source.task, not is_refusal(answer), "none", [], source.withheld, None)
         rows.triples.append((*place, note, instruction, answer, *fields, *_NO_ORIGIN))
         rejected = sorted(wrong - {"", answer})
         rows.preferences.extend((*place, note, instruction, answer, text, *_NO_ORIGIN) for text in rejected)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clinadapt.config.instruct import Examples, Kind, Source
+from clinadapt.config.instruct import SPECIALTY_COLUMNS, Examples, Kind, Source
 from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
 from components.download.validation import InvalidRow, validate_text
 
@@ -23,6 +23,7 @@ _LOST = ("reasoning_content", "reasoning", "thinking", "refusal", "tool_calls", 
 # Columns of a chat, or of instructions, that hold a part of the conversation
 _LOST_COLUMNS = ("system", "history", "tools", "functions", "documents", "context", "thinking", "reasoning")
 _ROLES = {"human": "user", "gpt": "assistant"}  # of ShareGPT, whose messages have `from` and `value`
+_LONGEST_SPECIALTY = 60  # characters
 _TASKS = {task.lower(): task for task in TASKS}
 
 
@@ -63,12 +64,20 @@ class _Fields:
         return validate_text(text, field, self.max_characters, may_be_empty)
 
     def triple(self, note_text: str, instruction: str, answer: str, task: str) -> Values:
-        return note_text, instruction, answer, task, True, "none", [], self.source.withheld
+        return note_text, instruction, answer, task, True, "none", [], self.source.withheld, self.specialty()
+
+    def specialty(self) -> str | None:
+        """The specialty of the note; None where the row does not tell, or has a text that is too long for one."""
+        named = self.source.columns.get("specialty")
+        columns = (named,) if named is not None else SPECIALTY_COLUMNS
+        value = next((self.row[column] for column in columns if column in self.row), None)
+        text = " ".join(value.split()) if isinstance(value, str) else ""
+        return text if 0 < len(text) <= _LONGEST_SPECIALTY else None
 
 
 def _text(fields: _Fields) -> Values:
     description = fields.text("description", may_be_empty=True) or None
-    return fields.source.kind, fields.text("text"), description, fields.source.withheld
+    return fields.source.kind, fields.text("text"), description, fields.source.withheld, fields.specialty()
 
 
 def _triple(fields: _Fields) -> Values:

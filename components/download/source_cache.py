@@ -22,7 +22,7 @@ from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import Examples, Source
 from clinadapt.config.origin import named_origin
-from clinadapt.data.patients import OriginReader, Pseudonyms
+from clinadapt.data.patients import OriginReader, Pseudonyms, no_column
 from clinadapt.data.readers import is_usual
 from clinadapt.data.schemas.known import KNOWN
 from clinadapt.data.sources import identifies_content, source_digest, source_rows
@@ -84,7 +84,7 @@ def _parse(
     source: Source, settings: Examples, folder: Path, digest: str, origins: OriginReader, known: KnownValues
 ) -> None:
     folder.mkdir()
-    number, columns = 0, list[str]()
+    number, columns, present = 0, list[str](), set[str]()
     unused, decimals = Counter[str](), DecimalCounts()
     schemas = {ROWS: LAYOUTS[source.kind].schema, QUARANTINE: _QUARANTINE_SCHEMA, KNOWN_VALUES: KNOWN}
     with open_tables(folder, **schemas) as tables:
@@ -93,6 +93,7 @@ def _parse(
                 tables[QUARANTINE].add((number, row))
                 continue
             columns = columns or [column if is_usual(column) else "" for column in row]
+            present.update(row)
             tracked = TrackedRow(row)
             try:
                 values = parse_row(tracked, source, settings)
@@ -107,6 +108,8 @@ def _parse(
                 decimals = decimals.plus(text for text in values if isinstance(text, str))
     if tables[ROWS].rows:
         origins.refuse_unused(source.uri, columns)
+        if (specialty := source.columns.get("specialty")) and specialty not in present:
+            raise no_column(source.uri, specialty, columns)
     write_manifest(
         folder,
         {

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
-from scipy.stats import beta
+from scipy.special import betaincinv, softmax
 from sklearn.metrics import roc_auc_score, roc_curve
 
 BINS = 15  # of equal width, as in Guo et al. 2017 (arXiv:1706.04599)
@@ -228,7 +227,7 @@ def exact_ratios(
 def exact_upper(value: float, count: int, confidence: float = CONFIDENCE) -> float:
     """Upper end of the exact interval of a share (Clopper and Pearson 1934): 0 of 20 may still be 17 % (of 95 %)."""
     successes = value * count
-    return float(beta.ppf((1 + confidence) / 2, successes + 1, count - successes)) if successes < count else 1.0
+    return float(betaincinv(successes + 1, count - successes, (1 + confidence) / 2)) if successes < count else 1.0
 
 
 def by_cluster(cluster: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def write_canaries(
     encoded = tokenize_triples(template, asked, max_length)
     for number, (row, each) in enumerate(zip(rows, encoded, strict=True), start=1):
         if not each.dropped:
-            place = (_NO_SOURCE, number, note_id(row["note"]), _NO_SOURCE, row["task"], True, "none", False)
+            place = (_NO_SOURCE, number, note_id(row["note"]), _NO_SOURCE, row["task"], True, "none", False, None)
             ids = each.prompt_ids + each.answer_ids
             tables["train"].add((*place, ids, len(each.prompt_ids), each.trimmed_tokens, None, None, None))
     if "corpus" in tables:

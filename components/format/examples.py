@@ -113,6 +113,7 @@ class ExampleWriter:
             row["answerable"],
             row["check"],
             row["private"],
+            row["specialty"],
             input_ids,
             len(encoded.prompt_ids),
             encoded.trimmed_tokens,

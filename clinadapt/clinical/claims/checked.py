@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from clinadapt.clinical.claims.kinds import Claim
 
+Item = TypeVar("Item", bound=Any)  # with `start`, a character of the answer
 Outcome = Literal["supported", "contradicted", "not found"]
 
 
@@ -31,3 +32,25 @@ def verdict(claim: Claim, support: Iterable[tuple[int, int]], against: Iterable[
     for span in against:
         return CheckedClaim(claim, "contradicted", span)
     return CheckedClaim(claim, "not found", None)
+
+
+def each_once(
+    items: Iterable[Item], key: Callable[[Item], Hashable], check: Callable[[Item], Iterator[CheckedClaim]]
+) -> Iterator[CheckedClaim]:
+    """The checks of all items. Items of one key are checked once, so that an answer that repeats itself is not held
+    against a long note again and again.
+
+    Args:
+        items: of the answer.
+        key: all that the check of an item depends on, but for its place.
+        check: of one item.
+    """
+    known: dict[Hashable, tuple[int, list[CheckedClaim]]] = {}
+    for item in items:
+        content = key(item)
+        if content not in known:
+            known[content] = item.start, list(check(item))
+        start, checks = known[content]
+        for each in checks:
+            claim, shift = each.claim, item.start - start
+            yield each._replace(claim=claim._replace(start=claim.start + shift, end=claim.end + shift))

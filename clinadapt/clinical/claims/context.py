@@ -86,7 +86,10 @@ _SENTENCE_END = re.compile(
 _QUERY = re.compile(r"\?(?=[\w#])")
 _MARK = re.compile(r"[.!?\n]")
 _DENIES = re.compile(r"no\b|den|without|negative|free")
-_DENIES_ANY = re.compile(r"(?:not|n['’]t|never)(?: \w+){0,2} any\b|never (?:had|has|have|been)\b")
+_HAS_NOT = re.compile(
+    r"(?:(?:not|n['’]t|never) (?:had|have|having|been|experienced?|noticed|reported|felt|seen|suffered)(?: from)? any|"
+    r"never (?:had|has|have|been))\b"
+)
 _FAMILY_SECTION = re.compile(r"\bF(?:AMILY (?:MEDICAL )?HISTORY:?|amily History:)")
 _HEADER = re.compile(r"[A-Z][A-Z /&]{4,}:|\n[A-Z][a-z]+(?: [A-Z]?[a-z]+){0,2}:")
 
@@ -95,8 +98,8 @@ class Context(NamedTuple):
     """Of each word of a text.
 
     Attributes:
-        negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words; 2 where a
-            question leaves it open.
+        negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words, 4 where
+            "not had any" does; 2 where a question leaves it open.
         uncertain, family: whether it is in the scope of such words.
         someone: whether it may be about somebody else than the patient.
         hypothetical: whether it only may come to be, as in "return if drowsy"; `negated` is 2 there.
@@ -167,7 +170,7 @@ def _mark(
     """Mark the words first to last, of one sentence; `patient` is what the patient is to a guest who speaks."""
     triggers, end = _triggers(text, *sentence), sentence[1]
     negated_since = uncertain_since = family_since = listed = -1
-    position, denies = 0, False
+    position, denies, denied_from = 0, 0, 0
     for i in range(first, last):
         while position < len(triggers) and triggers[position].start() <= words[i].start:
             trigger, kind = triggers[position], triggers[position].lastgroup
@@ -176,7 +179,9 @@ def _mark(
                 result.negated[i : i + 2] = [1] * len(result.negated[i : i + 2])
             elif kind == "before":
                 negated_since = listed = i
-                denies = bool(_DENIES.match(trigger[0]) or _DENIES_ANY.match(text, trigger.start(), end))
+                has_not = _HAS_NOT.match(text, trigger.start(), end)
+                denies = 3 if _DENIES.match(trigger[0]) else 4 if has_not else 0
+                denied_from = has_not.end() if has_not and denies == 4 else 0
             elif kind == "uncertain":
                 uncertain_since = i
                 if text[words[i - 1].start : words[i - 1].end] in ("is", "was", "are", "were"):
@@ -197,7 +202,8 @@ def _mark(
             if "," in gap or "/" in gap or words[i].stem == "or":
                 listed = i  # a list of what is denied may be long
             if i - max(negated_since, listed) <= _REACH:
-                result.negated[i] = 3 if denies and i - negated_since <= 3 else 1
+                near = i - negated_since <= (3 if denies == 3 else 6) and words[i].start >= denied_from
+                result.negated[i] = denies if denies and near else 1
         if result.hypothetical[i]:
             result.negated[i] = 2
         result.uncertain[i] |= uncertain_since >= 0 and i - uncertain_since <= 8

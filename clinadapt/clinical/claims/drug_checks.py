@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
-from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.drug_uses import DrugUse, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import same
 from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.mention import Mention
 
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
@@ -22,12 +23,23 @@ def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     uses: dict[str, list[DrugUse]] = {}
     for use in source.drugs:
         uses.setdefault(use.name, []).append(use)
-    for use in stated.drugs:
+
+    def check(use: DrugUse) -> Iterator[CheckedClaim]:
         own = uses.get(use.name) or source.uses_of(shorthand_mentions(source.lower, use.name))
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
             yield from _drug_details(use, own, source)
+
+    yield from each_once(stated.drugs, _content, check)
     yield from _no_allergies(stated, source)
+
+
+def _content(use: DrugUse) -> Hashable:
+    """What a drug is stated to be, and how far from its name that stands."""
+    place = use.start
+    dose = [(q.start - place, q.end - q.start, str(q)) for q in use.doses[:1]]
+    others = [(part[0] - place, part[1] - part[0], part[2]) for part in (*use.routes[:1], *use.frequencies[:1])]
+    return use.name, use.end - place, (*dose, *others), use.status and use.status.value
 
 
 def _no_allergies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -83,16 +95,23 @@ def _status(use: DrugUse, own: list[DrugUse]) -> Iterator[CheckedClaim]:
 def check_routes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Routes that belong to no drug of the lexicon."""
     own = {route[:2] for use in stated.drugs for route in use.routes}
-    for route in stated.routes:
-        if route[:2] not in own:
-            fits = [each[:2] for each in source.routes if each.value == route.value]
-            yield verdict(Claim("route", route.start, route.end, route.value), fits, [])
+
+    def check(route: Mention) -> Iterator[CheckedClaim]:
+        fits = [each[:2] for each in source.routes if each.value == route.value]
+        against = [each[:2] for each in source.routes]
+        yield verdict(Claim("route", route.start, route.end, route.value), fits, against)
+
+    if source.routes:
+        others = (route for route in stated.routes if route[:2] not in own)
+        yield from each_once(others, lambda route: (route.value, route.end - route.start), check)
 
 
 def check_frequencies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Frequencies that belong to no drug of the lexicon."""
     own = {f[:2] for u in stated.drugs for f in u.frequencies}
+    known: dict[float, list[tuple[int, int]]] = {}
     for start, end, times in stated.frequencies:
         if (start, end) not in own:
-            fits = [f[:2] for f in source.frequencies if abs(f[2] - times) < 0.02]
-            yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), fits, [])
+            if times not in known:
+                known[times] = [f[:2] for f in source.frequencies if abs(f[2] - times) < 0.02]
+            yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), known[times], [])

@@ -72,7 +72,8 @@ _BREAK = re.compile(r";|\bbut\b|\bthen\b|\binstead\b")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
 _ROUTE_ONLY = re.compile(
-    r"(?:iv|im)\b|i\.[vm]\.|p\.o|orally|intra(?:venous|muscular|thecal)|sub-?cutaneous|sublingual|rectally"
+    r"(?:(?:iv|im|(?:intra(?:venous|muscular|thecal)|sub-?cutaneous)(?:ly)?)\b|i\.[vm]\.)(?! drug)|p\.o|orally|"
+    r"sublingual|rectally"
 )
 _OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from clinadapt.clinical.claims.abnormal_values import shown_by_values
-from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.reading import Reading, SideMention
-from clinadapt.clinical.claims.words import STOP_WORDS, Word, stem
+from clinadapt.clinical.claims.reading import Finding, Reading, SideMention
+from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.number_words import NUMBER_WORD_VALUES
 
 # Words that say nothing by themselves when they are denied
@@ -27,108 +27,119 @@ finger night negative positive toe knee ankle shoulder elbow wrist extremity ski
 joint muscle bone"""
 _NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
+_DENIED = {3, 4}  # as in Context.negated
 
 
 def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iterator[CheckedClaim]:
-    by_name: dict[str, list[int]] = {}
-    for i, finding in enumerate(source.findings):
-        by_name.setdefault(finding.name, []).append(i)
-    for finding in stated.findings:
-        own = [source.findings[i] for i in by_name.get(finding.name, [])]
-        own = own if finding.hypothetical else [f for f in own if not f.hypothetical]
-        span = finding.start, finding.end
-        spans = [(f.start, f.end) for f in own]
-        claim = Claim("finding", *span, finding.name)
-        if not own and by_name.get(finding.name):  # the note only says what to do if it comes
-            yield CheckedClaim(claim, "not found", None)
-            continue
-        if not own:
-            stems = {w.stem for w in stated.words if span[0] <= w.start < span[1]} - STOP_WORDS
-            if stems and stems <= source.stems:
-                continue
-            if finding.negated not in (1, 3):
-                yield verdict(claim, shown_by_values(finding.name, source), [])
-            continue
-        yield verdict(claim, spans, [])
-        if alike := [f for f in own if f.before == finding.before and f.before not in STOP_WORDS]:
-            own, spans = alike, [(f.start, f.end) for f in alike]
-        if finding.negated != 2:
-            fits = [f for f in own if f.negated == 2 or (f.negated > 0) == (finding.negated > 0)]
-            value = f"{'no ' if finding.negated else ''}{finding.name}"
-            yield verdict(Claim("negation", *span, value), [(f.start, f.end) for f in fits], spans)
-        of_family = bool(finding.family) or family_asked
-        family = own if family_asked else [f for f in own if f.family in (None, of_family)]
-        yield verdict(
-            Claim("experiencer", *span, f"{finding.name} of {'family' if of_family else 'patient'}"),
-            [(f.start, f.end) for f in family], spans,
-        )  # fmt: skip
-        certain = [f for f in own if f.uncertain == finding.uncertain]
-        value = f"{'possible ' if finding.uncertain else ''}{finding.name}"
-        yield verdict(Claim("certainty", *span, value), [(f.start, f.end) for f in certain], spans)
+    by_name: dict[str, list[Finding]] = {}
+    for finding in source.findings:
+        by_name.setdefault(finding.name, []).append(finding)
+
+    def check(finding: Finding) -> Iterator[CheckedClaim]:
+        named = by_name.get(finding.name, [])
+        own = named if finding.hypothetical else [f for f in named if not f.hypothetical]
+        if own:
+            yield from _found(finding, own, family_asked)
+        elif named:  # the note only says what to do if it comes
+            yield CheckedClaim(Claim("finding", finding.start, finding.end, finding.name), "not found", None)
+        else:
+            yield from _not_named(finding, stated, source)
+
+    yield from each_once(stated.findings, lambda f: (f.end - f.start, *f.content), check)
     yield from _other_negations(stated, source)
+
+
+def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """A finding that the note does not name: its words may stand apart, or a value may show it."""
+    stems = {w.stem for w in stated.words_within(finding.start, finding.end)} - STOP_WORDS
+    if not (stems and stems <= source.stems) and finding.negated in (0, 2):
+        claim = Claim("finding", finding.start, finding.end, finding.name)
+        yield verdict(claim, shown_by_values(finding.name, source), [])
+
+
+def _found(finding: Finding, own: list[Finding], family_asked: bool) -> Iterator[CheckedClaim]:
+    """A finding that the note names `own`."""
+    span = finding.start, finding.end
+    yield verdict(Claim("finding", *span, finding.name), _spans(own), [])
+    own = [f for f in own if f.before == finding.before and f.before not in STOP_WORDS] or own
+    if finding.negated != 2:
+        fits = [f for f in own if f.negated == 2 or (f.negated > 0) == (finding.negated > 0)]
+        value = f"{'no ' if finding.negated else ''}{finding.name}"
+        yield verdict(Claim("negation", *span, value), _spans(fits), _spans(own))
+    of_family = bool(finding.family) or family_asked
+    family = own if family_asked else [f for f in own if f.family in (None, of_family)]
+    claim = Claim("experiencer", *span, f"{finding.name} of {'family' if of_family else 'patient'}")
+    yield verdict(claim, _spans(family), _spans(own))
+    certain = [f for f in own if f.uncertain == finding.uncertain]
+    value = f"{'possible ' if finding.uncertain else ''}{finding.name}"
+    yield verdict(Claim("certainty", *span, value), _spans(certain), _spans(own))
+
+
+def _spans(findings: Iterable[Finding]) -> Iterator[tuple[int, int]]:
+    return ((f.start, f.end) for f in findings)
 
 
 def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Words that are no findings of the lexicon: contradicted where one text only denies what the other affirms."""
-    named = {i for f in (*stated.findings,) for i in range(f.first, f.first + 1 + f.name.count(" "))}
+    named = {i for f in stated.findings for i in range(f.first, f.first + 1 + f.name.count(" "))}
+    known: dict[str, set[int]] = {}  # stem -> how the note has it, as in Context.negated
     for i, word in enumerate(stated.words):
         if i in named or word.stem in STOP_WORDS or word.stem in _NO_FINDINGS or word.stem.isdigit():
             continue
-        own = source.positions.get(word.stem, [])
-        marks = [source.context.negated[j] for j in own]
-        denied = stated.context.negated[i]
-        span = word.start, word.end
-        spans = [(source.words[j].start, source.words[j].end) for j in own]
-        if own and denied == 3 and all(mark == 0 for mark in marks):
+        if word.stem not in known:
+            known[word.stem] = {source.context.negated[j] for j in source.positions.get(word.stem, [])}
+        marks, denied = known[word.stem], stated.context.negated[i]
+        if marks and ((denied == 3 and marks == {0}) or (denied == 0 and marks <= _DENIED)):
             named.add(i)
-            yield CheckedClaim(Claim("negation", *span, f"no {word.stem}"), "contradicted", spans[0])
-        elif own and denied == 0 and all(mark == 3 for mark in marks):
-            named.add(i)
-            yield CheckedClaim(Claim("negation", *span, word.stem), "contradicted", spans[0])
+            first = source.words[source.positions[word.stem][0]]
+            claim = Claim("negation", word.start, word.end, f"{'no ' if denied else ''}{word.stem}")
+            yield CheckedClaim(claim, "contradicted", (first.start, first.end))
     yield from _phrase_negations(stated, source, named)
 
 
 def _phrase_negations(stated: Reading, source: Reading, named: set[int]) -> Iterator[CheckedClaim]:
-    """Two words next to each other, such as "night pain", where one text only denies what the other affirms; not those
-    at the positions `named`."""
+    """Two words next to each other, such as "night pain", that the note only denies; not those at the positions
+    `named`."""
+    affirmed: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for i, (first, second) in enumerate(pairwise(stated.words)):
         phrase = first.stem, second.stem
-        if named & {i, i + 1} or not _NOT_DENIED.isdisjoint(phrase) or phrase[0].isdigit() or phrase[1].isdigit():
-            continue
-        own = [j for j in source.positions.get(phrase[0], []) if _follows(source.words, j, phrase[1])]
-        marks = {source.context.negated[j + 1] for j in own}
-        denied = stated.context.negated[i + 1]
-        if (denied, marks) in ((3, {0}), (0, {3})):
-            value = f"{'no ' if denied else ''}{' '.join(phrase)}"
-            evidence = source.words[own[0]].start, source.words[own[0] + 1].end
-            yield CheckedClaim(Claim("negation", first.start, second.end, value), "contradicted", evidence)
-
-
-def _follows(words: list[Word], index: int, stem: str) -> bool:
-    return index + 1 < len(words) and words[index + 1].stem == stem
+        if not (named & {i, i + 1} or stated.context.negated[i + 1] or not _NOT_DENIED.isdisjoint(phrase)):
+            affirmed.setdefault(phrase, []).append((first.start, second.end))
+    own: dict[tuple[str, str], list[int]] = {}
+    for j, (first, second) in enumerate(pairwise(source.words) if affirmed else ()):
+        if (first.stem, second.stem) in affirmed:
+            own.setdefault((first.stem, second.stem), []).append(j)
+    for phrase, positions in own.items():
+        if all(source.context.negated[j + 1] in _DENIED for j in positions):
+            evidence = source.words[positions[0]].start, source.words[positions[0] + 1].end
+            for span in affirmed[phrase]:
+                yield CheckedClaim(Claim("negation", *span, " ".join(phrase)), "contradicted", evidence)
 
 
 def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
-    for mention in stated.sides:
+    said = [m for m in source.sides if not m.asked] or source.sides if stated.sides else []
+
+    def check(mention: SideMention) -> Iterator[CheckedClaim]:
         of = set(mention.of)
         if not of and asked:
             of = {w.stem for w in asked.words} - STOP_WORDS
-        said = [m for m in source.sides if not m.asked] or source.sides
         scored = [(len(of & set(m.of)) + (bool(m.of) and m.of[:1] == mention.of[:1]), m) for m in said]
         claim = Claim("side", mention.start, mention.end, f"{mention.side} {' '.join(mention.of[:1])}".rstrip())
         best = max((score for score, _ in scored), default=0)
         if mention.side == "both" and not best and (plurals := _plurals(mention, source)):
             yield verdict(claim, plurals, [])
-            continue
+            return
         if not scored:
             yield CheckedClaim(claim, "not found", None)
-            continue
+            return
         near = [m for score, m in scored if score == best]
         fits = [m for m in near if m.side == mention.side]
         sides = {m.side for m in near}
         if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"}):
             fits = near
         yield verdict(claim, [(m.start, m.end) for m in fits], [(m.start, m.end) for m in near])
+
+    yield from each_once(stated.sides, lambda mention: (mention.side, mention.of, mention.end - mention.start), check)
 
 
 def _plurals(mention: SideMention, source: Reading) -> list[tuple[int, int]]:

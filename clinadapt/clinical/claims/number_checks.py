@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Iterator
 from datetime import date
+from itertools import accumulate
 
-from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
-from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.words import STOP_WORDS
 from clinadapt.clinical.dates import less_precise, other_reading
 from clinadapt.clinical.mention import Mention
@@ -19,11 +21,15 @@ _MARGIN = 2  # words by which the surroundings of another value must fit better
 
 
 def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    for measurement in stated.measurements:
+    by_name: dict[str, list[Measurement]] = {}
+    for each in source.measurements:
+        by_name.setdefault(each.name, []).append(each)
+
+    def check(measurement: Measurement) -> Iterator[CheckedClaim]:
         name = measurement.name
         value = "/".join([*(f"{q.number:g}" for q in measurement.values[:-1]), str(measurement.values[-1])])
         claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value}")
-        given = [m for m in source.measurements if m.name == name]
+        given = by_name.get(name, [])
         fits = [(m.start, m.end) for m in given if _same_values(m.values, measurement.values)]
         if not fits and len(measurement.values) > 1:  # lying 158/80, standing 121/70
             pairs = zip(source.quantities, source.quantities[1:], strict=False)
@@ -34,13 +40,21 @@ def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
             fits = [q[:2] for q in source.quantities if _same_values((q,), measurement.values[:1])]
         yield verdict(claim, fits, [(m.start, m.end) for m in given])
 
+    def content(measurement: Measurement) -> Hashable:
+        values = tuple((q.start - measurement.start, *q[2:]) for q in measurement.values)
+        return measurement.name, measurement.end - measurement.start, values
+
+    yield from each_once(stated.measurements, content, check)
+
 
 def check_ages(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    known: dict[float, list[tuple[int, int]]] = {}
+    spans = [(s, e) for s, e, _ in source.ages] if stated.ages else []
     for start, end, years in stated.ages:
-        fits = [(s, e) for s, e, y in source.ages if y == years]
-        if not fits:
-            fits = [q[:2] for q in source.quantities if q.number == years and q.unit in ("", "year")]
-        yield verdict(Claim("age", start, end, f"{years:g} years"), fits, [(s, e) for s, e, _ in source.ages])
+        if years not in known:
+            own = [(s, e) for s, e, y in source.ages if y == years]
+            known[years] = own or [q[:2] for q in source.quantities if q.number == years and q.unit in ("", "year")]
+        yield verdict(Claim("age", start, end, f"{years:g} years"), known[years], spans)
 
 
 def check_sex(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -53,8 +67,9 @@ def check_sex(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
     variants = [(day, _forms(source, day)) for day in source.dates]
-    for day in stated.dates:
-        meant = _meant(stated, day, source.date_order)
+
+    def check(day: Mention) -> Iterator[CheckedClaim]:
+        meant = _meant(stated, day, source)
         fits = [(d.start, d.end) for d, forms in variants if meant & forms]
         if not fits and day.value[0] == "-":  # 3/14 may also be a fraction of the note
             fits = [(d.start, d.end) for d, _ in variants if d.value[-5:] == day.value[-5:]]
@@ -62,12 +77,19 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         if fits and other:
             fits = _better(stated, (day.start, day.end), source, fits, other, asked)
         yield verdict(Claim("date", day.start, day.end, day.value), fits, other)
-    for month in stated.months:
+
+    def check_month(month: Mention) -> Iterator[CheckedClaim]:
         own = [(d.start, d.end) for d, forms in variants if any(month.value in f[-5:].split("-")[:2] for f in forms)]
         own += [(m.start, m.end) for m in source.months if m.value == month.value]
         yield verdict(
             Claim("date", month.start, month.end, f"--{month.value}"), own, [(d.start, d.end) for d, _ in variants]
         )
+
+    def content(day: Mention) -> Hashable:
+        return stated.text[day.start : day.end], day.value, stated.around((day.start, day.end))
+
+    yield from each_once(stated.dates, content, check)
+    yield from each_once(stated.months, lambda month: (month.value, month.end - month.start), check_month)
 
 
 def _forms(source: Reading, day: Mention) -> set[str]:
@@ -77,13 +99,15 @@ def _forms(source: Reading, day: Mention) -> set[str]:
     return set().union(*(less_precise(each) | {each[:4]} for each in readings))
 
 
-def _meant(stated: Reading, day: Mention, order: str) -> set[str]:
-    """What a date of the answer may be: figures that may be either are read in the order of the note, where it has
-    one."""
-    if stated.date_order or order == "month":
+def _meant(stated: Reading, day: Mention, source: Reading) -> set[str]:
+    """What a date of the answer may be: figures that may be either are read in the order that its dates have, or else
+    those in figures of the note."""
+    other = other_reading(stated.text[day.start : day.end], day.value)
+    if not other or stated.order_of_its_figures:
         return {day.value}
-    readings = _readings(stated, day)
-    return (readings - {day.value}) or readings if order == "day" else readings
+    by_day, by_month = (day.value, other) if stated.date_order == "day" else (other, day.value)
+    order = source.date_order if source.has_date_in_figures else ""
+    return {by_day} if order == "day" else {by_month} if order == "month" else {by_day, by_month}
 
 
 def _readings(text: Reading, day: Mention) -> set[str]:
@@ -99,21 +123,20 @@ def check_numbers(
     ages: list[tuple[int, int]],
 ) -> Iterator[CheckedClaim]:
     """Quantities that no other claim covers: durations, sizes, counts."""
-    frequent = [f[:2] for f in stated.frequencies]
+    others = _apart(stated.quantities, [*covered, *ages, *(f[:2] for f in stated.frequencies)])
     counts = {quantity[:2]: stem for stem, counted in stated.counted.items() for quantity in counted}
-    for quantity in stated.quantities:
+    aged = {start for start, _, _ in source.ages} if others else set()
+
+    def check(quantity: Quantity) -> Iterator[CheckedClaim]:
         span = quantity.start, quantity.end
-        inside = any(s <= span[0] < e or span[0] <= s < span[1] for s, e in (*covered, *ages, *frequent))
-        if quantity.is_code or inside:
-            continue
         kind = "duration" if quantity.dimension == "time" else "number"
         claim = Claim(kind, *span, str(quantity))
         counted = source.counted.get(counts.get(span, ""), [])
         if counted and not any(_fits(quantity, q) for q in counted):
             yield verdict(claim, [], [q[:2] for q in counted])
-            continue
+            return
         if quantity.number in (0, 1) and not quantity.dimension:  # notes say "a" and "none"
-            continue
+            return
         fits = [q[:2] for q in source.quantities if _fits(quantity, q)]
         fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
         if not fits and not quantity.dimension:
@@ -122,8 +145,7 @@ def check_numbers(
             fits += _spoken_year(quantity, source)
         if not fits and quantity.unit in ("day", "week") and (between := _between_dates(quantity.value, source)):
             yield verdict(claim, between, [])
-            continue
-        aged = {start for start, _, _ in source.ages}
+            return
         other = [
             q[:2] for q in source.quantities
             if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q) and q.start not in aged
@@ -132,6 +154,26 @@ def check_numbers(
             fits = _better(stated, span, source, fits, other, asked)
         against = other if quantity.dimension and _shares(stated, span, source, other) else []
         yield verdict(claim, fits, against)
+
+    def content(quantity: Quantity) -> Hashable:
+        span = quantity.start, quantity.end
+        return span[1] - span[0], quantity[2:], counts.get(span), stated.around(span)
+
+    yield from each_once(others, content, check)
+
+
+def _apart(quantities: Iterable[Quantity], spans: list[tuple[int, int]]) -> list[Quantity]:
+    """Quantities that are no part of a name and overlap none of these spans."""
+    spans = sorted(spans)
+    ends = list(accumulate((end for _, end in spans), max))  # the last end so far
+    apart = []
+    for quantity in quantities:
+        before = bisect_right(spans, quantity.start, key=lambda span: span[0])
+        reaches = before and ends[before - 1] > quantity.start
+        begins = before < len(spans) and spans[before][0] < quantity.end
+        if not (quantity.is_code or reaches or begins):
+            apart.append(quantity)
+    return apart
 
 
 def _spoken_year(quantity: Quantity, source: Reading) -> list[tuple[int, int]]:

@@ -73,6 +73,11 @@ class Finding:
     hypothetical: bool
     before: str
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All but its place."""
+        return self.name, self.negated, self.uncertain, self.family, self.hypothetical, self.before
+
 
 @dataclass(frozen=True)
 class SideMention:
@@ -157,6 +162,15 @@ class Reading:
     def date_order(self) -> str:
         """Whether its dates in figures begin with the `day` or the `month`; empty where nothing tells."""
         return date_order(self.lower)
+
+    @cached_property
+    def order_of_its_figures(self) -> str:
+        """`date_order` where its dates tell, whatever its words."""
+        return date_order(self.lower, by_words=False)
+
+    @cached_property
+    def has_date_in_figures(self) -> bool:
+        return any(not any(c.isalpha() for c in self.text[day.start : day.end]) for day in self.dates)
 
     @cached_property
     def quantities(self) -> list[Quantity]:
@@ -274,7 +288,7 @@ class Reading:
         """A drug that is asked for as the reply has it: not taken where that is no, stopped where it says so."""
         start, end = self.sentence_at(use.start)
         number = bisect_left(self._starts, use.start)
-        is_denied = number < len(self.words) and self.context.negated[number] in (1, 3)
+        is_denied = number < len(self.words) and self.context.negated[number] in (1, 3, 4)
         if not is_denied or not self.text[start:end].rstrip().endswith("?"):
             return use
         return denied_by(self.text, self.sentence_at(min(end + 1, len(self.text) - 1)), use)

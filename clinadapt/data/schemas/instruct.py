@@ -32,6 +32,7 @@ TEXTS = pa.schema(
         ("text", pa.string()),  # cleaned text
         ("description", pa.string()),  # one-line summary of the source, or null
         ("private", pa.bool_()),  # whether reports must not show it
+        ("specialty", pa.string()),  # of the note, or null
         *ORIGIN,
     ]
 )
@@ -51,6 +52,7 @@ TRIPLES = pa.schema(
             pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())])),
         ),  # evidence in note_text, characters
         ("private", pa.bool_()),  # whether reports must not show it
+        ("specialty", pa.string()),  # of the note, or null
         *ORIGIN,
     ]
 )
@@ -77,6 +79,7 @@ EXAMPLES = pa.schema(
         ("answerable", pa.bool_()),
         ("check", pa.string()),
         ("private", pa.bool_()),
+        ("specialty", pa.string()),  # of the note, or null
         ("input_ids", pa.list_(pa.int32())),  # tokens of prompt and answer
         ("prompt_tokens", pa.int32()),  # how many of `input_ids` are the prompt
         ("trimmed_tokens", pa.int32()),  # tokens trimmed from the note

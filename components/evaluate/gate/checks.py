@@ -11,12 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from components.evaluate.metrics import exact_upper
 
 _TAIL = 0.025  # of a two-sided 95 % interval
-_POWER = (norm.ppf(1 - _TAIL) + norm.ppf(0.8)) / norm.ppf(1 - _TAIL)  # widths of the interval for 80 % power
+_POWER = float(1 + ndtri(0.8) / ndtri(1 - _TAIL))  # widths of the interval for 80 % power
 SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
 _PLANNED = 0.1  # a larger distance may be luck: the number of notes asked for is planned for at most 10 points
 MOST = 50  # times the held-out notes that may be asked for
@@ -158,7 +158,7 @@ def _small_sample(clusters: int) -> float:
     normal one, and the standard deviation of a sample."""
     if clusters < 2:
         return math.inf
-    return float(t.ppf(1 - _TAIL, clusters - 1) / norm.ppf(1 - _TAIL)) * math.sqrt(clusters / (clusters - 1))
+    return float(stdtrit(clusters - 1, 1 - _TAIL) / ndtri(1 - _TAIL)) * math.sqrt(clusters / (clusters - 1))
 
 
 def _check(name: str, passed: bool, detail: str, distance: float, half_width: float, clusters: int) -> Check:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from components.evaluate.gate.checks import MOST, SMALLEST_SAMPLE, Check, not_required
 from components.evaluate.metrics import CONFIDENCE, exact_upper
@@ -56,7 +56,7 @@ def no_worse_group(
     if not entries:
         return Check(_NAME, True, "the held-out notes form no groups")
     confidence, wrong = 1 - (1 - CONFIDENCE) / len(entries), _wrong(whole, metric)["value"]
-    luck, clusters = float(norm.ppf(1 - _REFUSED / len(entries))), int(whole["clusters"])
+    luck, clusters = float(ndtri(1 - _REFUSED / len(entries))), int(whole["clusters"])
     judged, small = [], 0
     for group in (_group(entry, metric, wrong, rows, confidence) for entry in entries):
         needed = _needed(wrong, margin, group.part, confidence, luck)
@@ -77,8 +77,8 @@ def _more_notes(group: _Group, needed: int, clusters: int, margin: float, confid
         return max(1, math.ceil(clusters * (needed / group.clusters - 1)))
     if (distance := margin - group.difference) <= 0:
         return 0
-    width = float(norm.ppf((1 + confidence) / 2))
-    factor = ((width + norm.ppf(0.8)) / width * (group.high - group.difference) / distance) ** 2
+    width = float(ndtri((1 + confidence) / 2))
+    factor = ((width + ndtri(0.8)) / width * (group.high - group.difference) / distance) ** 2
     return max(1, math.ceil(clusters * (factor - 1))) if factor <= MOST else 0
 
 
@@ -108,7 +108,7 @@ def _group(entry: Mapping[str, Any], metric: str, wrong: float, rows: int, confi
     one; as the group is part of the whole, their difference varies less than the group."""
     share, clusters = _wrong(entry["metrics"][metric], metric), int(entry["clusters"])
     value, part = share["value"], entry["rows"] / rows
-    wider = float(norm.ppf((1 + confidence) / 2) / norm.ppf((1 + CONFIDENCE) / 2))
+    wider = float(ndtri((1 + confidence) / 2) / ndtri((1 + CONFIDENCE) / 2))
     low = min(value - wider * (value - share["low"]), 1 - exact_upper(1 - value, clusters, confidence))
     high = max(value + wider * (share["high"] - value), exact_upper(value, clusters, confidence))
     narrower, difference = math.sqrt(max(0.0, 1 - part)), value - wrong

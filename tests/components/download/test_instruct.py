@@ -68,7 +68,8 @@ def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
     texts = read(tmp_path / "out", "texts", TEXTS)
     assert {row["kind"] for row in texts if row["source"] == 0} == {"cases"}
     assert texts[-1] == {"source": 1, "row": 1, "kind": "notes", "text": "A note.", "description": "Short.",
-                         "private": True, "patient": None, "encounter": None, "date": None}  # fmt: skip
+                         "private": True, "specialty": None, "patient": None, "encounter": None,
+                         "date": None}  # fmt: skip
     rows = read(tmp_path / "out", "triples", TRIPLES)
     assert [(row["source"], row["note_text"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
         (2, "Knee pain.", "What hurts?", "The knee.", "Question Answering"),
@@ -204,6 +205,21 @@ def test_control_characters_go_and_right_to_left_text_stays(source: Write, tmp_p
     run([source("triples", [triple(note="ألم\x07 في الركبة\x00", answer="הברך")])], tmp_path / "out", Examples())
     (row,) = read(tmp_path / "out", "triples", TRIPLES)
     assert (row["note_text"], row["answer"]) == ("ألم في الركبة", "הברך")
+
+
+def test_the_specialty_of_a_note_is_carried_over(source: Write, tmp_path: Path) -> None:
+    about = {"medical_specialty": " Cardiovascular /\n Pulmonary ", "ward": "x" * 61}
+    sources = [
+        source("notes", [{"transcription": "One."} | about, {"transcription": "Two.", "medical_specialty": 7}]),
+        source("triples", [triple(**about)], columns={"specialty": "ward"}),
+        source("pairs", [{"dialogue": "d", "section_text": "s"} | about], instruction="x", columns={"specialty": ""}),
+    ]
+    run(sources, tmp_path / "out", Examples())
+    assert [row["specialty"] for row in read(tmp_path / "out", "texts", TEXTS)] == ["Cardiovascular / Pulmonary", None]
+    assert [row["specialty"] for row in read(tmp_path / "out", "triples", TRIPLES)] == [None, None]
+    sources[0] = source("notes", [{"transcription": "One."} | about], columns={"specialty": "department"})
+    with pytest.raises(UserError, match="notes.jsonl has no column 'department': choose another one"):
+        run(sources, tmp_path / "other", Examples())
 
 
 def test_a_source_without_a_valid_row_leaves_nothing(source: Write, tmp_path: Path) -> None:

@@ -23,5 +23,20 @@ def test_rows_are_grouped_by_source_length_sex_and_age() -> None:
     }
 
 
+def test_specialties_of_few_notes_are_one_group() -> None:
+    specialties = ["Surgery"] * 10 + ["Under observation"] * 12 + ["Ward 3"] * 9 + [None, "Urology"]
+    rows = [
+        {"note_text": f"Note {number}.", "source": 0, "specialty": name}
+        for number, name in enumerate(specialties)
+        for _ in range(2)
+    ]
+    groups = subgroups(rows)["specialty"]
+    assert {name: int(mask.sum()) for name, mask in groups.items()} == {
+        "Surgery": 20, "Under observation": 24, "other specialties": 20,
+    }  # fmt: skip
+    same = [row | {"note_text": "Note."} for row in rows]  # one note, asked about often
+    assert "specialty" not in subgroups(same)
+
+
 def test_one_group_is_no_split() -> None:
     assert groups_of("Knee pain.") == {}

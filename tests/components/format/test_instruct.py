@@ -29,8 +29,8 @@ SETTINGS = Examples(max_length=256, test_share=0.2, validation_share=0.2)
 
 def triple(note: str, instruction: str = "What?", answer: str = "That.", **fields: Any) -> tuple[Any, ...]:
     row = {"source": 0, "row": 1, "note_text": note, "instruction": instruction, "answer": answer, "task": TASKS[0],
-           "answerable": True, "check": "none", "spans": [], "private": False, "patient": None,
-           "encounter": None, "date": None, **fields}  # fmt: skip
+           "answerable": True, "check": "none", "spans": [], "private": False, "specialty": None,
+           "patient": None, "encounter": None, "date": None, **fields}  # fmt: skip
     return tuple(row[name] for name in TRIPLES.names)
 
 
@@ -40,7 +40,8 @@ def write(folder: Path, triples: Any, notes: Any = (), preferences: Any = ()) ->
     with open_tables(folder, notes=TEXTS, triples=TRIPLES, preferences=PREFERENCES) as tables:
         for name, rows in (("triples", triples), ("notes", notes), ("preferences", preferences)):
             for row in rows:
-                tables[name].add(row if name == "triples" else (*row, None, None, None))
+                missing = len(TEXTS if name == "notes" else PREFERENCES) - len(row) if name != "triples" else 0
+                tables[name].add((*row, *[None] * missing))
     write_manifest(folder, {"source": [{"kind": "notes", "uri": "builtin://cases"}], "origin": {}, **SYNTHESIS})
     return folder
 
