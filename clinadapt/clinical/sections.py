@@ -66,7 +66,9 @@ def parse_sections(text: str) -> list[Section]:
     for match in _HEADER.finditer(text):
         header = match["name"].strip()
         name = section_name(header)
-        if ":" in match[0] or name or (header.isupper() and len(header) > 3):
+        begins_line = text[: match.start("name")].rstrip(" ")[-1:] in ("", "\n")  # else `asthma, COPD` may end it
+        is_upper = header.isupper() and len(header) > 3 and (begins_line or not match[0].endswith("\n"))
+        if ":" in match[0] or name or is_upper:
             headers[match.start("name")] = (name, header, match.start("name"), match.end())
     for match in (match for pattern in _OTHER_HEADERS for match in pattern.finditer(text)):
         if name := section_name(match["name"]):

@@ -33,7 +33,15 @@ _NAMES = {
     r"EEG": r"\beeg\b|electroenceph",
 }
 _SHOWED = r"(?:showed|shows|revealed|reveals|demonstrated|demonstrates)"
-_NO_RESULT = re.compile(r"\b(?:as above|the following|see|above|that is|it|this)\b", re.IGNORECASE)
+_NO_RESULT = re.compile(
+    rf"\b(?:as above|the following|see|above|that is|it|this|if|{_SHOWED.removeprefix('(?:')}\b", re.IGNORECASE
+)
+# Between an investigation and `showed`, or after it where the next sentence says `It showed`: something else may have
+_ANOTHER_SUBJECT = re.compile(
+    r"\b(?:which|that|and|but|she|he|patient|if|when|then|before|after|scan|films?|x-?rays?|tests?|bloods|labs|"
+    rf"stud(?:y|ies)|{'|'.join(_NAMES)})\b",
+    re.IGNORECASE,
+)
 
 
 def investigation_dates(note: ParsedNote, task: str) -> Iterator[Triple]:
@@ -78,11 +86,13 @@ def _date(note: ParsedNote, mention: re.Match[str], sentence: tuple[int, int]) -
 def _result(note: ParsedNote, mention: re.Match[str], i: int) -> tuple[int, int] | None:
     """Span of what it showed, to the end of the sentence; the sentence may be the next one: `It showed ...`."""
     start, end = note.sentences[i]
-    showed = re.compile(rf"(?:[^.;:]|\.\d){{0,90}}?(?:; it)? {_SHOWED} ").match(note.text, mention.end(), end)
+    pattern = rf"(?P<between>(?:[^.;:]|\.\d){{0,90}}?)(?:; it|, which|,? and(?: it)?)? {_SHOWED} "
+    showed = re.compile(pattern).match(note.text, mention.end(), end)
+    between = showed["between"] if showed else note.text[mention.end() : end]
     if not showed and i + 1 < len(note.sentences):
         start, end = note.sentences[i + 1]
         showed = re.compile(rf"It {_SHOWED} ").match(note.text, start, end)
-    if not showed:
+    if not showed or _ANOTHER_SUBJECT.search(between):
         return None
     found = without_period(note.text[showed.end() : end])
     if not 3 < len(found) <= MAX_RESULT or _NO_RESULT.search(found) or ":" in found:

@@ -17,38 +17,53 @@ _WORDS = (
 _NUMBER = rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d+(?:\.\d+)?|{_WORDS})"
 _UNIT = r"(?:mg|mcg|micrograms?|units?|mEq|grams?|gm|g|milligrams?|mls?|puffs?)"
 _AMOUNT = rf"{_NUMBER}(?: ?(?:-|to|/) ?{_NUMBER})? ?{_UNIT}"
+_ARROW = r"(?:-{1,2}>|=>|>|→)"
 _DOSE = re.compile(
     rf"(?: (?:XL|XR|SR|CR|ER|CD|LA|MR|succinate|tartrate|sulfate|sodium|HCl|inhaler|tablets?))?"
     rf"[, ]*(?:at |of )?(?P<dose>{_AMOUNT})(?![\w/%])(?! ?(?:per|/|or \d|to \d|- ?\d))",
     re.IGNORECASE,
 )
-_DOSE_BEFORE = re.compile(rf"{_AMOUNT}(?: \w+){{0,2}} (?:of )?$", re.IGNORECASE)
+# Before a drug: its dose, a number of tablets, or another drug of a combination, whose dose has two parts
+_DOSE_BEFORE = re.compile(rf"(?:{_AMOUNT}(?: \w+){{0,2}} (?:of )?|\b\d+ ?x |[A-Za-z]{{3}}[/+])$", re.IGNORECASE)
+_NO_UNIT = re.compile(
+    r" \d[\d.,]*(?<![.,])(?![\d/%]| ?(?:x\b|mm|cm|kg|times?|hours?|days?|weeks?|months?|years?))", re.IGNORECASE
+)
 _FREQUENCY = re.compile(
     r"[, ]*(?:p\.?o\.?|by mouth|orally|IV|intravenous(?:ly)?|sublingual|tablets?|one tablet|1 tablet)?[, ]*"
     r"(?P<frequency>(?:once|twice|three times|four times|2 times|3 times) (?:a day|daily|per day)|daily|every day|"
     r"b\.i\.d\.|t\.i\.d\.|q\.i\.d\.|q\.d\.|q\. ?day|every (?:\d+|four|six|eight|twelve) hours|"
     r"q\.? ?\d+ ?h\.?|at bedtime|q\.h\.s\.|BD|TDS|QDS|OD|bd|tds|qds|od|nocte|mane|every morning|every night|"
-    r"nightly|weekly|once a week|every other day)"
-    r"(?!\w)(?! ?(?:for|x|then|and|in the|on|[pP]\.?[rR]\.?[nN]|as (?:needed|required)|if|except|or|to|\())"
+    r"nightly|weekly|once a week|every other day|BID|TID|QID|QHS|qHS|bid|tid|qid|qhs|om)"
+    rf"(?!\w)(?! ?{_ARROW})"
+    r"(?! ?(?:for|x|inc\b|increas|then|and|in the|on|[pP]\.?[rR]\.?[nN]|as (?:needed|required)|if|except|or|to|\())"
 )
 # A second dose of the same drug: `150 mg in the morning and 200 mg at night`, `200 mg stat then 100 mg daily`
 _SECOND_DOSE = re.compile(
-    rf"[^.;\n]{{0,40}}?(?:\b(?:then|and|or|followed by|plus|to)|[,/+]) (?:\w+ ){{0,2}}?{_AMOUNT}", re.IGNORECASE
+    rf"[^.;\n]{{0,40}}?(?:\b(?:then|and|or|followed by|plus|to) |[,/+] |{_ARROW} ?)(?:\w+ ){{0,2}}?{_AMOUNT}",
+    re.IGNORECASE,
 )
 # A change of dose, in the words of a plan: `increased from 40 mg a day to 80 mg a day`
 _CHANGE = (
     r"(?:increas\w*|decreas\w*|reduc\w*|rais\w*|lower\w*|titrat\w*|chang\w*|adjust\w*|taper\w*|doubl\w*|halv\w*|"
     r"switch\w*|cut|cutting|go(?:ing)?|went|bump\w*|uptitrat\w*|step\w*|mov\w*|up to|down to|new dose|"
-    r"previously|used to|instead)"
+    r"previously|used to|instead|wean\w*)"
 )
-_ANY_CHANGE = re.compile(rf"\b{_CHANGE}\b", re.IGNORECASE)
+_ANY_CHANGE = re.compile(rf"\b{_CHANGE}\b|[↑↓]", re.IGNORECASE)
 _ENDED = re.compile(
-    r"\b(?:stop\w*|discontinu\w*|held|hold\w*|off|ceas\w*|was on|had been on|allerg\w*)\b", re.IGNORECASE
+    r"\b(?:stop\w*|discontinu\w*|held|hold\w*|withh\w+|off|ceas\w*|was on|had been on|allerg\w*|no longer|"
+    r"not taking|r[au]n out|overdos\w*|OD of|ingest\w*|declin\w*|refus\w*|(?:instead|in place) of)\b",
+    re.IGNORECASE,
+)
+_IF = re.compile(
+    r"\b(?:if|unless|should|may|might|could|consider\w*|aim|as tolerated|as \w+ allows|start\w*|begin|by \d)\b",
+    re.IGNORECASE,
 )
 _BETWEEN = r"(?:,? (?:a day|daily|once daily|once a day|twice a day|twice daily|b\.i\.d\.|BD|OD|TDS|every day|nocte))?"
 _FROM_TO = re.compile(
     rf"\bfrom (?P<old>{_AMOUNT}){_BETWEEN} (?:up |down )?to (?P<new>{_AMOUNT})(?![\w/])", re.IGNORECASE
 )
+# Right after the drug: `glargine 22 units -> 26 units`
+_TO_BY_ARROW = re.compile(rf"(?<= )(?P<old>{_AMOUNT}){_BETWEEN} ?{_ARROW} ?(?P<new>{_AMOUNT})(?![\w/])", re.IGNORECASE)
 _TO = re.compile(
     rf"\b(?:increas|decreas|reduc|rais|lower|titrat|chang|adjust|"
     rf"cut)\w*\b[^.;\n]{{0,60}}? to (?P<new>{_AMOUNT})(?![\w/])",
@@ -59,16 +74,23 @@ _TO = re.compile(
 def dose_relations(note: ParsedNote, task: str) -> Iterator[Triple]:
     """Dose and frequency of each drug whose dose is certain; of a drug whose dose changes, the new and the old one."""
     changed: dict[str, tuple[int, re.Match[str]]] = {}
+    in_doubt: set[str] = set()
     for start, end in note.sentences:
-        if match := _FROM_TO.search(note.text, start, end) or _TO.search(note.text, start, end):
-            drugs = {mention.value for mention in note.drugs if start <= mention.start < end}
-            if len(drugs) != 1 or drugs & changed.keys():  # which drug, or which change?
-                return
+        drugs = {mention.value for mention in note.drugs if start <= mention.start < end}
+        match = _FROM_TO.search(note.text, start, end) or _TO.search(note.text, start, end)
+        if by_arrow := _TO_BY_ARROW.search(note.text, start, end):
+            match = by_arrow
+            drugs = {mention.value for mention in note.drugs if mention.end + 1 == match.start()}
+        if match and not drugs:  # which drug?
+            return
+        if match and (len(drugs) > 1 or drugs & changed.keys() or _IF.search(note.text, start, end)):  # which, or when?
+            in_doubt |= drugs
+        elif match:
             changed[drugs.pop()] = (start, match)
     for drug in dict.fromkeys(mention.value for mention in note.drugs):
         mentions = [mention for mention in note.drugs if mention.value == drug]
-        if sum(other[:2] == mentions[0][:2] for other in note.drugs) > 1:
-            continue  # a brand of two drugs
+        if drug in in_doubt or sum(other[:2] == mentions[0][:2] for other in note.drugs) > 1:
+            continue  # or a brand of two drugs
         if drug in changed:
             yield from _changed_dose(note, task, mentions, *changed[drug])
         else:
@@ -79,6 +101,8 @@ def _changed_dose(
     note: ParsedNote, task: str, mentions: list[Mention], start: int, match: re.Match[str]
 ) -> Iterator[Triple]:
     if _ENDED.search(note.text, match.start(), match.end() + 80):  # decreased for a week, then discontinued
+        return
+    if _SECOND_DOSE.match(note.text, match.end()):
         return
     mention = next(mention for mention in mentions if mention.start >= start)
     name = note.text[mention.start : mention.end]
@@ -101,6 +125,8 @@ def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) ->
     if len(doses) != 1 or len(mentions) > 3 or any(_is_in_doubt(note, mention) for mention in mentions):
         return
     (match,) = doses.values()
+    if not match.lastgroup:  # a dose without its unit
+        return
     next_drug = min((other.start for other in note.drugs if other.start >= match.end()), default=len(note.text))
     if _SECOND_DOSE.match(note.text, match.end(), next_drug):
         return
@@ -156,12 +182,21 @@ def _is_in_doubt(note: ParsedNote, mention: Mention) -> bool:
     return bool(_ANY_CHANGE.search(note.text, start, min(end, mention.end + 250)))
 
 
+def is_changed_elsewhere(note: ParsedNote, start: int, end: int) -> bool:
+    """Whether a drug that a span of the note names is stopped, or its dose changed, outside of the span."""
+    listed = {mention.value for mention in note.drugs if start <= mention.start < end}
+    others = (mention for mention in note.drugs if not start <= mention.start < end)
+    return any(mention.value in listed and _is_in_doubt(note, mention) for mention in others)
+
+
 def _doses(text: str, mentions: list[Mention]) -> dict[str, re.Match[str]]:
     """Doses right after the mentions of one drug, by normalized dose; empty when one may precede a mention."""
     doses: dict[str, re.Match[str]] = {}
     for mention in mentions:
         if _DOSE_BEFORE.search(text[max(0, mention.start - 40) : mention.start]):
             return {}
-        if match := _DOSE.match(text, mention.end):
-            doses[match["dose"].lower().replace(" ", "")] = match
+        if re.match(r"[/+][A-Za-z]{3}", text[mention.end :]):
+            return {}
+        if match := _DOSE.match(text, mention.end) or _NO_UNIT.match(text, mention.end):
+            doses[match[match.lastgroup or 0].lower().replace(" ", "")] = match
     return doses

@@ -37,7 +37,18 @@ _OTHER_SECTION = {
     "family history": r"allerg|nkda|smok|medication|\bmeds?\b|lives|alcohol",
     "social history": r"allerg|nkda|medication|\bmeds?\b|mother|father",
     "allergies": r"medication|mg\b|history|smok",
+    "anesthesia": r"tourniquet|\bebl\b|blood loss|complicat|specimen|drains?\b|antibiotic|indication|\bposition:",
+    "complications": r"tourniquet|\bebl\b|blood loss|specimen|drains?\b|indication",
+    "blood loss": r"complicat|specimen|drains?\b|tourniquet|ana?esth",
+    "specimens": r"complicat|\bebl\b|blood loss|drains?\b|tourniquet|ana?esth",
+    "drains": r"complicat|\bebl\b|blood loss|specimen|tourniquet|ana?esth",
+    "procedure performed": r"\bebl\b|blood loss|complicat|specimen|surgeon|indication",
 }
+# A header in shorthand, which needs no colon: `FH: mother hypothyroid. PMH coeliac disease`
+_SHORTHAND_HEADER = re.compile(
+    r"(?:[.;]\s+|\n\s*)"
+    r"(?:PMHx?|PSHx?|DHx?|SHx?|FHx?|O/E|OE|HPC|Imp|IMP|Plan|PLAN|Meds|MEDS|Ix|Bloods|NKDA|ROS)\b(?! ?:)"
+)
 _LISTS = {"past medical history", "past surgical history", "medications", "discharge medications", "allergies"}
 _ABOUT_PATIENT = re.compile(r"(?:She|He|Her|His|The patient|Patient|Pt|Mr|Mrs|Ms|I|We|There)\b")
 _SENTENCE_ABOUT = re.compile(rf"[.;]\s+{_ABOUT_PATIENT.pattern}")  # after a list of items, a sentence of something else
@@ -56,6 +67,8 @@ def section_content(text: str, section: Section) -> str:
         return ""
     other = _OTHER_SECTION.get(section.name)
     if _RUNS_ON.search(body) or _REFERS.search(body) or (other and re.search(other, body, re.IGNORECASE)):
+        return ""
+    if _SHORTHAND_HEADER.search(body):
         return ""
     if section.name in EXAMINED and (_HISTORY.search(body) or _ANOTHER_ORGAN.search(body)):
         return ""

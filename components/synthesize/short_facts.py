@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from clinadapt.clinical.mention import Mention
 from clinadapt.clinical.sections import section_lexicon, without_period
+from components.synthesize.dose_relations import is_changed_elsewhere
 from components.synthesize.parsed_note import ParsedNote, quote
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import ANY_DRUG, not_given, not_mentioned
 
+AS_LISTED = ("What medications are recorded?", "What does the note list as medications?")  # not what is taken now
 _TAKES = re.compile(
     r"\b(?:(?:[Hh]e|[Ss]he|[Pp]atient|M(?:r|rs|s)\. [A-Z]\w*) (?:takes|is taking|is on|currently takes)|"
     r"(?:[Cc]urrent|[Rr]egular|[Hh]ome|[Hh]is|[Hh]er) medications? (?:is|are|include[s]?|consists? of)) "
@@ -47,6 +49,7 @@ _NO_ILLNESS = re.compile(
 )
 _NUMBER = r"(?:[1-9]\d?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)"
 _NO_COUNT = r"(?:mm|cm|m[lg]|mcg|fr|french|gauge|g|in|inch|of|by|x)\b"  # after a number that counts no things
+_SOME_MORE = r"(?:further|additional|more|other|extra|another|remaining)\b"  # than some that are counted elsewhere
 _COUNTED = {  # what is counted -> what was done with it
     "sutures": "placed", "staples": "placed", "stitches": "placed", "ports": "placed", "clips": "placed",
     "screws": "placed", "stents": "placed", "polyps": "found", "biopsies": "taken", "injections": "given",
@@ -56,6 +59,7 @@ _ANTIBIOTIC = re.compile(
 )
 _ANY_ANTIBIOTIC = (
     r"antibiotic|antimicrob|\w+cillin|\bcef|\bceph|\w+mycin|\w+floxacin|\w+cycline|\w+penem|metronidazole|flagyl|"
+    r"\babx\b|\bamox|fluclox|clarithro|azithro|\bdoxy\b|trimeth|\bgent\b|\bvanco?\b|clinda|tazocin|"
     r"bactrim|septra|cipro|levaquin|keflex|ancef|rocephin|zosyn|unasyn|augmentin|nitrofurantoin|macrobid|trimethoprim|linezolid"
 )
 _NOT_GIVEN = re.compile(
@@ -80,17 +84,24 @@ _NO_PLACE = (
     r"last|past|morning|evening|days?|weeks?|months?|years?|mother|father|sister|brother|family|patient|exam\w*|future|"
     r"course|setting|absence|unknown|uncertain))\b)"
 )
-_LOCATED = re.compile(
-    r"(?<!no )(?<!No )\b(?P<finding>nodule|stone|mass|cyst|hernia|fracture|tear|stenosis|"
+_FINDING = (
+    r"nodule|stone|mass|cyst|hernia|fracture|tear|stenosis|"
     r"narrowing|tenderness|rash|ulcer|lesion|murmur|wound|scar|lump|swelling|opacity|infiltrate|effusion|bruit|polyp|"
-    r"abscess|hematoma|infarct|protrusion|herniation|tingling|crackles|rales|weakness|numbness|edema|thickening|stricture|hypokinesis)"
-    rf" (?!{_NO_PLACE})"
+    r"abscess|ha?ematoma|infarct|protrusion|herniation|tingling|crackles|rales|weakness|numbness|o?edema|thickening|"
+    r"stricture|hypokinesis"
+)
+_ANOTHER_FINDING = re.compile(rf"\b(?:and|or) .*\b(?:{_FINDING}|wheez\w*|creps|pain|bruis\w*|deformity)", re.IGNORECASE)
+_LOCATED = re.compile(
+    rf"(?<!no )(?<!No )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})"
     r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
     rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | w/ | which | was | is | on [A-Z\d]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
+_IS_DENIED = re.compile(
+    r"\b(?:den(?:y|ies|ied|ying)|no|not|without|never|negative|nor|rule out|exclude|if)\b", re.IGNORECASE
+)
 _HABIT = re.compile(
-    r"\b(?:but|upon|past|however|that|having|recent|prior|previous|history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
+    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|recent|prior|previous|history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
 )
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
@@ -133,7 +144,8 @@ def _medication(note: ParsedNote, task: str) -> Iterator[Triple]:
     if any(mention.value not in taken and not _is_not_taken(note, mention) for mention in note.drugs):
         return
     subject = Subject(entry["lacking"], not_mentioned(entry["about"]), ANY_DRUG)
-    yield quote(note, tuple(entry["ask"]), (start, start + len(listed)), task, subject)
+    is_old = is_changed_elsewhere(note, start, start + len(listed))
+    yield quote(note, AS_LISTED if is_old else tuple(entry["ask"]), (start, start + len(listed)), task, subject)
 
 
 def _is_not_taken(note: ParsedNote, mention: Mention) -> bool:
@@ -195,7 +207,7 @@ def _counts(note: ParsedNote, task: str) -> Iterator[Triple]:
     for noun, done in _COUNTED.items():
         counts = list(
             re.finditer(
-                rf"(?<![\w./-])({_NUMBER}) (?!{_NO_COUNT})(?:[a-z-]+ )?{noun}\b",
+                rf"(?<![\w./-])({_NUMBER}) (?!{_NO_COUNT}|{_SOME_MORE})(?:[a-z-]+ )?{noun}\b",
                 note.text,
                 re.IGNORECASE,
             )
@@ -270,6 +282,8 @@ def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
 def _denied(note: ParsedNote, task: str) -> Iterator[Triple]:
     """What the patient denies, as the only sentence about it puts it."""
     denials = [match for span in note.sentences for match in _DENIAL.finditer(note.text, *span)]
+    rest = [note.text[: denials[0].start()], note.text[denials[0].end() :]] if denials else []
+    denied_elsewhere = any(re.search(r"\b(?:no|not|without|negative for)\b", part, re.IGNORECASE) for part in rest)
     if (
         len(denials) == 1
         and not _HABIT.search(denials[0]["answer"])
@@ -281,7 +295,7 @@ def _denied(note: ParsedNote, task: str) -> Iterator[Triple]:
             (
                 "What does the patient deny?",
                 "Which symptoms does the patient deny?",
-                "Which symptoms does the patient not have?",
+                *(() if denied_elsewhere else ("Which symptoms does the patient not have?",)),
             ),
             denials[0].span("answer"),
             task,
@@ -297,6 +311,8 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
         finding = match["finding"].lower()
         if len(re.findall(rf"\b{finding}", note.text, re.IGNORECASE)) != 1 or "\n" in match[0]:
             continue
+        if _ANOTHER_FINDING.search(match["where"]) or _IS_DENIED.search(note.text, *_clause(note, match.start())):
+            continue
         yield quote(
             note,
             (f"Where is the {finding}?", f"Where was the {finding}?", f"Where does the note locate the {finding}?"),
@@ -304,6 +320,12 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
             task,
             Subject(rf"\b{finding[:7]}", not_mentioned(f"a {finding}")),
         )
+
+
+def _clause(note: ParsedNote, position: int) -> tuple[int, int]:
+    """From the start of the sentence, or of what stands behind its last semicolon, to a position."""
+    start = next((start for start, end in note.sentences if start <= position < end), position)
+    return max(start, note.text.rfind(";", start, position) + 1), position
 
 
 def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
@@ -324,7 +346,8 @@ def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
         sides[0].span(),
         task,
         Subject(
-            r"\b(?:left|right|both|bilat\w*|[lr]t?|unilateral|sided?)\b",
+            r"\b(?:left|right|both|bilat\w*|[lr]t?|unilateral|sided?|[rl](?:uq|lq|if|ul|ll|ml|ue|le|bbb|ca|sil|thr|tkr)|"
+            r"o[dsu]|re|le)\b",
             (*not_mentioned("a side"), *not_given("a side")),
         ),
     )

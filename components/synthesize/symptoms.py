@@ -37,6 +37,7 @@ _ELSEWHERE = re.compile(
     r"might|could|in case|avoid|prevent|side effects?|in the past|previous\w*|resolved|used to|any|will|would)\b",
     re.IGNORECASE,
 )
+_PLURAL = re.compile("s$(?<!ss)(?<!is)")
 _OVERALL = (
     r"review of systems|\bros\b|systems?[^.]{0,40}negative|asymptomatic|no (?:other |further |"
     r"new )?(?:symptom|complain|"
@@ -60,7 +61,7 @@ def symptom_questions(note: ParsedNote, task: str) -> Iterator[Triple]:
             note.choose(
                 f"Does the patient have {symptom}?",
                 f"Has the patient had {symptom}?",
-                f"Is there any {symptom}?",
+                f"{'Are' if _PLURAL.search(symptom) else 'Is'} there any {symptom}?",
                 f"Does the note report {symptom}?",
             ),
             answer,

@@ -126,8 +126,8 @@ def _name(note: ParsedNote, patient: _Patient) -> Iterator[Triple]:
     if len({match[0] for match in names}) != 1:
         return
     name = names[0]
-    if name[0].startswith("Mr") if patient.sex == "M" else not name[0].startswith("Mr."):
-        title = name[0].partition(" ")[0]
+    title = name[0].partition(" ")[0]
+    if (title == "Mr.") == (patient.sex == "M"):
         yield Triple(
             note.choose(
                 f'Whom does the note call "{title}"?',

@@ -21,12 +21,20 @@ _OUTSIDE_LEXICON = re.compile(
     r"toxoid|cocaine|heroin|marijuana|cannabis|\w*amphetamines?|ecstasy|lsd|opi(?:oid|ate)s?|ppis?|ssris?|"
     r"beta[- ]?blockers?|ace inhibitors?|antihistamines?|decongestants?|laxatives?|stool softeners?|"
     r"(?:pain|other) medications?|asa|hctz|ntg|pcn|tpa|ivig|ocps?|hrt|anti-d|immunoglobulins?|"
-    r"prophylaxis|thinners?|painkillers?)\b",
+    r"prophylaxis|thinners?|painkillers?|jabs?|abx|nebs?|kcl|adren|norad|adrenaline|prop|alfent|"
+    r"para(?! ?\d)|pred|dex|gent|glyco|nitro|metro|amp|analogues?|cef|omep|lanso|trimeth|levomep|vit|mst(?! ?\d)|"
+    r"albumin(?= \d))\b",
     re.IGNORECASE,
 )
 # from the start of a word only, or a long word would take quadratic time
 _WORD_WITH_DOSE = re.compile(
     r"(?<![A-Za-z-])-*([A-Za-z][A-Za-z-]{3,})[ ,]+(?:[A-Z]{2,3} )?\d[\d.,/]* ?(?:mg|mcg|units|tablets?)\b"
+)
+# `aspirin and Zzyx`, where the second is no known drug
+_LISTED_WITH = re.compile(
+    r"(?: [\d.,/%-]+ ?(?:mg|mcg|g|units|%)?)?(?: (?:[Bb][Dd]|[Oo][Dd]|[Tt][Dd][Ss]|daily|[bt]\.i\.d\.))?"
+    r""
+    r"(?:,? (?:and|or|with|plus) |, ?| ?[+/&] ?)(?!Dr\b|Mr|Ms)([A-Z][a-z]{3,})\b"
 )
 _DIAGNOSIS_SECTIONS = {
     "assessment", "impression", "discharge diagnosis", "admission diagnosis", "preoperative diagnosis",
@@ -38,8 +46,9 @@ _SYMPTOM = re.compile(r"[a-z][a-z-]*(?: [a-z][a-z-]*){0,3}$")
 _HABIT = re.compile(r"tobacco|alcohol|drug|smok|drink|caffeine|allerg")
 # Half of two symptoms that share a word: `heat or cold intolerance`
 _HALF = re.compile(
-    r"heat|cold|hot|left|right|auditory|visual|bowel|urinary|bladder|chest|abdominal|upper|lower|joint|muscle|neck|back|"
-    r"suicidal|homicidal|focal|night|day|fecal|hand|leg|arm|foot|head|nasal|sinus"
+    r"(?:[a-z-]+ )?"
+    r"(?:heat|cold|hot|left|right|auditory|visual|bowel|urinary|bladder|chest|abdominal|upper|lower|joint|muscle|neck|"
+    r"back|suicidal|homicidal|focal|night|day|fecal|hand|leg|arm|foot|head|nasal|sinus)"
 )
 _CLAUSE = re.compile(
     r"\b(?:no|not|that|he|she|who|has|had|was|is|are|with|but|being|at|since|any|except|other|this|for|"
@@ -58,7 +67,10 @@ def _drugs(note: ParsedNote) -> Iterator[Triple]:
     first_by_drug: dict[str, Mention] = {}
     for mention in note.drugs:
         first_by_drug.setdefault(mention.value, mention)
-    is_complete = not _OUTSIDE_LEXICON.search(note.text) and not _has_unknown_drug(note)
+    names = {note.text[start:end].lower() for start, end, _ in note.drugs}
+    spans_of_first = {(start, end) for start, end, _ in first_by_drug.values()}
+    is_complete = len(names) == len({note.text[start:end].lower() for start, end in spans_of_first})  # one name each
+    is_complete = is_complete and not _OUTSIDE_LEXICON.search(note.text) and not _has_unknown_drug(note)
     if 1 <= len(first_by_drug) <= 12 and is_complete:
         spans = tuple(dict.fromkeys((start, end) for start, end, _ in first_by_drug.values()))
         instruction = note.choose(
@@ -73,9 +85,12 @@ def _drugs(note: ParsedNote) -> Iterator[Triple]:
 
 
 def _has_unknown_drug(note: ParsedNote) -> bool:
-    """Whether a word with a dose is not among the drug mentions."""
-    ends = {mention.end for mention in note.drugs}
-    return any(match.end(1) not in ends for match in _WORD_WITH_DOSE.finditer(note.text))
+    """Whether a word with a dose, or a name that is listed with a drug, is not among the drug mentions."""
+    starts, ends = {mention.start for mention in note.drugs}, {mention.end for mention in note.drugs}
+    if any(match.end(1) not in ends for match in _WORD_WITH_DOSE.finditer(note.text)):
+        return True
+    listed = (_LISTED_WITH.match(note.text, end) for end in ends)
+    return any(match and match.start(1) not in starts for match in listed)
 
 
 def _diagnoses(note: ParsedNote) -> Iterator[Triple]:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from clinadapt.clinical.sections import one_line, section_lexicon
 from components.synthesize.diagnostics import investigation_results
+from components.synthesize.dose_relations import is_changed_elsewhere
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.section_content import EXAMINED, section_content
-from components.synthesize.short_facts import short_facts
+from components.synthesize.short_facts import AS_LISTED, short_facts
 from components.synthesize.symptoms import symptom_questions
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_given, not_mentioned
@@ -40,7 +41,7 @@ _IS = r"(?:(?: is| was| are| were| of| at)?:? | ?: ?| ?- ?)"
 _VITAL_SIGNS = (
     _VitalSign(
         re.compile(rf"\b(?:BP|[Bb]lood pressure){_IS}(?P<value>\d{{2,3}}/\d{{2,3}})(?!\d|/)"),
-        re.compile(r"\bbp\b|blood pressure|vital|\b\d{2,3}/\d{2,3}\b|hypotens|hypertens|mmhg|\bobs\b", re.I),
+        re.compile(r"\bbp(?![a-z])|blood pressure|vital|\b\d{2,3}/\d{2,3}\b|hypotens|hypertens|mmhg|\bobs\b", re.I),
         "a blood pressure",
         (
             "What was the blood pressure?",
@@ -53,13 +54,13 @@ _VITAL_SIGNS = (
         re.compile(
             rf"\b(?:HR|[Pp]ulse|[Hh]eart rate|P){_IS}(?P<value>\d{{2,3}})(?![\d/%.]\d|[\d/%])(?! ?(?:to|-|and|or)\b)"
         ),
-        re.compile(r"\bhr\b|\bpulses?\b|heart rate|vital|\bP \d|bpm|beats|tachyc|bradyc|\bobs\b", re.I),
+        re.compile(r"\bhr(?![a-z])|\bpulses?\b|heart rate|vital|\bP:? ?\d\d|bpm|beats|tachyc|bradyc|\bobs\b", re.I),
         "a heart rate",
         ("What was the heart rate?", "Which heart rate does the note give?", "How fast was the pulse?"),
     ),
     _VitalSign(
         re.compile(rf"\b(?:[Tt]emperature|[Tt]emp|T){_IS}(?P<value>\d{{2,3}}(?:\.\d)?)(?![\d/%-]|\.\d)"),
-        re.compile(r"\btemperatures?\b|\btemp\b|\bT:? \d|vital|febrile|fever|\bobs\b", re.I),
+        re.compile(r"\btemperatures?\b|\btemp(?![a-z])|\bT:? ?\d\d|vital|febrile|fever|\bobs\b", re.I),
         "a temperature",
         ("What was the temperature?", "Which temperature does the note give?"),
     ),
@@ -67,7 +68,7 @@ _VITAL_SIGNS = (
         re.compile(
             rf"\b(?:RR|[Rr]espirations?|[Rr]espiratory rate){_IS}(?P<value>\d{{1,2}})(?![\d/%]|\.\d)(?! ?(?:to|-)\b)"
         ),
-        re.compile(r"\brr\b|respiratory rate|respirations?|vital|breaths|\bR \d|\bobs\b", re.I),
+        re.compile(r"\brr(?![a-z])|respiratory rate|respirations?|vital|breaths|\bR:? ?\d\d|\bobs\b", re.I),
         "a respiratory rate",
         ("What was the respiratory rate?", "Which respiratory rate does the note give?"),
     ),
@@ -95,6 +96,7 @@ _PLAUSIBLE = {
     "a respiratory rate": ((5, 70),),
     "an oxygen saturation": ((50, 100),),
 }
+_TEMPERATURE = re.compile(r"(?<![\d./])(?:3[5-9]|4[0-2]|9[5-9]|10[0-6])\.\d(?![\d/%]|\.\d)")
 _BLOOD_PRESSURE = re.compile(r"(?<![\d/])(?:[6-9]\d|1\d\d|2[0-5]\d)/(?:[3-9]\d|1[0-4]\d)(?![\d/])")
 _AGE = re.compile(
     r"\b(?P<age>\d{1,3})[- ](?:year|yr)s?[- ]old\b|"
@@ -103,11 +105,12 @@ _AGE = re.compile(
 _RELATIVE = re.compile(
     r"(?:,? [A-Za-z-]+){0,2}? (?:brother|sister|sibling|twin|son|daughter|mother|father|husband|wife|child|children|"
     r"boyfriend|girlfriend|cousin|niece|nephew|grand\w+|aunt|uncle|fracture|injury|scar|house|graft|stent|valve|"
-    r"device|film|study)\b"
+    r"device|film|study|foley|catheter|sheath|tube|drain|dilator|introducer|mum|mom|dad|partner|carer)\b",
+    re.IGNORECASE,
 )
 _ANY_AGE = (
     r"\b(?:years?|yrs?|months?|weeks?|days?)[- ]?old|\baged?\b|y\.o|y/?o\b|\b\d{1,2} ?[FM]\b|dob|birth|boy|girl|infant|"
-    r"neonat|newborn"
+    r"neonat|newborn|\bborn\b|\byo\b|\b\d{1,2} ?(?:y|yrs?|mths?|wks?)\b|\d/(?:12|52) (?:old|review)|\bcga\b"
 )
 _TOPICS = {
     "smoking": r"smok|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
@@ -139,6 +142,27 @@ _NEAR_TOPIC = {
     "the patient's work": "work|employ|retire|profession|career",
     "alcohol": "drink|alcohol|units|spirits|vodka|whisk|liquor|sober",
 }
+
+# A habit of somebody else, and somebody else's home
+_ANOTHER_PERSON = (
+    r"\b(?:mother|father|brothers?|sisters?|sons?|daughters?|husband|wife|partner|parents?|mum|mom|dad|uncle|aunt|"
+    r"grand\w+|cousin|boyfriend|girlfriend)\b"
+)
+_OF_ANOTHER = {
+    "the patient's living situation": rf"{_ANOTHER_PERSON},? (?:\w+ )?(?:lives?|resides?|living)\b|\bwho lives?\b",
+    "the patient's work": (
+        rf"{_ANOTHER_PERSON}|"
+        r"\b(?:both|drugs?|medic\w+|tablets?|pills?|cream|injections?|treatment|it|they) (?:\w+ )?work"
+    ),
+    "anticoagulation": r"\b(?:mother|father|brother|sister)\b",
+}
+# A disease by its name or its abbreviation, so that a note tells the diagnosis without the word
+_DISEASE = (
+    r"\b(?:ca|mets|n?stemi|cva|tia|af|dm|t[12]dm|htn|ckd|aki|uti|urti|lrti|copd|cap|dvt|oa|ptsd|gord|gerd|od|nof)\b|"
+    r"tumou?r|malignan|dementia|asthma|failure|disease|syndrome|diabet|hypertens|stroke|arthr|sprain|injur|disorder|"
+    r"depress|sepsis|ulcer|hernia|ana?emia|epilep|migrain|eczema|stone|fall\b"
+)
+_ASKS_DIAGNOSIS = re.compile("the diagnosis|going on")
 
 _STUDY_HEADERS = {"EXAM", "EXAMINATION", "STUDY", "EXAMINATION PERFORMED", "PROCEDURE"}
 _STUDY = (
@@ -177,13 +201,17 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
             candidates.append((section, entry, answer))
     note.rng.shuffle(candidates)
     for section, entry, answer in candidates[:MAX_SECTIONS]:
+        is_old = section.name == "medications" and is_changed_elsewhere(note, section.start, section.end)
+        question = note.choose(*(AS_LISTED if is_old else entry["ask"]))
+        asks_diagnosis = section.name == "impression" and _ASKS_DIAGNOSIS.search(question)
+        lacking = f"{entry['lacking']}|{_DISEASE}" if asks_diagnosis else entry["lacking"]
         yield Triple(
-            note.choose(*entry["ask"]),
+            question,
             answer,
             TASK,
             check="exact" if len(answer) < 80 else "none",
             spans=((section.start, section.end),),
-            subject=Subject(entry["lacking"], not_mentioned(entry["about"])),
+            subject=Subject(lacking, not_mentioned(entry["about"])),
         )
 
 
@@ -198,6 +226,7 @@ def _other_sections(note: ParsedNote) -> Iterator[Triple]:
         and _HEADING.fullmatch(section.header)
         and counts[section.header] == 1
         and len(re.findall(rf"\b{re.escape(section.header)}\b", note.text, re.IGNORECASE)) == 1
+        and re.search("[:\n]", note.text[section.header_start : section.start])
         and not _CAPITALS_WITHIN.search(note.text, section.start, section.end)
     ]
     note.rng.shuffle(sections)
@@ -237,6 +266,8 @@ def _is_only_value(note: ParsedNote, match: re.Match[str]) -> bool:
     name = next(sign.name for sign in _VITAL_SIGNS if sign.value is match.re)
     value = float(re.match(r"[\d.]+", match["value"])[0])  # type: ignore[index]
     if not any(low <= value <= high for low, high in _PLAUSIBLE[name]):
+        return False
+    if name == "a temperature" and len(set(_TEMPERATURE.findall(note.text))) > 1:
         return False
     if "/" in match["value"] and len(_BLOOD_PRESSURE.findall(note.text)) > 1:
         return False
@@ -288,6 +319,9 @@ def _topics(note: ParsedNote) -> Iterator[Triple]:
             continue
         ((start, end),) = spans
         sentence = one_line(note.text[start:end])
+        of_another = _OF_ANOTHER.get(topic, _ANOTHER_PERSON)
+        if topic != "pregnancy" and re.search(of_another, sentence, re.IGNORECASE):
+            continue
         if 2 <= len(sentence.split()) <= 30 and ":" not in sentence and not re.match(r"\d+\.?$", sentence):
             yield Triple(
                 note.choose(f"What does the note say about {topic}?", f"Is anything recorded about {topic}?"),

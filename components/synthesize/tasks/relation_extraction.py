@@ -18,13 +18,15 @@ TASK = "Relation Extraction"
 # Name -> what else stands for the test; `\b` is put around both
 _TESTS = {
     "hemoglobin": "haemoglobin|hgb|hb", "hematocrit": "haematocrit|hct", "potassium": "k", "sodium": "na",
-    "creatinine": "cr", "glucose": "sugars?|bm", "ejection fraction": "ef|lvef", "BUN": "urea|blood urea nitrogen",
-    "troponin": "trop", "TSH": "thyroid.?stimulating", "PSA": "prostate.?specific", "INR": "normalized ratio",
+    "creatinine": "cr|creat", "glucose": "sugars?|bm", "ejection fraction": "ef|lvef",
+    "BUN": "urea|blood urea nitrogen", "troponin": "trop",
+    "TSH": "thyroid.?stimulating", "PSA": "prostate.?specific", "INR": "normalized ratio",
     "lipase": "lipases", "white blood cell count": "wbc|white count|white cells?|white blood cells?|leukocyt\\w+|wcc",
     "platelets": "plt|platelet", "CRP": "c.?reactive", "ESR": "sed rate|sedimentation", "calcium": "ca",
     "albumin": "alb", "bilirubin": "bili", "cholesterol": "lipids?", "ferritin": "iron studies", "HbA1c": "a1c|hba1c",
     "lactate": "lactic", "magnesium": "mg level", "BNP": "natriuretic", "eGFR": "gfr|filtration",
 }  # fmt: skip
+_TARGETS = {"INR", "HbA1c", "TSH", "glucose", "potassium", "magnesium", "calcium"}  # whose range is one to be reached
 _NUMBER = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?"
 _UNIT = (
     r"%| ?percent\b| ?(?:ng|mg|g|mcg|pg|ug)/(?:m|d)?L\b| ?m?mol/L\b| ?umol/L\b| ?mEq/L\b| ?m?[IU]U?/m?L\b| ?K\b|"
@@ -33,15 +35,26 @@ _UNIT = (
 _VALUE = rf"(?:{_NUMBER})(?:{_UNIT})?(?: ?(?:-|–|to) ?(?:{_NUMBER})(?:{_UNIT})?)?"
 _VALUE_CHANGES = re.compile(
     r"dropped|then|repeat|rose|increas|decreas|went|down to|up to|later|after|from|came|fell|subsequent|peak|previous|"
-    r"prior|earlier|baseline|goal|target|last|yesterday|admission|today|initial",
+    r"prior|earlier|baseline|goal|target|last|yesterday|admission|today|initial|range|\baim|keep",
     re.IGNORECASE,
 )
+_ARROW = re.compile(r" ?(?:[→↑↓]|-{1,2}>|=>)")
 _SIDE_AND_PART = re.compile(
     r"\b(?P<side>[Rr]ight|[Ll]eft|RIGHT|LEFT) "
     r"(?P<part>knee|shoulder|elbow|wrist|hip|ankle|breast|kidney|eye|ear|hand|foot|thumb|leg|arm|flank|groin|heel|calf|"
-    r"thigh|forearm|testicle|ovary|lung|cheek|forehead)\b(?! and |/|-)"
+    r"thigh|forearm|testicle|ovary|lung|cheek|forehead)\b(?! and | dominant|/|-)"
 )
 _IRREGULAR_PLURALS = {"foot": "feet", "ovary": "ovaries", "calf": "calves"}
+# Words that tell of a part without its name
+_OF_PART = {
+    "knee": r"t[hk][ra]s?\b|acl\b|mcl\b|menisc|patell", "hip": r"t[hk][ra]s?\b|nof\b|acetab|femoral neck",
+    "breast": "mastect|mammo", "eye": r"(?:o[dsu]|re|le)\b|cataract|ocular|retin|cornea|vision",
+    "kidney": "renal|nephr", "lung": "lob(?:e|ar)|pulmon|chest", "ear": r"otitis|tms?\b|tympan",
+    "hand": "metacarp|finger|palm", "foot": "hallux|metatars|toe|bunion", "ovary": "ovar|adnex",
+    "wrist": "radius|radial|carpal|colles", "ankle": "malleol|calcan|achilles",
+    "shoulder": "rotator|cuff|supraspin|deltoid", "elbow": "olecran|epicond", "leg": "tibi|fibul|calf|shin|femor|thigh",
+    "arm": "humer|forearm|biceps", "thumb": r"cmc\b|pollic", "testicle": "scrot|testi|epididym", "groin": "inguin",
+}  # fmt: skip
 _REASON = re.compile(
     r"(?: \d[\d.,]* ?(?:mg|mcg|g|units?))?(?: (?:once|twice|three times) (?:a day|daily)| daily| nightly| "
     r"b\.i\.d\.| t\.i\.d\.| BD| TDS| OD| p\.?o\.?| prn| p\.r\.n\.| as needed| at bedtime){0,3} for "
@@ -98,7 +111,11 @@ def _test_values(note: ParsedNote) -> Iterator[Triple]:
             continue
         (match,) = matches
         around = note.text[max(0, match.start() - 40) : match.start()], note.text[match.end() : match.end() + 80]
-        if any(map(_VALUE_CHANGES.search, around)):
+        if (
+            any(map(_VALUE_CHANGES.search, around))
+            or _ARROW.match(around[1])
+            or (test in _TARGETS and re.search(r"\d ?(?:-|–|to)", match["value"]))
+        ):
             continue
         yield Triple(
             note.choose(
@@ -153,6 +170,7 @@ def _sides(note: ParsedNote) -> Iterator[Triple]:
                 check="exact",
                 spans=(match.span(),),
                 subject=Subject(
-                    rf"\b(?:{part}|{plural})", not_mentioned(f"{'an' if part[0] in 'aeo' else 'a'} {part}")
+                    rf"\b(?:{part}|{plural}|{_OF_PART.get(part, part)})",
+                    not_mentioned(f"{'an' if part[0] in 'aeo' else 'a'} {part}"),
                 ),
             )

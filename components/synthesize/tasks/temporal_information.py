@@ -53,7 +53,10 @@ _ANY_FOLLOW_UP = re.compile(
 _PARTIAL_DATE = re.compile(
     r"\b(?:19|20)\d\d\b(?! ?(?:mg|m[lL]|units|mcg|g)\b)|(?<![\d/])(?:0?[1-9]|1[0-2])/\d\d(?![\d/])|"
     r"\b(?:January|February|March|April|June|July|August|September|October|November|December|Christmas|Easter)\b|"
-    r"\b(?:in|since|last|until|of|by) May\b"
+    r"\b(?:in|since|last|until|of|by) May\b|"
+    r"\b(?:in|since|last|until|of|by|from) (?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b|"
+    r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1\d{2,4}(?!\d)|"
+    r"\b(?:on|from|since|until|till|by|dated|due|of) \d{1,2}/\d{1,2}(?![\d/])"
 )
 MAX_GAPS, MAX_CANDIDATES = 3, 30
 FRAGMENT = 5  # words of a sentence that a question quotes
@@ -176,7 +179,7 @@ def _gaps(note: ParsedNote, limit: int) -> Iterator[Triple]:
         if len(before) < 3 or count == limit or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b|\($', words):
             continue
         if (
-            re.search(r"\b(?:at|every|age of|uterus(?: of)?(?: about| approximately)?)$", words)
+            re.search(r"\b(?:at|every|with|age of|uterus(?: of)?(?: about| approximately)?)$", words)
             or whole.count(words) != 1
         ):
             continue
