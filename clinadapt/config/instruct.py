@@ -211,8 +211,14 @@ class Pretraining(TrainingSettings):
 
 
 class PreferenceTraining(TrainingSettings):
-    """prefer: DPO on preference pairs, after instruction tuning (Rafailov et al. 2023, arXiv:2305.18290)."""
+    """prefer: DPO on preference pairs, after instruction tuning (Rafailov et al. 2023, arXiv:2305.18290).
 
+    Attributes:
+        own_answers: training questions that the adapter answers first; its mistakes and the right answers are pairs
+            too, beside those of the sources.
+    """
+
+    own_answers: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=5e-6, gt=0, allow_inf_nan=False)
     beta: float = Field(default=0.1, gt=0)
 
@@ -338,8 +344,8 @@ class InstructProfile(ProfileBase):
             raise ValueError("feedback alone has nothing to hold out: name a source of notes too")
         if "preferences" in kinds and self.preference is None:
             raise ValueError("a source of kind preferences needs the section preference")
-        if self.preference is not None and not kinds & {"preferences", "feedback"}:
-            raise ValueError("the section preference needs a source of kind preferences or feedback")
+        if self.preference and not (self.preference.own_answers or kinds & {"preferences", "feedback"}):
+            raise ValueError("the section preference needs `own_answers`, or a source of kind preferences or feedback")
         preference = outcome_settings(self.preference) if self.preference else None
         self.change_control.check_names(outcome_settings(self.instruct) | {"preference": preference})
         return self

@@ -110,7 +110,9 @@ class Generator:
             batch = groups[start : start + batch_size]
             written_by_note = self._write([[prompts[i].input_ids for i in group] for group in batch], max_new_tokens)
             for group, written in zip(batch, written_by_note, strict=True):
-                answers |= {i: self._answer(tokens, prompts[i]) for i, tokens in zip(group, written, strict=True)}
+                answers |= {
+                    i: self._answer(tokens, prompts[i].trimmed_tokens) for i, tokens in zip(group, written, strict=True)
+                }
         return [answers[i] for i in range(len(prompts))]
 
     @contextmanager
@@ -148,7 +150,7 @@ class Generator:
                 shown = end
             with self._inference():
                 finished = next(steps, self) is self
-        answer = self._answer(tokens, prompt)
+        answer = self._answer(tokens, prompt.trimmed_tokens)
         if rest := answer.text[shown:]:
             yield rest
         return answer
@@ -179,6 +181,11 @@ class Generator:
         """The negative log likelihood in nats of the last `lengths` tokens of each row of tokens, shape (rows,)."""
         return np.concatenate([self._losses([row], [length]) for row, length in zip(rows, lengths, strict=True)])
 
+    def answer_prompts(self, prompts: Sequence[Sequence[list[int]]]) -> list[list[str]]:
+        """The answer to each tokenized prompt, by note: those about a note share what they begin with."""
+        written = self._write([list(rows) for rows in prompts], self.card.max_new_tokens)
+        return [[self._answer(row).text for row in rows] for rows in written]
+
     def continuations(self, rows: Sequence[list[int]], max_new_tokens: int) -> list[list[int]]:
         """The tokens that follow each row of tokens, without those that end an answer."""
         return [self.stopping.cut(self._write([[row]], max_new_tokens)[0][0])[0] for row in rows]
@@ -191,10 +198,10 @@ class Generator:
         with torch.inference_mode(), autocast(self.precision):
             yield
 
-    def _answer(self, row: list[int], prompt: Prompt) -> Answer:
+    def _answer(self, row: list[int], trimmed_tokens: int = 0) -> Answer:
         tokens, ended = self.stopping.cut(row)
         text, stopped = self.stopping.cut_text(self.tokenizer.decode(tokens, skip_special_tokens=True))
-        return Answer(text.strip(), tokens, ended or stopped, prompt.trimmed_tokens)
+        return Answer(text.strip(), tokens, ended or stopped, trimmed_tokens)
 
     def _write(self, notes: list[list[list[int]]], max_new_tokens: int) -> list[list[list[int]]]:
         """The new tokens for each prompt about each note."""

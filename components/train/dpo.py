@@ -26,6 +26,7 @@ from clinadapt.storage.object_store import Store
 from components.train.causal_trainer import gradient_checkpointing
 from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.lora import save_adapter, train_in_fp32
+from components.train.own_answers import own_mistakes
 from components.train.progress import Progress
 from components.train.resumable_trainer import ResumableTrainer
 from components.train.stage import Stage, processes, read_table
@@ -63,13 +64,17 @@ def run(
     if training := stage.existing_result():
         return training
 
-    pairs = read_table(splits, "preferences.parquet").select(COLUMNS)
+    pairs, mistakes = read_table(splits, "preferences.parquet").select(COLUMNS), dict[str, int]()
+    if settings.own_answers:
+        own, mistakes = own_mistakes(splits, adapter, settings)
+        pairs = pa.concat_tables([pairs, own.cast(pairs.schema)])
     if not len(pairs):
-        if not read_json(splits / MANIFEST).get("feedback"):
+        if not mistakes and not read_json(splits / MANIFEST).get("feedback"):
             raise UserError("no preference pair to train on: see what format dropped, and why")
-        log("prefer", "nobody has corrected an answer yet: the adapter stays as it is")
+        why = "it makes no mistake" if mistakes else "nobody has corrected an answer yet"
+        log("prefer", f"{why}: the adapter stays as it is")
         shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
-        return _finish(stage, adapter, settings, 0, [], 0.0)
+        return _finish(stage, adapter, settings, 0, mistakes, [], 0.0)
     base = load_causal_lm(card.base_model, card.quantization, card.precision)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     trainer = PreferenceTrainer(model, pairs, settings, card.precision, load_tokenizer(adapter), stage.checkpoints)
@@ -80,15 +85,21 @@ def run(
 
     shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
     save_adapter(model, output, selected_adapters=["default"], save_embedding_layers=False)
-    return _finish(stage, adapter, settings, len(pairs), trainer.curve(), seconds)
+    return _finish(stage, adapter, settings, len(pairs), mistakes, trainer.curve(), seconds)
 
 
 def _finish(
-    stage: Stage, adapter: Path, settings: PreferenceTraining, pairs: int, curve: list[dict[str, float]], seconds: float
+    stage: Stage,
+    adapter: Path,
+    settings: PreferenceTraining,
+    pairs: int,
+    mistakes: dict[str, int],
+    curve: list[dict[str, float]],
+    seconds: float,
 ) -> dict[str, Any]:
     """Complete the output; returns the content of training.json."""
     training = read_json(adapter / "training.json") | {
-        "preference": {"pairs": pairs, "curve": curve, "seconds": seconds},
+        "preference": {"pairs": pairs, "mistakes": mistakes, "curve": curve, "seconds": seconds},
         "processes": processes(),
     }
     training["settings"] |= {"preference": outcome_settings(settings)}

@@ -1,4 +1,4 @@
-"""Measure one training and print a line of JSON: python tests/helpers/instruct_speed.py WAY SPLITS BASE.
+"""Measure one training and print a line of JSON: python tests/helpers/instruct_speed.py WAY SPLITS BASE QUANTIZATION.
 
 Ways: `ours`; `notebook`, the Trainer with examples padded to 512, batches of two and eight accumulation steps; `trl`,
 SFTTrainer with best-fit packing, no padding, its tiled head and no gradient checkpointing.
@@ -80,10 +80,24 @@ def trl(model, rows, settings, folder):
     return trainer
 
 
-def main(way, splits, base):
+def answer_loss(model, rows):
+    """Mean loss of an answer's token, in nats, an example at a time."""
+    model.eval()
+    total = count = 0
+    for row in rows.to_pylist():
+        ids = torch.tensor([row["input_ids"]])
+        labels = ids.clone()
+        labels[:, : row["prompt_tokens"]] = -100
+        with torch.no_grad():
+            answer = ids.shape[1] - row["prompt_tokens"]
+            total, count = total + model(input_ids=ids, labels=labels).loss.item() * answer, count + answer
+    return total / count
+
+
+def main(way, splits, base, quantization):
     rows = pq.read_table(Path(splits) / "train.parquet")
     settings = InstructTraining(base_model=base, max_length=LENGTH, precision="fp32", lora=Lora(r=16))
-    model = add_lora(load_causal_lm(base, "nf4", "fp32"), settings.lora, 0)
+    model = add_lora(load_causal_lm(base, quantization, "fp32"), settings.lora, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = {"ours": ours, "notebook": notebook, "trl": trl}[way](model, rows, settings, Path(folder))
         wall, busy = time.monotonic(), time.process_time()
@@ -91,7 +105,8 @@ def main(way, splits, base):
         wall, busy = time.monotonic() - wall, time.process_time() - busy
     tokens = sum(map(len, rows["input_ids"].to_pylist()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps({"tokens": tokens, "seconds": wall, "processor_seconds": busy, "mib": peak}))
+    loss = answer_loss(model, rows[:: max(1, len(rows) // 8)])
+    print(json.dumps({"tokens": tokens, "seconds": wall, "processor_seconds": busy, "mib": peak, "loss": loss}))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def test_feedback_and_the_preference_stage_belong_together() -> None:
         settings | {"sources": [*settings["sources"], feedback], "preference": {}}
     )
     assert with_pairs.preference
-    with pytest.raises(ValueError, match="needs a source of kind preferences or feedback"):
+    with pytest.raises(ValueError, match="needs `own_answers`, or a source of kind preferences"):
         InstructProfile.model_validate(settings | {"preference": {}})
+    assert InstructProfile.model_validate(settings | {"preference": {"own_answers": 64}}).preference
     with pytest.raises(ValueError, match="nothing to hold out"):
         InstructProfile.model_validate(settings | {"sources": [feedback]})

@@ -28,7 +28,7 @@ from clinadapt.kubernetes.trainjobs import result_key
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.storage.folder_store import FolderStore
-from components.train import dpo, instruct, multi_node
+from components.train import dpo, instruct, multi_node, own_answers
 from components.train.checkpoints import RESULT
 
 
@@ -177,3 +177,31 @@ def test_where_nobody_has_corrected_an_answer_yet_the_adapter_stays_as_it_is(
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert "nobody has corrected an answer yet" in capsys.readouterr().err
     assert adapter_version(empty, tmp_path / "out") != adapter_version(empty, adapter)
+
+
+def test_own_mistakes_are_rejected_in_favour_of_the_right_answers(splits: Path, adapter: Path, tmp_path: Path) -> None:
+    own, counts = own_answers.own_mistakes(splits, adapter, PreferenceTraining(own_answers=10, precision="fp32"))
+    train = pq.read_table(splits / "train.parquet").to_pylist()
+    right = {(*row["input_ids"][: row["prompt_tokens"]],): row["input_ids"][row["prompt_tokens"] :] for row in train}
+    assert counts["asked"] >= 10 and sum(counts.values()) == counts["asked"] + len(own)
+    assert all(pair["chosen_ids"] == right[*pair["prompt_ids"],] != pair["rejected_ids"] for pair in own.to_pylist())
+    settings = PreferenceTraining(own_answers=10, max_length=320, precision="fp32", per_device_train_batch_size=8)
+    result = dpo.run(splits, adapter, tmp_path / "out", settings)["preference"]
+    assert result["mistakes"] == counts
+    assert result["pairs"] == len(own) + len(pq.read_table(splits / "preferences.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("answerable", "answer", "mistake"),
+    [
+        (True, "Metformin 500 mg daily.", None),
+        (True, "Metformin 850 mg daily.", "unsupported"),
+        (True, "The note does not say which drugs she takes.", "wrongly_refused"),
+        (False, "Metformin 500 mg daily.", "wrongly_answered"),
+        (False, "The note does not say.", None),
+    ],
+)
+def test_what_a_mistake_is(answerable: bool, answer: str, mistake: str | None) -> None:
+    right = "Metformin 500 mg daily." if answerable else "The note does not mention this."
+    note = "Diabetes. Medication: metformin 500 mg daily. Which drugs does she take?"
+    assert own_answers.mistake(answerable, answer, right, note, False) == mistake

@@ -1,0 +1,91 @@
+"""Preference pairs from an adapter's own mistakes: what it answers to training questions, against the right answers.
+
+The rejected answers are drawn from the model that is trained, as in online DPO (Guo et al. 2024, arXiv:2402.04792),
+here greedily, once, before the first step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.artifacts.step_record import log
+from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.refusals import is_refusal
+from clinadapt.config.instruct import PreferenceTraining
+from clinadapt.data.tables import batched
+from clinadapt.models.generator import Generator
+from components.train.stage import read_table
+
+NOTES_AT_ONCE, QUESTIONS_AT_ONCE = 8, 16
+COLUMNS = ["source", "note_id", "answerable", "input_ids", "prompt_tokens"]
+
+
+def own_mistakes(splits: Path, adapter: Path, settings: PreferenceTraining) -> tuple[pa.Table, dict[str, int]]:
+    """Answer training questions, and pair each mistake with the right answer.
+
+    A mistake is a refusal of what the note answers, an answer to what it does not, or a claim that neither the prompt
+    nor the right answer supports.
+
+    Args:
+        splits: the folder that format wrote.
+        adapter: the folder that instruct wrote.
+        settings: of the stage; `own_answers` questions are asked, at least, all of a note together, of notes drawn with
+            its seed.
+
+    Returns:
+        (pairs with the columns prompt_ids, chosen_ids and rejected_ids; counts: asked, wrongly_refused,
+        wrongly_answered, unsupported)
+    """
+    generator = Generator(adapter)
+    commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
+    counts = dict.fromkeys(("asked", "wrongly_refused", "wrongly_answered", "unsupported"), 0)
+    pairs: dict[str, list[list[int]]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
+    notes = _drawn_notes(read_table(splits, "train.parquet").select(COLUMNS), settings.own_answers, settings.seed)
+    log("prefer", f"the adapter answers {sum(map(len, notes)):,} training questions")
+    for start in range(0, len(notes), NOTES_AT_ONCE):
+        batch = notes[start : start + NOTES_AT_ONCE]
+        prompts = [[row["input_ids"][: row["prompt_tokens"]] for row in rows] for rows in batch]
+        for rows, answers in zip(batch, generator.answer_prompts(prompts), strict=True):
+            for row, answer in zip(rows, answers, strict=True):
+                counts["asked"] += 1
+                prompt, chosen = row["input_ids"][: row["prompt_tokens"]], row["input_ids"][row["prompt_tokens"] :]
+                context, right = (generator.tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, chosen))
+                if kind := mistake(row["answerable"], answer, right, context, row["source"] in commas):
+                    counts[kind] += 1
+                    (rejected,) = generator.template.encode_answers([answer])
+                    for name, ids in zip(pairs, (prompt, chosen, rejected), strict=True):
+                        pairs[name].append(ids)
+    log(
+        "prefer",
+        "mistakes: " + ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in counts.items() if kind != "asked"),
+    )
+    return pa.table(pairs, schema=pa.schema(dict.fromkeys(pairs, pa.list_(pa.int32())))), counts
+
+
+def _drawn_notes(examples: pa.Table, questions: int, seed: int) -> list[list[dict[str, Any]]]:
+    """The examples of notes drawn at random, until they have as many questions, by note, QUESTIONS_AT_ONCE at most."""
+    by_note: dict[str, list[int]] = {}
+    for i, note in enumerate(examples["note_id"].to_pylist()):
+        by_note.setdefault(note, []).append(i)
+    order = list(by_note)
+    np.random.default_rng(seed).shuffle(order)
+    ends = np.cumsum([len(by_note[note]) for note in order])
+    drawn = order[: 1 + int(np.searchsorted(ends, questions))]
+    groups = [group for note in drawn for group in batched(by_note[note], QUESTIONS_AT_ONCE)]
+    return [examples.take(group).to_pylist() for group in groups]
+
+
+def mistake(answerable: bool, answer: str, right: str, context: str, decimal_comma: bool) -> str | None:
+    """What is wrong with an answer; None where nothing is."""
+    refused = is_refusal(answer)
+    if refused == answerable:
+        return "wrongly_refused" if refused else "wrongly_answered"
+    if not refused and unsupported(answer, f"{context}\n{right}", "", decimal_comma):
+        return "unsupported"
+    return None
