@@ -70,7 +70,7 @@ def page(browser: Any, url: str) -> Iterator[Page]:
 def long_url(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page of an adapter that writes for many seconds."""
     folder = tmp_path_factory.mktemp("review-long")
-    with serving(publish(tmp_path_factory.mktemp("talker"), tiny_llama, "talker", 1900), "talker", folder) as address:
+    with serving(publish(tmp_path_factory.mktemp("talker"), tiny_llama, "talker", 1000), "talker", folder) as address:
         yield address
 
 

@@ -21,7 +21,7 @@ def copies(kind: str, notes: list[str]) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_fewer_than_two_percent_of_the_copies_are_missed(kind: str, built_in_texts: list[str]) -> None:
     long = [text for text in dict.fromkeys(built_in_texts) if len(text.split()) >= 60]
-    notes = long[:250]
+    notes = long[:150]
     texts = [normal_form(text) for text in [*notes, *copies(kind, notes)]]
     cluster = join(len(texts), linked_texts(texts, 0.3)).cluster
     missed = np.mean(cluster[: len(notes)] != cluster[len(notes) :])
@@ -31,14 +31,14 @@ def test_fewer_than_two_percent_of_the_copies_are_missed(kind: str, built_in_tex
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_of_real_notes(kind: str, mtsamples: list[dict[str, str]]) -> None:
     long = sorted({row["transcription"] for row in mtsamples if len(row["transcription"].split()) >= 80})
-    notes = Random(4).sample(long, 200)
+    notes = Random(4).sample(long, 100)
     texts = [normal_form(text) for text in [*notes, *copies(kind, notes)]]
     cluster = join(len(texts), linked_texts(texts, 0.3)).cluster
     assert np.mean(cluster[: len(notes)] != cluster[len(notes) :]) < 0.02
 
 
 def test_unrelated_notes_stay_apart(mtsamples: list[dict[str, str]]) -> None:
-    texts = sorted({normal_form(row["transcription"]) for row in mtsamples})
+    texts = Random(2).sample(sorted({normal_form(row["transcription"]) for row in mtsamples}), 1200)
     sizes = np.bincount(join(len(texts), linked_texts(texts, 0.3)).cluster)
     assert (sizes * (sizes - 1)).sum() < 1e-4 * len(texts) ** 2
     assert sizes.max() < 0.01 * len(texts)

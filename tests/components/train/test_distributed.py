@@ -72,7 +72,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
     instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
     settings = InstructTraining(
-        base_model=tiny_llama.as_uri(), **HOW | {"num_train_epochs": 4, "early_stopping_patience": 4}
+        base_model=tiny_llama.as_uri(), **HOW | {"num_train_epochs": 3, "early_stopping_patience": 3}
     )
     store, log = open_store((tmp_path / "store").as_uri()), tmp_path / "log.txt"
     context = multiprocessing.get_context("spawn")
@@ -81,7 +81,7 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
         process = context.Process(target=train_two, args=arguments)
         process.start()
         if status:
-            while not (log.exists() and "epoch 1/4" in log.read_text()):
+            while not (log.exists() and "epoch 1/3" in log.read_text()):
                 assert process.is_alive()
                 time.sleep(0.02)
             os.kill(process.pid, signal.SIGTERM)

@@ -171,7 +171,7 @@ def test_where_nobody_has_corrected_an_answer_yet_the_adapter_stays_as_it_is(
     pq.write_table(pq.read_table(splits / "preferences.parquet").slice(0, 0), empty / "preferences.parquet")
     write_manifest(empty, {"feedback": {"judged": 0}})
     training = dpo.run(empty, adapter, tmp_path / "out", PreferenceTraining())
-    assert training["preference"] == {"pairs": 0, "curve": [], "seconds": 0.0}
+    assert training["preference"] == {"pairs": 0, "mistakes": {}, "curve": [], "seconds": 0.0}
     assert training["settings"]["preference"]["beta"] == 0.1
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path / "out"))
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
