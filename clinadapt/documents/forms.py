@@ -42,7 +42,7 @@ def text(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(text, value)) or "none"
     if isinstance(value, dict):
-        return "; ".join(settings(value)) or "none"
+        return "; ".join(settings(value))
     return "none" if value is None else clean(str(value)) or "none"
 
 
@@ -100,7 +100,7 @@ def numbers(value: Mapping[str, float]) -> list[str]:
 
 def settings(value: Mapping[str, Any]) -> list[str]:
     """Every value of nested objects with its dotted name."""
-    return [f"{name}: {text(each)}" for name, each in flat(value)]
+    return [f"{name}: {text(each)}" for name, each in flat(value)] if value else ["none"]
 
 
 def thresholds(gate: Mapping[str, Any]) -> list[str]:

@@ -122,6 +122,13 @@ def test_a_margin_that_is_switched_off_is_no_rule() -> None:
     assert FORMS["margin"](0.1) == "10.0\u202f%" and "does not require it" in FORMS["margin"](1)
 
 
+def test_an_object_without_entries_is_shown_as_none() -> None:
+    """As is a setting that the champion did not have."""
+    assert (FORMS["text"]({}), FORMS["text"]({"a": {}}), FORMS["settings"]({})) == ("none", "a: none", ["none"])
+    changed = {"field": "gate approval", "rule": "not looser", "before": {}, "now": {"signers": 2}, "within": True}
+    assert FORMS["conformance"]([changed]) == ["within the plan: gate approval (not looser), none -> signers: 2"]
+
+
 def test_numbers_stand_behind_pointers_only() -> None:
     for definition in map(document, NAMES):
         for field in definition.fields:
