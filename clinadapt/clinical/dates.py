@@ -42,18 +42,25 @@ _DAY_BEFORE = re.compile(rf"\b{_DAY}[\s-](?:of\s+)?{_MONTH}(?![a-z])(?<!may)")  
 _DAY_AFTER = re.compile(rf"\b{_MONTH}\s+{_DAY}\b(?!\d)")
 _TWO_PARTS = re.compile(r"(?<![\d/-])(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d/-])")
 
-# Words that tell British from American notes, in lower case: spelling, drugs, frequencies, places and postcodes
-_BRITISH = re.compile(
-    r"\b(?:nhs|gp|a&e|o/e|casualty|registrar|sho|bd|tds|qds|nocte|mane|fbc|u&es?|lfts|tfts|paracetamol|salbutamol|"
-    r"adrenaline|co-(?:codamol|amoxiclav|beneldopa|careldopa|trimoxazole)|bendroflumethiazide|aciclovir|lignocaine|"
-    r"litres?|metres?|\w*(?:aemi[ac]|(?<!gi)oedema|rrhoea|pnoea|tumour)|(?:haem|ischaem|oesoph|paediatr|orthopaed|gynaec|"
-    r"anaesth|foet|catheteris|hospitalis)\w*|[a-z]{1,2}\d[a-z\d]? \d[a-z]{2})\b|\b[mµ]mol/l\b"
+# Words that tell British from American notes, in lower case, also what they begin or end with
+_BRITISH_WORDS = """nhs gp a&e casualty registrar sho bd tds qds nocte mane fbc u&e u&es lfts tfts paracetamol
+salbutamol adrenaline bendroflumethiazide aciclovir lignocaine litre litres metre metres oedema lymphoedema tumour
+tumours mmol micromol"""
+_AMERICAN_WORDS = """bid tid qid qhs b.i.d t.i.d q.i.d q.h.s p.o cbc bmp cmp bun dl medicare medicaid acetaminophen
+tylenol albuterol epinephrine percocet vicodin lovenox fahrenheit liter liters edema lymphedema tumor tumors"""
+_BRITISH = (
+    frozenset(_BRITISH_WORDS.split()),
+    ("haem", "ischaem", "oesoph", "paediatr", "orthopaed", "gynaec", "anaesth", "foet", "catheteris", "hospitalis"),
+    ("aemia", "aemic", "rrhoea", "pnoea"),
 )
-_AMERICAN = re.compile(
-    r"\b(?:b\.?i\.?d|t\.?i\.?d|q\.?i\.?d|q\.?h\.?s|p\.o|cbc|bmp|cmp|bun|medicare|medicaid|acetaminophen|tylenol|"
-    r"albuterol|epinephrine|percocet|vicodin|lovenox|fahrenheit|mg/dl|liters?|\w*(?:(?<!a)emia|(?<!o)edema|rrhea|pnea|"
-    r"tumor)|(?:hemat|hemo|ischem|esophag|pediatr|orthoped|gynecol|anesth|fet(?:al|us)|catheteriz|hospitaliz)\w*)\b"
-)
+_AMERICAN = (
+    frozenset(_AMERICAN_WORDS.split()),
+    ("hemat", "hemo", "ischem", "esophag", "pediatr", "orthoped", "gynecol", "anesth", "fetal", "fetus", "catheteriz",
+     "hospitaliz"),
+    ("nemia", "kemia", "remia", "rrhea", "pnea"),
+)  # fmt: skip
+_TOKEN = re.compile(r"[a-z](?:[.&]?[a-z])+")
+_POSTCODE = re.compile(r"\b[a-z]{1,2}\d[a-z\d]? \d[a-z]{2}\b")
 
 
 def dates(text: str) -> set[str]:
@@ -103,9 +110,16 @@ def date_order(lower: str, by_words: bool = True) -> Literal["day", "month", ""]
         day_first = any(matches_at(_DAY_BEFORE, lower, days))
         month_first = any(matches_at(_DAY_AFTER, lower, names))
     if day_first == month_first and by_words:
-        british, american = len(_BRITISH.findall(lower)), len(_AMERICAN.findall(lower))
+        written = set(_TOKEN.findall(lower))
+        british, american = (_count(written, *signs) for signs in (_BRITISH, _AMERICAN))
+        british += bool(_POSTCODE.search(lower))
         day_first, month_first = british > american + 1, american > british + 1
     return "day" if day_first else "month" if month_first else ""
+
+
+def _count(written: set[str], words: frozenset[str], begins: tuple[str, ...], ends: tuple[str, ...]) -> int:
+    """How many different words are among those, or begin or end with these."""
+    return sum(word in words or word.startswith(begins) or word.endswith(ends) for word in written)
 
 
 def other_reading(written: str, day: str) -> str:

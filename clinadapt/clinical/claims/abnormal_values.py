@@ -7,28 +7,29 @@ from collections.abc import Iterator
 from clinadapt.clinical.claims.quantities import degrees
 from clinadapt.clinical.claims.reading import Measurement, Reading
 
-# finding -> its test, and the lowest and the highest value (adults; mmol/L and mEq/L, degrees F, %) that show it
-_LIMITS: dict[str, tuple[str, float, float]] = {
-    "tachycardia": ("heart rate", 100, 300),
-    "bradycardia": ("heart rate", 15, 60),
-    "tachypnea": ("respiratory rate", 20, 80),
-    "fever": ("temperature", 100.0, 110),
-    "hypothermia": ("temperature", 75, 95.5),
-    "hypoxia": ("oxygen saturation", 30, 94),
-    "hypotension": ("blood pressure", 30, 100),
-    "hyponatremia": ("sodium", 90, 135),
-    "hypernatremia": ("sodium", 145, 200),
-    "hypokalemia": ("potassium", 1, 3.6),
-    "hyperkalemia": ("potassium", 5, 10),
-    "obesity": ("body mass index", 30, 100),
-}
+# Finding, its test, and the lowest and the highest value (adults; mmol/L and mEq/L, degrees F, %, g/dL or g/L)
+_LIMITS = [
+    ("tachycardia", "heart rate", 100, 300),
+    ("bradycardia", "heart rate", 15, 60),
+    ("tachypnea", "respiratory rate", 20, 80),
+    ("fever", "temperature", 100.0, 110),
+    ("hypothermia", "temperature", 75, 95.5),
+    ("hypoxia", "oxygen saturation", 30, 94),
+    ("hypotension", "blood pressure", 30, 100),
+    ("hyponatremia", "sodium", 90, 135),
+    ("hypernatremia", "sodium", 145, 200),
+    ("hypokalemia", "potassium", 1, 3.6),
+    ("hyperkalemia", "potassium", 5, 10),
+    ("obesity", "body mass index", 30, 100),
+    ("anemia", "hemoglobin", 3, 12),
+    ("anemia", "hemoglobin", 30, 120),
+]
 
 
 def shown_by_values(finding: str, source: Reading) -> Iterator[tuple[int, int]]:
     """Spans of the measurements of a note that show a finding."""
-    if finding in _LIMITS:
-        test, low, high = _LIMITS[finding]
-        for measurement in source.measurements:
+    for name, test, low, high in _LIMITS:
+        for measurement in source.measurements if name == finding else ():
             if measurement.name == test and low <= _value(measurement) <= high:
                 yield measurement.start, measurement.end
 

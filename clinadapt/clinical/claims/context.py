@@ -99,7 +99,7 @@ class Context(NamedTuple):
 
     Attributes:
         negated: 0; 1 for negated, 3 where "no", "denies" or "without" precedes it by at most three words, 4 where
-            "not had any" does; 2 where a question leaves it open.
+            "not had any" does, or an "or" stands between; 2 where a question leaves it open.
         uncertain, family: whether it is in the scope of such words.
         someone: whether it may be about somebody else than the patient.
         hypothetical: whether it only may come to be, as in "return if drowsy"; `negated` is 2 there.
@@ -203,7 +203,8 @@ def _mark(
                 listed = i  # a list of what is denied may be long
             if i - max(negated_since, listed) <= _REACH:
                 near = i - negated_since <= (3 if denies == 3 else 6) and words[i].start >= denied_from
-                result.negated[i] = denies if denies and near else 1
+                follows = denies and words[i - 1].stem == "or" and i - 1 > negated_since
+                result.negated[i] = denies if denies and near else 4 if follows else 1
         if result.hypothetical[i]:
             result.negated[i] = 2
         result.uncertain[i] |= uncertain_since >= 0 and i - uncertain_since <= 8

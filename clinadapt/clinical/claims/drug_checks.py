@@ -21,7 +21,7 @@ _DENIED_ALLERGY = re.compile(r"\b(?:nk(?:d|m|f)?a|(?:no|not|denies|denied|withou
 
 def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     uses: dict[str, list[DrugUse]] = {}
-    for use in source.drugs:
+    for use in source.drugs if stated.drugs else ():
         uses.setdefault(use.name, []).append(use)
 
     def check(use: DrugUse) -> Iterator[CheckedClaim]:
@@ -101,8 +101,8 @@ def check_routes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         against = [each[:2] for each in source.routes]
         yield verdict(Claim("route", route.start, route.end, route.value), fits, against)
 
-    if source.routes:
-        others = (route for route in stated.routes if route[:2] not in own)
+    others = [route for route in stated.routes if route[:2] not in own]
+    if others and source.routes:
         yield from each_once(others, lambda route: (route.value, route.end - route.start), check)
 
 

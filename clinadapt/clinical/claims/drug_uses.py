@@ -57,7 +57,7 @@ _BESIDE_A_DRUG = re.compile(
 )
 _STATUS = {
     "allergy": r"\ballerg(?:y|ic|ies)\b",
-    "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|held|"
+    "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
     r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|"
     r"(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?<!and )off(?! and on))\b",

@@ -24,9 +24,10 @@ obvious gross focal significantly marked severe mild moderate long short term ac
 apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
-joint muscle bone"""
+joint muscle bone blood"""
 _NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
+_THERE = stem("there")  # there were complications
 _DENIED = {3, 4}  # as in Context.negated
 
 
@@ -84,7 +85,8 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
     named = {i for f in stated.findings for i in range(f.first, f.first + 1 + f.name.count(" "))}
     known: dict[str, set[int]] = {}  # stem -> how the note has it, as in Context.negated
     for i, word in enumerate(stated.words):
-        if i in named or word.stem in STOP_WORDS or word.stem in _NO_FINDINGS or word.stem.isdigit():
+        vague = word.stem in _NO_FINDINGS and not (i > 1 and stated.words[i - 2].stem == _THERE)
+        if i in named or word.stem in STOP_WORDS or vague or word.stem.isdigit():
             continue
         if word.stem not in known:
             known[word.stem] = {source.context.negated[j] for j in source.positions.get(word.stem, [])}

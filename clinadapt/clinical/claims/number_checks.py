@@ -22,7 +22,7 @@ _MARGIN = 2  # words by which the surroundings of another value must fit better
 
 def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     by_name: dict[str, list[Measurement]] = {}
-    for each in source.measurements:
+    for each in source.measurements if stated.measurements else ():
         by_name.setdefault(each.name, []).append(each)
 
     def check(measurement: Measurement) -> Iterator[CheckedClaim]:
@@ -66,7 +66,7 @@ def check_sex(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 
 def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
-    variants = [(day, _forms(source, day)) for day in source.dates]
+    variants = [(day, _forms(source, day)) for day in source.dates] if stated.dates or stated.months else []
 
     def check(day: Mention) -> Iterator[CheckedClaim]:
         meant = _meant(stated, day, source)

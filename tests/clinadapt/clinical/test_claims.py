@@ -176,6 +176,7 @@ def test_dates_in_figures_by_the_order_of_the_note(note: str, answer: str, outco
         ("a tumour of the oesophagus", "esophagus: tumor"),
         ("pulse 118, SpO2 88%, temp 38.9", "febrile, hypoxic and tachycardic"),
         ("height 128 cm", "1.28 m tall"),
+        ("haemoglobin 112 g/l", "anaemic"),
         ("platelets 42,300", "platelets 42\u202f300"),
     ],
 )
@@ -194,6 +195,9 @@ def test_brand_and_generic_british_and_american_are_one(one: str, other: str) ->
         ("Pulse 78.", "He was tachycardic."),
         ("Angioedema. Seen on 3 May 2008.", "Seen on 06/05/2008."),
         ("RhoGAM was given intramuscularly.", "RhoGAM was given intravenously."),
+        ("Dizzy, without chest pain or collapse.", "She collapsed."),
+        ("There were no complications.", "There were complications."),
+        ("Ketorolac was avoided.", "Ketorolac was given."),
         ("Lantus 10 units.", "Humalog 10 units."),
     ],
 )
