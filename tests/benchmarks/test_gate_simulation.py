@@ -149,7 +149,7 @@ def test_two_hundred_candidates_do_not_walk_the_champion_down(spread: float, aro
     """Candidates as good as one another, but for `spread`, each trained on new data, on the same 500 held-out notes.
     The harder case draws each around the present champion, so that every replacement could be a step down.
 
-    Against the champion alone, in place of the best, the same candidates walk further: the comparison is not idle."""
+    What is printed says too how far they would walk against the last champion alone, without the best before it."""
     margin = InstructGate().champion_margin
     lowest = [walk(seed, spread, around == "the champion's", margin) for seed in range(5)]
     without = [walk(seed, spread, around == "the champion's", margin, only_last=True) for seed in range(5)]
