@@ -228,5 +228,5 @@ def _splits(store: Store) -> list[tuple[str, str]]:
         for version in version_ids(store, name):
             with suppress(KeyError, ValueError, TypeError, UserError):
                 manifest = parse_json(store.get(version_folder(store, name, version).key(MANIFEST))[0])
-                splits.append((f"{name}/{version}", manifest["splits_digest"]))
+                splits.append((f"{name}/{version}", str(manifest["splits_digest"])))
     return splits

@@ -272,7 +272,9 @@ def test_sealed_records_of_another_form(store: Store, versions: list[str], conte
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"3", b"{}", b"[" * 100_000, b"\xff"], ids=["list", "3", "{}", "deep", "binary"]
+    "content",
+    [b"[]", b"3", b"{}", b"[" * 100_000, b"\xff", b'{"splits_digest": []}'],
+    ids=["list", "3", "{}", "deep", "binary", "odd"],
 )
 def test_a_manifest_of_another_form_stops_neither_purge_nor_gc(
     store: Store, versions: list[str], content: bytes
