@@ -20,7 +20,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clinadapt.artifacts.hashing import sha256_json, to_json
@@ -156,6 +156,8 @@ texts = st.text(max_size=60) | st.from_regex(
 
 @quick
 @given(uri=texts)
+@example("A://[]")
+@example("A://[")
 def test_any_uri_is_used_or_refused(uri: str) -> None:
     survives("URI", lambda: parse_uri(uri))
     survives("URI with credentials", lambda: refuse_credentials(uri))

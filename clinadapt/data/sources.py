@@ -89,7 +89,10 @@ def identifies_content(digest: str) -> bool:
 
 def redacted_uri(uri: str) -> str:
     """A source URI for messages and manifests: an http address without user, password and query (signatures)."""
-    parts = urlparse(uri)
+    try:
+        parts = urlparse(uri)
+    except ValueError:  # brackets that hold no address
+        return uri.partition("://")[0] + "://"
     if parts.scheme not in ("http", "https"):
         return uri
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

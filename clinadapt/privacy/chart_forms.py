@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
 from clinadapt.privacy.features import Token
@@ -51,42 +51,80 @@ def chart_words(kind: str) -> frozenset[str]:
 
 def form_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
     """Names and places by their forms; they may overlap."""
+    before = ""
     for index, token in enumerate(words):
-        word = token.text
-        if not word[0].isalpha():
-            continue
-        lower = word.lower()
-        if len(word) == 1 and word.isupper():
+        role = _role(token.text)
+        if role == "capital":
+            yield from _by_word_before(words, index, before)
+        elif role == "initial":
             yield from _family_and_initial(text, words, index)
-        elif word in _SAINT:
+        elif role == "head":
+            yield from _of_place(words, index)
+        elif role == "town":
+            yield from _town(text, words, index, before)
+        elif role == "saint":
             yield from _saint(words, index)
-        elif lower in _BETWEEN:
+        elif role == "label" and _text_at(words, index + 1) == ":":
+            yield from full_name_from(words, index + 2)
+        elif role == "between":
             yield from _with_father(text, words, index)
-        elif lower in _PARTICLES:
+        elif role == "particle":
             yield from _with_particle(words, index)
-        elif word[0].isupper():
-            yield from _by_capital(text, words, index)
+        before = token.text
 
 
-def _by_capital(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
-    """What a word with a capital tells: it ends the name of a school or a home, or is a town or a relative by what
-    stands beside it."""
-    token = words[index]
-    lower = token.text.lower()
-    if lower in chart_words("schools") or lower in chart_words("homes"):
-        yield from _place_to(words, index, "EMPLOYER" if lower in chart_words("schools") else "HOSPITAL")
-    elif lower in ("hospital", "infirmary"):
+@lru_cache(maxsize=30_000)
+def _role(word: str) -> str:
+    """Which rule a word may begin; empty for none."""
+    if not word[0].isalpha():
+        return ""
+    lower = word.lower()
+    if len(word) == 1:
+        return "initial" if word.isupper() else ""
+    if lower in _BETWEEN:
+        return "between"
+    if lower in _PARTICLES:
+        return "particle"
+    if word[0].islower():
+        return ""
+    if word in _SAINT:
+        return "saint"
+    if lower in ("hospital", "infirmary") or lower in chart_words("schools") | chart_words("homes"):
+        return "head"
+    if lower in chart_words("labels"):
+        return "label"
+    return "town" if lower in cities() else "capital"
+
+
+def _of_place(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """What the last word of a place's name tells, as of a school or a home."""
+    lower = words[index].text.lower()
+    if lower in ("hospital", "infirmary"):
         yield from _for_whom(words, index)
-    elif lower in cities() and re.fullmatch(r"\d{5,6}", _text_at(words, index + 1)) and text[token.end] in " ,":
+    else:
+        yield from _place_to(words, index, "EMPLOYER" if lower in chart_words("schools") else "HOSPITAL")
+
+
+def _town(text: str, words: Sequence[Token], index: int, before: str) -> Iterator[Span]:
+    """`Chicago 60647`, and a town after `in`."""
+    token = words[index]
+    if re.fullmatch(r"\d{5,6}", _text_at(words, index + 1)) and text[token.end] in " ,":
         yield Span(token.start, token.end, "CITY")
         yield Span(*words[index + 1][:2], "ZIP")
-    elif _text_at(words, index - 1) in ("in", "from", "near") and _is_unknown_place(token.text):
-        yield Span(token.start, token.end, "CITY")
-    elif lower in chart_words("labels") and _text_at(words, index + 1) == ":":
-        yield from full_name_from(words, index + 2)
-    elif (_text_at(words, index - 1).lower() in chart_words("relatives") and names_by_itself(lower)) or (
-        _text_at(words, index - 1) == "(" and _is_relative(words, index - 2) and _may_be_given(lower)
-    ):
+    else:
+        yield from _by_word_before(words, index, before)
+
+
+def _by_word_before(words: Sequence[Token], index: int, before: str) -> Iterator[Span]:
+    """What the word before one with a capital tells: a town after `in`, a relative."""
+    token = words[index]
+    if before in ("in", "from", "near"):
+        if _is_unknown_place(token.text):
+            yield Span(token.start, token.end, "CITY")
+    elif before == "(":
+        if _is_relative(words, index - 2) and _may_be_given(token.text.lower()):
+            yield Span(token.start, token.end, "NAME")
+    elif before.lower() in chart_words("relatives") and names_by_itself(token.text.lower()):
         yield Span(token.start, token.end, "NAME")
 
 

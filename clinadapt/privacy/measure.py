@@ -13,6 +13,7 @@ from clinadapt.errors import UserError
 from clinadapt.privacy.spans import Span
 
 Find = Callable[[str], list[Span]]
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_ ]{0,24}")  # the name of a type, which is shown
 _WORD = re.compile(r"\w+")
 
 
@@ -94,7 +95,9 @@ def _labels(note: Mapping[str, Any], number: int) -> tuple[str, list[Span], list
         text = note["text"]
         labelled = [Span(int(each["start"]), int(each["end"]), str(each["type"])) for each in note["spans"]]
         kept = [Span(int(each["start"]), int(each["end"]), str(each["kind"])) for each in note.get("negatives") or ()]
-    except (KeyError, TypeError, ValueError):
+        if any(not _KIND.fullmatch(span.type) for span in (*labelled, *kept)):
+            raise ValueError("type")
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise UserError(
             f"row {number} is no labelled note: it needs `text` and `spans` with start, end and type"
         ) from None

@@ -125,7 +125,10 @@ class Access:
         return (self.login or bool(self.user_header)) and not self.hosts
 
     def _is_own(self, origin: str, headers: dict[str, str]) -> bool:
-        host = urlsplit(origin).netloc.lower()
+        try:
+            host = urlsplit(origin).netloc.lower()
+        except ValueError:  # no URL
+            return False
         return host == headers.get("host", "").lower() or _host_name(host) in self.hosts
 
 
