@@ -69,8 +69,8 @@ def cue_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
         if word[0].isdigit():
             places[NUMBER].append(start)
         elif word[0].isalpha():
-            for anchor in _KINDS.of_word(word):
-                places.setdefault(anchor, []).append(start)
+            for head in _KINDS.of_word(word):
+                places.setdefault(head, []).append(start)
     for kind, anchor, pattern in _PATTERNS:
         end = 0
         for place in places.get(anchor, ()):
