@@ -34,7 +34,9 @@ _NAMES = {
 }
 _SHOWED = r"(?:showed|shows|revealed|reveals|demonstrated|demonstrates)"
 _NO_RESULT = re.compile(
-    rf"\b(?:as above|the following|see|above|that is|it|this|if|{_SHOWED.removeprefix('(?:')}\b", re.IGNORECASE
+    r"\b(?:as above|the following|see|above|that is|it|this|if|and (?:she|he|we|i|they|the patient)|"
+    rf"{_SHOWED.removeprefix('(?:')}\b",
+    re.IGNORECASE,
 )
 # Between an investigation and `showed`, or after it where the next sentence says `It showed`: something else may have
 _ANOTHER_SUBJECT = re.compile(

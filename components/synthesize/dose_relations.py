@@ -55,7 +55,7 @@ _ENDED = re.compile(
     re.IGNORECASE,
 )
 _IF = re.compile(
-    r"\b(?:if|unless|should|may|might|could|consider\w*|aim|as tolerated|as \w+ allows|start\w*|begin|by \d)\b",
+    r"\b(?:if|unless|should|may|might|could|consider\w*|aim|as tolerated|as \w+ allows|(?:re)?start\w*|begin|by \d)\b",
     re.IGNORECASE,
 )
 _BETWEEN = r"(?:,? (?:a day|daily|once daily|once a day|twice a day|twice daily|b\.i\.d\.|BD|OD|TDS|every day|nocte))?"

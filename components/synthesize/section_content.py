@@ -37,6 +37,7 @@ _OTHER_SECTION = {
     "family history": r"allerg|nkda|smok|medication|\bmeds?\b|lives|alcohol",
     "social history": r"allerg|nkda|medication|\bmeds?\b|mother|father",
     "allergies": r"medication|mg\b|history|smok",
+    "indication": r"compar|there (?:is|are|was|were)\b|technique|consent|prepped|silhouette|unremarkable",
     "anesthesia": r"tourniquet|\bebl\b|blood loss|complicat|specimen|drains?\b|antibiotic|indication|\bposition:",
     "complications": r"tourniquet|\bebl\b|blood loss|specimen|drains?\b|indication",
     "blood loss": r"complicat|specimen|drains?\b|tourniquet|ana?esth",
@@ -44,6 +45,19 @@ _OTHER_SECTION = {
     "drains": r"complicat|\bebl\b|blood loss|specimen|tourniquet|ana?esth",
     "procedure performed": r"\bebl\b|blood loss|complicat|specimen|surgeon|indication",
 }
+# Signs of another organ
+_FOREIGN = {
+    "abdomen": r"\b(?:carotid|lungs?|heart|murmurs?|clubbing|cyanosis|cranial|gait)\b",
+    "heart": r"\b(?:lungs?|abdomen|bowel|clubbing|gait|hepatosplenomegaly)\b",
+    "lungs": r"\b(?:heart|murmurs?|abdomen|bowel|clubbing|gait|regular rate)\b",
+    "neck": r"\b(?:lungs?|heart|abdomen|murmurs?|clubbing|wheez\w*)\b",
+}
+# Else the section tells what the patient eats
+_ORDERED_DIET = re.compile(
+    r"\b(?:regular|low|no added|high|cardiac|diabetic|ada|npo|clear|full|liquids?|soft|tolerated|general|resume|"
+    r"advance\w*|renal|puree\w*|normal|house|thin|thickened|free|healthy|restrict\w*|calorie|gram|salt|sodium)\b",
+    re.IGNORECASE,
+)
 # A header in shorthand, which needs no colon: `FH: mother hypothyroid. PMH coeliac disease`
 _SHORTHAND_HEADER = re.compile(
     r"(?:[.;]\s+|\n\s*)"
@@ -69,6 +83,10 @@ def section_content(text: str, section: Section) -> str:
     if _RUNS_ON.search(body) or _REFERS.search(body) or (other and re.search(other, body, re.IGNORECASE)):
         return ""
     if _SHORTHAND_HEADER.search(body):
+        return ""
+    if section.name == "diet" and not _ORDERED_DIET.search(body):
+        return ""
+    if section.name in _FOREIGN and re.search(_FOREIGN[section.name], body, re.IGNORECASE):
         return ""
     if section.name in EXAMINED and (_HISTORY.search(body) or _ANOTHER_ORGAN.search(body)):
         return ""

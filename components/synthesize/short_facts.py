@@ -91,6 +91,12 @@ _FINDING = (
     r"stricture|hypokinesis"
 )
 _ANOTHER_FINDING = re.compile(rf"\b(?:and|or) .*\b(?:{_FINDING}|wheez\w*|creps|pain|bruis\w*|deformity)", re.IGNORECASE)
+_ANOTHER_THING = re.compile(  # `on her chest and problems`
+    r"\b(?:and|or) (?!(?:the|his|her|both|left|right|upper|lower|mid\w*|medial|lateral|anterior|posterior|back|neck|"
+    r"chest|abdomen|face|scalp|trunk|arms?|legs?|hands?|feet|foot|toes?|fingers?|knees?|ankles?|hips?|shoulders?|elbows?|wrists?|"
+    r"thighs?|forearms?|buttocks?|groin|flank|shins?|calf|calves|l\d|c\d|t\d|s\d)\b)|\bscrews?\b",
+    re.IGNORECASE,
+)
 _LOCATED = re.compile(
     rf"(?<!no )(?<!No )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})"
     r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
@@ -101,7 +107,8 @@ _IS_DENIED = re.compile(
     r"\b(?:den(?:y|ies|ied|ying)|no|not|without|never|negative|nor|rule out|exclude|if)\b", re.IGNORECASE
 )
 _HABIT = re.compile(
-    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|recent|prior|previous|history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
+    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|treatments?|therapy|changes?|this|except|cyanosis|clubbing|o?edema|murmurs?|rales|"
+    r"wheez\w*|bruits?|gallops?|\w+megaly|mass(?:es)?|tenderness|\w*adenopathy|guarding|jvd|recent|prior|previous|history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
 )
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
@@ -311,11 +318,20 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
         finding = match["finding"].lower()
         if len(re.findall(rf"\b{finding}", note.text, re.IGNORECASE)) != 1 or "\n" in match[0]:
             continue
-        if _ANOTHER_FINDING.search(match["where"]) or _IS_DENIED.search(note.text, *_clause(note, match.start())):
+        if (
+            _ANOTHER_FINDING.search(match["where"])
+            or _ANOTHER_THING.search(match["where"])
+            or _IS_DENIED.search(note.text, *_clause(note, match.start()))
+        ):
             continue
+        present, past = ("are", "were") if finding in ("crackles", "rales") else ("is", "was")
         yield quote(
             note,
-            (f"Where is the {finding}?", f"Where was the {finding}?", f"Where does the note locate the {finding}?"),
+            (
+                f"Where {present} the {finding}?",
+                f"Where {past} the {finding}?",
+                f"Where does the note locate the {finding}?",
+            ),
             match.span("where"),
             task,
             Subject(rf"\b{finding[:7]}", not_mentioned(f"a {finding}")),

@@ -43,12 +43,12 @@ _DIAGNOSIS_SECTIONS = {
 _LIST_MARKER = re.compile(r"(?:^|(?<=[\s,.]))(\d{1,2})\.\s*(?=[A-Z])")
 _DENIES = re.compile(r"\b[Dd]en(?:ies|ied)(?: any| having any)?:? (?=[a-z])")
 _SYMPTOM = re.compile(r"[a-z][a-z-]*(?: [a-z][a-z-]*){0,3}$")
-_HABIT = re.compile(r"tobacco|alcohol|drug|smok|drink|caffeine|allerg")
+_HABIT = re.compile(r"tobacco|alcohol|drug|smok|drink|caffeine|allerg|disease|diabet|pressure|symptoms?\b|complaint")
 # Half of two symptoms that share a word: `heat or cold intolerance`
 _HALF = re.compile(
     r"(?:[a-z-]+ )?"
     r"(?:heat|cold|hot|left|right|auditory|visual|bowel|urinary|bladder|chest|abdominal|upper|lower|joint|muscle|neck|"
-    r"back|suicidal|homicidal|focal|night|day|fecal|hand|leg|arm|foot|head|nasal|sinus)"
+    r"back|thyroid|kidney|liver|suicidal|homicidal|focal|night|day|fecal|hand|leg|arm|foot|head|nasal|sinus)"
 )
 _CLAUSE = re.compile(
     r"\b(?:no|not|that|he|she|who|has|had|was|is|are|with|but|being|at|since|any|except|other|this|for|"

@@ -278,10 +278,11 @@ def _age(note: ParsedNote) -> Iterator[Triple]:
     matches = list(_AGE.finditer(note.text))
     matches = [match for match in matches if not _RELATIVE.match(note.text, match.end())]
     ages = {match["age"] or match["short"] for match in matches}
+    age = next(iter(ages), "")
     if len(ages) == 1 and matches[0].start() < 500:
         yield Triple(
             note.choose("How old is the patient?", "What is the patient's age?", "What age is the patient?"),
-            f"{ages.pop()} years",
+            f"{age} years" if age != "1" else "1 year",
             TASK,
             check="exact",
             spans=(matches[0].span(),),
