@@ -35,6 +35,8 @@ def test_the_interval_is_wilsons_and_widens_where_notes_differ() -> None:
         ([], "no note has a labelled identifier"),
         ([{"text": "a", "spans": []}], "no note has a labelled identifier"),
         ([{"text": "a"}], "row 1 is no labelled note"),
+        ([{"text": "a", "spans": [{"start": 0, "end": 1, "type": "Jane-1"}]}], "row 1 is no labelled note"),
+        ([{"text": "a", "spans": [{"start": 0, "end": 1, "type": ["Jane"]}]}], "row 1 is no labelled note"),
         ([NOTE, {"text": "a", "spans": [{"start": 0, "end": 9, "type": "NAME"}]}], "row 2 has a span outside its text"),
     ],
 )
