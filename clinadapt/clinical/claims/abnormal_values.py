@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.quantities import degrees
 from clinadapt.clinical.claims.reading import Measurement, Reading
 
-# Finding, its test, and the lowest and the highest value (adults; mmol/L and mEq/L, degrees F, %, g/dL or g/L)
+_ADULT = 18  # years; what is normal in a child goes by its age
+_DAYS_OLD = re.compile(r"\b(?:hour|day|week|month)s?[- ]old\b|\b(?:newborn|neonate|infant)\b")
+# Finding, its test, and what its value is above and below: outside of what is normal in adults, within what can be
+# (mmol/L and mEq/L, degrees F, %, g/dL or g/L)
 _LIMITS = [
     ("tachycardia", "heart rate", 100, 300),
     ("bradycardia", "heart rate", 15, 60),
     ("tachypnea", "respiratory rate", 20, 80),
-    ("fever", "temperature", 100.0, 110),
-    ("hypothermia", "temperature", 75, 95.5),
+    ("fever", "temperature", 100.39, 110),  # from 38.0 C
+    ("hypothermia", "temperature", 75, 95),
     ("hypoxia", "oxygen saturation", 30, 94),
-    ("hypotension", "blood pressure", 30, 100),
+    ("hypotension", "blood pressure", 30, 90),
     ("hyponatremia", "sodium", 90, 135),
     ("hypernatremia", "sodium", 145, 200),
-    ("hypokalemia", "potassium", 1, 3.6),
+    ("hypokalemia", "potassium", 1, 3.5),
     ("hyperkalemia", "potassium", 5, 10),
-    ("obesity", "body mass index", 30, 100),
+    ("obesity", "body mass index", 29.99, 100),  # from 30
     ("anemia", "hemoglobin", 3, 12),
     ("anemia", "hemoglobin", 30, 120),
 ]
 
 
 def shown_by_values(finding: str, source: Reading) -> Iterator[tuple[int, int]]:
-    """Spans of the measurements of a note that show a finding."""
+    """Spans of the measurements of a note that show a finding; none where the note is about a child."""
     for name, test, low, high in _LIMITS:
-        for measurement in source.measurements if name == finding else ():
-            if measurement.name == test and low <= _value(measurement) <= high:
+        for measurement in source.measurements if name == finding and not _of_child(source) else ():
+            if measurement.name == test and low < _value(measurement) < high:
                 yield measurement.start, measurement.end
+
+
+def _of_child(source: Reading) -> bool:
+    """Whether the first age of a note is below 18 years, or in months or less."""
+    young = _DAYS_OLD.search(source.lower)
+    start, _, years = min(source.ages, default=(len(source.lower), 0, _ADULT))
+    return years < _ADULT or (young is not None and young.start() < start)
 
 
 def _value(measurement: Measurement) -> float:
