@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache, partial
 from typing import NamedTuple
 
 from clinadapt.clinical.dates import date_order
@@ -142,10 +143,11 @@ def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
 def _parts_of_time(lower: str) -> Iterator[Quantity]:
     """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too, or at the end
     of a clause of a British note."""
+    order = cache(partial(date_order, lower))
     for match in _PART_OF_TIME.finditer(lower) if any(part in lower for part in ("/52", "/7", "/12")) else ():
         before = lower[max(0, match.start() - 6) : match.start()]
         tells = match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end())
-        if tells or (_CLAUSE_END.match(lower, match.end()) and date_order(lower) == "day"):
+        if tells or (_CLAUSE_END.match(lower, match.end()) and order() == "day"):
             yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)
 
 

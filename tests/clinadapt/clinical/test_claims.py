@@ -15,7 +15,7 @@ import yaml
 from claim_cases import altered, faithful
 from support import ROOT
 
-from clinadapt.clinical.claims import check, missing_claims, unsupported
+from clinadapt.clinical.claims import check, missing_claims, quantities, unsupported
 from clinadapt.clinical.number_words import spoken_numbers
 from clinadapt.data.builtin_cases import generate
 
@@ -301,3 +301,11 @@ def test_time_grows_with_the_length_of_a_note(note: str) -> None:
     start = time.process_time()
     check("She had a fever on June 2, 1992, and aspirin 5 mg for 3 days.", note)
     assert time.process_time() - start < 3
+
+
+def test_the_order_of_dates_is_read_once_for_all_parts_of_weeks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(quantities, "date_order", lambda lower: calls.append(lower) or "day")
+    assert len(quantities.quantities("Cough 3/7. Sweats 4/7. Rash 5/7.", [])) == 3
+    assert len(calls) == 1
+    assert quantities.quantities("Cough for 3/7, and 20 mg.", []) and len(calls) == 1  # the words tell
