@@ -83,13 +83,14 @@ def sex_by_words(
         sentence_starts: of its sentences.
     """
     counts: dict[str, list[re.Match[str]]] = {"f": [], "m": [], "fp": [], "mp": []}
+    others = [match.start() for match in _SOMEBODY.finditer(lower)]
     for match in _SEX.finditer(lower):
         start = match.start()
         if match[0][0] == "m" and match[0][-1] in "rs" and not _TITLE.match(text, start):
             continue
         number = bisect_left(starts, start)
         of_family = starts[number : number + 1] == [start] and family[number]
-        if not of_family and not _follows_somebody(lower, sentence_starts, start):
+        if not of_family and not _follows_somebody(others, sentence_starts, start):
             counts[match.lastgroup or ""].append(match)
     for female, male, least in (("f", "m", 1), ("fp", "mp", 3 if len(text) > 1000 else 1)):
         if len(counts[female]) >= max(least, 3 * len(counts[male])):
@@ -99,7 +100,9 @@ def sex_by_words(
     return None
 
 
-def _follows_somebody(lower: str, sentence_starts: list[int], position: int) -> bool:
-    """Whether another person than the patient comes before in this sentence or the last: a nurse, a wife."""
+def _follows_somebody(others: list[int], sentence_starts: list[int], position: int) -> bool:
+    """Whether another person than the patient, of those at `others`, comes before in this sentence or the last: a
+    nurse, a wife."""
     first = max(0, bisect_right(sentence_starts, position) - 2)
-    return bool(_SOMEBODY.search(lower, sentence_starts[first], position))
+    last = bisect_left(others, position) - 1
+    return last >= 0 and others[last] >= sentence_starts[first]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import yaml
 from claim_cases import altered, faithful
 from support import ROOT
 
-from clinadapt.clinical.claims import check, missing_claims, quantities, unsupported
+from clinadapt.clinical.claims import check, demographics, missing_claims, quantities, unsupported
+from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.number_words import spoken_numbers
 from clinadapt.data.builtin_cases import generate
 
@@ -309,3 +312,37 @@ def test_the_order_of_dates_is_read_once_for_all_parts_of_weeks(monkeypatch: pyt
     assert len(quantities.quantities("Cough 3/7. Sweats 4/7. Rash 5/7.", [])) == 3
     assert len(calls) == 1
     assert quantities.quantities("Cough for 3/7, and 20 mg.", []) and len(calls) == 1  # the words tell
+
+
+def test_other_people_are_looked_for_once_for_all_pronouns(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counted:
+        characters = 0
+
+        def finditer(self, text: str, *span: int) -> Iterator[re.Match[str]]:
+            Counted.characters += len(text[slice(*span)] if span else text)
+            return somebody.finditer(text, *span)
+
+        def search(self, text: str, *span: int) -> re.Match[str] | None:
+            Counted.characters += len(text[slice(*span)] if span else text)
+            return somebody.search(text, *span)
+
+    somebody = demographics._SOMEBODY
+    monkeypatch.setattr(demographics, "_SOMEBODY", Counted())
+    note = "she " * 500
+    assert Reading(note).sex == ("F", 0, 3)
+    assert Counted.characters <= len(note)
+
+
+@pytest.mark.parametrize(
+    ("note", "sex"),
+    [
+        ("Seen today. She is well.", "F"),
+        ("His wife came. She drove.", "M"),  # she is the wife
+        ("The nurse rang. It was late. He was in. He slept.", "M"),
+        ("The nurse rang. He was in.", None),
+        ("He came with a nurse", "M"),
+    ],
+)
+def test_pronouns_after_another_person_tell_no_sex(note: str, sex: str | None) -> None:
+    shown = Reading(note).sex
+    assert (shown and shown[0]) == sex
