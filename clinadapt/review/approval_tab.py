@@ -77,7 +77,7 @@ def approval_tab(uri: str, folder: Path) -> None:
 
 
 class NoReport(UserError):
-    """The report that a version was proposed with cannot be shown."""
+    """The report that a version was proposed with is gone."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def _report(store: Store, name: str, version: str, folder: Path, proposal: Propo
     compared it with another champion.
 
     Raises:
-        NoReport: the later run's is gone, as purge deletes reports of runs, or is not what it was.
-        UserError: the version is not what was published.
+        NoReport: the later run's is gone, as purge deletes reports of runs.
+        UserError: the version is not what was published, or the later run's report not what it was.
     """
     sealed, manifest = version_folder(store, name, version), read_version(store, name, version)
     place = Path(tempfile.mkdtemp(dir=folder))
@@ -185,9 +185,9 @@ def _report(store: Store, name: str, version: str, folder: Path, proposal: Propo
                 f"{proposed_with} is gone, as after a purge: decide by the figures above, or restore it from a backup"
             ) from error
         except CorruptObject as error:
-            raise NoReport(f"{proposed_with} is damaged: restore it from a backup") from error
+            raise UserError(f"{proposed_with} is damaged: restore it from a backup") from error
         if sha256_file(place / REPORT) != proposal.report:
-            raise NoReport(f"{proposed_with} was altered: find out who did, and restore it from a backup")
+            raise UserError(f"{proposed_with} was altered: find out who did, and restore it from a backup")
         return place / REPORT
     try:
         return sealed.fetch_file(REPORT, place, manifest)
