@@ -326,6 +326,6 @@ def scratch_size(profile: AnyProfile, cluster: Cluster) -> str:
     if cluster.scratch.size:
         return cluster.scratch.size
     resources = profile.train_resources
-    memory = resources.gpu_memory_gib * 2**30 if resources.gpu else float(parse_quantity(resources.memory))
+    memory = resources.gpu_memory if resources.gpu else float(parse_quantity(resources.memory))
     widest = 4 if profile.training.quantization == "nf4" else 1
     return f"{math.ceil((memory * widest + _ROOM) / 2**30)}Gi"

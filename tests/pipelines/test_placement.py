@@ -17,6 +17,7 @@ import yaml
 from kubernetes.utils.quantity import parse_quantity
 from support import ROOT, Clinadapt
 
+from clinadapt.config.base import Resources
 from clinadapt.config.image import IMAGE
 from clinadapt.config.instruct import InstructProfile, PreferenceTraining, Source
 from clinadapt.config.profile import AnyProfile
@@ -370,6 +371,17 @@ def test_preflight_knows_the_slice_of_a_gpu(tmp_path: Path) -> None:
     compiled = Compiled(load_profile("t4-tinyllama"), settings("full"), tmp_path)
     profile = compiled.task("preflight-classify")["inputs"]["parameters"]["profile"]["runtimeValue"]["constant"]
     assert profile["train_resources"]["gpu_type"] == "nvidia.com/mig-3g.20gb"
+
+
+def test_scratch_space_goes_by_the_memory_of_a_slice() -> None:
+    profile = load_profile("t4-tinyllama")
+    of_slice = Resources(gpu=1, gpu_type="nvidia.com/mig-1g.10gb", gpu_memory_gib=80)
+    small, whole = Resources(gpu=1, gpu_memory_gib=10e9 / 2**30), Resources(gpu=1, gpu_memory_gib=80)
+    sizes = [
+        scratch_size(profile.model_copy(update={"train_resources": each}), load_cluster("default"))
+        for each in (of_slice, small, whole)
+    ]
+    assert sizes[0] == sizes[1] != sizes[2]
 
 
 @pytest.mark.parametrize("recipe", STEPS)
