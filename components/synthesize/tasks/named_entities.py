@@ -33,7 +33,6 @@ _WORD_WITH_DOSE = re.compile(
 # `aspirin and Zzyx`, where the second is no known drug
 _LISTED_WITH = re.compile(
     r"(?: [\d.,/%-]+ ?(?:mg|mcg|g|units|%)?)?(?: (?:[Bb][Dd]|[Oo][Dd]|[Tt][Dd][Ss]|daily|[bt]\.i\.d\.))?"
-    r""
     r"(?:,? (?:and|or|with|plus) |, ?| ?[+/&] ?)(?!Dr\b|Mr|Ms)([A-Z][a-z]{3,})\b"
 )
 _DIAGNOSIS_SECTIONS = {
