@@ -40,6 +40,7 @@ class TokenClassifier:
             raise UserError(f"'{uri}' lacks {len(missing)} weights of a token classifier ({missing[0]}): use another")
         if not self._tokenizer.is_fast:
             raise UserError(f"'{uri}' has no tokenizer.json, which tells where tokens stand: use another model")
+        self._tokenizer.truncation_side = "right"  # windows from the text's beginning
         self._model = model.to(device()).eval()
         places = getattr(model.config, "max_position_embeddings", _LONGEST) - 2  # RoBERTa's begin after two others
         self._length = min(_LONGEST, places, self._tokenizer.model_max_length)
@@ -59,17 +60,18 @@ class TokenClassifier:
             padding=True,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
+            return_special_tokens_mask=True,
             split_special_tokens=True,
             return_tensors="pt",
         )
         names, result = self._model.config.id2label, []
-        places = encoded["offset_mapping"].tolist()
-        last = len(places) - 1
-        for number, (window, labels) in enumerate(zip(places, self._predicted(encoded), strict=True)):
-            tokens = [(start, end, label) for (start, end), label in zip(window, labels, strict=True) if start < end]
-            half = self._shared // 2
+        places, special = (encoded[name].tolist() for name in ("offset_mapping", "special_tokens_mask"))
+        last, half = len(places) - 1, self._shared // 2
+        for number, labels in enumerate(self._predicted(encoded)):
+            window = zip(places[number], labels, special[number], strict=True)
+            tokens = [(*place, names[label]) for place, label, is_special in window if not is_special]
             inner = tokens[half if number else 0 : len(tokens) - (half if number < last else 0)]
-            result += [(start, end, names[label]) for start, end, label in inner]
+            result += [token for token in inner if token[0] < token[1]]  # a blank may be a token without characters
         return result
 
     def _predicted(self, encoded: Any) -> Iterator[list[int]]:
