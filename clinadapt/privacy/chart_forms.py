@@ -162,7 +162,10 @@ def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterat
 def _saint(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`St. Brendan's Regional`, `St Mary's`: a hospital, by the saint in the genitive."""
     at = index + 1 + (_text_at(words, index + 1) == ".")
-    saint, genitive = _text_at(words, at), _text_at(words, at + 1) in ("'", "’") and _text_at(words, at + 2) in "sS"
+    saint, genitive = (
+        _text_at(words, at),
+        _text_at(words, at + 1) in ("'", "’") and _text_at(words, at + 2) in ("s", "S"),
+    )
     others = {saint.lower(), _text_at(words, at + 3).lower()}
     if len(saint) < 3 or not saint[0].isupper() or not genitive or not others.isdisjoint(_NO_SAINT):
         return
@@ -239,7 +242,8 @@ def name_forms(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iter
         town = _TOWN.match(text, span.end) if span.type in ("STREET", "OTHERID") else None
         if town and (town[2] or span.type == "STREET") and _may_be_town(town[1].lower()):
             yield Span(*town.span(1), "CITY")
-            yield Span(*town.span(2), "ZIP")
+            if town[2]:
+                yield Span(*town.span(2), "ZIP")
         elif span.type == "NAME":
             if age := _AFTER_NAME.match(text, span.end):
                 yield Span(*age.span(1), "AGE90")

@@ -14,11 +14,12 @@ from support import ROOT
 
 from clinadapt.data.builtin_cases import generate
 from clinadapt.privacy import detector
+from clinadapt.privacy.chart_forms import name_forms
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import lines_in_capitals, padded, texts_of, tokens
 from clinadapt.privacy.measure import measure
 from clinadapt.privacy.patterns import pattern_spans
-from clinadapt.privacy.spans import united
+from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.tagger import Tagger, example, pack, train
 from clinadapt.privacy.training_notes import training_notes
 
@@ -101,6 +102,7 @@ def test_a_family_name_before_a_given_name_is_found_whole(name: str, after: str)
         ("from Zelnuk Acres SNF", "from [HOSPITAL]"),
         ("She moved to Chicago 60647.", "She moved to [CITY] [ZIP]."),
         ("33 Zelnuk Road, Dingwall, well", "[STREET], [CITY], well"),
+        ("Booked at St Thomas'", "Booked at [NAME]'"),
         ("works in Dagenham now", "works in [CITY] now"),
         ("Mrs Velnadal, 93, fell", "Mrs [NAME], [AGE90], fell"),
         ("Patient: Herr Jaskmo Velnadal", "Patient: Herr [NAME]"),
@@ -108,6 +110,11 @@ def test_a_family_name_before_a_given_name_is_found_whole(name: str, after: str)
 )
 def test_the_forms_of_charts_and_lists_are_known(text: str, expected: str) -> None:
     assert redacted(text) == expected
+
+
+def test_what_stands_beside_a_street_is_in_the_text() -> None:
+    text = "33 Zelnuk Road, Dingwall, well"
+    assert list(name_forms(text, tokens(text), [Span(0, 14, "STREET")])) == [Span(16, 24, "CITY")]
 
 
 def test_a_list_of_words_that_are_names_too_stays() -> None:
