@@ -224,6 +224,7 @@ INDEX = {"weight_map": {"classifier.weight": "model.safetensors"}}
 
 @quick
 @given(new=json_values, where=st.lists(st.booleans(), min_size=30, max_size=30), changes=edits)
+@example(new=True, where=[number == 13 for number in range(30)], changes=[])  # {"architectures": true}
 def test_any_base_model_is_described_or_refused(
     new: Any, where: list[bool], changes: list[tuple[int, bytes, int]]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clinadapt.config.phi import Phi
 from clinadapt.errors import UserError
@@ -76,10 +76,18 @@ def described(settings: Phi) -> BaseModel:
         model = describe_fetched(settings.second_opinion)
     except UserError as error:
         raise UserError(f"phi.second_opinion: {error}") from error
-    if not any(str(name).endswith("ForTokenClassification") for name in model.config.get("architectures") or ()):
+    if not _classifies_tokens(model.config.get("architectures")):
         raise UserError(f"phi.second_opinion: '{model.uri}' is no token classifier: use another model")
     _types(model, settings)
     return model
+
+
+def _classifies_tokens(architectures: Any) -> bool:
+    """Whether architectures, as a configuration has them, are a list of names, one of a token classifier."""
+    names = architectures if isinstance(architectures, list) else []
+    return all(isinstance(name, str) for name in names) and any(
+        name.endswith("ForTokenClassification") for name in names
+    )
 
 
 def _types(model: BaseModel, settings: Phi) -> dict[str, str]:
