@@ -34,7 +34,7 @@ class Phi(Section):
         staff_file: URI of a text file, one name a line, that are looked for in all texts.
         protect_file: URI of a text file, one term a line, that are never identifiers.
         second_opinion: URI of a token classifier (`hf://`, `s3://`, `file://`) whose finds are united with the
-            detector's in what is trained on.
+            detector's in texts of sources, not in what an LLM teacher writes about them.
         second_opinion_labels: label of that model, without B- or I- -> type of identifier, empty for none; those of
             i2b2 and of common models are known.
         seconds_per_note: a text that takes longer is quarantined.
