@@ -181,13 +181,12 @@ class Screener:
         return [span for span in united(spans) if not self._protected.cover(text, span)]
 
     def in_label(self, label: str, mentions: Mentions | None = None) -> list[Span]:
-        """Identifiers in the name of a class: by itself, or those of a patient whose rows have the label, where an
-        entity that consists of words of English or of medicine is none."""
-        if mentions:
-            entities = mentions.spans(label, tokens(label))
-            found = [span for span in entities if _names_somebody(label[span.start : span.end])]
-        else:
-            found = short_text_spans(label)
+        """Identifiers in the name of a class or of a specialty: those that it or the list of staff tells, or those of a
+        patient whose rows have the label, where an entity that consists of words of English or of medicine is none."""
+        entities = (mentions or self._staff).spans(label, tokens(label))
+        found = [span for span in entities if _names_somebody(label[span.start : span.end])]
+        if not mentions:
+            found += short_text_spans(label)
         found = [span for span in found if not self._protected.cover(label, span)]
         return [span for span in ScreenedText(label).outside(found) if self.settings.action(span.type) != "report"]
 

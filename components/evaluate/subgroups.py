@@ -15,7 +15,7 @@ from components.evaluate.metrics import HeldOutNotes, ratios
 
 _WORDS = (0, 150, 400, 1_000_000)  # of a note: bounds of the bands of length
 _YEARS = (0, 18, 40, 65, 80, 150)  # bounds of the bands of age
-_MOST, _FEW = 12, 10  # specialties that are named, and notes below which none is
+_MOST, _FEW = 12, 10  # specialties that are named, and clusters of notes below which none is
 _BOUND = re.compile(r"(under )?(\d+) (?:to|and|years|words)\b", re.ASCII)
 OTHERS = "other specialties"
 _SEXES = {"F": "female", "M": "male"}
@@ -25,12 +25,13 @@ def subgroups(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarr
     """Split rows in several ways.
 
     Args:
-        rows: with note_text and source; where the source tells it, with specialty.
+        rows: with note_text and source; where the source tells it, with specialty and cluster.
 
     Returns:
         What they are split by -> name of a group -> which rows are in it, bool of shape (rows,). Sex and age are those
-        that the note tells; rows whose note tells none are in no group. Specialties with few notes are one group, as
-        few notes may give away whose they are. A way that makes one group only is left out.
+        that the note tells; rows whose note tells none are in no group. Specialties with few clusters, of which each
+        patient is in one, are one group, as few patients may give away who they are. A way that makes one group only is
+        left out.
     """
     readings = [read(row["note_text"]) for row in rows]
     ages = [reading.ages[0][2] if reading.ages else None for reading in readings]
@@ -38,7 +39,7 @@ def subgroups(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarr
     words = [len(row["note_text"].split()) for row in rows]
     names: dict[str, list[str | None]] = {
         "source": [f"source {row['source'] + 1}" for row in rows],
-        "specialty": _common([row.get("specialty") for row in rows], [row["note_text"] for row in rows]),
+        "specialty": _common([row.get("specialty") for row in rows], [row.get("cluster") for row in rows]),
         "length of the note": [_band(number, _WORDS, "words") for number in words],
         "sex of the patient": [_SEXES.get(sex or "") for sex in sexes],
         "age of the patient": [_band(age, _YEARS, "years") for age in ages],
@@ -61,9 +62,9 @@ def label_subgroups(texts: list[str], predicted: np.ndarray, notes: HeldOutNotes
     return entries
 
 
-def _common(names: Sequence[str | None], notes: Sequence[str]) -> list[str | None]:
-    """Names that at least _FEW different notes have, at most _MOST of them; the others are OTHERS."""
-    counts = Counter(name for name, _ in {(name, note) for name, note in zip(names, notes, strict=True)} if name)
+def _common(names: Sequence[str | None], clusters: Sequence[int | None]) -> list[str | None]:
+    """Names that at least _FEW different clusters have, at most _MOST of them; the others are OTHERS."""
+    counts = Counter(name for name, _ in set(zip(names, clusters, strict=True)) if name)
     listed = sorted(counts, key=lambda name: (-counts[name], name))[:_MOST]
     shown = {name for name in listed if counts[name] >= _FEW}
     return [name if name in shown else OTHERS if name else None for name in names]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from clinadapt.data.schemas.feedback import CORRECTIONS, FEEDBACK_FILE
 from clinadapt.data.schemas.instruct import PREFERENCES, TEXTS, TRIPLES
 from clinadapt.data.tables import output_folder, write_table
 from clinadapt.errors import UserError
+from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.screening import Screener
 from components.screen.patients import (
+    Findings,
     Known,
     TextRow,
     pass_on,
@@ -66,8 +68,8 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
         return pass_on(dataset, output, settings, built_in, _reviewed(dataset, tables))
     known = read_known(dataset)
     rows = {name: dict(_rows(table, TEXT_COLUMNS[name], builtin, known)) for name, table in tables.items()}
-    findings, _ = screen_rows([row for table in rows.values() for row in table.values()], Screener(settings))
-    changed = {name: _changed(table, rows[name], TEXT_COLUMNS[name]) for name, table in tables.items()}
+    findings, naming = _screen(tables, rows, settings)
+    changed = {name: _changed(table, rows[name], TEXT_COLUMNS[name], naming) for name, table in tables.items()}
     if not sum(map(len, changed.values())):
         raise UserError(f"screening quarantines all {findings.rows} rows: another policy than quarantine keeps them")
     with output_folder(output):
@@ -85,7 +87,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
                 "rows_kept": sum(map(len, changed.values())),
                 "quarantined": dict((Counter(source["quarantined"]) + findings.quarantined).most_common()),
                 "rows": {name: len(table) for name, table in changed.items()},
-                "phi": summary(settings, findings, built_in),
+                "phi": summary(settings, findings, built_in) | {"specialties_left_out": naming.total()},
             },
         )
 
@@ -110,8 +112,39 @@ def _rows(table: pa.Table, columns: tuple[str, ...], builtin: set[int], known: K
             yield position, TextRow(patient_of(row["patient"], note), texts, known.get(place, []))
 
 
-def _changed(table: pa.Table, rows: dict[int, TextRow], columns: tuple[str, ...]) -> pa.Table:
-    """A table with its screened texts, without the rows in quarantine."""
+def _screen(
+    tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]], settings: Phi
+) -> tuple[Findings, Counter[str]]:
+    """Screen all rows. Returns what was found, and the specialties that name somebody."""
+    screener = Screener(settings)
+    findings, mentions = screen_rows([row for table in rows.values() for row in table.values()], screener)
+    return findings, _naming(tables, rows, mentions, screener)
+
+
+def _naming(
+    tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]], mentions: dict[str, Mentions], screener: Screener
+) -> Counter[str]:
+    """Specialties that name somebody, by themselves or together with a patient whose note has them, and how many rows
+    have each."""
+    patients: dict[str, Counter[str]] = defaultdict(Counter)  # specialty -> rows by patient
+    for name, table in tables.items():
+        specialties = table["specialty"].to_pylist() if "specialty" in table.column_names else []
+        for position, row in rows[name].items() if specialties else ():
+            if specialty := specialties[position]:
+                patients[specialty][row.patient] += 1
+    return Counter(
+        {
+            specialty: of.total()
+            for specialty, of in patients.items()
+            if screener.in_label(specialty) or any(screener.in_label(specialty, mentions[patient]) for patient in of)
+        }
+    )
+
+
+def _changed(
+    table: pa.Table, rows: dict[int, TextRow], columns: tuple[str, ...], naming: Container[str] = ()
+) -> pa.Table:
+    """A table with its screened texts, without the rows in quarantine and the specialties that name somebody."""
     for number, column in enumerate(columns):
         values = table[column].to_pylist()
         for position, row in rows.items():
@@ -123,6 +156,10 @@ def _changed(table: pa.Table, rows: dict[int, TextRow], columns: tuple[str, ...]
             moved = (row.screened[0].moved(span["start"], span["end"]) for span in spans[position] or ())
             spans[position] = [{"start": start, "end": end} for start, end in moved]
         table = _with_column(table, "spans", spans)
+    if "specialty" in table.column_names:
+        specialties = table["specialty"].to_pylist()
+        left = [None if at in rows and each in naming else each for at, each in enumerate(specialties)]
+        table = _with_column(table, "specialty", left)
     stays = [position not in rows or not rows[position].quarantined for position in range(len(table))]
     return table.filter(pa.array(stays, pa.bool_()))
 

@@ -186,4 +186,6 @@ def describe(phi: Mapping[str, Any]) -> list[str]:
             f"{phi['rows']} rows, {phi['rows_with_identifiers']} with identifiers: {counts or 'none found'}; "
             f"{phi['rows_quarantined']} quarantined"
         )
+    if left_out := phi.get("specialties_left_out"):
+        lines.append(f"the specialty of {left_out} rows names somebody: left out")
     return lines

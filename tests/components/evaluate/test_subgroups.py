@@ -23,10 +23,10 @@ def test_rows_are_grouped_by_source_length_sex_and_age() -> None:
     }
 
 
-def test_specialties_of_few_notes_are_one_group() -> None:
+def test_specialties_of_few_patients_are_one_group() -> None:
     specialties = ["Surgery"] * 10 + ["Under observation"] * 12 + ["Ward 3"] * 9 + [None, "Urology"]
     rows = [
-        {"note_text": f"Note {number}.", "source": 0, "specialty": name}
+        {"note_text": f"Note {number}.", "source": 0, "specialty": name, "cluster": number}
         for number, name in enumerate(specialties)
         for _ in range(2)
     ]
@@ -34,7 +34,7 @@ def test_specialties_of_few_notes_are_one_group() -> None:
     assert {name: int(mask.sum()) for name, mask in groups.items()} == {
         "Surgery": 20, "Under observation": 24, "other specialties": 20,
     }  # fmt: skip
-    same = [row | {"note_text": "Note."} for row in rows]  # one note, asked about often
+    same = [row | {"cluster": 0} for row in rows]  # notes of one patient
     assert "specialty" not in subgroups(same)
 
 

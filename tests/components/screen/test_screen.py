@@ -104,6 +104,27 @@ def test_nothing_found_survives_in_labelled_notes_and_labels(labelled: Callable[
     )
 
 
+def test_a_specialty_that_names_somebody_is_left_out_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "staff.txt").write_text("Quillfeather\n")
+    specialties = ["Cardiology", "Clinic of Dr. Velnadal", "List of Jaskmo", "Ward Quillfeather", "Cardiology"]
+    rows = [{"transcription": f"Note {number}: the wound is dry.", "ward": ward, "surname": "Jaskmo"}
+            for number, ward in enumerate(specialties)]  # fmt: skip
+    triples = [{"note": "Dry.", "question": "Dry?", "answer": "Yes.", "task": "Question Answering",
+                "ward": "Clinic of Dr. Velnadal", "surname": ""}]  # fmt: skip
+    sources = []
+    for kind, listed in (("notes", rows), ("triples", triples)):
+        path = tmp_path / f"{kind}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in listed))
+        sources.append(Source(kind=kind, uri=path.as_uri(), columns={"specialty": "ward"}))
+    download_instruct(sources, tmp_path / "dataset", Examples(), None, ("surname",))
+    settings = Phi(known_columns=["surname"], staff_file=(tmp_path / "staff.txt").as_uri())
+    phi = screen_instruct(tmp_path / "dataset", tmp_path / "out", settings)["phi"]
+    tables = {name: pq.read_table(tmp_path / f"out/{name}.parquet").to_pylist() for name in ("texts", "triples")}
+    assert [row["specialty"] for row in tables["texts"]] == ["Cardiology", None, None, None, "Cardiology"]
+    assert [row["specialty"] for row in tables["triples"]] == [None] and phi["specialties_left_out"] == 4
+    assert patients.describe(phi)[-1] == "the specialty of 4 rows names somebody: left out"
+
+
 @pytest.mark.parametrize(
     ("label", "screened"),
     [
