@@ -158,6 +158,7 @@ def test_wrong_settings_are_refused(values: dict[str, Any]) -> None:
 
 def test_measure_and_scan_use_that_of_a_profile(model: Path, tmp_path: Path) -> None:
     profile = {"name": "p", "adapter_name": "p", "recipe": "classify", "description": "", "source": "builtin://cases",
+               "train": {"base_model": "builtin://tiny"},
                "phi": {"second_opinion": str(model), "second_opinion_labels": {"ZZ": ""}}}  # fmt: skip
     (tmp_path / "p.yaml").write_text(json.dumps(profile))
     row = {"text": "linen thistle", "spans": [{"start": 6, "end": 13, "type": "NAME"}]}
