@@ -120,6 +120,13 @@ class Template:
         note, instruction = self._escape(question.note), self._escape(question.instruction)
         return f"{self._head}{note}{self._middle}{instruction}{self._tail}"
 
+    def parse(self, prompt_ids: Sequence[int]) -> Question:
+        """The note, as far as it was not trimmed, and the instruction of a tokenized prompt."""
+        note, _, rest = self.tokenizer.decode(prompt_ids).rpartition(self._middle.strip())
+        tail = self._tail.strip()
+        instruction = rest.rpartition(tail)[0] if tail in rest else rest
+        return Question(note.partition(self._head.strip())[2].strip() or note.strip(), instruction.strip())
+
     def encode_answers(self, answers: Sequence[str]) -> list[list[int]]:
         """The tokens of each answer, the last of them end-of-sequence."""
         return self._tokenize([self._escape(answer) + self.end for answer in answers])

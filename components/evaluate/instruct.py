@@ -55,8 +55,7 @@ def run(
     """Answer a sample of the held-out instructions with every model, score the answers and write the results.
 
     Writes evaluation.json, predictions.parquet, examples.json (never of private rows), cases.parquet (of private rows
-    where `review` says so) and the manifest. Answers are cached in the store batch by batch, so an interrupted
-    evaluation resumes.
+    where `review` says so) and the manifest. Answers are cached batch by batch: an interrupted evaluation resumes.
 
     Args:
         splits, adapter: output of format, of which test.parquet is read, and of train.

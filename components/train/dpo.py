@@ -13,7 +13,7 @@ from peft import PeftModel
 from trl.trainer import DPOConfig, DPOTrainer
 
 from clinadapt.artifacts.code_version import training_code_version
-from clinadapt.artifacts.hashing import read_json
+from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Precision, outcome_settings
@@ -60,14 +60,14 @@ def run(
     """
     card = InstructCard.read(adapter)
     card.check_base()
-    stage = _stage(splits, adapter, output, settings, card, store)
-    if training := stage.existing_result():
-        return training
-
     pairs, mistakes = read_table(splits, "preferences.parquet").select(COLUMNS), dict[str, int]()
     if settings.own_answers:
         own, mistakes = own_mistakes(splits, adapter, settings)
         pairs = pa.concat_tables([pairs, own.cast(pairs.schema)])
+    stage = _stage(splits, adapter, output, settings, card, store, pairs)
+    if training := stage.existing_result():
+        return training
+
     if not len(pairs):
         if not mistakes and not read_json(splits / MANIFEST).get("feedback"):
             raise UserError("no preference pair to train on: see what format dropped, and why")
@@ -109,11 +109,18 @@ def _finish(
 
 
 def _stage(
-    splits: Path, adapter: Path, output: Path, settings: PreferenceTraining, card: InstructCard, store: Store | None
+    splits: Path,
+    adapter: Path,
+    output: Path,
+    settings: PreferenceTraining,
+    card: InstructCard,
+    store: Store | None,
+    pairs: pa.Table,
 ) -> Stage:
     manifest, data, checkpoints = read_json(adapter / MANIFEST), read_json(splits / MANIFEST)["digest"], None
     if store:
-        determining_inputs = training_inputs("prefer", data, manifest["digest"], settings, card.precision)
+        trained_on = sha256_json([data, pairs.to_pydict()]) if settings.own_answers else data
+        determining_inputs = training_inputs("prefer", trained_on, manifest["digest"], settings, card.precision)
         checkpoints = Checkpoints(store, determining_inputs, processes())
     inputs = {"splits": data, "adapter": manifest["digest"], "base_model": manifest["base_digest"]}
     return Stage(output, manifest["splits_digest"], manifest["base_digest"], checkpoints, "prefer", inputs, (manifest,))

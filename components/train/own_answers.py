@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
@@ -19,34 +20,38 @@ from clinadapt.clinical.claims import unsupported
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import PreferenceTraining
 from clinadapt.data.tables import batched
+from clinadapt.models.chat_template import Question
 from clinadapt.models.generator import Generator
 from components.train.stage import read_table
 
 NOTES_AT_ONCE, QUESTIONS_AT_ONCE = 8, 16
+MISTAKES = ("wrongly_refused", "wrongly_answered", "unsupported", "empty")
 COLUMNS = ["source", "note_id", "answerable", "input_ids", "prompt_tokens"]
 
 
 def own_mistakes(splits: Path, adapter: Path, settings: PreferenceTraining) -> tuple[pa.Table, dict[str, int]]:
     """Answer training questions, and pair each mistake with the right answer.
 
-    A mistake is a refusal of what the note answers, an answer to what it does not, or a claim that neither the prompt
-    nor the right answer supports.
+    A mistake is a refusal of what the note answers, an answer to what it does not, an empty answer, or a claim that
+    neither the note nor the right answer supports. Canaries of an audit are not asked, nor prompts so long that no room
+    is left for an answer.
 
     Args:
         splits: the folder that format wrote.
         adapter: the folder that instruct wrote.
-        settings: of the stage; `own_answers` questions are asked, at least, all of a note together, of notes drawn with
-            its seed.
+        settings: of the stage; notes are drawn with its seed and asked all their questions, until `own_answers` are.
 
     Returns:
-        (pairs with the columns prompt_ids, chosen_ids and rejected_ids; counts: asked, wrongly_refused,
-        wrongly_answered, unsupported)
+        (pairs with the columns prompt_ids, chosen_ids and rejected_ids; counts: asked, and MISTAKES by kind)
     """
     generator = Generator(adapter)
     commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]
-    counts = dict.fromkeys(("asked", "wrongly_refused", "wrongly_answered", "unsupported"), 0)
+    counts = dict.fromkeys(("asked", *MISTAKES), 0)
     pairs: dict[str, list[list[int]]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
-    notes = _drawn_notes(read_table(splits, "train.parquet").select(COLUMNS), settings.own_answers, settings.seed)
+    examples = read_table(splits, "train.parquet").select(COLUMNS)
+    longest = generator.card.max_length - generator.card.max_new_tokens
+    examples = examples.filter((pc.field("source") >= 0) & (pc.field("prompt_tokens") <= longest))
+    notes = _drawn_notes(examples, settings.own_answers, settings.seed)
     log("prefer", f"the adapter answers {sum(map(len, notes)):,} training questions")
     for start in range(0, len(notes), NOTES_AT_ONCE):
         batch = notes[start : start + NOTES_AT_ONCE]
@@ -55,16 +60,14 @@ def own_mistakes(splits: Path, adapter: Path, settings: PreferenceTraining) -> t
             for row, answer in zip(rows, answers, strict=True):
                 counts["asked"] += 1
                 prompt, chosen = row["input_ids"][: row["prompt_tokens"]], row["input_ids"][row["prompt_tokens"] :]
-                context, right = (generator.tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, chosen))
-                if kind := mistake(row["answerable"], answer, right, context, row["source"] in commas):
+                right = generator.tokenizer.decode(chosen, skip_special_tokens=True)
+                asked = generator.template.parse(prompt)
+                if kind := mistake(row["answerable"], answer, right, asked, row["source"] in commas):
                     counts[kind] += 1
                     (rejected,) = generator.template.encode_answers([answer])
                     for name, ids in zip(pairs, (prompt, chosen, rejected), strict=True):
                         pairs[name].append(ids)
-    log(
-        "prefer",
-        "mistakes: " + ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in counts.items() if kind != "asked"),
-    )
+    log("prefer", "mistakes: " + ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in MISTAKES))
     return pa.table(pairs, schema=pa.schema(dict.fromkeys(pairs, pa.list_(pa.int32())))), counts
 
 
@@ -81,11 +84,13 @@ def _drawn_notes(examples: pa.Table, questions: int, seed: int) -> list[list[dic
     return [examples.take(group).to_pylist() for group in groups]
 
 
-def mistake(answerable: bool, answer: str, right: str, context: str, decimal_comma: bool) -> str | None:
-    """What is wrong with an answer; None where nothing is."""
+def mistake(answerable: bool, answer: str, right: str, asked: Question, decimal_comma: bool) -> str | None:
+    """What is wrong with an answer, of MISTAKES; None where nothing is."""
+    if not answer:
+        return "empty"
     refused = is_refusal(answer)
     if refused == answerable:
         return "wrongly_refused" if refused else "wrongly_answered"
-    if not refused and unsupported(answer, f"{context}\n{right}", "", decimal_comma):
+    if not refused and unsupported(answer, f"{asked.note}\n{right}", asked.instruction, decimal_comma):
         return "unsupported"
     return None

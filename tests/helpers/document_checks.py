@@ -104,7 +104,8 @@ def _forms(value: Any) -> Iterator[str]:
             yield from _forms(inner)
     elif isinstance(value, str):
         yield from _numbers(value)
-        yield from (part.lstrip("0") or "0" for part in re.findall(r"\d+", value))  # of a time
+        for part in re.findall(r"\d+", value):  # of a time
+            yield from (part, part.lstrip("0") or "0")
         yield from re.findall(r"\d\d:\d\d", value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         minutes, seconds = divmod(round(value), 60)

@@ -32,6 +32,7 @@ def test_the_prompt_is_the_chat_without_its_answer(tokenizer: Any) -> None:
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
     assert tokenizer.decode(prompt.input_ids + answer) == whole
     assert tokenizer.decode(prompt.input_ids) == template.prompt(question)
+    assert template.parse(prompt.input_ids) == question
     assert (prompt.input_ids[0], answer[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
     assert answer.count(tokenizer.eos_token_id) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from clinadapt.errors import UserError
 from clinadapt.kubernetes.trainjobs import result_key
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
+from clinadapt.models.chat_template import Question
 from clinadapt.storage.folder_store import FolderStore
 from components.train import dpo, instruct, multi_node, own_answers
 from components.train.checkpoints import RESULT
@@ -35,8 +37,6 @@ from components.train.checkpoints import RESULT
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory, instruct_splits: Path) -> Path:
     """Pairs of the right answer and the same in reverse."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("preferences") / "splits"
     shutil.copytree(instruct_splits, folder)
     rows = pq.read_table(folder / "train.parquet").to_pylist()[:16]
@@ -179,29 +179,55 @@ def test_where_nobody_has_corrected_an_answer_yet_the_adapter_stays_as_it_is(
     assert adapter_version(empty, tmp_path / "out") != adapter_version(empty, adapter)
 
 
+def changed(splits: Path, folder: Path, columns: dict[str, list[Any]]) -> Path:
+    """A copy of splits with other values in these columns of the training examples."""
+    shutil.copytree(splits, folder)
+    rows = pq.read_table(folder / "train.parquet")
+    for name, values in columns.items():
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, name, pa.array(values[: len(rows)], rows.schema.field(place).type))
+    pq.write_table(rows, folder / "train.parquet")
+    return folder
+
+
 def test_own_mistakes_are_rejected_in_favour_of_the_right_answers(splits: Path, adapter: Path, tmp_path: Path) -> None:
-    own, counts = own_answers.own_mistakes(splits, adapter, PreferenceTraining(own_answers=10, precision="fp32"))
-    train = pq.read_table(splits / "train.parquet").to_pylist()
+    """A tiny model writes nonsense, which is wrong where the note does not answer."""
+    asked = changed(splits, tmp_path / "splits", {"answerable": [False, True] * 100})
+    own, counts = own_answers.own_mistakes(asked, adapter, PreferenceTraining(own_answers=10))
+    train = pq.read_table(asked / "train.parquet").to_pylist()
     right = {(*row["input_ids"][: row["prompt_tokens"]],): row["input_ids"][row["prompt_tokens"] :] for row in train}
-    assert counts["asked"] >= 10 and sum(counts.values()) == counts["asked"] + len(own)
+    assert counts["asked"] >= 10 and len(own) == sum(counts[kind] for kind in own_answers.MISTAKES)
+    assert counts["wrongly_answered"]
     assert all(pair["chosen_ids"] == right[*pair["prompt_ids"],] != pair["rejected_ids"] for pair in own.to_pylist())
     settings = PreferenceTraining(own_answers=10, max_length=320, precision="fp32", per_device_train_batch_size=8)
-    result = dpo.run(splits, adapter, tmp_path / "out", settings)["preference"]
+    result = dpo.run(asked, adapter, tmp_path / "out", settings)["preference"]
     assert result["mistakes"] == counts
     assert result["pairs"] == len(own) + len(pq.read_table(splits / "preferences.parquet"))
 
 
+def test_canaries_and_prompts_without_room_for_an_answer_are_not_asked(
+    splits: Path, adapter: Path, tmp_path: Path
+) -> None:
+    asked = changed(splits, tmp_path / "canaries", {"source": [0, *[-1] * 100]})
+    assert own_answers.own_mistakes(asked, adapter, PreferenceTraining(own_answers=10))[1]["asked"] == 1
+    asked = changed(splits, tmp_path / "long", {"prompt_tokens": [40, *[10_000] * 100]})
+    assert own_answers.own_mistakes(asked, adapter, PreferenceTraining(own_answers=10))[1]["asked"] == 1
+
+
 @pytest.mark.parametrize(
-    ("answerable", "answer", "mistake"),
+    ("answerable", "answer", "kind"),
     [
         (True, "Metformin 500 mg daily.", None),
         (True, "Metformin 850 mg daily.", "unsupported"),
+        (True, "Yes, she has pneumonia.", "unsupported"),  # which the question alone does not show
         (True, "The note does not say which drugs she takes.", "wrongly_refused"),
+        (True, "", "empty"),
         (False, "Metformin 500 mg daily.", "wrongly_answered"),
         (False, "The note does not say.", None),
     ],
 )
-def test_what_a_mistake_is(answerable: bool, answer: str, mistake: str | None) -> None:
+def test_what_a_mistake_is(answerable: bool, answer: str, kind: str | None) -> None:
     right = "Metformin 500 mg daily." if answerable else "The note does not mention this."
-    note = "Diabetes. Medication: metformin 500 mg daily. Which drugs does she take?"
-    assert own_answers.mistake(answerable, answer, right, note, False) == mistake
+    note = "No pneumonia on the film. Medication: metformin 500 mg daily."
+    asked = Question(note, "Does she take drugs, and does she have pneumonia?")
+    assert own_answers.mistake(answerable, answer, right, asked, False) == kind
