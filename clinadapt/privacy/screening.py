@@ -25,8 +25,10 @@ from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.surrogates import Surrogates, phi_key
 from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.term_files import Terms, read_terms
+from clinadapt.privacy.word_lists import clinical_words, english_rank, eponyms, looks_clinical
 
 _MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
+_COMMON = 20_000  # rank of a word by its frequency in English
 _PASSES = 20  # at most, until nothing is found
 
 
@@ -184,7 +186,7 @@ class Screener:
         """Identifiers in the name of a class or of a specialty: those that it or the list of staff tells, or those of a
         patient whose rows have the label, where an entity that consists of words of English or of medicine is none."""
         entities = (mentions or self._staff).spans(label, tokens(label))
-        found = [span for span in entities if _names_somebody(label[span.start : span.end])]
+        found = [span for span in entities if _names_somebody(label[span.start : span.end], span.type)]
         if not mentions:
             found += short_text_spans(label)
         found = [span for span in found if not self._protected.cover(label, span)]
@@ -240,8 +242,16 @@ class Screener:
         return f"[{kind}]"
 
 
-def _names_somebody(entity: str) -> bool:
-    return any(names_by_itself(token.text.casefold()) for token in tokens(entity))
+def _names_somebody(entity: str, kind: str) -> bool:
+    words = [token.text.casefold() for token in tokens(entity)]
+    return any(names_by_itself(word) or (kind == "NAME" and _is_rare(word)) for word in words)
+
+
+def _is_rare(word: str) -> bool:
+    """Whether a word is rare in English and none of medicine."""
+    if len(word) < 3 or not word.isalpha() or english_rank(word) <= _COMMON:
+        return False
+    return word not in clinical_words() and word not in eponyms() and not looks_clinical(word)
 
 
 def _joined(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

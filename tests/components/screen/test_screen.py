@@ -106,8 +106,8 @@ def test_nothing_found_survives_in_labelled_notes_and_labels(labelled: Callable[
 
 def test_a_specialty_that_names_somebody_is_left_out_and_counted(tmp_path: Path) -> None:
     (tmp_path / "staff.txt").write_text("Quillfeather\n")
-    specialties = ["Cardiology", "Clinic of Dr. Velnadal", "List of Jaskmo", "Ward Quillfeather", "Cardiology"]
-    rows = [{"transcription": f"Note {number}: the wound is dry.", "ward": ward, "surname": "Jaskmo"}
+    specialties = ["Cardiology", "Clinic of Dr. Velnadal", "List of Szymborska", "Ward Quillfeather", "Cardiology"]
+    rows = [{"transcription": f"Note {number}: the wound is dry.", "ward": ward, "surname": "Szymborska"}
             for number, ward in enumerate(specialties)]  # fmt: skip
     triples = [{"note": "Dry.", "question": "Dry?", "answer": "Yes.", "task": "Question Answering",
                 "ward": "Clinic of Dr. Velnadal", "surname": ""}]  # fmt: skip
