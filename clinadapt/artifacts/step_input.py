@@ -54,6 +54,29 @@ def input_folder(artifact: Any, store_uri: str) -> Path:
     return folder
 
 
+def input_base(uri: str, digest: str, store_uri: str) -> None:
+    """Verify that a base model that pretrain made is still in the store; of any other base model nothing is asked.
+
+    Where it is gone, as after `clinadapt registry gc`, the outputs that were cached until now are given up.
+
+    Args:
+        uri: of the base model.
+        digest: its digest.
+        store_uri: of the store.
+
+    Raises:
+        UserError: it is gone.
+    """
+    store = open_store(store_uri)
+    if uri.startswith(f"{store.uri}/bases/") and not _holds(uri, digest):
+        with suppress(UserError):
+            _give_up(store)
+        raise UserError(
+            f"the base model {uri}, which pretrain made, is gone (clinadapt registry gc removes one that no version "
+            "uses), though the cached output of a step refers to it: run again, the steps before this one then run anew"
+        )
+
+
 def record_output(artifact: Any, step: str, settings: Mapping[str, Any], store_uri: str) -> None:
     """Leave where the output of a cached step is and what it holds, for `current_generation` of later runs.
 
@@ -65,8 +88,13 @@ def record_output(artifact: Any, step: str, settings: Mapping[str, Any], store_u
     """
     if not artifact.uri.startswith(("minio://", "s3://")):
         return
+    record_place(artifact.uri, read_json(Path(artifact.path) / MANIFEST)["digest"], step, settings, store_uri)
+
+
+def record_place(uri: str, digest: str, step: str, settings: Mapping[str, Any], store_uri: str) -> None:
+    """As `record_output`, of a sealed folder that is no artifact of KFP, by its URI and digest."""
     key, inputs = _identity(step, settings)
-    output = {"inputs": inputs, "uri": artifact.uri, "digest": read_json(Path(artifact.path) / MANIFEST)["digest"]}
+    output = {"inputs": inputs, "uri": uri, "digest": digest}
     with suppress(UserError):
         open_store(store_uri).put(key, json.dumps(output).encode())
 
@@ -122,10 +150,15 @@ def _is_gone(store: Store, step: str, settings: Mapping[str, Any]) -> bool:
         output = json.loads(store.get(key)[0])
         if output["inputs"] != inputs:
             return False
-        root, _, prefix = output["uri"].replace("minio://", "s3://", 1).rpartition("/")
-        artifacts = open_store(root)
-        try:
-            return bool(SealedFolder(artifacts, prefix).read_manifest()["digest"] != output["digest"])
-        except (KeyError, DamagedFolder):
-            return True
+        return not _holds(output["uri"], output["digest"])
     return False
+
+
+def _holds(uri: str, digest: str) -> bool:
+    """Whether there is a sealed folder of this digest at a URI. Raises UserError where that cannot be read."""
+    root, _, prefix = uri.replace("minio://", "s3://", 1).rpartition("/")
+    folder = SealedFolder(open_store(root), prefix)
+    try:
+        return bool(folder.read_manifest()["digest"] == digest)
+    except (KeyError, DamagedFolder):
+        return False

@@ -90,10 +90,11 @@ def evaluate_instruct(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder, record_output
+    from clinadapt.artifacts.step_input import input_base, input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.base import Review
     from clinadapt.config.instruct import Evaluation
+    from clinadapt.models.adapter_card import InstructCard
     from components.evaluate.champion import Champion
     from components.evaluate.corrections import describe
     from components.evaluate.instruct import run
@@ -103,6 +104,8 @@ def evaluate_instruct(
             store, settings["adapter_name"], settings["champion_version"], settings["champion_etag"]
         )  # fmt: skip
         folders = input_folder(splits, store), input_folder(adapter, store), Path(evaluation.path)
+        card = InstructCard.read(folders[1])
+        input_base(card.base_model, card.base_digest, store)
         options = Evaluation.model_validate(settings["evaluation"])
         review = Review.model_validate(settings["review"])
         result = run(*folders, champion, options, int(settings["seed"]), settings["allowed_hosts"], review)

@@ -66,7 +66,7 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
     from collections import namedtuple
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder
+    from clinadapt.artifacts.step_input import input_folder, record_place
     from clinadapt.artifacts.step_record import log, step
     from clinadapt.config.instruct import Pretraining
     from components.train.start import train
@@ -80,6 +80,7 @@ def pretrain(settings: dict, splits: dsl.Input[dsl.Dataset], store: str, curve: 
         base = {name: result[name] for name in ("uri", "digest")}
         outputs |= step_summary(result) | base | {"base_digest": settings["base_digest"]}
         curve.metadata.update(outputs)
+        record_place(base["uri"], base["digest"], "pretrain", settings, store)
         log("pretrain", f"{result['uri']}, validation loss {outputs['best_validation_loss']:.4f}, "
             f"{result['tokens_per_second']:,.0f} tokens a second")  # fmt: skip
     return namedtuple("Base", base)(**base)
@@ -111,13 +112,14 @@ def train_instruct(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder, record_output
+    from clinadapt.artifacts.step_input import input_base, input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import InstructTraining
     from components.train.start import train
     from components.train.summary import step_summary
 
     with step("train", store) as outputs:
+        input_base(base_model, base_digest, store)
         training = InstructTraining.model_validate(
             settings["training"] | ({"base_model": base_model} if base_model else {})
         )
@@ -158,14 +160,17 @@ def prefer(
     """
     from pathlib import Path
 
-    from clinadapt.artifacts.step_input import input_folder, record_output
+    from clinadapt.artifacts.step_input import input_base, input_folder, record_output
     from clinadapt.artifacts.step_record import log, log_metrics, step
     from clinadapt.config.instruct import PreferenceTraining
+    from clinadapt.models.adapter_card import InstructCard
     from components.train.start import train
 
     with step("prefer", store) as outputs:
         training = PreferenceTraining.model_validate(settings["training"])
         before = input_folder(sft_adapter, store)
+        card = InstructCard.read(before)
+        input_base(card.base_model, card.base_digest, store)
         result = train("prefer", input_folder(splits, store), Path(adapter.path), training, store, adapter=before)[
             "preference"
         ]
