@@ -82,8 +82,7 @@ def run(
     tasks, cluster = (np.array([row[name] for row in rows]) for name in ("task", "cluster"))
     evaluation = {
         "recipe": "instruct",
-        "held_out_rows": len(held_out),
-        **_counts(rows, tasks, cluster),
+        **_counts(len(held_out), rows, tasks, cluster),
         **_generation(answers["candidate"], settings),
         "reference": reference_rates(checks[REFERENCE], cluster, seed),
         "models": {name: _summary(name, answers[name], scores[name], tasks, cluster, seed) for name in answers},
@@ -119,9 +118,10 @@ def _with_decimals(examples: pa.Table, splits: Path) -> list[dict[str, Any]]:
     return [row | {"decimal_comma": row["source"] in commas} for row in rows]
 
 
-def _counts(rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:
-    """How many rows of what kind are asked, and the confidence of the intervals over them."""
+def _counts(held_out: int, rows: Sequence[Row], tasks: np.ndarray, cluster: np.ndarray) -> dict[str, Any]:
+    """How many rows are held out, how many of what kind are asked, and the confidence of the intervals over them."""
     return {
+        "held_out_rows": held_out,
         "confidence": CONFIDENCE,
         "rows": len(rows),
         "notes": len({row["note_id"] for row in rows}),
