@@ -207,10 +207,10 @@ def interrupt(command: list[str], sign: str, number: signal.Signals) -> tuple[in
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on(clinadapt: Clinadapt, write_profile: WriteProfile, tmp_path: Path) -> None:
     """Exit status 75 within seconds and nothing half-written; the same command then keeps what was finished."""
-    profile = write_profile(train={"num_train_epochs": 10, "windows": {"max_length": 128, "max_windows": 4}})
+    profile = write_profile(train={"num_train_epochs": 6, "windows": {"max_length": 128, "max_windows": 4}})
     home, store = tmp_path / "home", tmp_path / "store"
     command = ["run", "classify", SOURCE, "--profile", str(profile), "--home", str(home), "--store", str(store)]
-    for number, sign in ((signal.SIGINT, "epoch 1/10"), (signal.SIGTERM, "resuming at step")):
+    for number, sign in ((signal.SIGINT, "epoch 1/6"), (signal.SIGTERM, "resuming at step")):
         status, seconds, errors = interrupt(command, sign, number)
         print(f"stopped in {seconds:.1f} s")
         assert status == 75, errors
