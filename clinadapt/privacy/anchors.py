@@ -54,7 +54,8 @@ class Anchors:
         """`words`: tokens of the text."""
         self._text, self._words = text, words
         self._places: dict[Anchor, list[int]] = {}
-        ends: dict[str, list[int]] = {kind: [] for kind in _DISTANCES}
+        self._ends: dict[str, list[int]] = {kind: [] for kind in _DISTANCES}
+        ends = self._ends
         street = False
         for start, _, word in words:
             if word[0].isalpha():
@@ -76,13 +77,13 @@ class Anchors:
         ends[LINE_END].append(len(text))
         before = (start - back for start in ends[NEAR_NUMBER] for back in (1, 2) if start >= back)
         self._places[NUMBER] = sorted({*ends[NEAR_NUMBER], *(place for place in before if text[place] in "(+")})
-        for kind, distance in _DISTANCES.items():
-            if ends[kind]:
-                self._places[kind] = self._before(ends[kind], distance, capital=kind in (STATE, STREET_NUMBER))
 
-    def _before(self, ends: list[int], distance: int, capital: bool) -> list[int]:
+    def _before(self, kind: str) -> list[int]:
         """Starts of the words and numbers, or of those with a capital, that are at most so many characters before one
-        of the ends, or there."""
+        of the ends of a kind, or there."""
+        ends, distance, capital = self._ends[kind], _DISTANCES[kind], kind in (STATE, STREET_NUMBER)
+        if not ends:
+            return []
         following = iter([*ends, len(self._text) + distance + 1])
         end, result = next(following), []
         for start, _, word in self._words:
@@ -94,6 +95,8 @@ class Anchors:
 
     def matches(self, anchor: Anchor, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
         """Matches of an expression, from left to right, that do not overlap."""
+        if anchor in _DISTANCES and anchor not in self._places:
+            self._places[anchor] = self._before(str(anchor))
         end = 0
         for place in self._places.get(anchor, ()):
             if place >= end and (match := pattern.match(self._text, place)):

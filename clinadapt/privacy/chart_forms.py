@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
 from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
-from clinadapt.privacy.features import Token
+from clinadapt.privacy.features import Token, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
@@ -162,10 +161,8 @@ def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterat
 def _saint(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`St. Brendan's Regional`, `St Mary's`: a hospital, by the saint in the genitive."""
     at = index + 1 + (_text_at(words, index + 1) == ".")
-    saint, genitive = (
-        _text_at(words, at),
-        _text_at(words, at + 1) in ("'", "’") and _text_at(words, at + 2) in ("s", "S"),
-    )
+    saint = _text_at(words, at)
+    genitive = _text_at(words, at + 1) in ("'", "’") and _text_at(words, at + 2) in ("s", "S")
     others = {saint.lower(), _text_at(words, at + 3).lower()}
     if len(saint) < 3 or not saint[0].isupper() or not genitive or not others.isdisjoint(_NO_SAINT):
         return
@@ -269,7 +266,7 @@ def trimmed(words: Sequence[Token], span: Span) -> Span | None:
     nothing else is there; any other span as it is."""
     if span.type != "NAME":
         return span
-    first, last = (bisect_left(words, end, key=lambda token: token.start) for end in (span.start, span.end))
+    first, last = token_range(words, span)
     while first < last and _stands_before(words[first].text):
         first += 1
     while first < last and _stands_after(words[last - 1].text):

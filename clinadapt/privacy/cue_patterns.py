@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from clinadapt.privacy.anchors import NUMBER, Anchor, AnchorKinds, heads
+from clinadapt.privacy.anchors import NUMBER, Anchor, AnchorKinds, Anchors, heads
 from clinadapt.privacy.date_form_patterns import DATE_FORMS
 from clinadapt.privacy.features import Token
 from clinadapt.privacy.spans import Span
@@ -64,18 +64,9 @@ _KINDS = AnchorKinds({anchor for _, anchor, _ in _PATTERNS if isinstance(anchor,
 
 def cue_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
     """Identifiers of a text with these tokens; they may overlap."""
-    places: dict[Anchor, list[int]] = {NUMBER: []}
-    for start, _, word in words:
-        if word[0].isdigit():
-            places[NUMBER].append(start)
-        elif word[0].isalpha():
-            for head in _KINDS.of_word(word):
-                places.setdefault(head, []).append(start)
+    anchors = Anchors(text, words, _KINDS)
     for kind, anchor, pattern in _PATTERNS:
-        end = 0
-        for place in places.get(anchor, ()):
-            if place >= end and (match := pattern.match(text, place)):
-                yield Span(*match.span("id" if "id" in pattern.groupindex else 0), kind)
-                end = match.end()
+        part = "id" if "id" in pattern.groupindex else 0
+        yield from (Span(*match.span(part), kind) for match in anchors.matches(anchor, pattern))
     if "^" in text:
         yield from (Span(*match.span(), "NAME") for match in _HL7_NAME.finditer(text))

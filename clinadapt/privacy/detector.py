@@ -4,7 +4,6 @@ it stands."""
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from clinadapt.privacy.candidates import open_sentences
@@ -18,7 +17,7 @@ from clinadapt.privacy.context import (
     widened,
 )
 from clinadapt.privacy.cue_patterns import cue_spans
-from clinadapt.privacy.features import Token, texts_of, tokens
+from clinadapt.privacy.features import Token, texts_of, token_range, tokens
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
@@ -69,14 +68,14 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
     """Whether a span has only words of charts that name nobody, without a title, a label or a relation before it."""
     if span.type not in _WORDS:
         return False
-    first, last = (bisect_left(words, end, key=lambda token: token.start) for end in (span.start, span.end))
+    first, last = token_range(words, span)
     own = {token.text.lower() for token in words[first:last] if token.text[0].isalpha() and token.text not in "LRs"}
     return bool(own) and own <= chart_words("no_names") and not cue_before(words, first)
 
 
 def _is_false(words: Sequence[Token], span: Span) -> bool:
     """Whether what the tagger found cannot be what it takes it for."""
-    first, last = (bisect_left(words, end, key=lambda token: token.start) for end in (span.start, span.end))
+    first, last = token_range(words, span)
     letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
     digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
     if span.type == "INITIALS":

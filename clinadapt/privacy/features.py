@@ -4,6 +4,7 @@ the same of its neighbours."""
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,6 +37,12 @@ class Token(NamedTuple):
 def tokens(text: str) -> list[Token]:
     """Tokens of a text, without its blanks."""
     return [Token(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text)]
+
+
+def token_range(words: Sequence[Token], span: Span) -> tuple[int, int]:
+    """(index of the first token of a span, index behind its last) among the tokens of its text."""
+    first, last = (bisect_left(words, place, key=lambda token: token.start) for place in (span.start, span.end))
+    return first, last
 
 
 def texts_of(words: Sequence[Token], found: Sequence[Span]) -> list[str]:
