@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import read_json, sha256_json
+from clinadapt.artifacts.hashing import parse_json, read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.artifacts.sealed_folder import SealedFolder, verify_folder
 from clinadapt.artifacts.step_record import RUN
@@ -21,9 +21,10 @@ from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 
-_GENERATION = "cache/generation"  # key of the store; its value is among the inputs of every step that is cached
+_GENERATION = "cache/generation"  # key of the store
+GENERATION = "cache_generation"  # setting of every step that is cached, with the value of that key
 # Settings that differ between runs of the same pipeline
-_CHANGING = ("source_digest", "code_version", "cache_generation", "champion_version", "champion_etag")
+_CHANGING = ("source_digest", "code_version", GENERATION, "champion_version", "champion_etag")
 
 
 def input_folder(artifact: Any, store_uri: str) -> Path:
@@ -104,15 +105,17 @@ def current_generation(store: Store, steps: Mapping[str, Mapping[str, Any]]) -> 
 
     Args:
         store: of the runs.
-        steps: cached step -> its settings, with the generation so far.
+        steps: cached step -> its settings, but for the generation.
 
     Returns:
         The generation, and the steps whose output is gone.
     """
-    gone = [step for step, settings in steps.items() if _is_gone(store, step, settings)]
+    generation = cache_generation(store)
+    gone = [step for step, settings in steps.items() if _is_gone(store, step, {**settings, GENERATION: generation})]
     if gone:
         _give_up(store)
-    return cache_generation(store), gone
+        generation = cache_generation(store)
+    return generation, gone
 
 
 def cache_generation(store: Store) -> str:
@@ -147,7 +150,7 @@ def _is_gone(store: Store, step: str, settings: Mapping[str, Any]) -> bool:
     """Whether the output of these settings was written and is there no more. False where that cannot be known."""
     key, inputs = _identity(step, settings)
     with suppress(KeyError, ValueError, TypeError, UserError):
-        output = json.loads(store.get(key)[0])
+        output = parse_json(store.get(key)[0])
         if output["inputs"] != inputs:
             return False
         return not _holds(output["uri"], output["digest"])

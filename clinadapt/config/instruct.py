@@ -45,10 +45,7 @@ COLUMNS: dict[Kind, dict[str, str]] = {
     "preferences": {"note": "note", "instruction": "question", "chosen": "chosen", "rejected": "rejected"},
     "feedback": {},
 }
-SPECIALTY_COLUMNS = (
-    "medical_specialty",
-    "specialty",
-)  # usual names of the column of a note's specialty, if there is one
+SPECIALTY_COLUMNS = ("medical_specialty", "specialty")  # usual names of the column of a note's specialty
 
 
 class Source(Section):

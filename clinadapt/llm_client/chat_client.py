@@ -103,8 +103,8 @@ class ChatClient:
         self._azure = "api-version" in address.params
         http = openai.DefaultHttpxClient(
             follow_redirects=False,  # a redirect would send the messages to another host
-            trust_env=address.scheme
-            == "https",  # a proxy (HTTP_PROXY) would read what this machine is sent in the clear
+            # by http, a proxy (HTTP_PROXY) would read what this machine is sent in the clear
+            trust_env=address.scheme == "https",
             event_hooks={"request": [self._before_attempt], "response": [self._after_attempt]},
         )
         self._client = openai.OpenAI(

@@ -6,7 +6,6 @@ monitoring/<name>/<version>/check.json    the last check: when, state, figures f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from clinadapt.artifacts.hashing import read_json, to_json
+from clinadapt.artifacts.hashing import parse_json, read_json, to_json
 from clinadapt.artifacts.manifest import DamagedFolder
 from clinadapt.artifacts.step_record import utc_now
 from clinadapt.errors import UserError
@@ -262,8 +261,8 @@ def _read_check(store: Store, key: str) -> tuple[dict[str, Any], str | None]:
     except CorruptObject:
         return {}, store.etag(key)
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        document = parse_json(data)
+    except ValueError:
         document = None
     return (document if isinstance(document, dict) else {}), etag
 

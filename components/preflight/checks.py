@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from clinadapt.artifacts.code_version import CACHED_STEPS, step_code_version, training_code_version
-from clinadapt.artifacts.step_input import cache_generation, current_generation
+from clinadapt.artifacts.step_input import GENERATION, current_generation
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.base import Lora, Quantization
 from clinadapt.config.gate import Approval, person
@@ -112,12 +112,11 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     steps["screen"] |= {"phi": steps["screen"]["phi"] | _second_opinion(phi), "digest": screening_digest(phi)}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     cached = {step: settings for step, settings in steps.items() if step in CACHED_STEPS}
-    generation = cache_generation(store)
     for step, settings in cached.items():
-        settings |= {"code_version": step_code_version(step, recipe), "cache_generation": generation}
+        settings["code_version"] = step_code_version(step, recipe)
     generation, gone = current_generation(store, cached)
     for settings in cached.values():
-        settings["cache_generation"] = generation
+        settings[GENERATION] = generation
     if gone:
         log("preflight", f"the output of {', '.join(gone)} is gone from the store of artifacts: the steps run anew")
     steps["lookup"]["code_version"] = training_code_version(recipe, "prefer" in steps)

@@ -6,6 +6,7 @@ here greedily, once, before the first step.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from components.train.stage import read_table
 NOTES_AT_ONCE, QUESTIONS_AT_ONCE = 8, 16
 MISTAKES = ("wrongly_refused", "wrongly_answered", "unsupported", "empty")
 COLUMNS = ["source", "note_id", "answerable", "input_ids", "prompt_tokens"]
+Row = dict[str, Any]  # of COLUMNS
 
 
 def own_mistakes(splits: Path, adapter: Path, settings: PreferenceTraining) -> tuple[pa.Table, dict[str, int]]:
@@ -53,25 +55,33 @@ def own_mistakes(splits: Path, adapter: Path, settings: PreferenceTraining) -> t
     examples = examples.filter((pc.field("source") >= 0) & (pc.field("prompt_tokens") <= longest))
     notes = _drawn_notes(examples, settings.own_answers, settings.seed)
     log("prefer", f"the adapter answers {sum(map(len, notes)):,} training questions")
-    for start in range(0, len(notes), NOTES_AT_ONCE):
-        batch = notes[start : start + NOTES_AT_ONCE]
-        prompts = [[row["input_ids"][: row["prompt_tokens"]] for row in rows] for rows in batch]
-        for rows, answers in zip(batch, generator.answer_prompts(prompts), strict=True):
-            for row, answer in zip(rows, answers, strict=True):
-                counts["asked"] += 1
-                prompt, chosen = row["input_ids"][: row["prompt_tokens"]], row["input_ids"][row["prompt_tokens"] :]
-                right = generator.tokenizer.decode(chosen, skip_special_tokens=True)
-                asked = generator.template.parse(prompt)
-                if kind := mistake(row["answerable"], answer, right, asked, row["source"] in commas):
-                    counts[kind] += 1
-                    (rejected,) = generator.template.encode_answers([answer])
-                    for name, ids in zip(pairs, (prompt, chosen, rejected), strict=True):
-                        pairs[name].append(ids)
+    for row, answer in _answered(generator, notes):
+        counts["asked"] += 1
+        prompt, chosen = _prompt(row), row["input_ids"][row["prompt_tokens"] :]
+        right = generator.tokenizer.decode(chosen, skip_special_tokens=True)
+        asked = generator.template.parse(prompt)
+        if kind := mistake(row["answerable"], answer, right, asked, row["source"] in commas):
+            counts[kind] += 1
+            (rejected,) = generator.template.encode_answers([answer])
+            for name, ids in zip(pairs, (prompt, chosen, rejected), strict=True):
+                pairs[name].append(ids)
     log("prefer", "mistakes: " + ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in MISTAKES))
     return pa.table(pairs, schema=pa.schema(dict.fromkeys(pairs, pa.list_(pa.int32())))), counts
 
 
-def _drawn_notes(examples: pa.Table, questions: int, seed: int) -> list[list[dict[str, Any]]]:
+def _answered(generator: Generator, notes: list[list[Row]]) -> Iterator[tuple[Row, str]]:
+    """Each example with the adapter's answer to it."""
+    for batch in batched(notes, NOTES_AT_ONCE):
+        answers = generator.answer_prompts([list(map(_prompt, rows)) for rows in batch])
+        for rows, written in zip(batch, answers, strict=True):
+            yield from zip(rows, written, strict=True)
+
+
+def _prompt(row: Row) -> list[int]:
+    return list(row["input_ids"][: row["prompt_tokens"]])
+
+
+def _drawn_notes(examples: pa.Table, questions: int, seed: int) -> list[list[Row]]:
     """The examples of notes drawn at random, until they have as many questions, by note, QUESTIONS_AT_ONCE at most."""
     by_note: dict[str, list[int]] = {}
     for i, note in enumerate(examples["note_id"].to_pylist()):

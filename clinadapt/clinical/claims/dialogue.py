@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from clinadapt.clinical.claims.words import Word
 
+DENIED = frozenset({1, 3, 4})  # marks of what is denied, as in Context.negated
 _DOCTORS = r"doctor|dr|physician|clinician|provider|nurse|interviewer|guest_clinician"
 _TURN = re.compile(
     rf"^[ \t]*(?P<who>(?P<doctor>{_DOCTORS})|(?P<patient>patient|pt)|(?P<guest>guest\w*|family|mother|father|mom|dad|"
@@ -217,6 +218,6 @@ def _mark(sentence: str, begin: int, reply: str, words: list[Word], first: int, 
     value = 0 if yes else 1 if no and not (_STILL.search(sentence) or _CORRECTS.match(reply)) else 2
     for i in range(first, last):
         start = words[i].start
-        if start < asked_from or (negated[i] in (1, 3, 4) and (yes or no)):  # "no fever?" is denied by yes and by no
+        if start < asked_from or (negated[i] in DENIED and (yes or no)):  # "no fever?" is denied by yes and by no
             continue
         negated[i] = 2 if any(a <= start < b for a, b in given) else value

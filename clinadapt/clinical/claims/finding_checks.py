@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from clinadapt.clinical.claims.abnormal_values import shown_by_values
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
+from clinadapt.clinical.claims.dialogue import DENIED
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.reading import Finding, Reading, SideMention
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
@@ -28,7 +29,7 @@ joint muscle bone blood"""
 _NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
 _THERE = stem("there")  # there were complications
-_DENIED = {3, 4}  # as in Context.negated
+_SURELY_DENIED = {3, 4}  # as in Context.negated
 
 
 def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iterator[CheckedClaim]:
@@ -53,7 +54,7 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
 def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """A finding that the note does not name: its words may stand apart, or a value may show it."""
     stems = {w.stem for w in stated.words_within(finding.start, finding.end)} - STOP_WORDS
-    if not (stems and stems <= source.stems) and finding.negated in (0, 2):
+    if not (stems and stems <= source.stems) and finding.negated not in DENIED:
         claim = Claim("finding", finding.start, finding.end, finding.name)
         yield verdict(claim, shown_by_values(finding.name, source), [])
 
@@ -91,7 +92,7 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
         if word.stem not in known:
             known[word.stem] = {source.context.negated[j] for j in source.positions.get(word.stem, [])}
         marks, denied = known[word.stem], stated.context.negated[i]
-        if marks and ((denied == 3 and marks == {0}) or (denied == 0 and marks <= _DENIED)):
+        if marks and ((denied == 3 and marks == {0}) or (denied == 0 and marks <= _SURELY_DENIED)):
             named.add(i)
             first = source.words[source.positions[word.stem][0]]
             claim = Claim("negation", word.start, word.end, f"{'no ' if denied else ''}{word.stem}")
@@ -112,7 +113,7 @@ def _phrase_negations(stated: Reading, source: Reading, named: set[int]) -> Iter
         if (first.stem, second.stem) in affirmed:
             own.setdefault((first.stem, second.stem), []).append(j)
     for phrase, positions in own.items():
-        if all(source.context.negated[j + 1] in _DENIED for j in positions):
+        if all(source.context.negated[j + 1] in _SURELY_DENIED for j in positions):
             evidence = source.words[positions[0]].start, source.words[positions[0] + 1].end
             for span in affirmed[phrase]:
                 yield CheckedClaim(Claim("negation", *span, " ".join(phrase)), "contradicted", evidence)

@@ -11,7 +11,7 @@ from functools import cache, cached_property, lru_cache
 
 from clinadapt.clinical.claims.context import Context, context, sentences
 from clinadapt.clinical.claims.demographics import ages, sex_by_words, written_sex
-from clinadapt.clinical.claims.dialogue import Turn, patient_sex, turns
+from clinadapt.clinical.claims.dialogue import DENIED, Turn, patient_sex, turns
 from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies, routes
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
 from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, with_names, words
@@ -288,7 +288,7 @@ class Reading:
         """A drug that is asked for as the reply has it: not taken where that is no, stopped where it says so."""
         start, end = self.sentence_at(use.start)
         number = bisect_left(self._starts, use.start)
-        is_denied = number < len(self.words) and self.context.negated[number] in (1, 3, 4)
+        is_denied = number < len(self.words) and self.context.negated[number] in DENIED
         if not is_denied or not self.text[start:end].rstrip().endswith("?"):
             return use
         return denied_by(self.text, self.sentence_at(min(end + 1, len(self.text) - 1)), use)

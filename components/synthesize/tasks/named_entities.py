@@ -66,12 +66,11 @@ def _drugs(note: ParsedNote) -> Iterator[Triple]:
     first_by_drug: dict[str, Mention] = {}
     for mention in note.drugs:
         first_by_drug.setdefault(mention.value, mention)
-    names = {note.text[start:end].lower() for start, end, _ in note.drugs}
-    spans_of_first = {(start, end) for start, end, _ in first_by_drug.values()}
-    is_complete = len(names) == len({note.text[start:end].lower() for start, end in spans_of_first})  # one name each
-    is_complete = is_complete and not _OUTSIDE_LEXICON.search(note.text) and not _has_unknown_drug(note)
+    spans = tuple(dict.fromkeys((start, end) for start, end, _ in first_by_drug.values()))
+    all_names, first_names = ({note.text[start:end].lower() for start, end, *_ in each} for each in (note.drugs, spans))
+    has_one_name_each = len(all_names) == len(first_names)
+    is_complete = has_one_name_each and not _OUTSIDE_LEXICON.search(note.text) and not _has_unknown_drug(note)
     if 1 <= len(first_by_drug) <= 12 and is_complete:
-        spans = tuple(dict.fromkeys((start, end) for start, end, _ in first_by_drug.values()))
         instruction = note.choose(
             "List all drugs that the note mentions, separated by semicolons.",
             "Which drugs are named in this note? Separate them by semicolons.",
