@@ -29,7 +29,7 @@ PREDICT_instruct = --adapter demo-instruct --ask "Which drugs does the patient t
 
 # nothing compiles with Dynamo, whose import takes seconds in each process
 test: $(VENV)/.done ## Run all tests, one process a core (browser tests need Chromium); PYTEST="-k name" passes options
-	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(PYTEST)
+	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: $(VENV)/.done ## Check formatting, style and types
 	$(BIN)/ruff format --check .
