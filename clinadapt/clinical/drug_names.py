@@ -61,9 +61,12 @@ def _listed(known: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str,
         if len(name) < 4 or not _NAME.fullmatch(name) or _NO_MEDICINE.search(name):
             continue
         for substance in candidates:
-            if _is_medicine(details.get(substance, {})) and not _NO_MEDICINE.search(substance):
-                yield name, _ingredients(substance, substances, preferred)
-                break
+            if not _is_medicine(details.get(substance, {})) or _NO_MEDICINE.search(substance):
+                continue
+            ingredients = _ingredients(substance, substances, preferred)
+            if " and " not in name or any(ingredient in name for ingredient in ingredients):  # not "ears and nose"
+                yield name, ingredients
+            break
 
 
 def _is_medicine(details: dict[str, Any]) -> bool:

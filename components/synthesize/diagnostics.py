@@ -34,7 +34,7 @@ _NAMES = {
 }
 _SHOWED = r"(?:showed|shows|revealed|reveals|demonstrated|demonstrates)"
 _NO_RESULT = re.compile(
-    r"\b(?:as above|the following|see|above|that is|it|this|if|and (?:she|he|we|i|they|the patient)|"
+    r"\b(?:as above|the same|same as|the following|see|above|that is|it|this|if|and (?:she|he|we|i|they|the patient)|"
     rf"{_SHOWED.removeprefix('(?:')}\b",
     re.IGNORECASE,
 )

@@ -37,6 +37,15 @@ _FREQUENCY = re.compile(
     rf"(?!\w)(?! ?{_ARROW})"
     r"(?! ?(?:for|x|inc\b|increas|then|and|in the|on|[pP]\.?[rR]\.?[nN]|as (?:needed|required)|if|except|or|to|\())"
 )
+# How long it is taken, after its dose: `500 mg TDS 5/7`
+_COURSE = re.compile(
+    r"[, ]*(?:PO|p\.?o\.?|IV|orally)?[, ]*"
+    r"(?:(?:[OBTQ]DS?|[obtq]ds?|[BTQ]ID|[btq]id|[btq]\.i\.d\.|daily|(?:once|twice|three times|four times) (?:a day|"
+    r"daily))[, ]*)?(?:for (?:a total of )?|x ?)?"
+    r"(?P<course>\d{1,2}/(?:7|52)|(?:\d{1,2}|one|two|three|four|five|six|seven|ten|fourteen)(?:(?: to |"
+    r"-)\d{1,2})? ?(?:days|weeks?)|"
+    r"\d{1,2} ?d)(?![\w/-])(?!,? ?(?:ago|then|and then|if|or|to|of|course|supply|later|before|after|prior)\b)"
+)
 # A second dose of the same drug: `150 mg in the morning and 200 mg at night`, `200 mg stat then 100 mg daily`
 _SECOND_DOSE = re.compile(
     rf"[^.;\n]{{0,40}}?(?:\b(?:then|and|or|followed by|plus|to) |[,/+] |{_ARROW} ?)(?:\w+ ){{0,2}}?{_AMOUNT}",
@@ -141,6 +150,13 @@ def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) ->
         *((f"How much {name} does the patient take?",) if frequency else ()),
     )
     yield _about_drug(note, task, mention, match, "dose", wordings, "a dose of")
+    if (course := _COURSE.match(note.text, match.end())) and len(mentions) == 1:
+        how_long = (
+            f"For how long is {name} given?",
+            f"How long is {name} to be taken?",
+            f"What length of treatment does the note give for {name}?",
+        )
+        yield _about_drug(note, task, mention, course, "course", how_long, "a length of treatment with")
     if frequency and len(mentions) == 1:
         how_often = (
             f"How often is {name} taken?",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -13,6 +14,7 @@ from clinadapt.clinical.sections import Section, one_line, parse_sections, sente
 from components.synthesize.teacher import Subject, Triple
 
 MAX_SENTENCE = 400  # characters
+_BULLET = re.compile(r"(?:[-•*–#>] *(?=[A-Za-z]))?")
 
 
 @dataclass
@@ -39,7 +41,11 @@ class ParsedNote:
         """Spans of the sentences outside headers, without long ones and those with unprintable characters."""
         bodies = [(0, self.sections[0].header_start if self.sections else len(self.text))]
         bodies += [(section.start, section.end) for section in self.sections]
-        spans = [span for body in bodies for span in sentence_spans(self.text, *body)]
+        spans = [
+            (_BULLET.match(self.text, start, end).end(), end)  # type: ignore[union-attr]
+            for body in bodies
+            for start, end in sentence_spans(self.text, *body)
+        ]
         return [
             (start, end) for start, end in spans if end - start < MAX_SENTENCE and self.text[start:end].isprintable()
         ]

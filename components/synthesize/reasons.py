@@ -54,7 +54,10 @@ _REASON_END = re.compile(
     rf",? (?:and|which|but) (?:it )?(?:showed|revealed|demonstrated|was|were|then|(?:re-?)?{_VERBS})\b|"
     r"; |, (?:so|and|which|but) "
 )
-_PRONOUN = re.compile(r"(?:it|this|that|these|which|there|who|they|we|all|both|none|one)\b", re.IGNORECASE)
+_PRONOUN = re.compile(
+    r"(?:to|in|on|at|for|from|by|of|into|up|out|with|it|this|that|these|which|there|who|they|we|all|both|none|one)\b",
+    re.IGNORECASE,
+)
 _PATIENT = re.compile(r"(?:he|she|(?:the )?p(?:atien)?t|mr\.? ?\w?|mrs\.? ?\w?|ms\.? ?\w?)$", re.IGNORECASE)
 _DOUBT = re.compile(
     r"\b(?:not|never|if|unless|may|might|could|would|should|possibly|family|mother|father)\b", re.IGNORECASE
@@ -131,7 +134,7 @@ def _named(note: ParsedNote, what: str) -> str:
     """How a question names what was done: a drug without its dose, a person as the patient; empty for a pronoun."""
     if _PATIENT.match(what):
         return "the patient"
-    what = re.sub(r"^(?:then|so|also|therefore|subsequently) ", "", what, flags=re.IGNORECASE)
+    what = re.sub(r"^(?:then|so|also|therefore|subsequently|some) ", "", what, flags=re.IGNORECASE)
     if (
         _PRONOUN.match(what)
         or len(what.split()) > 6

@@ -28,11 +28,13 @@ _OTHER_SECTION = {
         r"allerg|nkda|\bplan\b|medication|\bmeds?\b|\d ?m[cg]g?\b|smok|lives|\b(?:mother|father|brother|sister)\b"
     ),
     "medications": (
+        r"cannabis|cocaine|heroin|marijuana|amphetamine|alcohol|tobacco|"
         r"allerg|nkda|\bplan\b|discontinu|stop|\bhold\b|increas|decreas|chang|\bbp\b|pulse|\bexam|mmse|bloods"
     ),
     "discharge medications": r"allerg|nkda|discontinu|stop|paus|withh|\bh[oe]ld\b|follow|review",
     "chief complaint": r"history|medication|allerg|plan",
     "impression": r"\bplan\b|recommend|\bmeds?\b|\bpmh",
+    "diagnosis": r"\bplan\b|recommend|\bmeds?\b|\bpmh|smok",
     "assessment": r"\bplan\b|recommend",
     "family history": r"allerg|nkda|smok|medication|\bmeds?\b|lives|alcohol",
     "social history": r"allerg|nkda|medication|\bmeds?\b|mother|father",
@@ -45,6 +47,7 @@ _OTHER_SECTION = {
     "drains": r"complicat|\bebl\b|blood loss|specimen|tourniquet|ana?esth",
     "procedure performed": r"\bebl\b|blood loss|complicat|specimen|surgeon|indication",
 }
+_NUMBERS = {"tourniquet time", "blood loss"}
 # Signs of another organ
 _FOREIGN = {
     "abdomen": r"\b(?:carotid|lungs?|heart|murmurs?|clubbing|cyanosis|cranial|gait)\b",
@@ -63,26 +66,40 @@ _SHORTHAND_HEADER = re.compile(
     r"(?:[.;]\s+|\n\s*)"
     r"(?:PMHx?|PSHx?|DHx?|SHx?|FHx?|O/E|OE|HPC|Imp|IMP|Plan|PLAN|Meds|MEDS|Ix|Bloods|NKDA|ROS)\b(?! ?:)"
 )
+_IS_CUT = re.compile(r"(?:[:,]| and| with|[.;] \d{1,2}[.)]?)$")
 _LISTS = {"past medical history", "past surgical history", "medications", "discharge medications", "allergies"}
 _ABOUT_PATIENT = re.compile(r"(?:She|He|Her|His|The patient|Patient|Pt|Mr|Mrs|Ms|I|We|There)\b")
 _SENTENCE_ABOUT = re.compile(rf"[.;]\s+{_ABOUT_PATIENT.pattern}")  # after a list of items, a sentence of something else
 # Beside their header on one line; what begins the next line is about something else
 _OF_ONE_LINE = {
     "allergies", "chief complaint", "past medical history", "past surgical history", "family history", "social history",
-    "impression", "follow-up", "diet", "activity", "condition",
+    "impression", "diagnosis", "follow-up", "diet", "activity", "condition",
 }  # fmt: skip
-_SHORT_HEADER = re.compile(r"[ ,;.]*(?P<name>[A-Z]{1,3}\d?) ?:")  # on the same line, as `UA:` within LABS
+# On the same line, what may be a part of the section: `UA:` within LABS, `Throat:` within HEENT
+_PART = re.compile(r"[ ,;.]*(?P<name>[A-Z]{1,3}\d?|[A-Z][a-z]+(?: [A-Za-z]+){0,2}) ?:")
+# How a letter ends
+_CLOSING = re.compile(
+    r"\s*\b(?:Thank you (?:very much |again |kindly )?for|(?:Yours|Very) (?:sincerely|faithfully|truly)|Sincerely|"
+    r"(?:With )?(?:[Kk]ind(?:est)?|[Bb]est|[Ww]arm) regards|Regards,|(?:I|We) will (?:be happy to|"
+    r"continue to)? ?follow (?:the patient |him |her )?(?:along )?with you)"
+    r".*",
+    re.DOTALL,
+)
 
 
 def section_content(text: str, section: Section) -> str:
     """The content of a section on one line; empty in doubt whether it is the section alone, or complete."""
-    body = text[section.start : section.end]
+    body = _CLOSING.sub("", text[section.start : section.end])
     if not 3 < len(body) < MAX_ANSWER or not body.replace("\n", " ").isprintable():
         return ""
     other = _OTHER_SECTION.get(section.name)
     if _RUNS_ON.search(body) or _REFERS.search(body) or (other and re.search(other, body, re.IGNORECASE)):
         return ""
     if _SHORTHAND_HEADER.search(body):
+        return ""
+    if section.name in _NUMBERS and not re.search(
+        r"\d|\b(?:none|nil|zero|minimal|negligible|trace|scant|less)\b", body, re.I
+    ):
         return ""
     if section.name == "diet" and not _ORDERED_DIET.search(body):
         return ""
@@ -95,8 +112,9 @@ def section_content(text: str, section: Section) -> str:
     is_inline = "\n" not in text[section.header_start : section.start]
     if section.name in _OF_ONE_LINE and is_inline and re.search(r"\n *(?:[A-Z]|\d+(?![\d.)]))", body):
         return ""
-    following = _SHORT_HEADER.match(text, section.end)
-    if following and not section_name(following["name"]):
+    following = _PART.match(text, section.end)
+    is_part = following and (section.header.isupper() or following["name"].isupper())
+    if following and is_part and not section_name(following["name"]):
         return ""
     answer = one_line(body)
-    return answer if re.search(r"[A-Za-z]{2}", answer) and not answer.endswith((":", ",", " and", " with")) else ""
+    return answer if re.search(r"[A-Za-z]{2}", answer) and not _IS_CUT.search(answer) else ""

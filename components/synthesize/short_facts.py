@@ -33,9 +33,12 @@ _ALLERGIC = re.compile(
 _DIAGNOSIS = re.compile(
     r"\b(?:[Ii]mpression is(?: of)?|[Dd]iagnosis (?:is|was)|I think (?:that )?(?:he|she|this (?:man|woman)) has|"
     r"[Ii]n my view this is|[Ww]e felt that this was|I explained that this is|[Ii]n summary, this is) "
-    r"(?!that\b|the same|as |to |not |still |pending|unclear|uncertain)(?P<answer>[A-Za-z0-9][^.;:\n]{3,80})"
-    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?=[.;\n]|$)"
+    r"(?!that\b|the same|as |to |not |still |pending|unclear|uncertain|given|made|known|[a-z]+ed\b)"
+    r"(?P<answer>[A-Za-z0-9][^.;:\n]{3,80}?)"
+    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?=[.;\n]|,? (?:and|but|so|which) (?:I|we|he|she|it|this|there|is|was|has|"
+    r"will)\b|$)"
 )
+_ANOTHER_NAME = {"diagnosis": "impression"}  # a section that would hold the same
 _RELATIVE = re.compile(
     r"\b(?:[Hh]is |[Hh]er |[Tt]he patient's |^|(?<=[.:\n] )|(?<=\n))"
     r"(?P<who>mother|father|brother|sister|grandmother|grandfather|uncle|aunt)"
@@ -55,15 +58,18 @@ _COUNTED = {  # what is counted -> what was done with it
     "screws": "placed", "stents": "placed", "polyps": "found", "biopsies": "taken", "injections": "given",
 }  # fmt: skip
 _ANTIBIOTIC = re.compile(
-    r"cillin|^cef|^ceph|(?<!^mito)(?<!^bleo)(?<!dactino)mycin$|floxacin$|cycline$|penem$|^(?:metronidazole|nitrofurantoin|trimethoprim|linezolid)"
+    r"cillin|^cef|^ceph|(?<!^mito)(?<!^bleo)(?<!dactino)mycin$|floxacin$|cycline$|penem$|^(?:metronidazole|"
+    r"nitrofurantoin|trimethoprim|linezolid)"
 )
 _ANY_ANTIBIOTIC = (
     r"antibiotic|antimicrob|\w+cillin|\bcef|\bceph|\w+mycin|\w+floxacin|\w+cycline|\w+penem|metronidazole|flagyl|"
     r"\babx\b|\bamox|fluclox|clarithro|azithro|\bdoxy\b|trimeth|\bgent\b|\bvanco?\b|clinda|tazocin|"
-    r"bactrim|septra|cipro|levaquin|keflex|ancef|rocephin|zosyn|unasyn|augmentin|nitrofurantoin|macrobid|trimethoprim|linezolid"
+    r"bactrim|septra|cipro|levaquin|keflex|ancef|rocephin|zosyn|unasyn|augmentin|nitrofurantoin|macrobid|"
+    r"trimethoprim|linezolid"
 )
 _NOT_GIVEN = re.compile(
-    r"allerg|reaction|rash|hives|intoleran|\b(?:no|not|never|without|avoid\w*|would|could|if|consider\w*|declin\w*|refus\w*|"
+    r"allerg|reaction|rash|hives|intoleran|\b(?:no|not|never|without|avoid\w*|would|could|if|consider\w*|declin\w*|"
+    r"refus\w*|"
     r"unless|instead of|rather than|resistant|sensitive)\b",
     re.IGNORECASE,
 )
@@ -75,8 +81,8 @@ _DENIAL = re.compile(
 )
 # Begins a new clause; other words after a comma or `and` may be a second place of the same finding
 _CLAUSE = (
-    r"(?:(?:no|not|an?|there|it|he|she|they|which|who|measuring|about|approximately|consistent|without|with|but|has|had|"
-    r"is|was|were|are|will|otherwise)\b|\d)"
+    r"(?:(?:no|not|an?|there|it|he|she|they|which|who|measuring|about|approximately|consistent|without|with|but|has|"
+    r"had|is|was|were|are|will|otherwise)\b|\d)"
 )
 _NO_PLACE = (
     r"(?:(?:to (?:light |deep |the )?(?:percussion|palpation|touch|pressure|movement)|"
@@ -93,31 +99,41 @@ _FINDING = (
 _ANOTHER_FINDING = re.compile(rf"\b(?:and|or) .*\b(?:{_FINDING}|wheez\w*|creps|pain|bruis\w*|deformity)", re.IGNORECASE)
 _ANOTHER_THING = re.compile(  # `on her chest and problems`
     r"\b(?:and|or) (?!(?:the|his|her|both|left|right|upper|lower|mid\w*|medial|lateral|anterior|posterior|back|neck|"
-    r"chest|abdomen|face|scalp|trunk|arms?|legs?|hands?|feet|foot|toes?|fingers?|knees?|ankles?|hips?|shoulders?|elbows?|wrists?|"
+    r"chest|abdomen|face|scalp|trunk|arms?|legs?|hands?|feet|foot|toes?|fingers?|knees?|ankles?|hips?|shoulders?|"
+    r"elbows?|wrists?|"
     r"thighs?|forearms?|buttocks?|groin|flank|shins?|calf|calves|l\d|c\d|t\d|s\d)\b)|\bscrews?\b",
     re.IGNORECASE,
 )
 _LOCATED = re.compile(
     rf"(?<!no )(?<!No )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})"
     r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
-    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | w/ | which | was | is | on [A-Z\d]|$)",
+    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | for | w/ | which | was | is | on [A-Z\d]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _IS_DENIED = re.compile(
     r"\b(?:den(?:y|ies|ied|ying)|no|not|without|never|negative|nor|rule out|exclude|if)\b", re.IGNORECASE
 )
 _HABIT = re.compile(
-    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|treatments?|therapy|changes?|this|except|cyanosis|clubbing|o?edema|murmurs?|rales|"
-    r"wheez\w*|bruits?|gallops?|\w+megaly|mass(?:es)?|tenderness|\w*adenopathy|guarding|jvd|recent|prior|previous|history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
+    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|"
+    r"treatments?|therapy|changes?|this|except|cyanosis|clubbing|o?edema|murmurs?|rales|"
+    r"wheez\w*|bruits?|gallops?|\w+megaly|mass(?:es)?|tenderness|\w*adenopathy|guarding|jvd|recent|prior|previous|"
+    r"history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
 )
-_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+_SIDE = re.compile(
+    r"(?<!\bwas )(?<!\bwere )(?<!\bbe )(?<!\bbeen )(?<!\bhe )(?<!\bshe )(?<!\bhad )(?<!\bhas )(?<!patient )(?<!\ball "
+    r")\b(left|right)\b"
+    r"(?! (?:in place|behind|open|intact|over|out|to|at|by|for|here|away|now|after|before|when|amount|with|without|"
+    r"untreated|alone|the|"
+    r"his|her|school|work|home|hospital|against|AMA)\b)",
+    re.IGNORECASE,
+)
 
 
 def short_facts(note: ParsedNote, task: str) -> Iterator[Triple]:
     """Facts that the note states once, in a sentence."""
     yield from _medication(note, task)
     yield from _sentence_fact(note, task, _ALLERGIC, "allergies")
-    yield from _sentence_fact(note, task, _DIAGNOSIS, "impression")
+    yield from _sentence_fact(note, task, _DIAGNOSIS, "diagnosis")
     yield from _relatives(note, task)
     yield from _counts(note, task)
     yield from _antibiotic(note, task)
@@ -164,7 +180,7 @@ def _is_not_taken(note: ParsedNote, mention: Mention) -> bool:
 def _sentence_fact(note: ParsedNote, task: str, pattern: re.Pattern[str], name: str) -> Iterator[Triple]:
     """What a section of that name would hold, where the note has none and one sentence says it."""
     entry = section_lexicon()[name]
-    if any(section.name == name for section in note.sections):
+    if any(section.name in {name, _ANOTHER_NAME.get(name)} for section in note.sections):
         return
     matches = [match for start, end in note.sentences for match in pattern.finditer(note.text, start, end)]
     if len(matches) == 1 and not re.search(
@@ -214,7 +230,7 @@ def _counts(note: ParsedNote, task: str) -> Iterator[Triple]:
     for noun, done in _COUNTED.items():
         counts = list(
             re.finditer(
-                rf"(?<![\w./-])({_NUMBER}) (?!{_NO_COUNT}|{_SOME_MORE})(?:[a-z-]+ )?{noun}\b",
+                rf"(?<![\w./-])({_NUMBER}) (?!{_NO_COUNT}|{_SOME_MORE})(?:(?!quadrant)[a-z-]+ )?{noun}\b",
                 note.text,
                 re.IGNORECASE,
             )
@@ -262,7 +278,7 @@ def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
         mention
         for mention in note.drugs
         if re.search(
-            r"\b(?:started|started on|commenced|added) $", note.text[max(0, mention.start - 14) : mention.start]
+            r"(?<!be )\b(?:started|started on|commenced|added) $", note.text[max(0, mention.start - 20) : mention.start]
         )
         or re.match(
             r"(?: \d[\d.,]* ?(?:mg|mcg|g)(?: [a-z.]+){1,3})? (?:was|has been) (?:started|added|commenced)\b",
@@ -276,7 +292,7 @@ def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
         for start, end in note.sentences
         if started and start <= started[0].start < end
     )
-    if len(started) == 1 and len(others) == 1 and alone:
+    if len(started) == 1 and len(others) == 1 and alone and not is_changed_elsewhere(note, *started[0][:2]):
         yield quote(
             note,
             ("Which drug was started?", "What new drug was started?", "Which medication was added?"),
@@ -362,7 +378,8 @@ def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
         sides[0].span(),
         task,
         Subject(
-            r"\b(?:left|right|both|bilat\w*|[lr]t?|unilateral|sided?|[rl](?:uq|lq|if|ul|ll|ml|ue|le|bbb|ca|sil|thr|tkr)|"
+            r"\b(?:left|right|both|bilat\w*|[lr]t?|unilateral|sided?|[rl](?:uq|lq|if|ul|ll|ml|ue|le|bbb|ca|sil|thr|"
+            r"tkr)|"
             r"o[dsu]|re|le)\b",
             (*not_mentioned("a side"), *not_given("a side")),
         ),

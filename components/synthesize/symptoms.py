@@ -48,9 +48,12 @@ _OVERALL = (
 def symptom_questions(note: ParsedNote, task: str) -> Iterator[Triple]:
     """Whether the patient has a symptom, where every mention of it in the note says the same."""
     answers = []
-    for symptom, (name, any_word) in _symptom_patterns().items():
+    for name, any_word in _symptom_patterns().values():
         mention = name.search(note.text)
-        if not mention or not (found := _answer(note, symptom, mention)):
+        if not mention:
+            continue
+        symptom = mention[0].lower()
+        if not (found := _answer(note, symptom, mention)):
             continue
         if any(not mention.start() <= other.start() < mention.end() for other in any_word.finditer(note.text)):
             continue
@@ -96,12 +99,17 @@ def _answer(note: ParsedNote, symptom: str, mention: re.Match[str]) -> tuple[str
     return None
 
 
+def _spellings(symptom: str) -> str:
+    """The American and the British spelling: `diarrhea`, `haemoptysis`."""
+    return symptom.replace("hem", "ha?em").replace("rrhea", "rrho?ea")
+
+
 @cache
 def _symptom_patterns() -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
     """Symptom -> pattern of its name (also in the plural), and of all words in which a note may speak of it."""
     return {
         symptom: (
-            re.compile(rf"\b{symptom}s?\b", re.IGNORECASE),
+            re.compile(rf"\b{_spellings(symptom)}s?\b", re.IGNORECASE),
             re.compile(words, re.IGNORECASE),
         )
         for symptom, words in load_lexicon("symptoms.yaml").items()

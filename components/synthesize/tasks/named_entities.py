@@ -23,20 +23,35 @@ _OUTSIDE_LEXICON = re.compile(
     r"(?:pain|other) medications?|asa|hctz|ntg|pcn|tpa|ivig|ocps?|hrt|anti-d|immunoglobulins?|"
     r"prophylaxis|thinners?|painkillers?|jabs?|abx|nebs?|kcl|adren|norad|adrenaline|prop|alfent|"
     r"para(?! ?\d)|pred|dex|gent|glyco|nitro|metro|amp|analogues?|cef|omep|lanso|trimeth|levomep|vit|mst(?! ?\d)|"
-    r"albumin(?= \d))\b",
+    r"albumin(?= \d)|"
+    r"nicotine|caffeine|lmwh|doacs?|noacs?|nrt|mtx|adr|cocp|csl|contracepti\w+|capox|folfox|tpn|ffp|5-?fu|dmards?|ics|"
+    r"lama|laba|saba|aeds?|jic|tnf|hypnotics?|sedatives?|pip[/ ]taz\w*|immunosuppress\w*|antiretroviral\w*|"
+    r"antidepressants?|antipsychotics?|anticoagulants?|analges\w+|antihypertensives?)\b",
     re.IGNORECASE,
 )
 # from the start of a word only, or a long word would take quadratic time
 _WORD_WITH_DOSE = re.compile(
-    r"(?<![A-Za-z-])-*([A-Za-z][A-Za-z-]{3,})[ ,]+(?:[A-Z]{2,3} )?\d[\d.,/]* ?(?:mg|mcg|units|tablets?)\b"
+    r"(?<![A-Za-z-])-*([A-Za-z][A-Za-z-]{3,})[ ,]+(?:[A-Z]{2,3} )?\d[\d.,/]* ?"
+    r"(?:mg|mcg|micrograms?|units|tab(?:let)?s?|caps?(?:ule)?s?|sachets?|puffs?|ml (?:[BTQbtq]\.?[DdIi]))\b"
+)
+# `T. Glycomet`, `Tab Zincovit`: a name of a drug for certain
+_DOSAGE_FORM = re.compile(
+    r"\b(?:T|Tab|Cap|Inj|Syp|Syr|Susp|Neb)\.? (?=[A-Z][a-z]{2})|\b(?:T|Tab|Cap|Inj)\. ?(?=[A-Za-z]{3})"
 )
 # `aspirin and Zzyx`, where the second is no known drug
 _LISTED_WITH = re.compile(
     r"(?: [\d.,/%-]+ ?(?:mg|mcg|g|units|%)?)?(?: (?:[Bb][Dd]|[Oo][Dd]|[Tt][Dd][Ss]|daily|[bt]\.i\.d\.))?"
     r"(?:,? (?:and|or|with|plus) |, ?| ?[+/&] ?)(?!Dr\b|Mr|Ms)([A-Z][a-z]{3,})\b"
 )
+# What follows the comma of a drug, or a list of none
+_NO_ITEM = re.compile(
+    r"\b(?:daily|needed|morning|night|bedtime|then|hours|days?|weeks?|takes?|taking|none|nil|times?|with|for|before|"
+    r"after|unclear|"
+    r"unknown|stopped|started|mouth|medications?|regular|tablets?|mg|mcg)\b",
+    re.IGNORECASE,
+)
 _DIAGNOSIS_SECTIONS = {
-    "assessment", "impression", "discharge diagnosis", "admission diagnosis", "preoperative diagnosis",
+    "assessment", "impression", "diagnosis", "discharge diagnosis", "admission diagnosis", "preoperative diagnosis",
     "postoperative diagnosis", "past medical history",
 }  # fmt: skip
 _LIST_MARKER = re.compile(r"(?:^|(?<=[\s,.]))(\d{1,2})\.\s*(?=[A-Z])")
@@ -87,8 +102,23 @@ def _has_unknown_drug(note: ParsedNote) -> bool:
     starts, ends = {mention.start for mention in note.drugs}, {mention.end for mention in note.drugs}
     if any(match.end(1) not in ends for match in _WORD_WITH_DOSE.finditer(note.text)):
         return True
+    if any(match.end() not in starts for match in _DOSAGE_FORM.finditer(note.text)) or _lists_another(note):
+        return True
     listed = (_LISTED_WITH.match(note.text, end) for end in ends)
     return any(match and match.start(1) not in starts for match in listed)
+
+
+def _lists_another(note: ParsedNote) -> bool:
+    """Whether a list of medications has an item that names none of the drug mentions."""
+    for section in note.sections:
+        if section.name not in ("medications", "discharge medications"):
+            continue
+        for item in re.finditer(r"[^,;\n]+", note.text[section.start : section.end]):
+            start, end = section.start + item.start(), section.start + item.end()
+            words = re.findall(r"[A-Za-z]{4,}", re.sub(r"\(.*", "", item[0]))
+            if words and not _NO_ITEM.search(item[0]) and not any(start <= m.start < end for m in note.drugs):
+                return True
+    return False
 
 
 def _diagnoses(note: ParsedNote) -> Iterator[Triple]:

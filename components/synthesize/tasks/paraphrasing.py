@@ -136,8 +136,14 @@ def _reads_badly(text: str, start: int, end: int, expansion: Replacement) -> boo
     neighbors = [*_WORDS.findall(before)[-2:], *_WORDS.findall(after[: end - expansion.end])[:2]]
     repeated = {word.lower() for word in neighbors} & set(expansion.new.lower().split())
     is_infinitive = expansion.new.startswith("to ")
+    is_adverb = re.match(r"(?:by|as|at|in|on|once|twice|three|four|every) ", expansion.new)
     return bool(
-        repeated or is_infinitive or after[:2] == " (" or _BLOCKS_EXPANSION.search(before) or _LEVELS.search(before)
+        repeated
+        or is_infinitive
+        or (is_adverb and re.search(r"\b(?:the|his|her|of) $", before))
+        or after[:2] == " ("
+        or _BLOCKS_EXPANSION.search(before)
+        or _LEVELS.search(before)
     )
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from clinadapt.clinical.sections import one_line, section_lexicon
 from components.synthesize.diagnostics import investigation_results
 from components.synthesize.dose_relations import is_changed_elsewhere
+from components.synthesize.history import sex, told_history
+from components.synthesize.operation_facts import operation_facts
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.section_content import EXAMINED, section_content
 from components.synthesize.short_facts import AS_LISTED, short_facts
@@ -41,7 +43,9 @@ _IS = r"(?:(?: is| was| are| were| of| at)?:? | ?: ?| ?- ?)"
 _VITAL_SIGNS = (
     _VitalSign(
         re.compile(rf"\b(?:BP|[Bb]lood pressure){_IS}(?P<value>\d{{2,3}}/\d{{2,3}})(?!\d|/)"),
-        re.compile(r"\bbp(?![a-z])|blood pressure|vital|\b\d{2,3}/\d{2,3}\b|hypotens|hypertens|mmhg|\bobs\b", re.I),
+        re.compile(
+            r"\bbp(?![a-z])|blood pressure|vital|\b\d{2,3}/\d{2,3}\b|hypotens|hypertens|mmhg|\b(?:obs|vs)\b", re.I
+        ),
         "a blood pressure",
         (
             "What was the blood pressure?",
@@ -52,15 +56,22 @@ _VITAL_SIGNS = (
     ),
     _VitalSign(
         re.compile(
-            rf"\b(?:HR|[Pp]ulse|[Hh]eart rate|P){_IS}(?P<value>\d{{2,3}})(?![\d/%.]\d|[\d/%])(?! ?(?:to|-|and|or)\b)"
+            rf"(?<![\w/])(?:HR|[Pp]ulse|[Hh]eart rate|P){_IS}(?P<value>\d{{2,3}})(?![\d/%.]\d|[\d/%])(?! ?(?:to|-|"
+            rf"and|or)\b)"
         ),
-        re.compile(r"\bhr(?![a-z])|\bpulses?\b|heart rate|vital|\bP:? ?\d\d|bpm|beats|tachyc|bradyc|\bobs\b", re.I),
+        re.compile(
+            r"\bhr(?![a-z])|\bpulses?\b|heart rate|vital|\bP:? ?\d\d|bpm|beats|tachyc|bradyc|\b(?:obs|vs)\b", re.I
+        ),
         "a heart rate",
         ("What was the heart rate?", "Which heart rate does the note give?", "How fast was the pulse?"),
     ),
     _VitalSign(
         re.compile(rf"\b(?:[Tt]emperature|[Tt]emp|T){_IS}(?P<value>\d{{2,3}}(?:\.\d)?)(?![\d/%-]|\.\d)"),
-        re.compile(r"\btemperatures?\b|\btemp(?![a-z])|\bT:? ?\d\d|vital|febrile|fever|\bobs\b", re.I),
+        re.compile(
+            r"\btemperatures?\b|\btemp(?![a-z])|\bT:? ?\d\d|vital|febrile|fever|(?<![\d./])(?:3[5-9]|4[0-2]|9[5-9]|"
+            r"10[0-6])\.\d\b|\b(?:obs|vs)\b",
+            re.I,
+        ),
         "a temperature",
         ("What was the temperature?", "Which temperature does the note give?"),
     ),
@@ -68,7 +79,7 @@ _VITAL_SIGNS = (
         re.compile(
             rf"\b(?:RR|[Rr]espirations?|[Rr]espiratory rate){_IS}(?P<value>\d{{1,2}})(?![\d/%]|\.\d)(?! ?(?:to|-)\b)"
         ),
-        re.compile(r"\brr(?![a-z])|respiratory rate|respirations?|vital|breaths|\bR:? ?\d\d|\bobs\b", re.I),
+        re.compile(r"\brr(?![a-z])|respiratory rate|respirations?|vital|breaths|\bR:? ?\d\d|\b(?:obs|vs)\b", re.I),
         "a respiratory rate",
         ("What was the respiratory rate?", "Which respiratory rate does the note give?"),
     ),
@@ -77,9 +88,18 @@ _VITAL_SIGNS = (
             r"\b(?:O2 sats?|[Ss]ats?|SpO2|SPO2|SaO2|[Oo]xygen saturations?|O2 saturation)"
             rf"{_IS}(?P<value>\d{{2,3}} ?%)(?! ?(?:to|-)\b)"
         ),
-        re.compile(r"\bsat|spo2|sao2|oxygen|\bo2\b|vital|oximet|\bobs\b|room air", re.I),
+        re.compile(r"\bsat|spo2|sao2|oxygen|\bo2\b|vital|oximet|\b(?:obs|vs)\b|room air", re.I),
         "an oxygen saturation",
         ("What was the oxygen saturation?", "Which oxygen saturation does the note give?", "What are the sats?"),
+    ),
+    _VitalSign(
+        re.compile(
+            rf"(?<!irth )\b(?:[Ww]eight|[Ww]t|WT|weighs){_IS}(?P<value>\d{{1,3}}(?:\.\d+)? ?(?:kg|kilograms|lbs?|"
+            rf"pounds))\b"
+        ),
+        re.compile(r"weigh|\bwt\b|\bkg\b|\blbs?\b|pounds|kilo|\bvs\b|vital", re.I),
+        "a weight",
+        ("What was the weight?", "Which weight does the note give?", "How much did the patient weigh?"),
     ),
 )
 # Words near a sign that is given more than once
@@ -95,12 +115,17 @@ _PLAUSIBLE = {
     "a temperature": ((33, 43), (92, 109)),  # Celsius, Fahrenheit
     "a respiratory rate": ((5, 70),),
     "an oxygen saturation": ((50, 100),),
+    "a weight": ((1, 700),),
 }
 _TEMPERATURE = re.compile(r"(?<![\d./])(?:3[5-9]|4[0-2]|9[5-9]|10[0-6])\.\d(?![\d/%]|\.\d)")
+_ANY_WEIGHT = re.compile(r"\b\d[\d.]* ?(?:kg|kilograms?|kilos?|lbs?|pounds?)\b(?! ?/)", re.IGNORECASE)
 _BLOOD_PRESSURE = re.compile(r"(?<![\d/])(?:[6-9]\d|1\d\d|2[0-5]\d)/(?:[3-9]\d|1[0-4]\d)(?![\d/])")
 _AGE = re.compile(
     r"\b(?P<age>\d{1,3})[- ](?:year|yr)s?[- ]old\b|"
-    r"(?<![\d./])\b(?P<short>\d{1,2})(?: ?(?:y/?o|yo|Y/?O)(?: [FM])?|[FM])\b(?=[ ,.])"
+    r"(?<![\d./])(?<!\d )\b(?P<short>\d{1,2})(?: ?(?:y/?o|yo|Y/?O)(?: [FM])?|[FM])\b(?=[ ,.])|"
+    r"\b(?:(?:[Hh]e|[Ss]he|[Pp]atient|[Pp]t) is (?P<is>\d{2})(?=,? and\b|\.|;)|"
+    r"(?:M(?:r|rs|s)\.? [A-Z]\w*|patient|man|woman|gentleman|lady|boy|girl),? aged (?P<aged>\d{1,2})(?![\d/.-]|,? \d|"
+    r" (?:months|weeks|days)))"
 )
 _RELATIVE = re.compile(
     r"(?:,? [A-Za-z-]+){0,2}? (?:brother|sister|sibling|twin|son|daughter|mother|father|husband|wife|child|children|"
@@ -108,7 +133,18 @@ _RELATIVE = re.compile(
     r"device|film|study|foley|catheter|sheath|tube|drain|dilator|introducer|mum|mom|dad|partner|carer)\b",
     re.IGNORECASE,
 )
+# Whose age stands before the words `93 years old`
+_AGE_OF_ANOTHER = re.compile(
+    r"\b(?:mother|father|brothers?|sisters?|sons?|daughters?|husband|wife|partner|mum|mom|dad|uncle|aunt|grand\w+|"
+    r"cousin|"
+    r"twin|friend|child(?:ren)?|boys?|girls?|babies|baby)\b[^.;:\n]{0,25}$",
+    re.IGNORECASE,
+)
 _ANY_AGE = (
+    r"\b(?:of|is|was|turned|nearly|almost) (?:1\d|[2-9]\d)\b(?! ?(?:m[cglm]|g\b|kg|cm|%|/|\.\d|units|degrees|beats|"
+    r"per|hours|days|"
+    r"weeks|minutes|seconds|x\b))|\b\d0s\b|teens|twenties|thirties|fort(?:y|ies)|fift(?:y|ies)|sixt(?:y|ies)|"
+    r"sevent(?:y|ies)|eight(?:y|ies)|ninet(?:y|ies)|"
     r"\b(?:years?|yrs?|months?|weeks?|days?)[- ]?old|\baged?\b|y\.o|y/?o\b|\b\d{1,2} ?[FM]\b|dob|birth|boy|girl|infant|"
     r"neonat|newborn|\bborn\b|\byo\b|\b\d{1,2} ?(?:y|yrs?|mths?|wks?)\b|\d/(?:12|52) (?:old|review)|\bcga\b"
 )
@@ -121,16 +157,18 @@ _TOPICS = {
     ),
     "the patient's work": (
         r"(?<!\bit )(?<!that )(?<!which )(?<!medication )\b(?:works|worked|working|work is) "
-        r"(?:as|at|for|in (?!an?\b|about|\d|(?:his|her|the) (?:garage|yard|garden|house|home|kitchen|shop)))|"
+        r"(?:as|at|for (?!him|her\b|me\b|them|this|that|a (?:while|time|bit)|the (?:pain|patient|best)|\d)|"
+        r"in (?!an?\b|about|\d|(?:his|her|the) (?:garage|yard|garden|house|home|kitchen|shop)))|"
         r"occupation|\bretired\b(?! to (?:his|her|bed))|unemployed|self-employed|employ(?:er|ment|ee)|"
         r"\bemployed (?:as|at|by|in|with)\b|\bjob\b"
     ),
     "the patient's living situation": (
-        r"\blives?\b|\bliving (?:with|alone|in|at|on|situation|arrange\w*)|nursing home|care home|"
+        r"\blives\b|\blive (?:in|with|on|at|near)\b|(?<!was )(?<!been )(?<!were )\bliving (?:with|alone|in|at|on|"
+        r"situation|arrange\w*)|(?:nursing|care|residential) home resident|"
         r"\bresid(?:e[sd]?|ing|ence|ent (?:of|at|in))\b"
     ),
     "anticoagulation": (
-        r"anticoag|warfarin|coumadin|heparin(?!ized)(?! (?:flush|lock|saline))|apixaban|rivaroxaban|\binr\b|eliquis|"
+        r"anticoag|warfarin|coumadin|heparin(?!ized)(?! (?:flush|lock|saline))|apixaban|rivaroxaban|eliquis|"
         r"xarelto|blood thinner|lovenox|(?:enoxa|dalte|tinza)parin|fondaparinux|edoxaban|dabigatran|pradaxa|\blmwh\b"
     ),
     "pregnancy": r"pregnan|gravid|gestation|trimester|\blmp\b|antenatal",
@@ -138,9 +176,16 @@ _TOPICS = {
 # Words with which a note may speak of a topic, though they do not answer a question about it
 _NEAR_TOPIC = {
     "the patient's living situation": "living|resident|at home",
-    "anticoagulation": "heparin",
+    "anticoagulation": r"heparin|\binr\b|thinner",
     "the patient's work": "work|employ|retire|profession|career",
-    "alcohol": "drink|alcohol|units|spirits|vodka|whisk|liquor|sober",
+    "alcohol": r"drink|alcohol|\bunits (?:a|per)\b|units/w|spirits|vodka|whisk|liquor|sober",
+    "smoking": r"smok|tobacco|cigs?\b|nicotine|\bppd\b|\bp(?:ac)?k[ -]?y|packs?\b|\b\d+ ?/ ?(?:d|day)\b",
+}
+# Words that tell of a topic where its name does not stand: with them in another sentence, the answer would lack a part
+_ALSO_OF_TOPIC = {
+    "alcohol": r"\bdrinks? (?!plenty|more|fluids?|water|enough|well)|vodka|whisk|liquor|sober|\bunits (?:a|per) week",
+    "smoking": _NEAR_TOPIC["smoking"],
+    "anticoagulation": r"\binr\b",
 }
 
 # A habit of somebody else, and somebody else's home
@@ -149,7 +194,9 @@ _ANOTHER_PERSON = (
     r"grand\w+|cousin|boyfriend|girlfriend)\b"
 )
 _OF_ANOTHER = {
-    "the patient's living situation": rf"{_ANOTHER_PERSON},? (?:\w+ )?(?:lives?|resides?|living)\b|\bwho lives?\b",
+    "the patient's living situation": (
+        rf"{_ANOTHER_PERSON}[^.;]{{0,40}}? (?:lives?|resides?|living)\b|\bwho lives?\b|\bworks?\b|\bplan\b"
+    ),
     "the patient's work": (
         rf"{_ANOTHER_PERSON}|"
         r"\b(?:both|drugs?|medic\w+|tablets?|pills?|cream|injections?|treatment|it|they) (?:\w+ )?work"
@@ -162,7 +209,6 @@ _DISEASE = (
     r"tumou?r|malignan|dementia|asthma|failure|disease|syndrome|diabet|hypertens|stroke|arthr|sprain|injur|disorder|"
     r"depress|sepsis|ulcer|hernia|ana?emia|epilep|migrain|eczema|stone|fall\b"
 )
-_ASKS_DIAGNOSIS = re.compile("the diagnosis|going on")
 
 _STUDY_HEADERS = {"EXAM", "EXAMINATION", "STUDY", "EXAMINATION PERFORMED", "PROCEDURE"}
 _STUDY = (
@@ -180,6 +226,9 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     yield from _topics(note)
     yield from _study(note)
     yield from short_facts(note, TASK)
+    yield from told_history(note, TASK)
+    yield from sex(note, TASK)
+    yield from operation_facts(note, TASK)
     yield from investigation_results(note, TASK)
     yield from symptom_questions(note, TASK)
 
@@ -203,8 +252,7 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
     for section, entry, answer in candidates[:MAX_SECTIONS]:
         is_old = section.name == "medications" and is_changed_elsewhere(note, section.start, section.end)
         question = note.choose(*(AS_LISTED if is_old else entry["ask"]))
-        asks_diagnosis = section.name == "impression" and _ASKS_DIAGNOSIS.search(question)
-        lacking = f"{entry['lacking']}|{_DISEASE}" if asks_diagnosis else entry["lacking"]
+        lacking = f"{entry['lacking']}|{_DISEASE}" if section.name == "diagnosis" else entry["lacking"]
         yield Triple(
             question,
             answer,
@@ -226,7 +274,7 @@ def _other_sections(note: ParsedNote) -> Iterator[Triple]:
         and _HEADING.fullmatch(section.header)
         and counts[section.header] == 1
         and len(re.findall(rf"\b{re.escape(section.header)}\b", note.text, re.IGNORECASE)) == 1
-        and re.search("[:\n]", note.text[section.header_start : section.start])
+        and re.search("[:\n]" if section.header_start else ":", note.text[section.header_start : section.start])
         and not _CAPITALS_WITHIN.search(note.text, section.start, section.end)
     ]
     note.rng.shuffle(sections)
@@ -269,6 +317,8 @@ def _is_only_value(note: ParsedNote, match: re.Match[str]) -> bool:
         return False
     if name == "a temperature" and len(set(_TEMPERATURE.findall(note.text))) > 1:
         return False
+    if name == "a weight" and len(_ANY_WEIGHT.findall(note.text)) > 1:
+        return False
     if "/" in match["value"] and len(_BLOOD_PRESSURE.findall(note.text)) > 1:
         return False
     return not _MEASURED_AGAIN.search(note.text, max(0, match.start() - AROUND_SIGN), match.end() + AROUND_SIGN)
@@ -276,8 +326,13 @@ def _is_only_value(note: ParsedNote, match: re.Match[str]) -> bool:
 
 def _age(note: ParsedNote) -> Iterator[Triple]:
     matches = list(_AGE.finditer(note.text))
-    matches = [match for match in matches if not _RELATIVE.match(note.text, match.end())]
-    ages = {match["age"] or match["short"] for match in matches}
+    matches = [
+        match
+        for match in matches
+        if not _RELATIVE.match(note.text, match.end())
+        and not _AGE_OF_ANOTHER.search(note.text, max(0, match.start() - 60), match.start())
+    ]
+    ages = {match[match.lastgroup or 0] for match in matches}
     age = next(iter(ages), "")
     if len(ages) == 1 and matches[0].start() < 500:
         yield Triple(
@@ -322,6 +377,9 @@ def _topics(note: ParsedNote) -> Iterator[Triple]:
         sentence = one_line(note.text[start:end])
         of_another = _OF_ANOTHER.get(topic, _ANOTHER_PERSON)
         if topic != "pregnancy" and re.search(of_another, sentence, re.IGNORECASE):
+            continue
+        also = re.finditer(_ALSO_OF_TOPIC.get(topic, pattern), note.text, re.IGNORECASE)
+        if any(not start <= match.start() < end for match in also):
             continue
         if 2 <= len(sentence.split()) <= 30 and ":" not in sentence and not re.match(r"\d+\.?$", sentence):
             yield Triple(

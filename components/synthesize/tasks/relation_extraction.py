@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 
 from components.synthesize.dose_relations import dose_relations
+from components.synthesize.measurements import measured_values
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.reasons import reason_questions
 from components.synthesize.teacher import Subject, Triple
@@ -15,30 +15,6 @@ from components.synthesize.unanswerable import not_given, not_mentioned
 
 TASK = "Relation Extraction"
 
-# Name -> what else stands for the test; `\b` is put around both
-_TESTS = {
-    "hemoglobin": "haemoglobin|hgb|hb", "hematocrit": "haematocrit|hct", "potassium": "k", "sodium": "na",
-    "creatinine": "cr|creat", "glucose": "sugars?|bm", "ejection fraction": "ef|lvef",
-    "BUN": "urea|blood urea nitrogen", "troponin": "trop",
-    "TSH": "thyroid.?stimulating", "PSA": "prostate.?specific", "INR": "normalized ratio",
-    "lipase": "lipases", "white blood cell count": "wbc|white count|white cells?|white blood cells?|leukocyt\\w+|wcc",
-    "platelets": "plt|platelet", "CRP": "c.?reactive", "ESR": "sed rate|sedimentation", "calcium": "ca",
-    "albumin": "alb", "bilirubin": "bili", "cholesterol": "lipids?", "ferritin": "iron studies", "HbA1c": "a1c|hba1c",
-    "lactate": "lactic", "magnesium": "mg level", "BNP": "natriuretic", "eGFR": "gfr|filtration",
-}  # fmt: skip
-_TARGETS = {"INR", "HbA1c", "TSH", "glucose", "potassium", "magnesium", "calcium"}  # whose range is one to be reached
-_NUMBER = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?"
-_UNIT = (
-    r"%| ?percent\b| ?(?:ng|mg|g|mcg|pg|ug)/(?:m|d)?L\b| ?m?mol/L\b| ?umol/L\b| ?mEq/L\b| ?m?[IU]U?/m?L\b| ?K\b|"
-    r" thousand\b| million\b| ?x ?10\^?\d+(?:/L)?"
-)
-_VALUE = rf"(?:{_NUMBER})(?:{_UNIT})?(?: ?(?:-|–|to) ?(?:{_NUMBER})(?:{_UNIT})?)?"
-_VALUE_CHANGES = re.compile(
-    r"dropped|then|repeat|rose|increas|decreas|went|down to|up to|later|after|from|came|fell|subsequent|peak|previous|"
-    r"prior|earlier|baseline|goal|target|last|yesterday|admission|today|initial|range|\baim|keep",
-    re.IGNORECASE,
-)
-_ARROW = re.compile(r" ?(?:[→↑↓]|-{1,2}>|=>)")
 _SIDE_AND_PART = re.compile(
     r"\b(?P<side>[Rr]ight|[Ll]eft|RIGHT|LEFT) "
     r"(?P<part>knee|shoulder|elbow|wrist|hip|ankle|breast|kidney|eye|ear|hand|foot|thumb|leg|arm|flank|groin|heel|calf|"
@@ -74,14 +50,14 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     yield from dose_relations(note, TASK)
     yield from reason_questions(note, TASK)
     yield from _reasons(note)
-    yield from _test_values(note)
+    yield from measured_values(note, TASK)
     yield from _sides(note)
 
 
 def _reasons(note: ParsedNote) -> Iterator[Triple]:
     """What a drug that the note names once is for: `lisinopril 10 mg daily for hypertension`."""
     counts = Counter(mention.value for mention in note.drugs)
-    for mention in note.drugs:
+    for mention in {mention.start: mention for mention in note.drugs}.values():  # once for a brand of two drugs
         match = _REASON.match(note.text, mention.end)
         if not match or counts[mention.value] > 1 or _NO_REASON.search(match["reason"]):
             continue
@@ -101,51 +77,6 @@ def _reasons(note: ParsedNote) -> Iterator[Triple]:
                 rf"\b{re.escape(name)}\b", (*not_mentioned(name), *not_given(f"a reason for {name}")), mention.value
             ),
         )
-
-
-def _test_values(note: ParsedNote) -> Iterator[Triple]:
-    """Values of laboratory tests that the note mentions once, with thousands, ranges and units."""
-    for test, (pattern, any_name) in _test_patterns().items():
-        matches = list(pattern.finditer(note.text))
-        if len(matches) != 1 or len(any_name.findall(note.text)) != 1:
-            continue
-        (match,) = matches
-        around = note.text[max(0, match.start() - 40) : match.start()], note.text[match.end() : match.end() + 80]
-        if (
-            any(map(_VALUE_CHANGES.search, around))
-            or _ARROW.match(around[1])
-            or (test in _TARGETS and re.search(r"\d ?(?:-|–|to)", match["value"]))
-        ):
-            continue
-        yield Triple(
-            note.choose(
-                f"What value does the note give for {test}?",
-                f"Which value belongs to {test}?",
-                f"What was the {test}?",
-                f"What is the result for {test}?",
-            ),
-            match["value"],
-            TASK,
-            check="exact",
-            spans=(match.span(),),
-            subject=Subject(any_name.pattern, not_given(f"a value for {test}")),
-        )
-
-
-@cache
-def _test_patterns() -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
-    """Test -> pattern of the test with its value, and of any of its names."""
-    return {
-        name: (
-            re.compile(
-                rf"\b{name}(?: (?:level|count))?(?:(?: (?:is|was|of|at|estimated at|calculated at|about))? |: ?)"
-                rf"(?P<value>{_VALUE})(?![\d/]|[.,-]\d| ?(?:/|x|cm|mm|and \d|or \d|,? ?\d)|[A-Za-z])",
-                re.IGNORECASE,
-            ),
-            re.compile(rf"(?<![\w-])(?:{name}|{others})(?![\w-])", re.IGNORECASE),
-        )
-        for name, others in _TESTS.items()
-    }
 
 
 def _sides(note: ParsedNote) -> Iterator[Triple]:

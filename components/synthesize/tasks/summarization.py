@@ -38,7 +38,7 @@ _KINDS = {
 }
 _PARTS = {
     "Reason": ("chief complaint", "indication", "preoperative diagnosis"),
-    "Impression": ("impression", "assessment", "postoperative diagnosis", "discharge diagnosis"),
+    "Impression": ("impression", "diagnosis", "assessment", "postoperative diagnosis", "discharge diagnosis"),
     "Plan": ("plan",),
     "Disposition": ("disposition",),
     "Follow-up": ("follow-up",),

@@ -17,7 +17,7 @@ TASK = "Temporal Information Extraction"
 _COUNT = r"(?:\d+(?:\.\d+)?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|several|a few)"
 _DURATION = (
     rf"(?<![/\d.-])(?:{_COUNT}(?:(?: to | or |-){_COUNT})? (?:minutes|hours|days?|weeks?|wks|months?|years?|yrs)|"
-    r"\d{1,2}(?:-\d{1,2})?/(?:7|52|12)(?![\d/]))"
+    r"[1-4]?\d(?:-[1-4]?\d)?/(?:7|52|12)(?![\d/]))"  # 92/52 is a blood pressure
 )
 _TIME = re.compile(rf"\b(?P<time>{_DURATION}(?: ago\b)?)(?![ -]old|\w)")
 _NOT_A_TIME = re.compile(
@@ -30,6 +30,15 @@ _FOLLOW_UP_TIME = re.compile(
     r"[Rr]eturn(?:s)?(?: to (?:the )?(?:clinic|office))?|RTC|[Ss]ee again|See Dr\. \w|[Ss]een again|"
     r"back|will be seen|appointment is|to return)(?: [a-z]+){0,5}? "
     rf"(?P<when>{_IN_TIME})(?!\w)"
+)
+# In shorthand: `RTC 2 mo`, `r/v 2/52`, `Next visit Fri`
+_NEXT_VISIT = re.compile(
+    rf"\b(?:[Rr]eview|[Rr]/[Vv]|RV|RTC|[Ff]/[Uu]|[Ff]ollow[ -]?[Uu]p|NV|[Nn]ext (?:visit|appt|appointment|session|"
+    rf"review|call)|"
+    rf"[Ss]ee again|TCI) ?[:=-]? ?(?:appt |in |on )?(?P<when>(?:after )?{_DURATION}|\d{{1,2}}(?:-\d{{1,2}})? ?(?:mo|"
+    rf"mos|mths?|wks?|d)\b|"
+    r"a (?:week|month|fortnight)\b|(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\b|"
+    r"tomorrow\b)(?! (?:ago|later|prior|post|after|x\b))"
 )
 # What is done again, or taken out, after a time
 _PLANNED = {
@@ -58,6 +67,7 @@ _PARTIAL_DATE = re.compile(
     r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1\d{2,4}(?!\d)|"
     r"\b(?:on|from|since|until|till|by|dated|due|of) \d{1,2}/\d{1,2}(?![\d/])"
 )
+_TOLD = {"history of present illness", "subjective", "past medical history", "past surgical history"}  # what has been
 MAX_GAPS, MAX_CANDIDATES = 3, 30
 FRAGMENT = 5  # words of a sentence that a question quotes
 _ANY_DATE = r"\d{1,4}[/.-]\d{1,2}|\b(?:19|20)\d\d\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
@@ -120,7 +130,15 @@ def _dates(note: ParsedNote) -> Iterator[Triple]:
 
 def _follow_up(note: ParsedNote) -> Iterator[Triple]:
     text = note.text
-    matches = [match for span in note.sentences for match in _FOLLOW_UP_TIME.finditer(text, *span)]
+    past = [(section.start, section.end) for section in note.sections if section.name in _TOLD]
+    by_end = {
+        match.end(): match
+        for span in note.sentences
+        for pattern in (_NEXT_VISIT, _FOLLOW_UP_TIME)
+        for match in pattern.finditer(text, *span)
+        if not any(start <= match.start() < end for start, end in past)
+    }
+    matches = list(by_end.values())
     if len(matches) == 1 and not re.search(r"follow|return", text[matches[0].end() : matches[0].end() + 200], re.I):
         yield Triple(
             note.choose(

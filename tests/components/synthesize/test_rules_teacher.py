@@ -185,7 +185,7 @@ SKIN PREP: Chlorhexidine."""
         (PROCEDURE, r'"GROSS FINDINGS"', r"The vessel was calcified\."),
         (PROCEDURE, r'mentions "|plain', None),
         (DICTATED, r"white blood cell count", "23,000"),
-        (DICTATED, r"platelets", "294,000"),
+        (DICTATED, r"platelet count", "294,000"),
         (DICTATED, r"ejection fraction", "70% to 75%"),
         (DICTATED, r"(?i)dose of prednisone|dose.*prednisone|much prednisone", "forty milligrams"),
         (DICTATED, r"chest pain", "No, the patient denies chest pain."),

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from random import Random
-
 import pytest
+from taught import answers, is_refused
 
 from clinadapt.clinical.abbreviations import abbreviation_mentions
-from clinadapt.config.instruct import Synthesis
-from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.rules_teacher import RulesTeacher
-from components.synthesize.teacher import Text, Triple
-from components.synthesize.unanswerable import WaitingQuestions
 
 CHANGES = """Glargine 22 units → 26 units nocte. Bisoprolol 5 mg BID. The rate is well controlled, as agreed at the
 last visit to the clinic. Furosemide 40 mg om (ran out). Tacrolimus 2 mg bd - no longer taking.
@@ -34,22 +26,6 @@ Diagnosis: claudication, ex-smoker, T2DM
 Thank you for asking us to see him. Mrs. B is a 55-year-old gentleman. He denies any other complaints at this point.
 Advil, Motrin and ibuprofen help. Denies new bowel or bladder dysfunction."""
 LISTED = """MEDICATIONS: ramipril 5 mg OD, simvastatin 20 mg nocte. PLAN: Ramipril to be stopped."""
-
-
-SEEDS = 6
-
-
-@cache
-def triples(note: str) -> list[Triple]:
-    """All triples about a note, with several seeds, which draw the wordings."""
-    text = Text(0, 1, "notes", note, None, False)
-    teachers = [RulesTeacher(Synthesis(triples_per_note=64, seed=seed)) for seed in range(SEEDS)]
-    return [triple for teacher in teachers for triple in teacher.triples(text).triples]
-
-
-def answers(note: str, question: str) -> set[str]:
-    """All answers to questions that match."""
-    return {triple.answer for triple in triples(note) if re.search(question, triple.instruction)}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +103,14 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("She denies palpitations, cough and fever.", "palpitations", "Palps for 3 days."),
         ("PAST SURGICAL HISTORY: Appendectomy.", "urgery|surgical|perations", "Known CABG and PCI."),
         ("The left side hurts. Left again.", "side", "RUQ pain."),
+        ("He is a 54-year-old man.", "old|age", "A retired teacher of 74, forgetful."),
+        ("He is a 54-year-old man.", "old|age", "She is 62 and well."),
+        ("Temperature 37.2.", "temperature", "VS: 98.2 158/94 92 18 97% RA"),
+        ("PMH: gout.", "conditions|illness|history", "She had a tubal ligation in 2009."),
+        ("PMH: gout.", "conditions|illness|history", "Started on edoxaban for PAF."),
+        ("CHIEF COMPLAINT: Cough.", "complaint|brought|come|seen", "14 mo adm w RSV bronchiolitis."),
+        ("INDICATION: Cough.", "indication|reason", "PREOPERATIVE DIAGNOSIS: Low back pain."),
+        ("The patient is a 54-year-old man.", "sex|female", "She feels well."),
         ("PLAN: Rest and fluids.", "plan|next", "Suggest interval CT at 6 months. Discuss at MDT."),
         ("IMPRESSION: Gout.", "the diagnosis|going on", "62M with met pancreatic ca, ascites drained."),
         ("PMH: gout.", "conditions|illness|history", "91F. Adv dementia, off food."),
@@ -136,10 +120,5 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
 def test_a_question_is_not_put_to_a_note_that_answers_it_in_shorthand(
     asked_of: str, question: str, put_to: str
 ) -> None:
-    asked = [triple for triple in triples(asked_of) if re.search(question, triple.instruction)]
-    waiting, rng = WaitingQuestions(), Random(0)
-    for _ in range(20):  # each takes a random share
-        waiting.add(asked_of, asked, rng)
-    assert asked
-    assert waiting.ask(ParsedNote(put_to, None, rng), 3) == []
-    assert waiting.ask(ParsedNote("The weather was fine.", None, rng), 3) != []
+    assert not is_refused(asked_of, question, put_to)
+    assert is_refused(asked_of, question, "The weather was fine.")

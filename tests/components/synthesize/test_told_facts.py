@@ -1,0 +1,88 @@
+"""Questions of the rules teacher about what sentences tell: why the patient came, the history, operations, values."""
+
+from __future__ import annotations
+
+import pytest
+from taught import answers
+
+VISIT = """She is 62 and comes in today for followup of her knee.
+She has a history of gout, hypertension and a stroke in 2014.
+She underwent a right hemicolectomy on January 9 for a tumor. She weighs 71.5 kg.
+She is still driving. Fluoxetine is working for her. She left her room, and the card was left in place."""
+CLERKING = """54M. C/O burning feet x 3 months, nocturia. CRB65 0, Hb 121, Na 137 K 3.4 Cr 68. urine alb 2+. GCS 15
+O/E: no haemoptysis, no wheeze. Amoxicillin 500 mg TDS 5/7. LDL 3.1. Magnesium 400 mg nightly. RTC 2 mo
+A/P: 52 min CPET."""
+OPERATION = """The patient was placed in the supine position, prepped and draped.
+Under general endotracheal anesthesia an incision was made. The fascia of the wound was closed with 0 Vicryl.
+The skin was closed with running 4-0 Monocryl and Dermabond. There were no complications.
+The patient was taken to the recovery room in stable condition."""
+TURNED = """The patient was placed in the supine position, prepped and draped, then turned. An incision was made.
+General anesthesia was used after spinal block. The left arm was tucked. TOURNIQUET TIME: minutes."""
+OTHERS = """Her mother is 93 years old. The brother, who is older, lives in Leeds. There was a live infant.
+He comes in with his daughter. He complains of being tired from 10 p.m. to 7 a.m. INR 2.1 in cirrhosis.
+He drinks a pint of vodka daily. He abuses alcohol. He was asked to follow up. The diagnosis was given in 2006.
+Seen on ward for 92/52. He was sent to lab for CPK due to myalgia."""
+CUT = """HEENT: Head is normal. Throat: Clear.
+MEDICATIONS: Glipizide, Zzyxa.
+IMPRESSION: Implantation of a pacemaker.
+ACTION: Registrar called, IV loading given.
+DRUGS: cannabis most days.
+LETTER: All is well. Thank you for asking us to see him."""
+HISTORY = """HISTORY OF PRESENT ILLNESS: He was asked to return in 2 days.
+RECOMMENDATIONS: Stop hydrochlorothiazide. Aspirin may be started on discharge.
+PLAN: Rest.
+Thank you for this consultation. We will follow with you."""
+PLACES = "There was numbness of her left cheek for a few hours. Ultrasound showed the same. She was started on Drug."
+PHYSICIAN = (
+    "The diagnosis is Alzheimer's disease, and I explained this to both of them. 4 quadrant stitches were placed."
+)
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer"),
+    [
+        (VISIT, r"old is|age", "62 years"),
+        (VISIT, r"seen\?|brought|come in|complaint", "followup of her knee"),
+        (VISIT, r"history of\b|have a history", "gout, hypertension and a stroke in 2014"),
+        (VISIT, r"undergo|undergone", "a right hemicolectomy"),
+        (VISIT, r"weigh", "71.5 kg"),
+        (VISIT, r"work|side", None),
+        (CLERKING, r"sex|female", "male"),
+        (CLERKING, r"complain of", "burning feet x 3 months, nocturia"),
+        (CLERKING, r"(?:for|the|to) CRB65\b", "0"),
+        (CLERKING, r"(?:for|the|to) HB\b|hemoglobin", "121"),
+        (CLERKING, r"potassium|(?:for|the|to) K\b", "3.4"),
+        (CLERKING, r"sodium", "137"),
+        (CLERKING, r"(?:for|the|to) GCS\b", "15"),
+        (CLERKING, r"LDL", "3.1"),
+        (CLERKING, r"albumin|magnesium|(?:heart rate|pulse)", None),
+        (CLERKING, r"haemoptysis", "No, the patient has no haemoptysis."),
+        (CLERKING, r"(?i)how long.*amoxicillin|length of treatment", "5/7"),
+        (CLERKING, r"seen again|come back|next|review|follow-up", "2 mo"),
+        (OPERATION, r"position", "supine position"),
+        (OPERATION, r"nesthe", "general endotracheal anesthesia"),
+        (OPERATION, r"skin", "running 4-0 Monocryl and Dermabond"),
+        (OPERATION, r"complications", "There were no complications"),
+        (OPERATION, r"condition", "stable condition"),
+        (OPERATION, r"fascia|wound|side", None),
+        (TURNED, r"position|nesthe|tourniquet", None),
+        (OTHERS, r"old is|age|living|anticoag|seen\?|brought|come in|complain|alcohol|diagnosis|going on", None),
+        (OTHERS, r"____|What time follows|Why|reason", None),
+        (CUT, r"under.*HEENT|Extract|drugs come|are named|planned|next|medication|diagnosis", None),
+        (CUT, r"impression|conclude", "Implantation of a pacemaker."),
+        (HISTORY, r"seen again|come back|next (?:visit|review)|follow-up|started|added", None),
+        (PLACES, r"Where .*numbness", "of her left cheek"),
+        (PLACES, r"[Uu]ltrasound", None),
+        (PHYSICIAN, r"diagnosis|going on", "Alzheimer's disease"),
+        (PHYSICIAN, r"stitches", None),
+        ("PLAN: Rest and fluids. Thank you for seeing him. We will follow with you.", r"plan|next", "Rest and fluids."),
+        ("Local: lidocaine with adr 1:80k.", r"drugs|medication named", None),
+        ("Adv: T. Glycomet 500, T. Telmisartan 40 mg.", r"drugs|medication named", None),
+        ("Examined ears and nose.", r"drugs|medication named", None),
+        ("SURGICAL PATHOLOGY REPORT\nSpecimen(s): breast. Nothing else was sent.", r"under", None),
+        ("He takes Vicodin and refuses the p.o. form of it today.", r"[Rr]ewrite|abbreviations in full", None),
+    ],
+)  # fmt: skip
+def test_answers_are_the_right_ones(note: str, question: str, answer: str | None) -> None:
+    found = answers(note, question)
+    assert found == (set() if answer is None else set(answer.split("|"))), found
