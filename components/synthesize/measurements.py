@@ -55,7 +55,7 @@ _GOES_ON = (
 _IS = r"(?:(?: (?:is|was|of|at|estimated at|calculated at|about|score))? ?|: ?| ?= ?)"
 _VALUE_CHANGES = re.compile(
     r"dropped|then|repeat|rose|increas|decreas|went|down to|up to|later|after|from|came|fell|subsequent|peak|previous|"
-    r"prior|earlier|baseline|goal|target|last|yesterday|admission|today|initial|range|\baim|keep|\bwas \d|now \d|"
+    r"prior|earlier|baseline|goal|target|last|yesterday|admission|today|initial|range|\baim|keep|[,(] ?was \d|now \d|"
     r"urin\w* $",
     re.IGNORECASE,
 )

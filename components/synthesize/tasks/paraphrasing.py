@@ -28,7 +28,7 @@ _BLOCKS_EXPANSION = re.compile(r"(?:\b(?:an?|normal|recent|previous|every|each)|
 _BLOCKS_SIMPLIFICATION = re.compile(
     r"\b(?:pulmonary|portal|intracranial|ocular|orthostatic|gestational|macular|cerebral|vasogenic|nocturnal|"
     r"temporal|oral|sinus|ventricular|supraventricular|paroxysmal) "
-    r"\w+$|\b(?:be|been|is|are|was|were) (?:revealed|demonstrated)$",
+    r"\w+$|\b(?:be|been|is|are|was|were|no|the|an?|any|as|well|previously) (?:revealed|demonstrated)$",
     re.IGNORECASE,
 )
 # Shorthand that a paraphrase for lay readers must not contain
@@ -140,7 +140,9 @@ def _reads_badly(text: str, start: int, end: int, expansion: Replacement) -> boo
     return bool(
         repeated
         or is_infinitive
-        or (is_adverb and re.search(r"\b(?:the|his|her|of) $", before))
+        or (is_adverb and re.search(r"\b(?:the|his|her|of|with|and|or|for|to|on|an?|good) $", before))
+        or (expansion.new == "as needed" and re.match(r" (?!for\b|and\b|or\b|if\b|when\b)[a-z]", after))
+        or (expansion.new == "white blood cell" and not after.startswith(" count"))
         or after[:2] == " ("
         or _BLOCKS_EXPANSION.search(before)
         or _LEVELS.search(before)

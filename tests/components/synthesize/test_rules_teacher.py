@@ -84,7 +84,7 @@ def test_every_answerable_triple_has_spans_inside_the_note(generated: list[tuple
 def test_extracted_answers_are_in_their_spans(generated: list[tuple[str, Triple]]) -> None:
     extractive = {"Named Entity Recognition", "Temporal Information Extraction", "Question Answering"}
     for note, triple in generated:
-        composed = triple.answer.startswith(("Yes, ", "No, ")) or triple.answer.endswith(" years")
+        composed = triple.answer.startswith(("Yes, ", "No, ")) or re.search(" years?$|^(?:fe)?male$", triple.answer)
         if triple.task in extractive and triple.answerable and not composed:
             spans = [one_line(note[start:end]) for start, end in triple.spans]
             for part in triple.answer.split("; ") if triple.check == "set" else [triple.answer]:

@@ -112,7 +112,7 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("INDICATION: Cough.", "indication|reason", "PREOPERATIVE DIAGNOSIS: Low back pain."),
         ("The patient is a 54-year-old man.", "sex|female", "She feels well."),
         ("PLAN: Rest and fluids.", "plan|next", "Suggest interval CT at 6 months. Discuss at MDT."),
-        ("IMPRESSION: Gout.", "the diagnosis|going on", "62M with met pancreatic ca, ascites drained."),
+        ("DIAGNOSIS: Gout.", "the diagnosis|going on", "62M with met pancreatic ca, ascites drained."),
         ("PMH: gout.", "conditions|illness|history", "91F. Adv dementia, off food."),
         ("Amoxicillin 500 mg was given.", "antibiotic", "Rx fluclox 7/7."),
     ],
