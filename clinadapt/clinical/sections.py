@@ -23,6 +23,14 @@ _SENTENCE_END = re.compile(r"[.?!]+(?=,?\s|,[A-Z0-9\"]|$)|\n+")
 _NO_SENTENCE_END = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|vs|No|approx|Prof|p\.o|[A-Z])|(?:^|[,\n]|[.:] )\d{1,2})\.$")
 
 
+# A short line before another that begins anew, as the items of a list do
+_LIST_LINE = re.compile(
+    r"((?:(?<=\n)|^)[^\n]{3,60}(?<=[A-Za-z0-9)%])(?<! Dr)(?<! Mr)(?<! Mrs)"
+    r"(?<! (?:a|A))(?<! (?:of|on|in|by|to|or|an|is|as|at))(?<! (?:the|and|for|was|his|her|not|has|had))(?<! with))"
+    r" *(?=\n *(?:[A-Z][a-z]|[A-Z]{2}))"
+)
+
+
 class Section(NamedTuple):
     """A section of a note.
 
@@ -111,5 +119,7 @@ def sentence_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def one_line(text: str) -> str:
-    """Collapse whitespace; also removes the commas that replace line breaks in MTSamples notes."""
-    return re.sub(r"\s+", " ", re.sub(r"(?<=[.:;?!]),(?=\S)|,(?=\d\. )", " ", text)).strip()
+    """Collapse whitespace; also removes the commas that replace line breaks in MTSamples notes. Lines of a list, short
+    and without a period, are parted by semicolons."""
+    text = re.sub(r"(?<=[.:;?!]),(?=\S)|,(?=\d\. )", " ", _LIST_LINE.sub(r"\1;", text))
+    return re.sub(r"\s+", " ", text).strip()

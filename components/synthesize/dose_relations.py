@@ -48,7 +48,8 @@ _COURSE = re.compile(
 )
 # A second dose of the same drug: `150 mg in the morning and 200 mg at night`, `200 mg stat then 100 mg daily`
 _SECOND_DOSE = re.compile(
-    rf"[^.;\n]{{0,40}}?(?:\b(?:then|and|or|followed by|plus|to) |[,/+] |{_ARROW} ?)(?:\w+ ){{0,2}}?{_AMOUNT}",
+    rf"(?:[^.;\n]|\.(?=\w\.)|(?<=\.\w)\.){{0,40}}?(?:\b(?:then|and|or|followed by|plus|to) |[,/+] |"
+    rf"{_ARROW} ?)(?:\w+ ){{0,2}}?{_AMOUNT}",
     re.IGNORECASE,
 )
 # A change of dose, in the words of a plan: `increased from 40 mg a day to 80 mg a day`
@@ -80,6 +81,10 @@ _TO = re.compile(
 )
 
 
+# Between a drug and a change of dose, which may then be that of another
+_ANOTHER = re.compile(r"[.;,]| (?:and|but) |\b(?:his|her|the|their) (?!dose|dosage)", re.IGNORECASE)
+
+
 def dose_relations(note: ParsedNote, task: str) -> Iterator[Triple]:
     """Dose and frequency of each drug whose dose is certain; of a drug whose dose changes, the new and the old one."""
     changed: dict[str, tuple[int, re.Match[str]]] = {}
@@ -87,6 +92,9 @@ def dose_relations(note: ParsedNote, task: str) -> Iterator[Triple]:
     for start, end in note.sentences:
         drugs = {mention.value for mention in note.drugs if start <= mention.start < end}
         match = _FROM_TO.search(note.text, start, end) or _TO.search(note.text, start, end)
+        if match and not _is_of_drug(note, match):
+            in_doubt |= drugs
+            continue
         if by_arrow := _TO_BY_ARROW.search(note.text, start, end):
             match = by_arrow
             drugs = {mention.value for mention in note.drugs if mention.end + 1 == match.start()}
@@ -104,6 +112,15 @@ def dose_relations(note: ParsedNote, task: str) -> Iterator[Triple]:
             yield from _changed_dose(note, task, mentions, *changed[drug])
         else:
             yield from _dose_and_frequency(note, task, mentions)
+
+
+def _is_of_drug(note: ParsedNote, match: re.Match[str]) -> bool:
+    """Whether a drug stands within a change of dose, or right before it: not in `Valtrex, steroids cut to 1 mg`."""
+    return any(
+        match.start() - 80 <= mention.start < match.end()
+        and (mention.end > match.start() or not _ANOTHER.search(note.text, mention.end, match.start()))
+        for mention in note.drugs
+    )
 
 
 def _changed_dose(

@@ -71,7 +71,8 @@ _SEXED = {
 }
 _ANY_SEX = (
     r"\b(?:s?he|his|hers?|him|(?:her|him)self|(?:fe)?male|wom[ae]n|m[ae]n|boy|girl|lady|gentleman|mrs?|ms|miss|wife|"
-    r"husband|gravid\w*|pregnan\w*|g\d ?p\d|lmp|\d{1,3} ?(?:y/?o|yrs?)? ?[mf])\b|mother|father|daughter|\bson\b|uter|"
+    r"husband|gravid\w*|pregnan\w*|g\d ?p\d|lmp|\d{1,3} ?(?:y/?o|yrs?)? ?[mf])\b|[,(/] ?[mf](?=[,.)/ ]|$)|mother|"
+    r"father|daughter|\bson\b|uter|"
     r"prostat|testi|vagin|ovar|peni[sl]|scrot|menstru|menopaus|vulv|hysterec|cervix|breast|circumcis"
 )
 
@@ -79,13 +80,16 @@ _ANY_SEX = (
 def told_history(note: ParsedNote, task: str) -> Iterator[Triple]:
     """What the note tells once: with what the patient came, of what there is a history, which operation was done."""
     sections = {section.name for section in note.sections}
+    is_report = any(re.search("PROCEDURE|OPERATI", section.header.upper()) for section in note.sections)
     complaint = section_lexicon()["chief complaint"]
     history = section_lexicon()["past medical history"]
     operation = section_lexicon()["procedure performed"]["lacking"]
     if "chief complaint" not in sections:
         subject = Subject(complaint["lacking"], not_mentioned(complaint["about"]))
-        if presented := _only(note, _PRESENTED, r"\bpresent(?:s|ed)\b|\bcomes? in\b|\bcame in\b"):
-            yield quote(note, tuple(complaint["ask"]), presented, task, subject)
+        if not is_report and (presented := _only(note, _PRESENTED, r"\bpresent(?:s|ed)\b|\bcomes? in\b|\bcame in\b")):
+            is_purpose = note.text[: presented[0]].endswith("for ")
+            questions = tuple(ask for ask in complaint["ask"] if not (is_purpose and "complaint" in ask))
+            yield quote(note, questions, presented, task, subject)
         elif complains := _only(note, _COMPLAINS, r"complain|c/o"):
             yield quote(note, ("What does the patient complain of?", *complaint["ask"]), complains, task, subject)
     if "past medical history" not in sections and (
@@ -93,7 +97,6 @@ def told_history(note: ParsedNote, task: str) -> Iterator[Triple]:
     ):
         questions = ("What does the patient have a history of?", "Of what does the patient have a history?")
         yield quote(note, questions, known, task, Subject(history["lacking"], not_mentioned(history["about"])))
-    is_report = any(re.search("PROCEDURE|OPERATI", section.header.upper()) for section in note.sections)
     if (
         not is_report
         and (done := _only(note, _UNDERWENT, "underwent"))

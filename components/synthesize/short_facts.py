@@ -107,7 +107,8 @@ _ANOTHER_THING = re.compile(  # `on her chest and problems`
 _LOCATED = re.compile(
     rf"(?<!no )(?<!No )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})"
     r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
-    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | for | w/ | which | was | is | on [A-Z\d]|$)",
+    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | for | w/ | at \d| which | was | is |"
+    rf" on [A-Z\d]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _IS_DENIED = re.compile(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from clinadapt.clinical.sections import one_line, section_lexicon
+from clinadapt.clinical.sections import Section, one_line, section_lexicon
 from components.synthesize.diagnostics import investigation_results
 from components.synthesize.dose_relations import is_changed_elsewhere
 from components.synthesize.history import sex, told_history
@@ -95,7 +95,7 @@ _VITAL_SIGNS = (
     _VitalSign(
         re.compile(
             rf"(?<!irth )\b(?:[Ww]eight|[Ww]t|WT|weighs){_IS}(?P<value>\d{{1,3}}(?:\.\d+)? ?(?:kg|kilograms|lbs?|"
-            rf"pounds))\b"
+            rf"pounds)(?:,? \d{{1,2}} ?(?:oz|ounces))?)\b"
         ),
         re.compile(r"weigh|\bwt\b|\bkg\b|\blbs?\b|pounds|kilo|\bvs\b|vital", re.I),
         "a weight",
@@ -146,10 +146,11 @@ _ANY_AGE = (
     r"weeks|minutes|seconds|x\b))|\b\d0s\b|teens|twenties|thirties|fort(?:y|ies)|fift(?:y|ies)|sixt(?:y|ies)|"
     r"sevent(?:y|ies)|eight(?:y|ies)|ninet(?:y|ies)|"
     r"\b(?:years?|yrs?|months?|weeks?|days?)[- ]?old|\baged?\b|y\.o|y/?o\b|\b\d{1,2} ?[FM]\b|dob|birth|boy|girl|infant|"
-    r"neonat|newborn|\bborn\b|\byo\b|\b\d{1,2} ?(?:y|yrs?|mths?|wks?)\b|\d/(?:12|52) (?:old|review)|\bcga\b"
+    r"neonat|newborn|\b\d{1,2} ?(?:mo|m/o)\b|\b(?:baby|child|toddler|teenage\w*|adolescent|elderly)\b|\bborn\b|"
+    r"\byo\b|\b\d{1,2} ?(?:y|yrs?|mths?|wks?)\b|\d/(?:12|52) (?:old|review)|\bcga\b"
 )
 _TOPICS = {
-    "smoking": r"smok|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
+    "smoking": r"smok(?!e (?:plume|evac|inhal|alarm|detect))|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
     "alcohol": (
         r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|etoh|\bbeers?\b|\bwine\b|units (?:a|per) week|units/w|"
         r"\b(?:does not|doesn't|never|not|non-?|social|heavy|binge|problem) ?(?:drink(?:s|ing|er)?)\b(?! \w)|"
@@ -274,7 +275,7 @@ def _other_sections(note: ParsedNote) -> Iterator[Triple]:
         and _HEADING.fullmatch(section.header)
         and counts[section.header] == 1
         and len(re.findall(rf"\b{re.escape(section.header)}\b", note.text, re.IGNORECASE)) == 1
-        and re.search("[:\n]" if section.header_start else ":", note.text[section.header_start : section.start])
+        and _is_heading(note.text, section)
         and not _CAPITALS_WITHIN.search(note.text, section.start, section.end)
     ]
     note.rng.shuffle(sections)
@@ -292,6 +293,15 @@ def _other_sections(note: ParsedNote) -> Iterator[Triple]:
             spans=((section.start, section.end),),
             subject=Subject(re.escape(section.header), not_mentioned(f'"{section.header}"')),
         )
+
+
+def _is_heading(text: str, section: Section) -> bool:
+    """Whether a header is one for certain: before a colon and not cut by a comma, or alone, behind an empty line."""
+    if re.search(r"[A-Z], ?$", text[: section.header_start]):
+        return False
+    if ":" in text[section.header_start : section.start]:
+        return True
+    return "\n" in text[section.header_start : section.start] and text[: section.header_start].endswith("\n\n")
 
 
 def _vital_signs(note: ParsedNote) -> Iterator[Triple]:

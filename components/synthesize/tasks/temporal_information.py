@@ -53,7 +53,8 @@ _PLANNED = {
 }
 _ANY_FOLLOW_UP = re.compile(
     r"follow|return|\bsee\b|recheck|re-?evaluat|appointment|visit|back in|week|month|call|clinic|f/u|review|r/v|"
-    r"\d/(?:7|52|12)\b|next|again|discharg",
+    r"\d/(?:7|52|12)\b|next|again|discharg|repeat|years?\b|\byrs?\b|\d ?(?:wks?|mos?|mths?|d)\b|\b(?:mon|tues?|wed|"
+    r"thu(?:rs)?|fri)\b",
     re.IGNORECASE,
 )
 

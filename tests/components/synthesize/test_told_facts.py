@@ -32,6 +32,21 @@ HISTORY = """HISTORY OF PRESENT ILLNESS: He was asked to return in 2 days.
 RECOMMENDATIONS: Stop hydrochlorothiazide. Aspirin may be started on discharge.
 PLAN: Rest.
 Thank you for this consultation. We will follow with you."""
+CHANGED = """Amiodarone 400 mg b.i.d. for one week and then 200 mg daily.
+We will restart Valtrex and cut his steroids to 1 mg daily.
+The smoke plume was removed. Weight: 22 pounds 6 ounces.
+He presents for pyeloplasty."""
+HEADINGS = """EAR, NOSE AND THROAT: All is clean here.
+
+Problem List
+Hypertension
+GERD
+S/p hysterectomy 2004
+
+PLAN
+Aspirin 150 mg nocte
+Scan at 20 weeks
+"""
 PLACES = "There was numbness of her left cheek for a few hours. Ultrasound showed the same. She was started on Drug."
 PHYSICIAN = (
     "The diagnosis is Alzheimer's disease, and I explained this to both of them. 4 quadrant stitches were placed."
@@ -71,6 +86,10 @@ PHYSICIAN = (
         (CUT, r"under.*HEENT|Extract|drugs come|are named|planned|next|medication|diagnosis", None),
         (CUT, r"impression|conclude", "Implantation of a pacemaker."),
         (HISTORY, r"seen again|come back|next (?:visit|review)|follow-up|started|added", None),
+        (CHANGED, r"(?i)dose.*amiodarone|much amiodarone|valtrex|smoking|complaint", None),
+        (CHANGED, r"weight|weigh", "22 pounds 6 ounces"),
+        (HEADINGS, r"under.*(?:THROAT|GERD)", None),
+        (HEADINGS, r"planned|plan\?|next", "Aspirin 150 mg nocte; Scan at 20 weeks"),
         (PLACES, r"Where .*numbness", "of her left cheek"),
         (PLACES, r"[Uu]ltrasound", None),
         (PHYSICIAN, r"diagnosis|going on", "Alzheimer's disease"),
