@@ -91,7 +91,8 @@ def told_history(note: ParsedNote, task: str) -> Iterator[Triple]:
             questions = tuple(ask for ask in complaint["ask"] if not (is_purpose and "complaint" in ask))
             yield quote(note, questions, presented, task, subject)
         elif complains := _only(note, _COMPLAINS, r"complain|c/o"):
-            yield quote(note, ("What does the patient complain of?", *complaint["ask"]), complains, task, subject)
+            questions = ("What does the patient complain of?", "Of what does the patient complain?")
+            yield quote(note, questions, complains, task, subject)
     if "past medical history" not in sections and (
         known := _only(note, _HISTORY, r"(?<!family )\b(?:history (?:of|significant)|h/o|hx|pmh)\b")
     ):

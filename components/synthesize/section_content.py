@@ -20,7 +20,8 @@ _RUNS_ON = re.compile(
 )
 _REFERS = re.compile(
     r"\b(?:same|as above|see|as noted|as per|per|refer to|above|below|dictated|unable to obtain|noted in|detailed|"
-    r"documented|attached|on (?:the )?(?:file|chart|form)|H&P|reviewed|unchanged|reconcil\w*|on the list)\b",
+    r"documented|attached|as outlined|as listed|on (?:the )?(?:file|chart|form)|H&P|reviewed|unchanged|reconcil\w*|"
+    r"on the list)\b",
     re.IGNORECASE,
 )
 _OTHER_SECTION = {
@@ -33,11 +34,14 @@ _OTHER_SECTION = {
     ),
     "discharge medications": r"allerg|nkda|discontinu|stop|paus|withh|\bh[oe]ld\b|follow|review",
     "chief complaint": r"history|medication|allerg|plan",
-    "impression": r"\bplan\b|recommend|\bmeds?\b|\bpmh",
-    "diagnosis": r"\bplan\b|recommend|\bmeds?\b|\bpmh|smok",
+    "impression": (
+        r"\bplan\b|recommend|\bmeds?\b|\bpmh|\bwe discussed|\b(?:he|she) chose|return (?:to|for|in)\b|will see|"
+        r"review in"
+    ),
+    "diagnosis": r"\bplan\b|recommend|\bmeds?\b|\bpmh|smok|\bwe discussed|return (?:to|for|in)\b|will see|review in",
     "assessment": r"\bplan\b|recommend",
-    "family history": r"allerg|nkda|smok|medication|\bmeds?\b|lives|alcohol",
-    "social history": r"allerg|nkda|medication|\bmeds?\b|mother|father",
+    "family history": r"\bexam|\bbp\b|\bhr\b|\be[ck]g\b|\becho\b|allerg|nkda|smok|medication|\bmeds?\b|lives|alcohol",
+    "social history": r"\bexam|\bbp\b|\bhr\b|\be[ck]g\b|\becho\b|allerg|nkda|medication|\bmeds?\b|mother|father",
     "allergies": r"medication|mg\b|history|smok",
     "indication": r"compar|there (?:is|are|was|were)\b|technique|consent|prepped|silhouette|unremarkable",
     "anesthesia": r"tourniquet|\bebl\b|blood loss|complicat|specimen|drains?\b|antibiotic|indication|\bposition:",
@@ -110,7 +114,7 @@ def section_content(text: str, section: Section) -> str:
     if section.name in _LISTS and _SENTENCE_ABOUT.search(body) and not _ABOUT_PATIENT.match(body):
         return ""
     is_inline = "\n" not in text[section.header_start : section.start]
-    if section.name in _OF_ONE_LINE and is_inline and re.search(r"\n *(?:[A-Z]|\d+(?![\d.)]))", body):
+    if section.name in _OF_ONE_LINE | EXAMINED and is_inline and re.search(r"\n *(?:[A-Z]|\d+(?![\d.)]))", body):
         return ""
     following = _PART.match(text, section.end)
     is_part = following and (section.header.isupper() or following["name"].isupper())

@@ -54,7 +54,7 @@ _NUMBER = r"(?:[1-9]\d?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)
 _NO_COUNT = r"(?:mm|cm|m[lg]|mcg|fr|french|gauge|g|in|inch|of|by|x)\b"  # after a number that counts no things
 _SOME_MORE = r"(?:further|additional|more|other|extra|another|remaining)\b"  # than some that are counted elsewhere
 _COUNTED = {  # what is counted -> what was done with it
-    "sutures": "placed", "staples": "placed", "stitches": "placed", "ports": "placed", "clips": "placed",
+    "staples": "placed", "ports": "placed", "clips": "placed",
     "screws": "placed", "stents": "placed", "polyps": "found", "biopsies": "taken", "injections": "given",
 }  # fmt: skip
 _ANTIBIOTIC = re.compile(
@@ -73,6 +73,10 @@ _NOT_GIVEN = re.compile(
     r"unless|instead of|rather than|resistant|sensitive)\b",
     re.IGNORECASE,
 )
+# To rinse with or to apply, which is no treatment
+_LOCAL = re.compile(
+    r"irrigat|solution|flush|soak|beads|rins|wash|ointment|cream|impregnat|contrast|isovue", re.IGNORECASE
+)
 _START = r"\bstart|\bcommenc|\binitiat|\badded\b|\badd\b"
 _DENIAL = re.compile(
     r"(?:\b[Dd]en(?:ies|ied)(?: any)? |\b[Hh]as had no |\b[Rr]eports no |(?:(?<=[.:;] )|^)(?=[Nn]o [^,.]{3,30}, no ))"
@@ -85,7 +89,8 @@ _CLAUSE = (
     r"had|is|was|were|are|will|otherwise)\b|\d)"
 )
 _NO_PLACE = (
-    r"(?:(?:to (?:light |deep |the )?(?:percussion|palpation|touch|pressure|movement)|"
+    r"(?:(?:(?:in|at|of|on) the (?:same|above)\b)|(?:to (?:light |deep |the )?(?:percussion|palpation|touch|pressure|"
+    r"movement)|"
     r"(?:in|at|of|over|on) (?:the |this |that |his |her )?(?:time|night|rest|first|times|present|birth|baseline|least|"
     r"last|past|morning|evening|days?|weeks?|months?|years?|mother|father|sister|brother|family|patient|exam\w*|future|"
     r"course|setting|absence|unknown|uncertain))\b)"
@@ -258,6 +263,8 @@ def _antibiotic(note: ParsedNote, task: str) -> Iterator[Triple]:
         return
     (mention,) = mentions
     if _NOT_GIVEN.search(note.text, max(0, mention.start - 60), mention.end + 30):
+        return
+    if _LOCAL.search(note.text, max(0, mention.start - 60), mention.end + 40):
         return
     yield quote(
         note,

@@ -20,6 +20,8 @@ _SIDE_AND_PART = re.compile(
     r"(?P<part>knee|shoulder|elbow|wrist|hip|ankle|breast|kidney|eye|ear|hand|foot|thumb|leg|arm|flank|groin|heel|calf|"
     r"thigh|forearm|testicle|ovary|lung|cheek|forehead)\b(?! and | dominant|/|-)"
 )
+# Of which a note names the other one too, without its side
+_SEEN_TOGETHER = {"ovary", "breast", "kidney", "eye", "ear", "lung", "testicle"}
 _IRREGULAR_PLURALS = {"foot": "feet", "ovary": "ovaries", "calf": "calves"}
 # Words that tell of a part without its name
 _OF_PART = {
@@ -87,6 +89,10 @@ def _sides(note: ParsedNote) -> Iterator[Triple]:
     for part, by_side in matches.items():
         plural = _IRREGULAR_PLURALS.get(part, part + "s")
         both_sides = rf"\b(?:both|bilateral\w*|either|other|contralateral|opposite)\b|\b{plural}\b|\b[rl]t?\.? {part}"
+        named = len(re.findall(rf"\b{part}\b", note.text, re.IGNORECASE))
+        sided = len(re.findall(rf"\b(?:left|right) {part}\b", note.text, re.IGNORECASE))
+        if part in _SEEN_TOGETHER and named > sided:
+            continue
         if len(by_side) == 1 and not re.search(both_sides, note.text, re.IGNORECASE):
             ((side, match),) = by_side.items()
             yield Triple(

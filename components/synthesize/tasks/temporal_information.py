@@ -141,10 +141,11 @@ def _follow_up(note: ParsedNote) -> Iterator[Triple]:
     }
     matches = list(by_end.values())
     if len(matches) == 1 and not re.search(r"follow|return", text[matches[0].end() : matches[0].end() + 200], re.I):
+        after = ("After what time is the next visit planned?",) if re.search(r"\d|in ", matches[0]["when"]) else ()
         yield Triple(
             note.choose(
                 "When is the patient to be seen again?",
-                "After what time is the next visit planned?",
+                *after,
                 "When should the patient come back?",
                 "When is the next review?",
                 "When is the follow-up?",

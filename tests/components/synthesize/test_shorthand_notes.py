@@ -112,6 +112,8 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("INDICATION: Cough.", "indication|reason", "PREOPERATIVE DIAGNOSIS: Low back pain."),
         ("The patient is a 54-year-old man.", "sex|female", "She feels well."),
         ("The patient is a 54-year-old man.", "sex|female", "Employee: picker, 50, M. Off since 3 Nov."),
+        ("He is a 54-year-old man.", "old|age", "Upper GI. Pt: male, 66. PS 1. Tumour at 32 cm."),
+        ("He is a 54-year-old man.", "old|age", "Care home ward round. Mrs B 88, off her food."),
         ("He is a 54-year-old man.", "old|age", "6 mo baby here for vaccines."),
         ("Review in 6 weeks.", "seen|come back|next|follow", "Await path. Repeat colonoscopy 3 yrs."),
         ("PLAN: Rest and fluids.", "plan|next", "Suggest interval CT at 6 months. Discuss at MDT."),

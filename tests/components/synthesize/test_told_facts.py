@@ -33,9 +33,13 @@ RECOMMENDATIONS: Stop hydrochlorothiazide. Aspirin may be started on discharge.
 PLAN: Rest.
 Thank you for this consultation. We will follow with you."""
 CHANGED = """Amiodarone 400 mg b.i.d. for one week and then 200 mg daily.
-We will restart Valtrex and cut his steroids to 1 mg daily.
+We restart Valtrex and cut steroids to 1 mg daily.
 The smoke plume was removed. Weight: 22 pounds 6 ounces.
 He presents for pyeloplasty."""
+IN_A_LINE = """44 yo with palpitations. FHx: father AF in his 60s. Exam fine, BP 122/76. Impression: gout. We discussed
+drugs. Return on Tuesday. The wound was rinsed with gentamicin solution. He complains of a dry mouth. She will have
+occupational therapy. Consider Ivor Lewis. A mass in the same area. The right ovary is normal, separate from the ovary.
+Two stitches were added."""
 HEADINGS = """EAR, NOSE AND THROAT: All is clean here.
 
 Problem List
@@ -88,6 +92,8 @@ PHYSICIAN = (
         (HISTORY, r"seen again|come back|next (?:visit|review)|follow-up|started|added", None),
         (CHANGED, r"(?i)dose.*amiodarone|much amiodarone|valtrex|smoking|complaint", None),
         (CHANGED, r"weight|weigh", "22 pounds 6 ounces"),
+        (IN_A_LINE, r"family|impression|conclude|antibiotic|Why|brought|come in|work|drugs|mass|ovary|stitches", None),
+        (IN_A_LINE, r"complain", "a dry mouth"),
         (HEADINGS, r"under.*(?:THROAT|GERD)", None),
         (HEADINGS, r"planned|plan\?|next", "Aspirin 150 mg nocte; Scan at 20 weeks"),
         (PLACES, r"Where .*numbness", "of her left cheek"),
