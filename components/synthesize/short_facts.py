@@ -68,9 +68,8 @@ _ANY_ANTIBIOTIC = (
     r"trimethoprim|linezolid"
 )
 _NOT_GIVEN = re.compile(
-    r"allerg|reaction|rash|hives|intoleran|\b(?:no|not|never|without|avoid\w*|would|could|if|consider\w*|declin\w*|"
-    r"refus\w*|"
-    r"unless|instead of|rather than|resistant|sensitive)\b",
+    r"allerg|\ball ?:|reaction|rash|hives|intoleran|\b(?:no|not|never|without|avoid\w*|would|could|if|consider\w*|"
+    r"declin\w*|refus\w*|unless|instead of|rather than|resistant|sensitive)\b",
     re.IGNORECASE,
 )
 # To rinse with or to apply, which is no treatment
@@ -130,7 +129,8 @@ _SIDE = re.compile(
     r")\b(left|right)\b"
     r"(?! (?:in place|behind|open|intact|over|out|to|at|by|for|here|away|now|after|before|when|amount|with|without|"
     r"untreated|alone|the|"
-    r"his|her|school|work|home|hospital|against|AMA)\b)",
+    r"his|her|school|work|home|hospital|against|AMA|heart|coronary|main|circumflex|bundle|anterior descending)\b"
+    r"| (?:atri|ventric))",
     re.IGNORECASE,
 )
 

@@ -22,7 +22,7 @@ _NOT_LISTED = re.compile(
     r"\b(?:but|however|except|although|other than|has|had|have|is|was|were|are|complain\w*|report\w*|history|change|"
     r"worsening|longer|further|new|improvement|relief|reason|evidence|increase\w*|decrease\w*|associated|significant|"
     r"recent|more|acute|known|family|if|when|until|since|because|due|to|for|of|by|on|with|reduc\w*|response|issue\w*|"
-    r"severe|similar|previous|prior|episode\w*|recurren\w*)\b|/",
+    r"severe|similar|previous|prior|episode\w*|recurren\w*|gross|frank|overt|marked)\b|/",
     re.IGNORECASE,
 )
 _REPORT = re.compile(

@@ -34,7 +34,7 @@ PLAN: Rest.
 Thank you for this consultation. We will follow with you."""
 CHANGED = """Amiodarone 400 mg b.i.d. for one week and then 200 mg daily.
 We restart Valtrex and cut steroids to 1 mg daily.
-The smoke plume was removed. Weight: 22 pounds 6 ounces.
+The smoke plume was removed.
 He presents for pyeloplasty."""
 IN_A_LINE = """44 yo with palpitations. FHx: father AF in his 60s. Exam fine, BP 122/76. Impression: gout. We discussed
 drugs. Return on Tuesday. The wound was rinsed with gentamicin solution. He complains of a dry mouth. She will have
@@ -91,7 +91,10 @@ PHYSICIAN = (
         (CUT, r"impression|conclude", "Implantation of a pacemaker."),
         (HISTORY, r"seen again|come back|next (?:visit|review)|follow-up|started|added", None),
         (CHANGED, r"(?i)dose.*amiodarone|much amiodarone|valtrex|smoking|complaint", None),
-        (CHANGED, r"weight|weigh", "22 pounds 6 ounces"),
+        ("Weight: 22 pounds 6 ounces. Eats well.", r"weight|weigh", "22 pounds 6 ounces"),
+        ("No dysuria, gross hematuria, fever.", r"hematuria", None),
+        ("All: Levaquin. Meds: none.", r"antibiotic", None),
+        ("The left atrium is large. Left ventricular function is normal.", r"[Ww]hich side", None),
         (IN_A_LINE, r"family|impression|conclude|antibiotic|Why|brought|come in|work|drugs|mass|ovary|stitches", None),
         (IN_A_LINE, r"complain", "a dry mouth"),
         (HEADINGS, r"under.*(?:THROAT|GERD)", None),
