@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from functools import lru_cache
 
 from clinadapt.clinical.claims.checked import CheckedClaim
@@ -10,10 +11,25 @@ from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies
 from clinadapt.clinical.claims.finding_checks import check_findings, check_sides
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
-from clinadapt.clinical.claims.reading import read
+from clinadapt.clinical.claims.reading import Reading, read
+from clinadapt.clinical.claims.relatives import check_relatives
+from clinadapt.clinical.claims.results import check_results
+from clinadapt.clinical.claims.sites import check_sites
+from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers
 from clinadapt.clinical.number_format import point_decimals
+from clinadapt.clinical.refusals import is_refusal
 
 _FAMILY_ASKED = re.compile(r"\bfam(?:ily)?\b", re.IGNORECASE)
+_TAKEN = re.compile(
+    r"\b(?:takes?|taking|uses?|using|recommended|prescribed|started|(?:is|are) [^.?]{0,40}\bon|current|home)\b",
+    re.IGNORECASE,
+)
+_NOT_TAKEN = re.compile(
+    r"\b(?:stop|discontinu|held|hold|allerg|intoler|avoid|previous|past|former|ever|chang)", re.IGNORECASE
+)
+_ASKS_WHETHER = re.compile(
+    r"\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should)\b", re.IGNORECASE
+)
 
 
 def check(answer: str, note: str, question: str = "", decimal_comma: bool = False) -> list[CheckedClaim]:
@@ -22,7 +38,8 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     Args:
         answer: the text whose claims are checked.
         note: what it may state.
-        question: what was asked; the answer may repeat its facts, and its words tell what a bare answer is about.
+        question: what was asked; the answer may repeat its facts, but not affirm what it asks for, and its words tell
+            what a bare answer is about.
         decimal_comma: whether 0,125 is less than one in these texts.
 
     Returns:
@@ -32,7 +49,7 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     stated, source = read(answer), read(note)
     asked = read(question) if question else None
     checks = [
-        *check_drugs(stated, source),
+        *check_drugs(stated, source, asked, _asks_what_is_taken(question)),
         *check_routes(stated, source),
         *check_frequencies(stated, source),
         *check_tests(stated, source),
@@ -41,6 +58,11 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
         *check_dates(stated, source, asked),
         *check_findings(stated, source, bool(_FAMILY_ASKED.search(question))),
         *check_sides(stated, source, asked),
+        *check_relatives(stated, source, asked),
+        *check_sites(stated, source),
+        *check_results(stated, source),
+        *check_clock_times(stated, source),
+        *check_titers(stated, source),
     ]
     covered = {(each.claim.start, each.claim.end) for each in checks}
     spans = [(start, end) for start, end, _ in stated.ages]
@@ -48,10 +70,14 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     checks += check_numbers(stated, source, asked, covered | measured, spans)
     if asked:
         repeated = _stated(question)
+        asks_whether = bool(_ASKS_WHETHER.match(question))
         checks = [
-            each._replace(outcome="supported") if each.outcome == "not found" and _key(each.claim) in repeated else each
+            each._replace(outcome="supported")
+            if each.outcome == "not found" and _key(each.claim) in repeated
+            and not ((asks_whether or each.claim.kind == "drug") and _affirmed(each.claim, stated))
+            else each
             for each in checks
-        ]
+        ]  # fmt: skip
     return sorted(checks, key=lambda each: each.claim[1:3])
 
 
@@ -82,6 +108,20 @@ def _key_claims(reference: str, note: str) -> frozenset[tuple[str, str]]:
 def _stated(text: str) -> frozenset[tuple[str, str]]:
     """What a text states: the claims of its check against itself."""
     return frozenset(_key(each.claim) for each in check(text, text))
+
+
+def _asks_what_is_taken(question: str) -> bool:
+    """Whether a question asks for the drugs of today alone, so that what an answer lists is taken."""
+    return bool(_TAKEN.search(question)) and not _NOT_TAKEN.search(question)
+
+
+def _affirmed(claim: Claim, stated: Reading) -> bool:
+    """Whether an answer states a claim, and does not only say that it is not so or that the note does not tell."""
+    first = bisect_left(stated.words, claim.start, key=lambda word: word.start)
+    of_claim = range(first, bisect_left(stated.words, claim.end, key=lambda word: word.start))
+    if any(stated.context.negated[i] or stated.context.uncertain[i] for i in of_claim):
+        return False
+    return not is_refusal(stated.text[slice(*stated.sentence_at(claim.start))])
 
 
 def _key(claim: Claim) -> tuple[str, str]:

@@ -14,7 +14,8 @@ from clinadapt.clinical.mention import matches_at
 
 _REACH = 14  # words that a negation reaches at most
 _FAMILY = (
-    r"(?:mother|father|brother|sister|aunt|uncle|grandmother|grandfather|grandparent|maternal|paternal|sibling|parent|"
+    r"(?:mother|father|brother|sister|aunt|uncle|grandmother|grandfather|grandparent|maternal|paternal|sibling|"
+    r"parent|"
     r"cousin|son|daughter|dad|mom|niece|nephew|relative|twin)s?"
 )
 # "Presents with his mother for follow-up of asthma" is about the patient
@@ -26,25 +27,35 @@ _TRIGGERS = re.compile(
     rf"(?P<pseudo>{_COMPANY}|\bnot (?:limited|restricted) to\b|\bno (?:further|changes?|increase|longer|interval|"
     r"doubt)\b|\bnot (?:only|necessarily|certain|sure|just)\b"
     r"|\bwithout difficulty\b|\bgram negative\b)"
-    r"|(?P<after>\bthere (?:is|was|are|were) none\b|\b(?:is|was|are|were|has been|have been|be) denied\b"
+    r"|(?P<after>\bthere (?:is|was|are|were) none\b|\b(?:is|was|are|were|has been|have been) excluded\b"
+    r"|\b(?:(?:is|was|were|has been) )?(?:declined|refused)\b(?= ?(?:[.,;\n]|\Z))|\b(?:is|was|are|were|"
+    r"has been|have been|be) denied\b"
     r"|\b(?:(?:is|was|are|were|has been|have been|be) )?(?:absent|ruled out|unremarkable|non-?existent"
-    r"|not (?:seen|present|noted|identified|found|appreciated|observed|detected|demonstrated|evident|visualized|"
-    r"reported|palpable))\b(?! for\b| any\b)|\b(?:is|was|are|were) negative\b(?! for)"
+    r"|(?<!has )(?<!have )(?<!had )not (?:seen|present|noted|identified|found|appreciated|observed|detected|"
+    r"demonstrated|evident|visualized|"
+    r"reported|palpable|given|used|needed|required|prescribed|done|performed|administered|taken))\b(?! for\b|"
+    r" any\b)|\b(?:is|was|are|were) negative\b(?! for)"
     r"|[:,-] ?(?:none|no|negative|denies|denied|absent|nil)\b(?= ?[.,;]| ?$| ?\n\s*(?:\n|[^\n]{0,40}:|[-*\d])))"
-    r"|(?P<before>(?<![a-z\d] )(?<![a-z\d])negative (?!for\b)(?=[a-z])"
-    r"|\b(?:nobody|no one)\b[^.,;\n]{0,40}?\b(?:has|had|have|was|were|is|suffers?)\b|\bno\b(?!,)"
+    r"|(?P<before>(?<![a-z\d][- ])(?<![a-z\d])negative (?!for\b)(?=[a-z])"
+    r"|\b(?:nobody|no one)\b[^.,;\n]{0,40}?\b(?:has|had|have|was|were|is|suffers?)(?: had| been)?\b|"
+    r"\bno\b(?!\s*[,;:.])"
     r"|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
-    r"|\b(?:absence|free|clear) of\b|\bfree from\b|\brule[sd]? out for\b|\bexcludes\b|\blacks?\b|\bnor\b|\bneither\b)"
+    r"|\bnothing\b(?! by mouth| but\b| other)|\b(?:absence|free|clear) of\b|\bfree from\b|"
+    r"\brule[sd]? out for\b|\bexclud(?:es|ed|ing)\b|\blacks?\b|\b(?:declin|refus)(?:es|ed|ing)\b|\bturn(?:s|"
+    r"ed) down\b|\bnor\b|\bneither\b)"
     r"|(?P<prefix>\bnon[- ](?=[a-z]))"
-    r"|(?P<uncertain>\bpossibl[ey]\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
+    r"|(?P<uncertain>\bpossibl[ey]\b|\bunlikely\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
     r"|\bsuspicio(?:us|n) (?:for|of)\b"
     r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
     r"|\bconcern(?:ing|s|ed)? (?:for|about)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|\bpresumed\b|\bpossibility of\b"
     r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b|\bquer(?:y|ies|ying)\b|\?(?=[\w#]))"
     r"|(?P<hypothetical>\bif\b|\bshould (?:he|she|they|you|there)\b|\bin case of\b|\brisks? (?:of|include)\b"
-    r"|\bwatch (?:out )?for\b|\bmonitor(?:ed)? for\b|\b(?:return|call|ring|come) (?:back )?for\b)"
-    r"|(?P<end>\b(?:but|however|although|though|except|aside from|apart from|other than|which|who|because|"
+    r"|\b(?:may|might|could|can) (?:become|get|develop|lead to|cause)\b|\bwatch (?:out )?for\b|"
+    r"\bmonitor(?:ed)? for\b|\b(?:return|call|ring|come) (?:back )?for\b)"
+    r"|(?P<end>\b(?:but|and (?=an? )|however|although|though|except|aside from|apart from|other than|which|who|"
+    r"because|"
     r"presents?|presented|complain(?:s|ed|ing)|reports?|reported|admits|has|had|have|is|was|are|were|positive|"
+    r"in view of|owing to|on account of|given (?:the|his|her|that)|"
     r"shows?|showed|reveal(?:s|ed)|states|endorses|there|he|she|patient|now|then|treated|due to|impression|"
     r"(?<=and )(?:drinks?|takes?|uses?|smokes?|lives?|works?|continues?|remains?|does)|"
     r"(?<=, )(?:drinks|takes|uses|smokes|lives|works|continues|remains))\b|[;:])"
@@ -60,22 +71,31 @@ _TRIGGERS = re.compile(
 # What a trigger can begin with: the pattern is only tried there
 _TRIGGER_START = re.compile(
     r"[,;:-]|\?(?=[\w#])|(?:n['’]t\b)|\b(?:if|should|in case|risk|watch|monitor|return|call|ring|come|quer|"
-    r"no|not|non|nobody|without|gram|is|was|are|were|has|have|had|be|denied|den(?:y|ie|ying)|absent|ruled?s?|"
-    r"unremarkable|negative|never|none|absence|free|clear|excludes|lacks?|nor|neither|possibl|potential|probabl|"
-    r"likely|suspec|suspic|questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|however|"
+    r"no|not|non|nobody|nothing|in view|owing|on account|given|without|gram|is|was|are|were|has|have|had|be|"
+    r"denied|den(?:y|ie|ying)|absent|ruled?s?|"
+    r"unremarkable|negative|never|none|absence|free|clear|exclud|lacks?|nor|neither|possibl|potential|probabl|"
+    r"(?:un)?likely|suspec|suspic|questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|"
+    r"and an? |however|declin|refus|turn|can |"
     r"although|though|except|aside|apart|other|which|who|because|present|complain|report|admits|positive|show|reveal|"
-    r"states|endorses|there|he|she|patient|now|then|treated|due|family|husband|wife|spouse|partner|boyfriend|girlfriend|mother|father|brother|sister|aunt|uncle|grand|"
+    r"states|endorses|there|he|she|patient|now|then|treated|due|family|husband|wife|spouse|partner|boyfriend|"
+    r"girlfriend|mother|father|brother|sister|aunt|uncle|grand|"
     r"maternal|paternal|sibling|parent|cousin|son|daughter|dad|mom|niece|nephew|relative|twin|here|live|living|comes|"
     r"came|seen|accompanied|brought|visits|arrive|clinic|impression|drink|take|use|smoke|work|continue|remain|does)"
 )
 # Stems of which each trigger that marks something has one; the others only end or prevent the reach of those
 _MARKING = re.compile(
-    r"(?:if|no|not|nor|nil|t|r|may|son|call|ring|come|case|risk|dad|mom)\Z|non|nobody|neither|never|negativ|den|without|"
-    r"absen|rul|unremark|free|clear|exclud|lack|possib|potential|probab|likely|suspec|suspic|question|might|could|should|"
-    r"concern|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|uncl|grand|"
-    r"maternal|paternal|sibl|parent|cousin|daughter|niec|nephew|relativ|twin|husband|wife|spous|partner|boyfriend|girlfriend"
+    r"(?:if|no|not|nor|nil|t|r|may|son|call|ring|come|case|risk|dad|mom)\Z|non|nobody|noth|neither|never|"
+    r"negativ|den|without|"
+    r"absen|rul|declin|refus|turn\Z|can\Z|unremark|free|clear|exclud|lack|possib|potential|probab|likely|"
+    r"unlikely|suspec|suspic|question|might|could|should|"
+    r"concern|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|"
+    r"uncl|grand|"
+    r"maternal|paternal|sibl|parent|cousin|daughter|niec|nephew|relativ|twin|husband|wife|spous|partner|"
+    r"boyfriend|girlfriend"
 )
 _OF_FAMILY = re.compile(rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMILY}|family)\b")
+_ENDS_CLAUSE = re.compile(r"\s*(?:[.;)\n]|\Z)")
+_NEW_CLAUSE = re.compile(r"[;:]|, (?:and|but)\b")
 _CLAUSE_START = re.compile(r"[;:]|\bbut\b")
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\. \d\.)(?<!  \d\.)"
@@ -87,7 +107,8 @@ _QUERY = re.compile(r"\?(?=[\w#])")
 _MARK = re.compile(r"[.!?\n]")
 _DENIES = re.compile(r"no\b|den|without|negative|free")
 _HAS_NOT = re.compile(
-    r"(?:(?:not|n['’]t|never) (?:had|have|having|been|experienced?|noticed|reported|felt|seen|suffered)(?: from)? any|"
+    r"(?:(?:not|n['’]t|never) (?:had|have|having|been|experienced?|noticed|reported|felt|seen|"
+    r"suffered)(?: from)? any|"
     r"never (?:had|has|have|been))\b"
 )
 _FAMILY_SECTION = re.compile(r"\bF(?:AMILY (?:MEDICAL )?HISTORY:?|amily History:)")
@@ -179,6 +200,7 @@ def _mark(
                 result.negated[i : i + 2] = [1] * len(result.negated[i : i + 2])
             elif kind == "before":
                 negated_since = listed = i
+                family_since = i if "family" in trigger[0] else family_since
                 has_not = _HAS_NOT.match(text, trigger.start(), end)
                 denies = 3 if _DENIES.match(trigger[0]) else 4 if has_not else 0
                 denied_from = has_not.end() if has_not and denies == 4 else 0
@@ -186,6 +208,12 @@ def _mark(
                 uncertain_since = i
                 if text[words[i - 1].start : words[i - 1].end] in ("is", "was", "are", "were"):
                     result.uncertain[first:i] = [True] * (i - first)
+                elif _ENDS_CLAUSE.match(text, trigger.end()):  # "Abscess, probable."
+                    before = [*_CLAUSE_START.finditer(text, words[first].start, trigger.start())]
+                    begin = (
+                        bisect_left(words, before[-1].end(), first, i, key=lambda word: word.start) if before else first
+                    )
+                    result.uncertain[begin:i] = [True] * (i - begin)
             elif kind == "family":
                 family_since = i if trigger[0] != patient else family_since
             elif kind == "hypothetical":
@@ -212,8 +240,10 @@ def _mark(
     for trigger in triggers[position:]:
         if trigger.lastgroup == "after":
             _mark_before(text, words, first, last, trigger.start(), result)
-    if family_since >= 0 and _OF_FAMILY.search(text, words[first].start, end):
-        result.family[first:last] = [True] * (last - first)
+    if family_since >= 0 and (of_family := _OF_FAMILY.search(text, words[first].start, end)):
+        whole = [*_NEW_CLAUSE.finditer(text, words[first].start, of_family.start())]
+        begin = bisect_left(words, whole[-1].end(), first, last, key=lambda word: word.start) if whole else first
+        result.family[begin:last] = [True] * (last - begin)
 
 
 def _triggers(text: str, start: int, end: int) -> list[re.Match[str]]:
@@ -234,4 +264,4 @@ def _mark_before(text: str, words: list[Word], first: int, stop: int, before: in
             continue
         if i + 1 < stop and _CLAUSE_START.search(text, words[i].end, words[i + 1].start):
             break
-        result.negated[i] = 1
+        result.negated[i] = 4 if words[i].end + 1 >= before else 1

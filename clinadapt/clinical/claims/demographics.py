@@ -18,7 +18,8 @@ _AGE = re.compile(
 _AGE_HINT = re.compile(r"(?<=\d)[fm]\b|\bage|y(?:ears?|rs?)?[- .]?(?:of age|olds?|[ofm]\b)|y/?\.?o\b")
 _LONGEST_AGE = 40  # characters of an age before "years old"
 _SEX = re.compile(
-    r"\b(?:(?P<f>female|woman|lady|girl|gravida|mr?s)|(?P<m>male|man|gentleman|boy|mr)|"
+    r"\b(?:(?P<f>female|woman|lady|(?<!kg )(?<!lb )(?<!lbs )(?<!oz )(?<!viable )girl|gravida|primigravida|"
+    r"mr?s)|(?P<m>male|man|gentleman|(?<!kg )(?<!lb )(?<!lbs )(?<!oz )(?<!viable )boy|mr)|"
     r"(?P<fp>she|her|hers|herself)|(?P<mp>he|his|him|himself))\b"
 )
 _TITLE = re.compile(r"(?:Mr|Mr?s)(?=\.? [A-Z])")

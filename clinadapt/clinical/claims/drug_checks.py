@@ -12,6 +12,7 @@ from clinadapt.clinical.claims.quantities import same
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.mention import Mention
 
+_GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on")
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
     r"|not allergic to any(?:thing| (?:drugs|medications|medicines)))\b(?!,? (?:to|except|other|besides|apart|but)\b)"
@@ -19,19 +20,38 @@ _NO_ALLERGIES = re.compile(
 _DENIED_ALLERGY = re.compile(r"\b(?:nk(?:d|m|f)?a|(?:no|not|denies|denied|without|nil|never)\b[^.\n]{0,40}\ballerg)")
 
 
-def check_drugs(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+def check_drugs(stated: Reading, source: Reading, asked: Reading | None, taken: bool) -> Iterator[CheckedClaim]:
+    """Drugs with their details; `taken`: whether the answer lists what is taken, as it was asked for."""
     uses: dict[str, list[DrugUse]] = {}
-    for use in source.drugs if stated.drugs else ():
+    for use in source.drugs if stated.drugs or (asked and asked.drugs) else ():
         uses.setdefault(use.name, []).append(use)
 
     def check(use: DrugUse) -> Iterator[CheckedClaim]:
         own = uses.get(use.name) or source.uses_of(shorthand_mentions(source.lower, use.name))
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
-            yield from _drug_details(use, own, source)
+            yield from _drug_details(use, own, stated, source)
+            if taken and not use.status and all(u.status and u.status.value in ("stopped", "denied") for u in own):
+                claim = Claim("status", use.start, use.end, f"{use.name} active")
+                yield verdict(claim, [], [(u.start, u.end) for u in own])
 
     yield from each_once(stated.drugs, _content, check)
+    if asked and not stated.drugs and len(names := {use.name for use in asked.drugs}) == 1:
+        yield from _of_asked_drug(stated, names.pop(), uses)
     yield from _no_allergies(stated, source)
+
+
+def _of_asked_drug(stated: Reading, name: str, uses: dict[str, list[DrugUse]]) -> Iterator[CheckedClaim]:
+    """Dose and frequency of a bare answer: "7.5 mg twice daily", to a question about one drug."""
+    own = uses.get(name, [])
+    doses, times = [q for u in own for q in u.doses], [f for u in own for f in u.frequencies]
+    for dose in [q for q in stated.quantities if q.dimension in ("mass", "units")][:1] if doses else []:
+        fits = [q[:2] for q in doses if same(q, dose)]
+        yield verdict(Claim("dose", dose.start, dose.end, f"{name} {dose}"), fits, [q[:2] for q in doses])
+    for start, end, per_day in stated.frequencies[:1] if times else []:
+        fits = [f[:2] for f in times if abs(f[2] - per_day) < 0.02]
+        claim = Claim("frequency", start, end, f"{name} {per_day:.3g} a day")
+        yield verdict(claim, fits, [f[:2] for f in times])
 
 
 def _content(use: DrugUse) -> Hashable:
@@ -53,7 +73,7 @@ def _no_allergies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
             return
 
 
-def _drug_details(use: DrugUse, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:
+def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     for dose in use.doses[:1]:
         given = [q for u in own for q in u.doses]
         fits = [q[:2] for q in given if same(q, dose)]
@@ -72,11 +92,11 @@ def _drug_details(use: DrugUse, own: list[DrugUse], source: Reading) -> Iterator
         fits = [f[:2] for f in given_times if abs(f[2] - times) < 0.02]
         claim = Claim("frequency", start, end, f"{use.name} {times:.3g} a day")
         yield verdict(claim, fits, [f[:2] for f in given_times])
-    if use.status:
-        yield from _status(use, own)
+    if use.status and use.status.value != "open":
+        yield from _status(use, own, stated)
 
 
-def _status(use: DrugUse, own: list[DrugUse]) -> Iterator[CheckedClaim]:
+def _status(use: DrugUse, own: list[DrugUse], stated: Reading) -> Iterator[CheckedClaim]:
     status = use.status.value if use.status else ""
     claim = Claim("status", use.start, use.end, f"{use.name} {status}")
     given = [(u, u.status.value if u.status else "") for u in own]
@@ -86,7 +106,13 @@ def _status(use: DrugUse, own: list[DrugUse]) -> Iterator[CheckedClaim]:
         "denied": ("denied", "stopped"),
         "allergy": ("allergy",),
     }
-    fits = [(u.start, u.end) for u, s in given if s in accepted[status]]
+    lasting = bool(_GOES_ON.match(stated.lower, use.status.start)) if use.status else False
+    ended = status == "active" and any(s in ("stopped", "denied") for _, s in given)
+    fits = [
+        (u.start, u.end)
+        for u, s in given
+        if s in accepted[status] and (s or not ended or (not lasting and (u.doses or u.frequencies)))
+    ]
     if status == "denied" and not fits and all(s == "" for _, s in given) and not any(u.doses for u, _ in given):
         return
     yield verdict(claim, fits, [(u.start, u.end) for u, _ in given])
@@ -110,8 +136,9 @@ def check_frequencies(stated: Reading, source: Reading) -> Iterator[CheckedClaim
     """Frequencies that belong to no drug of the lexicon."""
     own = {f[:2] for u in stated.drugs for f in u.frequencies}
     known: dict[float, list[tuple[int, int]]] = {}
+    all_frequencies = [*source.frequencies, *(f for u in source.drugs for f in u.frequencies)]
     for start, end, times in stated.frequencies:
         if (start, end) not in own:
             if times not in known:
-                known[times] = [f[:2] for f in source.frequencies if abs(f[2] - times) < 0.02]
+                known[times] = [f[:2] for f in all_frequencies if abs(f[2] - times) < 0.02]
             yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), known[times], [])

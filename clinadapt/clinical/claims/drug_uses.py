@@ -56,19 +56,25 @@ _BESIDE_A_DRUG = re.compile(
     r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)"
 )
 _STATUS = {
-    "allergy": r"\ballerg(?:y|ic|ies)\b",
+    "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?))\b",
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
-    r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|"
+    r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?<!and )off(?! and on))\b",
-    "denied": r"\b(?:no|not|never|denies|denied|without|n['’]t)\b(?! (?:relief|help|improve|work|well|known))",
-    "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|given|gave|receiv\w+|prescribed|(?:is|was|are|"
+    "denied": r"\b(?:(?:not|never) (?:be |been )?(?:given|used|started|prescribed|taken|administered|needed|required|"
+    r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|n['’]t)\b"
+    r"(?! (?:relief|help|improve|work|well|known))",
+    "open": r"\b(?:consider(?:ed|ing)?|offered|option of)\b",
+    "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
+    r"receiv\w+|prescribed|(?:is|was|are|"
     r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on|"
-    r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|uses?|using)\b",
+    r"go(?:es)? on|went on|continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
+    r"uses?|using)\b",
 }
 _STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()))
 _UP_TO_DRUG = re.compile(r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
-_BREAK = re.compile(r";|\bbut\b|\bthen\b|\binstead\b")
+_BREAK = re.compile(r";|, (?:it|he|she)\b|\bif\b|\bbut\b|\bthen\b|\binstead\b")
+_OPEN = re.compile(r"\b(?:consider(?:ing)?|may|might|could|if|would|whether) (?:be |to )?\Z")  # what may come
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
 _ROUTE_ONLY = re.compile(
@@ -143,16 +149,17 @@ def drug_uses(
             near = doses[bisect_left(starts, window[0]) : bisect_left(starts, start)]
             own = [q for q in near if start - q.end <= 12 and _UP_TO_DRUG.fullmatch(lower, q.end, start)] or own
         stop = min(window[1], sentence[1], end + 60)
-        behind = _routes_within(lower, end, stop)
+        behind = _routes_within(lower, start, stop)
         if after < len(text):
             behind = [r for r in behind if not _is_of_next_drug(text, lower, r, after, own)]
-        uses = behind or _routes_within(lower, max(window[0], start - 14), start)
+        ahead = _routes_within(lower, max(window[0], start - 14), start)
+        uses = [*behind, *(r for r in ahead if not behind or lower[r.end : start] == " ")]
         times = [
             (*m.span(), _per_day(m))
             for m in _frequency_matches(lower, end, window[1])
             if m[0] != "on" or text[m.start() : m.end()] == "ON"
         ]
-        listed.append(DrugUse(start, end, name, own, uses[:2], times[:2], _status(plain, start, end, sentence, after)))
+        listed.append(DrugUse(start, end, name, own, uses[:3], times[:2], _status(plain, start, end, sentence, after)))
     return listed
 
 
@@ -184,7 +191,7 @@ def _is_of_next_drug(text: str, lower: str, route: Mention, after: int, doses: l
     between = text[route.end : after]
     follows_dose = any(0 <= route.start - dose.end <= 1 for dose in doses)
     return (
-        between == " "
+        between in (" ", " of ")
         and not follows_dose
         and lower[route.start : route.end].isalpha()
         and (lower[route.start : route.end] != "po")
@@ -198,12 +205,24 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     behind = [
         m
         for m in _STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
-        if (m.lastgroup in ("stopped", "allergy") and not _RELATIVE.search(text, end, m.start()))
-        or (m.lastgroup == "active" and _PASSIVE.search(text, end, m.end()))
+        if not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m)
     ]
     match = before[-1] if before else (behind[0] if behind else None)
+    if match and match.lastgroup == "active" and _OPEN.search(text, max(first, match.start() - 16), match.start()):
+        return Mention(*match.span(), "open")
     if match and behind and match.lastgroup == "active" and behind[0].lastgroup == "stopped" and match is before[-1]:
         match = behind[0]
     if match and before and match.lastgroup == "active" and any(m.lastgroup == "denied" for m in before[-2:-1]):
         match = before[-2]
     return Mention(*match.span(), match.lastgroup or "") if match else None
+
+
+def _is_said_of(text: str, end: int, status: re.Match[str]) -> bool:
+    """Whether the words of a status are said of the drug before them, which ends at `end`."""
+    match status.lastgroup:
+        case "denied":
+            return status[0].startswith(("not ", "never "))
+        case "stopped" | "allergy":
+            return not _RELATIVE.search(text, end, status.start())
+        case _:
+            return status.lastgroup == "active" and bool(_PASSIVE.search(text, end, status.end()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
@@ -28,8 +29,14 @@ finger night negative positive toe knee ankle shoulder elbow wrist extremity ski
 joint muscle bone blood"""
 _NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
+_SURE = re.compile(r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?)\b")
 _THERE = stem("there")  # there were complications
+_MARGIN = 2  # words by which the surroundings of another side must fit better
 _SURELY_DENIED = {3, 4}  # as in Context.negated
+
+
+# "She has it herself", to a question about the family
+_OF_PATIENT = re.compile(r"\b(?:him|her)self\b|\b(?:he|she|the patient) (?:also )?(?:has|had|suffers)\b")
 
 
 def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iterator[CheckedClaim]:
@@ -41,7 +48,8 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
         named = by_name.get(finding.name, [])
         own = named if finding.hypothetical else [f for f in named if not f.hypothetical]
         if own:
-            yield from _found(finding, own, family_asked)
+            of_patient = _OF_PATIENT.search(stated.lower, *stated.sentence_at(finding.start))
+            yield from _found(finding, own, family_asked and not of_patient)
         elif named:  # the note only says what to do if it comes
             yield CheckedClaim(Claim("finding", finding.start, finding.end, finding.name), "not found", None)
         else:
@@ -49,10 +57,18 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
 
     yield from each_once(stated.findings, lambda f: (f.end - f.start, *f.content), check)
     yield from _other_negations(stated, source)
+    yield from _made_sure(stated, source)
 
 
 def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    """A finding that the note does not name: its words may stand apart, or a value may show it."""
+    """A finding that the note does not name: it may have its initials, its words may stand apart, or a value may show
+    it."""
+    written = stated.words_within(finding.start, finding.end)
+    initials = "".join(stated.text[w.start].upper() for w in written) if len(written) > 1 else ""
+    if initials and any(source.text[w.start : w.end] == initials for w in source.words_of(initials.lower())):
+        return
+    if finding.hypothetical:
+        return
     stems = {w.stem for w in stated.words_within(finding.start, finding.end)} - STOP_WORDS
     if not (stems and stems <= source.stems) and finding.negated not in DENIED:
         claim = Claim("finding", finding.start, finding.end, finding.name)
@@ -92,12 +108,37 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
         if word.stem not in known:
             known[word.stem] = {source.context.negated[j] for j in source.positions.get(word.stem, [])}
         marks, denied = known[word.stem], stated.context.negated[i]
-        if marks and ((denied == 3 and marks == {0}) or (denied == 0 and marks <= _SURELY_DENIED)):
+        if marks and (
+            (denied == 3 and marks == {0} and _is_alone(stated, i)) or (denied == 0 and marks <= _SURELY_DENIED)
+        ):
             named.add(i)
             first = source.words[source.positions[word.stem][0]]
             claim = Claim("negation", word.start, word.end, f"{'no ' if denied else ''}{word.stem}")
             yield CheckedClaim(claim, "contradicted", (first.start, first.end))
     yield from _phrase_negations(stated, source, named)
+
+
+def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Words that an answer calls confirmed and the note only suspects, whatever they name."""
+    for match in _SURE.finditer(stated.lower):
+        for word in stated.words_within(*stated.sentence_at(match.start())):
+            positions = source.positions.get(word.stem, []) if word.stem not in _NO_FINDINGS | STOP_WORDS else []
+            if positions and all(source.is_suspected(j) for j in positions):
+                first = source.words[positions[0]]
+                yield verdict(Claim("certainty", *match.span(), f"certain {word.stem}"), [], [(first.start, first.end)])
+                break
+
+
+def _is_alone(reading: Reading, position: int) -> bool:
+    """Whether a denied word is denied by itself: "no enlarged nodes" denies no nodes."""
+    beside = [w for w in (position - 1, position + 1) if 0 <= w < len(reading.words)]
+    here = reading.words[position]
+    return not any(
+        reading.words[w].stem not in _NO_FINDINGS | STOP_WORDS
+        and reading.context.negated[w]
+        and reading.lower[min(here.end, reading.words[w].end) : max(here.start, reading.words[w].start)] in (" ", "-")
+        for w in beside
+    )
 
 
 def _phrase_negations(stated: Reading, source: Reading, named: set[int]) -> Iterator[CheckedClaim]:
@@ -137,12 +178,24 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
             return
         near = [m for score, m in scored if score == best]
         fits = [m for m in near if m.side == mention.side]
+        if fits and len(fits) < len(near):
+            fits = _in_context(stated, mention, source, fits, near)
         sides = {m.side for m in near}
         if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"}):
             fits = near
         yield verdict(claim, [(m.start, m.end) for m in fits], [(m.start, m.end) for m in near])
 
     yield from each_once(stated.sides, lambda mention: (mention.side, mention.of, mention.end - mention.start), check)
+
+
+def _in_context(
+    stated: Reading, mention: SideMention, source: Reading, fits: list[SideMention], near: list[SideMention]
+) -> list[SideMention]:
+    """`fits`; none where the words around another side of the note are clearly those around the answer's."""
+    around = stated.around((mention.start, mention.end))
+    shared = [(m.side == mention.side, len(around & source.around((m.start, m.end)))) for m in near]
+    own, other = (max((count for same, count in shared if same == is_own), default=0) for is_own in (True, False))
+    return [] if other - own >= _MARGIN else fits
 
 
 def _plurals(mention: SideMention, source: Reading) -> list[tuple[int, int]]:

@@ -20,6 +20,8 @@ KINDS = {
     "finding": "findings",
     "negation": "negations",
     "side": "sides",
+    "site": "parts of the body",
+    "result": "positive and negative results",
     "certainty": "certainty",
     "experiencer": "whose finding",
 }

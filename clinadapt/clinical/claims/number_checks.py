@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator
 from datetime import date
-from itertools import accumulate
+from itertools import accumulate, combinations_with_replacement, pairwise
 
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.kinds import Claim
@@ -17,6 +17,15 @@ from clinadapt.clinical.dates import less_precise, other_reading
 from clinadapt.clinical.mention import Mention
 
 _IN = re.compile(r"\b(?:in|of|since|until|year)(?: '| )\Z")
+_ABOUT = re.compile(
+    r"(?:\b(?:about|approximately|approx\.?|around|roughly|nearly|almost|some|circa|"
+    r"(?:more|less|longer|shorter|over|under|just|slightly|a little|a bit)(?: (?:than|over|under|more|less))*)|~) ?\Z"
+)
+_AND = re.compile(r",? (?:and )?")
+_TOTAL = re.compile(r"\b(?:altogether|in total|in all|total of|combined)\b")
+_MOST_SUMMED = 60  # quantities of a note
+_ROUGHLY = 0.1  # of a round number, by which what it rounds may differ
+_MOST_LISTED = 5  # things that a reader counts
 _MARGIN = 2  # words by which the surroundings of another value must fit better
 
 
@@ -125,6 +134,9 @@ def check_numbers(
     """Quantities that no other claim covers: durations, sizes, counts."""
     others = _apart(stated.quantities, [*covered, *ages, *(f[:2] for f in stated.frequencies)])
     counts = {quantity[:2]: stem for stem, counted in stated.counted.items() for quantity in counted}
+    named = _of_something(source) if others else set()
+    same_ones = (q for q in source.quantities if q.dimension and any(same(q, each) for each in stated.quantities))
+    said = {q[:2] for q in same_ones} if others else set()
     aged = {start for start, _, _ in source.ages} if others else set()
 
     def check(quantity: Quantity) -> Iterator[CheckedClaim]:
@@ -137,12 +149,9 @@ def check_numbers(
             return
         if quantity.number in (0, 1) and not quantity.dimension:  # notes say "a" and "none"
             return
-        fits = [q[:2] for q in source.quantities if _fits(quantity, q)]
-        fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
-        if not fits and not quantity.dimension:
-            fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
-            fits += [f[:2] for f in source.frequencies if f[2] == quantity.number]
-            fits += _spoken_year(quantity, source)
+        if counts.get(span) and not counted and _counts_a_list(quantity, stated, source):
+            return
+        fits = _given(quantity, stated, source, named)
         if not fits and quantity.unit in ("day", "week") and (between := _between_dates(quantity.value, source)):
             yield verdict(claim, between, [])
             return
@@ -150,8 +159,9 @@ def check_numbers(
             q[:2] for q in source.quantities
             if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q) and q.start not in aged
         ] if quantity.dimension else []  # fmt: skip
-        if fits and other:
-            fits = _better(stated, span, source, fits, other, asked)
+        unsaid = [q for q in other if q not in said]
+        if fits and unsaid:
+            fits = _better(stated, span, source, fits, unsaid, asked)
         against = other if quantity.dimension and _shares(stated, span, source, other) else []
         yield verdict(claim, fits, against)
 
@@ -160,6 +170,40 @@ def check_numbers(
         return span[1] - span[0], quantity[2:], counts.get(span), stated.around(span)
 
     yield from each_once(others, content, check)
+
+
+def _of_something(source: Reading) -> set[tuple[int, int]]:
+    """Spans of the bare numbers of a note that count something or are results of tests: they are no dose or time."""
+    counting = {q[:2] for counted in source.counted.values() for q in counted if not q.dimension}
+    return counting | {v[:2] for m in source.measurements for v in m.values if not v.dimension}
+
+
+def _counts_a_list(quantity: Quantity, stated: Reading, source: Reading) -> bool:
+    """Whether a number may be how many things the note lists: "three broken ribs" of ribs six to eight."""
+    near = stated.words_within(quantity.end, quantity.end + 30)[:3]
+    is_few = not quantity.dimension and quantity.number <= _MOST_LISTED
+    return is_few and any(word.stem in source.stems and word.stem not in source.counted for word in near)
+
+
+def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where the note has a quantity: as it is, roughly where the answer says so, or in parts that make it up."""
+    own = [q for q in source.quantities if not (quantity.dimension and q[:2] in named)]
+    fits = [q[:2] for q in own if _fits(quantity, q)]
+    around = max(0, quantity.start - 40), quantity.end + 30
+    if not fits and quantity.dimension == "time":  # day 5 of antibiotics
+        alike = (q for q in source.quantities if q.number == quantity.number)
+        fits = [q[:2] for q in alike if source.lower.endswith(f"{quantity.unit} ", 0, q.start)]
+    is_round = quantity.number <= 10 or quantity.number % 5 == 0
+    if not fits and quantity.dimension and is_round and _ABOUT.search(stated.lower, around[0], quantity.start):
+        fits = [q[:2] for q in [*own, *_sums(own, source)] if _about(quantity, q, _ROUGHLY)]
+    if not fits and quantity.dimension and _TOTAL.search(stated.lower, *around):
+        fits = [a[:2] for a, b in combinations_with_replacement(own[:_MOST_SUMMED], 2) if _is_sum(quantity, a, b)]
+    fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
+    if not fits and not quantity.dimension:
+        fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
+        fits += [f[:2] for f in source.frequencies if f[2] == quantity.number]
+        fits += _spoken_year(quantity, source)
+    return fits
 
 
 def _apart(quantities: Iterable[Quantity], spans: list[tuple[int, int]]) -> list[Quantity]:
@@ -210,6 +254,22 @@ def _fits(stated: Quantity, own: Quantity) -> bool:
     return "" in (stated.dimension, own.dimension) and not (stated.dimension and own.is_code) and (
         abs(stated.number - own.number) < 1e-6
     )  # fmt: skip
+
+
+def _is_sum(stated: Quantity, one: Quantity, other: Quantity) -> bool:
+    return stated.dimension == one.dimension == other.dimension and abs(stated.value - one.value - other.value) < 1e-6
+
+
+def _about(stated: Quantity, own: Quantity, share: float) -> bool:
+    return stated.dimension == own.dimension and abs(stated.value - own.value) <= share * stated.value
+
+
+def _sums(quantities: list[Quantity], source: Reading) -> Iterator[Quantity]:
+    """Times and lengths in two parts, such as 4 minutes and 39 seconds."""
+    for first, second in pairwise(quantities):
+        in_two_units = first.dimension == second.dimension and first.dimension and first.unit != second.unit
+        if in_two_units and _AND.fullmatch(source.lower, first.end, second.start):
+            yield first._replace(end=second.end, value=first.value + second.value)
 
 
 def _better(

@@ -20,8 +20,8 @@ _TIMES = {
 _BARE_METRES = r"m(?= (?:tall|long|high|wide)\b)|(?<=\.\d )m|(?<=\.\d\d )m|(?<=\.\d\d)m"  # not 5 m: male, months
 # unit -> (dimension, factor to the dimension's unit, whether it is metric or decimal, pattern)
 _UNITS: dict[str, tuple[str, float, bool, str]] = {
-    "mg_per_dL": ("concentration", 10, True, r"mgs? ?/ ?dl|milligrams per deciliter"),
-    "mg_per_L": ("concentration", 1, True, r"mgs? ?/ ?l"),
+    "mg_per_dL": ("concentration", 10, True, r"mgs? ?(?:/|per) ?dl|milligrams per deciliter"),
+    "mg_per_L": ("concentration", 1, True, r"mgs? ?(?:/ ?l|per lit(?:er|re))"),
     "g_per_dL": ("concentration", 1e4, True, r"(?:g|gms?|grams?) ?(?:/ ?dl|per deciliter|%)"),
     "g_per_L": ("concentration", 1e3, True, r"(?:g|gms?|grams?) ?(?:/ ?l|per lit(?:er|re))"),
     "mg": ("mass", 1, True, r"mgs?|m g|milligrams?"),
@@ -37,7 +37,8 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "m": ("length", 1e3, True, rf"meters?|metres?|{_BARE_METRES}"),
     "inch": ("length", 25.4, False, r"inch(?:es)?|in(?=[.,;]? (?:x|by|long|wide|tall))"),
     "foot": ("length", 304.8, False, r"feet|foot|ft"),
-    "unit": ("units", 1, True, r"units?|iu"),
+    "unit": ("units", 1, True, r"units?|iu|u"),
+    "megaunit": ("units", 1e6, True, r"mu|mega-?units?"),
     "mEq": ("equivalents", 1, True, r"meqs?|milliequivalents?"),
     "mmHg": ("pressure", 1, True, r"mm ?hg|millimeters of mercury"),
     "percent": ("percent", 1, True, r"%|percent|per cent"),
@@ -65,6 +66,17 @@ _NUMBER_START = re.compile(
 _PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it
     r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12))(?![\d/])"
 )
+_SHORT_TIME = re.compile(
+    r"(?:\bx ?|(?<![\w.]))(?P<n>\d{1,2})(?:(?<=x\d) )?(?P<unit>[dw])\b(?![/-]| ?(?:echo|ct|us|image|recon))"
+)
+_WEEKS_AND_DAYS = re.compile(
+    r"(?<![\d.])(?P<w>[1-4]\d) ?(?:w(?:ks?)? ?|\+)(?P<d>[0-6])(?: ?d(?:ays?)?\b|(?:/40)?(?: ?w(?:eek|k)s?\b)?(?!\w))"
+)
+_TIME_WORD = r"an? (?P<{0}>minute|hour|day|week|fortnight|month|year)\b(?! and a half)"
+_A_TIME = re.compile(
+    rf"\b(?:for|after|over|past|last|about|around) (?P<one>{_TIME_WORD.format('of')})"
+    rf"|\b(?P<other>{_TIME_WORD.format('ago')})(?= (?:ago|before|earlier|later|prior|previously|back|now)\b)"
+)
 _ONE_AND_A_HALF = re.compile(r"\b(?:an?|one) (?P<of>[a-z]+) and a half\b")
 _TENS = ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")
 _DECADE = re.compile(rf"\b(?P<ten>{'|'.join(_TENS)})ties\b")
@@ -73,7 +85,7 @@ _SINCE, _HISTORY = (
     re.compile(r"[- ](?:history|hx|ago|course|later)\b"),
 )
 _CLAUSE_END = re.compile(r" ?(?:[.,;)\n]|\Z)")
-_CODE = re.compile(r"(?:[A-Za-z][-–]?|\d[-–/]?[A-Za-z][-–]?)\Z")  # L5, T-4, L4-L5: part of a name
+_CODE = re.compile(r"(?:[A-PR-WYZa-pr-wyz][-–]?|\d[-–/]?[A-Za-z][-–]?)\Z")  # L5, T-4, L4-L5: part of a name
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _LIST_NUMBER = re.compile(r"(?:^|(?<=[\n.;:]))[ \t]*(\d{1,2})[.)](?=\s+[A-Za-z])", re.MULTILINE)
 
@@ -107,7 +119,7 @@ class Quantity(NamedTuple):
 def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
     """Numbers of a text in order, without those within the spans `skip` (its dates) and the numbers of list items."""
     lower = ascii_lower(text)
-    times = [*_parts_of_time(lower), *_in_words(lower)]
+    times = [*_parts_of_time(lower), *_in_words(lower), *_weeks_and_days(lower), *_short_times(lower)]
     taken = sorted([*skip, *(match.span(1) for match in _LIST_NUMBER.finditer(text)), *(each[:2] for each in times)])
     next_taken = 0
     result: list[Quantity] = []
@@ -151,8 +163,26 @@ def _parts_of_time(lower: str) -> Iterator[Quantity]:
             yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)
 
 
+def _weeks_and_days(lower: str) -> Iterator[Quantity]:
+    """38 weeks and 4 days of 38w4d and 38+4."""
+    for match in _WEEKS_AND_DAYS.finditer(lower):
+        yield _quantity(match.start(), match.start("d"), float(match["w"]), "week", False, False)
+        yield _quantity(match.start("d"), match.end(), float(match["d"]), "day", False, False)
+
+
+def _short_times(lower: str) -> Iterator[Quantity]:
+    """Four days of x4d and 4d."""
+    for match in _SHORT_TIME.finditer(lower):
+        unit = "day" if match["unit"] == "d" else "week"
+        yield _quantity(match.start("n"), match.end(), float(match["n"]), unit, False, False)
+
+
 def _in_words(lower: str) -> Iterator[Quantity]:
-    """1.5 in "a pack and a half", 70 in "in her seventies"."""
+    """1.5 in "a pack and a half", 70 in "in her seventies", one week in "a week ago"."""
+    for match in _A_TIME.finditer(lower):
+        word = match["of"] or match["ago"]
+        number, unit = (2.0, "week") if word == "fortnight" else (1.0, word)
+        yield _quantity(*match.span("one" if match["one"] else "other"), number, unit, False, False)
     if " and a half" in lower:
         for match in _ONE_AND_A_HALF.finditer(lower):
             unit = next((name for name, (*_, pattern) in _UNITS.items() if re.fullmatch(pattern, match["of"])), "")

@@ -14,7 +14,7 @@ from clinadapt.clinical.claims.demographics import ages, sex_by_words, written_s
 from clinadapt.clinical.claims.dialogue import DENIED, Turn, patient_sex, turns
 from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies, routes
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
-from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, with_names, words
+from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, stem, with_names, words
 from clinadapt.clinical.dates import MONTHS, date_mentions, date_order
 from clinadapt.clinical.drugs import drug_mentions
 from clinadapt.clinical.lexicon import load_lexicon
@@ -23,22 +23,41 @@ from clinadapt.clinical.spoken_dates import spoken_dates
 
 _SIDE = {
     "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
-    "bilaterally": "both", "both": "both",
+    "bilaterally": "both", "both": "both", "os": "left", "od": "right", "ou": "both",
 }  # fmt: skip
-_SIDE_PATTERN = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>[lr])(?!\d|[-']\w))\b")
+# Short forms that hold a side -> the stems of what they are said of
+_SIDED = {
+    "uq": ("upper", "quadrant", "abdomen"), "lq": ("lower", "quadrant", "abdomen"), "if": ("iliac", "fossa", "abdomen"),
+    "ul": ("upper", "lobe", "lung"), "ml": ("middl", "lobe", "lung"), "ll": ("lower", "lobe", "lung"),
+    "ca": ("coronary", "artery", "heart"), "bbb": ("bundl", "branch", "block"),
+    "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
+}  # fmt: skip
+_SIDE_PATTERN = re.compile(
+    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<!\d)[lr](?!\d|[&'’]\w|-(?!sided)\w)|o[sdu])|"
+    rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
+)
 _NOT_A_SIDE = re.compile(
     r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
+    r"both (?:\w+ly|of (?:them|these|which|whom)|iv|im|po|by|with|for|from|is|are|was|were|negative|positive|before|"
+    r"after)\b|"
+    r"both (?:his|her|their|the|an?) \w+ and\b|"
     r"both (?:upper|lower|medial|lateral|anterior|posterior|superior|inferior|proximal|distal|active|passive) and\b|"
-    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:the|for|in|at|with|on|without|ama|against|school|work|home|"
+    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:an?|some|behind|over|him|the|for|in|at|with|on|without|"
+    r"ama|against|school|work|home|"
     r"nursing|hospital|his|her|my|our|their)\b"
 )
 _MONTH = re.compile(
-    r"\b(?:in|of|since|until|last|this|early|late|mid) (january|february|march|april|may|june|july|august|"
-    r"september|october|"
-    r"november|december)\b"
+    r"\b(?:in|of|since|until|last|this|early|late|mid) (jan(?:uary)?|feb(?:ruary)?|march|apr(?:il)?|may|june?|july?|"
+    r"aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b"
 )
-_ANOTHER_TIME = re.compile(r"\b(?:was|were|from|to|previously|before|prior|then|now|down|up)(?: at| of)? \Z")
+_ANOTHER_TIME = re.compile(
+    r"\b(?:was|were|from|to|previously|before|prior|then|now|down|up|baseline)(?: at| of)? \Z|(?:<-|->|→|"
+    r"←)\s*\Z|\((?:[a-z]+ )?\Z"
+)
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
+_ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
+_TIMES = stem("times")  # three times
+NO_FINDING = "no finding"  # of findings.yaml
 # adjective of an organ -> its noun, so that "renal" is the kidney
 _ORGANS = {
     "renal": "kidney", "hepatic": "liver", "cardiac": "heart", "pulmonary": "lung", "femoral": "femur",
@@ -114,7 +133,8 @@ class Reading:
     @cached_property
     def _one_line(self) -> str:
         """The text in lower case with spaces for the ends of lines, where a phrase may be broken."""
-        return self.lower.replace("\n", " ")
+        one_line = self.lower.replace("\n", " ")
+        return one_line.replace("-daily", " daily").replace("-weekly", " weekly").replace("-monthly", " monthly")
 
     @cached_property
     def words(self) -> list[Word]:
@@ -124,10 +144,14 @@ class Reading:
     def positions(self) -> dict[str, list[int]]:
         """Stem -> indices of its words."""
         by_stem = defaultdict[str, list[int]](list)
-        for i, (_, _, stem) in enumerate(self.words):
-            by_stem[stem].append(i)
+        for i, (_, _, name) in enumerate(self.words):
+            by_stem[name].append(i)
         by_stem.default_factory = None
         return by_stem
+
+    def words_of(self, name: str) -> list[Word]:
+        """The words with a stem."""
+        return [self.words[i] for i in self.positions.get(name, ())]
 
     @cached_property
     def canonical_stems(self) -> list[str]:
@@ -208,7 +232,7 @@ class Reading:
                 near = self.words_within(quantity.start + 2, quantity.end)
             elif not near or near[0].start - quantity.end > 1:
                 continue
-            if near and near[0].stem not in STOP_WORDS:
+            if near and near[0].stem not in STOP_WORDS and near[0].stem != _TIMES:
                 by_word.setdefault(near[0].stem, []).append(quantity)
         return by_word
 
@@ -251,15 +275,22 @@ class Reading:
     def findings(self) -> list[Finding]:
         marks, findings = self.context, []
         for first, stop, name in _findings().find(self.canonical_stems):
+            if name == NO_FINDING or (stop < len(self.words) and self.words[stop].stem in _ABOUT_A_FINDING):
+                continue
             negated = max(marks.negated[first:stop], key=lambda value: (value != 2, value))
             findings.append(
                 Finding(
                     self.words[first].start, self.words[stop - 1].end, name, first, negated,
-                    any(marks.uncertain[first:stop]), _family(marks, first, stop), marks.hypothetical[first],
-                    self.words[first - 1].stem if first else "",
+                    any(map(self.is_suspected, range(first, stop))), _family(marks, first, stop),
+                    marks.hypothetical[first], self.words[first - 1].stem if first else "",
                 )
             )  # fmt: skip
         return findings
+
+    def is_suspected(self, number: int) -> bool:
+        """Whether the text only suspects what a word names: "possible HIT", "HIT workup"."""
+        is_looked_for = number + 1 < len(self.words) and self.words[number + 1].stem == "workup"
+        return self.context.uncertain[number] or is_looked_for
 
     @cached_property
     def measurements(self) -> list[Measurement]:
@@ -295,14 +326,22 @@ class Reading:
 
     @cached_property
     def sides(self) -> list[SideMention]:
-        sides = []
+        sides, of_eyes = [], "OS" in self.text or "OU" in self.text  # OD is once daily, too
         for match in _SIDE_PATTERN.finditer(self.lower):
-            around = self.lower[max(0, match.start() - 6) : match.end() + 12]
-            if (match["letter"] and self.text[match.start()].islower()) or _NOT_A_SIDE.search(around):
+            around = self.lower[max(0, match.start() - 6) : match.end() + 20]
+            short = match["letter"] or match["of"]
+            if (short and not self.text[slice(*match.span())].isupper()) or _NOT_A_SIDE.search(around):
                 continue
             of = self._words_beside(match.start(), match.end())
+            if match["of"]:
+                of = (*_SIDED[short[1:]], *of)
+            elif short and short[0] == "o":
+                if not of_eyes:
+                    continue
+                of = ("ey", *of)
             asked = self.text[slice(*self.sentence_at(match.start()))].rstrip().endswith("?")
-            sides.append(SideMention(*match.span(), _SIDE[match[0]], of, asked))
+            side = _SIDE[short[0] if match["of"] else match[0]]
+            sides.append(SideMention(*match.span(), side, of, asked))
         return sides
 
     def _words_beside(self, start: int, end: int) -> tuple[str, ...]:
@@ -326,7 +365,9 @@ def read(text: str) -> Reading:
 
 def _content(near: Iterable[Word]) -> list[str]:
     """Stems of the first three content words, without those of sides."""
-    return [w.stem for w in near if w.stem not in STOP_WORDS and w.stem != "side" and w.stem not in _SIDE][:3]
+    return [w.stem for w in near if w.stem not in STOP_WORDS and w.stem not in ("side", "sid") and w.stem not in _SIDE][
+        :3
+    ]
 
 
 def _family(marks: Context, first: int, stop: int) -> bool | None:

@@ -42,6 +42,39 @@ def test_hand_written_cases(name: str) -> None:
     assert len(missed) <= 0.05 * len(wrong), missed
 
 
+@pytest.mark.parametrize(("name", "most_accused", "least_noticed"), [("questions", 0.05, 0.9)])
+def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:
+    groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
+    asked = [(group["note"], question) for group in groups for question in group["questions"]]
+    faithful_answers = [(a, note, q["ask"]) for note, q in asked for a in q.get("faithful", [])]
+    wrong = [
+        (k, (a, note, q["ask"])) for note, q in asked for k, answers in q.get("wrong", {}).items() for a in answers
+    ]
+    accused = [answer for answer, *about in faithful_answers if unsupported(answer, *about)]
+    missed = [(kind, case[0]) for kind, case in wrong if not unsupported(*case)]
+    assert len(accused) <= most_accused * len(faithful_answers), accused
+    assert len(missed) <= (1 - least_noticed) * len(wrong), missed
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "supported"),
+    [
+        ("Does she take warfarin?", "She takes warfarin.", False),
+        ("Does she take warfarin?", "Yes, she takes warfarin.", False),
+        ("Does she take warfarin?", "The note does not say whether she takes warfarin.", True),
+        ("Does she take warfarin?", "No, she does not take warfarin.", True),
+        ("What is the dose of warfarin?", "The dose of warfarin is not given.", True),
+        ("What is the dose of warfarin?", "Warfarin 20 mg.", False),
+        ("Is there a history of gout?", "Yes, she has gout.", False),
+        ("Does she take furosemide?", "Yes, she takes furosemide.", True),
+        ("What dose of Lasix is taken?", "20 mg twice daily.", True),
+        ("What dose of Lasix is taken?", "20 mg once daily.", False),
+    ],
+)
+def test_what_only_the_question_names_is_not_affirmed(question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, NOTE.replace("man", "woman"), question) == []) == supported
+
+
 @pytest.fixture(scope="module", params=["built-in", "real"])
 def notes(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "built-in":

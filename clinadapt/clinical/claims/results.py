@@ -1,0 +1,65 @@
+"""Results that are positive or negative, held against the note: a negative hCG is not positive."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.words import STOP_WORDS, Word, stem
+
+_RESULT = re.compile(
+    r"\b(?P<positive>positive|pos|(?<!non)(?<!non-)reactive)\b(?! for\b)|\b(?P<negative>negative|neg|"
+    r"non-?reactive|not detected)\b(?! for\b)"
+)
+_WORDS_BETWEEN = "is was are were been be has have came come back tested test testing result returned both all"
+_BETWEEN = {stem(w) for w in _WORDS_BETWEEN.split()}
+_ARTICLES = {"a", "with", "of", "for", "the"}  # a positive ANA
+_BOUND = re.compile(r"[,;:()\n]|\b(?:and|but)\b")
+_REACH = 40  # characters
+
+
+class Result(NamedTuple):
+    """A result with the stems of the two words that it is of."""
+
+    start: int
+    end: int
+    positive: bool
+    of: frozenset[str]
+
+
+def check_results(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    said = _results(source) if _RESULT.search(stated.lower) else []
+    for result in _results(stated) if said else ():
+        near = [each for each in said if result.of & each.of]
+        fits = [each for each in near if each.positive == result.positive]
+        if near:
+            value = f"{'positive' if result.positive else 'negative'} {' '.join(sorted(result.of))}"
+            yield verdict(
+                Claim("result", result.start, result.end, value), (e[:2] for e in fits), (e[:2] for e in near)
+            )
+
+
+def _results(reading: Reading) -> list[Result]:
+    found = []
+    for match in _RESULT.finditer(reading.lower):
+        start, end = reading.sentence_at(match.start())
+        before = [*_BOUND.finditer(reading.lower, max(start, match.start() - _REACH), match.start())]
+        behind = _BOUND.search(reading.lower, match.end(), min(end, match.end() + _REACH))
+        near = reading.words_within(before[-1].end() if before else max(start, match.start() - _REACH), match.start())
+        after = reading.words_within(match.end(), behind.start() if behind else min(end, match.end() + _REACH))
+        attributive = bool(after) and after[0].stem not in STOP_WORDS and (not near or near[-1].stem in _ARTICLES)
+        if of := _content(after) if attributive else _content(reversed(near)) or _content(after):
+            denied = reading.context.negated[bisect_left(reading.words, match.start(), key=lambda word: word.start)]
+            is_positive = (match.lastgroup == "positive") != (denied == 3)
+            found.append(Result(*match.span(), is_positive, of))
+    return found
+
+
+def _content(near: Iterable[Word]) -> frozenset[str]:
+    stems = [w.stem for w in near if w.stem not in STOP_WORDS | _BETWEEN and not w.stem.isdigit()]
+    return frozenset(stems[:2])
