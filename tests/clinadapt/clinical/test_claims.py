@@ -42,7 +42,9 @@ def test_hand_written_cases(name: str) -> None:
     assert len(missed) <= 0.05 * len(wrong), missed
 
 
-@pytest.mark.parametrize(("name", "most_accused", "least_noticed"), [("questions", 0.05, 0.9)])
+@pytest.mark.parametrize(
+    ("name", "most_accused", "least_noticed"), [("questions", 0.05, 0.9), ("questions_kept_back", 0.2, 0.8)]
+)
 def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:
     groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
     asked = [(group["note"], question) for group in groups for question in group["questions"]]
