@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.hashing import parse_json, read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, MANIFEST_DIGEST, DamagedFolder, with_digest
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import InvalidSignature, has_key, sign_json, verify_json
@@ -31,9 +31,9 @@ def load(store: Store, key: str) -> bytes | None:
     """A cached object; None where there is none, or only a damaged or an unauthentic one."""
     try:
         header, _, data = store.get(key)[0].partition(b"\n")
-        entry = json.loads(header)
+        entry = parse_json(header)
         intact = entry["digest"] == hashlib.sha256(data).hexdigest()
-    except (KeyError, CorruptObject, ValueError, TypeError, RecursionError):
+    except (KeyError, CorruptObject, ValueError, TypeError):
         return None
     return data if intact and _is_authentic(entry.get(ATTESTATION), key, entry["digest"]) else None
 

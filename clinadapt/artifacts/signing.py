@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.hashing import to_json
+from clinadapt.artifacts.hashing import parse_json, to_json
 from clinadapt.artifacts.manifest import MANIFEST_DIGEST, DamagedFolder, parse_manifest, with_digest
 from clinadapt.artifacts.slsa import ATTESTATION, statement, subjects
 from clinadapt.errors import UserError
@@ -161,8 +161,8 @@ def verify_manifest(data: bytes, location: str) -> dict[str, Any]:
 def _from_earlier_release(data: bytes) -> bool:
     """Earlier releases wrote the fields `seal` and `signature`."""
     try:
-        return "seal" in json.loads(data)
-    except (ValueError, TypeError, RecursionError):
+        return "seal" in parse_json(data)
+    except (ValueError, TypeError):
         return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.signing import (
     SIGNING_KEY,
     VERIFY_KEY,
@@ -91,9 +91,9 @@ def decode(data: bytes, kind: str) -> dict[str, Any]:
     if data == _NOT_READ:
         raise Unusable("empty, damaged or too large")
     try:
-        record = json.loads(data)
+        record = parse_json(data)
         content = {name: value for name, value in record.items() if name != ATTESTATION}
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise Unusable("broken") from error
     if ATTESTATION not in record and must_verify():
         raise Unusable("not signed")

@@ -136,7 +136,7 @@ def _check_indexes(folder: Path, uri: str) -> None:
     for index in folder.glob("*.index.json"):
         try:
             names |= set(read_json(index)["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"base model '{uri}': {index.name} is not an index of weights: fetch it again") from error
     for name in sorted(map(str, names)):
         if "/" in name or "\\" in name or "\0" in name or name.startswith(".") or not name.endswith(".safetensors"):

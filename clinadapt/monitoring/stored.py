@@ -18,7 +18,7 @@ CHECK = "check.json"  # beside the days: the result of the last check (clinadapt
 _VERSION = re.compile("[A-Za-z0-9._-]{1,64}")
 _LARGEST = 1_000_000  # bytes of an object; counts take a few thousand
 _DAY = timedelta(days=1)
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.run_summary import Records
 from clinadapt.artifacts.step_record import log
 from clinadapt.config.uri_credentials import CredentialsInUri, refuse_credentials
@@ -159,8 +160,8 @@ class _Server:
     @classmethod
     def of_step(cls) -> _Server:
         try:
-            config = {**json.loads(os.environ[CONFIG])}
-        except (ValueError, TypeError, RecursionError) as error:
+            config = {**parse_json(os.environ[CONFIG])}
+        except (ValueError, TypeError) as error:
             raise UserError(f"{CONFIG} is not what Kubeflow Pipelines writes") from error
         return cls(config)
 
@@ -204,8 +205,8 @@ class _Server:
         if response.status_code == 404:
             return None
         try:
-            return dict(response.json())
-        except (ValueError, TypeError, RecursionError) as error:
+            return dict(parse_json(response.content))
+        except (ValueError, TypeError) as error:
             raise UserError(f"{self._host} does not answer as MLflow: check its address") from error
 
     def _send(self, method: str, path: str, missing: bool = False, **options: Any) -> httpx.Response:

@@ -15,7 +15,7 @@ from clinadapt.monitoring.recorder import PREFIX
 from clinadapt.monitoring.stored import CHECK
 from clinadapt.storage.object_store import CorruptObject, Store
 
-_BROKEN = (CorruptObject, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+_BROKEN = (CorruptObject, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def check_families(store: Store, champions: Iterable[tuple[str, str]]) -> list[Metric]:

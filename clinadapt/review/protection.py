@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
 
@@ -266,8 +267,8 @@ def _replay(messages: list[MutableMapping[str, Any]], receive: Receive, limit: i
 
 def _session(body: list[MutableMapping[str, Any]]) -> str:
     try:
-        value = json.loads(b"".join(message.get("body", b"") for message in body))["session_hash"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        value = parse_json(b"".join(message.get("body", b"") for message in body))["session_hash"]
+    except (ValueError, TypeError, KeyError):
         return ""
     return value if isinstance(value, str) else ""
 

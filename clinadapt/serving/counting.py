@@ -6,13 +6,13 @@ its own: where it cannot keep up, answers are passed on and not counted.
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.clinical.claims import check
 from clinadapt.clinical.number_format import DecimalCounts
@@ -26,7 +26,7 @@ LONGEST_REPLY = 4 * 2**20  # bytes of a reply that is counted; an event of a str
 _WAITING = 64  # answers that wait to be counted
 _CLOSING = 10.0  # seconds: Kubernetes kills after 30
 _NOTE, _INSTRUCTION = "### Note\n", "\n\n### Instruction\n"  # of a message, as clinadapt.models.chat_template writes it
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 class Exchange(NamedTuple):
@@ -126,7 +126,7 @@ class Counter:
 def _answers(reply: bytes, streamed: bool) -> Iterator[tuple[str, bool]]:
     """(text, whether the model ended it) of each choice of a chat completion. Raises one of _BROKEN for others."""
     if not streamed:
-        for choice in json.loads(reply)["choices"]:
+        for choice in parse_json(reply)["choices"]:
             if isinstance(text := choice["message"]["content"], str):  # null: a call of a tool
                 yield text, choice["finish_reason"] == "stop"
         return
@@ -135,7 +135,7 @@ def _answers(reply: bytes, streamed: bool) -> Iterator[tuple[str, bool]]:
     for line in reply.decode("utf-8").split("\n"):
         data = line.removeprefix("data:").strip()
         if line.startswith("data:") and data != "[DONE]":
-            for choice in json.loads(data)["choices"]:
+            for choice in parse_json(data)["choices"]:
                 index = int(choice["index"])
                 texts[index] = texts.get(index, "") + (choice["delta"].get("content") or "")
                 ends[index] = choice.get("finish_reason") or ends.get(index, "")

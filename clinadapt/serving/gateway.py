@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.step_record import log
 from clinadapt.errors import UserError
 from clinadapt.serving.counting import LONGEST_REPLY, Counter, Exchange
@@ -144,11 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._error(404, "there is nothing here")
             return
         try:
-            body = json.loads(self.rfile.read(int(length)))
+            body = parse_json(self.rfile.read(int(length)))
             model = body["model"]
             if not isinstance(model, str):
                 raise TypeError
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             self._error(400, "the body is no JSON object with a model")
             return
         routed = BASE if model == BASE else self.server.swap.route(model, note_of(body))
