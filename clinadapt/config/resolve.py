@@ -120,7 +120,7 @@ def _classify(profile: ClassifyProfile, base: PinnedModel | None) -> dict[str, S
             "review": profile.review.model_dump(),
             "private": not profile.source.startswith("builtin://"),
         },
-        "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
+        "gate": _gate(profile),
         "publish": _publish(profile),
     }
 
@@ -159,7 +159,7 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
             "seed": training.seed,
             "review": profile.review.model_dump(),
         },
-        "gate": {"adapter_name": profile.adapter_name, "thresholds": profile.gate.model_dump()},
+        "gate": _gate(profile),
         "publish": _publish(profile),
     }
     if profile.phi.audit:
@@ -172,6 +172,14 @@ def _instruct(profile: InstructProfile, base: PinnedModel | None) -> dict[str, S
     if profile.preference:
         steps["prefer"] = {"training": profile.preference.model_dump()}
     return steps
+
+
+def _gate(profile: AnyProfile) -> Settings:
+    return {
+        "adapter_name": profile.adapter_name,
+        "thresholds": profile.gate.model_dump(),
+        "change_control": profile.change_control.model_dump(),
+    }
 
 
 def _publish(profile: AnyProfile) -> Settings:

@@ -7,7 +7,6 @@ documents/<document>.html, .md, .json (and .xml)    in the version, as of its pu
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.hashing import parse_json, read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.documents.conformance import conformance
 from clinadapt.documents.definition import NAMES, document
@@ -35,7 +34,7 @@ from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
 
 FOLDER = "documents"  # in a version
-_CONFORMANCE = "conformance.json"
+CONFORMANCE = "conformance.json"
 _OF_THIS_ATTEMPT = {
     "published_by",
     "started",
@@ -44,24 +43,31 @@ _OF_THIS_ATTEMPT = {
 }  # fields that differ when a publication is repeated
 
 
-def write_version_documents(folder: Path, fields: dict[str, Any], store: Store) -> dict[str, Any]:
-    """Write conformance.json and documents/ into the folder of a version that is about to be published.
+def write_version_documents(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """Write documents/ into the folder of a version that is about to be published.
 
     The same inputs give the same bytes, so that a publication that was interrupted can be repeated.
 
     Args:
         folder: with the version's records.
         fields: of its manifest.
-        store: that it will be published in.
 
     Returns:
         Document -> share of its fields that are filled.
     """
     stable = {name: value for name, value in fields.items() if name not in _OF_THIS_ATTEMPT}
-    facts = Facts({MANIFEST: stable, **{name: read_json(folder / name) for name in RECORDS if name != _CONFORMANCE}})
-    facts.records[_CONFORMANCE] = conformance(facts, _compared(store, str(fields["name"]), facts))
-    write_json(folder / _CONFORMANCE, facts.records[_CONFORMANCE])
+    facts = Facts({MANIFEST: stable, **{name: read_json(folder / name) for name in RECORDS}})
     return _write(folder / FOLDER, facts, "../")
+
+
+def compared_with_champion(store: Store, name: str, facts: Facts) -> dict[str, Any]:
+    """The record of conformance of a candidate, or of a version, with the champion that its run began with.
+
+    Args:
+        store, name: of the adapter.
+        facts: as of `conformance`, and evaluation.json, which names the champion.
+    """
+    return conformance(facts, _compared(store, name, facts))
 
 
 def export_documents(adapter: str, store_uri: str, target: Path) -> dict[str, Any]:
@@ -144,10 +150,10 @@ def _published(store: Store, name: str, version: str, files: Sequence[str] = REC
     manifest = read_manifest(store, name, version)
     records = {file: _record(store, manifest, file) for file in files if file in manifest["files"]}
     facts = Facts({MANIFEST: manifest, **records})
-    if _CONFORMANCE not in records:
+    if CONFORMANCE not in records:
         if files is not RECORDS:
             return _published(store, name, version)
-        facts.records[_CONFORMANCE] = conformance(facts, _compared(store, name, facts))
+        facts.records[CONFORMANCE] = compared_with_champion(store, name, facts)
     return facts
 
 
@@ -156,10 +162,10 @@ def _record(store: Store, manifest: dict[str, Any], file: str) -> Any:
     folder = version_folder(store, manifest["name"], manifest["version"])
     with TemporaryDirectory(prefix="clinadapt-documents-") as scratch:
         try:
-            return json.loads(folder.fetch_file(file, Path(scratch), manifest).read_bytes())
+            return parse_json(folder.fetch_file(file, Path(scratch), manifest).read_bytes())
         except DamagedFolder as error:
             raise UserError(problem_line(folder, error.file, error.problem)) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(problem_line(folder, file, "is no JSON")) from error
 
 
@@ -188,7 +194,7 @@ def _registry(store: Store, name: str, version: str) -> dict[str, Any]:
     runs = []
     for each in dict.fromkeys(entry["version"] for entry in entries if entry["version"] in published):
         with suppress(UserError):  # one that is damaged has no record; `registry verify` names it
-            record = _published(store, name, each, [_CONFORMANCE]).records[_CONFORMANCE]
+            record = _published(store, name, each, [CONFORMANCE]).records[CONFORMANCE]
             runs.append({"version": each, **{key: record[key] for key in ("compared_with", "within", "outside")}})
     approvals = [entry["approvals"] for entry in entries if entry["version"] == version and entry.get("approvals")]
     return {

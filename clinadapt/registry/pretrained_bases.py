@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from clinadapt.artifacts.hashing import parse_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.artifacts.sealed_folder import SealedFolder
+from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 
 PRETRAINING_FIELDS = ("curve", "best_step", "seconds", "useful_tokens", "trainable_parameters")
@@ -33,6 +35,14 @@ def pretraining_record(store: Store, base_digest: str) -> dict[str, Any] | None:
         record = SealedFolder(store, base_prefix(base_digest)).read_manifest()["pretraining"]
         return {field: record[field] for field in PRETRAINING_FIELDS}
     return None
+
+
+def base_manifest(uri: str) -> dict[str, Any]:
+    """The manifest of a base model in a store; empty where it has none."""
+    try:
+        return dict(parse_json(open_store(uri).get(MANIFEST)[0])) if uri.startswith(("file://", "s3://")) else {}
+    except KeyError:
+        return {}
 
 
 def find_bases(store: Store, inputs: dict[str, Any]) -> Iterator[tuple[str, str]]:

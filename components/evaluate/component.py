@@ -134,7 +134,7 @@ def gate(
     """Decide whether the candidate may be published, by the rules of its recipe, and write the report.
 
     Args:
-        settings: Of gate, as preflight resolves them: thresholds, adapter_name.
+        settings: Of gate, as preflight resolves them: thresholds, adapter_name and change_control.
         splits: Output of format.
         adapter: Output of train or prefer.
         evaluation: Output of evaluate.
@@ -160,7 +160,7 @@ def gate(
             input_folder(evaluation, store),
             Path(verdict.path),
         )
-        outputs |= run(*folders, settings["thresholds"], store, settings["adapter_name"])
+        outputs |= run(*folders, settings["thresholds"], store, settings["adapter_name"], settings["change_control"])
         shutil.copyfile(Path(verdict.path) / "report.html", report.path)
         log("gate", outputs["sentence"])
         log_verdict(outputs, Path(report.path), report_uri(store))

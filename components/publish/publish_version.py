@@ -21,7 +21,7 @@ from clinadapt.artifacts.signing import sign_manifest
 from clinadapt.artifacts.slsa import provenance
 from clinadapt.artifacts.step_record import RUN, log, utc_now
 from clinadapt.config.base import ChangeControl
-from clinadapt.documents.writing import write_version_documents
+from clinadapt.documents.writing import CONFORMANCE, write_version_documents
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import AdapterCard, ClassifyCard, InstructCard, adapter_recipe
 from clinadapt.privacy.written_texts import direct_identifiers, names_nobody
@@ -29,6 +29,7 @@ from clinadapt.registry.approval.decisions import propose, refuse_weaker
 from clinadapt.registry.approval.standing import policy_of
 from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
+from clinadapt.registry.pretrained_bases import base_manifest
 from clinadapt.registry.versions import headline, version_folder
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
@@ -118,11 +119,11 @@ def _publish(target: SealedFolder, inputs: Inputs, name: str, version: str, sett
     with tempfile.TemporaryDirectory(prefix="clinadapt-publish-") as scratch:
         folder = Path(scratch)
         fields = _assemble(folder, inputs, target.store, name, version)
-        base = _base_manifest(fields["base_model"])
+        base = base_manifest(fields["base_model"])
         upstream = [base, read_json(inputs.verdict / MANIFEST)]
         fields |= settings | {"libraries": library_versions()}
         fields |= {"pretraining": base["settings"]} if "pretraining" in base else {}
-        shares = write_version_documents(folder, fields | {"chain": joined_chain(upstream)}, target.store)
+        shares = write_version_documents(folder, fields | {"chain": joined_chain(upstream)})
         fields |= {"documents": shares, "created": utc_now()}
         _check_staged(folder, target.store, inputs)
         manifest = write_manifest(folder, fields, upstream=upstream)
@@ -174,7 +175,8 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
     adapter, evaluation = inputs.adapter, read_json(inputs.evaluation / "evaluation.json")
     for path in (path for path in adapter.iterdir() if path.name not in _NOT_COPIED):
         shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(inputs.verdict / "report.html", folder / "report.html")
+    for file in ("report.html", CONFORMANCE):
+        shutil.copyfile(inputs.verdict / file, folder / file)
     shutil.copyfile(adapter / "training.json", folder / "training.json")
     write_json(folder / "evaluation.json", evaluation)
     verdict = read_json(inputs.verdict / "verdict.json")
@@ -227,14 +229,6 @@ def _run_start(store: Store) -> dict[str, str]:
     """{started: time} of the run's first step; empty where publish does not run in a pipeline."""
     try:
         return {"started": json.loads(store.get(f"runs/{os.environ[RUN]}/preflight.json")[0])["started"]}
-    except KeyError:
-        return {}
-
-
-def _base_manifest(uri: str) -> dict[str, Any]:
-    """The manifest of a base model in a store; empty where it has none."""
-    try:
-        return dict(json.loads(open_store(uri).get(MANIFEST)[0])) if uri.startswith(("file://", "s3://")) else {}
     except KeyError:
         return {}
 

@@ -64,6 +64,7 @@ def test_the_store(demo_run: Run) -> None:
         "summarise.json",
         "summary.json",
         "report.html",
+        "conformance.json",
     }
     summary = read_json(runs / "summary.json")
     assert list(summary["steps"]) == STEPS

@@ -1,4 +1,4 @@
-"""The gate step: apply the recipe's gate to an evaluation, write the verdict and the report."""
+"""The gate step: apply the recipe's gate to an evaluation, write verdict, report and record of conformance."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, write_manifest
+from clinadapt.artifacts.manifest import MANIFEST, joined_chain, write_manifest
 from clinadapt.artifacts.step_record import RUN, utc_now
+from clinadapt.config.base import ChangeControl
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
-from clinadapt.models.adapter_card import AdapterCard, adapter_recipe
+from clinadapt.documents.facts import Facts
+from clinadapt.documents.writing import CONFORMANCE, compared_with_champion
+from clinadapt.models.adapter_card import CARD, AdapterCard, adapter_recipe
 from clinadapt.privacy.written_texts import TooLongToScreen, is_screened, screened_texts
 from clinadapt.registry.champion import history
+from clinadapt.registry.pretrained_bases import base_manifest
 from clinadapt.registry.versions import headline, read_version
 from clinadapt.storage import open_store
 from components.evaluate.gate import classify as classify_gate
@@ -48,8 +52,9 @@ def run(
     settings: ClassifyGate | InstructGate | dict[str, Any],
     store_uri: str,
     name: str,
+    change_control: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write verdict.json and report.html, and upload the report to `runs/<run>/` in the store.
+    """Write verdict.json, report.html and conformance.json, and upload the last two to `runs/<run>/` in the store.
 
     report.html shows no text of a note, so that it can be published. Where the evaluation has example answers, a report
     with them goes to `restricted/<run>/` and nowhere else.
@@ -60,10 +65,10 @@ def run(
         settings: thresholds of the gate, of the adapter's recipe.
         store_uri: of the store.
         name: of the adapter.
+        change_control: section of the profile; without bounds when None.
 
     Returns:
-        The verdict (decision, sentence, checks), the version, the candidate's metrics and, where there are example
-        answers, examples_uri.
+        The verdict (decision, sentence, checks), version, metrics and, where there are example answers, examples_uri.
 
     Raises:
         ValidationError: the settings are of another recipe.
@@ -76,8 +81,7 @@ def run(
     verdict["sentence"] = f"{patients_sentence(data['origin'])}{verdict['sentence']}"
     if verdict["decision"] == "pass" and thresholds.approval:
         verdict["sentence"] += f" {thresholds.approval.sentence()}"
-    version = adapter_version(splits, adapter, thresholds.model_dump())
-    training = read_json(adapter / "training.json")
+    version, training = adapter_version(splits, adapter, thresholds.model_dump()), read_json(adapter / "training.json")
     report = {
         "title": f"{adapter_recipe(adapter)} · {name}",
         "created": utc_now(),
@@ -91,14 +95,37 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.html").write_text(recipe.render(report), encoding="utf-8")
     fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
-    fields["created"] = report["created"]
-    fields["thresholds"] = thresholds.model_dump()
-    write_json(output / "verdict.json", {**verdict, **fields})
+    record = {**verdict, **fields, "created": report["created"], "thresholds": thresholds.model_dump()}
+    write_json(output / "verdict.json", record)
+    facts = _facts(splits, adapter, record, change_control or ChangeControl().model_dump())
+    write_json(output / CONFORMANCE, compared_with_champion(open_store(store_uri), name, facts))
     evaluated = read_json(evaluation / MANIFEST)
-    inputs = {"evaluation": evaluated["digest"]}
-    write_manifest(output, {"evaluation_digest": evaluated["digest"]}, "gate", inputs, [evaluated])
-    metrics = scores["models"]["candidate"]["metrics"]
-    return {**verdict, "version": version, "metrics": metrics, **_upload(output, evaluation, report, recipe, store_uri)}
+    digest = evaluated["digest"]
+    write_manifest(output, {"evaluation_digest": digest}, "gate", {"evaluation": digest}, [evaluated])
+    result = {**verdict, "version": version, "metrics": scores["models"]["candidate"]["metrics"]}
+    return result | _upload(output, evaluation, report, recipe, store_uri)
+
+
+def _facts(splits: Path, adapter: Path, verdict: dict[str, Any], change_control: dict[str, Any]) -> Facts:
+    """What the change control plan is about, as the records of a version have it."""
+    data, training = read_json(splits / MANIFEST), read_json(adapter / "training.json")
+    card = AdapterCard.read(adapter)
+    base = base_manifest(card.base_model)
+    manifest = {
+        "version": verdict["version"],
+        "recipe": adapter_recipe(adapter),
+        "dataset_digest": data["dataset_digest"],
+        "splits_digest": data["digest"],
+        "base_digest": card.base_digest,
+        "settings": training["settings"],
+        "code_version": training["code_version"],
+        "gate": verdict["thresholds"],
+        "change_control": change_control,
+        "chain": joined_chain([base, read_json(adapter / MANIFEST)]),
+        **({"pretraining": base["settings"]} if "pretraining" in base else {}),
+    }
+    records = {"data.json": data, "verdict.json": verdict, "evaluation.json": verdict["evaluation"]}
+    return Facts({MANIFEST: manifest, "clinadapt.json": read_json(adapter / CARD), **records})
 
 
 def _scores(evaluation: Path, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +157,8 @@ def _upload(output: Path, evaluation: Path, report: dict[str, Any], recipe: _Rec
     if not (run_name := os.environ.get(RUN)):
         return {}
     store = open_store(store_uri)
-    store.upload(output / "report.html", f"runs/{run_name}/report.html")
+    for file in ("report.html", CONFORMANCE):
+        store.upload(output / file, f"runs/{run_name}/{file}")
     if not (examples := screened_examples(evaluation, report["data"].get("phi", {}))):
         return {}
     key = f"restricted/{run_name}/report.html"

@@ -125,13 +125,13 @@ def test_a_pretrained_base_is_known_by_the_one_it_began_with() -> None:
     assert conformance(other, one)["outside"] == ["base model"]
 
 
-def test_bounds_of_a_profile_reach_publish() -> None:
+def test_bounds_of_a_profile_reach_gate_and_publish() -> None:
     bounds = {"learning_rate": [0.001, 0.01], "lora.r": [8, 16]}
     profile = InstructProfile.model_validate(instruct_profile(change_control={"bounds": bounds}))
-    assert resolve(profile, {})["publish"]["change_control"] == {"bounds": bounds}
-    assert resolve(InstructProfile.model_validate(instruct_profile()), {})["publish"]["change_control"] == {
-        "bounds": {}
-    }
+    without = InstructProfile.model_validate(instruct_profile())
+    for step in ("gate", "publish"):
+        assert resolve(profile, {})[step]["change_control"] == {"bounds": bounds}
+        assert resolve(without, {})[step]["change_control"] == {"bounds": {}}
 
 
 @pytest.mark.parametrize(

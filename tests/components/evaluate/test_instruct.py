@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def test_an_adapter_that_answers_as_its_base_fails_the_gate(splits: Path, tiny_l
 
 
 def test_a_version_is_published_and_then_compared_with(
-    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path
+    splits: Path, instruct_adapter: Path, evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store((tmp_path / "store").as_uri())
     gate(splits, instruct_adapter, evaluation, tmp_path / "v", LENIENT.model_dump(), store.uri, NAME)
@@ -221,8 +222,14 @@ def test_a_version_is_published_and_then_compared_with(
     assert again["models"]["champion"]["metrics"] == again["models"]["candidate"]["metrics"]
     verdict = gate(splits, instruct_adapter, tmp_path / "e", tmp_path / "w", LENIENT, store.uri, NAME)
     assert verdict["decision"] == "pass" and verdict["loosened"]["champion_margin"] == 1
-    strict = gate(splits, instruct_adapter, tmp_path / "e", tmp_path / "x", {}, store.uri, NAME)
+    monkeypatch.setenv("CLINADAPT_RUN", "r2")
+    bounds = {"learning_rate": [0.1, 0.2]}
+    strict = gate(splits, instruct_adapter, tmp_path / "e", tmp_path / "x", {}, store.uri, NAME, {"bounds": bounds})
     assert any("champion" in check["name"] and not check["passed"] for check in strict["checks"])
+    keys = (f"adapters/{NAME}/{version}/conformance.json", "runs/r2/conformance.json")
+    records = [json.loads(store.get(key)[0]) for key in keys]
+    assert [each["compared_with"] for each in records] == [None, version]
+    assert records[1]["bounds"] == bounds and {"gate", "bounds of the plan"} <= set(records[1]["outside"])
 
 
 def test_an_evaluation_that_was_cut_goes_on(
