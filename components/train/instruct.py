@@ -104,8 +104,12 @@ def existing_result(splits: Path, output: Path, settings: InstructTraining, stor
 def _card(
     settings: InstructTraining, base_digest: str, precision: Precision, train: pa.Table, splits: Path
 ) -> InstructCard:
-    commas = read_json(splits / MANIFEST)["synthesis"]["decimal_comma"]  # sources
+    data = read_json(splits / MANIFEST)
+    commas = data["synthesis"]["decimal_comma"]  # sources
     of_sources = train.filter(pc.greater_equal(train["source"], 0))  # without canaries
+    # What people correct are answers to the tasks of the other sources, under a name of its own
+    feedback = [number for number, source in enumerate(data.get("source", [])) if source["kind"] == "feedback"]
+    with_tasks = of_sources.filter(pc.invert(pc.is_in(of_sources["source"], pa.array(feedback, pa.int32()))))
     answer_tokens = pc.subtract(pc.list_value_length(train["input_ids"]), train["prompt_tokens"])
     return InstructCard(
         base_model=settings.base_model,
@@ -115,6 +119,6 @@ def _card(
         seed=settings.seed,
         max_length=settings.max_length,
         max_new_tokens=pc.max(answer_tokens).as_py(),
-        tasks=sorted(of_sources["task"].unique().to_pylist()),
+        tasks=sorted(with_tasks["task"].unique().to_pylist()),
         decimal_comma=pc.mean(pc.is_in(of_sources["source"], pa.array(commas, pa.int32()))).as_py() > 0.5,
     )

@@ -79,18 +79,23 @@ def test_the_output_is_a_complete_adapter(trained: Path, instruct_splits: Path, 
     assert result["tokens_per_second"] > 1.1 * result["computed_tokens_per_second"] > 0
 
 
-def test_canaries_do_not_tell_what_an_adapter_was_trained_on(
-    instruct_splits: Path, tiny_llama: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "task", "times"), [(-1, "Question Answering", 2), (1, "Other", 1)], ids=["canaries", "corrections"]
+)
+def test_what_is_added_to_the_sources_does_not_tell_the_tasks_of_an_adapter(
+    number: int, task: str, times: int, instruct_splits: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    """They outnumber the examples of a small source, and have decimal points and a task of their own."""
+    """Canaries, which outnumber the examples of a small source and have decimal points, and corrections, under the
+    task of their source: with the first correction, the tasks are those that the change control plan is about."""
     train = pq.read_table(instruct_splits / "train.parquet")
-    canaries = train
-    for name, value in (("source", pa.scalar(-1, pa.int32())), ("task", pa.scalar("Question Answering"))):
-        canaries = canaries.set_column(canaries.schema.get_field_index(name), name, pa.repeat(value, train.num_rows))
-    tables = [train, *[canaries.cast(train.schema)] * 2]
-    write_json(tmp_path / MANIFEST, {"synthesis": {"decimal_comma": [0]}})
+    added = train
+    for name, value in (("source", pa.scalar(number, pa.int32())), ("task", pa.scalar(task))):
+        added = added.set_column(added.schema.get_field_index(name), name, pa.repeat(value, train.num_rows))
+    tables = [train, *[added.cast(train.schema)] * times]
+    sources = [{"kind": "cases", "uri": "builtin://cases"}, {"kind": "feedback", "uri": "s3://b/flagged/"}]
+    write_json(tmp_path / MANIFEST, {"source": sources, "synthesis": {"decimal_comma": [0, 1]}})
     card = instruct._card(settings(tiny_llama), "d", "fp32", pa.concat_tables(tables), tmp_path)
-    assert card.decimal_comma and "Question Answering" not in card.tasks
+    assert card.decimal_comma and task not in card.tasks and card.tasks == sorted(set(train["task"].to_pylist()))
 
 
 def test_the_adapter_has_the_validation_loss_in_training_json(
