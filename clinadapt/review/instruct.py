@@ -136,6 +136,7 @@ def remarks(answer: dict[str, Any]) -> list[str]:
     """What a reader needs to know about an answer, as sentences."""
     trimmed, unsupported = answer["trimmed_tokens"], answer["unsupported"]
     sentences = {
+        "The adapter wrote no answer": not answer["answer"],
         f"Not supported by the note: {', '.join(unsupported)}": unsupported,
         "The answer was cut off: this adapter cannot write a longer one": not answer["complete"],
         f"The note is too long: the model did not see {trimmed:,} tokens (words or parts of words) from its middle": (

@@ -122,9 +122,10 @@ def test_bad_rows_have_an_error_and_the_others_an_answer(service: InstructServic
 
 
 def test_the_remarks_say_what_a_reader_has_to_know() -> None:
-    answer = {"trimmed_tokens": 0, "complete": True, "unsupported": []}
+    answer = {"answer": "x", "trimmed_tokens": 0, "complete": True, "unsupported": []}
     assert remarks(answer) == []
-    lines = remarks({"trimmed_tokens": 1200, "complete": False, "unsupported": ["40 mg", "heparin"]})
+    assert remarks(answer | {"answer": ""}) == ["The adapter wrote no answer."]
+    lines = remarks({"answer": "x", "trimmed_tokens": 1200, "complete": False, "unsupported": ["40 mg", "heparin"]})
     assert lines[0] == "Not supported by the note: 40 mg, heparin." and "1,200 tokens" in lines[2] and len(lines) == 3
 
 
