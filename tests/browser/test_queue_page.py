@@ -62,10 +62,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     page.close(verbose=False)
 
 
-def press(browser: Any, *keys: str) -> None:
+def press(browser: Any, *keys: str) -> int:
+    """Press keys, each character of a text one; how many."""
     from selenium.webdriver import ActionChains
 
     ActionChains(browser).send_keys(*keys).perform()
+    return sum(map(len, keys))
 
 
 def case(page: Page, number: int) -> str:
@@ -75,28 +77,28 @@ def case(page: Page, number: int) -> str:
 
 
 def test_twenty_cases_by_keyboard(browser: Any, site: Site, shot: Shot, record_property: Callable[..., None]) -> None:
-    seconds = []
+    seconds, keys = [], []
     with visiting(browser, site.url, NAME) as page:
         page.tab("Review queue")
         for number in range(1, CASES + 1):
             case(page, number)
             start = time.monotonic()
             if number == 1:  # the dose is wrong, and could harm
-                press(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, " ", "u", "c")
-                press(browser, "lisinopril 20 mg")
+                pressed = press(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, " ", "u", "c")
+                pressed += press(browser, "lisinopril 20 mg")
                 shot("queue")
             elif number % 4:
-                press(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, " ")
+                pressed = press(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, " ")
             else:
-                press(browser, "r")
-            press(browser, Keys.ENTER)
+                pressed = press(browser, "r")
+            keys.append(pressed + press(browser, Keys.ENTER))
             if number < CASES:
                 case(page, number + 1)
             else:
                 page.status("Nothing is left for you to judge: you have judged 20")
             seconds.append(time.monotonic() - start)
     record_property("seconds of a case", statistics.median(seconds))
-    print(f"median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s a case")
+    print(f"median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s a case; keys {keys}")
     reviews = read_reviews(site.store, NAME, VERSION)
     marks = [mark for each in reviews.cases for mark in each.marks]
     assert [len(each.marks) for each in reviews.cases] == [1] * CASES and {mark.reviewer for mark in marks} == {actor()}
