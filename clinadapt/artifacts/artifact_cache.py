@@ -41,19 +41,25 @@ def load(store: Store, key: str) -> bytes | None:
 def save(store: Store, key: str, data: bytes, step: str) -> None:
     """Cache an object; `step` logs it where the store refuses."""
     with _errors_logged(key, step):
-        digest = hashlib.sha256(data).hexdigest()
-        store.put(key, json.dumps({"digest": digest} | _attestation(key, digest)).encode() + b"\n" + data)
+        publish(store, key, data)
+
+
+def publish(store: Store, key: str, data: bytes) -> None:
+    """Cache an object. Raises UserError where the store refuses."""
+    digest = hashlib.sha256(data).hexdigest()
+    store.put(key, json.dumps({"digest": digest} | _attestation(key, digest)).encode() + b"\n" + data)
 
 
 def load_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
-    """Download a cached folder to `folder`; False where there is none. A damaged or unauthentic one is removed, which
-    `step` logs."""
+    """Download a cached folder to `folder`, whatever was there before; False where there is none. A damaged or
+    unauthentic one, or one with a file that its manifest does not list, is removed, which `step` logs."""
     cached = SealedFolder(store, prefix)
     if not cached.exists():
         return False
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
+    folder.mkdir(parents=True)
     with suppress(DamagedFolder, CorruptObject, KeyError, OSError):
-        fetch_folder(cached, folder, reject_unlisted="")
+        fetch_folder(cached, folder)
         return True
     shutil.rmtree(folder, ignore_errors=True)
     log(step, f"{prefix} is damaged or not signed by our key: removed, and computed again")
@@ -68,14 +74,14 @@ def save_folder(store: Store, prefix: str, folder: Path, step: str) -> None:
         publish_folder(SealedFolder(store, prefix), folder)
 
 
-def fetch_folder(cached: SealedFolder, folder: Path, reject_unlisted: str = "*") -> dict[str, Any]:
+def fetch_folder(cached: SealedFolder, folder: Path) -> dict[str, Any]:
     """Download a cached folder and return its manifest.
 
     Raises:
         DamagedFolder: a file is missing, differs or is not listed, or the folder is not signed by our key.
         CorruptObject, KeyError: as `SealedFolder.fetch`.
     """
-    manifest = cached.fetch(folder, reject_unlisted=reject_unlisted)
+    manifest = cached.fetch(folder)
     attestation = manifest.pop(ATTESTATION, None)
     manifest = with_digest(manifest)
     if not _is_authentic(attestation, cached.prefix, manifest[MANIFEST_DIGEST]):

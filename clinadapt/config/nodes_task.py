@@ -16,6 +16,7 @@ class NodesTask(Section):
         store: URI of the store for checkpoints and training outputs.
         code_version: of the training code; another one is another training.
         adapter: URI of the output of train, from which prefer continues.
+        digests: of the splits and, of prefer, of the adapter; the nodes refuse others. Empty: whatever is there.
         base_model: URI of the base model of pretrain; the others have it among their settings.
         settings: of the stage.
     """
@@ -24,6 +25,7 @@ class NodesTask(Section):
     store: str
     code_version: str = ""
     adapter: str = ""
+    digests: list[str] = []
     base_model: str = ""
     settings: InstructTraining | Pretraining | PreferenceTraining | ClassifyTraining
 

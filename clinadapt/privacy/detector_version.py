@@ -7,6 +7,7 @@ from importlib.metadata import version
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.config.phi import Phi
+from clinadapt.models.base_model import BaseModel
 from clinadapt.privacy.second_opinion import described
 from clinadapt.privacy.surrogates import key_id, phi_key
 from clinadapt.privacy.term_files import terms_digest
@@ -21,10 +22,17 @@ def detector_version() -> str:
     return f"{code_version('clinadapt.privacy.detector')}.{libraries[7:15]}"
 
 
-def screening_digest(settings: Phi) -> str:
+def screening_digest(settings: Phi, opinion: BaseModel | None = None) -> str:
     """Digest of all that decides what screening makes of texts: settings, key, lists, detector, second opinion and what
-    replaces; empty where it is off. Raises UserError where a list cannot be read, the second opinion cannot be used, or
-    the key is missing."""
+    replaces; empty where it is off.
+
+    Args:
+        settings: of the profile.
+        opinion: its second opinion where that is described already, which hashes its weights.
+
+    Raises:
+        UserError: a list cannot be read, the second opinion cannot be used, or the key is missing.
+    """
     if settings.policy == "off":
         return ""
     files = [terms_digest(uri) for uri in (settings.staff_file, settings.protect_file)]
@@ -33,10 +41,10 @@ def screening_digest(settings: Phi) -> str:
         exclude={"staff_file", "protect_file", "known_columns", "seconds_per_note", "second_opinion"}
     )
     code = [detector_version(), code_version("clinadapt.privacy.screening")]
-    return sha256_json([choices, files, key, *code, *_second_opinion(settings)])
+    return sha256_json([choices, files, key, *code, *_second_opinion(settings, opinion)])
 
 
-def _second_opinion(settings: Phi) -> list[str]:
+def _second_opinion(settings: Phi, opinion: BaseModel | None) -> list[str]:
     if not settings.second_opinion:
         return []
-    return [described(settings).digest, *(f"{name} {version(name)}" for name in _READ_BY)]
+    return [(opinion or described(settings)).digest, *(f"{name} {version(name)}" for name in _READ_BY)]

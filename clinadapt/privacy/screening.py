@@ -15,11 +15,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from clinadapt.config.phi import TYPES, Phi
+from clinadapt.models.base_model import BaseModel
 from clinadapt.privacy.date_shift import date_reading
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import tokens
 from clinadapt.privacy.mentions import Mentions, names_by_itself
-from clinadapt.privacy.second_opinion import SecondOpinion
+from clinadapt.privacy.second_opinion import SecondOpinion, described
 from clinadapt.privacy.short_texts import short_text_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.surrogates import Surrogates, phi_key
@@ -129,15 +130,23 @@ class ScreenedPatient:
 class Screener:
     """Screens the texts of one patient after another by the settings of a profile, whose policy is not off."""
 
-    def __init__(self, settings: Phi) -> None:
-        """Raises UserError where a list cannot be read, the second opinion cannot be used, or the key of invented
-        identifiers is missing."""
+    def __init__(self, settings: Phi, opinion: BaseModel | None = None) -> None:
+        """
+        Args:
+            settings: of a profile.
+            opinion: its second opinion where that is described already, which hashes its weights.
+
+        Raises:
+            UserError: a list cannot be read, the second opinion cannot be used, or the key of invented identifiers is
+                missing.
+        """
         self.settings = settings
+        self.opinion = opinion or (described(settings) if settings.second_opinion else None)
         self.key = phi_key() if settings.invents else b""
         self._staff, self._protected = Mentions(), Terms(read_terms(settings.protect_file))
         for name in read_terms(settings.staff_file):
             self._staff.add_known(name)
-        self._second = SecondOpinion(settings) if settings.second_opinion else None
+        self._second = SecondOpinion(settings, self.opinion) if self.opinion else None
         tagger()  # trained here where no file has it, outside of the time of any text
 
     def screen(self, patient: str, texts: Iterable[str], known: Iterable[str] = ()) -> ScreenedPatient:

@@ -100,9 +100,8 @@ def _types(model: BaseModel, settings: Phi) -> dict[str, str]:
 class SecondOpinion:
     """Identifiers that a token classifier finds."""
 
-    def __init__(self, settings: Phi) -> None:
-        """Raises UserError where the model cannot be used."""
-        model = described(settings)
+    def __init__(self, settings: Phi, model: BaseModel) -> None:
+        """`model`: of `described`. Raises UserError where it cannot be used."""
         self._types = _types(model, settings)
         self._model = _loaded(model.pinned_uri(), model.digest)
 

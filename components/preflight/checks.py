@@ -109,7 +109,9 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
         raise UserError(
             f"phi.reason, which stands on the model card, names somebody ({', '.join(kinds)}): write it otherwise"
         )
-    steps["screen"] |= {"phi": steps["screen"]["phi"] | _second_opinion(phi), "digest": screening_digest(phi)}
+    opinion = _second_opinion(phi)
+    pinned = {"second_opinion": opinion.pinned_uri()} if opinion else {}
+    steps["screen"] |= {"phi": steps["screen"]["phi"] | pinned, "digest": screening_digest(phi, opinion)}
     steps["evaluate"] |= {"champion_version": version, "champion_etag": etag}
     cached = {step: settings for step, settings in steps.items() if step in CACHED_STEPS}
     for step, settings in cached.items():
@@ -125,10 +127,10 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     return steps
 
 
-def _second_opinion(phi: Phi) -> dict[str, str]:
-    """The second opinion pinned to its files. Raises UserError where it cannot be used."""
+def _second_opinion(phi: Phi) -> BaseModel | None:
+    """The second opinion. Raises UserError where it cannot be used."""
     if not phi.second_opinion:
-        return {}
+        return None
     if on_cluster() and phi.second_opinion.startswith("hf://"):
         raise UserError(
             "phi.second_opinion: screen reads notes as they are and so has no way out of the cluster: copy the model "
@@ -136,7 +138,7 @@ def _second_opinion(phi: Phi) -> dict[str, str]:
         )
     model = second_opinion(phi)
     log("preflight", f"second opinion about identifiers: {model.config['model_type']}, {model.digest[:26]}")
-    return {"second_opinion": model.pinned_uri()}
+    return model
 
 
 def check_base(base: BaseModel, lora: Lora, quantization: Quantization) -> None:

@@ -22,10 +22,10 @@ from clinadapt.privacy.spans import Span, united
 from components.screen.patients import (
     TextRow,
     pass_on,
-    passes_unchanged,
     patient_of,
     read_known,
     screen_rows,
+    screener_for,
     seal,
     summary,
     write_note_ids,
@@ -54,10 +54,11 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     builtin = source["source"].startswith("builtin://")
     table = pq.read_table(dataset / "notes.parquet", schema=NOTES)
     corrected = _read_corrected(dataset)
-    if passes_unchanged(source, settings, (0 if builtin else len(table)) + len(corrected)):
+    screener = screener_for(source, settings, (0 if builtin else len(table)) + len(corrected))
+    if screener is None:
         reviewed = [(note["text"], note["note_id"]) for note in corrected]
         return pass_on(dataset, output, settings, len(table) if builtin else 0, reviewed)
-    screener, known, notes = Screener(settings), read_known(dataset), table.to_pylist()
+    known, notes = read_known(dataset), table.to_pylist()
     listed = [*([] if builtin else notes), *corrected]
     rows = [
         TextRow(patient_of(note["patient"], note["text"]), [note["text"]], known.get((0, note["row"]), []))
@@ -86,7 +87,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
             "rows_kept": len(screened),
             "quarantined": dict((Counter(source["quarantined"]) + findings.quarantined).most_common()),
             "labels": remaining,
-            "phi": summary(settings, findings, len(table) if builtin else 0),
+            "phi": summary(settings, findings, len(table) if builtin else 0, screener),
         }
         return seal(output, source, changed)
 

@@ -25,10 +25,10 @@ from components.screen.patients import (
     Known,
     TextRow,
     pass_on,
-    passes_unchanged,
     patient_of,
     read_known,
     screen_rows,
+    screener_for,
     seal,
     summary,
     write_note_ids,
@@ -64,11 +64,12 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
     builtin = {number for number, each in enumerate(source["source"]) if each["uri"].startswith("builtin://")}
     tables = {name: pq.read_table(dataset / f"{name}.parquet", schema=schema) for name, schema in SCHEMAS.items()}
     built_in = sum(each in builtin for table in tables.values() for each in table["source"].to_pylist())
-    if passes_unchanged(source, settings, sum(map(len, tables.values())) - built_in):
+    screener = screener_for(source, settings, sum(map(len, tables.values())) - built_in)
+    if screener is None:
         return pass_on(dataset, output, settings, built_in, _reviewed(dataset, tables))
     known = read_known(dataset)
     rows = {name: dict(_rows(table, TEXT_COLUMNS[name], builtin, known)) for name, table in tables.items()}
-    findings, naming = _screen(tables, rows, settings)
+    findings, naming = _screen(tables, rows, screener)
     changed = {name: _changed(table, rows[name], TEXT_COLUMNS[name], naming) for name, table in tables.items()}
     if not sum(map(len, changed.values())):
         raise UserError(f"screening quarantines all {findings.rows} rows: another policy than quarantine keeps them")
@@ -87,7 +88,7 @@ def run(dataset: Path, output: Path, settings: Phi) -> dict[str, Any]:
                 "rows_kept": sum(map(len, changed.values())),
                 "quarantined": dict((Counter(source["quarantined"]) + findings.quarantined).most_common()),
                 "rows": {name: len(table) for name, table in changed.items()},
-                "phi": summary(settings, findings, built_in) | {"specialties_left_out": naming.total()},
+                "phi": summary(settings, findings, built_in, screener) | {"specialties_left_out": naming.total()},
             },
         )
 
@@ -113,10 +114,9 @@ def _rows(table: pa.Table, columns: tuple[str, ...], builtin: set[int], known: K
 
 
 def _screen(
-    tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]], settings: Phi
+    tables: dict[str, pa.Table], rows: dict[str, dict[int, TextRow]], screener: Screener
 ) -> tuple[Findings, Counter[str]]:
     """Screen all rows. Returns what was found, and the specialties that name somebody."""
-    screener = Screener(settings)
     findings, mentions = screen_rows([row for table in rows.values() for row in table.values()], screener)
     return findings, _naming(tables, rows, mentions, screener)
 

@@ -111,16 +111,20 @@ def write_note_ids(rows: Iterable[TextRow], output: Path, reviewed: Iterable[tup
     write_table(to_table(pairs, NOTE_IDS) if pairs else NOTE_IDS.empty_table(), output / NOTE_IDS_FILE)
 
 
-def passes_unchanged(source: Mapping[str, Any], settings: Phi, rows: int) -> bool:
-    """Whether nothing is to be done: no row is of a patient, the policy is off, or the dataset was screened so before.
+def screener_for(source: Mapping[str, Any], settings: Phi, rows: int) -> Screener | None:
+    """What screens a dataset; None where nothing is to be done: no row is of a patient, the policy is off, or the
+    dataset was screened so before.
 
     Args:
         source: manifest of the dataset.
         settings: of the profile.
         rows: those of sources that are not built in.
     """
+    if not rows or settings.policy == "off":
+        return None
+    opinion = described(settings) if settings.second_opinion else None
     before = source.get("phi", {}).get("digest")
-    return not rows or settings.policy == "off" or before == screening_digest(settings)
+    return None if before == screening_digest(settings, opinion) else Screener(settings, opinion)
 
 
 def pass_on(
@@ -153,12 +157,13 @@ def seal(output: Path, source: Mapping[str, Any], changed: Mapping[str, Any]) ->
     return write_manifest(output, fields, "screen", {"dataset": source["digest"]}, [dict(source)])
 
 
-def summary(settings: Phi, findings: Findings, builtin_rows: int) -> dict[str, Any]:
-    """What a manifest records of screening: settings, detector and counts, no text."""
-    off = settings.policy == "off"
+def summary(settings: Phi, findings: Findings, builtin_rows: int, screener: Screener | None = None) -> dict[str, Any]:
+    """What a manifest records of screening: settings, detector and counts, no text; without a screener nothing was
+    screened."""
+    off, opinion = settings.policy == "off", screener.opinion if screener else None
     return {
         **settings.model_dump(include={"policy", "reason", "types", "known_columns"}),
-        "digest": screening_digest(settings) if findings.rows else "",
+        "digest": screening_digest(settings, opinion) if screener else "",
         "detector": "" if off else detector_version(),
         "rows": findings.rows,
         "builtin_rows": builtin_rows,
@@ -167,7 +172,7 @@ def summary(settings: Phi, findings: Findings, builtin_rows: int) -> dict[str, A
         "done": {} if off else {kind: settings.action(kind) for kind, _ in findings.found.most_common()},
         "rows_quarantined": findings.quarantined.total(),
         "measured": own_list("measured.yaml"),
-        "second_opinion": described(settings).digest if settings.second_opinion and findings.rows else "",
+        "second_opinion": opinion.digest if opinion else "",
         "staff": bool(settings.staff_file),
         "protected": bool(settings.protect_file),
     }

@@ -25,7 +25,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from clinadapt.artifacts.artifact_cache import fetch_folder, load_folder, publish_folder
+from clinadapt.artifacts.artifact_cache import fetch_folder, load_folder, publish, publish_folder
 from clinadapt.artifacts.code_version import code_version, library_versions
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
@@ -210,7 +210,7 @@ class Checkpoints:
     def _write_result_location(self, prefix: str) -> None:
         """Tell the step that waits for a TrainJob where the result is."""
         if RESULT in os.environ:
-            self._store.put(os.environ[RESULT], json.dumps({"trained": prefix}).encode())
+            publish(self._store, os.environ[RESULT], json.dumps({"trained": prefix}).encode())
 
     def _results(self) -> list[str]:
         """Prefixes of the complete outputs of this training."""

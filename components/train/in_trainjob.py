@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from clinadapt.artifacts.artifact_cache import fetch_folder
+from clinadapt.artifacts.artifact_cache import fetch_folder, load
 from clinadapt.artifacts.code_version import step_code_version
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder, write_manifest
@@ -64,6 +64,7 @@ def run(
         store=store.uri,
         code_version=code,
         adapter=f"{store.uri}/{shared[1].prefix}" if adapter else "",
+        digests=digests,
         base_model=base_model,
         settings=settings,
     )
@@ -78,9 +79,8 @@ def run(
     TrainJobs(in_cluster(), os.environ[RUN], lambda line: log(step, line)).train(manifest)
     training = _fetch(store, task, splits, output, adapter)
     if training is None:
-        name = manifest["metadata"]["name"]
         raise UserError(
-            f"TrainJob {name} is complete and its result is not in {store.uri}, or not signed by our key: "
+            f"TrainJob {manifest['metadata']['name']} is complete and its result is not in {store.uri}, or not signed by our key: "
             "compare the store and the keys of its pods with those of this step"
         )
     _delete(shared)
@@ -94,9 +94,10 @@ def _delete(folders: list[SealedFolder]) -> None:
 
 def _fetch(store: Store, task: NodesTask, splits: Path, output: Path, adapter: Path | None) -> dict[str, Any] | None:
     """Download and verify a task's result; None where there is none (any more), or it is not signed by our key."""
+    if (found := load(store, result_key(task))) is None:
+        return None
     try:
-        place = json.loads(store.get(result_key(task))[0])["trained"]
-        manifest = fetch_folder(SealedFolder(store, place), output)
+        manifest = fetch_folder(SealedFolder(store, json.loads(found)["trained"]), output)
     except (KeyError, DamagedFolder, CorruptObject):
         return None
     digests = {name: manifest[name] for name in ("splits_digest", "base_digest")}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def run(task: NodesTask) -> None:
         check_gpu()
         with tempfile.TemporaryDirectory(prefix="clinadapt-nodes-") as scratch:
             splits, output = Path(scratch) / "splits", Path(scratch) / "output"
-            fetch_folder(task.splits, splits, "format")
+            fetch_folder(task.splits, splits, "format", task.digests[:1])
             training = _train(task, splits, output)
             if training:
                 outputs |= _summary(name, training)
@@ -71,13 +72,13 @@ def _train(task: NodesTask, splits: Path, output: Path) -> dict[str, Any]:
         return classify.run(splits, output, task.settings, open_store(task.store))
     if isinstance(task.settings, PreferenceTraining):
         adapter = splits.with_name("adapter")
-        fetch_folder(task.adapter, adapter, "train")
+        fetch_folder(task.adapter, adapter, "train", task.digests[1:])
         return dpo.run(splits, adapter, output, task.settings, open_store(task.store))
     return train_distributed(None, splits, output, task.settings, task.store, task.base_model)
 
 
-def fetch_folder(uri: str, folder: Path, step: str) -> None:
-    """Download and verify what a step wrote at a URI.
+def fetch_folder(uri: str, folder: Path, step: str, digests: Sequence[str] = ()) -> None:
+    """Download and verify what a step wrote at a URI; `digests`: its own, where it is known.
 
     Raises:
         UserError: there is nothing, or a file is not what the step wrote.
@@ -89,7 +90,9 @@ def fetch_folder(uri: str, folder: Path, step: str) -> None:
     if not sealed.exists():
         raise UserError(f"{uri} is not a folder that {step} wrote: its {MANIFEST} is missing")
     try:
-        sealed.fetch(folder)
+        manifest = sealed.fetch(folder)
+        if digests and manifest["digest"] not in digests:
+            raise DamagedFolder(MANIFEST, "is that of another folder")
     except (DamagedFolder, KeyError) as error:
         raise UserError(f"{uri} is not what {step} wrote ({error}): run {step} again") from error
 

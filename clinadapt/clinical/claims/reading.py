@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
+from itertools import accumulate
 
 from clinadapt.clinical.claims.context import Context, context, sentences
 from clinadapt.clinical.claims.demographics import ages, sex_by_words, written_sex
@@ -215,11 +216,11 @@ class Reading:
     @cached_property
     def months(self) -> list[Mention]:
         """Months without a day or a year: "in April"; the value is the month's number in two digits."""
-        taken = [(day.start, day.end) for day in self.dates]
+        starts, ends = [day.start for day in self.dates], [0, *accumulate((day.end for day in self.dates), max)]
         return [
             Mention(*match.span(1), f"{MONTHS.index(match[1][:3]) + 1:02}")
             for match in _MONTH.finditer(self.lower)
-            if not any(start <= match.start(1) < end for start, end in taken)
+            if ends[bisect_right(starts, match.start(1))] <= match.start(1)  # the last end of those that begin before
         ]
 
     @cached_property

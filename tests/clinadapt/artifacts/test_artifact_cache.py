@@ -67,6 +67,23 @@ def test_a_resealed_folder_is_not_used_where_a_key_is_set(
     assert not (tmp_path / "copy").exists() and store.list(PREFIX) == []
 
 
+@pytest.mark.parametrize("key", [False, True])
+def test_a_folder_with_a_file_that_nobody_sealed_is_not_used(
+    key: bool, store: FolderStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it seals all that is in it."""
+    if key:
+        monkeypatch.setenv("CLINADAPT_SIGNING_KEY", private_key())
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/half written").write_bytes(b"h")
+    save_folder(store, PREFIX, folder, "train")
+    assert load_folder(store, PREFIX, tmp_path / "copy", "train")
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == [MANIFEST, "weights"]
+    store.put(f"{PREFIX}/chat_template.jinja", b"others'")
+    assert not load_folder(store, PREFIX, tmp_path / "copy", "train")
+    assert not (tmp_path / "copy").exists() and store.list(PREFIX) == []
+
+
 def test_neither_another_key_nor_another_place_counts(
     store: FolderStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,29 @@ def test_what_only_the_question_names_is_not_affirmed(question: str, answer: str
     assert (unsupported(answer, NOTE.replace("man", "woman"), question) == []) == supported
 
 
+def test_months_are_told_from_dates_in_a_few_comparisons_each() -> None:
+    class Counted(int):
+        compared = 0
+
+        def __lt__(self, other: int) -> bool:
+            Counted.compared += 1
+            return int(self) < other
+
+        def __gt__(self, other: int) -> bool:
+            Counted.compared += 1
+            return int(self) > other
+
+        __le__, __ge__ = __lt__, __gt__
+
+    count = 2000
+    reading = Reading("Seen in May 2019. Worse in May. " * count)
+    reading.dates = [day._replace(start=Counted(day.start), end=Counted(day.end)) for day in reading.dates]
+    assert len(reading.dates) == count and Counted.compared == 0
+    months = reading.months
+    assert len(months) == count and all(reading.text[month.start : month.end + 1] == "May." for month in months)
+    assert Counted.compared <= 40 * count
+
+
 @pytest.fixture(scope="module", params=["built-in", "real"])
 def notes(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "built-in":

@@ -36,6 +36,10 @@ def settings(folder: Path, **others: Any) -> Phi:
     return Phi(second_opinion=folder.as_uri(), second_opinion_labels={"ZZ": "DEVICE"}, **others)
 
 
+def opinion(settings: Phi) -> SecondOpinion:
+    return SecondOpinion(settings, described(settings))
+
+
 def test_what_it_finds_is_redacted_in_all_texts_of_the_patient_too(model: Path) -> None:
     note, answer = "Ms. Velnadal saw thistle gravel at the kettle. It was thistle", "thistle, 92, rested"
     result = Screener(settings(model)).screen("p", [note, answer]).texts
@@ -49,15 +53,15 @@ def test_what_it_finds_is_redacted_in_all_texts_of_the_patient_too(model: Path) 
 def test_a_long_note_is_read_in_windows_without_a_gap(model: Path) -> None:
     words = ["gravel" if number % 3 == 0 else "calm" for number in range(500)]
     text = " ".join(words)
-    spans = SecondOpinion(settings(model)).spans(text)
+    spans = opinion(settings(model)).spans(text)
     assert [text[span.start : span.end] for span in spans] == ["gravel"] * words.count("gravel")
 
 
 def test_ages_of_many_and_signs_alone_are_not_taken_and_words_are_whole(model: Path) -> None:
     text = "aged 47, linen\n  gravel thistle-kettle"
-    found = [(text[span.start : span.end], span.type) for span in SecondOpinion(settings(model)).spans(text)]
+    found = [(text[span.start : span.end], span.type) for span in opinion(settings(model)).spans(text)]
     assert found == [("linen", "DEVICE"), ("gravel thistle", "NAME"), ("kettle", "HOSPITAL")]
-    assert SecondOpinion(settings(model)).spans("  \n ") == []
+    assert opinion(settings(model)).spans("  \n ") == []
 
 
 def test_it_reads_a_hub_model_from_the_cache_without_a_socket(
@@ -78,7 +82,7 @@ def test_it_reads_a_hub_model_from_the_cache_without_a_socket(
     pinned = described(hub).pinned_uri()
     assert pinned == f"hf://some/deid@{COMMIT}" and described(hub).digest == f"hf:{COMMIT}"
     assert screening_digest(hub) == screening_digest(hub.model_copy(update={"second_opinion": pinned}))
-    assert SecondOpinion(hub).spans("linen gravel") == [Span(6, 12, "NAME")]
+    assert opinion(hub).spans("linen gravel") == [Span(6, 12, "NAME")]
 
 
 def test_other_weights_or_labels_screen_a_dataset_anew(model: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from token_classifiers import write_token_classifier
 
 from clinadapt.artifacts.slsa import broken_link
 from clinadapt.config.classify import Notes
@@ -17,6 +18,8 @@ from clinadapt.config.instruct import Examples, Source
 from clinadapt.config.phi import Phi
 from clinadapt.data.schemas.instruct import TRIPLES
 from clinadapt.errors import UserError
+from clinadapt.models.base_model import BaseModel
+from clinadapt.privacy import second_opinion
 from clinadapt.privacy.screening import ScreenedText, Screener
 from components.download.classify import run as download_classify
 from components.download.instruct import run as download_instruct
@@ -153,6 +156,27 @@ def test_screening_a_dataset_twice_changes_nothing(labelled: Callable[..., Path]
     assert first["phi"] == second["phi"]
     other = screen_classify(tmp_path / "one", tmp_path / "four", Phi(policy="redact"))
     assert other["digest"] != first["digest"] and other["phi"]["policy"] == "redact"
+
+
+@pytest.mark.parametrize("recipe", ["classify", "instruct"])
+def test_the_weights_of_a_second_opinion_are_hashed_once(
+    recipe: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[str] = []
+
+    def describe(uri: str) -> BaseModel:
+        described.append(uri)
+        return describe_fetched(uri)
+
+    describe_fetched = second_opinion.describe_fetched
+    monkeypatch.setattr(second_opinion, "describe_fetched", describe)
+    model = write_token_classifier(tmp_path / "model", {"0": "O", "1": "B-PATIENT"}, {"daily": "B-PATIENT"})
+    settings, of_instruct = Phi(second_opinion=model.as_uri()), recipe == "instruct"
+    dataset = request.getfixturevalue("instructions") if of_instruct else request.getfixturevalue("labelled")()
+    run = screen_instruct if of_instruct else screen_classify
+    first = run(dataset, tmp_path / "one", settings)
+    assert len(described) == 1 and first["phi"]["second_opinion"] == describe_fetched(model.as_uri()).digest
+    assert run(tmp_path / "one", tmp_path / "two", settings)["phi"] == first["phi"] and len(described) == 2
 
 
 def test_quarantined_rows_are_counted_and_listed_without_text(labelled: Callable[..., Path], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
+from clinadapt.artifacts.artifact_cache import load
 from clinadapt.artifacts.code_version import adapter_version
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
@@ -83,7 +84,7 @@ def test_the_node_of_a_trainjob_trains_the_same(
     task = NodesTask(splits=splits.as_uri(), store=store.uri, adapter=adapter.as_uri(), settings=settings)
     assert NodesTask.model_validate_json(task.model_dump_json()) == task
     multi_node.run(task)
-    place = json.loads(store.get(result_key(task))[0])["trained"]
+    place = json.loads(load(store, result_key(task)) or b"")["trained"]
     result = SealedFolder(store, place).fetch(tmp_path / "fetched")
     weights, others = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("alone", "fetched"))
     assert weights.keys() == others.keys() and all(torch.equal(others[name], each) for name, each in weights.items())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fake_server import Error, serve
 from fake_trainer import NAMESPACE, FakeTrainer
 
+from clinadapt.artifacts.artifact_cache import load, publish, publish_folder
 from clinadapt.artifacts.hashing import read_json, write_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files, write_manifest
 from clinadapt.artifacts.sealed_folder import SealedFolder
@@ -24,7 +28,7 @@ from clinadapt.kubernetes.cluster import Cluster
 from clinadapt.kubernetes.trainjob import template
 from clinadapt.storage import open_store
 from clinadapt.storage.folder_store import FolderStore
-from components.train import in_trainjob
+from components.train import in_trainjob, multi_node
 from pipelines.named_settings import load_profile
 
 CLUSTER = Cluster.model_validate({"name": "c", "trainer": {}})
@@ -69,8 +73,8 @@ class Nodes:
         splits = read_json(Path(store.uri.removeprefix("file://")).parent / "splits" / MANIFEST)
         digests = {"splits_digest": splits["digest"], "base_digest": "sha256:base"}
         digest = write_manifest(folder, digests, "train", {"splits": splits["digest"]}, [splits])["digest"]
-        SealedFolder(store, f"trained/a/{digest[7:23]}").publish(folder)
-        store.put(trainjobs.result_key(task), json.dumps({"trained": f"trained/a/{digest[7:23]}"}).encode())
+        publish_folder(SealedFolder(store, f"trained/a/{digest[7:23]}"), folder)
+        publish(store, trainjobs.result_key(task), json.dumps({"trained": f"trained/a/{digest[7:23]}"}).encode())
 
 
 @pytest.fixture
@@ -306,6 +310,40 @@ def test_a_result_that_is_damaged_is_not_taken(fake: FakeTrainer, splits: Path) 
     with pytest.raises(UserError, match="is complete and its result is not in"):
         attempt(splits, 1)
     assert nodes.trained == 1
+
+
+def test_a_pointer_to_another_signed_training_is_not_followed(
+    fake: FakeTrainer, splits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()
+    monkeypatch.setenv("CLINADAPT_SIGNING_KEY", Ed25519PrivateKey.generate().private_bytes(*pem).decode())
+    nodes = Nodes(fake)
+    attempt(splits)
+    attempt(splits, 1)
+    store = open_store((splits.parent / "store").as_uri())
+    (key,) = store.list("trainjobs/")
+    pointer = load(store, key)
+    assert nodes.trained == 1 and pointer is not None
+    digest = hashlib.sha256(pointer).hexdigest()
+    store.put(key, json.dumps({"digest": digest}).encode() + b"\n" + pointer)
+    with pytest.raises(UserError, match="not signed by our key"):
+        attempt(splits, 2)
+
+
+def test_the_nodes_refuse_splits_that_somebody_exchanged(
+    fake: FakeTrainer, splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainjobs.time, "sleep", lambda seconds: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        attempt(splits)
+    (job,) = fake.jobs.values()
+    task = NodesTask.model_validate_json(job["spec"]["trainer"]["args"][0])
+    folder = Path(task.splits.removeprefix("file://"))
+    multi_node.fetch_folder(task.splits, tmp_path / "as they were", "format", task.digests[:1])
+    (folder / "train.parquet").write_bytes(b"others")
+    write_manifest(folder, {}, "format", {"dataset": "sha256:data"})
+    with pytest.raises(UserError, match="is not what format wrote"):
+        multi_node.fetch_folder(task.splits, tmp_path / "exchanged", "format", task.digests[:1])
 
 
 def test_the_end_of_a_run_stops_its_trainjob(
