@@ -22,6 +22,7 @@ from clinadapt.privacy.word_lists import (
     own_list,
 )
 
+_PLACES = {"schools": "EMPLOYER", "homes": "HOSPITAL", "practices": "HOSPITAL", "firms": "EMPLOYER"}
 _BETWEEN = frozenset(["bin", "binti", "binte", "bint", "ibn"])  # a name and that of a father
 _PARTICLES = frozenset(["de", "da", "di", "du", "van", "von", "der", "den", "la", "le", "el", "al", "dos", "del"])
 _SAINT = frozenset(["St", "ST", "Saint", "SAINT"])
@@ -30,6 +31,10 @@ _AFTER_NAME = re.compile(
     r"(?:, ?| ?\()(9\d|1[0-2]\d)"
     r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|yrs?|years)\b| (?i:who|with|lives|from|admitted)\b)"
 )
+_WRITTEN_BY = re.compile(r"[ \t]{1,4}([A-Z]{2,3}/[A-Za-z]{2,3})(?=[ \t]{0,3}(?:\n|$))")  # after a date: `GB/MT`
+_TYPIST = re.compile(r"(?:,? ?(?:MD|DO|RN|NP|M\.D\.))? ?/ ?([a-z]{2,3})(?![\w/])")  # `Hsu/hh`
+_EXTENSION = re.compile(r",? ?(?i:x|ext\.?|extension) ?(\d{1,6})(?!\d)")
+_HOUSE = re.compile(r"(?:^|\n)[ \t]*((?:[A-Z][\w'’-]{1,20} ?){1,4}), $")
 _TOWN = re.compile(
     r"(?:, ?| |\n)([A-Z][a-zà-ÿ]{2,20}(?: [A-Z][a-zà-ÿ]{2,20}){0,2})"
     r"(?:,|,? (?:[A-Z]{2} )?(\d{5,6}(?:-\d{4})?)\b|[.)]?(?:$|\n|(?=\. )))"
@@ -88,7 +93,7 @@ def _role(word: str) -> str:
         return ""
     if word in _SAINT:
         return "saint"
-    if lower in ("hospital", "infirmary") or lower in chart_words("schools") | chart_words("homes"):
+    if lower in ("hospital", "infirmary") or any(lower in chart_words(kind) for kind in _PLACES):
         return "head"
     if lower in chart_words("labels"):
         return "label"
@@ -101,7 +106,7 @@ def _of_place(words: Sequence[Token], index: int) -> Iterator[Span]:
     if lower in ("hospital", "infirmary"):
         yield from _for_whom(words, index)
     else:
-        yield from _place_to(words, index, "EMPLOYER" if lower in chart_words("schools") else "HOSPITAL")
+        yield from _place_to(words, index, next(kind for name, kind in _PLACES.items() if lower in chart_words(name)))
 
 
 def _town(text: str, words: Sequence[Token], index: int, before: str) -> Iterator[Span]:
@@ -184,8 +189,12 @@ def _with_father(text: str, words: Sequence[Token], index: int) -> Iterator[Span
 
 
 def _with_particle(words: Sequence[Token], index: int) -> Iterator[Span]:
-    """`de Souza` after a title, a label or a relation."""
+    """`de Souza` after a title, a label or a relation, and `Abd al-Rahman`."""
     last = index
+    if words[index].text in ("al", "el") and _text_at(words, index + 1) == "-" and index:
+        before, after = words[index - 1], _text_at(words, index + 2)
+        if before.text[0].isupper() and after[:1].isupper() and before.text[0].isalpha():
+            yield Span(before.start, words[index + 2].end, "NAME")
     while _text_at(words, last + 1).lower() in _PARTICLES and last - index < 3:
         last += 1
     family = _text_at(words, last + 1)
@@ -199,6 +208,8 @@ def _place_to(words: Sequence[Token], head: int, kind: str) -> Iterator[Span]:
     first = _first_of_place(words, head)
     first += words[first].text in ("Attends", "Attended", "Visited", "Works", "Student", "Pupil")
     own = [token.text.lower() for token in words[first:head] if len(token.text) > 1 and token.text[0].isalpha()]
+    if words[head].text.lower() in chart_words("practices"):  # `Interventional Cardiology` is none
+        own = [word for word in own if word in cities() or word in family_names() or names_by_itself(word)]
     if own and not all(is_generic_place(word) for word in own):
         yield Span(words[first].start, words[head].end, kind)
 
@@ -236,16 +247,30 @@ def name_forms(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iter
     a town and its code."""
     starts = {token.start: index for index, token in enumerate(words)}
     for span in spans:
+        yield from _beside(text, span)
         town = _TOWN.match(text, span.end) if span.type in ("STREET", "OTHERID") else None
         if town and (town[2] or span.type == "STREET") and _may_be_town(town[1].lower()):
             yield Span(*town.span(1), "CITY")
             if town[2]:
                 yield Span(*town.span(2), "ZIP")
+        elif span.type == "DATE":
+            if initials := _WRITTEN_BY.match(text, span.end):
+                yield Span(*initials.span(1), "INITIALS")
         elif span.type == "NAME":
+            if typist := _TYPIST.match(text, span.end):
+                yield Span(*typist.span(1), "INITIALS")
             if age := _AFTER_NAME.match(text, span.end):
                 yield Span(*age.span(1), "AGE90")
             if text[span.end : span.end + 1] == " " and (index := starts.get(span.end + 1)):
                 yield from _initial_after(text, words, span, index)
+
+
+def _beside(text: str, span: Span) -> Iterator[Span]:
+    """The extension of a telephone, and the name of a house before its street."""
+    if span.type == "PHONE" and (extension := _EXTENSION.match(text, span.end)):
+        yield Span(*extension.span(1), "PHONE")
+    elif span.type == "STREET" and (house := _HOUSE.search(text, max(0, span.start - 60), span.start)):
+        yield Span(*house.span(1), "STREET")
 
 
 def _may_be_town(lower: str) -> bool:

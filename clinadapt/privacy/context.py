@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from clinadapt.privacy.features import Token
+from clinadapt.privacy.medical_names import is_pair, names_a_thing
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
@@ -19,10 +20,10 @@ from clinadapt.privacy.word_lists import (
     family_names,
     given_names,
     looks_clinical,
-    medical_things,
 )
 
-_MOST = 12  # tokens of a name
+_MOST = 12
+_RARE = 25_000  # rank of a word by its frequency, beyond which the dictionary has names as well
 _CUES = ("title", "person_label", "relation")
 # Classes of cues.yaml that rules begin at
 _CLASSES = frozenset({"person_title", "name_label", "person_label", "relation", "lives", "place_head"})
@@ -49,7 +50,7 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _name_before(words, index - 2)
         elif "frequent given" in roles and _is_after_family(text, words, index):
             yield Span(words[index - 2].start, token.end, "NAME")
-        elif "only a name" in roles and not _names_a_thing(words, index + 1):
+        elif "only a name" in roles and not (names_a_thing(words, index + 1) or is_pair(words, index, index + 1)):
             yield Span(token.start, token.end, "NAME")
         elif "given" in roles and index + 1 < len(words) and _is_family(words[index + 1].text):
             end = words[index + 1].end
@@ -175,8 +176,10 @@ def names_no_patient(words: Sequence[Token], first: int, last: int) -> bool:
         return True
     if len(inside) == 1 and (_begins_a_list(words, first) or _is_unit(words[first].text)):
         return True
-    eponym = any(word in eponyms() for word in inside) or (len(inside) == 1 and inside[0] not in given_names())
-    return eponym and not cue_before(words, first) and _names_a_thing(words, last)
+    if is_pair(words, first, last):
+        return True
+    eponym = any(word in eponyms() for word in inside) or not any(word in given_names() for word in inside)
+    return eponym and not cue_before(words, first) and names_a_thing(words, last)
 
 
 def _is_unit(word: str) -> bool:
@@ -207,13 +210,7 @@ def _is_after_family(text: str, words: Sequence[Token], index: int) -> bool:
 
 def _are_eponyms(words: Sequence[Token], first: int, last: int) -> bool:
     """Whether words name a sign together: `Marcus Gunn pupil`."""
-    return all(word.text.lower() in eponyms() for word in words[first:last]) and _names_a_thing(words, last)
-
-
-def _names_a_thing(words: Sequence[Token], index: int) -> bool:
-    """Whether a sign, a disease or an instrument stands at an index, or after one more word: `Huber needle`."""
-    after = [token.text.lower() for token in words[index : index + 4] if token.text not in ("'", "’", "s", "-")]
-    return any("after_eponym" in cue_classes().get(word, ()) or word in medical_things() for word in after[:2])
+    return all(word.text.lower() in eponyms() for word in words[first:last]) and names_a_thing(words, last)
 
 
 def _is_name_in_small_letters(words: Sequence[Token], first: int, last: int) -> bool:
@@ -232,6 +229,13 @@ def cue_before(words: Sequence[Token], first: int) -> bool:
     return any(name in _CUES for word in before for name in cue_classes().get(word, ()))
 
 
+def may_be_name(word: str) -> bool:
+    """Whether a word with a capital is a name, or a rare word of no list that medicine has."""
+    lower = word.lower()
+    known = lower in clinical_words() or lower in eponyms() or lower in cue_classes() or looks_clinical(lower)
+    return word[0].isupper() and (names_by_itself(lower) or (english_rank(lower) > _RARE and not known))
+
+
 def is_listed(word: str) -> bool:
     return given_names().get(word, 99_999) < 1500 or family_names().get(word, 99_999) < 3000
 
@@ -240,7 +244,7 @@ def is_word_only(word: str) -> bool:
     """Whether a lower-case word is one of medicine or English, and a name in no list."""
     if word in given_names() or word in family_names():
         return False
-    return word in clinical_words() or word in english_words() or word in eponyms() or looks_clinical(word)
+    return english_rank(word) < _RARE or word in clinical_words() or word in eponyms() or looks_clinical(word)
 
 
 def _is_degree(word: str) -> bool:
@@ -271,7 +275,7 @@ def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:
             return
         frequent = 300 if initials > 1 else 3000
         listed = word in family_names() and english_rank(word) > frequent and word not in clinical_words()
-        if listed or names_by_itself(word):
+        if listed or may_be_name(words[index].text):
             yield Span(words[first].start, words[index].end, "NAME")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from clinadapt.privacy.anchors import NUMBER, Anchor, AnchorKinds, Anchors, heads
+from clinadapt.privacy.anchors import NEAR_NUMBER, NUMBER, Anchor, AnchorKinds, Anchors, heads
 from clinadapt.privacy.date_form_patterns import DATE_FORMS
 from clinadapt.privacy.features import Token
 from clinadapt.privacy.spans import Span
@@ -47,7 +47,34 @@ _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("STREET", heads("flat|apt|apartment|unit"), r"(?i:\b(?:flat|apt|apartment|unit)\b\.? ?)\d{1,3}/\d{1,3}(?=,? ?\d{1,5} [A-Z])"),
     ("STREET", heads("one|two|three|four|five|six|seven|eight|nine|ten"), rf"\b(?:One|Two|Three|Four|Five|Six|Seven|Eight|Nine|Ten) (?:{_STREET_WORD} ){{1,3}}(?:Street|Avenue|Road|Drive|Lane|Place|Plaza|Square|Court|Way|Boulevard|Parkway)\b(?:,? (?:Suite|Ste|Floor|Unit)\.? \w{{1,5}})?"),
     ("STREET", heads("m|a"), r"\b[MA]\d{1,3},? (?:J|[Jj]unction )\d{1,2}\b"),
+    ("OTHERID", NEAR_NUMBER, r"\b[A-Z]{1,3}\d{4,8}[A-Z]{1,3}\b(?<!MG)(?<!ML)"),
+    ("OTHERID", NEAR_NUMBER, r"\b[A-Z]{2,4}_\d{6,8}(?:_\d{2,6})?(?!\w)"),
+    ("OTHERID", NUMBER, r"(?m)^\d{4,9}(?=,[A-ZÀ-Þ][a-zà-ÿ])"),
+    ("MRN", heads("mrn|acct|account|student|member|patient|employee|username|login"), r"(?i:\b(?:mrn|acct|account|(?:student|member|patient|employee) id|username|login)[:# ]{1,3})(?P<id>(?=[\w-]{0,14}\d{3})[a-z]{1,8}-?\d{3,10})\b"),
+    ("PLAN", heads("ins|insurance|card|policy|member"), r"(?i:\b(?:ins|insurance|card|policy|member)\b[:# ]{1,3})(?P<id>[A-Z][A-Z0-9]{0,3}(?: \d{2,6}){2,5})(?![\d%/]|\.\d)"),
+    ("PHONE", NUMBER, r"(?<![\w.,/-])[6-9]\d{4} \d{5}(?!\d|[.,]\d)"),
+    ("NAME", heads("kim|lee|park|choi|jung|jeong|kang|cho|yoon|jang|lim|han|oh|seo|shin|kwon|hwang|ahn|song|bae|baek|heo|noh|moon|yang|son|ryu|hong|yoo|nam"), r"\b(?:Kim|Lee|Park|Choi|Jung|Jeong|Kang|Cho|Yoon|Jang|Lim|Han|Oh|Seo|Shin|Kwon|Hwang|Ahn|Song|Bae|Baek|Heo|Noh|Moon|Yang|Son|Ryu|Hong|Yoo|Nam) [A-Z][a-z]{1,5}-[A-Za-z][a-z]{1,5}\b"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{1,5} [A-Z][a-z]{2,15}-(?:ro|gil|daero)\b(?: ?\d{1,3}(?:-gil)?(?: ?\d{1,4})?)?"),
+    ("STREET", heads("hwy|highway|route|rte"), r"(?i:\b(?:hwy|highway|route|rte))\.? ?\d{1,3}(?: (?:&|and|at|near) [A-Z]\w{2,20}(?: (?:Rd|St|Ave|Road|Street|Avenue|Blvd|Ln|Dr)\b\.?)?)?"),
+    ("HOSPITAL", heads("at|from|to"), r"(?i:\b(?:at|from|to)) (?P<id>(?:[A-ZÀ-Þ][a-zà-ÿ]{2,15} ){0,2}[A-ZÀ-Þ][a-zà-ÿ]{2,15}['’]s)(?=[,.;)\n]|$)"),
+    ("OTHERID", heads("ref|reference"), r"(?i:\bref(?:erence)?\b\.?(?: no\.?| number)?[:# ]{1,3})(?P<id>(?=[A-Za-z/-]{0,16}\d\d)[A-Za-z0-9]{1,10}(?:[/-][A-Za-z0-9]{1,12}){1,4})(?![\w/-])"),
+    ("OTHERID", heads("keysafe|key|door|gate|entry|alarm|keypad|passcode|locker|pin"), r"(?i:\b(?:key ?safe|keypad|passcode|pin|(?:door|gate|entry|alarm|key|locker)(?: code| pin| no\.?))(?: is| code)?[:# ]{1,3})(?P<id>[A-Z]?\d{3,6}[A-Z]?#?)(?![\w%]|\.\d| ?(?:mg|ml|am|pm)\b)"),
+    ("OTHERID", NUMBER, r"(?<=[ (]#)\d{4,6}(?![\w,.-]\d|\w| ?(?:tabs?|caps?|tablets|capsules)\b)"),
+    ("MRN", heads("hosp|hospital|unit|mrn|chart|hx|record"), r"(?i:\b(?:hosp(?:ital)?|unit|mrn|chart|hx|record)\b\.?(?: no\b\.?| number)?[ #:.…]{1,20})(?P<id>(?:[A-Z]{1,3} )?\d{2,4}(?: \d{2,4}){1,3}(?: [A-Z]{1,2}\b)?)(?![\d%/]|\.\d| ?(?:mg|ml|days|hrs|beds)\b)"),
+    ("DEVICE", heads("s|sn|serial|ser"), r"(?i:\b(?:s/n|sn|ser(?:ial)?(?: no\.?| number)?)[:# ]{1,3})(?P<id>\d{3,8} \d{3,8})(?!\d)"),
+    ("VEHICLE", heads("plate|tag|reg|pov|car|truck|van"), r"(?i:\b(?:plate|tag|reg|pov|car|truck|van)\b,?[:# ]{1,3})(?:[A-Z]{2} )?(?P<id>[A-Z]{1,3}[ -]?\d{2,4}(?:[ -]\d{2,4})?)(?![\w%]|\.\d)"),
     ("VEHICLE", heads("plate|tag"), r"(?i:\b(?:license |number )?(?:plate|tag)[:# ]{1,3})(?P<id>[A-Z]{2} [A-Z]{2,3}[ -]?\d{3,4})\b"),
+    ("URL", NEAR_NUMBER, r"(?<![\w.@/])[a-z][a-z0-9-]{2,40}(?:\.[a-z0-9-]{2,20}){1,3}/(?=[^\s/]{0,40}(?:/[^\s]{0,40})?\d\d)[^\s<>\"')\]]{2,120}(?<![.,;])"),
+    ("PHONE", heads("ring|rang|call|phone|text|number|tel|cell|reach"), r"(?i:\b(?:ring|rang|call|phone|text|number|tel|cell|reach)\b(?: [\w']{1,12}){0,3} (?:is|on|at) )(?P<id>\d{3,5}[ -]\d{3,5}(?: \d{3,5})?)(?![\d/.%])"),
+    ("PHONE", NUMBER, r"(?<![\w.,-])\d{3}[-.]\d{4},? ?(?i:x|ext\.?|extension) ?\d{1,6}\b"),
+    ("PHONE", NUMBER, r"(?<=# is )\d{3}[ .-]\d{4}(?!\d)"),
+    ("ZIP", NEAR_NUMBER, r"\b[AC-FHKNPRTV-Y]\d[\dW] (?![CLST]\d{1,2}[CLST]\d|\d{1,2}(?:MG|ML|CM|MM|HR))(?=[A-Z0-9]{0,3}\d)(?=[A-Z0-9]{0,3}[A-Z])[A-Z0-9]{4}\b"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{1,5} (?:Camino|Calle|Avenida|Via|Rue|rue|Paseo|Rua|Carrer) (?:d[eu] |de la |del )?[A-Z]\w{1,20}(?: [A-Z][a-z]\w{1,20})?(?: ?#\d{1,4})?"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{1,5} (?i:(?:county|state|farm) (?:road|route|rd|rte|hwy) \w{1,5})\b"),
+    ("STREET", heads("flat|apt|apartment"), r"(?i:\b(?:flat|apt|apartment)\b\.? ?#?)\d{1,4}[A-Za-z]?,? (?!(?:The|He|She|Is|In|On)\b)[A-Z][a-z]{2,20}(?: [A-Z][a-z]{2,20}){0,2}\b"),
+    ("STREET", heads("rm|room|apt|suite|ste"), r"(?i:\b(?:rm|room|apt|suite|ste)\b\.? ?#?)\d{1,5}[A-Za-z]?, ?\d{1,5} [A-Z][a-z]{2,20}(?: [A-Z][a-z]{2,20}){0,2}\b"),
+    ("STREET", heads("address"), r"(?i:\baddress)(?:[.…]{2,20}|[ \t]?:)[ \t]{0,4}(?P<id>(?=[^\n|;]{0,40}\d)[A-Z0-9](?:[^\n|;\t ]| (?! )){3,80})"),
+    ("HOSPITAL", heads("klinikum|krankenhaus|hôpital|hopital|ospedale"), r"(?:Klinikum|Krankenhaus|Hôpital|Hopital|Ospedale) (?:(?:am|an der|im|in der|du|de la|de|des|di|of the|at) )?[A-ZÀ-Þ][\wà-ÿ’'-]{2,25}(?: [A-ZÀ-Þ][\wà-ÿ’'-]{2,25})?"),
     ("URL", heads("mychart|portal|patient|my"), r"(?i:\b(?:mychart|portal|patient|my\w{2,20})(?:\.[a-z0-9-]{2,40}){1,4}/[^\s<>\"')\]]{1,200})(?<![.,;])"),
 ]  # fmt: skip
 

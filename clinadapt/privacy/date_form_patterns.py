@@ -16,6 +16,8 @@ _ROMANCE = (
     r"(?:janvier|février|fevrier|mars|avril|mai|juin|juillet|août|aout|septembre|octobre|novembre|décembre|decembre|enero|"
     r"febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre)"
 )
+_SHORT_HEADS = "jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec"
+_ROMAN = r"(?:i{1,3}|iv|vi{0,3}|ix|xi{0,2})"  # a month, as in "20 iii 23"
 _UNITS = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _ORDINAL_WORD = (
     rf"(?:(?:twenty|thirty)[- ](?:{_UNITS})|{_UNITS}|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|"
@@ -38,19 +40,31 @@ _CUE = (
 )
 _ALONE = "on|since|until|till|by|from|before|after|due|next|back|dated|labs|clinic|mdt|seen|visit|appt|next visit|next appt|next mdt"
 _NO_SHARE = r"(?!1/[234](?!\d)|[23]/[34](?!\d)|[0-5]/5(?!\d)|[0-6]/6(?!\d)|\d/7(?!\d)|\d{1,2}/1[02](?!\d))"
+_GLUED = "f/u|adm|admit|dob|dos|d/c|rtc|echo|ekg"  # before a date without a blank
+_NEAR = "til|until|till|tmrw|tomorrow|yesterday|yest|tonight|today"
 _NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|weeks|days|hours|tab|amp|ns)\b)"
 
 DATE_FORMS: list[tuple[Anchor, str]] = [
     (NUMBER, rf"(?<![^\W_]){_DAY}{_ORDINAL}(?: of)? {_SHORT}\b"),
     (NUMBER, rf"(?<=\d[-–]){_FULL}(?!\d)"),
     (NUMBER, rf"(?<![\w.])(?i:{_DAY}(?:er)?(?: de)? {_ROMANCE}(?: del?)? {_YEAR})(?!\d)"),
-    (NUMBER, r"(?<![\w.,/-])(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\w/-]|[.,]\d)"),
+    (NUMBER, r"(?<![\w./-])(?<!\d,)(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\w/-]|\.\d|,\d{3}(?!\d))"),
+    (NUMBER, r"(?<![\w./-])(?:1[0-2]|0?[1-9])/0\d(?=[,.;)\n]|$| (?:to|and|as|with|for|through|at)\b)(?!\.\d)"),
+    (NUMBER, rf"(?<![\w./-]){_DAY}/(?!5 |10 ){_DAY}(?= (?:[01]\d|2[0-3])[0-5]\d(?!\d|[/-]))"),
     (heads("dob|born"), r"(?i:\b(?:dob|born)[: ]{1,3})(?P<id>\d{6}(?:\d\d)?)(?!\d)"),
+    (heads("date|dos|doa|dod|adm|seen"), r"(?i:\b(?:date|dos|doa|dod|adm|admitted|seen)[: ]{1,3})(?P<id>(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]))(?:19|20)?\d\d)(?!\d)"),
+    (heads(_SHORT_HEADS), rf"(?<![^\W_]){_SHORT}\.? {_DAY}(?![\d.:]\d|\d|%)(?! ?(?i:mg|mcg|ml|units?|mm|cm|times|min|minutes|hours|hrs|days|weeks|points?)\b)"),
+    (NUMBER, rf"(?<![\w./-]){_DAY}(?:([./-]){_ROMAN}\1| (?!(?:v|x|i)\b){_ROMAN} )(?:(?:19|20)\d\d|\d\d)(?!\d)"),
+    (NUMBER, rf"(?<![\w.])(?i:{_DAY} de {_ROMANCE})\b"),
+    (NUMBER, r"(?<![\w./-])0[1-9]-(?:0[1-9]|[12]\d|3[01])(?![\w/-]|\.\d)"),
+    (heads("appt|appointment|visit|clinic|surgery|mdt|review|admitted|discharged"), rf"(?i:\b(?:appt|appointment|visit|clinic|surgery|mdt|review|admitted|discharged),? (?:on )?the )(?P<id>{_DAY}{_ORDINAL})(?! (?i:rib|toe|finger|digit|metatarsal|metacarpal|nerve|ventricle|percentile|day|week|dose|cycle|visit)\b)"),
+    (heads(_GLUED), rf"(?i:(?<![^\W_])(?:{_GLUED}))(?P<id>{_DAY}/{_DAY})(?![\d%]|[/-]\d)"),
+    (heads(_NEAR), rf"(?i:\b(?:{_NEAR}) ?~? ?\(?)(?P<id>{_DAY}/{_DAY}){_NO_UNIT}"),
     (heads(f"{_CUE}|{_DAYS}"), rf"(?<![^\W_])(?i:(?:{_CUE}|{_WEEKDAY}),?[: ]{{1,3}}(?:on )?\(?){_NO_SHARE}(?P<id>{_DAY}/{_DAY}){_NO_UNIT}"),
     (NUMBER, rf"(?<![\d/-]){_MONTH}/{_MONTH}(?= ?(?:[-–]|(?i:to|until)) ?(?:3[01]|2\d|1[3-9])/{_MONTH}(?![\d/]))"),
     (NUMBER, rf"(?<![\d/-]){_DAY}/{_MONTH} ?(?:[-–]|(?i:to|until)) ?(?P<id>(?:3[01]|2\d|1[3-9])/{_MONTH})(?![\d/])"),
-    (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?![^\W_])"),
-    (heads(f"the|{_ALONE}"), rf"(?i:\b(?:{_ALONE}) (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?!,? ?(?:and|&|to)? ?\d)(?= ?(?:[.,;)\n]|$|(?i:at|for|inst|ult|when|because|with)\b))"),
+    (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? \(?(?:the )?)(?P<id>{_DAY}{_ORDINAL})(?![^\W_])"),
+    (heads(f"the|{_ALONE}"), rf"(?i:\b(?:{_ALONE}) (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?!,? ?(?:and|&|to)? ?\d)(?= ?(?:[.,;)\n]|$|(?i:at|for|inst|ult|when|because|with|was|were|is|but|and we|we|he|she|they|went|had)\b))"),
     (heads(_SEASON), rf"(?i:\b(?:{_SEASON})(?: of|,)? (?:19|20)\d\d)(?!\d)"),
     (heads(_FEAST), rf"(?i:\b(?:{_FEAST})(?:,? (?:19|20)\d\d)?)\b"),
     (heads("q"), r"\bQ[1-4][ /-]?20\d\d\b"),

@@ -38,7 +38,7 @@ from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.training_notes import LabelledNote, training_notes
 from clinadapt.storage.local_files import os_errors
 
-NOTES, SEED = 800, 17
+NOTES, SEED = 1200, 17
 _PARAMETERS = {"c1": 0.0, "c2": 0.05, "max_iterations": 40, "feature.minfreq": 2, "feature.possible_transitions": True}
 _IMAGE_FOLDER = Path(sys.prefix) / "share/clinadapt"
 _PLACED = re.compile(r"(-?\d)?([a-z]+=.*)", re.DOTALL)  # as in features_at

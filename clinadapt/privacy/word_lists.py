@@ -103,6 +103,15 @@ def eponyms() -> frozenset[str]:
 
 
 @cache
+def eponym_pairs() -> dict[str, frozenset[str]]:
+    """Lower-case name -> those that stand beside it in the language of medicine: `child` -> `pugh`."""
+    groups = [frozenset(group.split()) for group in own_list("eponyms.yaml")["pairs"].split(";")]
+    return {
+        name: frozenset().union(*(group for group in groups if name in group)) - {name} for name in set().union(*groups)
+    }
+
+
+@cache
 def medical_things() -> frozenset[str]:
     """Lower-case words after which a name is that of a thing: `Huber needle`."""
     return frozenset(own_list("eponyms.yaml")["things"].split())

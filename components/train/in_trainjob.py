@@ -80,8 +80,8 @@ def run(
     training = _fetch(store, task, splits, output, adapter)
     if training is None:
         raise UserError(
-            f"TrainJob {manifest['metadata']['name']} is complete and its result is not in {store.uri}, or not signed by our key: "
-            "compare the store and the keys of its pods with those of this step"
+            f"TrainJob {manifest['metadata']['name']} is complete and its result is not in {store.uri}, or "
+            "not signed by our key: compare the store and the keys of its pods with those of this step"
         )
     _delete(shared)
     return training

@@ -77,7 +77,7 @@ def test_a_hostile_text_takes_no_more_than_its_length(piece: str) -> None:
 
 def test_an_expression_is_tried_wherever_it_can_match() -> None:
     """At its anchors it finds what a search through the whole text finds."""
-    texts = [note["text"] for note in planted_notes(8, seed=9)] + [note.text for note in training_notes(8, seed=4)]
+    texts = [note["text"] for note in planted_notes(8, seed=9)] + [note.text for note in training_notes(24, seed=4)]
     matches = 0
     for text in texts:
         everywhere = {

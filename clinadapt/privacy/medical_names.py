@@ -1,0 +1,29 @@
+"""Names in the language of medicine, which name no patient: `Graves' disease`, `Child-Pugh`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from clinadapt.privacy.features import Token
+from clinadapt.privacy.word_lists import cue_classes, eponym_pairs, medical_things
+
+
+def names_a_thing(words: Sequence[Token], index: int) -> bool:
+    """Whether a sign, a disease or an instrument stands at an index, or after one more word: `Huber needle`."""
+    after = [token.text.lower() for token in words[index : index + 4] if token.text not in ("'", "’", "s", "-")]
+    after = list(takewhile(lambda word: word[0] not in ".,;:\n", after))
+    return any("after_eponym" in cue_classes().get(word, ()) or word in medical_things() for word in after[:2])
+
+
+def is_pair(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether each name among words[first:last] stands beside another as in the language of medicine: `Child-Pugh`."""
+    around = range(max(0, first - 3), min(len(words), last + 3))
+    names = [i for i in around if len(words[i].text) > 1 and words[i].text[0].isalpha() and words[i].text != "and"]
+    places = {index: place for place, index in enumerate(names)}
+    for index in (index for index in names if first <= index < last):
+        beside = names[max(0, places[index] - 1) : places[index] + 2]
+        partners = eponym_pairs().get(words[index].text.lower(), frozenset())
+        if partners.isdisjoint(words[other].text.lower() for other in beside):
+            return False
+    return any(first <= index < last for index in names)
