@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from clinadapt.clinical.claims import measured_accuracy
+from clinadapt.evaluation.claims_accuracy import measured_accuracy
 from clinadapt.models.adapter_card import AdapterCard, InstructCard
 from clinadapt.models.builtin_models import BUILTIN_MODELS
 from clinadapt.registry.approval.standing import policy_of

@@ -12,8 +12,9 @@ import pytest
 from claim_cases import altered, faithful
 from support import ROOT
 
-from clinadapt.clinical.claims import measured_accuracy, unsupported
+from clinadapt.clinical.claims import unsupported
 from clinadapt.clinical.lexicon import load_lexicon
+from clinadapt.evaluation.claims_accuracy import measured_accuracy
 
 NOTES = ROOT.parent / "shared/data/mtsamples/notes.jsonl.xz"
 KINDS = {"blood pressure": "test", "affirmed": "negation"}  # of the generator -> of a claim

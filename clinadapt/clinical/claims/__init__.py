@@ -9,9 +9,8 @@ doi:10.1016/j.jbi.2009.05.002) on lexicons of this package: offline, determinist
 same rules on spaCy's pipeline, which reads some ten notes a second; this reads hundreds.
 """
 
-from clinadapt.clinical.claims.accuracy import measured_accuracy
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.checking import check, missing_claims, stated_claims, unsupported
 from clinadapt.clinical.claims.kinds import KINDS
 
-__all__ = ["KINDS", "CheckedClaim", "check", "measured_accuracy", "missing_claims", "stated_claims", "unsupported"]
+__all__ = ["KINDS", "CheckedClaim", "check", "missing_claims", "stated_claims", "unsupported"]

@@ -34,19 +34,31 @@ def groups_table(
     return {"head": ["", rows_are, *(metrics[name].title for name in names), ""], "rows": rows}
 
 
-def groups_figure(evaluation: Mapping[str, Any], metric: str, what: str) -> Markup:
+def by_task(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """An evaluation whose groups are its tasks, as `subgroups` of evaluation.json."""
+    per_task = evaluation["models"]["candidate"]["per_task"]
+    tasks = [
+        {"by": "", "group": task, "rows": rows, "clusters": per_task[task]["token_f1"]["clusters"]}
+        | {"metrics": per_task[task]}
+        for task, rows in evaluation["tasks"].items()
+    ]
+    return {**evaluation, "subgroups": tasks}
+
+
+def groups_figure(evaluation: Mapping[str, Any], metric: str, what: str, name: str = "groups") -> Markup:
     """Chart of a share in each group, with intervals; a line for all rows.
 
     Args:
         evaluation: content of evaluation.json.
         metric: the share.
         what: the share in words.
+        name: of the chart, unique on the page.
     """
     whole = evaluation["models"]["candidate"]["metrics"][metric]
     entries = [(entry["group"], entry["rows"], entry["metrics"][metric]) for entry in evaluation["subgroups"]]
     return charts.svg(
-        "groups",
-        f"{what.capitalize()} in each group of notes, with intervals",
+        name,
+        f"{what.capitalize()} in each {'task' if name == 'task_claims' else 'group of notes'}, with intervals",
         "; ".join(f"{group}: {percent(entry['value'])}" for group, _, entry in entries) + ".",
         (charts.WIDTH, 90 + 34 * len(entries)),
         lambda figure: _draw_groups(figure, entries, whole["value"], what),

@@ -7,10 +7,10 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clinadapt.clinical.claims import measured_accuracy
 from clinadapt.documents import charts
 from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
-from components.evaluate.report.groups import counterfactuals_table, groups_figure, groups_table
+from clinadapt.evaluation.claims_accuracy import measured_accuracy
+from components.evaluate.report.groups import by_task, counterfactuals_table, groups_figure, groups_table
 from components.evaluate.report.memory import memory_table
 from components.evaluate.report.shared import (
     Metric,
@@ -102,6 +102,7 @@ METRICS = {
         "The share of answers that the model ended by itself, before they reached the length limit.",
     ),
 }
+_CLAIMS = ("unsupported", "contradicted", "omitted", "wrong_refusals")
 _BY_GROUP = ("token_f1", "unsupported", "contradicted", "wrong_refusals")
 HUES = {"candidate": "blue", "base": "muted", "champion": "orange"}
 
@@ -125,6 +126,7 @@ def render(report: Mapping[str, Any]) -> str:
         metrics=metrics_table(evaluation),
         explanations=[(metric.title, metric.meaning) for metric in measured(evaluation, METRICS).values()],
         by_task=tasks_table(evaluation),
+        claims_by_task=groups_table(by_task(evaluation), METRICS, _CLAIMS),
         by_group=groups_table(evaluation, METRICS, _BY_GROUP),
         counterfactuals=counterfactuals_table(evaluation["counterfactuals"]),
         examples=[marked_example(example) for example in report["examples"]],
@@ -146,8 +148,10 @@ def render(report: Mapping[str, Any]) -> str:
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
     """Charts by name; one of pretraining only where the base model was pretrained."""
     drawn = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
+    unsupported = "unsupported", "answers with an unsupported claim"
+    drawn["task_claims"] = groups_figure(by_task(evaluation), *unsupported, name="task_claims")
     if evaluation["subgroups"]:
-        drawn["groups"] = groups_figure(evaluation, "unsupported", "answers with an unsupported claim")
+        drawn["groups"] = groups_figure(evaluation, *unsupported)
     if training["pretraining"]:
         drawn["pretraining"] = training_figure(training["pretraining"], "pretraining")
     return drawn

@@ -12,7 +12,7 @@ from support import SYNTHESIS, TRAINING
 from clinadapt.data.schemas.instruct import TASKS
 from components.evaluate.answer_checks import check_answers
 from components.evaluate.examples import examples
-from components.evaluate.report.groups import groups_table
+from components.evaluate.report.groups import by_task, groups_table
 from components.evaluate.report.instruct import (
     _BY_GROUP,
     METRICS,
@@ -35,7 +35,13 @@ def model(title: str, f1: float, invented: float) -> dict[str, Any]:
         "omitted": 1 - f1, "correct_refusals": f1,
         "wrong_refusals": 0.04, "finished": 0.97, "perplexity": 1 + invented * 40,
     }  # fmt: skip
-    per_task = {task: {"token_f1": around(max(0.05, f1 + 0.05 * (i % 3 - 1)))} for i, task in enumerate(TASKS)}
+    per_task = {
+        task: {
+            "token_f1": around(max(0.05, f1 + 0.05 * (i % 3 - 1))) | {"clusters": 9 if i else 80},
+            "unsupported": around(invented + 0.02 * i), "contradicted": around(invented / 3),
+        }
+        for i, task in enumerate(TASKS)
+    }  # fmt: skip
     return {
         "title": title, "metrics": {name: around(value) for name, value in values.items()}, "per_task": per_task,
         "seconds": 71.0, "tokens": 30_000, "tokens_per_second": 422.5, "first_token_seconds": 0.21,
@@ -266,6 +272,15 @@ def test_every_task_has_its_row() -> None:
     table = tasks_table(report()["evaluation"])
     assert [row[0] for row in table["rows"]] == list(TASKS)
     assert all("+50.0" in row[-1] for row in table["rows"])
+
+
+def test_claims_by_task_and_the_error_of_their_check_stand_with_intervals() -> None:
+    table = groups_table(by_task(report()["evaluation"]), METRICS, ("unsupported", "contradicted"))
+    first, second = table["rows"][:2]
+    assert first[2] == "6.0\u202f%<small>2.0 – 10.0\u202f%</small>" and (first[-1], bool(second[-1])) == ("", True)
+    page = render(report())
+    assert "Answers with an unsupported claim in each task, with intervals" in page
+    assert "<td>100 % (91 to 100)</td>" in page  # noticed of 40 altered doses
 
 
 def test_a_judge_stands_beside_its_agreement_with_reviewers() -> None:
