@@ -15,7 +15,7 @@ from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.claims.relatives import check_relatives
 from clinadapt.clinical.claims.results import check_results
 from clinadapt.clinical.claims.sites import check_sites
-from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers
+from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers, check_weekdays
 from clinadapt.clinical.number_format import point_decimals
 from clinadapt.clinical.refusals import is_refusal
 
@@ -62,6 +62,7 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
         *check_sites(stated, source),
         *check_results(stated, source),
         *check_clock_times(stated, source),
+        *check_weekdays(stated, source),
         *check_titers(stated, source),
     ]
     covered = {(each.claim.start, each.claim.end) for each in checks}

@@ -17,15 +17,17 @@ _AGE = re.compile(
 # What every age has: \d before M or F, "age", or years behind it
 _AGE_HINT = re.compile(r"(?<=\d)[fm]\b|\bage|y(?:ears?|rs?)?[- .]?(?:of age|olds?|[ofm]\b)|y/?\.?o\b")
 _LONGEST_AGE = 40  # characters of an age before "years old"
+_NOT_BORN = "(?<!kg )(?<!lb )(?<!lbs )(?<!oz )(?<!viable )(?<!baby )(?<!baby: )"  # a mother's child
 _SEX = re.compile(
-    r"\b(?:(?P<f>female|woman|lady|(?<!kg )(?<!lb )(?<!lbs )(?<!oz )(?<!viable )girl|gravida|primigravida|"
-    r"mr?s)|(?P<m>male|man|gentleman|(?<!kg )(?<!lb )(?<!lbs )(?<!oz )(?<!viable )boy|mr)|"
+    rf"\b(?:(?P<f>female|woman|lady|{_NOT_BORN}girl|gravida|primigravida|"
+    rf"mr?s)|(?P<m>male|man|gentleman|{_NOT_BORN}boy|mr)|"
     r"(?P<fp>she|her|hers|herself)|(?P<mp>he|his|him|himself))\b"
 )
 _TITLE = re.compile(r"(?:Mr|Mr?s)(?=\.? [A-Z])")
 _AGE_SEX = re.compile(  # 101F is a temperature
     r"(?<![.\d/])(?!(?:9[4-9]|10\d)F)\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?(?P<sex>[FM])\b(?!/)"
 )
+_SEX_FIELD = re.compile(r"\b(?:SEX|Sex|GENDER|Gender) ?: ?(?P<sex>[FM])\b(?!/)")
 _SOMEBODY = re.compile(
     r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
 )
@@ -65,8 +67,8 @@ def _years(written: str) -> float | None:
 
 
 def written_sex(text: str) -> tuple[str, int, int] | None:
-    """(`F` or `M`, its span) of the first age with a letter, as 62F or 62 y/o M."""
-    match = _AGE_SEX.search(text)
+    """(`F` or `M`, its span) of the first age with a letter, as 62F or 62 y/o M, or of a field, as "Sex: F"."""
+    match = _AGE_SEX.search(text) or _SEX_FIELD.search(text)
     return (match["sex"], *match.span("sex")) if match else None
 
 

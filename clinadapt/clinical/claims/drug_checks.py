@@ -113,6 +113,9 @@ def _status(use: DrugUse, own: list[DrugUse], stated: Reading) -> Iterator[Check
         for u, s in given
         if s in accepted[status] and (s or not ended or (not lasting and (u.doses or u.frequencies)))
     ]
+    statuses = [s for _, s in given if s]
+    if lasting and statuses and statuses[-1] in ("stopped", "denied"):
+        fits = []
     if status == "denied" and not fits and all(s == "" for _, s in given) and not any(u.doses for u, _ in given):
         return
     yield verdict(claim, fits, [(u.start, u.end) for u, _ in given])

@@ -60,11 +60,11 @@ _STATUS = {
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
     r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
-    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?<!and )off(?! and on))\b",
+    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|(?<!and )off(?! and on))\b",
     "denied": r"\b(?:(?:not|never) (?:be |been )?(?:given|used|started|prescribed|taken|administered|needed|required|"
     r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|n['’]t)\b"
     r"(?! (?:relief|help|improve|work|well|known))",
-    "open": r"\b(?:consider(?:ed|ing)?|offered|option of)\b",
+    "open": r"\b(?:consider(?:ed|ing)?|offered|option of|(?:in place|in lieu|instead) of|rather than)\b",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
     r"receiv\w+|prescribed|(?:is|was|are|"
     r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on|"
@@ -202,6 +202,7 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     """The status that the words of its sentence give a drug: the last before it, else the first after it."""
     first = max(sentence[0], start - 70)
     before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _BREAK.search(text, m.end(), start)]
+    before = [m for m in before if m[0] not in ("replaced", "substituted")]  # said of the drug before
     behind = [
         m
         for m in _STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))

@@ -13,7 +13,7 @@ from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.words import STOP_WORDS
-from clinadapt.clinical.dates import less_precise, other_reading
+from clinadapt.clinical.dates import MONTHS, less_precise, other_reading
 from clinadapt.clinical.mention import Mention
 
 _IN = re.compile(r"\b(?:in|of|since|until|year)(?: '| )\Z")
@@ -22,6 +22,11 @@ _ABOUT = re.compile(
     r"(?:more|less|longer|shorter|over|under|just|slightly|a little|a bit)(?: (?:than|over|under|more|less))*)|~) ?\Z"
 )
 _AND = re.compile(r",? (?:and )?")
+_BARE_MONTH = re.compile(
+    r"\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
+    r"Nov(?:ember)?|Dec(?:ember)?)\b"
+)
+_CHANGE = re.compile(r"\bfrom (\d+(?:\.\d+)?)[^\d.;]{0,8} to (\d+(?:\.\d+)?)")
 _TOTAL = re.compile(r"\b(?:altogether|in total|in all|total of|combined)\b")
 _MOST_SUMMED = 60  # quantities of a note
 _ROUGHLY = 0.1  # of a round number, by which what it rounds may differ
@@ -90,6 +95,8 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
     def check_month(month: Mention) -> Iterator[CheckedClaim]:
         own = [(d.start, d.end) for d, forms in variants if any(month.value in f[-5:].split("-")[:2] for f in forms)]
         own += [(m.start, m.end) for m in source.months if m.value == month.value]
+        written = _BARE_MONTH.finditer(source.text) if not own else ()
+        own += [m.span() for m in written if f"{MONTHS.index(m[0][:3].lower()) + 1:02}" == month.value]
         yield verdict(
             Claim("date", month.start, month.end, f"--{month.value}"), own, [(d.start, d.end) for d, _ in variants]
         )
@@ -198,6 +205,8 @@ def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tupl
         fits = [q[:2] for q in [*own, *_sums(own, source)] if _about(quantity, q, _ROUGHLY)]
     if not fits and quantity.dimension and _TOTAL.search(stated.lower, *around):
         fits = [a[:2] for a, b in combinations_with_replacement(own[:_MOST_SUMMED], 2) if _is_sum(quantity, a, b)]
+    if not fits and quantity.dimension:
+        fits = _difference(quantity, stated, own)
     fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
     if not fits and not quantity.dimension:
         fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
@@ -251,6 +260,8 @@ def _same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:
 def _fits(stated: Quantity, own: Quantity) -> bool:
     if same(stated, own):
         return True
+    if stated.dimension == own.dimension == "percent" and stated.number == round(own.number):  # 6.4 % are about six
+        return True
     return "" in (stated.dimension, own.dimension) and not (stated.dimension and own.is_code) and (
         abs(stated.number - own.number) < 1e-6
     )  # fmt: skip
@@ -258,6 +269,15 @@ def _fits(stated: Quantity, own: Quantity) -> bool:
 
 def _is_sum(stated: Quantity, one: Quantity, other: Quantity) -> bool:
     return stated.dimension == one.dimension == other.dimension and abs(stated.value - one.value - other.value) < 1e-6
+
+
+def _difference(quantity: Quantity, stated: Reading, own: list[Quantity]) -> list[tuple[int, int]]:
+    """Where the note has the two values whose difference a quantity is, as its sentence says: 13 pounds of "from 131 to
+    118"."""
+    change = _CHANGE.search(stated.lower, *stated.sentence_at(quantity.start))
+    ends = [float(value) for value in change.groups()] if change else [0.0, 0.0]
+    spans = [[q[:2] for q in own if q.number == end] for end in ends]
+    return spans[0] if all(spans) and abs(abs(ends[0] - ends[1]) - quantity.number) < 1e-6 else []
 
 
 def _about(stated: Quantity, own: Quantity, share: float) -> bool:

@@ -52,7 +52,7 @@ _MONTH = re.compile(
     r"aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b"
 )
 _ANOTHER_TIME = re.compile(
-    r"\b(?:was|were|from|to|previously|before|prior|then|now|down|up|baseline)(?: at| of)? \Z|(?:<-|->|→|"
+    r"\b(?:was|were|today|from|to|previously|before|prior|then|now|down|up|baseline)(?: at| of)? \Z|(?:<-|->|→|"
     r"←)\s*\Z|\((?:[a-z]+ )?\Z"
 )
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")

@@ -22,7 +22,12 @@ _GENERAL = {
     "parent": ("mother", "father"), "sibling": ("brother", "sister"), "grandparent": ("grandmother", "grandfather"),
     "spouse": ("husband", "wife"), "partner": ("husband", "wife", "boyfriend", "girlfriend"),
 }  # fmt: skip
-_RELATIVE = re.compile(rf"\b({'|'.join([*_RELATIVES, *_GENERAL])})(?!['’]s (?:side|milk))(?:s|['’]s)?\b")
+# Of a parent: her mother's mother
+_OF_PARENT = {"mother": "grandmother", "father": "grandfather", "brother": "uncle", "sister": "aunt"}
+_RELATIVE = re.compile(
+    rf"\b(?P<parent>(?:mother|father|mom|mum|dad|parent)['’]s (?=(?:{'|'.join(_OF_PARENT)})\b))?"
+    rf"({'|'.join([*_RELATIVES, *_GENERAL])})(?!['’]s (?:side|milk))(?:s|['’]s)?\b"
+)
 _AND = re.compile(r",? (?:(?:and|or) )?(?:(?:his|her|their|an?|the|my) )?(?:maternal |paternal )?")
 _OTHER_SUBJECT = re.compile(r"[;.]|\b(?:he|she|the patient)\b")
 
@@ -65,7 +70,8 @@ def _relatives(reading: Reading) -> list[Relative]:
         else:
             end = min(end, behind.start() if behind else end)
             of = _content(reading, match.end(), end) or _content(reading, start, match.start())
-        found.append(Relative(*match.span(1), match[1], of))
+        name = _OF_PARENT[match[2]] if match["parent"] else match[2]
+        found.append(Relative(*match.span(2), name, of))
     return found[::-1]
 
 

@@ -1,4 +1,4 @@
-"""Times of day and titers, which are no quantities: 19:55, 7 pm, half past three; 1:32."""
+"""Times of day, days of the week and titers, which are no quantities: 19:55, half past three; Sunday; 1:32."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ _CLOCK = re.compile(
 _WITHOUT_COLON = re.compile(
     r"(?<![\d/.,-])(?P<h4>[01]\d|2[0-3])(?P<m4>[0-5]\d)(?![\d/.,-]|\s*(?:m[lg]|units?|kcal|g)\b)"
 )
+_WEEKDAY = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b", re.IGNORECASE)
+_SHORT_WEEKDAY = re.compile(r"\b(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b")
+_RANGE_OF_DAYS = re.compile(r"\b(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?(?: to | through | and |/| ?[-–] ?)(?=[mtwfs])")
 _TITER = re.compile(r"(?<![\d:])1:(\d{1,3}(?:,\d{3})+|\d+)(?![\d:])")
 
 
@@ -31,6 +34,18 @@ def check_clock_times(stated: Reading, source: Reading) -> Iterator[CheckedClaim
         fits = [(s, e) for s, e, m in said if m == minutes] or [m.span() for m in bare]
         claim = Claim("date", start, end, f"at {minutes // 60:02}:{minutes % 60:02}")
         yield verdict(claim, fits, [(s, e) for s, e, _ in said])
+
+
+def check_weekdays(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Days of the week, where the note names any, and no range of them."""
+    named = [m.span() for m in _WEEKDAY.finditer(stated.text)]
+    if not named or not _WEEKDAY.search(source.text) or _RANGE_OF_DAYS.search(source.lower):
+        return
+    said = [m for pattern in (_WEEKDAY, _SHORT_WEEKDAY) for m in pattern.finditer(source.text)]
+    for start, end in named:
+        day = stated.lower[start : start + 3]
+        fits = [m.span() for m in said if m[0][:3].lower() == day]
+        yield verdict(Claim("date", start, end, f"on {day}"), fits, [m.span() for m in said])
 
 
 def check_titers(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:

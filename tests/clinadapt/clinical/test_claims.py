@@ -43,7 +43,7 @@ def test_hand_written_cases(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most_accused", "least_noticed"), [("questions", 0.05, 0.9), ("questions_kept_back", 0.2, 0.8)]
+    ("name", "most_accused", "least_noticed"), [("questions", 0.05, 0.9), ("questions_kept_back", 0.05, 0.85)]
 )
 def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:
     groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -75,6 +75,38 @@ def test_hand_written_answers_to_questions(name: str, most_accused: float, least
 )
 def test_what_only_the_question_names_is_not_affirmed(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, NOTE.replace("man", "woman"), question) == []) == supported
+
+
+BABY = "Mum: Aisha, P2, Hb 92. Baby: boy, birth weight 3620 g, today 3390 g (-6.4%)."
+CLINIC = (
+    "SEX: M. Fell Saturday. Aspirin replaced by rivaroxaban 20 mg. Took diphenhydramine 50 mg; stop diphenhydramine. "
+    "Hold off antibiotics. Cancer of the colon dx May. Wt 118 lb, was 131 in August. Maternal grandmother - diabetes."
+)
+
+
+@pytest.mark.parametrize(
+    ("note", "answer", "supported"),
+    [
+        (BABY, "She is on iron.", True),
+        (BABY, "He weighs 3.39 kg, six per cent less than at birth.", True),
+        (BABY, "He weighs 3.39 kg, nine per cent less than at birth.", False),
+        (CLINIC, "He fell on Saturday.", True),
+        (CLINIC, "He fell on Sunday.", False),
+        (CLINIC, "She fell on Saturday.", False),
+        (CLINIC, "Rivaroxaban 20 mg in place of aspirin.", True),
+        (CLINIC, "He takes rivaroxaban 20 mg together with aspirin.", False),
+        (CLINIC, "Diphenhydramine is continued.", False),
+        (CLINIC, "No antibiotics are given.", True),
+        (CLINIC, "Cancer of the colon, diagnosed in May.", True),
+        (CLINIC, "Cancer of the colon, diagnosed in June.", False),
+        (CLINIC, "He lost thirteen pounds since August, from 131 to 118.", True),
+        (CLINIC, "He lost 23 pounds since August, from 131 to 118.", False),
+        (CLINIC, "His mother's mother has diabetes.", True),
+        (CLINIC, "His father's sister has diabetes.", False),
+    ],
+)
+def test_what_notes_in_shorthand_tell_of_change_time_and_others(note: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, note) == []) == supported, unsupported(answer, note)
 
 
 def test_months_are_told_from_dates_in_a_few_comparisons_each() -> None:
