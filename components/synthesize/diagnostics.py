@@ -68,6 +68,9 @@ def _investigations(note: ParsedNote) -> Iterator[tuple[re.Match[str], int, str]
         if len(mentions) != 1 or len(spans) != 1:
             continue
         (mention,), (i,) = mentions, spans
+        short = re.match("[A-Z]{2,}", mention[0])
+        if short and len(re.findall(rf"\b[A-Z]{{0,3}}{short[0]}[A-Z]{{0,2}}s?\b", note.text)) > 1:  # a HCT beside a CT
+            continue
         yield mention, i, rf"{others}|{re.escape(mention[0])}"
 
 

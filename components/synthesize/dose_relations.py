@@ -55,8 +55,8 @@ _SECOND_DOSE = re.compile(
 # A change of dose, in the words of a plan: `increased from 40 mg a day to 80 mg a day`
 _CHANGE = (
     r"(?:increas\w*|decreas\w*|reduc\w*|rais\w*|lower\w*|titrat\w*|chang\w*|adjust\w*|taper\w*|doubl\w*|halv\w*|"
-    r"switch\w*|cut|cutting|go(?:ing)?|went|bump\w*|uptitrat\w*|step\w*|mov\w*|up to|down to|new dose|"
-    r"previously|used to|instead|wean\w*)"
+    r"switch\w*|cut|cutting|go(?:es|ing)?|went|c[oa]m(?:e|ing) (?:up|down|back)|bump\w*|uptitrat\w*|step\w*|mov\w*|"
+    r"up to|down to|new dose|previously|used to|instead|wean\w*)"
 )
 _ANY_CHANGE = re.compile(rf"\b{_CHANGE}\b|[↑↓]", re.IGNORECASE)
 _ENDED = re.compile(
@@ -76,7 +76,8 @@ _FROM_TO = re.compile(
 _TO_BY_ARROW = re.compile(rf"(?<= )(?P<old>{_AMOUNT}){_BETWEEN} ?{_ARROW} ?(?P<new>{_AMOUNT})(?![\w/])", re.IGNORECASE)
 _TO = re.compile(
     rf"\b(?:increas|decreas|reduc|rais|lower|titrat|chang|adjust|"
-    rf"cut)\w*\b[^.;\n]{{0,60}}? to (?P<new>{_AMOUNT})(?![\w/])",
+    rf"cut|(?:go(?:es|ing)?|went|c[oa]m(?:e|ing)) (?:up|down|back))\w*\b"
+    rf"[^.;\n]{{0,60}}? to (?P<new>{_AMOUNT})(?![\w/])",
     re.IGNORECASE,
 )
 
@@ -207,9 +208,9 @@ def _about_drug(
 def _is_in_doubt(note: ParsedNote, mention: Mention) -> bool:
     """Whether the sentence around a mention, or the one after, may change the dose, stop the drug or start another."""
     spans = [(start, end) for start, end in note.sentences if start <= mention.start + 1 < end or start > mention.start]
-    if not spans:
-        return False
-    start, end = spans[0][0], spans[min(1, len(spans) - 1)][1]
+    start, end = max(0, mention.start - 120), len(note.text)  # where no sentence is found, as in dictation
+    if spans and spans[0][0] <= mention.start + 1:
+        start, end = spans[0][0], spans[min(1, len(spans) - 1)][1]
     if _ENDED.search(note.text, max(0, mention.start - 50), min(end, mention.end + 80)):
         return True
     return bool(_ANY_CHANGE.search(note.text, start, min(end, mention.end + 250)))

@@ -73,7 +73,10 @@ _ANY_SEX = (
     r"\b(?:s?he|his|hers?|him|(?:her|him)self|(?:fe)?male|wom[ae]n|m[ae]n|boy|girl|lady|gentleman|mrs?|ms|miss|wife|"
     r"husband|gravid\w*|pregnan\w*|g\d ?p\d|lmp|\d{1,3} ?(?:y/?o|yrs?)? ?[mf])\b|[,(/] ?[mf](?=[,.)/ ]|$)|mother|"
     r"father|daughter|\bson\b|uter|"
-    r"prostat|testi|vagin|ovar|peni[sl]|scrot|menstru|menopaus|vulv|hysterec|cervix|breast|circumcis"
+    r"prostat|testi|vagin|ovar|peni[sl]|scrot|menstru|menopaus|vulv|hysterec|cervix|breast|circumcis|spermatic|"
+    r"cord lipoma|lipoma of the cord|hydrocele|varicocele|epididym|vas deferens|phimosis|erectile|fallopian|endometri|"
+    r"myometri|adnex|fibroid|oophor|salping|obstetric|gyna?ec|antenatal|prenatal|post-?partum|miscarr|ca?esarean|"
+    r"c-section|\b(?:g\d+,? ?p\d+\w*|para \d|bph|psa|turp|pcos|iucd)\b"
 )
 
 

@@ -92,8 +92,9 @@ def _round_robin(by_task: list[list[Triple]]) -> list[Triple]:
 
 
 def _digest(settings: Synthesis) -> str:
-    """Digest of the rules (sources, lexicons, drug list) and of the settings that decide the output."""
-    digest = hashlib.sha256(f"{settings.seed} {settings.triples_per_note} {version(PACKAGE)}".encode())
+    """Digest of the rules (sources, lexicons, word lists) and of the settings that decide the output."""
+    lists = f"{version(PACKAGE)} {version('symspellpy')}"
+    digest = hashlib.sha256(f"{settings.seed} {settings.triples_per_note} {lists}".encode())
     for package in _SOURCES:
         root = Path(str(files(package)))
         for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml")]):

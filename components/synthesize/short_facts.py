@@ -111,12 +111,14 @@ _ANOTHER_THING = re.compile(  # `on her chest and problems`
 _LOCATED = re.compile(
     rf"(?<!no )(?<!No )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})"
     r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
-    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | for | w/ | at \d| which | was | is |"
-    rf" on [A-Z\d]|$)",
+    rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | for | w/ | at \d| which | was | is | has |"
+    rf" have | had | are | on [A-Z\d]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _IS_DENIED = re.compile(
-    r"\b(?:den(?:y|ies|ied|ying)|no|not|without|never|negative|nor|rule out|exclude|if)\b", re.IGNORECASE
+    r"\b(?:den(?:y|ies|ied|ying)|no|not|without|never|negative|nor|rule out|exclude|if|unless|may|might|could|should|"
+    r"prevent\w*|avoid\w*|risks?|in case of|return for|(?:watch|monitor|check|look|assess|evaluat|screen)\w* for)\b",
+    re.IGNORECASE,
 )
 _HABIT = re.compile(
     r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|"
@@ -266,13 +268,16 @@ def _antibiotic(note: ParsedNote, task: str) -> Iterator[Triple]:
         return
     if _LOCAL.search(note.text, max(0, mention.start - 60), mention.end + 40):
         return
+    is_prescribed = re.search(r"prescri|\b[Rr]x\b", note.text[max(0, mention.start - 60) : mention.end + 40])
     yield quote(
         note,
         (
-            "Which antibiotic was given?",
             "Which antibiotic does the note name?",
-            "What antibiotic was used?",
-            "Which antibiotic was prescribed?",
+            *(
+                ("Which antibiotic was prescribed?", "What antibiotic was prescribed?")
+                if is_prescribed
+                else ("Which antibiotic was given?", "What antibiotic was used?")
+            ),
         ),
         (mention.start, mention.end),
         task,

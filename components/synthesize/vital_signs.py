@@ -90,6 +90,7 @@ _MEASURED_AGAIN = re.compile(
     r"lowest|exercise|yesterday|at home|home readings?|manual)\b",
     re.IGNORECASE,
 )
+_VENTILATED = re.compile(r"\b(?:AC|VC|PC|SIMV|CMV|PRVC|PEEP|F[iI]O2|TV|Vt|PSV?|vent(?:ilator)?)\b")  # its settings
 _PLAUSIBLE = {
     "a blood pressure": ((50, 260),),
     "a heart rate": ((25, 250),),
@@ -126,6 +127,8 @@ def _is_only_value(note: ParsedNote, match: re.Match[str]) -> bool:
     if not any(low <= value <= high for low, high in _PLAUSIBLE[name]):
         return False
     if name == "a temperature" and len(set(_TEMPERATURE.findall(note.text))) > 1:
+        return False
+    if name == "a respiratory rate" and _VENTILATED.search(note.text, max(0, match.start() - 40), match.end() + 40):
         return False
     if name == "a weight" and len(_ANY_WEIGHT.findall(note.text)) > 1:
         return False

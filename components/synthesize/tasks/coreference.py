@@ -31,6 +31,13 @@ _OTHER_PEOPLE = re.compile(
 MAX_PAIRS = 20
 FRAGMENT = 4  # words of a sentence that a question quotes
 _NAME = re.compile(r"\b(?:Mr|Mrs|Ms)\. [A-Z][a-z]*\b")
+_ROLE = (
+    rf"(?!who|man|woman|child|infant|baby)(?:{_OTHER_PEOPLE.pattern}|"
+    r"(?:assistant|N\.?P|P\.?A|R\.?N|M\.?D|midwife|interpreter|social worker|technician|nanny|carer|caregiver)\b)"
+)
+# Before or behind a name, what its bearer is: `Mr. X, the physician assistant`
+_ROLE_BEFORE = re.compile(rf"{_ROLE},? $")
+_ROLE_BEHIND = re.compile(rf",? ?\(?(?:(?:an?|the|his|her|our|their) )?(?:[a-z-]+ ){{0,2}}?{_ROLE}")
 
 
 @dataclass
@@ -120,10 +127,16 @@ def _pronoun(note: ParsedNote, patient: _Patient) -> Iterator[Triple]:
         )
 
 
+def _is_another(text: str, name: re.Match[str]) -> bool:
+    """Whether the words beside a name make its bearer somebody else, a relative or one who treats the patient."""
+    before, behind = text[max(0, name.start() - 30) : name.start()], text[name.end() : name.end() + 50]
+    return bool(_ROLE_BEFORE.search(before) or (behind.lstrip()[:1] in {",", "("} and _ROLE_BEHIND.match(behind)))
+
+
 def _name(note: ParsedNote, patient: _Patient) -> Iterator[Triple]:
     """Who bears the only titled name of the note, if the title fits the patient's sex; the name is not quoted."""
     names = list(_NAME.finditer(note.text))
-    if len({match[0] for match in names}) != 1:
+    if len({match[0] for match in names}) != 1 or any(_is_another(note.text, name) for name in names):
         return
     name = names[0]
     title = name[0].partition(" ")[0]

@@ -16,7 +16,8 @@ TASK = "Named Entity Recognition"
 # Drugs, drug classes and preparations that the drug lexicon does not cover
 _OUTSIDE_LEXICON = re.compile(
     r"\b(?:iron|calcium|vitamin|multivitamin|oxygen|saline|antibiotics?|vaccin\w*|contrast|insulin|estrogen|potassium|"
-    r"steroids?|chemotherapy|inhaler|magnesium|zinc|fish oil|drops|b-?12|folate|spray|patch|cream|ointment|lotion|"
+    r"steroids?|(?:neo-?)?adjuvant|chemo\w*|regimens?|(?-i:[A-Z]{2,}(?:-[A-Z]+)? ?[x×] ?\d)|"
+    r"inhaler|magnesium|zinc|fish oil|drops|b-?12|folate|spray|patch|cream|ointment|lotion|"
     r"antacids?|solution|ringer\S*|penicillins|nsaids?|statins?|narcotics?|diuretics?|allerg\w+|betadine|"
     r"toxoid|cocaine|heroin|marijuana|cannabis|\w*amphetamines?|ecstasy|lsd|opi(?:oid|ate)s?|ppis?|ssris?|"
     r"beta[- ]?blockers?|ace inhibitors?|antihistamines?|decongestants?|laxatives?|stool softeners?|"
@@ -24,7 +25,7 @@ _OUTSIDE_LEXICON = re.compile(
     r"prophylaxis|thinners?|painkillers?|jabs?|abx|nebs?|kcl|adren|norad|adrenaline|prop|alfent|"
     r"para(?! ?\d)|pred|dex|gent|glyco|nitro|metro|amp|analogues?|cef|omep|lanso|trimeth|levomep|vit|mst(?! ?\d)|"
     r"albumin(?= \d)|"
-    r"nicotine|caffeine|lmwh|doacs?|noacs?|nrt|mtx|adr|cocp|csl|contracepti\w+|capox|folfox|folfiri\w*|flot|r?-?chop|"
+    r"nicotine|caffeine|lmwh|doacs?|noacs?|nrt|mtx|adr|cocp|csl|contracepti\w+|capox|xelox|folfox\w*|folfiri\w*|flot|fec|r?-?chop|"
     r"abvd|tpn|ffp|5-?fu|dmards?|ics|"
     r"lama|laba|saba|aeds?|jic|tnf|hypnotics?|sedatives?|pip[/ ]taz\w*|immunosuppress\w*|antiretroviral\w*|"
     r"antidepressants?|antipsychotics?|anticoagulants?|analges\w+|antihypertensives?)\b",

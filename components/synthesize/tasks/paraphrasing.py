@@ -9,8 +9,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from clinadapt.clinical.abbreviations import abbreviation_mentions
+from clinadapt.clinical.drugs import drugs
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.sections import one_line
+from clinadapt.privacy.word_lists import english_rank, english_words
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.teacher import Subject, Triple
 from components.synthesize.unanswerable import not_mentioned
@@ -33,10 +35,12 @@ _BLOCKS_SIMPLIFICATION = re.compile(
 )
 # Shorthand that a paraphrase for lay readers must not contain
 _SHORTHAND = re.compile(
-    r"\b[A-Z]{2,}\b|\b[A-Z]-spine|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|SpO2|____|"
-    r"\w/(?=[\s\w])|\bq\.|"
+    r"\b[A-Z]{2,}\b|\b(?!X-ray)[A-Z]-[A-Za-z]|\b[LR]\b|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|"
+    r"SpO2|____|\w/(?=[\s\w])|\bq\.|"
     r"\b(?:dx|hx|tx|rx|pt|wks|yrs|post-?op|pre-?op|meds|exam|bilat|temp)\b|[+#@]"
 )
+_LONG = 7  # letters
+_COMMON = 40_000  # rank of the rarest English word that a lay reader knows
 # A list of drugs or of results, which no plain words explain
 _LIST = re.compile(r"\d ?(?:mg|mcg|g|units?|mL)\b.*\d ?(?:mg|mcg|g|units?|mL)\b|(?:\d[^\d]+){4}\d")
 # Without one a sentence is a list of findings, which no plain words make readable
@@ -85,10 +89,12 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
         terms = [each for each in replacements if each.kind != "style" and _is_only_mention(note.text, each)]
         if _LIST.search(paraphrase) or _SHORTHAND.search(paraphrase) or not terms or count == MAX_TRIPLES:
             continue
+        in_plain_words = any(each.kind == "medical" for each in replacements)
+        if _has_unknown_word(paraphrase, in_plain_words):
+            continue
         count += 1
         term = note.rng.choice(terms)
         name = note.text[term.start : term.end]
-        in_plain_words = any(each.kind == "medical" for each in replacements)
         yield Triple(
             note.choose(*(wording.format(name) for wording in (_PLAINER if in_plain_words else _WRITTEN_OUT))),
             paraphrase,
@@ -98,6 +104,18 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
                 "|".join(rf"(?<!\w){re.escape(form)}" for form in (name, term.new)), not_mentioned(f'"{name}"')
             ),
         )
+
+
+def _has_unknown_word(paraphrase: str, in_plain_words: bool) -> bool:
+    """Whether a paraphrase holds a cut word (`abdo`) or, in plain words, a long one that is rare; drugs may stand."""
+    terms = {word for term in _plain_words()[0] for word in term.split()}
+    plain = {word for words, _ in _plain_words()[0].values() for word in re.findall(r"\w+", words)}
+    return any(
+        word not in english_words().keys() | terms
+        if len(word) < _LONG
+        else in_plain_words and english_rank(word) > _COMMON and word not in plain and not drugs(word)
+        for word in re.findall(r"(?<![\w'])[a-z]{3,}(?![\w'])", paraphrase)
+    )
 
 
 def _is_only_mention(text: str, term: Replacement) -> bool:

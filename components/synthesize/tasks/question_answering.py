@@ -63,7 +63,10 @@ _ANY_AGE = (
     r"\byo\b|\b\d{1,2} ?(?:y|yrs?|mths?|wks?)\b|\d/(?:12|52) (?:old|review)|\bcga\b"
 )
 _TOPICS = {
-    "smoking": r"smok(?!e (?:plume|evac|inhal|alarm|detect))|tobacco|cigar|pack[- ]year|nicotine|vap(?:e|ing)",
+    "smoking": (
+        r"smok(?!y|e[- ](?:plume|evac|inhal|alarm|detect|fill|from))|tobacco(?! dust)|cigar|pack[- ]year|nicotine|"
+        r"vap(?:e|ing)"
+    ),
     "alcohol": (
         r"(?<!with )\balcohol(?! (?:swab|prep|pad|and|was))|etoh|\bbeers?\b|\bwine\b|units (?:a|per) week|units/w|"
         r"\b(?:does not|doesn't|never|not|non-?|social|heavy|binge|problem) ?(?:drink(?:s|ing|er)?)\b(?! \w)|"
@@ -89,7 +92,9 @@ _TOPICS = {
 }
 # Words with which a note may speak of a topic, though they do not answer a question about it
 _NEAR_TOPIC = {
-    "the patient's living situation": "living|resident|at home",
+    "the patient's living situation": (
+        r"liv(?:ed|es?|ing)\b|resid|\bhome\b|\bstay(?:s|ed|ing) (?:with|in|at)|alone|apartment|house|shelter"
+    ),
     "anticoagulation": r"heparin|\binr\b|thinner",
     "the patient's work": "work|employ|retire|profession|career",
     "alcohol": r"drink|alcohol|\bunits (?:a|per)\b|units/w|spirits|vodka|whisk|liquor|sober",

@@ -95,12 +95,12 @@ def _sides(note: ParsedNote) -> Iterator[Triple]:
             continue
         if len(by_side) == 1 and not re.search(both_sides, note.text, re.IGNORECASE):
             ((side, match),) = by_side.items()
+            about = (f"Is it the right or the left {part}?", f"Which {part} is it?")  # asked where it is the topic
             yield Triple(
                 note.choose(
                     f"Which {part} does the note speak of, the right or the left?",
                     f"On which side is the {part} that the note speaks of?",
-                    f"Is it the right or the left {part}?",
-                    f"Which {part} is it?",
+                    *(about if len(matches) == 1 and named > 1 else ()),
                 ),
                 f"{side} {part}",
                 TASK,

@@ -24,6 +24,13 @@ _NOT_A_TIME = re.compile(
     r" (?:in size|a (?:week|day|month|year)|size|gestation|pregnan|of gestation|of age|old|history|by |post|"
     r"before|prior|after|earlier|later|old|PTA\b|per |each |out of )"
 )
+# What may stand behind a whole time: anything else is a part of it, as in `six months seizure free`
+_AFTER_TIME = re.compile(
+    r"\W*$|\W*[.,;:()/\n]|[ -]+(?:[A-Z\d]|(?:and|or|but|with|without|when|while|for|to|in|on|at|of|by|from|until|till|"
+    r"if|then|as|because|due|so|the|an?|his|her|he|she|it|they|this|that|these|which|who|i|we|there|was|were|is|are|has|had|"
+    r"have|will|would|should|prn|po|iv|via|during|under|over|now|since|through|within|once|twice|daily|only|total|today|"
+    r"again|secondary|status|s/p|where|against|despite|except|than|per|[a-z]+ly|[a-z]+ing|[a-z]+ed)\b)|\W*[\[{\"&+=>-]"
+)
 _IN_TIME = rf"in (?:about |approximately )?(?:{_DURATION}|a (?:week|month|fortnight))(?:['’] time)?"
 _FOLLOW_UP_TIME = re.compile(
     rf"\b(?:[Ff]ollow(?:ed)?[ -]?up|[Ff]/[Uu]|[Rr]eview(?:ed)?|[Rr]/[Vv]|[Ss]ee (?:him|her|you|me|us)|"
@@ -203,7 +210,7 @@ def _gaps(note: ParsedNote, limit: int) -> Iterator[Triple]:
             or whole.count(words) != 1
         ):
             continue
-        if _NOT_A_TIME.match(text, match.end()):
+        if _NOT_A_TIME.match(text, match.end()) or not _AFTER_TIME.match(text[match.end() : match.end() + 20]):
             continue
         count += 1
         yield Triple(

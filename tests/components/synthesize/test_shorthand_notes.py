@@ -120,6 +120,10 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("DIAGNOSIS: Gout.", "the diagnosis|going on", "62M with met pancreatic ca, ascites drained."),
         ("PMH: gout.", "conditions|illness|history", "91F. Adv dementia, off food."),
         ("Amoxicillin 500 mg was given.", "antibiotic", "Rx fluclox 7/7."),
+        ("Lives alone in a flat.", "living", "She lived with a friend until last year."),
+        ("CONDITION: Stable.", "condition", "Her palsy had moderately improved."),
+        ("The patient is a 54-year-old man.", "sex|female", "A 4 cm cord lipoma was excised."),
+        ("The patient is a 54-year-old man.", "sex|female", "Obstetric clinic. G2P1."),
     ],
 )
 def test_a_question_is_not_put_to_a_note_that_answers_it_in_shorthand(

@@ -57,6 +57,14 @@ PHYSICIAN = (
 )
 
 
+# Without a period, so that it has no sentences
+DICTATED = f"""he is on allopurinol 200 milligrams a day {"and he misses it about twice a week " * 12}
+plan is to go up on the allopurinol to 300 milligrams daily"""
+SHORTENED = ("Mother died at 62 and had CHF, A-Fib, CAD.", "O/E abdo was soft, mildly distended, tender in the RIF.")
+PLAINER = ("She has {}, insomnia, and hypertension.", "Put|What does|Rewrite|Explain|Paraphrase")
+TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
+
+
 @pytest.mark.parametrize(
     ("note", "question", "answer"),
     [
@@ -108,6 +116,35 @@ PHYSICIAN = (
         ("Adv: T. Glycomet 500, T. Telmisartan 40 mg.", r"drugs|medication named", None),
         ("Examined ears and nose.", r"drugs|medication named", None),
         ("SURGICAL PATHOLOGY REPORT\nSpecimen(s): breast. Nothing else was sent.", r"under", None),
+        (DICTATED, r"dose", None),
+        ("We will go up on the lisinopril to 20 mg daily.", r"new dose|changed|from now on", "20 mg"),
+        ("Lisinopril 20 mg daily. She will come down on the drug.", r"dose", None),
+        *((note, r"abbreviations", None) for note in SHORTENED),
+        (PLAINER[0].format("thrombocythemia"), PLAINER[1], None),
+        (PLAINER[0].format("a sore L hand"), PLAINER[1], None),
+        (
+            PLAINER[0].format("dyspnea"),
+            PLAINER[1],
+            "She has shortness of breath, trouble sleeping, and high blood pressure.",
+        ),
+        ("It was cauterized to prevent swelling of the uvula.", r"swelling", None),
+        ("Watch for swelling of the left leg.", r"swelling", None),
+        ("This is a 6-year-old male. I called Mr. X, the physician assistant.", r"\"Mr", None),
+        ("Mr. X, who is a 60-year-old man, has gout. Mr. X came.", r"\"Mr", None),
+        ("This is a 60-year-old man. Mr. X, who has gout, came.", r"\"Mr", "the patient, a 60-year-old man"),
+        ("Tobacco dust was seen in the right eye.", r"smoking", None),
+        ("There was smoke inhalation in a fire.", r"smoking", None),
+        ("Cefazolin 2 g was given.", r"antibiotic was prescribed", None),
+        ("She was prescribed cefazolin.", r"antibiotic was prescribed", "cefazolin"),
+        ("Rx amoxicillin 500 mg.", r"antibiotic was (?:given|used)", None),
+        ("Her tingling in the feet has improved.", r"Where .*tingling", "in the feet"),
+        ("AC/VC TV 420 RR 18 PEEP 8.", r"respiratory rate", None),
+        (TWO_CTS, r"the CT", None),
+        ("It was on the right arm and the neck.", r"Which arm is it|Is it the right", None),
+        ("The right arm is sore. The right arm is cast.", r"Which arm is it|Is it the right", "right arm"),
+        ("No driving until six months seizure free.", r"____|What time follows", None),
+        ("He waited in the ward for two weeks with pain.", r"____|What time follows", "two weeks"),
+        ("EC x 4, weekly paclitaxel. Letrozole.", r"drugs|medication named", None),
         ("He takes Vicodin and refuses the p.o. form of it today.", r"[Rr]ewrite|abbreviations in full", None),
     ],
 )  # fmt: skip
