@@ -138,10 +138,10 @@ def check_routes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 def check_frequencies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Frequencies that belong to no drug of the lexicon."""
     own = {f[:2] for u in stated.drugs for f in u.frequencies}
+    others = [frequency for frequency in stated.frequencies if frequency[:2] not in own]
+    said = [*source.frequencies, *(f for u in source.drugs for f in u.frequencies)] if others else []
     known: dict[float, list[tuple[int, int]]] = {}
-    all_frequencies = [*source.frequencies, *(f for u in source.drugs for f in u.frequencies)]
-    for start, end, times in stated.frequencies:
-        if (start, end) not in own:
-            if times not in known:
-                known[times] = [f[:2] for f in all_frequencies if abs(f[2] - times) < 0.02]
-            yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), known[times], [])
+    for start, end, times in others:
+        if times not in known:
+            known[times] = [f[:2] for f in said if abs(f[2] - times) < 0.02]
+        yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), known[times], [])

@@ -41,7 +41,7 @@ _OF_PATIENT = re.compile(r"\b(?:him|her)self\b|\b(?:he|she|the patient) (?:also 
 
 def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iterator[CheckedClaim]:
     by_name: dict[str, list[Finding]] = {}
-    for finding in source.findings:
+    for finding in source.findings if stated.findings else ():
         by_name.setdefault(finding.name, []).append(finding)
 
     def check(finding: Finding) -> Iterator[CheckedClaim]:
