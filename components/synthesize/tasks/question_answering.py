@@ -17,7 +17,7 @@ from components.synthesize.section_content import EXAMINED, section_content
 from components.synthesize.short_facts import AS_LISTED, short_facts
 from components.synthesize.symptoms import symptom_questions
 from components.synthesize.teacher import Subject, Triple
-from components.synthesize.unanswerable import not_given, not_mentioned
+from components.synthesize.unanswerable import ANY_DRUG, not_given, not_mentioned
 from components.synthesize.vital_signs import vital_signs
 
 TASK = "Question Answering"
@@ -178,7 +178,7 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
             TASK,
             check="exact" if len(answer) < 80 else "none",
             spans=((section.start, section.end),),
-            subject=Subject(lacking, not_mentioned(entry["about"])),
+            subject=Subject(lacking, not_mentioned(entry["about"]), ANY_DRUG if "medications" in section.name else ""),
         )
 
 

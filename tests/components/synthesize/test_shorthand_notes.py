@@ -124,6 +124,7 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("CONDITION: Stable.", "condition", "Her palsy had moderately improved."),
         ("The patient is a 54-year-old man.", "sex|female", "A 4 cm cord lipoma was excised."),
         ("The patient is a 54-year-old man.", "sex|female", "Obstetric clinic. G2P1."),
+        ("MEDS: Lisinopril 10 mg.", "medic|drugs", "GDM on metformin 500mg."),
     ],
 )
 def test_a_question_is_not_put_to_a_note_that_answers_it_in_shorthand(
