@@ -32,13 +32,18 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
     rows.append(row("Private?", private=True))
     shown = drawn_of(rows, {"candidate": [*asked.values(), "200 mg."], "base": [""] * len(rows)}, 0)
     assert [example["drawn"] for example in shown] == [False] * 5 + [True]
-    assert [example["fault"] for example in shown] == [FAULTS[0], FAULTS[1], FAULTS[1], FAULTS[2], FAULTS[3], None]
-    knee, dose = shown[0], next(example for example in shown if example["instruction"] == "How much metoprolol?")
+    assert [example["fault"] for example in shown] == [FAULTS[0], FAULTS[0], FAULTS[1], FAULTS[2], FAULTS[3], None]
+    knee, dose, drugs = (
+        next(example for example in shown if example["instruction"] == instruction)
+        for instruction in ("Which knee is swollen?", "How much metoprolol?", "Which drugs does he take?")
+    )
     assert shown[-1]["instruction"] == "What is the dose of metoprolol?" and shown[-1]["claims"] == []
     (claim,) = knee["claims"]
     assert knee["answers"]["candidate"][claim["start"] : claim["end"]] == "right"
     assert claim["outcome"] == "contradicted" and knee["note"][slice(*claim["evidence"])] == "left"
     (claim,) = dose["claims"]
+    assert claim["outcome"] == "contradicted" and dose["note"][slice(*claim["evidence"])] == "50 mg"
+    (claim,) = drugs["claims"]
     assert (claim["outcome"], claim["evidence"]) == ("not found", None)
 
 
