@@ -32,7 +32,7 @@ CSS = (
 .status-line { margin: 0; padding: 8px 14px; border-left: 4px solid #0072b2; background: #0072b214;
   overflow-wrap: anywhere; white-space: pre-line; }
 .claims { margin: 8px 0 0; padding: 0; list-style: none; font-size: 14px; }
-.claims li { padding: 4px 12px; border-left: 4px solid #00805e; margin-top: 4px; }
+.claims li { padding: 4px 12px; border-left: 4px solid #00805e; margin-top: 4px; overflow-wrap: anywhere; }
 .claims li.contradicted { border-color: #c04f00; }
 .claims li.not-found { border-color: #d48c00; }
 .status-line.wrong { border-color: #c04f00; background: #c04f0014; }
