@@ -3,6 +3,10 @@ the page; two reviewers judge them, and a third settles what they disagree about
 gives it, trains on the corrections and does better on those very questions asked in other words; two people approve it,
 neither of whom started it; champion; documents.
 
+A model that trains in a minute on a CPU answers no question rightly. Better means that the right answers to the
+reworded questions are likelier than before, and by more than right answers of the same kind about notes that nobody
+has flagged.
+
 python -m pytest tests/benchmarks/test_feedback_circle.py --benchmarks -s
 CLINADAPT_SCREENSHOTS names a folder for pictures of the pages.
 """
@@ -43,10 +47,8 @@ from clinadapt.storage.object_store import Store
 
 pytestmark = MARKS
 NAME = "answers"
-# The smallest model and training found after which answers are not empty
-LLAMA = {"vocab_size": 600, "hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 3,
-         "num_attention_heads": 4, "num_key_value_heads": 4}  # fmt: skip
-SMALL = {"llama": LLAMA, "learning_rate": 0.003}
+LLAMA = {"vocab_size": 600, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "num_key_value_heads": 2}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,28 @@ class Hospital:
         return (champion(self.store, NAME) or (None,))[0]
 
 
+def circle_profile(store: Store, approvers: Sequence[Person]) -> dict[str, Any]:
+    """A model and a run as small as they can be, on built-in cases and on what people said."""
+    small = {"max_length": 320, "learning_rate": 0.003}
+    return instruct_profile(
+        sources=[
+            {"kind": "cases", "uri": "builtin://cases?rows=60&seed=7"},
+            {"kind": "feedback", "uri": f"{store.uri}/flagged/"},
+        ],
+        synthesis={"triples_per_note": 3},
+        examples={"max_length": 320, "test_share": 0.15, "validation_share": 0.1},
+        pretrain={"method": "full", "llama": LLAMA, "per_device_train_batch_size": 4, "num_train_epochs": 6, **small},
+        instruct={
+            "base_model": "builtin://llama", "lora": {"r": 16, "lora_alpha": 32}, "per_device_train_batch_size": 2,
+            "num_train_epochs": 6, **small,
+        },
+        preference={"learning_rate": 1e-3, "num_train_epochs": 4, "max_length": 320, "beta": 0.1},
+        evaluation={"rows_per_task": 2, "max_new_tokens": 16, "counterfactual_rows": 0},
+        review={"riskiest": 6, "random": 4, "reviewers": 3},
+        gate=LENIENT_INSTRUCT | {"approval": policy([person.entry for person in approvers])},
+    )  # fmt: skip
+
+
 @pytest.fixture
 def hospital(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hospital]:
     private, public = keys()
@@ -142,17 +166,8 @@ def hospital(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     store = a_store("rgw", request)
     anna, ben, carl = people("anna", "ben", "carl")
-    feedback = {"kind": "feedback", "uri": f"{store.uri}/flagged/"}
-    profile = instruct_profile(
-        sources=[{"kind": "cases", "uri": "builtin://cases?rows=140&seed=7"}, feedback],
-        review={"riskiest": 6, "random": 4, "reviewers": 3},
-        gate=LENIENT_INSTRUCT | {"approval": policy([anna.entry, ben.entry, carl.entry])},
-        preference={"learning_rate": 1e-3, "num_train_epochs": 4, "max_length": 512, "beta": 0.1},
-    )
-    profile["pretrain"] |= SMALL | {"max_length": 512, "per_device_train_batch_size": 4, "num_train_epochs": 8}
-    profile["instruct"] |= {"lora": {"r": 16, "lora_alpha": 32}, "num_train_epochs": 2}
     path = tmp_path / "profile.yaml"
-    path.write_text(yaml.safe_dump(profile), encoding="utf-8")
+    path.write_text(yaml.safe_dump(circle_profile(store, [anna, ben, carl])), encoding="utf-8")
     yield Hospital(store, path, tmp_path, registry, anna, ben, carl)
 
 
@@ -182,7 +197,8 @@ def flag(page: Page, case: Flagged) -> str:
     page.write("Clinical note", case.note)
     page.write("Instruction", case.question)
     page.press("Submit")
-    WebDriverWait(page.browser, WAIT).until(lambda _: value("Answer"))
+    empty = "//p[@role='status'][contains(., 'The adapter wrote no answer')]"
+    WebDriverWait(page.browser, WAIT).until(lambda b: value("Answer") or b.find_elements(By.XPATH, empty))
     page.see("//button[normalize-space()='Stop' and @disabled]")
     answer = value("Answer")
     page.choose("What is wrong?", FAULTS["wrong"])
@@ -258,22 +274,32 @@ def test_what_people_correct_is_trained_approved_and_documented(hospital: Hospit
     with served(hospital, NAME, "page") as url:
         wrong = judge_what_was_flagged(browser, url, shot)
         browser.get("about:blank")
+    check_settled(store)
+
+    second = hospital.run()
+    check_second(hospital, first, second)
+    check_better(first["run_key"], second["run_key"], store, wrong)
+    check_approval(hospital, browser, first["run_key"], second["run_key"], shot)
+    check_documents(hospital, second["run_key"])
+
+
+def check_settled(store: Store) -> None:
+    """What two said alike is settled, and what a third decided."""
     settled = {each.case.note: each for each in settled_cases(store, NAME) if each.correction}
     assert {case.note: case.right for case in FLAGGED} == {note: each.correction for note, each in settled.items()}
     assert [settled[case.note].how for case in FLAGGED] == ["agreed", "third"]
 
-    second = hospital.run()
+
+def check_second(hospital: Hospital, first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Nobody touched the command: both corrections are trained on, as answers and as pairs for DPO."""
     assert second["state"] == "awaiting approval" and second["run_key"] != first["run_key"]
     version = f"adapters/{NAME}/{second['run_key']}"
     data, training, evaluation = (
-        json.loads(store.get(f"{version}/{file}.json")[0]) for file in ("data", "training", "evaluation")
+        json.loads(hospital.store.get(f"{version}/{file}.json")[0]) for file in ("data", "training", "evaluation")
     )
     assert (data["feedback"]["judged"], sum(data["feedback"]["used"].values())) == (3, 2)
     assert data["feedback"]["pairs"] == training["preference"]["pairs"] == 2
     assert evaluation["feedback"]["rows"] == 2
-    check_better(first["run_key"], second["run_key"], store, wrong)
-    check_approval(hospital, browser, first["run_key"], second["run_key"], shot)
-    check_documents(hospital, second["run_key"])
 
 
 def check_better(before: str, after: str, store: Store, wrong: Sequence[str]) -> None:
@@ -298,7 +324,7 @@ def check_approval(hospital: Hospital, browser: Any, before: str, version: str, 
         with visiting(browser, url, NAME) as page:
             page.tab("Approval")
             page.see("//p[contains(., '2 of: anna, ben, carl')]")
-            page.write("Reason", "report read, the corrected answers are right now")
+            page.write("Reason", "report read, it learned from the corrections")
             shot("circle-approval")
             page.press("Approve")
             page.status(f"Stored. {NAME}/{version}: awaiting approval: 1 of 2")
