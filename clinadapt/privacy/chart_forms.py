@@ -134,7 +134,12 @@ def _by_word_before(words: Sequence[Token], index: int, before: str) -> Iterator
 
 def _is_relative(words: Sequence[Token], index: int) -> bool:
     lower = _text_at(words, index).lower()
-    return lower in _RELATIVES or lower in chart_words("relatives") or "relation" in cue_classes().get(lower, ())
+    return lower in _RELATIVES or is_relation(lower)
+
+
+def is_relation(lower: str) -> bool:
+    """Whether a word tells how somebody is related to another: `mother`, `gf`."""
+    return lower in chart_words("relatives") or "relation" in cue_classes().get(lower, ())
 
 
 def _may_be_given(lower: str) -> bool:

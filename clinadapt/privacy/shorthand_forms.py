@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from clinadapt.privacy.chart_forms import chart_words
+from clinadapt.privacy.chart_forms import chart_words, is_relation
 from clinadapt.privacy.context import is_generic_place, may_be_name
 from clinadapt.privacy.features import Token
 from clinadapt.privacy.medical_names import names_a_thing
@@ -75,16 +75,15 @@ def _kind(word: str) -> str:
     if not word[0].isalpha():
         return ""
     lower = word.lower()
-    classes = cue_classes().get(lower, ())
     if len(word) == 1:
         return "initial"
     if lower in _SIGNED:
         return "signed"
     if lower in _STREETS:
         return "street"
-    if "relation" in classes or lower in chart_words("relatives"):
+    if is_relation(lower):
         return "relation"
-    if "lives" in classes:
+    if "lives" in cue_classes().get(lower, ()):
         return "lives"
     if word in _FROM:
         return "from"
@@ -193,9 +192,8 @@ def _whose(words: Sequence[Token], index: int) -> Iterator[Span]:
     if _at(words, index + 1) not in ("'", "’") or _at(words, index + 2) != "s":
         return
     lower, after = words[index].text.lower(), _at(words, index + 3).lower()
-    is_relation = "relation" in cue_classes().get(after, ()) or after in chart_words("relatives")
     listed = given_names().get(lower, 99_999) < 2500 or may_be_name(words[index].text)
-    if is_relation and listed and lower not in cue_classes():
+    if is_relation(after) and listed and lower not in cue_classes():
         yield Span(words[index].start, words[index].end, "NAME")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.drug_uses import DrugUse, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.quantities import same
+from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.mention import Mention
 
@@ -44,14 +44,10 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, taken: 
 def _of_asked_drug(stated: Reading, name: str, uses: dict[str, list[DrugUse]]) -> Iterator[CheckedClaim]:
     """Dose and frequency of a bare answer: "7.5 mg twice daily", to a question about one drug."""
     own = uses.get(name, [])
-    doses, times = [q for u in own for q in u.doses], [f for u in own for f in u.frequencies]
-    for dose in [q for q in stated.quantities if q.dimension in ("mass", "units")][:1] if doses else []:
-        fits = [q[:2] for q in doses if same(q, dose)]
-        yield verdict(Claim("dose", dose.start, dose.end, f"{name} {dose}"), fits, [q[:2] for q in doses])
-    for start, end, per_day in stated.frequencies[:1] if times else []:
-        fits = [f[:2] for f in times if abs(f[2] - per_day) < 0.02]
-        claim = Claim("frequency", start, end, f"{name} {per_day:.3g} a day")
-        yield verdict(claim, fits, [f[:2] for f in times])
+    if any(use.doses for use in own):
+        yield from _dose([q for q in stated.quantities if q.dimension in ("mass", "units")], name, own)
+    if any(use.frequencies for use in own):
+        yield from _frequency(stated.frequencies, name, own)
 
 
 def _content(use: DrugUse) -> Hashable:
@@ -74,12 +70,7 @@ def _no_allergies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 
 def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    for dose in use.doses[:1]:
-        given = [q for u in own for q in u.doses]
-        fits = [q[:2] for q in given if same(q, dose)]
-        if not fits and not given:
-            fits = [q[:2] for q in source.quantities if same(q, dose)]
-        yield verdict(Claim("dose", dose.start, dose.end, f"{use.name} {dose}"), fits, [q[:2] for q in given])
+    yield from _dose(use.doses, use.name, own, source)
     for route in use.routes[:1]:
         given_routes = [r for u in own for r in u.routes]
         fits = [r[:2] for r in given_routes if r.value == route.value]
@@ -87,13 +78,31 @@ def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Rea
             continue
         claim = Claim("route", route.start, route.end, f"{use.name} {route.value}")
         yield verdict(claim, fits, [r[:2] for r in given_routes])
-    for start, end, times in use.frequencies[:1]:
-        given_times = [f for u in own for f in u.frequencies]
-        fits = [f[:2] for f in given_times if abs(f[2] - times) < 0.02]
-        claim = Claim("frequency", start, end, f"{use.name} {times:.3g} a day")
-        yield verdict(claim, fits, [f[:2] for f in given_times])
+    yield from _frequency(use.frequencies, use.name, own)
     if use.status and use.status.value != "open":
         yield from _status(use, own, stated)
+
+
+def _dose(
+    doses: Sequence[Quantity], name: str, own: Sequence[DrugUse], source: Reading | None = None
+) -> Iterator[CheckedClaim]:
+    """The first dose, held against those of a drug; where it has none and `source` is given, against any quantity."""
+    for dose in doses[:1]:
+        given = [q for u in own for q in u.doses]
+        fits = [q[:2] for q in given if same(q, dose)]
+        if source and not given:
+            fits = [q[:2] for q in source.quantities if same(q, dose)]
+        yield verdict(Claim("dose", dose.start, dose.end, f"{name} {dose}"), fits, [q[:2] for q in given])
+
+
+def _frequency(
+    frequencies: Sequence[tuple[int, int, float]], name: str, own: Sequence[DrugUse]
+) -> Iterator[CheckedClaim]:
+    """The first frequency, held against those of a drug."""
+    for start, end, times in frequencies[:1]:
+        given = [f for u in own for f in u.frequencies]
+        fits = [f[:2] for f in given if abs(f[2] - times) < 0.02]
+        yield verdict(Claim("frequency", start, end, f"{name} {times:.3g} a day"), fits, [f[:2] for f in given])
 
 
 def _status(use: DrugUse, own: list[DrugUse], stated: Reading) -> Iterator[CheckedClaim]:

@@ -97,7 +97,7 @@ def run(
     fields = {"version": version, "code_version": training["code_version"], "evaluation": scores}
     record = {**verdict, **fields, "created": report["created"], "thresholds": thresholds.model_dump()}
     write_json(output / "verdict.json", record)
-    facts = _facts(splits, adapter, record, change_control or ChangeControl().model_dump())
+    facts = _facts(data, training, adapter, record, change_control or ChangeControl().model_dump())
     write_json(output / CONFORMANCE, compared_with_champion(open_store(store_uri), name, facts))
     evaluated = read_json(evaluation / MANIFEST)
     digest = evaluated["digest"]
@@ -106,9 +106,14 @@ def run(
     return result | _upload(output, evaluation, report, recipe, store_uri)
 
 
-def _facts(splits: Path, adapter: Path, verdict: dict[str, Any], change_control: dict[str, Any]) -> Facts:
+def _facts(
+    data: dict[str, Any],
+    training: dict[str, Any],
+    adapter: Path,
+    verdict: dict[str, Any],
+    change_control: dict[str, Any],
+) -> Facts:
     """What the change control plan is about, as the records of a version have it."""
-    data, training = read_json(splits / MANIFEST), read_json(adapter / "training.json")
     card = AdapterCard.read(adapter)
     base = base_manifest(card.base_model)
     manifest = {

@@ -45,7 +45,9 @@ def by_task(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {**evaluation, "subgroups": tasks}
 
 
-def groups_figure(evaluation: Mapping[str, Any], metric: str, what: str, name: str = "groups") -> Markup:
+def groups_figure(
+    evaluation: Mapping[str, Any], metric: str, what: str, name: str = "groups", each: str = "group of notes"
+) -> Markup:
     """Chart of a share in each group, with intervals; a line for all rows.
 
     Args:
@@ -53,12 +55,13 @@ def groups_figure(evaluation: Mapping[str, Any], metric: str, what: str, name: s
         metric: the share.
         what: the share in words.
         name: of the chart, unique on the page.
+        each: what a group is, in words.
     """
     whole = evaluation["models"]["candidate"]["metrics"][metric]
     entries = [(entry["group"], entry["rows"], entry["metrics"][metric]) for entry in evaluation["subgroups"]]
     return charts.svg(
         name,
-        f"{what.capitalize()} in each {'task' if name == 'task_claims' else 'group of notes'}, with intervals",
+        f"{what.capitalize()} in each {each}, with intervals",
         "; ".join(f"{group}: {percent(entry['value'])}" for group, _, entry in entries) + ".",
         (charts.WIDTH, 90 + 34 * len(entries)),
         lambda figure: _draw_groups(figure, entries, whole["value"], what),

@@ -149,7 +149,7 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
     """Charts by name; one of pretraining only where the base model was pretrained."""
     drawn = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
     unsupported = "unsupported", "answers with an unsupported claim"
-    drawn["task_claims"] = groups_figure(by_task(evaluation), *unsupported, name="task_claims")
+    drawn["task_claims"] = groups_figure(by_task(evaluation), *unsupported, "task_claims", "task")
     if evaluation["subgroups"]:
         drawn["groups"] = groups_figure(evaluation, *unsupported)
     if training["pretraining"]:

@@ -108,10 +108,9 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
 
 def _has_unknown_word(paraphrase: str, in_plain_words: bool) -> bool:
     """Whether a paraphrase holds a cut word (`abdo`) or, in plain words, a long one that is rare; drugs may stand."""
-    terms = {word for term in _plain_words()[0] for word in term.split()}
-    plain = {word for words, _ in _plain_words()[0].values() for word in re.findall(r"\w+", words)}
+    terms, plain = _single_words()
     return any(
-        word not in english_words().keys() | terms
+        word not in english_words() and word not in terms
         if len(word) < _LONG
         else in_plain_words and english_rank(word) > _COMMON and word not in plain and not drugs(word)
         for word in re.findall(r"(?<![\w'])[a-z]{3,}(?![\w'])", paraphrase)
@@ -187,6 +186,14 @@ def _plain_words() -> tuple[dict[str, tuple[str, str]], re.Pattern[str]]:
     plain_words = {word: (plain, kind) for kind in ("style", "medical") for word, plain in lexicon[kind].items()}
     alternatives = "|".join(sorted(plain_words, key=len, reverse=True))
     return plain_words, re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE)
+
+
+@cache
+def _single_words() -> tuple[frozenset[str], frozenset[str]]:
+    """The words of which the terms consist that are replaced, and those of their plain words."""
+    plain_words, _ = _plain_words()
+    terms = frozenset(word for term in plain_words for word in term.split())
+    return terms, frozenset(word for plain, _ in plain_words.values() for word in re.findall(r"\w+", plain))
 
 
 def _correct_articles(text: str) -> str:
