@@ -48,7 +48,8 @@ _COURSE = re.compile(
 )
 # A second dose of the same drug: `150 mg in the morning and 200 mg at night`, `200 mg stat then 100 mg daily`
 _SECOND_DOSE = re.compile(
-    rf"(?:[^.;\n]|\.(?=\w\.)|(?<=\.\w)\.){{0,40}}?(?:\b(?:then|and|or|followed by|plus|to) |[,/+] |"
+    rf"(?:[^.;\n]|\.(?=\w\.)|(?<=\.\w)\.){{0,40}}?"
+    r"(?:\b(?:then|and|or|followed by|plus|to|alternat\w+(?: with)?) |[,/+] |"
     rf"{_ARROW} ?)(?:\w+ ){{0,2}}?{_AMOUNT}",
     re.IGNORECASE,
 )
@@ -149,7 +150,9 @@ def _changed_dose(
 def _dose_and_frequency(note: ParsedNote, task: str, mentions: list[Mention]) -> Iterator[Triple]:
     """Dose and frequency of one drug that has one dose, in no sentence that tells of a change."""
     doses = _doses(note.text, mentions)
-    if len(doses) != 1 or len(mentions) > 3 or any(_is_in_doubt(note, mention) for mention in mentions):
+    if len(doses) != 1 or len(mentions) > 3:
+        return
+    if any(_is_in_doubt(note, mention) or note.is_of_relative(mention) for mention in mentions):
         return
     (match,) = doses.values()
     if not match.lastgroup:  # a dose without its unit

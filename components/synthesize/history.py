@@ -48,8 +48,15 @@ _NO_OPERATION = re.compile(
     r"above|counsel\w+|surgical|training|rehab\w*|changes?|several|multiple|series|course|this)\b",
     re.IGNORECASE,
 )
+_OPERATION = re.compile(
+    r"\w{3,}(?:ectomy|ostomy|otomy|plasty|desis|rrhaphy)\b|"
+    r"\b(?:decompression|fusion|bypass|transplant\w*|amputation|resection|osteosynthesis)\b",
+    re.IGNORECASE,
+)
 _NOT_SAID = re.compile(
-    r"\b(?:not|no|never|den(?:y|ies|ied)|without|if|mother|father|brother|sister|family)\b", re.IGNORECASE
+    r"\b(?:not|no|never|den(?:y|ies|ied)|without|if|whether|unless|should|in case|mother|father|brother|sister|"
+    r"family)\b",
+    re.IGNORECASE,
 )
 _POINTS_ELSEWHERE = re.compile(
     r"\b(?:above|following|as follows|below|the same|similar|this|these|that|it|them|presents?|complain\w*|"
@@ -105,6 +112,7 @@ def told_history(note: ParsedNote, task: str) -> Iterator[Triple]:
         not is_report
         and (done := _only(note, _UNDERWENT, "underwent"))
         and not _NO_OPERATION.search(note.text[slice(*done)])
+        and all(done[0] <= match.start() < done[1] for match in _OPERATION.finditer(note.text))
     ):
         questions = (
             "What did the patient undergo?",

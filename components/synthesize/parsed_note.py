@@ -14,6 +14,14 @@ from clinadapt.clinical.sections import Section, one_line, parse_sections, sente
 from components.synthesize.teacher import Subject, Triple
 
 MAX_SENTENCE = 400  # characters
+# `Her brother takes`: what follows is no drug of the patient
+_OF_RELATIVE = re.compile(
+    r"\b(?:mother|father|brother|sister|son|daughter|husband|wife|partner|mum|mom|dad|uncle|aunt|cousin|grand\w+)"
+    r"(?: (?:also|currently|now|still|once|previously|has|had|was|is|been|being))*"
+    r" (?:takes?|took|taking|uses?|used|using|on|prescribed|treated with|started on|given)\b"
+    r"(?:(?!\b(?:s?he|they|patient|i|we)\b)[^.;:\n]){0,60}$",
+    re.IGNORECASE,
+)
 _BULLET = re.compile(r"(?:[-•*–#>] *(?=[A-Za-z]))?")
 
 
@@ -54,6 +62,10 @@ class ParsedNote:
     def drugs(self) -> list[Mention]:
         """Drug mentions in text order."""
         return drug_mentions(self.text)
+
+    def is_of_relative(self, mention: Mention) -> bool:
+        """Whether the note says that somebody in the family takes a drug."""
+        return bool(_OF_RELATIVE.search(self.text, max(0, mention.start - 120), mention.start))
 
     @cached_property
     def abbreviations(self) -> list[AbbreviationMention]:

@@ -26,11 +26,13 @@ _REFERS = re.compile(
 )
 _OTHER_SECTION = {
     "past medical history": (
-        r"allerg|nkda|\bplan\b|medication|\bmeds?\b|\d ?m[cg]g?\b|smok|lives|\b(?:mother|father|brother|sister)\b"
+        r"\bbp\b|\bo/e\b|\bon exam|\bpulse\b|\bsats?\b|allerg|nkda|\bplan\b|medication|\bmeds?\b|\d ?m[cg]g?\b|smok|"
+        r"lives|\b(?:mother|father|brother|sister)\b"
     ),
     "medications": (
         r"cannabis|cocaine|heroin|marijuana|amphetamine|alcohol|tobacco|"
-        r"allerg|nkda|\bplan\b|discontinu|stop|\bhold\b|increas|decreas|chang|\bbp\b|pulse|\bexam|mmse|bloods"
+        r"lives|smok|\bo/e\b|\bon exam|allerg|nkda|\bplan\b|discontinu|stop|\bhold\b|increas|"
+        r"decreas|chang|\bbp\b|pulse|\bexam|mmse|bloods"
     ),
     "discharge medications": r"allerg|nkda|discontinu|stop|paus|withh|\bh[oe]ld\b|follow|review",
     "chief complaint": r"history|medication|allerg|plan",
@@ -81,6 +83,21 @@ _OF_ONE_LINE = {
 }  # fmt: skip
 # On the same line, what may be a part of the section: `UA:` within LABS, `Throat:` within HEENT
 _PART = re.compile(r"[ ,;.]*(?P<name>[A-Z]{1,3}\d?|[A-Z][a-z]+(?: [A-Za-z]+){0,2}) ?:")
+# A sentence on who was told of the findings, behind them
+_TOLD = re.compile(
+    r"(?<=[.\n])\s*(?:(?:The(?:se)? )?(?:above )?(?:findings|results?) (?:was|were|have been|has been)|"
+    r"(?:Dr\.? [A-Z]\w*|The (?:ordering|referring|emergency)[^.\n]{3,30}) was) (?:\w+ )?(?:called|discussed|"
+    r"communicated|conveyed|reported|relayed|phoned|telephoned|given|notified|informed)\b[^\n]*$",
+    re.IGNORECASE,
+)
+# A sentence of a family history; another one is of the patient
+_OF_FAMILY = re.compile(
+    r"\b(?:mother|father|parents?|brothers?|sisters?|siblings?|sons?|daughters?|child(?:ren)?|grand\w+|uncles?|aunts?|"
+    r"cousins?|mum|mom|dad|twin|famil\w+|relatives?|maternal|paternal|m?gm|m?gf|pgm|pgf|no|not|none|nil|neg\w*|"
+    r"unremarkable|otherwise|also|noncontributory|died|deceased|alive|unknown|significant|positive|both|one|two|three|"
+    r"denies|history|they|other|runs?)\b",
+    re.IGNORECASE,
+)
 # How a letter ends
 _CLOSING = re.compile(
     r"\s*\b(?:Thank you (?:very much |again |kindly )?for|(?:Yours|Very) (?:sincerely|faithfully|truly)|Sincerely|"
@@ -93,7 +110,7 @@ _CLOSING = re.compile(
 
 def section_content(text: str, section: Section) -> str:
     """The content of a section on one line; empty in doubt whether it is the section alone, or complete."""
-    body = _CLOSING.sub("", text[section.start : section.end])
+    body = _TOLD.sub("", _CLOSING.sub("", text[section.start : section.end]))
     if not 3 < len(body) < MAX_ANSWER or not body.replace("\n", " ").isprintable():
         return ""
     other = _OTHER_SECTION.get(section.name)
@@ -108,6 +125,8 @@ def section_content(text: str, section: Section) -> str:
     if section.name == "diet" and not _ORDERED_DIET.search(body):
         return ""
     if section.name in _FOREIGN and re.search(_FOREIGN[section.name], body, re.IGNORECASE):
+        return ""
+    if section.name == "family history" and not all(_OF_FAMILY.search(part) for part in re.split(r"\. +|\n", body)[1:]):
         return ""
     if section.name in EXAMINED and (_HISTORY.search(body) or _ANOTHER_ORGAN.search(body)):
         return ""

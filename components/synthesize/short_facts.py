@@ -77,11 +77,6 @@ _LOCAL = re.compile(
     r"irrigat|solution|flush|soak|beads|rins|wash|ointment|cream|impregnat|contrast|isovue", re.IGNORECASE
 )
 _START = r"\bstart|\bcommenc|\binitiat|\badded\b|\badd\b"
-_DENIAL = re.compile(
-    r"(?:\b[Dd]en(?:ies|ied)(?: any)? |\b[Hh]as had no |\b[Rr]eports no |(?:(?<=[.:;] )|^)(?=[Nn]o [^,.]{3,30}, no ))"
-    r"(?P<answer>[A-Za-z][a-z -]+(?:, [a-z][a-z -]+)*(?:,? (?:and|or) [a-z][a-z -]+)?)(?=[.;\n]|$)",
-    re.MULTILINE,
-)
 # Begins a new clause; other words after a comma or `and` may be a second place of the same finding
 _CLAUSE = (
     r"(?:(?:no|not|an?|there|it|he|she|they|which|who|measuring|about|approximately|consistent|without|with|but|has|"
@@ -108,23 +103,22 @@ _ANOTHER_THING = re.compile(  # `on her chest and problems`
     r"thighs?|forearms?|buttocks?|groin|flank|shins?|calf|calves|l\d|c\d|t\d|s\d)\b)|\bscrews?\b",
     re.IGNORECASE,
 )
+_IS_CLAUSE = re.compile(r"\b(?:he|she|it|they|we|i|patient|this|that|size|kind|type|nature|sort)\b", re.IGNORECASE)
 _LOCATED = re.compile(
-    rf"(?<!no )(?<!No )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})"
-    r"(?P<where>(?:in|at|of|over|on|along|behind|under|near|to) (?:the |both |his |her )?[a-z][a-z0-9 ]{3,40}?)"
+    rf"(?<!no )(?<!No )(?<!wear and )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})(?:of )?"
+    r"(?P<where>(?:(?<= of )|(?:in|at|over|on|along|behind|under|near|to) )(?:the |both |his |her )?"
+    r"[a-z][a-z0-9 ]{3,40}?)"
     rf"(?=[.;]|,? (?:and |but |with )(?:{_CLAUSE})|, (?:{_CLAUSE})| with | for | w/ | at \d| which | was | is | has |"
-    rf" have | had | are | on [A-Z\d]|$)",
+    r" have | had | are | on [A-Z\d]| (?:that|who|where|when|as|rather|because|since|while|after|before|until|if|than|"
+    r"from|due|secondary|causing|seen|noted|found|visible|measuring|consistent|suggest\w+|today|now|again|yesterday|"
+    r"currently|recently|still|too|especially|mainly|mostly)\b|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _IS_DENIED = re.compile(
     r"\b(?:den(?:y|ies|ied|ying)|no|not|without|never|negative|nor|rule out|exclude|if|unless|may|might|could|should|"
-    r"prevent\w*|avoid\w*|risks?|in case of|return for|(?:watch|monitor|check|look|assess|evaluat|screen)\w* for)\b",
+    r"prevent\w*|avoid\w*|risks?|warn\w*|consent\w*|chance|potential|possibl\w*|in case of|return for|"
+    r"(?:watch|monitor|check|look|assess|evaluat|screen)\w* for)\b",
     re.IGNORECASE,
-)
-_HABIT = re.compile(
-    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|"
-    r"treatments?|therapy|changes?|this|except|cyanosis|clubbing|o?edema|murmurs?|rales|"
-    r"wheez\w*|bruits?|gallops?|\w+megaly|mass(?:es)?|tenderness|\w*adenopathy|guarding|jvd|recent|prior|previous|"
-    r"history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
 )
 _SIDE = re.compile(
     r"(?<!\bwas )(?<!\bwere )(?<!\bbe )(?<!\bbeen )(?<!\bhe )(?<!\bshe )(?<!\bhad )(?<!\bhas )(?<!patient )(?<!\ball "
@@ -137,6 +131,10 @@ _SIDE = re.compile(
 )
 
 
+_IS_PAST = re.compile(r"\b(?:in (?:19|20)\d\d|status post|s/p|previous(?:ly)?|prior)\b", re.IGNORECASE)
+_DIAGNOSED = {"preoperative diagnosis", "postoperative diagnosis"}  # of these an operation is one side's or none's
+
+
 def short_facts(note: ParsedNote, task: str) -> Iterator[Triple]:
     """Facts that the note states once, in a sentence."""
     yield from _medication(note, task)
@@ -146,7 +144,6 @@ def short_facts(note: ParsedNote, task: str) -> Iterator[Triple]:
     yield from _counts(note, task)
     yield from _antibiotic(note, task)
     yield from _started(note, task)
-    yield from _denied(note, task)
     yield from _locations(note, task)
     yield from _side(note, task)
 
@@ -264,7 +261,7 @@ def _antibiotic(note: ParsedNote, task: str) -> Iterator[Triple]:
     if len(mentions) != 1 or "antibiotic" in note.text.lower():
         return
     (mention,) = mentions
-    if _NOT_GIVEN.search(note.text, max(0, mention.start - 60), mention.end + 30):
+    if note.is_of_relative(mention) or _NOT_GIVEN.search(note.text, max(0, mention.start - 60), mention.end + 30):
         return
     if _LOCAL.search(note.text, max(0, mention.start - 60), mention.end + 40):
         return
@@ -315,32 +312,6 @@ def _started(note: ParsedNote, task: str) -> Iterator[Triple]:
         )
 
 
-def _denied(note: ParsedNote, task: str) -> Iterator[Triple]:
-    """What the patient denies, as the only sentence about it puts it."""
-    denials = [match for span in note.sentences for match in _DENIAL.finditer(note.text, *span)]
-    rest = [note.text[: denials[0].start()], note.text[denials[0].end() :]] if denials else []
-    denied_elsewhere = any(re.search(r"\b(?:no|not|without|negative for)\b", part, re.IGNORECASE) for part in rest)
-    if (
-        len(denials) == 1
-        and not _HABIT.search(denials[0]["answer"])
-        and (denials[0]["answer"].startswith(("No ", "no ")) or not re.search(r"\bno\b", denials[0]["answer"]))
-        and len(re.findall(r"\bden(?:y|ies|ied)\b", note.text, re.IGNORECASE)) <= 1
-    ):
-        yield quote(
-            note,
-            (
-                "What does the patient deny?",
-                "Which symptoms does the patient deny?",
-                *(() if denied_elsewhere else ("Which symptoms does the patient not have?",)),
-            ),
-            denials[0].span("answer"),
-            task,
-            Subject(
-                r"\b(?:den(?:y|ie[sd])|no|not|nor|without|negative|absence|nil)\b", not_mentioned("any denied symptom")
-            ),
-        )
-
-
 def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
     """Where a finding is that the note names once."""
     for match in _LOCATED.finditer(note.text):
@@ -350,6 +321,7 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
         if (
             _ANOTHER_FINDING.search(match["where"])
             or _ANOTHER_THING.search(match["where"])
+            or _IS_CLAUSE.search(match["where"])
             or _IS_DENIED.search(note.text, *_clause(note, match.start()))
         ):
             continue
@@ -379,6 +351,11 @@ def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
     if len({match[0].lower() for match in sides}) != 1 or len(sides) < 2:
         return
     if re.search(r"\bboth\b|bilat|\b[LR]\b|[Rr]ight[- ]hand|[Ll]eft[- ]hand", note.text):
+        return
+    if all(_IS_PAST.search(note.text, max(0, side.start() - 60), side.start()) for side in sides):
+        return
+    diagnoses = [section for section in note.sections if section.name in _DIAGNOSED]
+    if diagnoses and not any(part.start <= side.start() < part.end for side in sides for part in diagnoses):
         return
     yield quote(
         note,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from clinadapt.clinical.mention import Mention
 from clinadapt.clinical.sections import Section, section_lexicon
+from components.synthesize.denials import DENIAL, denies_more
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.teacher import Spans, Subject, Triple
 from components.synthesize.unanswerable import ANY_DRUG, not_mentioned
@@ -140,7 +141,7 @@ def _diagnoses(note: ParsedNote) -> Iterator[Triple]:
 
 def _denied_symptoms(note: ParsedNote) -> Iterator[Triple]:
     denials = [(match, span) for span in note.sentences if (match := _DENIES.search(note.text, *span))]
-    if len(denials) != 1:
+    if len(denials) != 1 or denies_more(note, denials[0][1]):
         return
     match, (_, sentence_end) = denials[0]
     if symptoms := _enumerated_symptoms(note.text, match.end(), sentence_end):
@@ -151,10 +152,7 @@ def _denied_symptoms(note: ParsedNote) -> Iterator[Triple]:
             "What does the patient deny? Separate the symptoms by semicolons.",
             "What was denied? Answer with a list separated by semicolons.",
         )
-        subject = Subject(
-            r"\b(?:den(?:y|ie[sd])|no|not|without|negative|absence)\b", not_mentioned("any denied symptom")
-        )
-        yield _list_triple(note, instruction, symptoms, subject)
+        yield _list_triple(note, instruction, symptoms, DENIAL)
 
 
 def _list_triple(note: ParsedNote, instruction: str, spans: Spans, subject: Subject) -> Triple:

@@ -29,10 +29,13 @@ _WORDS = re.compile(r"\w+")
 _BLOCKS_EXPANSION = re.compile(r"(?:\b(?:an?|normal|recent|previous|every|each)|\(|/|-) ?$")
 _BLOCKS_SIMPLIFICATION = re.compile(
     r"\b(?:pulmonary|portal|intracranial|ocular|orthostatic|gestational|macular|cerebral|vasogenic|nocturnal|"
-    r"temporal|oral|sinus|ventricular|supraventricular|paroxysmal) "
+    r"temporal|oral|sinus|ventricular|supraventricular|paroxysmal|negative|positive) "
     r"\w+$|\b(?:be|been|is|are|was|were|no|the|an?|any|as|well|previously) (?:revealed|demonstrated)$",
     re.IGNORECASE,
 )
+# An adjective that does not fit `inflammation of pouches in the bowel`
+_OF_ONE_WORD = re.compile(r"\b(?!chronic |critical )[a-z]+(?:ed|al|ic|oid|ous|ar|ary) $", re.IGNORECASE)
+_MISREAD = re.compile(r"\beyes?\b.*\binject|\binject.*\beyes?\b")  # red eyes, which got no injection
 # Shorthand that a paraphrase for lay readers must not contain
 _SHORTHAND = re.compile(
     r"\b[A-Z]{2,}\b|\b(?!X-ray)[A-Z]-[A-Za-z]|\b[LR]\b|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|"
@@ -87,7 +90,8 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     for replacements, start, end in sentences[:MAX_SENTENCES]:
         paraphrase = _replaced(note.text, start, end, replacements)
         terms = [each for each in replacements if each.kind != "style" and _is_only_mention(note.text, each)]
-        if _LIST.search(paraphrase) or _SHORTHAND.search(paraphrase) or not terms or count == MAX_TRIPLES:
+        unfit = any(pattern.search(paraphrase) for pattern in (_LIST, _SHORTHAND, _MISREAD))
+        if unfit or not terms or count == MAX_TRIPLES:
             continue
         in_plain_words = any(each.kind == "medical" for each in replacements)
         if _has_unknown_word(paraphrase, in_plain_words):
@@ -139,6 +143,10 @@ def _replacements(text: str, start: int, end: int) -> list[Replacement]:
         Replacement(match.start(), match.end(), *plain_words[match[0].lower()])
         for match in pattern.finditer(text, start, end)
         if not _BLOCKS_SIMPLIFICATION.search(text[max(start, match.start() - 18) : match.end()])
+        and not (
+            plain_words[match[0].lower()][0].startswith("inflammation of")
+            and _OF_ONE_WORD.search(text, start, match.start())
+        )
     ]
     replacements = sorted(expansions + simplifications)
     overlap = any(one.end > other.start for one, other in pairwise(replacements))
@@ -174,7 +182,10 @@ def _replaced(text: str, start: int, end: int, replacements: list[Replacement]) 
             new = new[0].upper() + new[1:]
         if last == end and text[last - 1] == ".":
             new += "."
-        result += text[position:first] + new
+        result += text[position:first]
+        for one, several in (("is", "are"), ("was", "were")) if re.search(r"[^s]s$", new) else ():
+            result = re.sub(rf"\b([Tt]here) {one} no $", rf"\1 {several} no ", result)
+        result += new
         position = last
     return _correct_articles(one_line(result + text[position:end]))
 

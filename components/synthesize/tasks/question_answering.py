@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from clinadapt.clinical.sections import Section, one_line, section_lexicon
+from components.synthesize.denials import denied
 from components.synthesize.diagnostics import investigation_results
 from components.synthesize.dose_relations import is_changed_elsewhere
 from components.synthesize.history import sex, told_history
@@ -44,11 +45,12 @@ _RELATIVE = re.compile(
     r"device|film|study|foley|catheter|sheath|tube|drain|dilator|introducer|mum|mom|dad|partner|carer)\b",
     re.IGNORECASE,
 )
-# Whose age stands before the words `93 years old`
+# Whose age stands before the words `93 years old`; or the age at which something began, or of a thing
 _AGE_OF_ANOTHER = re.compile(
-    r"\b(?:mother|father|brothers?|sisters?|sons?|daughters?|husband|wife|partner|mum|mom|dad|uncle|aunt|grand\w+|"
-    r"cousin|"
-    r"twin|friend|child(?:ren)?|boys?|girls?|babies|baby)\b[^.;:\n]{0,25}$",
+    r"(?:\b(?:at|since|from|until|by|before|after|when (?:he|she|the patient) was|(?:that|which|it) (?:is|was))"
+    r"(?: (?:about|around|approximately|over|nearly|almost|age|the age of|(?:more|less|greater) than))?|"
+    r"\b(?:step-?|half-?)?(?:mother|father|brothers?|sisters?|sons?|daughters?|husband|wife|partner|mum|mom|dad|uncle|"
+    r"aunt|grand\w+|cousin|twin|friend|child(?:ren)?|boys?|girls?|babies|baby)\b[^.;:\n]{0,25}) ?$",
     re.IGNORECASE,
 )
 _ANY_AGE = (
@@ -77,7 +79,8 @@ _TOPICS = {
         r"(?:as|at|for (?!him|her\b|me\b|them|this|that|a (?:while|time|bit)|the (?:pain|patient|best)|\d)|"
         r"in (?!an?\b|about|\d|(?:his|her|the) (?:garage|yard|garden|house|home|kitchen|shop)))|"
         r"occupation(?!al)|\bretired\b(?! to (?:his|her|bed))|unemployed|self-employed|employ(?:er|ment|ee)|"
-        r"\bemployed (?:as|at|by|in|with)\b|\bjob\b"
+        r"\bemployed (?:as|at|by|in|with)\b|"
+        r"\b(?:his|her|current|new|desk|previous|last|full-time|part-time|sedentary|physical|manual|stressful) job\b"
     ),
     "the patient's living situation": (
         r"\blives\b|\blive (?:in|with|on|at|near)\b|(?<!was )(?<!been )(?<!were )\bliving (?:with|alone|in|at|on|"
@@ -88,7 +91,7 @@ _TOPICS = {
         r"anticoag|warfarin|coumadin|heparin(?!ized)(?! (?:flush|lock|saline))|apixaban|rivaroxaban|eliquis|"
         r"xarelto|blood thinner|lovenox|(?:enoxa|dalte|tinza)parin|fondaparinux|edoxaban|dabigatran|pradaxa|\blmwh\b"
     ),
-    "pregnancy": r"pregnan|gravid|gestation|trimester|\blmp\b|antenatal",
+    "pregnancy": r"pregnan|gravid|gestation|trimester|antenatal",
 }
 # Words with which a note may speak of a topic, though they do not answer a question about it
 _NEAR_TOPIC = {
@@ -96,7 +99,8 @@ _NEAR_TOPIC = {
         r"liv(?:ed|es?|ing)\b|resid|\bhome\b|\bstay(?:s|ed|ing) (?:with|in|at)|alone|apartment|house|shelter"
     ),
     "anticoagulation": r"heparin|\binr\b|thinner",
-    "the patient's work": "work|employ|retire|profession|career",
+    "the patient's work": r"work|employ|retire|profession|career|\bjob\b",
+    "pregnancy": r"pregnan|gravid|gestation|trimester|\blmp\b|antenatal|last (?:menstrual )?period",
     "alcohol": r"drink|alcohol|\bunits (?:a|per)\b|units/w|spirits|vodka|whisk|liquor|sober",
     "smoking": r"smok|tobacco|cigs?\b|nicotine|\bppd\b|\bp(?:ac)?k[ -]?y|packs?\b|\b\d+ ?/ ?(?:d|day)\b",
 }
@@ -105,6 +109,7 @@ _ALSO_OF_TOPIC = {
     "alcohol": r"\bdrinks? (?!plenty|more|fluids?|water|enough|well)|vodka|whisk|liquor|sober|\bunits (?:a|per) week",
     "smoking": _NEAR_TOPIC["smoking"],
     "anticoagulation": r"\binr\b",
+    "the patient's work": r"\b(?:not|stopped|off|out of|back to|currently|still) work(?:ing)?\b|\bjob\b",
 }
 
 # A habit of somebody else, and somebody else's home
@@ -122,6 +127,7 @@ _OF_ANOTHER = {
     ),
     "anticoagulation": r"\b(?:mother|father|brother|sister)\b",
 }
+_JUDGEMENT = {"diagnosis", "assessment"}
 # A disease by its name or its abbreviation, so that a note tells the diagnosis without the word
 _DISEASE = (
     r"\b(?:ca|mets|n?stemi|cva|tia|af|dm|t[12]dm|htn|ckd|aki|uti|urti|lrti|copd|cap|dvt|oa|ptsd|gord|gerd|od|nof)\b|"
@@ -145,6 +151,7 @@ def generate(note: ParsedNote) -> Iterator[Triple]:
     yield from _topics(note)
     yield from _study(note)
     yield from short_facts(note, TASK)
+    yield from denied(note, TASK)
     yield from told_history(note, TASK)
     yield from sex(note, TASK)
     yield from operation_facts(note, TASK)
@@ -171,7 +178,7 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
     for section, entry, answer in candidates[:MAX_SECTIONS]:
         is_old = section.name == "medications" and is_changed_elsewhere(note, section.start, section.end)
         question = note.choose(*(AS_LISTED if is_old else entry["ask"]))
-        lacking = f"{entry['lacking']}|{_DISEASE}" if section.name == "diagnosis" else entry["lacking"]
+        lacking = f"{entry['lacking']}|{_DISEASE}" if section.name in _JUDGEMENT else entry["lacking"]
         yield Triple(
             question,
             answer,

@@ -61,7 +61,7 @@ def _reasons(note: ParsedNote) -> Iterator[Triple]:
     counts = Counter(mention.value for mention in note.drugs)
     for mention in {mention.start: mention for mention in note.drugs}.values():  # once for a brand of two drugs
         match = _REASON.match(note.text, mention.end)
-        if not match or counts[mention.value] > 1 or _NO_REASON.search(match["reason"]):
+        if not match or counts[mention.value] > 1 or _NO_REASON.search(match["reason"]) or note.is_of_relative(mention):
             continue
         name = note.text[mention.start : mention.end]
         yield Triple(

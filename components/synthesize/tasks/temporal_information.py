@@ -47,6 +47,9 @@ _NEXT_VISIT = re.compile(
     r"a (?:week|month|fortnight)\b|(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\b|"
     r"tomorrow\b)(?! (?:ago|later|prior|post|after|x\b))"
 )
+_IF = re.compile(r"\b(?:if|unless)\b", re.IGNORECASE)
+# Behind the time of a visit: another visit, or what this one depends on
+_IS_UNCERTAIN = re.compile(r"follow|return|^,? (?:if|unless|only if|prn|as needed|p\.r\.n)\b", re.IGNORECASE)
 # What is done again, or taken out, after a time
 _PLANNED = {
     "repeated": re.compile(
@@ -76,6 +79,7 @@ _PARTIAL_DATE = re.compile(
     r"\b(?:on|from|since|until|till|by|dated|due|of) \d{1,2}/\d{1,2}(?![\d/])"
 )
 _TOLD = {"history of present illness", "subjective", "past medical history", "past surgical history"}  # what has been
+_PERSON = r"\b(?:man|woman|boy|girl|child|baby|son|daughter|brother|sister|mother|father|patient|male|female)"
 MAX_GAPS, MAX_CANDIDATES = 3, 30
 FRAGMENT = 5  # words of a sentence that a question quotes
 _ANY_DATE = r"\d{1,4}[/.-]\d{1,2}|\b(?:19|20)\d\d\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
@@ -145,9 +149,10 @@ def _follow_up(note: ParsedNote) -> Iterator[Triple]:
         for pattern in (_NEXT_VISIT, _FOLLOW_UP_TIME)
         for match in pattern.finditer(text, *span)
         if not any(start <= match.start() < end for start, end in past)
+        and not _IF.search(text, span[0], match.start("when"))
     }
     matches = list(by_end.values())
-    if len(matches) == 1 and not re.search(r"follow|return", text[matches[0].end() : matches[0].end() + 200], re.I):
+    if len(matches) == 1 and not _IS_UNCERTAIN.search(text[matches[0].end() : matches[0].end() + 200]):
         after = ("After what time is the next visit planned?",) if re.search(r"\d|in ", matches[0]["when"]) else ()
         yield Triple(
             note.choose(
@@ -204,6 +209,8 @@ def _gaps(note: ParsedNote, limit: int) -> Iterator[Triple]:
         before = text[start : match.start()].split()[-FRAGMENT:]
         words = " ".join(before)
         if len(before) < 3 or count == limit or re.search(r'[":]|\b(?:Mr|Mrs|Ms|Dr)\b|\($', words):
+            continue
+        if re.search(rf"(?:[A-Z]\w+|{_PERSON}),$", words):  # an age
             continue
         if (
             re.search(r"\b(?:at|every|with|age of|uterus(?: of)?(?: about| approximately)?)$", words)

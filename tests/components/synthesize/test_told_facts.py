@@ -62,6 +62,12 @@ DICTATED = f"""he is on allopurinol 200 milligrams a day {"and he misses it abou
 plan is to go up on the allopurinol to 300 milligrams daily"""
 SHORTENED = ("Mother died at 62 and had CHF, A-Fib, CAD.", "O/E abdo was soft, mildly distended, tender in the RIF.")
 PLAINER = ("She has {}, insomnia, and hypertension.", "Put|What does|Rewrite|Explain|Paraphrase")
+ENLARGED = "There are no enlarged organs or swelling of lymph nodes."
+WHY = r"seen\?|brought|come in|complaint"
+NEXT = r"seen again|come back|next|review|follow-up"
+SIDE = r"side is affected|the right side|Which side does|the problem"
+TAG = """PREOPERATIVE DIAGNOSIS: Cleft palate.
+PROCEDURE: Repair of the palate. Excision of a tag, right ear. The right ear tag was examined first."""
 TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
 
 
@@ -107,7 +113,7 @@ TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
         (IN_A_LINE, r"complain", "a dry mouth"),
         (HEADINGS, r"under.*(?:THROAT|GERD)", None),
         (HEADINGS, r"planned|plan\?|next", "Aspirin 150 mg nocte; Scan at 20 weeks"),
-        (PLACES, r"Where .*numbness", "of her left cheek"),
+        (PLACES, r"Where .*numbness", "her left cheek"),
         (PLACES, r"[Uu]ltrasound", None),
         (PHYSICIAN, r"diagnosis|going on", "Alzheimer's disease"),
         (PHYSICIAN, r"stitches", None),
@@ -145,6 +151,35 @@ TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
         ("No driving until six months seizure free.", r"____|What time follows", None),
         ("He waited in the ward for two weeks with pain.", r"____|What time follows", "two weeks"),
         ("EC x 4, weekly paclitaxel. Letrozole.", r"drugs|medication named", None),
+        ("There is a mass in the hilum of the lung that is seen on CT.", r"mass", "in the hilum of the lung"),
+        ("There is wear and tear on the joint as he already has pain.", r"tear", None),
+        ("She has a rash on the trunk as she had last year.", r"rash", "on the trunk"),
+        ("She has been warned of numbness of the lip.", r"numbness", None),
+        ("Dad is with a stepdaughter with seizures starting at 14 years old.", r"old is|age", None),
+        ("She has had diabetes since 12 years old.", r"old is|age", None),
+        ("His wheelchair is heavy and it is 7 years old.", r"old is|age", None),
+        ("She has done a nice job keeping a calorie count.", r"work", None),
+        ("She formerly worked for a school. She is not working.", r"work", None),
+        ("LMP 2/52 ago, on Microgynon.", r"pregnancy", None),
+        ("The file tells whether the patient presented to the hospital with a coronary event.", WHY, None),
+        ("She came to a decompression in May. She underwent appendectomy in June.", r"undergo", None),
+        ("In 2001, left cuff repair. In 2002, left elbow repair.", SIDE, None),
+        (TAG, SIDE, None),
+        ("R/V 8/52 if no better.", NEXT, None),
+        ("RTC if not settling in two days.", NEXT, None),
+        ("If not better, see me in two weeks.", NEXT, None),
+        ("Return in three days or sooner if worse.", NEXT, "in three days"),
+        ("Mum rang about Alfie, 3 years. He is hot.", r"____|What time follows", None),
+        ("Her brother takes lithium 400 mg daily for mania.", r"lithium", None),
+        ("Her mother says she takes lithium 400 mg nocte.", r"(?:dose|much).*lithium", "400 mg"),
+        ("Usual warfarin 4 mg alternating with 5 mg.", r"warfarin", None),
+        ("FH: father glaucoma. Cataract R removed 2019.\nMeds: none.", r"family", None),
+        ("FH: father glaucoma. Mother well.\nMeds: none.", r"family", "father glaucoma. Mother well."),
+        ("IMPRESSION: Hepatic cyst. These findings were called to Dr. Hall.", r"conclude|impression", "Hepatic cyst."),
+        ("There is no organomegaly or lymphadenopathy.", PLAINER[1], ENLARGED),
+        ("He was ill because of perforated diverticulitis with dyspnea and edema.", PLAINER[1], None),
+        ("Sclerae are white without injection or icterus today.", PLAINER[1], None),
+        ("Oropharynx is clear with palate intact, negative rhinorrhea.", PLAINER[1], None),
         ("He takes Vicodin and refuses the p.o. form of it today.", r"[Rr]ewrite|abbreviations in full", None),
     ],
 )  # fmt: skip
