@@ -119,7 +119,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def size(number: float) -> str:
     """Bytes as GiB."""
-    return f"{decimal(number / 2**30, 2)} GiB"
+    return f"{decimal(number / 2**30, 2)}\u202fGiB"
 
 
 def margin(share: float) -> str:

@@ -31,7 +31,7 @@ def sentence(comparison: Comparison) -> str:
         return f"Nothing has moved: the last {answers} ({since}) show no difference from evaluation and earlier use."
     first, *others = comparison.alarms
     also = f" Also moved: {'; '.join(change(test) for test in others)}." if others else ""
-    chance = f"chance alone gives such a difference of one share in 1 of {1 / max(first.p, 1e-12):,.0f} comparisons"
+    chance = f"chance alone gives such a difference of one share {_once_in(first.p)} comparisons"
     return f"{change(first)}, since about {day(first.since or first.days[0])}; {chance}.{also}"
 
 
@@ -64,5 +64,10 @@ def day(when: date) -> str:
     return f"{when.day} {when:%B %Y}"
 
 
+def _once_in(p: float) -> str:
+    """0.0000813 -> about once in 12,000; a probability below a millionth is told as such."""
+    return "less than once in 1,000,000" if p < 1e-6 else f"about once in {float(f'{1 / p:.2g}'):,.0f}"
+
+
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}\u202f%"

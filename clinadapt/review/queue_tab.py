@@ -208,7 +208,7 @@ def _error_rate(reviews: Reviews) -> str:
     rate = error_rate(reviews.queue, reviews.cases)
     value = f"{rate.value:.1%}" if rate.value is not None else "open until the riskiest cases are settled"
     return (
-        f"Wrong or unsafe among {rate.population} held-out answers: {value} (95 % interval {rate.low:.1%} to "
+        f"Wrong or unsafe among {rate.population} held-out answers: {value} (95\u202f% interval {rate.low:.1%} to "
         f"{rate.high:.1%}, from {rate.settled} settled cases)."
     )
 
@@ -217,7 +217,7 @@ def _pairs(reviews: Reviews) -> str:
     total, pairs = agreements(reviews.cases)
     rows = "".join(f"<tr><td>{escape(' and '.join(each.reviewers))}</td>{_numbers(each)}</tr>" for each in pairs)
     everyone = f"<tr><td>all reviewers</td>{_numbers(total)}</tr>" if len(pairs) != 1 else ""
-    head = "".join(f"<th>{name}</th>" for name in ("Reviewers", "Cohen's kappa (95 % interval)", "Agree", "Cases"))
+    head = "".join(f"<th>{name}</th>" for name in ("Reviewers", "Cohen's kappa (95\u202f% interval)", "Agree", "Cases"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{everyone}{rows}</tbody></table>"
 
 

@@ -15,7 +15,7 @@ import pytest
 from approvals import NAME, approve, await_approval, people, policy, publish, refuse
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from support import Run
+from support import ROOT, Run
 from typer.testing import CliRunner
 
 from clinadapt.artifacts.hashing import read_json, write_json
@@ -335,3 +335,11 @@ def test_what_people_say_of_its_answers(demo_run: Run, copy: Path, tmp_path: Pat
     assert item["state"] == "filled" and "People have marked 2 of " in item["texts"][0]
     written = " ".join(path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert not re.search(r"\banna\b|\bberta\b", written)
+
+
+def test_no_page_breaks_a_line_between_a_number_and_its_unit() -> None:
+    templates = [path for folder in ("clinadapt", "components") for path in (ROOT / folder).rglob("*.j2")]
+    assert templates
+    for path in templates:
+        apart = re.findall(r"[\d}] (?:%|GiB)(?!})", path.read_text(encoding="utf-8"))
+        assert not apart, f"{path.name}: write U+202F between number and unit"
