@@ -55,6 +55,7 @@ class Case:
         reasons: why it is risky, the gravest first.
         cluster: of near duplicates and notes of one patient, in the version's splits; None of a flag.
         place: in the queue, from 1.
+        as_written: whether nothing was redacted in the answer, so that it is what the model wrote.
     """
 
     __pydantic_config__ = STRICT
@@ -71,6 +72,7 @@ class Case:
     reasons: tuple[Reason, ...] = ()
     cluster: int | None = None
     place: int = 0
+    as_written: bool = True
 
     @cached_property
     def content(self) -> str:
@@ -208,7 +210,8 @@ def _parse(queue: Queue, record: StoredRecord) -> Case:
 def _flagged(flag: Flag, name: str, version: str) -> Case:
     case = case_id(flag.recipe, flag.note_id, flag.instruction)
     texts: dict[str, Any] = {"note": flag.note, "instruction": flag.instruction, "answer": flag.answer}
-    return Case(name, version, case, flag.recipe, note_id=flag.note_id, **texts, origin="flag", drawn="flag")
+    about: dict[str, Any] = {"origin": "flag", "drawn": "flag", "as_written": flag.as_written}
+    return Case(name, version, case, flag.recipe, note_id=flag.note_id, **texts, **about)
 
 
 def _with_flags(case: Case, flags: Sequence[Flag], place: int) -> Case:

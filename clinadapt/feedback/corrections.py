@@ -27,6 +27,7 @@ RIGHT, CONTRADICTED = "judged right", "corrections contradict each other"
 DISAGREE, WITHOUT = "people disagree, and nobody has settled it", "judged wrong, without a correction"
 FEW = "fewer people than have to agree made the correction"
 GONE = "about a version that is gone"
+REDACTED = "answer that was redacted, so not what the model wrote: no pair for DPO"
 _ORDER = (DISAGREE, FEW, WITHOUT, RIGHT)  # which reason counts, of a question that several versions answered
 LABEL = "label"  # kind of the correction of a label
 
@@ -43,6 +44,8 @@ class Correction:
         rejected: different answers, or labels, that were judged wrong, sorted.
         kind: `unsafe`, the fault (clinadapt.feedback.flags), `wrong` where none is named; LABEL in classify.
         held_out: whether an answer was about a held-out note of its version.
+        unpaired: number of different answers that were judged wrong and are not in `rejected`, as something was
+            redacted in them.
     """
 
     note_id: str
@@ -52,6 +55,7 @@ class Correction:
     rejected: tuple[str, ...]
     kind: str
     held_out: bool
+    unpaired: int = 0
 
     @property
     def row(self) -> int:
@@ -106,6 +110,7 @@ def read_corrections(uri: str, recipe: Recipe, agree: int) -> Corrections:
             left_out[taught] += 1
         else:
             corrections.append(taught)
+            quarantined.update({REDACTED: taught.unpaired} if taught.unpaired else {})
     corrections.sort(key=lambda correction: correction.row)
     return Corrections(corrections, len(questions), dict(sorted(left_out.items())), dict(sorted(quarantined.items())))
 
@@ -170,16 +175,18 @@ def _reason(case: JudgedCase) -> str:
 def _taught(cases: list[JudgedCase], deciding: list[JudgedCase], marks: list[Mark]) -> Correction:
     """The correction that `marks`, of the cases that decide, make of a question."""
     answer = min(str(mark.correction) for mark in marks)
-    wrong = {case.case.answer for case in deciding if any(mark.verdict != "right" for mark in _deciding(case))}
+    judged_wrong = [case.case for case in deciding if any(mark.verdict != "right" for mark in _deciding(case))]
+    wrong = {case.answer: case.as_written for case in judged_wrong if _compared(case.answer) != _compared(answer)}
     first = min((case.case for case in cases), key=lambda case: (case.note, case.instruction))
     return Correction(
         note_id=first.note_id,
         note=first.note,
         instruction=first.instruction,
         answer=answer,
-        rejected=tuple(sorted(text for text in wrong if _compared(text) != _compared(answer))),
+        rejected=tuple(sorted(text for text, as_written in wrong.items() if as_written)),
         kind=LABEL if first.recipe == "classify" else _kind(marks),
         held_out=any(case.case.origin == "held-out" for case in cases),
+        unpaired=sum(not as_written for as_written in wrong.values()),
     )
 
 

@@ -15,6 +15,7 @@ from clinadapt.data.duplicates import note_id
 from clinadapt.data.text import clean
 from clinadapt.errors import UserError
 from clinadapt.feedback.records import STRICT, LeftOut, StoredRecord, Unusable, decode, encode, usable, validated
+from clinadapt.privacy.screening import MARK
 from clinadapt.privacy.written_texts import redacted
 from clinadapt.storage import open_store
 
@@ -55,6 +56,7 @@ class Flag:
         fault: one of FAULTS; None in classify.
         correction: the right answer or label; None where none was given, or none of the labels is right.
         comment: None where none was given.
+        as_written: whether nothing was redacted in the answer, so that `answer` is what the model wrote.
     """
 
     __pydantic_config__ = STRICT
@@ -69,6 +71,7 @@ class Flag:
     fault: str | None
     correction: str | None
     comment: str | None
+    as_written: bool
 
 
 _FLAG = TypeAdapter(Flag)
@@ -88,8 +91,9 @@ def _parse(key: str, data: bytes) -> Flag:
             raise Unusable("about something else")
         fields = {"key": key, "fault": None, "instruction": "", **content}
         if "label" in answer:
-            return validated(_FLAG, fields | {"recipe": "classify", "answer": answer["label"]})
+            return validated(_FLAG, fields | {"recipe": "classify", "answer": answer["label"], "as_written": True})
         texts = {name: answer[name] for name in _ANSWER_TEXTS}
+        fields.setdefault("as_written", not MARK.search(texts["answer"]))  # earlier releases did not write it
         return validated(_FLAG, fields | texts | {"recipe": "instruct"})
     except (KeyError, TypeError, AttributeError) as error:
         raise Unusable("broken") from error
@@ -177,6 +181,8 @@ def _store(note: str, answer: dict[str, Any], reviewer: str | None, review: dict
         **review,
         **{name: screened[review[name]] for name in written},
     }
+    if "answer" in answer:
+        record["as_written"] = screened[answer["answer"]] == answer["answer"]
     root, _, version = answer["adapter"].rpartition("/adapters/")
     key = f"flagged/{version}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
     open_store(root).put(key, encode(record, "flag"))

@@ -28,7 +28,7 @@ from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.term_files import Terms, read_terms
 from clinadapt.privacy.word_lists import clinical_words, english_rank, eponyms, looks_clinical
 
-_MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
+MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
 _COMMON = 20_000  # rank of a word by its frequency in English
 _PASSES = 20  # at most, until nothing is found
 
@@ -91,7 +91,7 @@ class ScreenedText:
 
     def outside(self, spans: Iterable[Span]) -> Iterator[Span]:
         """The parts of spans that are not what screening has written, now or before."""
-        written = _joined([*self._written, *(match.span() for match in _MARK.finditer(self.text))])
+        written = _joined([*self._written, *(match.span() for match in MARK.finditer(self.text))])
         starts, ends = [start for start, _ in written], [end for _, end in written]
         for span in spans:
             start = span.start

@@ -11,7 +11,7 @@ from typing import Any
 from clinadapt.config.phi import TYPES, Phi
 from clinadapt.errors import UserError
 from clinadapt.privacy.detector import identifiers
-from clinadapt.privacy.screening import ScreenedText, Screener
+from clinadapt.privacy.screening import MARK, ScreenedText, Screener
 from clinadapt.privacy.short_texts import short_text_spans
 
 # Types that may stay where texts are shown: they name nobody by themselves
@@ -80,6 +80,12 @@ def _without_new(screener: Screener, text: str, source: str) -> str:
 def _stands_in(source: str, identifier: str) -> bool:
     """Whether a text has an identifier as whole words, whatever their capitals."""
     return re.search(rf"(?<!\w){re.escape(identifier.casefold())}(?!\w)", source.casefold()) is not None
+
+
+def redacted_anew(text: str, source: str) -> bool:
+    """Whether something was redacted in a text that is not redacted in its source: then it says something else than
+    its author wrote."""
+    return not set(MARK.findall(text)) <= set(MARK.findall(source))
 
 
 def direct_identifiers(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from clinadapt.config.feedback import Feedback
 from clinadapt.config.instruct import Source
 from clinadapt.feedback.corrections import Correction, Corrections, read_corrections
 from clinadapt.feedback.flags import LONGEST_TEXT
+from clinadapt.privacy.written_texts import redacted_anew
 from components.download.validation import InvalidRow, validate_text
 
 OTHER_LABEL = "a label that the data does not have"
@@ -104,6 +105,8 @@ def _texts(correction: Correction, longest_note: int) -> tuple[str, str, str]:
     answer = validate_text(correction.answer, "correction", _LONGEST)
     if len(answer) > len(note):
         raise InvalidRow("correction longer than the note")
+    if redacted_anew(answer, f"{note} {instruction}"):
+        raise InvalidRow("correction in which something was redacted that its note does not have")
     return note, instruction, answer
 
 

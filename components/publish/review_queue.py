@@ -83,7 +83,7 @@ def queue_answers(
 
 
 def _texts(fields: dict[str, Any], recipe: str, clean: bool) -> dict[str, Any]:
-    """Note, instruction and answer without what identifies somebody.
+    """Note, instruction and answer without what identifies somebody, and whether the answer is as the model wrote it.
 
     Args:
         fields: these, and whether the note is private.
@@ -100,4 +100,5 @@ def _texts(fields: dict[str, Any], recipe: str, clean: bool) -> dict[str, Any]:
         note, instruction, answer = screened[note], screened[instruction], screened.get(answer, answer)
     elif recipe == "instruct":
         (answer,) = redacted([answer], source=fields["note"], direct_only=True)
-    return {"note": note, "instruction": instruction, "answer": answer}
+    as_written = answer == fields["answer"]
+    return {"note": note, "instruction": instruction, "answer": answer, "as_written": as_written}

@@ -236,6 +236,21 @@ def test_a_flag_in_the_folder_of_another_version(people: People) -> None:
     assert read.quarantined == {"about something else": 1} and len(read.corrections) == 1
 
 
+def test_an_answer_that_was_redacted_is_not_rejected(people: People) -> None:
+    """It is not what the model wrote, which would leave the hospital's page with a number that may identify somebody."""
+    key = people.flag("25 mg twice daily.", answer="25 mg 4438129910555 twice daily.")
+    stored = people.store.get(key)[0]
+    assert b"[OTHERID]" in stored and b"4438129910555" not in stored
+    for record in (json.loads(stored), {k: v for k, v in json.loads(stored).items() if k != "as_written"}):
+        people.store.put(key, json.dumps(record).encode())  # the second as earlier releases wrote it
+        read = people.read()
+        assert taught(read) == [("25 mg twice daily.", (), "wrong")] and read.quarantined == {module.REDACTED: 1}
+    people.flag("25 mg twice daily.", "bob", version="answers/v2")
+    read = people.read()
+    assert taught(read) == [("25 mg twice daily.", ("50 mg once daily.",), "wrong")]
+    assert read.quarantined == {module.REDACTED: 1}
+
+
 def test_what_was_held_out_is_known(people: People) -> None:
     case = Case(
         "answers", "v1", case_id("instruct", note_id(NOTE), ASK), "instruct", note_id(NOTE), NOTE, ASK,

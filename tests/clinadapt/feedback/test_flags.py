@@ -80,6 +80,7 @@ def test_a_flag_of_an_instruction_says_what_is_wrong(tmp_path: Path, instructed:
         "fault": "invented",
         "correction": "The note gives no dose.",
         "comment": None,
+        "as_written": True,
     }
 
 
@@ -102,7 +103,7 @@ def test_what_identifies_the_patient_is_not_stored(tmp_path: Path, instructed: d
     record = json.loads(path.read_text())
     assert record["note"] == "Ms. [NAME], MRN: [MRN], takes 40 mg." and record["note_id"] == note_id(note)
     assert record["answer"]["answer"] == "[NAME] takes 40 mg." and record["correction"] == "[NAME] takes 20 mg"
-    assert record["comment"] == "Ask Dr. [NAME]."
+    assert record["comment"] == "Ask Dr. [NAME]." and record["as_written"] is False
     assert "elnadal" not in path.read_text() and "99431010" not in path.read_text()
 
 

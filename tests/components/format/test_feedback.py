@@ -184,6 +184,28 @@ def test_what_identifies_a_patient_is_redacted_again(made: Callable[..., Formatt
     assert row["note_text"].endswith(NEW)
 
 
+def test_what_was_redacted_teaches_only_where_the_note_has_it_too(
+    made: Callable[..., Formatted], store: Store
+) -> None:
+    """An answer with an invented number is not what the model wrote, and a correction with one not what is right."""
+    named = f"Mr. Theodor Quenhill. {NEW}"
+    flag(store, named, ASK, "Quenhill takes ibuprofen.", answer="Aspirin.")
+    flag(store, NEW, ASK, "Ibuprofen.", answer="Ibuprofen 4438129910555.")
+    flag(store, NEW, f"{ASK} And why?", "Ibuprofen, as 4438129910555 says.")
+    manifest, folder = made(store)
+    assert manifest["feedback"] == {
+        "judged": 3, "agree": 1, "used": {"wrong": 2}, "pairs": 1, "left_out": {},
+        "quarantined": {
+            "answer that was redacted, so not what the model wrote: no pair for DPO": 1,
+            "correction in which something was redacted that its note does not have": 1,
+        },
+    }  # fmt: skip
+    assert sorted(row["answer"] for row in read(folder, "feedback")) == ["Ibuprofen.", "[NAME] takes ibuprofen."]
+    tokenizer = load_tokenizer(folder / "splits/tokenizer")
+    pairs = read(folder, "preferences", PREFERRED)
+    assert ["Aspirin." in tokenizer.decode(pair["rejected_ids"]) for pair in pairs] == [True]
+
+
 BAD = [
     ({"note": "  "}, "empty note"),
     ({"note": "Short."}, "correction longer than the note"),

@@ -89,6 +89,9 @@ def test_a_private_note_is_stored_without_who_it_is_about(
     assert named.note == note
     name = "Velnadal" if phi["policy"] == "surrogate" else "[NAME]"
     assert named.answer == f"{name} takes 40 mg, says Dr. [NAME]."
+    assert not any(case.as_written for case in cases), "no note names the doctor"
+    (other := tmp_path / "other").mkdir()
+    assert all(case.as_written for case in queued(splits, other, "Takes 40 mg.", phi))
 
 
 def test_where_nothing_is_drawn_the_queue_says_how_many_reviewers_agree(splits: Path, tmp_path: Path) -> None:
