@@ -30,6 +30,7 @@ from clinadapt.storage import open_store
 from clinadapt.storage.object_store import CorruptObject, Store
 
 REPORT = "report.html"
+_OF_ITS_BASE = {"perplexity"}  # metrics by token, which those of another base model are not comparable with
 _NONE = "No version of this adapter waits for approval."
 _ANONYMOUS = (
     "this page does not know who you are: open it through its proxy or with a login, or use clinadapt registry approve "
@@ -198,16 +199,16 @@ def _report(store: Store, name: str, version: str, folder: Path, proposal: Propo
 def _details(store: Store, name: str, version: str, standing: Standing) -> str:
     """A version, its figures beside the champion's, and what people have decided, as HTML."""
     manifest, current = read_version(store, name, version), (champion(store, name) or ("", ""))[0]
-    metrics = {version: manifest["metrics"]}
+    compared = {version: manifest}
     if current:
-        metrics[f"{current} (champion)"] = read_version(store, name, current)["metrics"]
+        compared[f"{current} (champion)"] = read_version(store, name, current)
     people, sentence = ", ".join(each.label for each in standing.policy.of), standing.sentence()
     lines = [
         f"<h3>{escape(f'{name}/{version}')}</h3>",
         f"<p>{escape(sentence[:1].upper() + sentence[1:])}. {standing.policy.signers} of: {escape(people)}.</p>",
         f"<p>Published {escape(manifest['created'])} by {escape(manifest['published_by'])}"
         f"{escape(_started(standing))}.</p>",
-        _table(["", *metrics], [[each.replace("_", " "), *_cells(metrics, each)] for each in manifest["metrics"]]),
+        _comparison(list(compared.values()), list(compared)),
     ]
     votes = [vote for vote in standing.votes if vote.decision]
     if votes:
@@ -229,10 +230,28 @@ def _words(kind: str, problem: str) -> list[str]:
     return [f"{'approved' if kind == 'approval' else 'refused'}{f' (does not count: {problem})' if problem else ''}"]
 
 
-def _cells(metrics: dict[str, Any], name: str) -> list[str]:
-    """A metric of each version, with its interval."""
-    entries = [each.get(name) for each in metrics.values()]
-    return [f"{e['value']:.3f} ({e['low']:.3f} to {e['high']:.3f})" if e else "–" for e in entries]
+def _comparison(manifests: Sequence[dict[str, Any]], titles: Sequence[str]) -> str:
+    """Base model and figures of a version, and of the champion beside it where there is one, as far as they can be
+    compared."""
+    first, *others = manifests
+    rows = [["base model", *(f"{each['base_model']} ({each['base_digest'][7:15]})" for each in manifests)]]
+    for name in first["metrics"]:
+        entries = [
+            each["metrics"].get(name)
+            if name not in _OF_ITS_BASE or each["base_digest"] == first["base_digest"]
+            else None
+            for each in manifests
+        ]
+        rows.append([name.replace("_", " "), *map(_cell, entries)])
+    line = ""
+    if any(each["splits_digest"] != first["splits_digest"] for each in others):
+        line = "The champion's figures are of other held-out notes: the report compares both on the same ones."
+    return _table(["", *titles], rows) + (f"<p>{line}</p>" if line else "")
+
+
+def _cell(metric: dict[str, float] | None) -> str:
+    """A metric with its interval."""
+    return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})" if metric else "–"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

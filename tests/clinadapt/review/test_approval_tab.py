@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from approvals import NAME, approve_on_page, await_approval, policy, publish
@@ -10,7 +11,7 @@ from approvals import NAME, approve_on_page, await_approval, policy, publish
 from clinadapt.artifacts.hashing import sha256_file
 from clinadapt.registry.approval.standing import read_standing
 from clinadapt.registry.champion import champion
-from clinadapt.review.approval_tab import _report, _Versions, _waiting
+from clinadapt.review.approval_tab import _comparison, _report, _Versions, _waiting
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import CorruptObject, Store
 
@@ -25,6 +26,22 @@ def test_a_broken_version_hides_no_other(tmp_path: Path) -> None:
     store.put(manifest, store.get(manifest)[0].replace(b"a-run", b"b-run"))
     store.delete(f"adapters/{NAME}/{versions[2]}/manifest.json")
     assert _waiting(store, NAME) == versions[:1]
+
+
+def figures(base: str, splits: str = "sha256:notes") -> dict[str, Any]:
+    metric = {"value": 0.5, "low": 0.25, "high": 0.75}
+    about = {"base_model": f"s3://bases/{base}", "base_digest": f"sha256:{base}", "splits_digest": splits}
+    return about | {"metrics": {"token_f1": metric, "perplexity": metric | {"value": 2.5 if base == "a" else 9.5}}}
+
+
+def test_only_what_can_be_compared_stands_beside_the_champion() -> None:
+    """Perplexity is by token of a base model; other held-out notes are easier or harder ones."""
+    same, other = (_comparison([figures("a"), figures(base)], ["v2", "v1 (champion)"]) for base in ("a", "b"))
+    assert "<td>s3://bases/a (a)</td><td>s3://bases/b (b)</td>" in other and same.count("2.500 (") == 2
+    assert "<td>perplexity</td><td>2.500 (0.250 to 0.750)</td><td>–</td>" in other and "9.500" not in other
+    assert other.count("<td>0.500 (0.250 to 0.750)</td>") == 2 and "other held-out notes" not in same + other
+    assert "are of other held-out notes" in _comparison([figures("a"), figures("a", "sha256:others")], ["v2", "v1"])
+    assert "–" not in _comparison([figures("a")], ["v1"])
 
 
 def assert_nothing_to_decide(tab: _Versions, version: str, problem: str) -> None:
