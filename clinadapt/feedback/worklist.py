@@ -49,13 +49,15 @@ class Worklist:
         Raises:
             UserError: the store cannot be read.
         """
+        since = self._clock() - (0 if fresh else REFRESH_SECONDS)
         reviews = self._reviews
-        if reviews and not fresh and (self._clock() - self._read_at < REFRESH_SECONDS or self._reading.locked()):
+        if reviews and not fresh and (self._read_at > since or self._reading.locked()):
             return reviews
         with self._reading:
-            began = self._clock()
-            self._reviews = read_reviews(self._store, self._name, self._version, self._reviews)
-            self._read_at = began
+            if self._reviews is None or self._read_at <= since:  # else somebody has read while this one waited
+                began = self._clock()
+                self._reviews = read_reviews(self._store, self._name, self._version, self._reviews)
+                self._read_at = began
             return self._reviews
 
     def labels(self) -> list[str]:

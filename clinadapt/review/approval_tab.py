@@ -25,7 +25,7 @@ from clinadapt.registry.champion import champion
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.versions import problem_line, read_version, version_folder
 from clinadapt.review.protection import USER_HEADER
-from clinadapt.review.widgets import PRIVATE_INPUT, reviewer, status
+from clinadapt.review.widgets import PRIVATE_INPUT, reviewer, status, status_line
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import CorruptObject, Store
 
@@ -110,7 +110,7 @@ class _Versions:
                 path = _report(self.store, self.name, chosen, self.folder, standing.proposal if standing else None)
                 report = gr.DownloadButton(value=path, visible=True)
             except NoReport as error:
-                html += _line(f"Without the report – {error}.", "wrong")
+                html += status_line(f"Without the report – {error}.", "wrong")
         except UserError as error:
             return _nothing(f"Not read – {error}.", "wrong")
         return html, report, gr.Column(visible=True)
@@ -133,11 +133,7 @@ def _signed_in(request: gr.Request) -> str | None:
 
 
 def _nothing(line: str, tone: str) -> tuple[Any, ...]:
-    return _line(line, tone), gr.DownloadButton(visible=False), gr.Column(visible=False)
-
-
-def _line(text: str, tone: str) -> str:
-    return f'<p role="status" class="status-line {tone}">{escape(text)}</p>'
+    return status_line(line, tone), gr.DownloadButton(visible=False), gr.Column(visible=False)
 
 
 def _waiting(store: Store, name: str) -> list[str]:

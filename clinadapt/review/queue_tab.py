@@ -14,7 +14,7 @@ from clinadapt.feedback.marks import Judgement, NoLongerOpen, person
 from clinadapt.feedback.settled import Reviews
 from clinadapt.feedback.worklist import Turn, Worklist
 from clinadapt.review.case_html import VERDICTS, case_form
-from clinadapt.review.widgets import reviewer, status
+from clinadapt.review.widgets import reviewer, status_line
 
 _SCRIPT = (Path(__file__).parent / "queue.js").read_text(encoding="utf-8")
 STYLE = (Path(__file__).parent / "queue.css").read_text(encoding="utf-8")
@@ -27,9 +27,9 @@ NOBODY = "Sign in to judge: this page does not know who you are."
 def review_tabs(worklist: Worklist) -> None:
     """Lay out the tabs and connect their forms."""
     with gr.Tab("Review queue") as queue:
-        line, panel, skipped = status(), _panel(), gr.State([])
+        line, panel, skipped = gr.HTML(), _panel(), gr.State([])
     with gr.Tab("Agreement") as agreement:
-        summary, settled_line, settling = gr.HTML(), status(), _panel()
+        summary, settled_line, settling = gr.HTML(), gr.HTML(), _panel()
         passed = gr.State([])
 
     def show(skipped: list[str], request: gr.Request) -> tuple[Any, ...]:
@@ -43,7 +43,7 @@ def review_tabs(worklist: Worklist) -> None:
         except NoLongerOpen as error:
             return _next(worklist, request, skipped, f"Not stored – {error}.", fresh=True)
         except UserError as error:
-            return status(f"Not stored – {error}.", "wrong"), gr.skip(), skipped
+            return status_line(f"Not stored – {error}.", "wrong"), gr.skip(), skipped
         return _next(worklist, request, skipped, f"Stored: {VERDICTS[judgement.verdict].lower()}.")
 
     def skip(skipped: list[str], event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
@@ -59,7 +59,7 @@ def review_tabs(worklist: Worklist) -> None:
         except NoLongerOpen as error:
             return _agreement(worklist, request, passed, f"Not stored – {error}.")
         except UserError as error:
-            return gr.skip(), status(f"Not stored – {error}.", "wrong"), gr.skip(), passed
+            return gr.skip(), status_line(f"Not stored – {error}.", "wrong"), gr.skip(), passed
         return _agreement(worklist, request, passed, "Settled.")
 
     def pass_by(passed: list[str], event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
@@ -126,18 +126,18 @@ def _next(
     """Status line, panel and skipped cases of a reviewer's next turn; `fresh` after what others stored."""
     who = reviewer(request)
     if who is None:
-        return status(NOBODY, "wrong"), "", skipped
+        return status_line(NOBODY, "wrong"), "", skipped
     try:
         worklist.reviews(fresh)
         turn = worklist.turn(who, skipped)
         labels = worklist.labels()
     except UserError as error:
-        return status(f"The queue cannot be read – {error}.", "wrong"), gr.skip(), skipped
+        return status_line(f"The queue cannot be read – {error}.", "wrong"), gr.skip(), skipped
     if turn.case is None:
-        return status(_nothing(turn), "done"), "", skipped
+        return status_line(_nothing(turn), "done"), "", skipped
     case = turn.case.case
     heading = f"Case {case.place} · judged by you: {turn.marked} · left for you: {turn.left}"
-    return status(done, "done"), case_form(case, heading, labels), skipped
+    return status_line(done, "done"), case_form(case, heading, labels), skipped
 
 
 def _nothing(turn: Turn) -> str:
@@ -150,23 +150,23 @@ def _agreement(worklist: Worklist, request: gr.Request, passed: list[str], done:
     """Summary, status line and panel of the tab Agreement, and the disagreements that come last."""
     who = reviewer(request)
     if who is None:
-        return "", status(NOBODY, "wrong"), "", passed
+        return "", status_line(NOBODY, "wrong"), "", passed
     try:
         reviews = worklist.reviews(fresh=True)
         open_cases = worklist.disagreements(who)
         labels = worklist.labels()
     except UserError as error:
-        return gr.skip(), status(f"The queue cannot be read – {error}.", "wrong"), gr.skip(), passed
+        return gr.skip(), status_line(f"The queue cannot be read – {error}.", "wrong"), gr.skip(), passed
     mine = any(person(mark.reviewer) == person(who) for each in reviews.cases for mark in each.marks)
     summary = summary_html(reviews, mine)
     if not open_cases:
-        return summary, status(done, "done"), "", passed
+        return summary, status_line(done, "done"), "", passed
     ranked = sorted(open_cases, key=lambda each: passed.index(each.case.case) if each.case.case in passed else -1)
     judged = ranked[0]
     own = person(who) in {person(mark.reviewer) for mark in judged.marks}
     heading = f"Disagreement, 1 of {len(open_cases)}: " + ("somebody else settles it" if own else "you settle it")
     form = case_form(judged.case, heading, labels, judged.marks, editable=not own)
-    return summary, status(done, "done"), form, passed
+    return summary, status_line(done, "done"), form, passed
 
 
 def summary_html(reviews: Reviews, with_pairs: bool) -> str:

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
 from clinadapt.clinical.claims import check
 from clinadapt.errors import UserError
 from clinadapt.privacy.written_texts import TooLongToScreen, redacted
@@ -123,6 +125,8 @@ def _launch(page: Any, address: str, port: int, login: tuple[str, str] | Account
 
 def warm_up() -> None:
     """Load the lists of drugs, findings and names, which the first case and the first text written would wait for."""
+    # Gradio asks at every click which backend draws, and while that is open, all who click wait until pyplot is loaded
+    matplotlib.use("agg")
     check("Aspirin 100 mg daily, no cough.", "Aspirin 100 mg daily, no cough.")
     # A busy machine, or CPython 3.11 where another thread parses sources at once: the first text loads them then
     with suppress(TooLongToScreen, SystemError):

@@ -64,8 +64,8 @@ METRICS = {
         percent,
         True,
         "Expected calibration error: the mean gap between the confidence of a prediction and the share of correct "
-        "predictions at that confidence, less what chance adds to it in so few rows. At 0\u202f%, predictions made with "
-        "80\u202f% confidence are right 80\u202f% of the time.",
+        "predictions at that confidence, less what chance adds to it in so few rows. At 0\u202f%, predictions made "
+        "with 80\u202f% confidence are right 80\u202f% of the time.",
     ),
     "ece_scaled": Metric(
         "Calibration error, scaled",

@@ -237,7 +237,7 @@ def test_a_flag_in_the_folder_of_another_version(people: People) -> None:
 
 
 def test_an_answer_that_was_redacted_is_not_rejected(people: People) -> None:
-    """It is not what the model wrote, which would leave the hospital's page with a number that may identify somebody."""
+    """It is not what the model wrote; and that stays where it was, as it may identify somebody."""
     key = people.flag("25 mg twice daily.", answer="25 mg 4438129910555 twice daily.")
     stored = people.store.get(key)[0]
     assert b"[OTHERID]" in stored and b"4438129910555" not in stored

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from clinadapt.errors import UserError
 from clinadapt.feedback import cases, flags, marks, worklist
 from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.feedback.records import decode
-from clinadapt.feedback.settled import read_reviews
+from clinadapt.feedback.settled import Reviews, read_reviews
 from clinadapt.feedback.worklist import LEASE_SECONDS, REFRESH_SECONDS, Turn, Worklist
 from clinadapt.storage.folder_store import FolderStore
 
@@ -98,6 +100,43 @@ def test_a_record_is_parsed_and_verified_once(store: FolderStore, monkeypatch: p
     for _ in range(3):
         assert work.reviews(fresh=True).left_out == {"broken": 1}
     assert decoded == ["mark", "mark"]
+
+
+def test_who_waits_for_a_reading_does_not_read_again(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All reviewers come in one instant, and one reading is for all of them; but what has begun before somebody asked
+    for something fresh is none for them."""
+    a_queue(store, risky=20)
+    asked, readings, go_on = list[float](), list[int](), Event()
+
+    def clock() -> float:
+        asked.append(time.monotonic())
+        return asked[-1]
+
+    def slowly(*about: Any) -> Reviews:
+        readings.append(1)
+        assert go_on.wait(10)
+        return read_reviews(*about)
+
+    def until(number: int) -> None:
+        while len(asked) < number:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(worklist, "read_reviews", slowly)
+    work = Worklist(store, NAME, VERSION, clock)
+    with ThreadPoolExecutor(20) as pool:
+        turns = [pool.submit(work.turn, f"reviewer {number}") for number in range(20)]
+        until(21)  # one more where the reading begins
+        go_on.set()
+        assert all(turn.result().case for turn in turns) and len(readings) == 1
+        go_on.clear()
+        before = len(asked)
+        first = pool.submit(work.reviews, fresh=True)
+        until(before + 2)
+        others = [pool.submit(work.reviews, fresh=True) for _ in range(10)]
+        until(before + 12)
+        assert work.turn("rita").case, "who needs nothing fresh does not wait"
+        go_on.set()
+        assert all(each.result() for each in (first, *others)) and len(readings) == 3
 
 
 def test_marks_of_another_server_and_flags_count(store: FolderStore) -> None:

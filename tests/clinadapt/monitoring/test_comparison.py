@@ -64,11 +64,13 @@ def test_the_sentence_says_what_since_when_by_how_much_and_how_certain() -> None
     text = sentence(compare(Baseline(Aggregate(1000, 1000, 0, counts)), days))
     assert text == (
         "Refusals rose from 8.0\u202f% in the evaluation and earlier use to 24.0\u202f% (20.5 to 27.9\u202f%) of the "
-        "last 500 answers, since about 2 March 2026; chance alone gives such a difference of one share less than once in "
-        "1,000,000 comparisons."
+        "last 500 answers, since about 2 March 2026; chance alone gives such a difference of one share less than once "
+        "in 1,000,000 comparisons."
     )
     days[date(2026, 3, 2)] = Aggregate(500, 500, 0, {"refusals": {"yes": 80, "no": 420}})
-    assert " of one share about once in 870,000 c" in sentence(compare(Baseline(Aggregate(1000, 1000, 0, counts)), days))
+    assert " of one share about once in 870,000 c" in sentence(
+        compare(Baseline(Aggregate(1000, 1000, 0, counts)), days)
+    )
 
 
 @pytest.mark.parametrize(

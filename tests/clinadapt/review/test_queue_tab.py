@@ -122,7 +122,8 @@ def test_who_has_judged_nothing_sees_no_names(tmp_path: Path) -> None:
         assert "4 cases: 3 settled, 1 in disagreement, 0 waiting for another reviewer, 0 not judged yet." in text
         assert "Not queued: 3 about private notes" in text and "Records that do not count: 1 broken." in text
         assert (
-            "among 4 held-out answers: open until the riskiest cases are settled (95\u202f% interval 75.0% to 100.0%" in text
+            "among 4 held-out answers: open until the riskiest cases are settled (95\u202f% interval 75.0% to 100.0%"
+            in text
         )
     assert "omar and rita" in shown and "75%" in shown
     assert "rita" not in hidden and "kappa" not in hidden

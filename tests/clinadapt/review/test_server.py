@@ -2,6 +2,8 @@
 
 import ipaddress
 import socket
+import subprocess
+import sys
 
 import gradio as gr
 import httpx
@@ -72,3 +74,13 @@ def test_an_invalid_address_is_a_one_line_error(host: str, port: int) -> None:
     with pytest.raises(UserError, match=r"^cannot listen on ") as caught:
         server.check_address(host, port)
     assert "\n" not in str(caught.value)
+
+
+def test_no_click_loads_pyplot() -> None:
+    """Gradio asks at every click which backend draws, which by itself loads pyplot while all who click wait."""
+    code = (
+        "import sys; from clinadapt.review.server import warm_up; warm_up()\n"
+        "from gradio.utils import MatplotlibBackendMananger as Click\n"
+        "with Click(): sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

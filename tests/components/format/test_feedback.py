@@ -184,9 +184,7 @@ def test_what_identifies_a_patient_is_redacted_again(made: Callable[..., Formatt
     assert row["note_text"].endswith(NEW)
 
 
-def test_what_was_redacted_teaches_only_where_the_note_has_it_too(
-    made: Callable[..., Formatted], store: Store
-) -> None:
+def test_what_was_redacted_teaches_only_where_the_note_has_it_too(made: Callable[..., Formatted], store: Store) -> None:
     """An answer with an invented number is not what the model wrote, and a correction with one not what is right."""
     named = f"Mr. Theodor Quenhill. {NEW}"
     flag(store, named, ASK, "Quenhill takes ibuprofen.", answer="Aspirin.")
