@@ -97,7 +97,7 @@ def test_a_correction_longer_than_the_note_is_refused_in_a_flag_too(store: Folde
     assert store.list("flagged/") == []
 
 
-def test_a_version_that_is_gone_still_teaches(store: FolderStore) -> None:
+def test_what_is_settled_outlives_its_version(store: FolderStore) -> None:
     for case in a_queue(store, risky=1):
         add_mark(store, case, "rita", WRONG)
         add_mark(store, case, "omar", WRONG)
