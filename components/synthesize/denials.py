@@ -40,8 +40,8 @@ _NOT_HAD = re.compile(
     r"\b(?:den(?:y|ies|ied|ying)|nil (?=[a-z])|(?:systems?|ros)\W[^.]{0,30}negative for|"
     r"(?:not|never) (?:had|have|having|been having|experienc\w+|notic\w+)|"
     r"no(?! (?:one|more|longer|known|other|further|new|acute|improvement|change|benefit|relief|effect|help|avail|"
-    r"family|past|prior|previous|significant|medic\w+|regular|current|drugs?|allerg\w+|complications?|evidence|signs?|"
-    r"contrast|need|plans?|children|apparent|alcohol|tobacco|smok\w+)\b)|"
+    r"family|past|prior|previous|significant (?:change|improvement|past|medical|family)|medic\w+|"
+    r"regular|current|drugs?|allerg\w+|complications?|evidence|signs?|contrast|need|plans?|children|apparent|alcohol|tobacco|smok\w+)\b)|"
     r"without(?=(?: \w+){0,2} (?:pain|vomiting|nausea|fever|cough|bleeding|weakness|numbness|dizziness)\b))\b",
     re.IGNORECASE,
 )

@@ -34,7 +34,8 @@ _NAMES = {
 }
 _SHOWED = r"(?:showed|shows|revealed|reveals|demonstrated|demonstrates)"
 _NO_RESULT = re.compile(
-    r"\b(?:as above|the same|same as|the following|see|above|that is|it|this|if|and (?:she|he|we|i|they|the patient)|"
+    r"^(?:to be|up|that there)\b|\b(?:as above|the same|same as|the following|see|above|that is|it|this|if|"
+    r"and (?:she|he|we|i|they|the patient)|"
     rf"{_SHOWED.removeprefix('(?:')}\b",
     re.IGNORECASE,
 )

@@ -62,6 +62,9 @@ _PATIENT = re.compile(r"(?:he|she|(?:the )?p(?:atien)?t|mr\.? ?\w?|mrs\.? ?\w?|m
 _DOUBT = re.compile(
     r"\b(?:not|never|if|unless|may|might|could|would|should|possibly|family|mother|father)\b", re.IGNORECASE
 )
+# Between a deed and a reason, which then may be that of the manner: `performed poorly due to`, `stopped early for`
+_MANNER = re.compile(r" (?:\w+ly|early|late|again|twice|alone|only|without|under|instead)\b", re.IGNORECASE)
+_NEW_SENTENCE = re.compile(r"\b[A-Z]\. [A-Z][a-z]|, (?:as )?(?:suggested|recommended|requested|advised) by\b")
 _NO_REASON = re.compile(
     r"for (?:\d|(?:a |the |his |her )?(?:further|follow|evaluation|about|approximately|total|duration|discharge|"
     r"now|one|two|three|four|five|six|seven|ten|several|many|above|patholog|histolog|"
@@ -121,6 +124,8 @@ def _reason(note: ParsedNote, start: int, end: int) -> _Reason | None:
         if pattern is not _SO and (stop := _REASON_END.search(sentence, match.start("why"))):
             reason_end = stop.start()
         why = sentence[match.start("why") : reason_end]
+        if _NEW_SENTENCE.search(why) or _MANNER.match(groups.get("between") or ""):
+            return None
         if not what or not 6 < len(why) <= MAX_REASON or _NO_REASON.match(why) or ":" in why or len(why.split()) < 2:
             return None
         verb = {"asked for": "requested"}.get(groups.get("verb") or "", groups.get("verb") or "started")

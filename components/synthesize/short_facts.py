@@ -241,7 +241,8 @@ def _counts(note: ParsedNote, task: str) -> Iterator[Triple]:
             )
         )
         mentions = re.findall(rf"\b{noun[:-1]}", note.text, re.IGNORECASE)
-        if len(counts) == 1 and len(mentions) <= 2:
+        numbers = re.findall(rf"\b{_NUMBER}(?: [a-z-]+){{0,4}}? {noun}\b", note.text, re.IGNORECASE)
+        if len(counts) == len(numbers) == 1 and len(mentions) <= 2:
             yield quote(
                 note,
                 (

@@ -127,12 +127,13 @@ _OF_ANOTHER = {
     ),
     "anticoagulation": r"\b(?:mother|father|brother|sister)\b",
 }
-_JUDGEMENT = {"diagnosis", "assessment"}
+_JUDGEMENT = {"diagnosis", "assessment", "impression"}
 # A disease by its name or its abbreviation, so that a note tells the diagnosis without the word
 _DISEASE = (
     r"\b(?:ca|mets|n?stemi|cva|tia|af|dm|t[12]dm|htn|ckd|aki|uti|urti|lrti|copd|cap|dvt|oa|ptsd|gord|gerd|od|nof)\b|"
     r"tumou?r|malignan|dementia|asthma|failure|disease|syndrome|diabet|hypertens|stroke|arthr|sprain|injur|disorder|"
-    r"depress|sepsis|ulcer|hernia|ana?emia|epilep|migrain|eczema|stone|fall\b"
+    r"depress|sepsis|ulcer|hernia|epilep|migrain|eczema|stone|fall\b|croup|viral|virus|\bflu\b|\bcold\b|\boutcome|"
+    r"\w{3}(?:itis|osis|oma|pathy|a?emia|algia)\b"
 )
 
 _STUDY_HEADERS = {"EXAM", "EXAMINATION", "STUDY", "EXAMINATION PERFORMED", "PROCEDURE"}

@@ -47,6 +47,12 @@ _NEXT_VISIT = re.compile(
     r"a (?:week|month|fortnight)\b|(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\b|"
     r"tomorrow\b)(?! (?:ago|later|prior|post|after|x\b))"
 )
+# Which is no visit: `return to full duty in 4 to 6 months`
+_TO_LIFE = re.compile(
+    r"\b(?:returns?|back) to (?!(?:the |my |our |this |a )?(?:clinic|office|see|me|us|surgery|hospital|department|"
+    r"practice|doctor|be seen|follow))",
+    re.IGNORECASE,
+)
 _IF = re.compile(r"\b(?:if|unless)\b", re.IGNORECASE)
 # Behind the time of a visit: another visit, or what this one depends on
 _IS_UNCERTAIN = re.compile(r"follow|return|^,? (?:if|unless|only if|prn|as needed|p\.r\.n)\b", re.IGNORECASE)
@@ -150,6 +156,7 @@ def _follow_up(note: ParsedNote) -> Iterator[Triple]:
         for match in pattern.finditer(text, *span)
         if not any(start <= match.start() < end for start, end in past)
         and not _IF.search(text, span[0], match.start("when"))
+        and not _TO_LIFE.search(match[0])
     }
     matches = list(by_end.values())
     if len(matches) == 1 and not _IS_UNCERTAIN.search(text[matches[0].end() : matches[0].end() + 200]):

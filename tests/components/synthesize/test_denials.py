@@ -20,6 +20,7 @@ LIST = "Separate|separated"
         ("No thoughts of self harm, no psychosis.", "No thoughts of self harm, no psychosis", None),
         ("He denies fever or chills. He has not had headaches.", None, None),
         ("He denies fever or chills. She has nausea without vomiting.", None, None),
+        ("He denies fever or chills. No significant neck pain.", None, None),
         ("He denies fever or chills. O/E no wheeze, no edema.", "fever or chills", "fever; chills"),
         ("He denies fever or chills. No known drug allergies.", "fever or chills", "fever; chills"),
         ("He denies fever or chills. There was no improvement.", "fever or chills", "fever; chills"),

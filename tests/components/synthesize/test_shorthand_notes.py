@@ -124,6 +124,9 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("CONDITION: Stable.", "condition", "Her palsy had moderately improved."),
         ("The patient is a 54-year-old man.", "sex|female", "A 4 cm cord lipoma was excised."),
         ("The patient is a 54-year-old man.", "sex|female", "Obstetric clinic. G2P1."),
+        ("ASSESSMENT: Gout.", "assessment", "He wheezes. I think he has smoked too long."),
+        ("IMPRESSION: Gout.", "impression|conclu", "Barking cough. Outcome: croup, mild."),
+        ("IMPRESSION: Gout.", "impression|conclu", "Sore throat. Tonsillitis, penicillin given."),
         ("MEDS: Lisinopril 10 mg.", "medic|drugs", "GDM on metformin 500mg."),
     ],
 )
