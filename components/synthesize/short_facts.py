@@ -87,7 +87,9 @@ _NO_PLACE = (
     r"movement)|"
     r"(?:in|at|of|over|on) (?:the |this |that |his |her )?(?:time|night|rest|first|times|present|birth|baseline|least|"
     r"last|past|morning|evening|days?|weeks?|months?|years?|mother|father|sister|brother|family|patient|exam\w*|future|"
-    r"course|setting|absence|unknown|uncertain))\b)"
+    r"course|setting|absence|unknown|uncertain|age|childhood|infancy|adolescence|pregnancy|work|school|college|"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|jan|feb|mar|apr|june?|july?|aug|sept?|oct|nov|dec|january|february|"
+    r"march|april|august|september|october|november|december|spring|summer|autumn|winter|christmas|easter))\b)"
 )
 _FINDING = (
     r"nodule|stone|mass|cyst|hernia|fracture|tear|stenosis|"

@@ -26,7 +26,7 @@ _OUTSIDE_LEXICON = re.compile(
     r"prophylaxis|thinners?|painkillers?|jabs?|abx|nebs?|kcl|adren|norad|adrenaline|prop|alfent|"
     r"para(?! ?\d)|pred|dex|gent|glyco|nitro|metro|amp|analogues?|cef|omep|lanso|trimeth|levomep|vit|mst(?! ?\d)|"
     r"albumin(?= \d)|"
-    r"nicotine|caffeine|lmwh|doacs?|noacs?|nrt|mtx|mmf|adr|cocp|csl|contracepti\w+|capox|xelox|folfox\w*|folfiri\w*|flot|fec|r?-?chop|"
+    r"nicotine|caffeine|lmwh|doacs?|noacs?|nrt|mtx|mmf|wort|adr|cocp|csl|contracepti\w+|capox|xelox|folfox\w*|folfiri\w*|flot|fec|r?-?chop|"
     r"abvd|tpn|ffp|5-?fu|dmards?|ics|"
     r"lama|laba|saba|aeds?|jic|tnf|hypnotics?|sedatives?|pip[/ ]taz\w*|immunosuppress\w*|antiretroviral\w*|"
     r"antidepressants?|antipsychotics?|anticoagulants?|analges\w+|antihypertensives?)\b",

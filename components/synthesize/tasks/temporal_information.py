@@ -22,7 +22,7 @@ _DURATION = (
 _TIME = re.compile(rf"\b(?P<time>{_DURATION}(?: ago\b)?)(?![ -]old|\w)")
 _NOT_A_TIME = re.compile(
     r" (?:in size|a (?:week|day|month|year)|size|gestation|pregnan|of gestation|of age|old|history|by |post|"
-    r"before|prior|after|earlier|later|old|PTA\b|per |each |out of )"
+    r"before|prior|after|earlier|later|early|late\b|premature|overdue|old|PTA\b|per |each |out of )"
 )
 # What may stand behind a whole time: anything else is a part of it, as in `six months seizure free`
 _AFTER_TIME = re.compile(
