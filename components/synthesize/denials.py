@@ -19,8 +19,8 @@ _DENIED = re.compile(
     re.MULTILINE,
 )
 _HABIT = re.compile(
-    r"\b(?:but|upon|past|however|that|having|since|sexual\w*|travel|contacts?|other|complaints?|symptoms?|"
-    r"treatments?|therapy|changes?|this|except|cyanosis|clubbing|o?edema|murmurs?|rales|"
+    r"\b(?:but|upon|as far as|problems?|distress|past|however|that|having|since|sexual\w*|travel|contacts?|other|"
+    r"complaints?|symptoms?|treatments?|therapy|changes?|this|except|cyanosis|clubbing|o?edema|murmurs?|rales|"
     r"wheez\w*|bruits?|gallops?|\w+megaly|mass(?:es)?|tenderness|\w*adenopathy|guarding|jvd|recent|prior|previous|"
     r"history|surger\w+|injur\w+|trauma|fall|falls)\b|tobacco|alcohol|drug|smok|drink|caffeine|allerg|use\b"
 )
@@ -37,7 +37,7 @@ _EXAMINED_FROM = re.compile(
     r"\b(?:on (?:\w+ )?exam|o/?e\b|(?:physical|clinical) exam|exam(?:ination)?:|objective)", re.I
 )
 _NOT_HAD = re.compile(
-    r"\b(?:den(?:y|ies|ied|ying)|nil (?=[a-z])|(?:systems?|ros)\W[^.]{0,30}negative for|"
+    r"\b(?:den(?:y|ies|ied|ying)|nil (?=[a-z])|(?:systems?|ros|otherwise)\W[^.]{0,30}(?:negative|unremarkable)|"
     r"(?:not|never) (?:had|have|having|been having|experienc\w+|notic\w+)|"
     r"no(?! (?:one|more|longer|known|other|further|new|acute|improvement|change|benefit|relief|effect|help|avail|"
     r"family|past|prior|previous|significant (?:change|improvement|past|medical|family)|medic\w+|"

@@ -39,6 +39,8 @@ _NO_RESULT = re.compile(
     rf"{_SHOWED.removeprefix('(?:')}\b",
     re.IGNORECASE,
 )
+# How the next sentence tells more of the result
+_GOES_ON = re.compile(r"(?:No|There (?:is|was|are|were)|It (?:also|further)|Also|Additional(?:ly)?|Otherwise)\b")
 # Between an investigation and `showed`, or after it where the next sentence says `It showed`: something else may have
 _ANOTHER_SUBJECT = re.compile(
     r"\b(?:which|that|and|but|she|he|patient|if|when|then|before|after|scan|films?|x-?rays?|tests?|bloods|labs|"
@@ -96,11 +98,14 @@ def _result(note: ParsedNote, mention: re.Match[str], i: int) -> tuple[int, int]
     showed = re.compile(pattern).match(note.text, mention.end(), end)
     between = showed["between"] if showed else note.text[mention.end() : end]
     if not showed and i + 1 < len(note.sentences):
-        start, end = note.sentences[i + 1]
+        i += 1
+        start, end = note.sentences[i]
         showed = re.compile(rf"It {_SHOWED} ").match(note.text, start, end)
     if not showed or _ANOTHER_SUBJECT.search(between):
         return None
     found = without_period(note.text[showed.end() : end])
+    if i + 1 < len(note.sentences) and _GOES_ON.match(note.text, *note.sentences[i + 1]):
+        return None
     if not 3 < len(found) <= MAX_RESULT or _NO_RESULT.search(found) or ":" in found:
         return None
     return showed.end(), showed.end() + len(found)

@@ -54,7 +54,7 @@ _OPERATION = re.compile(
     re.IGNORECASE,
 )
 _NOT_SAID = re.compile(
-    r"\b(?:not|no|never|den(?:y|ies|ied)|without|if|whether|unless|should|in case|mother|father|brother|sister|"
+    r"\b(?:not|no|never|den(?:y|ies|ied)|without|if|whether|unless|should|in case|when|mother|father|brother|sister|"
     r"family)\b",
     re.IGNORECASE,
 )
@@ -66,7 +66,8 @@ _POINTS_ELSEWHERE = re.compile(
 # He came with his daughter, or for followup: no reason that tells anything
 _NO_REASON = re.compile(
     r"(?:(?:his|her|their|an?|the) )?(?:mother|father|parents?|mum|mom|dad|wife|husband|son|daughter|sister|brother|"
-    r"grand\w+|aunt|uncle|partner|friend|carer|(?:follow-?up|evaluation|consultation|review|visit|care)$)",
+    r"grand\w+|aunt|uncle|partner|friend|carer|(?:follow-?up|evaluation|consultation|review|visit|care)$)|"
+    r"(?:\w+ ){0,3}(?:things|reasons|issues|concerns|complaints|matters)$",
     re.IGNORECASE,
 )
 _SEXED = {

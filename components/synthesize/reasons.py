@@ -69,7 +69,7 @@ _NO_REASON = re.compile(
     r"for (?:\d|(?:a |the |his |her )?(?:further|follow|evaluation|about|approximately|total|duration|discharge|"
     r"now|one|two|three|four|five|six|seven|ten|several|many|above|patholog|histolog|"
     r"review|culture|analysis|some time|time|"
-    r"day|week|month|year|patient|him|her|home|use))",
+    r"day|week|month|year|patient|baby|child|infant|mother|family|him|her|home|use))",
     re.IGNORECASE,
 )
 

@@ -33,7 +33,9 @@ _ALLERGIC = re.compile(
 _DIAGNOSIS = re.compile(
     r"\b(?:[Ii]mpression is(?: of)?|[Dd]iagnosis (?:is|was)|I think (?:that )?(?:he|she|this (?:man|woman)) has|"
     r"[Ii]n my view this is|[Ww]e felt that this was|I explained that this is|[Ii]n summary, this is) "
-    r"(?!that\b|the same|as |to |not |still |pending|unclear|uncertain|given|made|known|[a-z]+ed\b)"
+    r"(?!that\b|the same|as |to |not |still |pending|"
+    r"an? (?:possibility|concern|consideration|question|matter)|possible|in (?:doubt|question)|under |"
+    r"based |deferred|unclear|uncertain|given|made|known|[a-z]+ed\b)"
     r"(?P<answer>[A-Za-z0-9][^.;:\n]{3,80}?)"
     r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?=[.;\n]|,? (?:and|but|so|which) (?:I|we|he|she|it|this|there|is|was|has|"
     r"will)\b|$)"
@@ -105,6 +107,11 @@ _ANOTHER_THING = re.compile(  # `on her chest and problems`
     r"thighs?|forearms?|buttocks?|groin|flank|shins?|calf|calves|l\d|c\d|t\d|s\d)\b)|\bscrews?\b",
     re.IGNORECASE,
 )
+_OF_WHAT = re.compile(  # `at the origin`, of an artery that another word names
+    r"(?:(?:in|at|of|on|over|near) )?the (?:origin|base|tip|surface|middle|cent(?:er|re)|edge|margins?|top|"
+    r"bottom|end|area|region|site|level|border)",
+    re.IGNORECASE,
+)
 _IS_CLAUSE = re.compile(r"\b(?:he|she|it|they|we|i|patient|this|that|size|kind|type|nature|sort)\b", re.IGNORECASE)
 _LOCATED = re.compile(
     rf"(?<!no )(?<!No )(?<!wear and )\b(?P<finding>{_FINDING}) (?!{_NO_PLACE})(?:of )?"
@@ -126,7 +133,7 @@ _SIDE = re.compile(
     r"(?<!\bwas )(?<!\bwere )(?<!\bbe )(?<!\bbeen )(?<!\bhe )(?<!\bshe )(?<!\bhad )(?<!\bhas )(?<!patient )(?<!\ball "
     r")\b(left|right)\b"
     r"(?! (?:in place|behind|open|intact|over|out|to|at|by|for|here|away|now|after|before|when|amount|with|without|"
-    r"untreated|alone|the|"
+    r"untreated|alone|the|colon|hepatic|(?:[a-z]+ ){0,2}(?:arter\w+|veins?|vessels?)|"
     r"his|her|school|work|home|hospital|against|AMA|heart|coronary|main|circumflex|bundle|anterior descending)\b"
     r"| (?:atri|ventric))",
     re.IGNORECASE,
@@ -134,6 +141,9 @@ _SIDE = re.compile(
 
 
 _IS_PAST = re.compile(r"\b(?:in (?:19|20)\d\d|status post|s/p|previous(?:ly)?|prior)\b", re.IGNORECASE)
+_BY_CATHETER = re.compile(
+    r"\b(?:sheath|guide ?wire|seldinger|\d-?french|judkins)\b", re.IGNORECASE
+)  # through any groin
 _DIAGNOSED = {"preoperative diagnosis", "postoperative diagnosis"}  # of these an operation is one side's or none's
 
 
@@ -325,6 +335,7 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
             _ANOTHER_FINDING.search(match["where"])
             or _ANOTHER_THING.search(match["where"])
             or _IS_CLAUSE.search(match["where"])
+            or _OF_WHAT.fullmatch(match["where"])
             or _IS_DENIED.search(note.text, *_clause(note, match.start()))
         ):
             continue
@@ -352,6 +363,8 @@ def _side(note: ParsedNote, task: str) -> Iterator[Triple]:
     """The side of a note that speaks of one side alone."""
     sides = list(_SIDE.finditer(note.text))
     if len({match[0].lower() for match in sides}) != 1 or len(sides) < 2:
+        return
+    if _BY_CATHETER.search(note.text):
         return
     if re.search(r"\bboth\b|bilat|\b[LR]\b|[Rr]ight[- ]hand|[Ll]eft[- ]hand", note.text):
         return

@@ -56,6 +56,8 @@ _TO_LIFE = re.compile(
 _IF = re.compile(r"\b(?:if|unless)\b", re.IGNORECASE)
 # Behind the time of a visit: another visit, or what this one depends on
 _IS_UNCERTAIN = re.compile(r"follow|return|^,? (?:if|unless|only if|prn|as needed|p\.r\.n)\b", re.IGNORECASE)
+# `was told to have a repeat mammogram`, which was then
+_TOLD_BEFORE = re.compile(r"\b(?:was|were|been) (?:told|advised|asked|supposed|meant|scheduled|recommended)\b")
 # What is done again, or taken out, after a time
 _PLANNED = {
     "repeated": re.compile(
@@ -182,7 +184,12 @@ def _follow_up(note: ParsedNote) -> Iterator[Triple]:
 def _planned(note: ParsedNote) -> Iterator[Triple]:
     """When something is to be repeated or removed."""
     for done, pattern in _PLANNED.items():
-        matches = [match for span in note.sentences for match in pattern.finditer(note.text, *span)]
+        matches = [
+            match
+            for span in note.sentences
+            for match in pattern.finditer(note.text, *span)
+            if not _TOLD_BEFORE.search(note.text, span[0], match.start())
+        ]
         if len(matches) == 1:
             (match,) = matches
             thing = match.groupdict().get("after") or match["before"]

@@ -21,6 +21,7 @@ LIST = "Separate|separated"
         ("He denies fever or chills. He has not had headaches.", None, None),
         ("He denies fever or chills. She has nausea without vomiting.", None, None),
         ("He denies fever or chills. No significant neck pain.", None, None),
+        ("He denies fever or chills. The rest of his systems is negative.", None, None),
         ("He denies fever or chills. O/E no wheeze, no edema.", "fever or chills", "fever; chills"),
         ("He denies fever or chills. No known drug allergies.", "fever or chills", "fever; chills"),
         ("He denies fever or chills. There was no improvement.", "fever or chills", "fever; chills"),
