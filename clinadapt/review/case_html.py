@@ -38,7 +38,7 @@ def case_form(
         marks: of others, shown to who settles a disagreement.
         editable: False without the form.
     """
-    evidence, doubtful = _claims(case)
+    evidence, doubtful = checked_claims(case)
     asked = f"<h3>Question</h3><p>{escape(case.instruction)}</p>" if case.instruction else ""
     answer = _words(case.answer, doubtful) if case.recipe == "instruct" else escape(case.answer)
     return (
@@ -52,7 +52,7 @@ def case_form(
 
 
 @lru_cache(maxsize=1024)  # many reviewers are shown the same case
-def _claims(case: Case) -> tuple[list[tuple[int, int]], dict[tuple[int, int], str]]:
+def checked_claims(case: Case) -> tuple[list[tuple[int, int]], dict[tuple[int, int], str]]:
     """Spans of the note that the answer's claims rest on, and spans of the answer that are contradicted or not found,
     with the one or the other."""
     if case.recipe == "classify":

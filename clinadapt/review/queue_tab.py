@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,21 @@ from clinadapt.feedback.agreement import Agreement, agreements, error_rate
 from clinadapt.feedback.marks import Judgement, NoLongerOpen, person
 from clinadapt.feedback.settled import Reviews
 from clinadapt.feedback.worklist import Turn, Worklist
-from clinadapt.review.case_html import VERDICTS, case_form
+from clinadapt.review.case_html import VERDICTS, case_form, checked_claims
 from clinadapt.review.widgets import reviewer, status_line
 
 _SCRIPT = (Path(__file__).parent / "queue.js").read_text(encoding="utf-8")
 STYLE = (Path(__file__).parent / "queue.css").read_text(encoding="utf-8")
 # A click is answered at once, not in Gradio's queue, where one reviewer would wait for another
 _AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_READ_AHEAD = 100  # cases: about a second
 _MOST_SKIPPED = 1000  # cases that a session remembers
 NOBODY = "Sign in to judge: this page does not know who you are."
 
 
 def review_tabs(worklist: Worklist) -> None:
-    """Lay out the tabs and connect their forms."""
+    """Lay out the tabs and connect their forms. The queue is read meanwhile, for which the first clicks would wait."""
+    threading.Thread(target=_read_ahead, args=(worklist,), daemon=True).start()
     with gr.Tab("Review queue") as queue:
         line, panel, skipped = gr.HTML(), _panel(), gr.State([])
     with gr.Tab("Agreement") as agreement:
@@ -72,6 +76,13 @@ def review_tabs(worklist: Worklist) -> None:
     agreement.select(overview, passed, of_agreement, **_AT_ONCE)
     settling.save(settle, passed, of_agreement, **_AT_ONCE)
     settling.skip(pass_by, passed, of_agreement, **_AT_ONCE)
+
+
+def _read_ahead(worklist: Worklist) -> None:
+    """Read the queue, and check the answers that are shown first."""
+    with suppress(UserError):  # whoever clicks is told
+        for each in worklist.reviews().cases[:_READ_AHEAD]:
+            checked_claims(each.case)
 
 
 def _panel() -> gr.HTML:

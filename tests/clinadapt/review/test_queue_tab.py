@@ -17,8 +17,10 @@ from clinadapt.errors import UserError
 from clinadapt.feedback.cases import Reason
 from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.feedback.settled import read_reviews
+from clinadapt.feedback.worklist import Worklist
+from clinadapt.review import case_html
 from clinadapt.review.case_html import case_form, reason_words
-from clinadapt.review.queue_tab import _said, _with_case, summary_html
+from clinadapt.review.queue_tab import _read_ahead, _said, _with_case, review_tabs, summary_html
 from clinadapt.storage.folder_store import FolderStore
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"quoted\" 'text' </p>"
@@ -127,3 +129,28 @@ def test_who_has_judged_nothing_sees_no_names(tmp_path: Path) -> None:
         )
     assert "omar and rita" in shown and "75%" in shown
     assert "rita" not in hidden and "kappa" not in hidden
+
+
+def test_the_first_click_neither_reads_the_queue_nor_checks_its_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore((tmp_path / "store").as_uri())
+    a_queue(store)
+    worklist = Worklist(store, NAME, VERSION)
+    case_html.checked_claims.cache_clear()
+    _read_ahead(worklist)
+    monkeypatch.setattr(case_html, "check", None)
+    monkeypatch.setattr(FolderStore, "get", None)
+    turn = worklist.turn("rita")
+    assert turn.case and "word contradicted" in case_form(turn.case.case, "1", [])
+
+
+def test_a_page_is_built_though_its_queue_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise UserError("cannot read: no permission")
+
+    monkeypatch.setattr(FolderStore, "entries", refuse)
+    worklist = Worklist(FolderStore(tmp_path.as_uri()), NAME, VERSION)
+    with gr.Blocks():
+        review_tabs(worklist)
+    _read_ahead(worklist)
