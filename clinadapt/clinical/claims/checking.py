@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from functools import lru_cache
 
 from clinadapt.clinical.claims.checked import CheckedClaim
@@ -118,8 +117,7 @@ def _asks_what_is_taken(question: str) -> bool:
 
 def _affirmed(claim: Claim, stated: Reading) -> bool:
     """Whether an answer states a claim, and does not only say that it is not so or that the note does not tell."""
-    first = bisect_left(stated.words, claim.start, key=lambda word: word.start)
-    of_claim = range(first, bisect_left(stated.words, claim.end, key=lambda word: word.start))
+    of_claim = range(stated.word_at(claim.start), stated.word_at(claim.end))
     if any(stated.context.negated[i] or stated.context.uncertain[i] for i in of_claim):
         return False
     return not is_refusal(stated.text[slice(*stated.sentence_at(claim.start))])

@@ -157,12 +157,15 @@ def _possible_ends(text: str) -> Iterator[int]:
         yield start
 
 
-def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int]], spoken: list[Turn]) -> Context:
-    """Context of each word of a text with these sentences and turns; `lower` is the text in lower case."""
+def context(
+    text: str, lower: str, words: list[Word], starts: list[int], spans: list[tuple[int, int]], spoken: list[Turn]
+) -> Context:
+    """Context of each word, which begin at `starts`, of a text with these sentences and turns; `lower` is the text in
+    lower case."""
     count = len(words)
     result = Context([0] * count, *([False] * count for _ in range(4)))
     patient, guest = patient_relation(lower, spoken), has_guest(spoken)
-    starts, bounds = [word.start for word in words], []
+    bounds = []
     marks = [word.start for word in words if _may_mark(word.stem)]
     if "?" in lower:  # "?pneumonia"
         marks = sorted([*marks, *(match.start() for match in _QUERY.finditer(lower))])
@@ -172,7 +175,7 @@ def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int
         bounds.append((first, last))
         next_mark = bisect_left(marks, start, next_mark)
         if first < last and next_mark < len(marks) and marks[next_mark] < end:
-            _mark(lower, words, first, last, (start, end), result, patient)
+            _mark(lower, words, starts, (first, last), (start, end), result, patient)
         for begin, stop in of_others(lower, spoken, (start, end), guest) if spoken else ():
             for i in range(bisect_left(starts, begin), bisect_left(starts, stop)):
                 result.someone[i] = True
@@ -186,10 +189,16 @@ def context(text: str, lower: str, words: list[Word], spans: list[tuple[int, int
 
 
 def _mark(
-    text: str, words: list[Word], first: int, last: int, sentence: tuple[int, int], result: Context, patient: str
+    text: str,
+    words: list[Word],
+    starts: list[int],
+    bounds: tuple[int, int],
+    sentence: tuple[int, int],
+    result: Context,
+    patient: str,
 ) -> None:
-    """Mark the words first to last, of one sentence; `patient` is what the patient is to a guest who speaks."""
-    triggers, end = _triggers(text, *sentence), sentence[1]
+    """Mark the words within `bounds`, those of one sentence; `patient` is what the patient is to a guest who speaks."""
+    (first, last), triggers, end = bounds, _triggers(text, *sentence), sentence[1]
     negated_since = uncertain_since = family_since = listed = -1
     position, denies, denied_from = 0, 0, 0
     for i in range(first, last):
@@ -210,9 +219,7 @@ def _mark(
                     result.uncertain[first:i] = [True] * (i - first)
                 elif _ENDS_CLAUSE.match(text, trigger.end()):  # "Abscess, probable."
                     before = [*_CLAUSE_START.finditer(text, words[first].start, trigger.start())]
-                    begin = (
-                        bisect_left(words, before[-1].end(), first, i, key=lambda word: word.start) if before else first
-                    )
+                    begin = bisect_left(starts, before[-1].end(), first, i) if before else first
                     result.uncertain[begin:i] = [True] * (i - begin)
             elif kind == "family":
                 family_since = i if trigger[0] != patient else family_since
@@ -242,7 +249,7 @@ def _mark(
             _mark_before(text, words, first, last, trigger.start(), result)
     if family_since >= 0 and (of_family := _OF_FAMILY.search(text, words[first].start, end)):
         whole = [*_NEW_CLAUSE.finditer(text, words[first].start, of_family.start())]
-        begin = bisect_left(words, whole[-1].end(), first, last, key=lambda word: word.start) if whole else first
+        begin = bisect_left(starts, whole[-1].end(), first, last) if whole else first
         result.family[begin:last] = [True] * (last - begin)
 
 

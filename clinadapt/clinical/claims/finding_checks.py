@@ -10,7 +10,8 @@ from clinadapt.clinical.claims.abnormal_values import shown_by_values
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.dialogue import DENIED
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.reading import Finding, Reading, SideMention
+from clinadapt.clinical.claims.reading import Finding, Reading
+from clinadapt.clinical.claims.sides import SideMention
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.number_words import NUMBER_WORD_VALUES
 

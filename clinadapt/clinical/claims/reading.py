@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate
@@ -15,6 +14,7 @@ from clinadapt.clinical.claims.demographics import ages, sex_by_words, written_s
 from clinadapt.clinical.claims.dialogue import DENIED, Turn, patient_sex, turns
 from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies, routes
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
+from clinadapt.clinical.claims.sides import SideMention, side_mentions
 from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, stem, with_names, words
 from clinadapt.clinical.dates import MONTHS, date_mentions, date_order
 from clinadapt.clinical.drugs import drug_mentions
@@ -22,31 +22,6 @@ from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import Mention, ascii_lower
 from clinadapt.clinical.spoken_dates import spoken_dates
 
-_SIDE = {
-    "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
-    "bilaterally": "both", "both": "both", "os": "left", "od": "right", "ou": "both",
-}  # fmt: skip
-# Short forms that hold a side -> the stems of what they are said of
-_SIDED = {
-    "uq": ("upper", "quadrant", "abdomen"), "lq": ("lower", "quadrant", "abdomen"), "if": ("iliac", "fossa", "abdomen"),
-    "ul": ("upper", "lobe", "lung"), "ml": ("middl", "lobe", "lung"), "ll": ("lower", "lobe", "lung"),
-    "ca": ("coronary", "artery", "heart"), "bbb": ("bundl", "branch", "block"),
-    "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
-}  # fmt: skip
-_SIDE_PATTERN = re.compile(
-    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<!\d)[lr](?!\d|[&'’]\w|-(?!sided)\w)|o[sdu])|"
-    rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
-)
-_NOT_A_SIDE = re.compile(
-    r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
-    r"both (?:\w+ly|of (?:them|these|which|whom)|iv|im|po|by|with|for|from|is|are|was|were|negative|positive|before|"
-    r"after)\b|"
-    r"both (?:his|her|their|the|an?) \w+ and\b|"
-    r"both (?:upper|lower|medial|lateral|anterior|posterior|superior|inferior|proximal|distal|active|passive) and\b|"
-    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:an?|some|behind|over|him|the|for|in|at|with|on|without|"
-    r"ama|against|school|work|home|"
-    r"nursing|hospital|his|her|my|our|their)\b"
-)
 _MONTH = re.compile(
     r"\b(?:in|of|since|until|last|this|early|late|mid) (jan(?:uary)?|feb(?:ruary)?|march|apr(?:il)?|may|june?|july?|"
     r"aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b"
@@ -55,16 +30,9 @@ _ANOTHER_TIME = re.compile(
     r"\b(?:was|were|today|from|to|previously|before|prior|then|now|down|up|baseline)(?: at| of)? \Z|(?:<-|->|→|"
     r"←)\s*\Z|\((?:[a-z]+ )?\Z"
 )
-_CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
 _ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
 _TIMES = stem("times")  # three times
 NO_FINDING = "no finding"  # of findings.yaml
-# adjective of an organ -> its noun, so that "renal" is the kidney
-_ORGANS = {
-    "renal": "kidney", "hepatic": "liver", "cardiac": "heart", "pulmonary": "lung", "femoral": "femur",
-    "tibial": "tibia", "ocular": "ey", "cerebral": "brain", "mammary": "breast", "ovarian": "ovary",
-    "testicular": "testicl",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,17 +65,6 @@ class Finding:
     def content(self) -> tuple[object, ...]:
         """All but its place."""
         return self.name, self.negated, self.uncertain, self.family, self.hypothetical, self.before
-
-
-@dataclass(frozen=True)
-class SideMention:
-    """A side with the stems of the words that it is said of, the nearest first; `asked` in a question."""
-
-    start: int
-    end: int
-    side: str
-    of: tuple[str, ...]
-    asked: bool
 
 
 @cache
@@ -164,7 +121,7 @@ class Reading:
 
     @cached_property
     def context(self) -> Context:
-        return context(self.text, self.lower, self.words, self.sentences, self.turns)
+        return context(self.text, self.lower, self.words, self.word_starts, self.sentences, self.turns)
 
     @cached_property
     def turns(self) -> list[Turn]:
@@ -206,8 +163,12 @@ class Reading:
         return sentences(self.text)
 
     @cached_property
-    def _starts(self) -> list[int]:
+    def word_starts(self) -> list[int]:
         return [word.start for word in self.words]
+
+    def word_at(self, position: int) -> int:
+        """Index of the first word that begins at a character or behind it."""
+        return bisect_left(self.word_starts, position)
 
     @cached_property
     def _sentence_starts(self) -> list[int]:
@@ -244,8 +205,8 @@ class Reading:
 
     def words_within(self, start: int, end: int) -> list[Word]:
         """Words that lie within a span."""
-        first, stop = bisect_left(self._starts, start), bisect_left(self._starts, end)
-        return [word for word in self.words[first:stop] if word.end <= end]
+        near = self.words[self.word_at(start) : self.word_at(end)]
+        return [word for word in near if word.end <= end]
 
     def around(self, span: tuple[int, int]) -> frozenset[str]:
         """Stems of the content words in the sentence around a span, at most 70 characters away."""
@@ -261,7 +222,7 @@ class Reading:
     @cached_property
     def ages(self) -> list[tuple[int, int, float]]:
         """(start, end, years) of ages."""
-        return ages(self.lower, self._starts)
+        return ages(self.lower, self.word_starts)
 
     @cached_property
     def sex(self) -> tuple[str, int, int] | None:
@@ -270,7 +231,7 @@ class Reading:
             return shown
         if self.turns:
             return patient_sex(self.lower, self.turns)
-        return sex_by_words(self.text, self.lower, self._starts, self.context.family, self._sentence_starts)
+        return sex_by_words(self.text, self.lower, self.word_starts, self.context.family, self._sentence_starts)
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -319,7 +280,7 @@ class Reading:
     def _as_replied(self, use: DrugUse) -> DrugUse:
         """A drug that is asked for as the reply has it: not taken where that is no, stopped where it says so."""
         start, end = self.sentence_at(use.start)
-        number = bisect_left(self._starts, use.start)
+        number = self.word_at(use.start)
         is_denied = number < len(self.words) and self.context.negated[number] in DENIED
         if not is_denied or not self.text[start:end].rstrip().endswith("?"):
             return use
@@ -327,48 +288,13 @@ class Reading:
 
     @cached_property
     def sides(self) -> list[SideMention]:
-        sides, of_eyes = [], "OS" in self.text or "OU" in self.text  # OD is once daily, too
-        for match in _SIDE_PATTERN.finditer(self.lower):
-            around = self.lower[max(0, match.start() - 6) : match.end() + 20]
-            short = match["letter"] or match["of"]
-            if (short and not self.text[slice(*match.span())].isupper()) or _NOT_A_SIDE.search(around):
-                continue
-            of = self._words_beside(match.start(), match.end())
-            if match["of"]:
-                of = (*_SIDED[short[1:]], *of)
-            elif short and short[0] == "o":
-                if not of_eyes:
-                    continue
-                of = ("ey", *of)
-            asked = self.text[slice(*self.sentence_at(match.start()))].rstrip().endswith("?")
-            side = _SIDE[short[0] if match["of"] else match[0]]
-            sides.append(SideMention(*match.span(), side, of, asked))
-        return sides
-
-    def _words_beside(self, start: int, end: int) -> tuple[str, ...]:
-        """Content words after a side within its clause; where there are none, or only "side", those before it."""
-        after = [w for w in self.words_within(end, end + 45) if w.end <= self._clause_end(end)]
-        chosen = _content(after)
-        if not chosen or (after[0].stem == "side" and "of" not in {w.stem for w in after[1:2]}):
-            chosen = _content(reversed(self.words_within(max(0, start - 45), start))) or chosen
-        return tuple(_ORGANS.get(name, name) for name in chosen)
-
-    def _clause_end(self, position: int) -> int:
-        match = _CLAUSE_END.search(self.lower, position + (self.lower[position : position + 1] == "."))  # L. knee
-        return match.start() if match else len(self.text)
+        return side_mentions(self.text, self.lower, self.sentence_at, self.words_within)
 
 
 @lru_cache(maxsize=256)
 def read(text: str) -> Reading:
     """The reading of a text, shared between calls: several models answer about the same note."""
     return Reading(text)
-
-
-def _content(near: Iterable[Word]) -> list[str]:
-    """Stems of the first three content words, without those of sides."""
-    return [w.stem for w in near if w.stem not in STOP_WORDS and w.stem not in ("side", "sid") and w.stem not in _SIDE][
-        :3
-    ]
 
 
 def _family(marks: Context, first: int, stop: int) -> bool | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -54,7 +53,7 @@ def _results(reading: Reading) -> list[Result]:
         after = reading.words_within(match.end(), behind.start() if behind else min(end, match.end() + _REACH))
         attributive = bool(after) and after[0].stem not in STOP_WORDS and (not near or near[-1].stem in _ARTICLES)
         if of := _content(after) if attributive else _content(reversed(near)) or _content(after):
-            denied = reading.context.negated[bisect_left(reading.words, match.start(), key=lambda word: word.start)]
+            denied = reading.context.negated[reading.word_at(match.start())]
             is_positive = (match.lastgroup == "positive") != (denied == 3)
             found.append(Result(*match.span(), is_positive, of))
     return found
