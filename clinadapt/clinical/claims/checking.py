@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
+from clinadapt.clinical.claims.asked_values import check_asked_values, of_stated_time
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies, check_routes
-from clinadapt.clinical.claims.finding_checks import check_findings, check_sides
+from clinadapt.clinical.claims.finding_checks import check_findings, check_sides, is_past
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
+from clinadapt.clinical.claims.opposites import check_opposites
+from clinadapt.clinical.claims.planned import check_done
 from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.claims.relatives import check_relatives
 from clinadapt.clinical.claims.results import check_results
 from clinadapt.clinical.claims.sites import check_sites
 from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers, check_weekdays
+from clinadapt.clinical.claims.yes_no import as_statement
 from clinadapt.clinical.number_format import point_decimals
 from clinadapt.clinical.refusals import is_refusal
 
@@ -26,6 +31,15 @@ _TAKEN = re.compile(
 _NOT_TAKEN = re.compile(
     r"\b(?:stop|discontinu|held|hold|allerg|intoler|avoid|previous|past|former|ever|chang)", re.IGNORECASE
 )
+_REPLY = re.compile(r"yes|no", re.IGNORECASE)
+_ASKED_STATUS = {
+    "stopped": re.compile(
+        r"(?:which|what) (?:drug|medicine|medication|tablet|antibiotic|one|of )[^?,]* "
+        r"(?:stopped|discontinued|held|ceased|withdrawn)\b[^?,]{0,20}\?",
+        re.IGNORECASE,
+    ),
+    "allergy": re.compile(r"(?:which|what)\b[^?,]*\b(?:allerg\w+)\b[^?,]{0,20}\?", re.IGNORECASE),
+}
 _ASKS_WHETHER = re.compile(
     r"\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should)\b", re.IGNORECASE
 )
@@ -47,10 +61,12 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     answer, note, question = (point_decimals(text, decimal_comma) for text in (answer, note, question))
     stated, source = read(answer), read(note)
     asked = read(question) if question else None
+    of_drugs = [*check_drugs(stated, source, asked, _asked_status(question))]
+    details = {each.claim[1:3] for each in of_drugs}
     checks = [
-        *check_drugs(stated, source, asked, _asks_what_is_taken(question)),
-        *check_routes(stated, source),
-        *check_frequencies(stated, source),
+        *of_drugs,
+        *check_routes(stated, source, details),
+        *check_frequencies(stated, source, details),
         *check_tests(stated, source),
         *check_ages(stated, source),
         *check_sex(stated, source),
@@ -58,17 +74,23 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
         *check_findings(stated, source, bool(_FAMILY_ASKED.search(question))),
         *check_sides(stated, source, asked),
         *check_relatives(stated, source, asked),
-        *check_sites(stated, source),
+        *check_sites(stated, source, asked),
         *check_results(stated, source),
+        *check_done(stated, source),
+        *check_opposites(stated, source, asked),
         *check_clock_times(stated, source),
         *check_weekdays(stated, source),
         *check_titers(stated, source),
     ]
+    if asked:
+        checks += check_asked_values(stated, source, asked)
     covered = {(each.claim.start, each.claim.end) for each in checks}
     spans = [(start, end) for start, end, _ in stated.ages]
     measured = {(v.start, v.end) for m in stated.measurements for v in m.values}
     checks += check_numbers(stated, source, asked, covered | measured, spans)
+    checks = of_stated_time(checks, stated, source, asked)
     if asked:
+        checks += _of_bare_reply(answer, note, question, source)
         repeated = _stated(question)
         asks_whether = bool(_ASKS_WHETHER.match(question))
         checks = [
@@ -110,9 +132,32 @@ def _stated(text: str) -> frozenset[tuple[str, str]]:
     return frozenset(_key(each.claim) for each in check(text, text))
 
 
-def _asks_what_is_taken(question: str) -> bool:
-    """Whether a question asks for the drugs of today alone, so that what an answer lists is taken."""
-    return bool(_TAKEN.search(question)) and not _NOT_TAKEN.search(question)
+def _of_bare_reply(answer: str, note: str, question: str, source: Reading) -> Iterator[CheckedClaim]:
+    """The claims of a bare "Yes." or "No."; a no is only held against what the note plainly has."""
+    statement, word = as_statement(answer, question), _REPLY.search(answer)
+    if not statement or not word:
+        return
+    for each in check(statement, note):
+        if word[0].lower() == "yes" or (
+            each.outcome == "contradicted" and each.evidence and _is_plain(each.evidence, source)
+        ):
+            yield each._replace(claim=each.claim._replace(start=word.start(), end=word.end()))
+
+
+def _is_plain(evidence: tuple[int, int], source: Reading) -> bool:
+    """Whether a note has what it names at a span now, for certain, and as no allergy or mere thought."""
+    uncertain = source.is_suspected(source.word_at(evidence[0]))
+    unsure = any(u.start == evidence[0] and u.status and u.status.value in ("open", "allergy") for u in source.drugs)
+    return not (uncertain or unsure or is_past(source, *evidence))
+
+
+def _asked_status(question: str) -> str:
+    """What a question says of the drugs that it asks for: `active` where it asks for those of today alone, `stopped`,
+    `allergy` or nothing."""
+    for status, pattern in _ASKED_STATUS.items():
+        if pattern.search(question):
+            return status
+    return "active" if _TAKEN.search(question) and not _NOT_TAKEN.search(question) else ""
 
 
 def _affirmed(claim: Claim, stated: Reading) -> bool:

@@ -40,6 +40,7 @@ _TRIGGERS = re.compile(
     r"|\b(?:nobody|no one)\b[^.,;\n]{0,40}?\b(?:has|had|have|was|were|is|suffers?)(?: had| been)?\b|"
     r"\bno\b(?!\s*[,;:.])"
     r"|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
+    r"|\bnone (?=(?:at|in|on|during|when|while|now|currently|today)\b)"
     r"|\bnothing\b(?! by mouth| but\b| other)|\b(?:absence|free|clear) of\b|\bfree from\b|"
     r"\brule[sd]? out for\b|\bexclud(?:es|ed|ing)\b|\blacks?\b|\b(?:declin|refus)(?:es|ed|ing)\b|\bturn(?:s|"
     r"ed) down\b|\bnor\b|\bneither\b|\bhold(?:ing)? off(?: on)?\b)"
@@ -69,13 +70,14 @@ _TRIGGERS = re.compile(
     r"was present)))",
 )
 # What a trigger can begin with: the pattern is only tried there
-_TRIGGER_START = re.compile(
-    r"[,;:-]|\?(?=[\w#])|(?:n['’]t\b)|\b(?:if|should|in case|risk|watch|monitor|return|call|ring|come|quer|"
-    r"no|not|non|nobody|nothing|in view|owing|on account|given|without|gram|is|was|are|were|has|have|had|be|"
+_MARK_START = re.compile(r"[,;:-]|\?(?=[\w#])|n['’]t\b")
+_WORD_START = re.compile(
+    r"(?:if|should|in|risk|watch|monitor|return|call|ring|come|quer|"
+    r"no|owing|on account|given|without|gram|is|was|are|were|has|have|had|be|"
     r"denied|den(?:y|ie|ying)|absent|ruled?s?|"
     r"unremarkable|negative|never|none|absence|free|clear|exclud|hold|lacks?|nor|neither|possibl|potential|probabl|"
     r"(?:un)?likely|suspec|suspic|questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|"
-    r"and an? |however|declin|refus|turn|can |"
+    r"and|however|declin|refus|turn|can|"
     r"although|though|except|aside|apart|other|which|who|because|present|complain|report|admits|positive|show|reveal|"
     r"states|endorses|there|he|she|patient|now|then|treated|due|family|husband|wife|spouse|partner|boyfriend|"
     r"girlfriend|mother|father|brother|sister|aunt|uncle|grand|"
@@ -115,6 +117,9 @@ _FAMILY_SECTION = re.compile(r"\bF(?:AMILY (?:MEDICAL )?HISTORY:?|amily History:
 _HEADER = re.compile(r"[A-Z][A-Z /&]{4,}:|\n[A-Z][a-z]+(?: [A-Z]?[a-z]+){0,2}:")
 
 
+Span = tuple[int, int]
+
+
 class Context(NamedTuple):
     """Of each word of a text.
 
@@ -138,6 +143,11 @@ def sentences(text: str) -> list[tuple[int, int]]:
     cuts = [match.span() for match in matches_at(_SENTENCE_END, text, _possible_ends(text))]
     starts, ends = [0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)]
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+
+
+@lru_cache(maxsize=100_000)
+def _may_begin(word: str) -> bool:
+    return bool(_WORD_START.match(word))
 
 
 @lru_cache(maxsize=100_000)
@@ -189,16 +199,11 @@ def context(
 
 
 def _mark(
-    text: str,
-    words: list[Word],
-    starts: list[int],
-    bounds: tuple[int, int],
-    sentence: tuple[int, int],
-    result: Context,
-    patient: str,
+    text: str, words: list[Word], starts: list[int], bounds: Span, sentence: Span, result: Context, patient: str
 ) -> None:
     """Mark the words within `bounds`, those of one sentence; `patient` is what the patient is to a guest who speaks."""
-    (first, last), triggers, end = bounds, _triggers(text, *sentence), sentence[1]
+    (first, last), end = bounds, sentence[1]
+    triggers = _triggers(text, words[first:last], *sentence)
     negated_since = uncertain_since = family_since = listed = -1
     position, denies, denied_from = 0, 0, 0
     for i in range(first, last):
@@ -253,15 +258,11 @@ def _mark(
         result.family[begin:last] = [True] * (last - begin)
 
 
-def _triggers(text: str, start: int, end: int) -> list[re.Match[str]]:
-    """Triggers in `text[start:end]`, a text in lower case."""
-    triggers: list[re.Match[str]] = []
-    for begin in _TRIGGER_START.finditer(text, start, end):
-        if (not triggers or begin.start() >= triggers[-1].end()) and (
-            match := _TRIGGERS.match(text, begin.start(), end)
-        ):
-            triggers.append(match)
-    return triggers
+def _triggers(text: str, words: list[Word], start: int, end: int) -> list[re.Match[str]]:
+    """Triggers in `text[start:end]`, a text in lower case with these words."""
+    begins = [w.start for w in words if _may_begin(text[w.start : w.end])]
+    begins += [match.start() for match in _MARK_START.finditer(text, start, end)]
+    return [*matches_at(_TRIGGERS, text, sorted(begins), end)]
 
 
 def _mark_before(text: str, words: list[Word], first: int, stop: int, before: int, result: Context) -> None:

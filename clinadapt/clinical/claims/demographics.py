@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.quantities import quantities
+from clinadapt.clinical.claims.words import stem
 from clinadapt.clinical.mention import matches_at
 
 _AGE = re.compile(
@@ -25,8 +26,12 @@ _SEX = re.compile(
 )
 _TITLE = re.compile(r"(?:Mr|Mr?s)(?=\.? [A-Z])")
 _AGE_SEX = re.compile(  # 101F is a temperature
-    r"(?<![.\d/])(?!(?:9[4-9]|10\d)F)\d{1,3}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?(?P<sex>[FM])\b(?!/)"
+    r"\d(?<![.\d/]\d)(?<!(?=(?:9[4-9]|10\d)F)\d)\d{0,2}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?"
+    r"(?P<sex>[FM])\b(?!/)"
 )
+_SEX_WORDS = """female woman lady girl gravida primigravida ms mrs mr male man gentleman boy she her hers herself he his
+him himself"""
+SEX_STEMS = frozenset(map(stem, _SEX_WORDS.split()))  # of the words that _SEX matches
 _SEX_FIELD = re.compile(r"\b(?:SEX|Sex|GENDER|Gender) ?: ?(?P<sex>[FM])\b(?!/)")
 _SOMEBODY = re.compile(
     r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
@@ -73,7 +78,12 @@ def written_sex(text: str) -> tuple[str, int, int] | None:
 
 
 def sex_by_words(
-    text: str, lower: str, starts: list[int], family: list[bool], sentence_starts: list[int]
+    text: str,
+    lower: str,
+    starts: list[int],
+    possible: list[int],
+    family: list[bool],
+    sentence_starts: list[int],
 ) -> tuple[str, int, int] | None:
     """(`F` or `M`, span that shows it) of the patient, by titles, nouns and pronouns; None where these tell nothing or
     both.
@@ -82,18 +92,18 @@ def sex_by_words(
         text: any text.
         lower: the text in lower case.
         starts: of its words.
+        possible: indices of the words with SEX_STEMS, in order.
         family: whether each word is about the family.
         sentence_starts: of its sentences.
     """
     counts: dict[str, list[re.Match[str]]] = {"f": [], "m": [], "fp": [], "mp": []}
     others = [match.start() for match in _SOMEBODY.finditer(lower)]
-    for match in _SEX.finditer(lower):
-        start = match.start()
-        if match[0][0] == "m" and match[0][-1] in "rs" and not _TITLE.match(text, start):
+    for number in possible:
+        start = starts[number]
+        match = _SEX.match(lower, start)
+        if not match or (match[0][0] == "m" and match[0][-1] in "rs" and not _TITLE.match(text, start)):
             continue
-        number = bisect_left(starts, start)
-        of_family = starts[number : number + 1] == [start] and family[number]
-        if not of_family and not _follows_somebody(others, sentence_starts, start):
+        if not family[number] and not _follows_somebody(others, sentence_starts, start):
             counts[match.lastgroup or ""].append(match)
     for female, male, least in (("f", "m", 1), ("fp", "mp", 3 if len(text) > 1000 else 1)):
         if len(counts[female]) >= max(least, 3 * len(counts[male])):

@@ -6,13 +6,21 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
-from clinadapt.clinical.claims.drug_uses import DrugUse, shorthand_mentions
+from clinadapt.clinical.claims.drug_uses import SWITCHED, DrugUse, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
-from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.mention import Mention
 
 _GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on")
+_MORNING = re.compile(r"morning|mane|breakfast|\bom\b|a\.? ?m\b")
+_NIGHT = re.compile(r"night|evening|bedtime|nocte|supper|\bon\b|h\.? ?s\b|p\.? ?m\b")
+# What a list of such drugs begins with, and how many characters before a drug it may begin
+_LISTED = {
+    "stopped": re.compile(r"\bstop|discontinu|\bheld\b|\bhold|\bd/c|\bpaus|withh|ceas|off\b"),
+    "allergy": re.compile(r"\ball|intoler|reaction"),
+}
+_LIST = 300
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
     r"|not allergic to any(?:thing| (?:drugs|medications|medicines)))\b(?!,? (?:to|except|other|besides|apart|but)\b)"
@@ -20,8 +28,9 @@ _NO_ALLERGIES = re.compile(
 _DENIED_ALLERGY = re.compile(r"\b(?:nk(?:d|m|f)?a|(?:no|not|denies|denied|without|nil|never)\b[^.\n]{0,40}\ballerg)")
 
 
-def check_drugs(stated: Reading, source: Reading, asked: Reading | None, taken: bool) -> Iterator[CheckedClaim]:
-    """Drugs with their details; `taken`: whether the answer lists what is taken, as it was asked for."""
+def check_drugs(stated: Reading, source: Reading, asked: Reading | None, asked_status: str) -> Iterator[CheckedClaim]:
+    """Drugs with their details; `asked_status`: what the question says of the drugs that it asks for, `active`,
+    `stopped` or `allergy`."""
     uses: dict[str, list[DrugUse]] = {}
     for use in source.drugs if stated.drugs or (asked and asked.drugs) else ():
         uses.setdefault(use.name, []).append(use)
@@ -31,23 +40,40 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, taken: 
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
             yield from _drug_details(use, own, stated, source)
-            if taken and not use.status and all(u.status and u.status.value in ("stopped", "denied") for u in own):
-                claim = Claim("status", use.start, use.end, f"{use.name} active")
+            if not use.status and _is_of_other_status(own, asked_status, source):
+                claim = Claim("status", use.start, use.end, f"{use.name} {asked_status}")
                 yield verdict(claim, [], [(u.start, u.end) for u in own])
 
     yield from each_once(stated.drugs, _content, check)
-    if asked and not stated.drugs and len(names := {use.name for use in asked.drugs}) == 1:
-        yield from _of_asked_drug(stated, names.pop(), uses)
+    if asked and not stated.drugs and len({(use.start, use.end) for use in asked.drugs}) == 1:
+        name = asked.drugs[0].name
+        yield from _of_asked_drug(stated, name, uses.get(name, []), source)
     yield from _no_allergies(stated, source)
 
 
-def _of_asked_drug(stated: Reading, name: str, uses: dict[str, list[DrugUse]]) -> Iterator[CheckedClaim]:
-    """Dose and frequency of a bare answer: "7.5 mg twice daily", to a question about one drug."""
-    own = uses.get(name, [])
-    if any(use.doses for use in own):
-        yield from _dose([q for q in stated.quantities if q.dimension in ("mass", "units")], name, own)
-    if any(use.frequencies for use in own):
-        yield from _frequency(stated.frequencies, name, own)
+def _is_of_other_status(own: list[DrugUse], asked: str, source: Reading) -> bool:
+    """Whether a drug of the note is none of those that the question asks for: all that it says of it is otherwise, and
+    of another drug it says what is asked."""
+    statuses = [use.status.value if use.status else "" for use in own]
+    if asked == "active":
+        return all(status in ("stopped", "denied") for status in statuses)
+    if not asked or not any(use.status and use.status.value == asked for use in source.drugs):
+        return False
+    listed = [_LISTED[asked].search(source.lower, max(0, use.start - _LIST), use.start) for use in own]
+    return all(s == "active" or (s == "" and not before) for s, before in zip(statuses, listed, strict=True))
+
+
+def _of_asked_drug(stated: Reading, name: str, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:
+    """Dose, route, frequency and status of a bare answer to a question about one drug, which the note has `own`: read
+    as if the drug's name stood before it, "7.5 mg by mouth twice daily"."""
+    if not own:
+        return
+    named, before = read(f"{name} {stated.text}"), len(name) + 1
+    (use,) = named.uses_of([Mention(0, len(name), name)])
+    for each in _drug_details(use, own, named, source):
+        if each.outcome != "not found":
+            start, end = each.claim[1:3] if each.claim.start or not use.status else use.status[:2]
+            yield each._replace(claim=each.claim._replace(start=start - before, end=end - before))
 
 
 def _content(use: DrugUse) -> Hashable:
@@ -78,8 +104,8 @@ def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Rea
             continue
         claim = Claim("route", route.start, route.end, f"{use.name} {route.value}")
         yield verdict(claim, fits, [r[:2] for r in given_routes])
-    yield from _frequency(use.frequencies, use.name, own)
-    if use.status and use.status.value != "open":
+    yield from _frequency(use, own, stated, source)
+    if use.status and use.status.value != "open" and not SWITCHED.match(stated.lower, use.status.start):
         yield from _status(use, own, stated)
 
 
@@ -95,14 +121,21 @@ def _dose(
         yield verdict(Claim("dose", dose.start, dose.end, f"{name} {dose}"), fits, [q[:2] for q in given])
 
 
-def _frequency(
-    frequencies: Sequence[tuple[int, int, float]], name: str, own: Sequence[DrugUse]
-) -> Iterator[CheckedClaim]:
-    """The first frequency, held against those of a drug."""
-    for start, end, times in frequencies[:1]:
+def _frequency(use: DrugUse, own: Sequence[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """The first frequency, held against those of a drug: how often, and whether in the morning or at night."""
+    for start, end, times in use.frequencies[:1]:
         given = [f for u in own for f in u.frequencies]
         fits = [f[:2] for f in given if abs(f[2] - times) < 0.02]
-        yield verdict(Claim("frequency", start, end, f"{name} {times:.3g} a day"), fits, [f[:2] for f in given])
+        parts = [(_part_of_day(source.lower[f[0] : f[1]]), f[:2]) for f in given]
+        if (part := _part_of_day(stated.lower[start:end])) and part not in {other for other, _ in parts}:
+            fits = [] if any(other for other, _ in parts) else fits
+        claim = Claim("frequency", start, end, f"{use.name} {times:.3g} a day{part and f' ({part})'}")
+        yield verdict(claim, fits, [f[:2] for f in given])
+
+
+def _part_of_day(frequency: str) -> str:
+    morning, night = _MORNING.search(frequency), _NIGHT.search(frequency)
+    return "" if bool(morning) == bool(night) else "morning" if morning else "night"
 
 
 def _status(use: DrugUse, own: list[DrugUse], stated: Reading) -> Iterator[CheckedClaim]:
@@ -130,9 +163,9 @@ def _status(use: DrugUse, own: list[DrugUse], stated: Reading) -> Iterator[Check
     yield verdict(claim, fits, [(u.start, u.end) for u, _ in given])
 
 
-def check_routes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    """Routes that belong to no drug of the lexicon."""
-    own = {route[:2] for use in stated.drugs for route in use.routes}
+def check_routes(stated: Reading, source: Reading, covered: set[tuple[int, int]]) -> Iterator[CheckedClaim]:
+    """Routes that belong to no drug of the lexicon, but for those at the spans `covered`."""
+    own = covered | {route[:2] for use in stated.drugs for route in use.routes}
 
     def check(route: Mention) -> Iterator[CheckedClaim]:
         fits = [each[:2] for each in source.routes if each.value == route.value]
@@ -144,9 +177,9 @@ def check_routes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         yield from each_once(others, lambda route: (route.value, route.end - route.start), check)
 
 
-def check_frequencies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    """Frequencies that belong to no drug of the lexicon."""
-    own = {f[:2] for u in stated.drugs for f in u.frequencies}
+def check_frequencies(stated: Reading, source: Reading, covered: set[tuple[int, int]]) -> Iterator[CheckedClaim]:
+    """Frequencies that belong to no drug of the lexicon, but for those at the spans `covered`."""
+    own = covered | {f[:2] for u in stated.drugs for f in u.frequencies}
     others = [frequency for frequency in stated.frequencies if frequency[:2] not in own]
     said = [*source.frequencies, *(f for u in source.drugs for f in u.frequencies)] if others else []
     known: dict[float, list[tuple[int, int]]] = {}

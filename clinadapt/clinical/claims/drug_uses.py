@@ -13,7 +13,8 @@ from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import Mention, ascii_lower, matches_at
 
 _PER_DAY = [
-    (r"every other day|q\.?o\.?d\b|on alternate days", 0.5),
+    (r"every other (?:day|night)|q\.?o\.?d\b|(?:on )?alternate (?:days|nights)|every (?:2|two|second) days?", 0.5),
+    (r"every (?:other|2nd|second|2|two) weeks?|(?:once|per|every)(?: a)? fortnight|fortnightly|q\.? ?2 ?w\w*", 1 / 14),
     (r"(?:once|one time) (?:a|per|every|each) week|once weekly|weekly|every week|per week|/ ?(?:week|wk)\b", 1 / 7),
     (r"twice (?:a|per|each) week|twice weekly|(?:two|2) times (?:(?:a|per|each) week|weekly)", 2 / 7),
     (r"(?:(?:three|3) times|thrice) (?:(?:a|per|each) week|weekly)", 3 / 7),
@@ -46,21 +47,23 @@ _FREQUENCY = re.compile(
     "|".join(rf"(?P<f{i}>(?:(?<![a-z])|(?=/))(?:{pattern})(?:\w*\b)?)" for i, (pattern, _) in enumerate(_PER_DAY))
 )
 _FREQUENCY_START = re.compile(
-    r"/|(?<![a-z])(?:every|each|q|o[.dmnt ]|on alt|once|one time|week|month|per |twice|two |three |thrice|four|five|"
-    r"six|eight|twelve|\d|b[.i d]|t[.i d]|morning|in the|nocte|mane|da|a |h[. s]|at |night)"
+    r"/|(?<![a-z])(?:every|each|q|o[.dmnt ]|on alt|alternate|once|one time|week|fortn|month|per |twice|two |three |"
+    r"thrice|four|five|six|eight|twelve|\d|b[.i d]|t[.i d]|morning|in the|nocte|mane|da|a |h[. s]|at |night)"
 )
 # Count only there: OD is an eye too, 1-0-0 may be anything, what is worse in the morning is not taken daily, and of
 # two packs a day the number is a claim of its own
 _BESIDE_A_DRUG = re.compile(
     r"od|om|on|hs|bd|[\d-]+|in the (?:morning|evening)|at (?:night\w*|bedtime)"
-    r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)"
+    r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|2|two) (?:week|day)s?"
 )
 _STATUS = {
     "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?))\b",
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
     r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
-    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|(?<!and )off(?! and on))\b",
+    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|"
+    r"(?:switched|changed|converted|swapped)(?= (?:over )?(?:to|for)\b)|(?:switched|changed|converted)(?: \w+)? from|"
+    r"(?<!and )off(?! and on))\b",
     "denied": r"\b(?:(?:not|never) (?:be |been )?(?:given|used|started|prescribed|taken|administered|needed|required|"
     r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|n['’]t)\b"
     r"(?! (?:relief|help|improve|work|well|known))",
@@ -73,14 +76,22 @@ _STATUS = {
 }
 _STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()))
 _UP_TO_DRUG = re.compile(r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
-_BREAK = re.compile(r";|, (?:it|he|she)\b|\bif\b|\bbut\b|\bthen\b|\binstead\b")
+_BREAK = re.compile(
+    r";|, (?:it|he|she)\b|\bif\b|\bbut\b|\bthen\b|\binstead\b|\bexcept\b|"
+    r"\b(?:other|besides|apart|aside) (?:than|from)\b"
+)
 _OPEN = re.compile(r"\b(?:consider(?:ing)?|may|might|could|if|would|whether) (?:be |to )?\Z")  # what may come
+_OF_DRUG_BEFORE = re.compile(r"replaced|substituted|(?:switched|changed|converted|swapped)\Z")
+_FROM_TO = re.compile(r"(?:switched|changed|converted)(?: \w+)? from\b.* to ")  # of the first drug alone
+SWITCHED = re.compile(r"switched|changed|converted|swapped")  # to another drug
+_TO_DRUG = re.compile(r" (?:over )?(?:to|for) (?:oral |iv |po |intravenous )?")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
 _ROUTE_ONLY = re.compile(
     r"(?:(?:iv|im|(?:intra(?:venous|muscular|thecal)|sub-?cutaneous)(?:ly)?)\b|i\.[vm]\.)(?! drug)|p\.o|orally|"
     r"sublingual|rectally"
 )
+_OF_BODIES = ("kg", "lb", "oz")
 _OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
 
 
@@ -100,7 +111,8 @@ class DrugUse:
 @cache
 def _routes() -> re.Pattern[str]:
     routes = load_lexicon("tests_and_routes.yaml")["routes"]
-    return re.compile("|".join(rf"(?P<{name}>(?<![\w.])(?:{pattern})(?!\w))" for name, pattern in routes.items()))
+    names = "|".join(rf"(?P<{name}>{pattern})" for name, pattern in routes.items())
+    return re.compile(rf"(?<![\w.])(?=[a-z])(?:{names})(?!\w)")
 
 
 def frequencies(lower: str) -> list[tuple[int, int, float]]:
@@ -134,7 +146,10 @@ def drug_uses(
         sentence_at: span of the sentence at a character.
         mentions: of the drugs, in order.
     """
-    doses = [q for q in quantities if q.dimension in ("mass", "volume", "units", "equivalents") and not q.is_code]
+    doses = [
+        q for q in quantities
+        if q.dimension in ("mass", "volume", "units", "equivalents") and q.unit not in _OF_BODIES and not q.is_code
+    ]  # fmt: skip
     starts = [q.start for q in doses]
     plain = ascii_lower(text)
     listed = []
@@ -202,11 +217,11 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     """The status that the words of its sentence give a drug: the last before it, else the first after it."""
     first = max(sentence[0], start - 70)
     before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _BREAK.search(text, m.end(), start)]
-    before = [m for m in before if m[0] not in ("replaced", "substituted")]  # said of the drug before
+    before = [m for m in before if not _OF_DRUG_BEFORE.match(m[0]) and not _FROM_TO.search(text, m.start(), start)]
     behind = [
         m
         for m in _STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
-        if not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m)
+        if not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m, after)
     ]
     match = before[-1] if before else (behind[0] if behind else None)
     if match and match.lastgroup == "active" and _OPEN.search(text, max(first, match.start() - 16), match.start()):
@@ -218,8 +233,11 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     return Mention(*match.span(), match.lastgroup or "") if match else None
 
 
-def _is_said_of(text: str, end: int, status: re.Match[str]) -> bool:
-    """Whether the words of a status are said of the drug before them, which ends at `end`."""
+def _is_said_of(text: str, end: int, status: re.Match[str], after: int) -> bool:
+    """Whether the words of a status are said of the drug before them, which ends at `end`; the next begins at
+    `after`."""
+    if SWITCHED.fullmatch(status[0]):  # to another drug, not to another dose
+        return bool(_TO_DRUG.fullmatch(text, status.end(), after)) and after < len(text)
     match status.lastgroup:
         case "denied":
             return status[0].startswith(("not ", "never "))

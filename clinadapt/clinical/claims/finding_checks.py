@@ -11,8 +11,9 @@ from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.dialogue import DENIED
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.reading import Finding, Reading
+from clinadapt.clinical.claims.relatives import RELATIVE
 from clinadapt.clinical.claims.sides import SideMention
-from clinadapt.clinical.claims.words import STOP_WORDS, stem
+from clinadapt.clinical.claims.words import STOP_WORDS, Word, stem
 from clinadapt.clinical.number_words import NUMBER_WORD_VALUES
 
 # Words that say nothing by themselves when they are denied
@@ -30,6 +31,18 @@ finger night negative positive toe knee ankle shoulder elbow wrist extremity ski
 joint muscle bone blood"""
 _NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
+_NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|currently|presently|at present|today|active(?:ly)?)\b")
+_NOW_HAS = re.compile(
+    r"\b(?<!not )(?<!none )(?:now|currently|presently|at present)(?: (?:is|has|have|having|an?|the|any|with))* ([a-z]+)"
+)
+_CLAUSE = re.compile(r"[,;.:]|\bbut\b")
+_PAST_BEFORE = re.compile(r"\b(?:previous|past|former|old|resolved|childhood|prior|ex)[ -](?:[a-z]+ )?\Z")
+_PAST_BEHIND = re.compile(
+    r"[^.;\n\d]{0,25}?\b(?:in (?:the past|(?:19|20)\d\d|childhood)|as a (?:child|boy|girl)|none now|(?:has )?resolved|"
+    r"years ago|but (?:none|not) (?:now|currently))\b"
+)
+_NEAR = 30  # characters between a finding and a word such as "now"
+_IN_PART = re.compile(r"[^.;\n]{0,40}\b(?:only|except|unless|apart from|other than)\b")  # "no stridor at rest, only"
 _SURE = re.compile(r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?)\b")
 _THERE = stem("there")  # there were complications
 _MARGIN = 2  # words by which the surroundings of another side must fit better
@@ -50,7 +63,11 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
         own = named if finding.hypothetical else [f for f in named if not f.hypothetical]
         if own:
             of_patient = _OF_PATIENT.search(stated.lower, *stated.sentence_at(finding.start))
-            yield from _found(finding, own, family_asked and not of_patient)
+            if finding.negated in DENIED and _is_only_of_others(finding, own, stated):
+                return
+            in_part = _IN_PART.match(stated.lower, finding.end)
+            yield from _found(finding, own, family_asked and not of_patient, bool(in_part))
+            yield from _in_the_past(finding, own, stated, source)
         elif named:  # the note only says what to do if it comes
             yield CheckedClaim(Claim("finding", finding.start, finding.end, finding.name), "not found", None)
         else:
@@ -59,6 +76,7 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
     yield from each_once(stated.findings, lambda f: (f.end - f.start, *f.content), check)
     yield from _other_negations(stated, source)
     yield from _made_sure(stated, source)
+    yield from _made_present(stated, source)
 
 
 def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -76,16 +94,46 @@ def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[C
         yield verdict(claim, shown_by_values(finding.name, source), [])
 
 
-def _found(finding: Finding, own: list[Finding], family_asked: bool) -> Iterator[CheckedClaim]:
-    """A finding that the note names `own`."""
+def _is_only_of_others(finding: Finding, own: list[Finding], stated: Reading) -> bool:
+    """Whether a note only has of the family what the patient does not have: of the father's gout she may be free."""
+    names_relative = RELATIVE.search(stated.lower, *stated.sentence_at(finding.start))
+    return not finding.family and not names_relative and all(f.family for f in own)
+
+
+def _in_the_past(finding: Finding, own: list[Finding], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """A finding that is there now, as an answer says, where the note only has it in the past."""
+    if finding.negated or not _NOW.search(_clause(stated, finding)):
+        return
+    past = [f for f in own if is_past(source, f.start, f.end)]
+    if past and all(f in past or f.negated in DENIED for f in own):
+        claim = Claim("certainty", finding.start, finding.end, f"{finding.name} now")
+        yield verdict(claim, [], _spans(own))
+
+
+def _clause(reading: Reading, named: Finding | Word) -> str:
+    """The text around a word or finding, in lower case, up to the next marks and "but"."""
+    start, end = reading.sentence_at(named.start)
+    before = _CLAUSE.split(reading.lower[max(start, named.start - _NEAR) : named.start])[-1]
+    return before + _CLAUSE.split(reading.lower[named.start : min(end, named.end + _NEAR)])[0]
+
+
+def is_past(reading: Reading, at: int, behind: int) -> bool:
+    """Whether the words around what the span `at` to `behind` names say that it was there and is no more."""
+    start, end = reading.sentence_at(at)
+    before = _PAST_BEFORE.search(reading.lower, max(start, at - 30), at)
+    return bool(before or _PAST_BEHIND.match(reading.lower, behind, end))
+
+
+def _found(finding: Finding, own: list[Finding], family_asked: bool, in_part: bool) -> Iterator[CheckedClaim]:
+    """A finding that the note names `own`; `in_part`: denied at some times only."""
     span = finding.start, finding.end
     yield verdict(Claim("finding", *span, finding.name), _spans(own), [])
     own = [f for f in own if f.before == finding.before and f.before not in STOP_WORDS] or own
-    if finding.negated != 2:
+    of_family = bool(finding.family) or family_asked
+    if finding.negated != 2 and not (finding.negated and in_part):
         fits = [f for f in own if f.negated == 2 or (f.negated > 0) == (finding.negated > 0)]
         value = f"{'no ' if finding.negated else ''}{finding.name}"
         yield verdict(Claim("negation", *span, value), _spans(fits), _spans(own))
-    of_family = bool(finding.family) or family_asked
     family = own if family_asked else [f for f in own if f.family in (None, of_family)]
     claim = Claim("experiencer", *span, f"{finding.name} of {'family' if of_family else 'patient'}")
     yield verdict(claim, _spans(family), _spans(own))
@@ -128,6 +176,15 @@ def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
                 first = source.words[positions[0]]
                 yield verdict(Claim("certainty", *match.span(), f"certain {word.stem}"), [], [(first.start, first.end)])
                 break
+
+
+def _made_present(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """What an answer calls present and the note only has in the past, whatever it is."""
+    named = {f.start for f in stated.findings}
+    for match in _NOW_HAS.finditer(stated.lower):
+        own = source.words_of(stem(match[1])) if match.start(1) not in named else []
+        if own and not own[0].stem.isdigit() and all(is_past(source, *w[:2]) for w in own):
+            yield verdict(Claim("certainty", *match.span(1), f"{match[1]} now"), [], [w[:2] for w in own])
 
 
 def _is_alone(reading: Reading, position: int) -> bool:

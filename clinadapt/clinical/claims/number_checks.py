@@ -21,6 +21,14 @@ _ABOUT = re.compile(
     r"(?:\b(?:about|approximately|approx\.?|around|roughly|nearly|almost|some|circa|"
     r"(?:more|less|longer|shorter|over|under|just|slightly|a little|a bit)(?: (?:than|over|under|more|less))*)|~) ?\Z"
 )
+_BIRTH = re.compile(r"\b(?:dob|birth|born)\b")
+_BORN = re.compile(r"\b(?:d\.?o\.?b\.?|date of birth|born(?: on)?)\W{0,3}\Z")
+_PERIOD = re.compile(
+    r"(?:(?: of)? [a-z]+){0,2}?(?: (?:per|an?|each|every) |/ ?)(?P<p>day|week|month|year)|(?: of)?(?: [a-z]+)?"
+    r" (?P<ly>dai|week|month|year)ly\b"
+)
+_AGO = re.compile(r" (?:ago|before|earlier|previously)\b")
+_LAST = re.compile(r"\b(?:(?:last|(?:the )?previous) (day|week|month|year)|yesterday)\b")
 _AND = re.compile(r",? (?:and )?")
 _BARE_MONTH = re.compile(
     r"\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
@@ -44,14 +52,14 @@ def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         value = "/".join([*(f"{q.number:g}" for q in measurement.values[:-1]), str(measurement.values[-1])])
         claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value}")
         given = by_name.get(name, [])
-        fits = [(m.start, m.end) for m in given if _same_values(m.values, measurement.values)]
+        fits = [(m.start, m.end) for m in given if same_values(m.values, measurement.values)]
         if not fits and len(measurement.values) > 1:  # lying 158/80, standing 121/70
             pairs = zip(source.quantities, source.quantities[1:], strict=False)
-            fits = [(a.start, b.end) for a, b in pairs if a.pair and _same_values((a, b), measurement.values)]
+            fits = [(a.start, b.end) for a, b in pairs if a.pair and same_values((a, b), measurement.values)]
         if not fits:
-            fits = [q[:2] for m in given for q in m.others if _same_values((q,), measurement.values)]
+            fits = [q[:2] for m in given for q in m.others if same_values((q,), measurement.values)]
         if not fits and not given:
-            fits = [q[:2] for q in source.quantities if _same_values((q,), measurement.values[:1])]
+            fits = [q[:2] for q in source.quantities if same_values((q,), measurement.values[:1])]
         yield verdict(claim, fits, [(m.start, m.end) for m in given])
 
     def content(measurement: Measurement) -> Hashable:
@@ -80,7 +88,9 @@ def check_sex(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 
 def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
-    variants = [(day, _forms(source, day)) for day in source.dates] if stated.dates or stated.months else []
+    of_birth = _BIRTH.search(stated.lower) or (asked and _BIRTH.search(asked.lower))
+    dates = [d for d in source.dates if of_birth or not _BORN.search(source.lower, max(0, d.start - 16), d.start)]
+    variants = [(day, _forms(source, day)) for day in dates] if stated.dates or stated.months else []
 
     def check(day: Mention) -> Iterator[CheckedClaim]:
         meant = _meant(stated, day, source)
@@ -166,6 +176,10 @@ def check_numbers(
             q[:2] for q in source.quantities
             if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q) and q.start not in aged
         ] if quantity.dimension else []  # fmt: skip
+        if period := _period(stated, quantity.end):
+            periods = [(span, _period(source, span[1])) for span in fits]
+            fits = [span for span, own in periods if own in ("", period)]
+            other += [span for span, _ in periods]
         unsaid = [q for q in other if q not in said]
         if fits and unsaid:
             fits = _better(stated, span, source, fits, unsaid, asked)
@@ -177,6 +191,12 @@ def check_numbers(
         return span[1] - span[0], quantity[2:], counts.get(span), stated.around(span)
 
     yield from each_once(others, content, check)
+
+
+def _period(reading: Reading, position: int) -> str:
+    """The first letters of the time that a number which ends at a position is for: `da` of "30 units per day"."""
+    match = _PERIOD.match(reading.lower, position)
+    return (match["p"] or match["ly"])[:2] if match else ""
 
 
 def _of_something(source: Reading) -> set[tuple[int, int]]:
@@ -194,12 +214,14 @@ def _counts_a_list(quantity: Quantity, stated: Reading, source: Reading) -> bool
 
 def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Where the note has a quantity: as it is, roughly where the answer says so, or in parts that make it up."""
-    own = [q for q in source.quantities if not (quantity.dimension and q[:2] in named)]
+    own = [q for q in source.quantities if quantity.dimension in ("", "angle") or q[:2] not in named]
     fits = [q[:2] for q in own if _fits(quantity, q)]
     around = max(0, quantity.start - 40), quantity.end + 30
     if not fits and quantity.dimension == "time":  # day 5 of antibiotics
         alike = (q for q in source.quantities if q.number == quantity.number)
         fits = [q[:2] for q in alike if source.lower.endswith(f"{quantity.unit} ", 0, q.start)]
+    if not fits and quantity.number == 1 and _AGO.match(stated.lower, quantity.end):
+        fits = [m.span() for m in _LAST.finditer(source.lower) if (m[1] or "day") == quantity.unit]
     is_round = quantity.number <= 10 or quantity.number % 5 == 0
     if not fits and quantity.dimension and is_round and _ABOUT.search(stated.lower, around[0], quantity.start):
         fits = [q[:2] for q in [*own, *_sums(own, source)] if _about(quantity, q, _ROUGHLY)]
@@ -249,7 +271,7 @@ def _between_dates(days: float, source: Reading) -> list[tuple[int, int]]:
     return [(last.start, last.end) for ordinal, last in known if ordinal - days in ordinals]
 
 
-def _same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:
+def same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:
     """Whether the values agree; a unit may be missing in one of the texts."""
     return len(a) >= len(b) and all(
         same(x, y) or ("" in (x.dimension, y.dimension) and abs(x.number - y.number) < 1e-6)

@@ -24,7 +24,15 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "mg_per_L": ("concentration", 1, True, r"mgs? ?(?:/ ?l|per lit(?:er|re))"),
     "g_per_dL": ("concentration", 1e4, True, r"(?:g|gms?|grams?) ?(?:/ ?dl|per deciliter|%)"),
     "g_per_L": ("concentration", 1e3, True, r"(?:g|gms?|grams?) ?(?:/ ?l|per lit(?:er|re))"),
+    "kg_per_m2": ("body mass index", 1, True, r"kgs? ?/ ?m(?:2|²|\^2)"),
     "mg": ("mass", 1, True, r"mgs?|m g|milligrams?"),
+    "ng_per_mL": (
+        "concentration",
+        1e-3,
+        True,
+        r"(?:ng|nanograms?) ?(?:/|per) ?(?:ml|milliliter)|(?:mcg|ug|µg|μg) ?/ ?l",
+    ),
+    "pg_per_mL": ("concentration", 1e-6, True, r"(?:pg|picograms?) ?(?:/|per) ?ml|ng ?/ ?l"),
     "mcg": ("mass", 1e-3, True, r"mcgs?|µg|μg|ug|micrograms?"),
     "g": ("mass", 1e3, True, r"g|gms?|grams?"),
     "kg": ("mass", 1e6, True, r"kgs?|kilograms?|kilos?"),
@@ -39,11 +47,15 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "foot": ("length", 304.8, False, r"feet|foot|ft"),
     "unit": ("units", 1, True, r"units?|iu|u"),
     "megaunit": ("units", 1e6, True, r"mu|mega-?units?"),
-    "mEq": ("equivalents", 1, True, r"meqs?|milliequivalents?"),
+    "mmol_per_mol": ("share", 1, True, r"mmols? ?/ ?mol"),
+    "mmol_per_L": ("molar", 1, True, r"(?:meqs?|milliequivalents?|mmols?|millimoles?) ?(?:/ ?l|per lit(?:er|re))"),
+    "umol_per_L": ("molar", 1e-3, True, r"(?:[uµμ]mols?|micromoles?)(?: ?/ ?l| per lit(?:er|re))?"),
+    "mEq": ("equivalents", 1, True, r"meqs?|milliequivalents?|mmols?|millimoles?"),
     "mmHg": ("pressure", 1, True, r"mm ?hg|millimeters of mercury"),
     "percent": ("percent", 1, True, r"%|percent|per cent"),
-    "F": ("temperature", 1, True, r"(?:degrees? |deg\.? |° ?)?(?:f|fahrenheit)|°"),
+    "F": ("temperature", 1, True, r"(?:degrees? |deg\.? |° ?)?(?:f|fahrenheit)"),
     "C": ("temperature", 1, False, r"(?:degrees? |deg\.? |° ?)?(?:c|celsius|centigrade)"),
+    "degree": ("angle", 1, True, r"degrees?|deg\b\.?|°"),  # of a joint, or of a temperature
     "second": ("time", 1 / 86_400, True, r"seconds?|secs?"),
     "minute": ("time", 1 / 1440, True, r"minutes?|mins?"),
     "hour": ("time", 1 / 24, True, r"hours?|hrs?|h"),
@@ -52,6 +64,8 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "month": ("time", 30.4375, False, r"months?|mos?"),
     "year": ("time", 365.25, False, r"years?|yrs?|y\.?o|y/o"),
 }
+# A potassium of 4.2 mmol and one of 4.2 mmol/L, a temperature of 38 degrees and of 38 C
+_ALIKE = [{"equivalents", "molar"}, {"angle", "temperature"}]
 _UNIT = "|".join(f"(?P<{name}>{pattern})" for name, (*_, pattern) in _UNITS.items())
 _NUMBER = re.compile(
     rf"(?P<value>\d{{1,3}}(?:[,\u00a0\u2009\u202f]\d{{3}})+(?!\d)|(?<!\d:)(?<!\d:\d)(?<!\d:\d\d)(?<!\d:\d{{3}})\d++(?:\.\d+)?|(?<![\w.])\.\d+|"
@@ -63,14 +77,16 @@ _THOUSANDS = re.compile("(?<=\\d)[,\u00a0\u2009\u202f](?=\\d)")
 _NUMBER_START = re.compile(
     rf"\d|\.(?=\d)|\b(?:a(?= [cdht])|half(?= a)|couple|once|twice|thrice|hundred|thousand|{FIRST_WORD})"
 )
-_PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it
-    r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12))(?![\d/])"
+_PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it, and 12/40 of a pregnancy of 40
+    r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12)|(?P<pregnancy>40))(?![\d/])"
 )
-_SHORT_TIME = re.compile(
-    r"(?:\bx ?|(?<![\w.]))(?P<n>\d{1,2})(?:(?<=x\d) )?(?P<unit>[dw])\b(?![/-]| ?(?:echo|ct|us|image|recon))"
+_PREGNANT = re.compile(r"\bpregnan|\bg\d ?p\d|\bgravida|\bgestation|\bante-?natal|\bf(?:o?etal|h|m|hr)\b|\bmidwi")
+_SHORT_TIME = re.compile(  # begins with what the engine can search for, as the next one does
+    r"(?P<n>\d(?:(?<![\w.]\d)|(?<=\bx\d)|(?<=\bx \d))\d?)(?:(?<=x\d) )?(?P<unit>[dw])\b"
+    r"(?![/-]| ?(?:echo|ct|us|image|recon))"
 )
 _WEEKS_AND_DAYS = re.compile(
-    r"(?<![\d.])(?P<w>[1-4]\d) ?(?:w(?:ks?)? ?|\+)(?P<d>[0-6])(?: ?d(?:ays?)?\b|(?:/40)?(?: ?w(?:eek|k)s?\b)?(?!\w))"
+    r"(?P<w>[1-4](?<![\d.]\d)\d) ?(?:w(?:ks?)? ?|\+)(?P<d>[0-6])(?: ?d(?:ays?)?\b|(?:/40)?(?: ?w(?:eek|k)s?\b)?(?!\w))"
 )
 _TIME_WORD = r"an? (?P<{0}>minute|hour|day|week|fortnight|month|year)\b(?! and a half)"
 _A_TIME = re.compile(
@@ -156,7 +172,11 @@ def _parts_of_time(lower: str) -> Iterator[Quantity]:
     """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too, or at the end
     of a clause of a British note."""
     order = cache(partial(date_order, lower))
-    for match in _PART_OF_TIME.finditer(lower) if any(part in lower for part in ("/52", "/7", "/12")) else ():
+    for match in _PART_OF_TIME.finditer(lower) if any(part in lower for part in ("/52", "/7", "/12", "/40")) else ():
+        if match["pregnancy"]:
+            if _PREGNANT.search(lower):
+                yield _quantity(*match.span(), float(match["n"]), "week", False, False)
+            continue
         before = lower[max(0, match.start() - 6) : match.start()]
         tells = match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end())
         if tells or (_CLAUSE_END.match(lower, match.end()) and order() == "day"):
@@ -194,7 +214,7 @@ def _in_words(lower: str) -> Iterator[Quantity]:
 
 def degrees(quantity: Quantity) -> Quantity:
     """A temperature of a body without a unit with the unit that it must have."""
-    if quantity.dimension:
+    if quantity.dimension not in ("", "angle"):
         return quantity
     unit = "C" if quantity.number < 50 else "F"
     return _quantity(quantity.start, quantity.end, quantity.number, unit, False, False)
@@ -203,8 +223,13 @@ def degrees(quantity: Quantity) -> Quantity:
 def same(a: Quantity, b: Quantity) -> bool:
     """Whether two quantities are equal: exactly, or rounded where one is converted between systems of units."""
     if a.dimension != b.dimension:  # 10.4 g of hemoglobin are 10.4 g/dL
-        masses = {a.dimension, b.dimension} == {"mass", "concentration"}
-        return masses and a.number == b.number and a.unit.partition("_")[0] == b.unit.partition("_")[0]
+        return a.number == b.number and (
+            {a.dimension, b.dimension} in _ALIKE
+            or (
+                {a.dimension, b.dimension} == {"mass", "concentration"}
+                and a.unit.partition("_")[0] == b.unit.partition("_")[0]
+            )
+        )
     if a.unit == b.unit:
         return abs(a.number - b.number) <= 1e-6 * max(1, abs(a.number))
     if a.dimension == "temperature":

@@ -10,9 +10,10 @@ from functools import cache, cached_property, lru_cache
 from itertools import accumulate
 
 from clinadapt.clinical.claims.context import Context, context, sentences
-from clinadapt.clinical.claims.demographics import ages, sex_by_words, written_sex
+from clinadapt.clinical.claims.demographics import SEX_STEMS, ages, sex_by_words, written_sex
 from clinadapt.clinical.claims.dialogue import DENIED, Turn, patient_sex, turns
 from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, frequencies, routes
+from clinadapt.clinical.claims.earlier_numbers import earlier_numbers
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
 from clinadapt.clinical.claims.sides import SideMention, side_mentions
 from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, stem, with_names, words
@@ -231,7 +232,10 @@ class Reading:
             return shown
         if self.turns:
             return patient_sex(self.lower, self.turns)
-        return sex_by_words(self.text, self.lower, self.word_starts, self.context.family, self._sentence_starts)
+        possible = sorted(i for name in SEX_STEMS for i in self.positions.get(name, ()))
+        return sex_by_words(
+            self.text, self.lower, self.word_starts, possible, self.context.family, self._sentence_starts
+        )
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -255,8 +259,18 @@ class Reading:
         return self.context.uncertain[number] or is_looked_for
 
     @cached_property
+    def tests_named(self) -> list[tuple[int, int, str]]:
+        """(index of the first word, index behind the last, name) of the tests that the text names."""
+        return _tests().find(self.canonical_stems)
+
+    @cached_property
     def measurements(self) -> list[Measurement]:
         return _measurements(self)
+
+    @cached_property
+    def earlier_numbers(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """Span of each number that another has replaced, as 10 of "reduced from 10 to 5" -> that of the other."""
+        return earlier_numbers(self.lower, self.quantities, self.sentence_at)
 
     @cached_property
     def frequencies(self) -> list[tuple[int, int, float]]:
@@ -303,7 +317,7 @@ def _family(marks: Context, first: int, stop: int) -> bool | None:
 
 
 def _measurements(reading: Reading) -> list[Measurement]:
-    mentions = _tests().find(reading.canonical_stems)
+    mentions = reading.tests_named
     numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
     starts = [q.start for q in numbers]
     measurements = []

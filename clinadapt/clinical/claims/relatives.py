@@ -24,7 +24,7 @@ _GENERAL = {
 }  # fmt: skip
 # Of a parent: her mother's mother
 _OF_PARENT = {"mother": "grandmother", "father": "grandfather", "brother": "uncle", "sister": "aunt"}
-_RELATIVE = re.compile(
+RELATIVE = re.compile(
     rf"\b(?P<parent>(?:mother|father|mom|mum|dad|parent)['’]s (?=(?:{'|'.join(_OF_PARENT)})\b))?"
     rf"({'|'.join([*_RELATIVES, *_GENERAL])})(?!['’]s (?:side|milk))(?:s|['’]s)?\b"
 )
@@ -44,7 +44,7 @@ class Relative(NamedTuple):
 def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
     if source.turns:  # of whom "my husband" is the father, depends on who speaks
         return
-    said = _relatives(source) if _RELATIVE.search(stated.lower) else []
+    said = _relatives(source) if RELATIVE.search(stated.lower) else []
     question = {w.stem for w in asked.words} - STOP_WORDS if asked else set()
     for relative in _relatives(stated):
         of = relative.of or question
@@ -59,7 +59,7 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
 
 def _relatives(reading: Reading) -> list[Relative]:
     """The relatives of a text, each with what stands between its neighbours in its sentence."""
-    matches = list(_RELATIVE.finditer(reading.lower))
+    matches = list(RELATIVE.finditer(reading.lower))
     found: list[Relative] = []
     for i in reversed(range(len(matches))):  # of "brother and sister" both have what follows
         match, behind = matches[i], matches[i + 1] if i + 1 < len(matches) else None

@@ -20,7 +20,7 @@ _SIDED = {
     "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
 }  # fmt: skip
 _SIDE_PATTERN = re.compile(
-    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<!\d)[lr](?!\d|[&'’]\w|-(?!sided)\w)|o[sdu])|"
+    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|[&'’]\w|-(?!sided)\w)|o[sdu])|"
     rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
 )
 _NOT_A_SIDE = re.compile(
@@ -33,6 +33,7 @@ _NOT_A_SIDE = re.compile(
     r"ama|against|school|work|home|"
     r"nursing|hospital|his|her|my|our|their)\b"
 )
+_AND_OTHER_SIDE = re.compile(r" ?(?:and|or|&|/|,)(?: the)? (?:left|right)\b")  # "the left and right knee"
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
 # adjective of an organ -> its noun, so that "renal" is the kidney
 _ORGANS = {
@@ -88,6 +89,8 @@ def side_mentions(
 
 def _words_beside(lower: str, start: int, end: int, words_within: Callable[[int, int], list[Word]]) -> tuple[str, ...]:
     """Content words after a side within its clause; where there are none, or only "side", those before it."""
+    if other := _AND_OTHER_SIDE.match(lower, end):
+        end = other.end()
     clause = _clause_end(lower, end)
     after = [w for w in words_within(end, end + 45) if w.end <= clause]
     chosen = _content(after)

@@ -9,9 +9,10 @@ from functools import cache
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.reading import Reading
-from clinadapt.clinical.claims.words import Names
+from clinadapt.clinical.claims.words import STOP_WORDS, Names
 from clinadapt.clinical.lexicon import load_lexicon
 
+_ASKS_WHERE = re.compile(r"\W*(?:where|which (?:part|site))\b")
 # "Kidney function" tells of a test, "nose specialist" of a doctor
 _NOT_OF_A_PART = re.compile(
     r"[ ,-]*(?:and \w+ )?(?:function|enzyme|test|value|profile|panel|specialist|doctor|surgeon|clinic|disease|failure|"
@@ -25,7 +26,8 @@ def _sites() -> tuple[Names, dict[str, re.Pattern[str]]]:
     return Names({name: [] for name in shown}), shown
 
 
-def check_sites(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+def check_sites(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
+    where = asked.stems - STOP_WORDS if asked and _ASKS_WHERE.match(asked.lower) else frozenset[str]()
     names, shown = _sites()
     named = [f.start for f in stated.findings]
     for first, stop, site in names.find(stated.canonical_stems):
@@ -33,4 +35,18 @@ def check_sites(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         if _NOT_OF_A_PART.match(stated.lower, end) or stated.context.negated[first] or start in named:
             continue
         match = shown[site].search(source.lower)
-        yield verdict(Claim("site", start, end, site), [match.span()] if match else [], [])
+        other = _elsewhere(where, shown[site], source) if match else None
+        support = [match.span()] if match and not other else []
+        yield verdict(Claim("site", start, end, site), support, [other] if other else [])
+
+
+def _elsewhere(where: frozenset[str], shown: re.Pattern[str], source: Reading) -> tuple[int, int] | None:
+    """Span of another part that the note names beside what is asked for, where that has none that shows this one."""
+    positions = [i for name in where for i in source.positions.get(name, [])]
+    spans = {source.sentence_at(source.words[i].start) for i in positions}
+    spans |= {source.sentence_at(min(end + 1, len(source.text) - 1)) for _, end in spans}  # "It was in the"
+    if any(shown.search(source.lower, *span) for span in spans):
+        return None
+    named = _sites()[0].find(source.canonical_stems) if spans else []
+    others = [(source.words[first].start, source.words[stop - 1].end) for first, stop, _ in named]
+    return next((each for each in others if any(start <= each[0] < end for start, end in spans)), None)

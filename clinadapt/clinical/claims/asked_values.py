@@ -1,0 +1,192 @@
+"""Values of bare answers, held against the test and the time that the question asks for: "118" to "What is the sodium
+now?" of a note that has "sodium was 118 and is now 124"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.number_checks import same_values
+from clinadapt.clinical.claims.quantities import Quantity, same
+from clinadapt.clinical.claims.reading import Measurement, Reading
+from clinadapt.clinical.claims.words import STOP_WORDS, stem
+
+_ASKS_VALUE = re.compile(r"\W*(?:what|which|how (?:much|many|high|low|large|big|is|was|did|has|far))\b")
+_NOT_A_VALUE = re.compile(
+    r"\b(?:treat|given|cause|plan|done|manage|happen|los[te]|gain|chang|ris|rose|fell|fall|drop|increas|decreas)\w*\b"
+)
+_NOW = re.compile(r"\b(?:now|currently|today|presently|at present)\b")
+_ASKS_NOW = re.compile(r"\b(?:now|current(?:ly)?|today|latest|new(?:est)?|present(?:ly)?|after\b(?! (?:meal|food)))\b")
+_BEFORE = re.compile(
+    r"\bbefore\b(?! (?:meal|food|breakfast|lunch|dinner|bed|sleep))|\blast (?:year|month|week|visit|time)\b|"
+    r"\b(?:previous(?:ly)?|prior|ago|earlier|initial(?:ly)?|at first|original(?:ly)?|baseline|formerly)\b"
+)
+_IS = re.compile(r"\W*(?:what|which|how)\b[^?]{0,25}?\b(?:is|are|does|do)\b")
+_BOUND = re.compile(r"[,;(\n]|[.:](?!\d)")
+_FEW = 2
+_NEUTRAL = """count level value result score current latest high low large measure measures measuring number rate about
+approximately around now then today previously currently old size volume up down least most only
+last week month year day visit time yesterday ago arrival admission discharge from target usual normal baseline"""
+_NO_LABEL = STOP_WORDS | frozenset(map(stem, _NEUTRAL.split()))  # words that name nothing that has a value
+
+
+def check_asked_values(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
+    """The first value of an answer that names no test and no drug, where the question names what it is of."""
+    values = _first_value(stated)
+    asks_value = _ASKS_VALUE.match(asked.lower) and not _NOT_A_VALUE.search(asked.lower)
+    if not values or not asks_value or stated.tests_named or stated.drugs or asked.drugs:
+        return
+    names = {name for _, _, name in asked.tests_named}
+    given = [m for m in source.measurements if m.name in names] if len(names) == 1 else []
+    if given:
+        own = [m.values for m in given] + [(q,) for m in given for q in m.others]
+        own += [(q,) for m in given for q in _unlabelled(m, source)]
+        own += _pairs(source, {v[0][:2] for v in own}) if len(values) > 1 else []
+        fits = _of_asked_part([v for v in own if same_values(v, values)], own, source, asked)
+        if not fits and not _is_bare(stated, asked):  # it may be of something else
+            return
+        claim = Claim("test", *_span(values), f"{names.pop()} {'/'.join(map(str, values))}")
+        yield verdict(claim, map(_span, fits), map(_span, own))
+    elif _is_bare(stated, asked) and (label := _of_another_label(values, source, asked)):
+        yield CheckedClaim(Claim("number", *_span(values), str(values[0])), "contradicted", label)
+
+
+def of_stated_time(
+    checks: list[CheckedClaim], stated: Reading, source: Reading, asked: Reading | None
+) -> list[CheckedClaim]:
+    """The checks; contradicted where a number of the note is of another time than the answer says, or the question."""
+    if not source.earlier_numbers:
+        return checks
+    time = ""
+    if asked and _BEFORE.search(asked.lower):
+        time = "before"
+    elif asked and (_ASKS_NOW.search(asked.lower) or _IS.match(asked.lower)):
+        time = "now"
+    return [
+        each._replace(outcome="contradicted")
+        if each.outcome == "supported" and each.claim.kind in ("test", "dose", "number")
+        and each.evidence and _is_of_other_time(each.claim, each.evidence[0], stated, source, time)
+        else each
+        for each in checks
+    ]  # fmt: skip
+
+
+def _is_of_other_time(claim: Claim, evidence: int, stated: Reading, source: Reading, time: str) -> bool:
+    """Whether the note, around the evidence, has the number of a claim only for another time than it says, or else
+    than `time`, that of the question."""
+    first = next((q for q in stated.quantities if claim.start <= q.start < claim.end), None)
+    start, end = source.sentence_at(evidence)
+    own = [q[:2] for q in source.quantities if start <= q.start < end and first and q.number == first.number]
+    if not first or not own:
+        return False
+    earlier = source.earlier_numbers
+    begin, stop = stated.sentence_at(claim.start)
+    if any(begin <= span[0] < stop for span in stated.earlier_numbers):  # "from 14 to 5.2"
+        later = next((q.number for q in stated.quantities if q[:2] == stated.earlier_numbers.get(first[:2])), None)
+        earlier_ones = {q.number for q in source.quantities if earlier.get(q[:2]) in own}
+        return later in earlier_ones and not any(span in earlier for span in own)
+    time = _time(stated.lower, begin, stop) or time
+    if time == "before":
+        return all(span not in earlier and span in earlier.values() for span in own)
+    return time == "now" and all(span in earlier for span in own)
+
+
+def _time(lower: str, start: int, end: int) -> str:
+    """`before` or `now`, as a text says; empty where it says neither or both."""
+    before, now = _BEFORE.search(lower, start, end), _NOW.search(lower, start, end)
+    return "" if bool(before) == bool(now) else "before" if before else "now"
+
+
+def _alike(a: Quantity, b: Quantity) -> bool:
+    return a.dimension == b.dimension or not (a.dimension and b.dimension)
+
+
+def _is_bare(stated: Reading, asked: Reading) -> bool:
+    """Whether an answer has hardly a word of its own besides its numbers."""
+    inside = {w.start for q in stated.quantities for w in stated.words_within(q.start, q.end)}
+    others = {w.stem for w in stated.words if w.start not in inside and not w.stem.isdigit()}
+    return len(others - STOP_WORDS - asked.stems) <= _FEW
+
+
+def _first_value(stated: Reading) -> tuple[Quantity, ...]:
+    """The first number of a text that is no time; with its second part, where it has one."""
+    numbers = [q for q in stated.quantities if not q.is_code and q.dimension != "time"]
+    return tuple(numbers[: 1 + numbers[0].pair]) if numbers else ()
+
+
+def _unlabelled(measurement: Measurement, source: Reading) -> Iterator[Quantity]:
+    """The numbers behind the value of a test in its sentence that nothing else is said to have: "INR 3.4, last week
+    2.1"."""
+    end = source.sentence_at(measurement.start)[1]
+    for number in source.quantities:
+        if measurement.end <= number.start < end:
+            if _label(number, source):
+                return
+            yield number
+
+
+def _pairs(source: Reading, known: set[tuple[int, int]]) -> list[tuple[Quantity, ...]]:
+    """Pairs of the note, which may be blood pressures of another position: "lying 158/80, standing 121/70"."""
+    return [pair for pair in pairwise(source.quantities) if pair[0].pair and pair[0][:2] not in known]
+
+
+def _of_asked_part(
+    fits: list[tuple[Quantity, ...]], own: list[tuple[Quantity, ...]], source: Reading, asked: Reading
+) -> list[tuple[Quantity, ...]]:
+    """`fits`; none where the clause of another value has a word of the question and those of the fits have none:
+    "standing"."""
+    named = {i for first, stop, _ in asked.tests_named for i in range(first, stop)}
+    words = {w.stem for i, w in enumerate(asked.words) if i not in named} - _NO_LABEL
+    if not words or any(words & _clause(v, source) for v in fits):
+        return fits
+    return [] if any(words & _clause(v, source) for v in own if v not in fits) else fits
+
+
+def _clause(values: tuple[Quantity, ...], source: Reading) -> set[str]:
+    """Stems of the words around a value, up to a mark or another number."""
+    first, last = values[0].start, values[-1].end
+    start, end = source.sentence_at(first)
+    start, end = max(start, first - 40), min(end, last + 40)
+    before = [m.end() for m in _BOUND.finditer(source.lower, start, first)]
+    before += [q.end for q in source.quantities if start < q.end <= first]
+    behind = [m.start() for m in _BOUND.finditer(source.lower, last, end)]
+    behind += [q.start for q in source.quantities if last <= q.start < end]
+    return {w.stem for w in source.words_within(max([start, *before]), min([end, *behind]))}
+
+
+def _of_another_label(values: tuple[Quantity, ...], source: Reading, asked: Reading) -> tuple[int, int] | None:
+    """Span of the number that the note has right behind a word of the question, where the answer's value only stands
+    behind other words: 1.1 of "neutrophils 1.1, platelets 92" for 92."""
+    words = {w.stem for w in asked.words} - _NO_LABEL
+    labels = [(q, _label(q, source)) for q in source.quantities]
+    if not any(label in words for _, label in labels):
+        return None
+    given: list[tuple[Quantity, str]] = []
+    others: list[tuple[Quantity, str]] = []
+    within = False
+    for number, label in labels:  # what follows without a label is of the label before
+        within = label in words or (within and not label)
+        (given if within else others).append((number, label))
+    alike = [q for q, _ in given if _alike(q, values[0])]
+    if not alike or any(q.number == values[0].number or same(q, values[0]) for q, _ in given):
+        return None
+    return alike[0][:2] if any(label and same_values((q,), values[:1]) for q, label in others) else None
+
+
+def _label(number: Quantity, source: Reading) -> str:
+    """Stem of the word before a number, but for "is", "of" and the like; empty where another number is before it."""
+    index = source.word_at(number.start) - 1
+    start = source.sentence_at(number.start)[0]
+    while index >= 0 and source.words[index].start >= start and source.words[index].stem in _NO_LABEL:
+        index -= 1
+    if index < 0 or source.words[index].start < start or number.start - source.words[index].end > 12:
+        return ""
+    name = source.words[index].stem
+    return "" if name.isdigit() or _BOUND.search(source.lower, source.words[index].end, number.start) else name
+
+
+def _span(values: tuple[Quantity, ...]) -> tuple[int, int]:
+    return values[0].start, values[-1].end

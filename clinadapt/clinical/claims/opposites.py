@@ -1,0 +1,58 @@
+"""Opposites: the lower lobe of a note is no upper lobe, and what has improved has not got worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.words import STOP_WORDS, stem
+
+# kind of a claim: words of one side | words of the other, or of the others
+_GROUPS = {
+    "status": ["continue continued | stop stopped discontinued held withdrawn ceased"],
+    "site": [
+        "upper | lower", "proximal | distal", "medial | lateral", "anterior | posterior", "superior | inferior",
+        "ascending | descending", "frontal | occipital", "internal | external",
+    ],
+    "result": [
+        "improved improving improvement better | worse worsened worsening deteriorated",
+        "increased increasing rose risen rising | decreased decreasing fell fallen dropped",
+        "normal | abnormal", "stable | unstable", "intact | torn tear ruptured rupture", "benign | malignant",
+        "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
+        "mild | moderate | severe", "acute | chronic",
+    ],
+}  # fmt: skip
+_OPPOSITES = {
+    stem(word): (kind, {*map(stem, own.split())}, {stem(w) for other in sides if other != own for w in other.split()})
+    for kind, groups in _GROUPS.items()
+    for sides in (group.split(" | ") for group in groups)
+    for own in sides
+    for word in own.split()
+}
+_NEAR = 3  # words to either side that an opposite may be said of
+
+
+def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
+    for i, word in enumerate(stated.words):
+        if word.stem not in _OPPOSITES or stated.context.negated[i]:
+            continue
+        kind, own, others = _OPPOSITES[word.stem]
+        of = _beside(stated, i) or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
+        against = _said(source, others, of) if of else []
+        if against and not _said(source, own, of):
+            yield verdict(Claim(kind, word.start, word.end, f"{word.stem} {min(of)}"), [], against)
+
+
+def _said(source: Reading, stems: set[str], of: set[str]) -> list[tuple[int, int]]:
+    """Spans of the words with one of these stems that the note says of one of the others."""
+    positions = [i for name in stems for i in source.positions.get(name, [])]
+    return [source.words[i][:2] for i in positions if of & _beside(source, i)]
+
+
+def _beside(reading: Reading, position: int) -> set[str]:
+    """Stems of the content words near a word, in its sentence."""
+    start, end = reading.sentence_at(reading.words[position].start)
+    near = reading.words[max(0, position - _NEAR) : position + _NEAR + 1]
+    return {w.stem for w in near if start <= w.start < end and w.stem not in STOP_WORDS and w.stem not in _OPPOSITES}
