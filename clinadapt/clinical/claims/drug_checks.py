@@ -20,6 +20,7 @@ _LISTED = {
     "stopped": re.compile(r"\bstop|discontinu|\bheld\b|\bhold|\bd/c|\bpaus|withh|ceas|off\b"),
     "allergy": re.compile(r"\ball|intoler|reaction"),
 }
+_ALLERGIC = re.compile(r"\b(?<!not )allergic to\b")
 _LIST = 300
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
@@ -57,7 +58,8 @@ def _is_of_other_status(own: list[DrugUse], asked: str, source: Reading) -> bool
     statuses = [use.status.value if use.status else "" for use in own]
     if asked == "active":
         return all(status in ("stopped", "denied") for status in statuses)
-    if not asked or not any(use.status and use.status.value == asked for use in source.drugs):
+    of_others = asked == "allergy" and _ALLERGIC.search(source.lower)  # to eggs
+    if not asked or not (of_others or any(use.status and use.status.value == asked for use in source.drugs)):
         return False
     listed = [_LISTED[asked].search(source.lower, max(0, use.start - _LIST), use.start) for use in own]
     return all(s == "active" or (s == "" and not before) for s, before in zip(statuses, listed, strict=True))

@@ -59,7 +59,7 @@ _BESIDE_A_DRUG = re.compile(
 _STATUS = {
     "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?))\b",
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
-    r"hold(?:ing)?|quit|ceased|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
+    r"hold(?:ing)?|quit|ceased|finished|completed|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|"
     r"(?:switched|changed|converted|swapped)(?= (?:over )?(?:to|for)\b)|(?:switched|changed|converted)(?: \w+)? from|"

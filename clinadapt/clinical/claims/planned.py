@@ -11,7 +11,7 @@ from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import STOP_WORDS, Word
 
 _DONE = re.compile(
-    r"\b(?:has|have|had|was|were)(?: already)? (?:been )?(?:performed|done|carried out|completed)\b|"
+    r"\b(?:has|have|had|was|were)(?: already)? (?:been )?(?:performed|done|carried out|completed|started|begun)\b|"
     r"\b(?P<had>underwent) "
 )
 _PLAN = re.compile(
@@ -20,7 +20,8 @@ _PLAN = re.compile(
 )
 _PLANNED = re.compile(
     r"[^.;\n]{0,30}?\b(?:(?:is|are|was|were|be|to be) )?(?:planned|recommended|scheduled|booked|awaited|advised|"
-    r"arranged|declined|refused|cancelled|pending|offered|requested|considered|not (?:been )?(?:done|performed))\b"
+    r"arranged|declined|refused|cancelled|pending|offered|requested|considered|"
+    r"not (?:been )?(?:done|performed|started))\b"
 )
 
 

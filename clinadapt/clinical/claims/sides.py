@@ -33,7 +33,7 @@ _NOT_A_SIDE = re.compile(
     r"ama|against|school|work|home|"
     r"nursing|hospital|his|her|my|our|their)\b"
 )
-_AND_OTHER_SIDE = re.compile(r" ?(?:and|or|&|/|,)(?: the)? (?:left|right)\b")  # "the left and right knee"
+_AND_OTHER_SIDE = re.compile(r" ?(?:and|or|&)(?: the)? (?:left|right)\b")  # "the left and right knee"
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
 # adjective of an organ -> its noun, so that "renal" is the kidney
 _ORGANS = {

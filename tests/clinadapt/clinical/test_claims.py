@@ -43,7 +43,13 @@ def test_hand_written_cases(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most_accused", "least_noticed"), [("questions", 0.05, 0.9), ("questions_kept_back", 0.05, 0.85)]
+    ("name", "most_accused", "least_noticed"),
+    [
+        ("questions", 0.05, 0.9),
+        ("questions_kept_back", 0.05, 0.85),
+        ("short_answers", 0.05, 0.9),
+        ("short_answers_kept_back", 0.05, 0.85),
+    ],
 )
 def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:
     groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))

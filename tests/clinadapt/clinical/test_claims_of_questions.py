@@ -80,6 +80,7 @@ DRUGS = (
         ("Which drug is stopped?", "cefalexin", False),
         ("Which drugs is he allergic to?", "codeine", True),
         ("Which drugs is he allergic to?", "ramipril", False),
+        ("Which drugs is he allergic to?", "eggs and codeine", True),
         ("What painkiller does he use?", "Advil 400 mg", True),
     ],
 )
@@ -157,6 +158,8 @@ def test_a_bare_no_is_not_held_against_what_the_note_does_not_plainly_have(quest
         ("The cough has improved.", "The cough is worse.", False),
         ("The cough has improved, the pain is worse.", "The pain is worse.", True),
         ("Her father had gout.", "She has no gout.", True),
+        ("Hearing loss of 35 dB on the left, right normal.", "Hearing loss on the right.", False),
+        ("He finished amoxicillin ten days ago.", "He is taking amoxicillin.", False),
     ],
 )
 def test_times_units_and_opposites(note: str, answer: str, supported: bool) -> None:
