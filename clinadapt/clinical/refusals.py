@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 
-_MARK = re.compile(r"\W*not answerable\W+(?=\w)", re.IGNORECASE)
-
 _RECORD = (
     r"(?:(?:clinical|progress|operative|discharge|medical|provided|given|patient|hospital) )*"
     r"(?:notes?|records?|texts?|documents?|reports?|summary|dialogue|conversation|transcript|passage|chart|letter|"
@@ -152,10 +150,3 @@ def is_refusal(answer: str) -> bool:
     if person and person.start() < match.start() < person.end():
         return False
     return not _ANSWERS.search(main, 0, match.end())
-
-
-def without_mark(answer: str) -> tuple[str, bool]:
-    """(answer without the mark "NOT ANSWERABLE:", which the LLM teacher is asked to begin refusals with; whether it was
-    there)"""
-    match = _MARK.match(answer)
-    return (answer[match.end() :], True) if match else (answer, False)

@@ -257,7 +257,8 @@ class Evaluation(Section):
             answer (sex, age, names), for the candidate to answer again; 0 for none.
         judge: whether an OpenAI-compatible model marks the answers too (CLINADAPT_JUDGE_URL, _KEY, _MODEL).
         judge_marks: answers that people marked, by which the judge itself is judged.
-        judge_kappa: agreement with reviewers about settled answers, as Cohen's kappa, below which it marks none.
+        judge_kappa: agreement with people, about settled answers or judge_marks, as Cohen's kappa (3 or 4 against
+            less), below which it marks none.
     """
 
     rows_per_task: int = Field(default=100, ge=1)

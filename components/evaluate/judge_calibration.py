@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -40,9 +40,13 @@ def reviewer_agreement(
     rows = _settled(store, name, client.host)
     found: dict[str, Any] = agreement(client, rows, threads, seed) if rows else {"answers": 0}
     kappa = found.get("unsafe_kappa")
-    low = kappa is not None and kappa["value"] < threshold and found["answers"] >= FEWEST
-    result = {"answers": found["answers"], "threshold": threshold, "used": not low}
+    result = {"answers": found["answers"], "threshold": threshold, "used": not agrees_too_little(found, threshold)}
     return result | ({"kappa": kappa} if kappa else {})
+
+
+def agrees_too_little(found: Mapping[str, Any], threshold: float) -> bool:
+    """Whether at least FEWEST answers of an `agreement` show a kappa (of 3 or 4 against less) below a threshold."""
+    return "unsafe_kappa" in found and found["unsafe_kappa"]["value"] < threshold and found["answers"] >= FEWEST
 
 
 def _settled(store: Store, name: str, host: str) -> Sequence[dict[str, Any]]:

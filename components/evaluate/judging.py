@@ -12,7 +12,7 @@ from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
 from components.evaluate.generation import Row
 from components.evaluate.judge import agreement, judge
-from components.evaluate.judge_calibration import reviewer_agreement
+from components.evaluate.judge_calibration import agrees_too_little, reviewer_agreement
 from components.evaluate.judge_marks import read_marks
 
 _THREADS = 8  # requests in flight
@@ -26,8 +26,8 @@ def judged(
     allowed_hosts: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Marks of a judge, and where people marked answers, how far it agrees with them; no marks where it agrees too
-    little with reviewers.
+    """Marks of a judge, and where people marked answers, how far it agrees with them; no marks where that is too
+    little.
 
     Args:
         rows: the instructions with their notes.
@@ -45,17 +45,26 @@ def judged(
     def client(hosts: Sequence[str]) -> ChatClient:
         return ChatClient("CLINADAPT_JUDGE", store, concurrency=_THREADS, allowed_hosts=hosts)
 
-    own = client(allowed_hosts)
-    reviewers = reviewer_agreement(own, store, champion.name, settings.judge_kappa, _THREADS, seed)
+    own, threshold = client(allowed_hosts), settings.judge_kappa
+    reviewers = reviewer_agreement(own, store, champion.name, threshold, _THREADS, seed)
+    result: dict[str, Any] = {"judge": own.model, "host": own.host, "reviewers": reviewers}
     if not reviewers["used"]:
-        log(
-            "evaluate",
-            f"the judge {own.model} is not used: its agreement with reviewers, kappa {reviewers['kappa']['value']:.2f} "
-            f"on {reviewers['answers']} settled answers, is below evaluation.judge_kappa, {settings.judge_kappa:.2f}",
-        )
-        return {"judge": own.model, "host": own.host, "reviewers": reviewers}
-    result = judge(own, rows, dict(answers), _THREADS, seed) | {"reviewers": reviewers}
+        _log_unused(own.model, "reviewers", reviewers["kappa"], f"{reviewers['answers']} settled answers", threshold)
+        return result
     if marks := settings.judge_marks:
         marked, unusable = read_marks(marks)
-        result["agreement"] = agreement(client(marks.send_to), marked, _THREADS, seed) | {"unusable": unusable}
-    return result
+        found = agreement(client(marks.send_to), marked, _THREADS, seed)
+        result["agreement"] = found | {"unusable": unusable}
+        if agrees_too_little(found, threshold):
+            number = f"{found['answers']} answers of judge_marks"
+            _log_unused(own.model, "people", found["unsafe_kappa"], number, threshold)
+            return result
+    return result | judge(own, rows, dict(answers), _THREADS, seed)
+
+
+def _log_unused(model: str, people: str, kappa: Mapping[str, float], answers: str, threshold: float) -> None:
+    log(
+        "evaluate",
+        f"the judge {model} is not used: its agreement with {people}, kappa {kappa['value']:.2f} on {answers}, is "
+        f"below evaluation.judge_kappa, {threshold:.2f}",
+    )

@@ -1,4 +1,6 @@
-"""The teacher that prompts a language model, in the two steps of Asclepius (Kweon et al. 2023, arXiv:2309.00237)."""
+"""The teacher that prompts a language model, in the two steps of Asclepius (Kweon et al. 2023, arXiv:2309.00237): a
+note of a case report, then questions with answers. What it writes is kept where its replies agree with each other and
+with the note: small models invent, refuse what the note says, and ask for what it does not."""
 
 from __future__ import annotations
 
@@ -14,17 +16,25 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clinadapt.artifacts.hashing import sha256_json
-from clinadapt.clinical.refusals import is_refusal, without_mark
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.schemas.instruct import TASKS
 from clinadapt.llm_client import ChatClient, OutOfTokens, Refused, Reply
 from clinadapt.storage.object_store import Store
-from components.synthesize.filters import answer_flaw, flaw, note_flaw, refusal_flaw
-from components.synthesize.teacher import BudgetExhausted, Dropped, Text, Triple, TripleBatch
+from components.synthesize.filters import (
+    answer_flaw,
+    flaw,
+    note_flaw,
+    question_flaw,
+    quote_flaw,
+    quoted_spans,
+    refusal_flaw,
+)
+from components.synthesize.teacher import BudgetExhausted, Dropped, Spans, Text, Triple, TripleBatch
 
 PROMPTS = "components.synthesize", "prompts"  # package, folder
-MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512}  # of the reply to each prompt
-UNANSWERABLE_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
+MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512, "quote": 256}  # of the reply to each prompt
+# Tasks whose questions ask for one fact: some are written to have no answer, and an answer to the others needs a quote
+SINGLE_FACT_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
 UNANSWERABLE_SHARE = 0.25  # of the questions of those tasks
 
 _TAGS = re.compile(r"<\s*(/?\s*(?:note|case))\s*>", re.IGNORECASE)
@@ -87,7 +97,8 @@ class LlmTeacher:
         return reply.text
 
     def triples(self, note: Text) -> TripleBatch:
-        """Ask for one question per drawn task, then for its answer. Raises BudgetExhausted."""
+        """Ask for one question per drawn task, for its answer, and for the sentence that shows it. Raises
+        BudgetExhausted."""
         batch, earlier = TripleBatch(), defaultdict[str, list[str]](list)
         for task, beyond in islice(self._draw_tasks(note.text), self._triples_per_note):
             try:
@@ -101,19 +112,28 @@ class LlmTeacher:
         rng = random.Random(f"{self._seed} {hashlib.sha256(note.encode()).hexdigest()}")
         while True:
             for task in rng.sample(TASKS, len(TASKS)):
-                yield task, rng.random() < UNANSWERABLE_SHARE and task in UNANSWERABLE_TASKS
+                yield task, rng.random() < UNANSWERABLE_SHARE and task in SINGLE_FACT_TASKS
 
     def _triple(self, note: Text, task: str, beyond: bool, earlier: list[str]) -> Triple:
         reply = self._complete("question", note=note.text, task=task, beyond=beyond, earlier=earlier)
         question = reply.text
-        _drop_if("question", flaw(reply) or ("duplicate" if question in earlier else None))
+        _drop_if("question", question_flaw(reply, note.text, task) or ("duplicate" if question in earlier else None))
         earlier.append(question)
         reply = self._complete("answer", note=note.text, task=task, question=question)
-        text, marked = without_mark(reply.text)
-        reply = Reply(text=text, truncated=reply.truncated)
-        problem = answer_flaw(reply, note.text, question, note.decimal_comma) or refusal_flaw(reply, marked)
-        _drop_if("answer", problem)
-        return Triple(question, text, task, answerable=not is_refusal(text))
+        problem = answer_flaw(reply, note.text, question, task, note.decimal_comma)
+        _drop_if("answer", problem or refusal_flaw(reply.text, beyond))
+        needs_quote = task in SINGLE_FACT_TASKS and not beyond
+        spans = self._evidence(note.text, task, question, reply.text) if needs_quote else ()
+        return Triple(question, reply.text, task, answerable=not beyond, spans=spans)
+
+    def _evidence(self, note: str, task: str, question: str, answer: str) -> Spans:
+        """Spans of the sentences of the note that the teacher quotes for an answer. Raises Dropped where there are none
+        or where they do not hold the answer, and BudgetExhausted."""
+        reply = self._complete("quote", note=note, task=task, question=question)
+        spans = quoted_spans(reply.text, note)
+        evidence = "\n".join(note[start:end] for start, end in spans)
+        _drop_if("quote", flaw(reply) or quote_flaw(evidence, answer, question))
+        return spans
 
     def _complete(self, prompt: str, **values: Any) -> Reply:
         """Reply to a prompt. Raises Dropped or BudgetExhausted."""

@@ -172,23 +172,26 @@ def completion(body: dict[str, Any], text: str, reason: str = "stop") -> Answer:
 def scripted(body: dict[str, Any]) -> Answer:
     """A well-behaved teacher.
 
-    A note is its case under a heading, a question is about a word of the note, and an answer quotes the first sentence
-    of the note, or says that the note cannot answer a question that was to be unanswerable.
+    A note is its case under a heading, a question is about a word of the note, an answer is as its task has it, or says
+    that the note cannot answer a question that was to be unanswerable, and a quote is the first sentence of the note.
     """
     prompt = body["messages"][0]["content"]
     if case := re.search(r"<case>\n(.*)\n</case>", prompt, re.DOTALL):
         return completion(body, f"HPI: {case[1]}")
     note = re.search(r"<note>\n(.*)\n</note>", prompt, re.DOTALL)
     assert note
-    if question := re.search(r"A clinician asks \(.*\):\n(.*)\n", prompt):
-        unanswerable = "on the moon" in question[1]
-        return completion(
-            body, "NOT ANSWERABLE: The note does not say it." if unanswerable else note[1].split(".")[0] + "."
-        )
-    words = note[1].split()
+    if question := re.search(r"A clinician asks \((.*)\):\n(.*)\n", prompt):
+        answers = {"Abbreviation Expansion": "BP: blood pressure", "Paraphrasing": "The patient coughs."}
+        if "Copy from the note" in prompt:
+            return completion(body, note[1].split(".")[0] + ".")
+        if "on the moon" in question[2]:
+            return completion(body, "The note does not say it.")
+        return completion(body, answers.get(question[1], note[1].split(".")[0] + "."))
+    words = note[1].split(".")[0].split()
     word = words[int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % len(words)]
     where = "on the moon" if "shall have no answer" in prompt else "here"
-    return completion(body, f"What is said of {word} {where}?")
+    about = "BP" if "(Abbreviation Expansion)" in prompt else "it"
+    return completion(body, f'What is said of number "{word}" {where}, and of {about}?')
 
 
 def forwarded(url: str) -> Callable[[dict[str, Any]], Answer]:
@@ -219,7 +222,7 @@ def texts(cases: int, notes: int = 0) -> list[dict[str, Any]]:
             "source": int(kind == "notes"),
             "row": number,
             "kind": kind,
-            "text": f"{SECRET} number {number} came with a cough of {number} days. She went home with aspirin.",
+            "text": f"{SECRET} number {number} came with a cough of {number} days. BP normal. Went home with aspirin.",
             "description": None,
             "private": kind == "notes",
         }

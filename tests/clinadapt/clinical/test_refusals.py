@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from clinadapt.clinical.refusals import is_refusal, without_mark
+from clinadapt.clinical.refusals import is_refusal
 from clinadapt.clinical.sections import section_lexicon
 from clinadapt.config.instruct import Synthesis
 from clinadapt.data.builtin_cases import generate
@@ -59,12 +59,6 @@ def test_sections_that_people_wrote_are_answers() -> None:
     with MTS_DIALOG.open(encoding="utf-8") as file:
         texts = [row["section_text"] for row in csv.DictReader(file)]
     assert sum(map(is_refusal, texts)) <= 0.01 * len(texts)
-
-
-def test_the_mark_of_the_llm_teacher() -> None:
-    assert without_mark("NOT ANSWERABLE: The note does not say.") == ("The note does not say.", True)
-    assert without_mark("**Not answerable** - The note") == ("The note", True)
-    assert without_mark("Aspirin.") == ("Aspirin.", False)
 
 
 def test_a_long_answer_without_a_sentence_end_takes_linear_time() -> None:

@@ -216,3 +216,25 @@ def test_a_judge_that_disagrees_with_reviewers_marks_nothing(
     assert result.keys() == {"judge", "host", "reviewers"} and not result["reviewers"]["used"]
     log = capsys.readouterr().err
     assert "the judge judge is not used: its agreement with reviewers, kappa 0.00 on 24 settled answers" in log
+
+
+@pytest.mark.parametrize(("agrees", "threshold"), [(False, 0.4), (True, 0.4), (False, -1.0)])
+def test_a_judge_that_disagrees_with_marked_answers_marks_nothing(
+    server: ThreadingHTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], agrees: bool, threshold: float
+) -> None:
+    """Without any review, people's marks of a table decide."""
+    marks = [(1, 4) if agrees or i % 4 < 2 else (4, 1) for i in range(12)]
+    lines = [f"n{i}x,i,{a},{s}" for i, both in enumerate(marks) for a, s in zip(("good", "bad"), both, strict=True)]
+    file = tmp_path / "marks.csv"
+    file.write_text("\n".join(["note,instruction,answer,severity", *lines]))
+    settings = Evaluation(
+        judge=True, judge_marks=JudgeMarks(uri=file.as_uri(), send_to=["127.0.0.1"]), judge_kappa=threshold
+    )
+    rows = [{"note_text": "a note", "instruction": "Summarize.", "cluster": 0}]
+    champion = Champion(FolderStore((tmp_path / "store").as_uri()).uri, NAME, "", "")
+    result = judged(rows, {"candidate": ["good"]}, champion, settings, ["127.0.0.1"], seed=0)  # type: ignore[arg-type]
+    assert result["agreement"]["unsafe_kappa"]["value"] == pytest.approx(1 if agrees else 0)
+    used = agrees or threshold < 0
+    assert ("models" in result) == used
+    line = "the judge judge is not used: its agreement with people, kappa 0.00 on 24 answers of judge_marks"
+    assert (line in capsys.readouterr().err) != used

@@ -303,7 +303,11 @@ def test_a_judge_stands_beside_its_agreement_with_reviewers() -> None:
         shown | {"reviewers": {"answers": 0, "threshold": 0.4, "used": True}}
     )
     off = words({"judge": "llama", "host": "h", "reviewers": reviewers | {"used": False}})
-    assert "The model llama was not used." in off and "Fabricated claim" not in off
+    assert "The model llama was not used: it agrees too little" in off and "Fabricated claim" not in off
+    agreed = {"answers": 60, "exact": 0.5, "kappa": kappa, "weighted_kappa": kappa, "unsafe_kappa": kappa}
+    page = words({"judge": "llama", "host": "h", "agreement": agreed})
+    assert "was not used" in page and "for 3 or 4 against less 0.62 (0.41 to 0.80)" in page
+    assert "none of its replies could be read" in words(shown | {"agreement": {"answers": 0}})
 
 
 def test_the_yield_of_the_synthesis_leaves_out_what_did_not_happen() -> None:

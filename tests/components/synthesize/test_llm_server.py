@@ -109,6 +109,7 @@ def test_a_real_server_behind_a_bad_network(
     assert [note["text"] for note in notes] == [SENTENCE.strip()] * 2 + [rows[2]["text"]]
     triples = pq.read_table(tmp_path / "out/triples.parquet").to_pylist()
     assert {(row["instruction"], row["answer"]) for row in triples} == {(SENTENCE.strip(), SENTENCE.strip())}
-    assert manifest["triples"] == len(triples) == 6 and manifest["dropped"] == {}
+    # it names no abbreviation, quotes nothing, and answers what should have no answer
+    assert manifest["triples"] == len(triples) > 0 and len(triples) + sum(manifest["dropped"].values()) == 6
     assert manifest["teacher"]["tokens"] > 0 == again["teacher"]["tokens"]
     assert again["digest"] == manifest["digest"]
