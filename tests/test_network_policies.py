@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 from kustomize import ROOT, render
-from network_policy import Place, allowed
+from network_policy import Place, allowed, selects
 
 from clinadapt.config.steps import STEPS
 from clinadapt.kubernetes.cluster import Cluster
@@ -219,6 +220,42 @@ def test_nothing_but_a_step_gets_the_hub_s_policy() -> None:
         for value in expression.get("values", [])
     }
     assert named - {"trainjob"} < set(STEPS)
+
+
+OF_EVERY_RUN = {"default-deny", "names", "store", "pipelines", "api-server"}
+WAYS_OUT = {  # policies of components/internet -> the steps that they open
+    "hub": {"preflight", "download", "format", "pretrain", "train", "prefer", "evaluate", "publish"},
+    "llm": {"preflight", "synthesize", "evaluate"},
+}
+# (place, port) that the pod of a step reaches with components/internet, and no others
+REACHED = {
+    *((name, 53) for name in ("names", "names on the node")),
+    *((name, port) for name in ("store", "old store") for port in (8333, 9000)),
+    *(
+        (name, port)
+        for name in ("store", "old store", "pipelines", "metadata", "MLflow")
+        for port in (8080, 8887, 8888)
+    ),
+    *((name, port) for name in ("API server", "API server at 100.64/10") for port in (443, 6443)),
+}
+PUBLIC = {("hub", 443), ("API server at a public address", 443)}  # by https, where a step has a way out
+PORTS = (22, 25, 53, 80, 443, 3306, 5000, 5432, 6379, 6443, 7860, 8080, 8333, 8443, 8887, 8888, 9000, 9464, 29500)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_is_opened_by_its_own_policies_and_reaches_nothing_else(step: str) -> None:
+    """A step that is new has to be put into one of the policies, or has no way out."""
+    documents, (pod,) = policies("base+internet"), ours(step)
+    chosen = {
+        document["metadata"]["name"] for document in documents if selects(document["spec"]["podSelector"], pod.labels)
+    }
+    ways_out = {name for name, steps in WAYS_OUT.items() if step in steps}
+    assert chosen == OF_EVERY_RUN | ways_out
+    places = {name: replace(place, address="" if place.namespace else place.address) for name, place in PLACES.items()}
+    reached = {(name, port) for name, place in places.items() for port in PORTS if allowed(documents, pod, place, port)}
+    assert reached == REACHED | (PUBLIC if ways_out else set())
+    closed = policies("base")
+    assert not any(allowed(closed, pod, PLACES["hub"], port) for port in PORTS)
 
 
 def defects() -> Iterator[tuple[str, str, Any]]:
