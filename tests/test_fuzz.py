@@ -28,9 +28,10 @@ from clinadapt.artifacts.manifest import DamagedFolder, parse_manifest, with_dig
 from clinadapt.clinical.dates import dates
 from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import refuse_credentials
+from clinadapt.data.date_values import read_date
 from clinadapt.data.encodings import likely_encoding
 from clinadapt.data.fhir import fhir_rows
-from clinadapt.data.patients import normal_identifier, read_date
+from clinadapt.data.patients import normal_identifier
 from clinadapt.data.readers import read_rows
 from clinadapt.data.sources import redacted_uri, source_files
 from clinadapt.errors import UserError, one_line

@@ -1,21 +1,27 @@
 """Drug names: drugs.yaml, and the names that the package drug-named-entity-recognition lists.
 
 That package (MIT licence) collects DrugBank open data (CC0), MeSH, MedlinePlus and the medicines pages of the NHS, US
-and British, brands and generics. Only its list is read, at run time; none of its code runs and nothing of it is copied.
+and British, brands and generics. Only its list is read; none of its code runs and nothing of it is copied into ours. To
+read it takes two seconds, so what becomes of it is kept in a JSON file, made with an image or at the first use.
 """
 
 from __future__ import annotations
 
 import bz2
+import json
 import pickletools
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
+from pathlib import Path
 from typing import Any
 
+from clinadapt.artifacts.built_files import built_file
+from clinadapt.artifacts.code_version import code_version
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.errors import UserError
+from clinadapt.storage.local_files import atomic_write
 
 PACKAGE = "drug-named-entity-recognition"
 _LIST = "drug_named_entity_recognition/drug_ner_dictionary.pkl.bz2"
@@ -34,6 +40,30 @@ _NO_MEDICINE = re.compile(r"vaccin|transfusion|therapy|softener|supplement|hormo
 @cache
 def generics_by_name() -> dict[str, tuple[str, ...]]:
     """Lower-case name, generic or brand -> lower-case generic names, several for a combination."""
+    try:
+        file = built_file(_file_name(), _write)
+    except UserError:  # no place to keep it
+        return _collected()
+    return {name: tuple(generics) for name, generics in json.loads(file.read_bytes()).items()}
+
+
+def keep_drug_names(folder: Path) -> None:
+    """Write the file of the names into the folder of an image."""
+    _write(folder / _file_name())
+
+
+def _file_name() -> str:
+    code = code_version("clinadapt.clinical.drug_names").rpartition("+")[2]
+    return f"drug-names-{code}-{version(PACKAGE)}.json"
+
+
+def _write(path: Path) -> None:
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(_collected()))
+
+
+def _collected() -> dict[str, tuple[str, ...]]:
+    """The names of drugs.yaml and of the package's list."""
     lexicon = load_lexicon("drugs.yaml")
     names: dict[str, tuple[str, ...]] = {generic.lower(): (generic.lower(),) for generic in lexicon["generic"]}
     for generic, brands in lexicon["generic"].items():

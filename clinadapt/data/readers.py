@@ -19,13 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from clinadapt.config.origin import USUAL_NAMES, usual_name
 from clinadapt.data.encodings import likely_encoding, refuse_utf16
 from clinadapt.data.fhir import fhir_rows, is_resource
-from clinadapt.data.spreadsheets import MAX_CELL, read_sheet
 from clinadapt.errors import UserError
 
 Row = dict[str, Any] | str  # fields by column name, or the reason why the row cannot be read
@@ -53,6 +49,7 @@ LIKELY: dict[str, tuple[str, ...]] = {
 }
 MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
+MAX_CELL = 32_767  # characters, at which spreadsheets cut a text
 MAX_JSON = 2**28  # characters of a .json file, which is read at once
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}  # of a CSV file
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\s*')  # which Excel writes and reads before the header
@@ -82,6 +79,8 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         if format_ == ".parquet":
             yield from _parquet(path, name)
         elif format_ == ".xlsx":
+            from clinadapt.data.spreadsheets import read_sheet
+
             yield from _sheet(read_sheet(path, name), name)
         elif format_ in (".jsonl", ".ndjson"):
             with _text(path, suffixes[-1], name) as file:
@@ -369,6 +368,9 @@ def _json(file: IO[str], name: str) -> Iterator[Row]:
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             _check_header(file.schema_arrow.names, name)

@@ -16,7 +16,6 @@ from clinadapt.errors import UserError
 
 MAX_UNPACKED = 2**28  # bytes of all parts of a workbook; its texts are held in memory at once
 MAX_ROWS, MAX_CELLS = 2**20, 2**27  # of a sheet, empty ones that a number skips included
-MAX_CELL = 32_767  # characters, at which spreadsheets cut a text
 _OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"
 
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
-from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
+from clinadapt.privacy.context import cue_before, full_name_from, is_dotted_degree, is_generic_place, is_word_only
 from clinadapt.privacy.features import Token, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
@@ -19,6 +19,7 @@ from clinadapt.privacy.word_lists import (
     eponyms,
     family_names,
     given_names,
+    is_clinical,
     own_list,
 )
 
@@ -32,14 +33,21 @@ _AFTER_NAME = re.compile(
     r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|yrs?|years)\b| (?i:who|with|lives|from|admitted)\b)"
 )
 _WRITTEN_BY = re.compile(r"[ \t]{1,4}([A-Z]{2,3}/[A-Za-z]{2,3})(?=[ \t]{0,3}(?:\n|$))")  # after a date: `GB/MT`
+_CODE = re.compile(  # after a name: `I. Petrov V 440 812`, `Leonard Ashe 551-204`
+    r"(?:,? | ?[(\[])#?"
+    r"(?P<id>(?:[A-Z]{1,3}[ -]?)?\d{2,4}[ -]\d{3,4}(?:[ -]\d{2,4})?|(?:[A-Z]{1,2}[ -]?)?\d{6,10}[A-Z]?)"
+    r"(?![\w%/-]|[.:,]\d| ?(?:mg|ml|units|days|weeks|hrs|am|pm|kg|cm)\b)"
+)
 _TYPIST = re.compile(r"(?:,? ?(?:MD|DO|RN|NP|M\.D\.))? ?/ ?([a-z]{2,3})(?![\w/])")  # `Hsu/hh`
 _EXTENSION = re.compile(r",? ?(?i:x|ext\.?|extension) ?(\d{1,6})(?!\d)")
-_HOUSE = re.compile(r"(?:^|\n)[ \t]*((?:[A-Z][\w'’-]{1,20} ?){1,4}), $")
+_WHO = re.compile(r"(?<![^\W_])([A-Z][a-zà-ÿ]{2,20}) (?:on |at )?\(?$")
+_HOUSE = re.compile(r"(?:^|\n|[,;(])[ \t]*((?:[A-Z][\w'’-]{1,20} ?){1,4}), $")
 _TOWN = re.compile(
     r"(?:, ?| |\n)([A-Z][a-zà-ÿ]{2,20}(?: [A-Z][a-zà-ÿ]{2,20}){0,2})"
     r"(?:,|,? (?:[A-Z]{2} )?(\d{5,6}(?:-\d{4})?)\b|[.)]?(?:$|\n|(?=\. )))"
 )
-_TITLES = frozenset({"title", "person_title", "relation"})
+_TITLES = frozenset({"title", "person_title", "relation", "role"})
+_KIN = frozenset({"relation", "role"})
 _ALWAYS = frozenset(
     ["mr", "mrs", "ms", "miss", "dr", "drs", "herr", "frau", "mme", "mlle", "master", "rm", "room", "bed", "bay"]
 )
@@ -139,7 +147,12 @@ def _is_relative(words: Sequence[Token], index: int) -> bool:
 
 def is_relation(lower: str) -> bool:
     """Whether a word tells how somebody is related to another: `mother`, `gf`."""
-    return lower in chart_words("relatives") or "relation" in cue_classes().get(lower, ())
+    return lower in chart_words("relatives") or not _KIN.isdisjoint(cue_classes().get(lower, ()))
+
+
+def may_be_called(lower: str) -> bool:
+    """Whether a lower-case word is a given name, or no word and no town."""
+    return lower in given_names() or (names_by_itself(lower) and lower not in cities())
 
 
 def _may_be_given(lower: str) -> bool:
@@ -264,14 +277,40 @@ def name_forms(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iter
         elif span.type == "NAME":
             if typist := _TYPIST.match(text, span.end):
                 yield Span(*typist.span(1), "INITIALS")
+            if code := _CODE.match(text, span.end):
+                yield Span(*code.span("id"), "MRN")
+            yield from _other_part(text, words, span, starts)
             if age := _AFTER_NAME.match(text, span.end):
                 yield Span(*age.span(1), "AGE90")
             if text[span.end : span.end + 1] == " " and (index := starts.get(span.end + 1)):
                 yield from _initial_after(text, words, span, index)
 
 
+def _other_part(text: str, words: Sequence[Token], span: Span, starts: Mapping[int, int]) -> Iterator[Span]:
+    """The other part of `VANDERMEER, JOOST` where only one was found: before a comma or after it."""
+    if (first := starts.get(span.start)) is None:
+        return
+    if first > 1 and words[first - 1].text == "," and text[words[first - 1].end : span.start] in ("", " "):
+        family = words[first - 2]
+        begins = first < 3 or words[first - 3].text[0] in "\n.:;"
+        if begins and family.text[0].isupper() and names_by_itself(family.text.lower()):
+            yield Span(family.start, span.end, "NAME")
+    after = token_range(words, span)[1]
+    if _text_at(words, after) == "," and _text_at(words, after + 1).isupper() and words[after - 1].text.isupper():
+        given = words[after + 1]
+        if (
+            len(given.text) > 2
+            and may_be_called(given.text.lower())
+            and text[words[after].end : given.start] in ("", " ")
+        ):
+            yield Span(span.start, given.end, "NAME")
+
+
 def _beside(text: str, span: Span) -> Iterator[Span]:
-    """The extension of a telephone, and the name of a house before its street."""
+    """The extension of a telephone and who answers it, and the name of a house before its street."""
+    who = _WHO.search(text, max(0, span.start - 24), span.start) if span.type == "PHONE" else None
+    if who and may_be_called(who[1].lower()):
+        yield Span(*who.span(1), "NAME")
     if span.type == "PHONE" and (extension := _EXTENSION.match(text, span.end)):
         yield Span(*extension.span(1), "PHONE")
     elif span.type == "STREET" and (house := _HOUSE.search(text, max(0, span.start - 60), span.start)):
@@ -285,6 +324,15 @@ def _may_be_town(lower: str) -> bool:
 def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) -> Iterator[Span]:
     """`Dave S /`, `Yolanda R.`: a name with the initial at an index, which ends a part of a list or a line."""
     letter, after = words[index].text, _text_at(words, index + 1)
+    if (
+        len(letter) == 2
+        and letter.isupper()
+        and not is_clinical(letter.lower())
+        and english_rank(letter.lower()) > 3000
+    ):
+        known = letter.lower() in cue_classes() or letter.lower() in chart_words("no_names")
+        if not known and (after in ("", "/", ",", ";", ")") or re.fullmatch(r"\n+|[MF]|\d{2}", after)):
+            yield Span(span.start, words[index].end, "NAME")
     ends = after in ("", ".", "/", ",", ";", ")", "|") or after[0] == "\n"
     is_name = text[span.start : span.end].split()[-1][0].isupper()
     if len(letter) == 1 and letter.isupper() and letter != "I" and ends and is_name:
@@ -292,13 +340,18 @@ def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) ->
 
 
 def trimmed(words: Sequence[Token], span: Span) -> Span | None:
-    """The span of a name without titles, relations and numbers of rooms before it, and degrees after it, None where
-    nothing else is there; any other span as it is."""
+    """The span of a name without titles, relations and numbers of rooms before it, and degrees after it; of a place
+    without what follows in small letters; None where nothing else is there; any other span as it is."""
+    first, last = token_range(words, span)
+    if span.type in ("CITY", "EMPLOYER", "HOSPITAL") and first < last and words[first].text[0].isupper():
+        while last - first > 1 and words[last - 1].text.islower() and words[last - 1].text != "s":
+            last -= 1
+        return Span(span.start, words[last - 1].end, span.type)
     if span.type != "NAME":
         return span
-    first, last = token_range(words, span)
     while first < last and _stands_before(words[first].text):
         first += 1
+    last = next((last - back for back in (1, 2, 3, 4) if is_dotted_degree(words, last - back)), last)
     while first < last and _stands_after(words[last - 1].text):
         last -= 1
     return Span(words[first].start, words[last - 1].end, span.type) if first < last else None

@@ -24,7 +24,7 @@ from clinadapt.privacy.word_lists import (
 
 _MOST = 12
 _RARE = 25_000  # rank of a word by its frequency, beyond which the dictionary has names as well
-_CUES = ("title", "person_label", "relation")
+_CUES = ("title", "person_label", "relation", "role")
 # Classes of cues.yaml that rules begin at
 _CLASSES = frozenset({"person_title", "name_label", "person_label", "relation", "lives", "place_head"})
 _DEGREE_STARTS = ("M", "D", "R", "N", "P")
@@ -46,7 +46,7 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from full_name_from(words, index + 2)
         elif "lives" in roles and index + 2 < len(words) and words[index + 1].text in _FROM:
             yield from _town_from(words, index + 2)
-        elif index > 1 and words[index - 1].text == "," and (_is_degree(token.text) or _is_dotted_degree(words, index)):
+        elif index > 1 and words[index - 1].text == "," and (_is_degree(token.text) or is_dotted_degree(words, index)):
             yield from _name_before(words, index - 2)
         elif "frequent given" in roles and _is_after_family(text, words, index):
             yield Span(words[index - 2].start, token.end, "NAME")
@@ -113,17 +113,21 @@ def _town_from(words: Sequence[Token], index: int) -> Iterator[Span]:
 def _place_before(words: Sequence[Token], head: int) -> Iterator[Span]:
     """A hospital by its last word: the capitalised words before it, one of which is its own."""
     first = head
-    while first > 0 and head - first < 9 and _is_part_of_place(words[first - 1].text):
+    while first > 0 and head - first < 9 and _is_part_of_place(words, first - 1):
         first -= 1
     while first < head and not words[first].text[0].isalpha():
         first += 1
-    own = [token.text.lower() for token in words[first:head] if token.text[0].isalpha()]
+    own = [token.text.lower() for token in words[first:head] if token.text[0].isalpha() and len(token.text) > 1]
     if own and not all(is_generic_place(word) for word in own):
         yield Span(words[first].start, words[head].end, "HOSPITAL")
 
 
-def _is_part_of_place(word: str) -> bool:
-    """Whether a word before "Hospital" may belong to its name: a capital that is no word as THE or FROM, or a sign."""
+def _is_part_of_place(words: Sequence[Token], index: int) -> bool:
+    """Whether a word before "Hospital" may belong to its name: a capital that is no word as THE or FROM, or a sign that
+    ends no sentence."""
+    word = words[index].text
+    if word == "." and index and len(words[index - 1].text) > 3:
+        return False
     return word in (".", "-", "'", "’", "&", "s") or (word[0].isupper() and english_rank(word.lower()) >= 60)
 
 
@@ -226,6 +230,8 @@ def _is_name_in_small_letters(words: Sequence[Token], first: int, last: int) -> 
 def cue_before(words: Sequence[Token], first: int) -> bool:
     """Whether a title, a label or a relation stands before a word."""
     before = [word.text.lower() for word in words[max(0, first - 2) : first]]
+    if len(before) == 2 and before[1] == ":" and "academic_degree" in cue_classes().get(before[0], ()):
+        return True
     return any(name in _CUES for word in before for name in cue_classes().get(word, ()))
 
 
@@ -251,14 +257,19 @@ def _is_degree(word: str) -> bool:
     return not word.islower() and "academic_degree" in cue_classes().get(word.lower(), ())
 
 
-def _is_dotted_degree(words: Sequence[Token], index: int) -> bool:
+def is_dotted_degree(words: Sequence[Token], index: int) -> bool:
     """Whether M.D. or another degree with points begins at an index."""
-    return words[index].text in _DEGREE_STARTS and "".join(token.text for token in words[index : index + 3]) in (
-        "M.D",
-        "D.O",
-        "R.N",
-        "N.P",
-        "P.A",
+    return (
+        index >= 0
+        and words[index].text in _DEGREE_STARTS
+        and "".join(token.text for token in words[index : index + 3])
+        in (
+            "M.D",
+            "D.O",
+            "R.N",
+            "N.P",
+            "P.A",
+        )
     )
 
 

@@ -8,7 +8,7 @@ from clinadapt.privacy.anchors import NUMBER, Anchor, heads
 _DAY, _MONTH, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?:st|nd|rd|th)"
 _YEAR = r"(?:(?:18|19|20)\d\d|['’]\d\d)"
 _FULL = rf"{_DAY}([/.-]){_DAY}\1(?:(?:18|19|20)\d\d|\d\d)"
-_WEEKDAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"
+_WEEKDAY = r"(?:mon|tues?|wed(?:nes|s)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"
 _DAYS = "mon|tue|wed|thu|fri|sat|sun"
 _ENGLISH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
 _SHORT = r"(?:[Jj]an|[Ff]eb|[Mm]ar|[Aa]pr|[Jj]un|[Jj]ul|[Aa]ug|[Ss]ept?|[Oo]ct|[Nn]ov|[Dd]ec|JAN|FEB|MAR|APR|JUN|JUL|AUG|SEPT?|OCT|NOV|DEC)"
@@ -36,10 +36,12 @@ _FEAST = (
 # Before a day and month, in whatever order, that may also be a share, a grade or a time as in "rv 6/52"
 _CUE = (
     r"presented|given|onset|fall|fell|born|died|edd|edc|due date|lmp|picc|tee|tte|placed|inserted|removed|implanted|op|"
-    r"surgery|missed|vaccinated|tested|swab|covid|flu|strep|exp|expiry|yesterday|today|tomorrow|arrived|arrival"
+    r"surgery|missed|vaccinated|tested|swab|covid|flu|strep|exp|expiry|tci|elos|doa|trng|resume|restart|rptd?|orif|c/s|conf|mtg|meeting|micro|soap|handover|round|wr|call|list|note|bm|yesterday|today|tomorrow|arrived|arrival"
 )
 _ALONE = "on|since|until|till|by|from|before|after|due|next|back|dated|labs|clinic|mdt|seen|visit|appt|next visit|next appt|next mdt"
 _NO_SHARE = r"(?!1/[234](?!\d)|[23]/[34](?!\d)|[0-5]/5(?!\d)|[0-6]/6(?!\d)|\d/7(?!\d)|\d{1,2}/1[02](?!\d))"
+_DOTTED = "tci|edd|edc|elos|doa|appt|appointment|visit|seen|clinic|theatre|list|admitted|discharged|til|until|till|since|rv|review|due|next"
+_TEENS = "tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth"
 _GLUED = "f/u|adm|admit|dob|dos|d/c|rtc|echo|ekg"  # before a date without a blank
 _NEAR = "til|until|till|tmrw|tomorrow|yesterday|yest|tonight|today"
 _NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|weeks|days|hours|tab|amp|ns)\b)"
@@ -49,7 +51,7 @@ DATE_FORMS: list[tuple[Anchor, str]] = [
     (NUMBER, rf"(?<=\d[-–]){_FULL}(?!\d)"),
     (NUMBER, rf"(?<![\w.])(?i:{_DAY}(?:er)?(?: de)? {_ROMANCE}(?: del?)? {_YEAR})(?!\d)"),
     (NUMBER, r"(?<![\w./-])(?<!\d,)(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\w/-]|\.\d|,\d{3}(?!\d))"),
-    (NUMBER, r"(?<![\w./-])(?:1[0-2]|0?[1-9])/0\d(?=[,.;)\n]|$| (?:to|and|as|with|for|through|at)\b)(?!\.\d)"),
+    (NUMBER, r"(?<![\w./-])(?:1[0-2]|0?[1-9])/0\d(?=[,.;:)\n]|$| (?:to|and|as|with|for|through|at)\b| [—–-] )(?!\.\d)"),
     (NUMBER, rf"(?<![\w./-]){_DAY}/(?!5 |10 ){_DAY}(?= (?:[01]\d|2[0-3])[0-5]\d(?!\d|[/-]))"),
     (heads("dob|born"), r"(?i:\b(?:dob|born)[: ]{1,3})(?P<id>\d{6}(?:\d\d)?)(?!\d)"),
     (heads("date|dos|doa|dod|adm|seen"), r"(?i:\b(?:date|dos|doa|dod|adm|admitted|seen)[: ]{1,3})(?P<id>(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]))(?:19|20)?\d\d)(?!\d)"),
@@ -64,11 +66,20 @@ DATE_FORMS: list[tuple[Anchor, str]] = [
     (NUMBER, rf"(?<![\d/-]){_MONTH}/{_MONTH}(?= ?(?:[-–]|(?i:to|until)) ?(?:3[01]|2\d|1[3-9])/{_MONTH}(?![\d/]))"),
     (NUMBER, rf"(?<![\d/-]){_DAY}/{_MONTH} ?(?:[-–]|(?i:to|until)) ?(?P<id>(?:3[01]|2\d|1[3-9])/{_MONTH})(?![\d/])"),
     (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? \(?(?:the )?)(?P<id>{_DAY}{_ORDINAL})(?![^\W_])"),
-    (heads(f"the|{_ALONE}"), rf"(?i:\b(?:{_ALONE}) (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?!,? ?(?:and|&|to)? ?\d)(?= ?(?:[.,;)\n]|$|(?i:at|for|inst|ult|when|because|with|was|were|is|but|and we|we|he|she|they|went|had)\b))"),
+    (heads(f"the|{_ALONE}"), rf"(?i:\b(?:{_ALONE}) (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?!,? ?(?:and|&|to)? ?\d)(?= ?(?:[.,;)\n]|$|(?i:at|for|inst|ult|when|because|with|was|were|is|but|and we|we|he|she|they|went|had|may|will|then|and (?:may|will|then|is|was|has|had))\b))"),
     (heads(_SEASON), rf"(?i:\b(?:{_SEASON})(?: of|,)? (?:19|20)\d\d)(?!\d)"),
     (heads(_FEAST), rf"(?i:\b(?:{_FEAST})(?:,? (?:19|20)\d\d)?)\b"),
     (heads("q"), r"\bQ[1-4][ /-]?20\d\d\b"),
     (heads(_ENGLISH), rf"(?i:\b{_ENGLISH}(?: the)? {_ORDINAL_WORD}(?:,? {_YEAR_WORDS})?)\b"),
     (heads("the"), rf"(?i:\bthe {_ORDINAL_WORD} of {_ENGLISH}(?:,? {_YEAR_WORDS})?)\b"),
+    (NUMBER, r"(?<!\w)(?:3[01]|[12]\d|0[1-9])(?:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\d\d(?!\w)"),
+    (heads("dob|d|born|geb"), rf"(?i:\b(?:dob|d\.o\.b\.|born|geb\.?)[: ]{{1,3}})(?P<id>{_DAY}([ .]){_MONTH}\2(?:(?:19|20)\d\d|\d\d))(?!\d)"),
+    (NUMBER, rf"\A{_DAY}/(?!7\b|52\b|12\b|[5-9] ){_DAY}(?=[ :,])"),
+    (NUMBER, rf"\A{_DAY}/{_DAY}(?= (?i:[01]\d[0-5]\d|2[0-3][0-5]\d|am|pm|wr|ward round|s/b|seen|clinic|list|handover)\b)"),
+    (NUMBER, rf"\A{_DAY}\.{_MONTH}(?= [A-Za-z])(?! ?(?i:mg|ml|mm|cm|kg|g|units?|h|hrs?|cc)\b)"),
+    (heads(_DOTTED), rf"(?i:\b(?:{_DOTTED})(?: on)?[: ]{{1,3}})(?P<id>{_DAY}\.{_MONTH})(?=[ ,;)\n]|\.(?!\d)|$)(?! ?(?i:mg|ml|mm|cm|kg|g|units?|h|hrs?|cc|%|x)\b)"),
+    (heads("mo|di|mi|do|fr|sa|so"), rf"\b(?:Mo|Di|Mi|Do|Fr|Sa|So)\.?,? (?P<id>{_DAY}\.{_MONTH}\.(?:\d\d(?:\d\d)?)?)(?!\d)"),
+    (NUMBER, r"(?<![\d./])(?:3[01]|[12]\d|0[1-9])\.(?:1[0-2]|0[1-9])\.(?= [A-ZÄÖÜ]|[ ]?[-–] ?\d|\))"),
+    (heads("the"), rf"(?i:\bthe (?P<id>{_TEENS}|twenty[- ](?:{_UNITS})|thirty[- ]first))\b(?! ?(?i:day|week|percentile|centile|rib|nerve|dose|cycle|visit|time|century|year|birthday))"),
     (heads("vom|am"), rf"(?i:\b(?:vom|am) )(?P<id>{_DAY}\.)(?= ?(?:bis|-|–|und)(?: zum)? \d{{1,2}}\.)"),
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 from clinadapt.privacy.candidates import open_sentences
 from clinadapt.privacy.chart_forms import chart_words, form_spans, name_forms, trimmed
@@ -18,9 +19,9 @@ from clinadapt.privacy.context import (
 )
 from clinadapt.privacy.cue_patterns import cue_spans
 from clinadapt.privacy.features import Token, texts_of, token_range, tokens
-from clinadapt.privacy.medical_names import names_a_thing
+from clinadapt.privacy.medical_names import is_pair, names_a_thing
 from clinadapt.privacy.mentions import Mentions
-from clinadapt.privacy.patterns import pattern_spans
+from clinadapt.privacy.patterns import is_street_word, pattern_spans
 from clinadapt.privacy.shorthand_forms import shorthand_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.tagger import tagger
@@ -32,6 +33,7 @@ from clinadapt.privacy.word_lists import (
     eponyms,
     family_names,
     given_names,
+    is_clinical,
 )
 
 _PLACES = ("HOSPITAL", "EMPLOYER", "CITY")
@@ -44,6 +46,10 @@ _SCALE = re.compile(r"\d{1,2}/(?:1[3-9]|[2-9]\d|100)$")  # after its name: `Berg
 # Of a sign or a score, after its name: `Ortolani neg.`, `Alvarado 8`
 _RESULT = re.compile(r"(?:(?:neg(?:ative)?|pos(?:itive)?|ok|intact)(?=[.,;)/]|$)|\+|[IV]{2,4}\b|\d{1,2}[.,;)])")
 _COUNTS = re.compile(r"\d{1,3}(?:[-/]\d{1,3}){1,3}")
+_COUNTED = frozenset(["stages", "stage", "nodes", "cores", "views", "quadrants", "lobes", "digits", "fingers", "toes",
+                      "joints", "pulses", "sections", "levels", "vessels", "slices", "murmur"])  # fmt: skip
+_UNITS = frozenset(["cc", "ml", "mg", "mcg", "g", "kg", "mm", "cm", "units", "min", "mins", "hrs", "h"])
+_SENT = frozenset(["transfer", "transferred", "transferring", "txfr", "accepted", "repat", "admitted", "adm", "alert"])
 _SHARES = ("1/2", "1/4", "3/4", "1/3", "2/3")
 _GRADES = ("/5", "/10")
 _GRADED = frozenset({"pain", "strength", "power", "motor", "scale", "severity", "score", "discomfort"})
@@ -88,38 +94,78 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
         return False
     first, last = token_range(words, span)
     own = {token.text.lower() for token in words[first:last] if token.text[0].isalpha() and token.text not in "LRs"}
-    return bool(own) and own <= chart_words("no_names") and not cue_before(words, first)
+    if not own or cue_before(words, first):
+        return False
+    return own <= chart_words("no_names") or _describes(words, first, last)
+
+
+def _describes(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether words are adjectives of a word of medicine, among them or after them: `Frank haematuria`."""
+    own = {token.text.lower() for token in words[first:last]}
+    others = own - chart_words("adjectives")
+    after = words[last].text.lower() if last < len(words) else ""
+    return others < own and all(map(is_clinical, others)) and (bool(others) or is_clinical(after))
 
 
 def _is_false(words: Sequence[Token], span: Span) -> bool:
     """Whether what the tagger found cannot be what it takes it for."""
     first, last = token_range(words, span)
     letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
-    digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
     if span.type == "INITIALS":
         return not letters or any(not letter.isupper() or is_word_only(letter.lower()) for letter in letters)
     if span.type in _PLACES:
-        lower = {letter.lower() for letter in letters}
-        medical = lower <= eponyms() - cities() or (len(letters) < 3 and lower <= clinical_words())
-        if span.type != "HOSPITAL" and (medical or _is_acronym(words, first, last)):
-            return True
-        if len(letters) == 1 and names_a_thing(words, last):
-            return True
-        return all(letter.islower() or is_generic_place(letter.lower()) for letter in letters)
+        return _is_no_place(words, span.type, first, last)
     if span.type == "DATE":
         date = "".join(token.text for token in words[first:last])
         before = {token.text.lower() for token in words[max(0, first - 10) : first]}
+        if last < len(words) and words[last].text.lower() in _COUNTED:
+            return True
         graded = date.endswith(_GRADES) and not before.isdisjoint(_GRADED)
         return graded or date in _SHARES or _RANGE.fullmatch(date) is not None or not _DAY.fullmatch(date)
     if span.type == "STREET":
-        return not words[first].text[0].isdigit()
+        named = len(letters) > 1 and any(is_street_word(letter.lower()) for letter in letters)
+        measured = first + 1 < last and words[first + 1].text.lower() in _UNITS
+        return measured or (not named and not words[first].text[0].isdigit())
     if span.type == "NAME":
         after = "".join(token.text for token in words[last : last + 3])
         if len(letters) == 1 and (_is_hardly_a_name(words, first, after) or _is_acronym(words, first, last)):
             return True
         return names_no_patient(words, first, last)
-    figures = "".join(token.text for token in words[first:last])
-    return digits < (3 if span.type == "VEHICLE" else 4) or _COUNTS.fullmatch(figures) is not None
+    return _is_no_number(words, span.type, first, last)
+
+
+def _is_no_place(words: Sequence[Token], kind: str, first: int, last: int) -> bool:
+    """Whether words are abbreviations, degrees or words of medicine, without a name of a place."""
+    letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
+    lower = {letter.lower() for letter in letters}
+    unknown = lower - cities()
+    medical = lower <= eponyms() - cities() or (len(letters) < 3 and bool(unknown) and unknown <= clinical_words())
+    sent = {token.text.lower() for token in words[max(0, first - 3) : first]}
+    if (kind != "HOSPITAL" and medical) or (_is_acronym(words, first, last) and sent.isdisjoint(_SENT)):
+        return True
+    if (len(letters) == 1 and names_a_thing(words, last)) or is_pair(words, first, last):
+        return True
+    small = sum(letter.islower() for letter in letters)
+    if max(map(len, letters), default=0) < 2 or (letters[0][0].isupper() and small > 0.6 * len(letters)):
+        return True  # `L4`, and capitals that drew in the rest of a sentence
+    if all("academic_degree" in cue_classes().get(letter, ()) for letter in lower):
+        return True
+    return all(letter.islower() or is_generic_place(letter.lower()) for letter in letters)
+
+
+def _is_no_number(words: Sequence[Token], kind: str, first: int, last: int) -> bool:
+    """Whether the figures are too few to identify anybody, a count, or a part of `B12 412` or `5/325 1-2`."""
+    digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
+    before, after = words[first - 1] if first else None, words[first + 1] if first + 1 < last else None
+    if before and after and before.end == words[first].start and words[first].end < after.start:
+        return True
+    plain = takewhile(_is_plain, (token.text for token in words[first:last]))
+    figures = "".join(token.text for token in words[first + len(list(plain)) : last])  # `HR 110-120`
+    return digits < (3 if kind == "VEHICLE" else 4) or _COUNTS.fullmatch(figures) is not None
+
+
+def _is_plain(word: str) -> bool:
+    return word[0].isalpha() and (is_clinical(word.lower()) or english_rank(word.lower()) < 5000)
 
 
 def _is_acronym(words: Sequence[Token], first: int, last: int) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from clinadapt.data.patients import read_date
+from clinadapt.data.date_values import read_date
 from clinadapt.privacy.features import Token, tokens
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
@@ -25,6 +25,7 @@ _MOST = 80  # tokens of an entity
 _IN_PARTS = ("NAME", "HOSPITAL", "EMPLOYER", "CITY", "STREET", "OTHERID", "MRN")  # a part of which tells as much
 _NEVER = ("AGE90", "INITIALS")  # too short to be told from other numbers and abbreviations
 _NUMBERS = ("MRN", "ACCOUNT", "PLAN", "SSN", "LICENSE", "DEVICE", "OTHERID")
+_CARE = frozenset(["assisted", "living", "nursing", "home", "care", "homecare", "primary", "high", "elementary"])
 _SHORT_DATE = re.compile(r"\d{1,2}[/-](\d{1,2})")
 _LONG_WORD = 6  # letters of a name that is also looked for within words, as in `JaneVelnadal`
 _RUN = re.compile(rf"\w{{{_LONG_WORD},}}")
@@ -69,6 +70,8 @@ class Mentions:
         parts = [token.text.casefold() for token in tokens(entity)[:_MOST]]
         if kind in _NEVER or not parts:
             return
+        if kind in ("HOSPITAL", "EMPLOYER") and len(own := _without_heads(parts)) > 1:
+            self._add(own, kind)
         if (len(parts) > 1 and len(entity) > (5 if kind == "DATE" else 4)) or _is_day(entity, kind):
             self._add(tuple(parts), kind)
         for part in parts if kind in _IN_PARTS or len(parts) == 1 else ():
@@ -128,6 +131,17 @@ class Mentions:
         word = sequence[0]
         if len(sequence) == 1 and len(word) >= _LONG_WORD and word.isalpha() and word.isascii():
             self._long.setdefault(word[:_LONG_WORD], set()).add(len(word))
+
+
+def _without_heads(parts: Sequence[str]) -> tuple[str, ...]:
+    """`cedar hollow` of `cedar hollow assisted living`: a name without the words for what it is; empty where they are
+    frequent words."""
+    heads = {"hospital", "firm", "place_head"}
+    own = list(parts)
+    while own and (not own[-1].isalpha() or not heads.isdisjoint(cue_classes().get(own[-1], ())) or own[-1] in _CARE):
+        own.pop()
+    rare = len(own) < len(parts) and any(english_rank(part) > 2000 for part in own if part.isalpha())
+    return tuple(own) if rare and all(part.isalpha() or part == "-" for part in own) else ()
 
 
 def _is_day(entity: str, kind: str) -> bool:

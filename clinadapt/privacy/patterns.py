@@ -39,20 +39,20 @@ _LABELLED = [
     ("ACCOUNT", r"account|acct|encounter|visit|invoice|billing|bill|fin|csn|har|iban|konto"),
     ("PLAN", r"plan|member|policy|insurance|subscriber|group|medicare|medicaid|mbi|beneficiary|versicherten\w{0,12}|"
              r"krankenversicherung\w{0,8}|kvnr|보험증번호|authorization|auth"),
-    ("SSN", r"social security|ssn|ss|soc\.? sec|last (?:four|4)(?: of (?:ssn|social))?|주민등록번호|rrn|"
+    ("SSN", r"social security|ssn|ss|soc\.? sec|last ?(?:four|4)(?: of (?:ssn|social))?|주민등록번호|rrn|"
             r"national insurance|ni|nino"),
     ("DEVICE", r"serial|s/n|sn|lot|lot/serial|device|udi|batch|imei"),
     ("VEHICLE", r"license plate|licence plate|registration|vin|kennzeichen|차량번호"),
     ("LICENSE", r"driver'?s? licen[sc]e|driving licen[sc]e|licen[sc]e|lic|dea|npi|gmc|nmc|upin|면허번호|lanr|bsnr"),
     ("OTHERID", r"accession|acc|case|job|specimen|requisition|req|order|confirmation|study|protocol|certificate|"
                 r"document|doc|dictation|nhs|chi|h&c|passport|identification|id|reference|our ref|your ref|file|claim|"
-                r"interpreter|employee|prison|prisoner|inmate|booking|student|staff|badge|subject|participant|sample|barcode|ticket|voucher|serial|steuer-?id|"
+                r"interpreter|employee|emp|band|prison|prisoner|inmate|booking|student|staff|badge|subject|participant|sample|barcode|ticket|voucher|serial|steuer-?id|"
                 r"ausweis\w{0,8}|personalausweis\w{0,8}|sozialversicherung\w{0,10}|여권번호|ubrn|episode"),
 ]  # fmt: skip
 _STREET = (
     r"(?:street|st|avenue|ave|av|road|rd|drive|dr|lane|ln|boulevard|blvd|court|ct|circle|cir|way|place|pl|terrace|ter|"
     r"parkway|pkwy|highway|hwy|trail|trl|square|sq|loop|close|crescent|gardens|grove|mews|row|hill|walk|pike|plaza|rise|"
-    r"alley|path|run|ridge|point|view|green|gate|broadway|turnpike)"
+    r"alley|path|run|ridge|point|view|green|gate|approach|chase|parade|quay|wharf|broadway|turnpike)"
 )
 _ABBREVIATIONS = (
     "AK|AL|AR|AZ|CA|CO|CT|DC|DE|FL|GA|HI|IA|ID|IL|IN|KS|KY|LA|MA|MD|ME|MI|MN|MO|MS|MT|NC|ND|NE|NH|NJ|NM|NV|NY|OH|OK|OR|PA|"
@@ -85,6 +85,7 @@ _OLD = r"(?:9\d|1[0-2]\d)"
 _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("SSN", NUMBER, r"(?<![\d-])\d{3}([- .])\d{2}\1\d{4}(?!\d)"),
     ("SSN", NUMBER, r"(?<!\d)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]) ?- ?[0-9][\d*]{6}(?!\d)"),
+    ("SSN", NUMBER, r"(?<![\d-])\d{3}-\d{2}-(?:[xX]{4}|\*{4})"),
     ("SSN", NEAR_NUMBER, r"(?:x{3}|X{3}|\*{3})-(?:x{2}|X{2}|\*{2})-(?P<id>\d{4})"),
     ("SSN", NEAR_NUMBER, r"\b[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]\b"),
     ("OTHERID", NUMBER, r"(?<![\d.,-])\d{3}[ -]\d{3}[ -]\d{4}(?!\d)"),
@@ -105,23 +106,25 @@ _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("VEHICLE", NEAR_NUMBER, r"\b(?=[A-HJ-NPR-Z0-9]{0,16}\d)[A-HJ-NPR-Z0-9]{17}\b"),
     ("VEHICLE", heads("plate|tag|reg|kennzeichen"), r"(?i:\b(?:plates?|tags?|registration|reg|kennzeichen)\b(?: number| no)?\.?(?: is| was| of (?:the )?(?:\w{2,12} )?(?:car|vehicle|truck|van))?[:# ]{1,3})(?P<id>(?i:[A-ZÄÖÜ]{1,4}(?:[ -][A-Z]{1,2})?[ -]?\d{1,5}[A-Z]{0,3}|\d{1,4}[ -]?[A-Z가-힣]{1,4}(?:[ -]?\d{1,4})?))\b"),
     ("VEHICLE", NEAR_NUMBER, r"\b[A-Z]{2}\d{2} ?[A-Z]{3}\b(?! ?\d)"),
-    ("VEHICLE", NEAR_NUMBER, r"(?<![\w-])(?!CK-MB)[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} \d{2,4}[EH]?\b"),
+    ("VEHICLE", NEAR_NUMBER, r"(?<![\w-])(?!CK-MB|PHQ-|GAD-|CAM-|MMS-)[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} \d{2,4}[EH]?\b"),
     ("INITIALS", LINE_END, r"(?m)(?<![\w/])[^\W\d_a-z]{2,3}[:/][a-z]{2,3}(?=[ \t]{0,3}$)"),
     *(("DATE", anchor, date) for anchor, date in DATES),
     ("STREET", NUMBER, rf"{_HOUSE}(?:(?:[A-Z][\w'’.-]{{0,30}}|\d{{1,3}}(?i:st|nd|rd|th)) ){{1,4}}(?i:{_STREET})\b\.?{_FLAT}"),
     ("STREET", NUMBER, rf"{_HOUSE}(?:Broadway|Avenue [A-Z]|Highway \d{{1,3}}|(?:County|State) (?:Road|Route) \d{{1,4}}|Route \d{{1,4}})\b{_FLAT}"),
     ("STREET", heads(_DWELLING), rf"(?i:\b(?:{_DWELLING})\b\.? ?#?)\w{{1,4}}(?=,? ?\d{{1,5}} [A-Z])"),
     ("STREET", heads("p|po|pobox"), r"(?i:\bP\.? ?O\.? ?Box \d{1,6}\b)"),
-    ("STREET", STREET_NUMBER, r"(?<![^\W\d_])[A-ZÄÖÜ][\wäöüß-]{2,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer) \d{1,4} ?[a-z]?\b"),
-    ("STREET", STREET_NUMBER, r"(?<![^\W\d_])(?:[A-ZÄÖÜ]\w{1,30}[- ]){1,3}(?:Straße|Strasse|Str\.|Weg|Platz|Allee) \d{1,4} ?[a-z]?\b"),
+    ("STREET", STREET_NUMBER, r"(?<![^\W\d_])[A-ZÄÖÜ][\wäöüß-]{2,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer) \d{1,4}(?:[-–]\d{1,4})? ?[a-z]?\b"),
+    ("STREET", STREET_NUMBER, r"(?<![^\W\d_])(?:[A-ZÄÖÜ]\w{1,30}[- ]){1,3}(?:Straße|Strasse|Str\.|Weg|Platz|Allee) \d{1,4}(?:[-–]\d{1,4})? ?[a-z]?\b"),
     ("CITY", STATE, rf"\b(?P<id>(?!(?:Dr|Mr|Mrs|Ms|MD|RN)\b)[A-Z][A-Za-z'’.-]{{1,25}}(?: [A-Z][A-Za-z'’.-]{{1,25}}){{0,2}}),? {_STATE}(?: \d{{5}}|[.,;)\n]|$)"),
     ("CITY", STATE, rf"\b(?P<id>[A-Z][A-Za-z'’.-]{{1,25}}(?: [A-Z][A-Za-z'’.-]{{1,25}}){{0,2}}),? (?i:{STATE_NAME})\b"),
-    ("PLAN", heads("medicare|medicaid|policy|member|insurance|health fund"), r"(?i:\b(?:medicare|medicaid|policy|member|insurance|health fund)\b)" + _LINK + r"(?P<id>\d{2,6}(?: \d{1,6}){1,4})(?![\d.%]| ?(?:mg|ml|units))"),
+    ("PLAN", heads("medicare|medicaid|policy|member|insurance|health fund"), r"(?i:\b(?:medicare|medicaid|policy|member|insurance|health fund)\b)" + _LINK + r"(?P<id>\d{2,6}(?: \d{1,6}){1,4})(?![\d%]|\.\d| ?(?:mg|ml|units))"),
     ("ZIP", heads("zip|postal|post"), r"(?i:\b(?:zip|postal|post)(?: ?code)?[: ]{1,3})(?P<id>\d{5}(?:-\d{4})?)\b"),
     ("ZIP", NUMBER, r"(?<![\d-])\d{5}-\d{4}(?![\d-])"),
+    ("ZIP", NEAR_NUMBER, r"\b[ABCEGHJ-NPRSTVXY]\d[A-Z] \d[A-Z]\d\b"),
     ("ZIP", NEAR_NUMBER, r"\b(?:GIR ?0AA|[A-PR-UWYZ][A-HK-Y]?\d[A-HJKMNPR-Y\d]? ?\d[ABD-HJLNP-UW-Z]{2})\b"),
     ("AGE90", NUMBER, rf"(?<![\d./:-])(?P<id>{_OLD})(?= ?-? ?(?i:y[-/.]?o\b|y\.o\.|yo|y\b|yrs?\b|years?\b(?! ago)|year-old|jahre|jährig|세\b|세[^상]|anos|years' old))"),
     ("AGE90", NUMBER, rf"(?<![\d./:-])(?P<id>{_OLD})(?=(?:[ -]?(?:M|F|male|female|woman|man|lady|gentleman))\b)"),
+    ("AGE90", NEAR_NUMBER, rf"(?<![^\W_])[MF]/(?P<id>{_OLD})(?![\d/%]|\.\d)"),
     ("AGE90", heads("age|alter|turn|나이|연령"), rf"(?i:\b(?:aged?|age of|age is|age at \w{{2,14}}|alter|turned|turning|turns|나이|연령)[: =.]{{1,12}}(?:an? )?)(?P<id>{_OLD})(?![\d/%]|\.\d)"),
     ("AGE90", heads(_PERSON), rf"(?i:\b(?:{_PERSON})(?:'s| is| was|,| will be| would be)?(?: now| just| almost| nearly| already| turned){{0,2}} (?:an? )?)(?P<id>{_OLD})(?=[;)]|,(?! \d)|\.(?!\d)|$|\n| (?i:now|today|and|but|or|yet|so|lives|next|this|soon|years|with|who)\b)"),
     ("AGE90", NUMBER, rf"(?<![\d./:-])(?P<id>{_OLD}(?:st|nd|rd|th))(?= (?:birthday|year of life))"),
@@ -209,6 +212,8 @@ def _is_plain_number(code: str) -> bool:
         return False
     groups = re.split("[-/]", code)
     if len(groups) == 1 or re.fullmatch(r"\d{5}-\d{1,2}", code):
+        return True
+    if len(groups) == 3 and min(map(len, groups)) == 1 and max(map(len, groups)) < 4:  # `100-0-0`, of a day's doses
         return True
     return len(groups) != 3 and all(len(group) <= 4 and not group.startswith("0") for group in groups)
 

@@ -169,6 +169,50 @@ class People:
         flat = self._rng.choice(("", "", "", " Apt 4", ", Flat 2", " #12"))
         return f"{self._rng.randint(1, 9999)} {name} {self._rng.choice(_parts('streets'))}{flat}"
 
+    def _site(self) -> str:
+        """A hospital, a surgery or a home as shorthand names it, mostly without a word for what it is."""
+        rng, own = (
+            self._rng,
+            self._rng.choice((self._last(), self._city(), self._invented(), self._ranked("words", 2000))),
+        )
+        saint = rng.choice(own_list("places.yaml")["saints"].split())
+        return rng.choice((self._capitals(), own, own, f"{own} {rng.choice(_parts('homes'))}", f"St {saint}'s"))
+
+    def _shop(self) -> str:
+        """A firm, a shop or a school without a word for its trade, or with a rarer one."""
+        rng, own = (
+            self._rng,
+            self._rng.choice((self._last(), self._invented(), self._ranked("words", 2000), self._city())),
+        )
+        forms = (own, f"{own}'s", f"{own} & {self._last()}", f"{own} {rng.choice(_parts('trades'))}", self._firm())
+        return rng.choice((*forms, f"{self._capitals()} {self._city()}"))
+
+    def _road(self) -> str:
+        """A street without a number, or the name of a house."""
+        rng, own = (
+            self._rng,
+            self._rng.choice((self._last(), self._invented(), self._city(), self._ranked("words", 2000))),
+        )
+        road = f"{own} {rng.choice(_parts('roads'))}"
+        flat = rng.choice(("Flat {}", "Unit {}", "lot {}", "{}b", "Apt {}")).format(rng.randint(1, 99))
+        house = rng.choice((flat, flat, "The Bungalow", f"{own} Cottage"))
+        return rng.choice((road, road, f"{rng.randint(1, 240)} {road}", f"{house}, {road}"))
+
+    def _capitals(self) -> str:
+        return "".join(self._rng.choice("ABCDEFGHKLMNPRSTUVW") for _ in range(self._rng.randint(3, 4)))
+
+    def _abbr(self) -> str:
+        """An abbreviation of a finding, a test or a procedure."""
+        rng = self._rng
+        letters = "".join(rng.choice("ABCDEFGHIKLMNOPRSTUVX") for _ in range(rng.randint(2, 4)))
+        return rng.choice((letters, letters, letters, f"{letters}{rng.randint(1, 9)}", letters.capitalize()))
+
+    def _brand(self) -> str:
+        """A medicine that no list has."""
+        stem = "".join(self._rng.choice(_parts("syllables")) for _ in range(self._rng.randint(1, 2)))
+        name = f"{stem}{self._rng.choice(_parts('medicines'))}"
+        return name.capitalize() if self._rng.random() < 0.85 else name
+
     def _code(self) -> str:
         rng = self._rng
         letters = "".join(rng.choice("ABCDEFGHKLMNPRSTWXZ") for _ in range(rng.choice((0, 1, 2, 3))))
@@ -193,6 +237,9 @@ class People:
 
     def _md(self) -> str:
         return f"{self._rng.randint(1, 12)}{self._rng.choice('//-')}{self._rng.randint(1, 28)}"
+
+    def _dm(self) -> str:
+        return f"{self._rng.randint(1, 28)}{self._rng.choice('//.')}{self._rng.randint(1, 12)}"
 
     def _phone(self) -> str:
         a, b, c = self._rng.randint(201, 989), self._rng.randint(200, 999), self._rng.randint(0, 9999)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from clinadapt.privacy.chart_forms import chart_words, is_relation
+from clinadapt.privacy.chart_forms import chart_words, is_relation, may_be_called
 from clinadapt.privacy.context import is_generic_place, may_be_name
 from clinadapt.privacy.features import Token
 from clinadapt.privacy.medical_names import names_a_thing
@@ -25,7 +25,8 @@ from clinadapt.privacy.word_lists import (
 )
 
 _STREETS = frozenset(["street", "st", "avenue", "ave", "road", "rd", "lane", "ln", "boulevard", "blvd", "crescent",
-                      "terrace", "parkway", "pkwy", "highway"])  # fmt: skip
+                      "terrace", "parkway", "pkwy", "highway", "close", "villas", "cottages", "mews", "gardens",
+                      "grove"])  # fmt: skip
 _PATIENT = frozenset(["pt", "patient", "client", "donor", "rec", "recipient", "resident", "employee", "seen", "saw"])
 _FROM = frozenset(["in", "at", "near", "from", "to"])
 _LABELS = frozenset(["label", "person_label", "name_label"])
@@ -37,6 +38,14 @@ _SCALES = frozenset(["score", "scale", "pain", "strength", "power", "vision", "v
                      "session", "cycle", "week"])  # fmt: skip
 _UNITS = frozenset(["h", "hr", "hrs", "hourly", "mg", "ml", "mcg", "mm", "cm", "of", "x", "g", "units", "tabs",
                     "murmur", "days", "weeks", "months"])  # fmt: skip
+_DATED = frozenset(
+    ["elos", "edd", "edc", "tci", "lmp", "doa", "doi", "dos", "rtc", "wr", "picc", "appt", "mri", "ct", "echo"]
+)
+_AGED = frozenset(["y", "yo", "yr", "yrs", "m", "f", "mo", "mth", "mths", "years"])
+_BORN = frozenset(["dob", "born", "geb", "b"])
+_WORKS = frozenset(["works", "worked", "working", "nursery", "school", "sch", "college", "employer", "employed", "taxi",
+                    "sacked", "volunteers", "attends", "pharmacy", "chemist", "carers", "childcare"])  # fmt: skip
+_AT_WORK = frozenset(["at", "for", "in", "with", "w", "from", "by", "nights", "the", ":", "-", "@"])
 _TOWN_HEADS = frozenset(["Las", "Los", "San", "Santa", "El", "La", "New", "Fort", "Port", "Mount", "Bad", "Le", "Saint",
                          "St", "North", "South", "East", "West"])  # fmt: skip
 
@@ -51,6 +60,9 @@ def shorthand_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _street(words, index)
         elif kind == "relation":
             yield from _relative(text, words, index)
+            yield from _initials(words, index)
+        elif kind == "works":
+            yield from _workplace(text, words, index)
         elif kind == "signed":
             yield from _initials(words, index)
         elif kind == "initial":
@@ -62,6 +74,7 @@ def shorthand_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _given_initial_family(text, words, index)
             yield from _whose(words, index)
             yield from _words_that_name(text, words, index)
+            yield from _before_age(words, index)
         elif kind == "patient":
             yield from _patient(text, words, index)
     yield from _last_initials(words)
@@ -83,6 +96,8 @@ def _kind(word: str) -> str:
         return "street"
     if is_relation(lower):
         return "relation"
+    if lower in _WORKS:
+        return "works"
     if "lives" in cue_classes().get(lower, ()):
         return "lives"
     if word in _FROM:
@@ -113,7 +128,7 @@ def _day(words: Sequence[Token], index: int) -> Iterator[Span]:
     words_before = {token.text.lower() for token in words[max(0, index - 2) : index]}
     if _at(words, index + 3).lower() in _UNITS or not words_before.isdisjoint(_SCALES):
         return
-    if before is not None and _names_a_score(before.text):
+    if before is not None and before.text.lower() not in _DATED and _names_a_score(before.text):
         return
     yield Span(first.start, last.end, "DATE")
 
@@ -170,6 +185,25 @@ def _relative(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
         yield Span(name.start, name.end, "NAME")
 
 
+def _workplace(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`works in Supermac's`, `Nursery Busy Bees`, `fell at Motel 6`: a firm or a school of no word for its trade."""
+    at = index + 1
+    while at < len(words) and at - index < 4 and words[at].text.lower() in _AT_WORK:
+        at += 1
+    last = at
+    while last < len(words) and last - at < 4 and words[last].text[0].isupper() and words[last].text[1:].islower():
+        if last > at and text[words[last - 1].end : words[last].start] != " ":
+            break
+        last += 1
+    own = [word.text.lower() for word in words[at:last]]
+    if not own or any(word in clinical_words() or word in eponyms() or word in cue_classes() for word in own[:1]):
+        return
+    if words[at - 1].text.lower() == "in" and _at(words, last) not in ("'", "’"):
+        return  # a town
+    if len(own) > 1 or names_by_itself(own[0]) or english_rank(own[0]) > 8000:
+        yield Span(words[at].start, words[last - 1].end, "EMPLOYER")
+
+
 def _patient(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Pt Ottoline Greaves`: a given name and a family name after the word for a patient."""
     if index + 2 >= len(words) or text[words[index].end : words[index + 1].start] != " ":
@@ -194,6 +228,18 @@ def _whose(words: Sequence[Token], index: int) -> Iterator[Span]:
     lower, after = words[index].text.lower(), _at(words, index + 3).lower()
     listed = given_names().get(lower, 99_999) < 2500 or may_be_name(words[index].text)
     if is_relation(after) and listed and lower not in cue_classes():
+        yield Span(words[index].start, words[index].end, "NAME")
+
+
+def _before_age(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`Jayden 6y`, `Liam (dob 3/3/99)`: a given name before an age or a birth date."""
+    after, last = _at(words, index + 1), _at(words, index + 2).lower()
+    begins = index == 0 or words[index - 1].text[0] in ".\n"
+    listed = begins and last == "," and len(after) == 2 and words[index].text.lower() in given_names()
+    aged = after.isdigit() and len(after) < 4 and (last in _AGED or listed)
+    if not aged and not (after == "(" and last in _BORN):
+        return
+    if may_be_called(words[index].text.lower()):
         yield Span(words[index].start, words[index].end, "NAME")
 
 
@@ -237,7 +283,9 @@ def _last_initials(words: Sequence[Token]) -> Iterator[Span]:
     dashed = (
         before in ("-", "–", "—", "--") and last.isalpha() and 1 < len(last) < 5 and words[-3].end < words[-2].start
     )
-    if (dashed and last.lower() not in clinical_words()) or (before[0] in ".\n]" and _are_initials(last)):
+    typed = len(last) == 2 and last.islower() and before in (".", "/") and _are_initials(last.upper())
+    signed = typed or (before[0] in ".\n]" and _are_initials(last))
+    if (dashed and last.lower() not in clinical_words()) or signed:
         yield Span(words[-1].start, words[-1].end, "INITIALS")
 
 

@@ -19,8 +19,9 @@ _LABELS = {
     slot: kind
     for kind, slots in {
         "NAME": "full fullmid first last lastcaps lastfirst lastfirstcaps initlast lower koreanname",
-        "DATE": "date md", "OTHERID": "code", "VEHICLE": "plate", "INITIALS": "initials", "HOSPITAL": "hospital",
-        "EMPLOYER": "firm", "CITY": "city", "STREET": "street", "PHONE": "phone", "ZIP": "zip",
+        "DATE": "date md dm", "OTHERID": "code", "VEHICLE": "plate", "INITIALS": "initials",
+        "HOSPITAL": "hospital site", "EMPLOYER": "firm shop", "CITY": "city", "STREET": "street road",
+        "PHONE": "phone", "ZIP": "zip",
     }.items()
     for slot in slots.split()
 }  # fmt: skip

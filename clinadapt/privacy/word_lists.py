@@ -27,11 +27,18 @@ _MORPHEME = re.compile(
     r"rrhea|rrhage|cele|lysis|penia|megaly|plegia|paresis|trophy|ectasis|stenosis|spasm|genic|ology|ologist|ologic|iatric|"
     r"cillin|mycin|azole|olol|pril|sartan|statin|dipine|idine|azepam|caine|oxacin|parin|mab|nib|vir|tide|ide|ine|ase|"
     r"cyte|cytes|cytic|blast|dermal|vascular|cardiac|cardial|neural|spinal|dural|costal|axial|lateral|dorsal|ventral|"
-    r"ically|ation|ated|ating|ing|ally|edly|able|ible|ness|ment|ments|ular|ulum|ous|oid|eal|ic|itic|tic|sis|ae|us|um)$"
+    r"ically|ation|ated|ating|ing|ally|edly|able|ible|ness|ment|ments|ular|ulum|ous|oid|eal|ic|itic|tic|sis|ae|us|um|"
+    r"oedema|noea|rrhoea|aemic|paedic|paedics)$"
 )
 _PREFIX = re.compile(
     r"(?:hyper|hypo|endo|peri|intra|extra|supra|infra|post|pre|non|anti|sub|para|trans|retro|micro|macro|electro|cardio|"
-    r"gastro|neuro|osteo|thrombo|hemo|haemo|cholecyst|nephro|hepato|pneumo|broncho|laparo|arthro|myo|cysto|uretero|angio)"
+    r"gastro|neuro|osteo|thrombo|hem[oa]|haem[oa]|cholecyst|nephro|hepato|pneumo|broncho|laparo|arthro|myo|cysto|uretero|angio|"
+    r"oesoph|esophag|gyn(?:a)?eco|an(?:a)?esth|p(?:a)?ediatr|orthop(?:a)?ed|isch(?:a)?em|oestr|leuc|caec|faec|foet)"
+)
+
+
+_PLACE_SIDE = re.compile(
+    r"(?:hill|brook|river|lake|road|wood|park|sea|bay|burn|south|west|east|north|moor|water|cliff|country|bank|town)side$"
 )
 
 
@@ -123,9 +130,15 @@ def cities() -> frozenset[str]:
     return frozenset(own_list("places.yaml")["cities"].lower().split())
 
 
+def is_clinical(word: str) -> bool:
+    """Whether a lower-case word is one of medicine, by the lists or by how it is built."""
+    return word in clinical_words() or looks_clinical(word)
+
+
 def looks_clinical(word: str) -> bool:
     """Whether a lower-case word is built as words of medicine and science are."""
-    return len(word) > 6 and (_MORPHEME.search(word) is not None or _PREFIX.match(word) is not None)
+    formed = len(word) > 6 and (_MORPHEME.search(word) is not None or _PREFIX.match(word) is not None)
+    return formed and not _PLACE_SIDE.search(word)
 
 
 def _words_of(value: Any) -> set[str]:

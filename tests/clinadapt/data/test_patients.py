@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from clinadapt.config.origin import newest_share, origin_columns
-from clinadapt.data.patients import PATIENT_KEY, OriginReader, Pseudonyms, normal_identifier, read_date
+from clinadapt.data.date_values import read_date
+from clinadapt.data.patients import PATIENT_KEY, OriginReader, Pseudonyms, normal_identifier
 from clinadapt.errors import UserError
 
 

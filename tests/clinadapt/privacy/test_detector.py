@@ -68,6 +68,10 @@ def test_of_built_in_cases_hardly_anything_but_dates_and_initials_is_redacted() 
         "Charcot foot, Marcus Gunn pupil. Pain 7/10, down to 4/10.",
         "ST depression; Vitamin, D. daily",
         "Grip 4/5 L. Braden 17. Homan's neg.",
+        "INDICATION: Gross haematuria, frank haemoptysis, marked oesophagitis.",
+        "Reason: Bright uraemia\nFINDINGS: Young oedema of the paediatric type.",
+        "FRANK HAEMATURIA. GROSS DYSPNOEA TODAY.",
+        "Degenerative changes at L4-5 and L5-S1.",
         "Went to High School. In Trendelenburg. DNR, DNI.",
     ],
 )
@@ -102,7 +106,7 @@ def test_a_family_name_before_a_given_name_is_found_whole(name: str, after: str)
         ("from Zelnuk Acres SNF", "from [HOSPITAL]"),
         ("She moved to Chicago 60647.", "She moved to [CITY] [ZIP]."),
         ("33 Zelnuk Road, Dingwall, well", "[STREET], [CITY], well"),
-        ("Booked at St Thomas'", "Booked at [NAME]'"),
+        ("Booked at St Thomas'", "Booked at [HOSPITAL]"),
         ("works in Dagenham now", "works in [CITY] now"),
         ("Mrs Velnadal, 93, fell", "Mrs [NAME], [AGE90], fell"),
         ("Patient: Herr Jaskmo Velnadal", "Patient: Herr [NAME]"),
@@ -125,6 +129,10 @@ def test_a_list_of_words_that_are_names_too_stays() -> None:
         "Pain, joy, hope.",
     ):
         assert redacted(text) == text
+
+
+def test_a_degree_with_points_after_a_name_stays() -> None:
+    assert redacted("Seen by Jaskmo Velnadal, M.D. today.") == "Seen by [NAME], M.D. today."
 
 
 def test_what_the_hospital_knows_is_found() -> None:

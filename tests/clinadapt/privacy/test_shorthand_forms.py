@@ -31,6 +31,17 @@ def found(text: str) -> list[tuple[str, str]]:
         ("el 3 de agosto", "DATE", "3 de agosto"),
         ("DATE 041922 DISP", "DATE", "041922"),
         ("9921,Osborn,Lia,19790312,2020-02-01", "DATE", "19790312"),
+        ("9/10 0815 WR, well", "DATE", "9/10"),
+        ("4.3 flexi, well", "DATE", "4.3"),
+        ("list TCI 18.3 please", "DATE", "18.3"),
+        ("op Do 13.2. by team", "DATE", "13.2."),
+        ("Verlauf 24.11. Herr", "DATE", "24.11."),
+        ("VA PCP 12MAR24, well", "DATE", "12MAR24"),
+        ("DOB 06 09 72, well", "DATE", "06 09 72"),
+        ("away till the fifteenth, then", "DATE", "fifteenth"),
+        ("SOAP 09/09: well", "DATE", "09/09"),
+        ("rpt 4/1 then stop", "DATE", "4/1"),
+        ("ELOS 11/22, then home", "DATE", "11/22"),
         ("walks along Tanner Mill Road daily", "STREET", "Tanner Mill Road"),
         ("parked on haversham ave", "STREET", "haversham ave"),
         ("at 61 Calle Olmo", "STREET", "61 Calle Olmo"),
@@ -38,6 +49,12 @@ def found(text: str) -> list[tuple[str, str]]:
         ("crash on Hwy 9 & Piper Rd", "STREET", "Hwy 9 & Piper Rd"),
         ("Address: 4 The Maltings, Ely", "STREET", "4 The Maltings, Ely"),
         ("The Rookery, 9 Quill Lane", "STREET", "Quill Lane"),
+        ("lives Am Neuen Markt 7, alone", "STREET", "Am Neuen Markt 7"),
+        ("off BIA Rd 27, mile 6", "STREET", "BIA Rd 27"),
+        ("secretary Wanjiru rang", "NAME", "Wanjiru"),
+        ("nurse Wanjiru aware", "NAME", "Wanjiru"),
+        ("Hx: Wanjiru 6y, off school", "NAME", "Wanjiru"),
+        ("home. Wanjiru (dob 3/3/99) low", "NAME", "Wanjiru"),
         ("cousin Wanjiru drove", "NAME", "Wanjiru"),
         ("mum of Tomasz rang", "NAME", "Tomasz"),
         ("his gf tiffany left", "NAME", "tiffany"),
@@ -50,11 +67,16 @@ def found(text: str) -> list[tuple[str, str]]:
         ("seen with Abd al-Karim today", "NAME", "Abd al-Karim"),
         ("cc: GHT", "INITIALS", "GHT"),
         ("typed bq", "INITIALS", "bq"),
+        ("physio RB saw", "INITIALS", "RB"),
+        ("nursery Busy Badgers supports", "EMPLOYER", "Busy Badgers"),
+        ("works in Velnuk's, nights", "EMPLOYER", "Velnuk"),
         ("lives Haverton now", "CITY", "Haverton"),
         ("seen in Las Palomas", "CITY", "Las Palomas"),
         ("Haverton Dermatology saw her", "HOSPITAL", "Haverton Dermatology"),
         ("driver for Haverton Logistics", "EMPLOYER", "Haverton Logistics"),
         ("ref IFR/2217", "OTHERID", "IFR/2217"),
+        ("file 31 884 207.", "OTHERID", "31 884 207"),
+        ("book no. RB 882017.", "OTHERID", "RB 882017"),
         ("keysafe 4471Y.", "OTHERID", "4471Y"),
         ("wing B, B2291DX", "OTHERID", "B2291DX"),
         ("Hosp W 661 902 K.", "MRN", "W 661 902 K"),
@@ -83,6 +105,8 @@ def test_an_identifier_is_found(text: str, kind: str, identifier: str) -> None:
         "Cardiac Surgery and Paediatric Cardiology agreed",
         "ext 30, flex 110; ref to dietitian; pin site 2",
         "Today's mother and baby clinic; patient's mother",
+        "3/7 hx of cough, 6/12 of weight loss; 4.5 mg; nurse aware, school nurse; works nights",
+        "On the fourth day; the tenth rib; Hb 11.10, CRP 7.9. Then home. No 12 blade, reg 40 mg",
     ],
 )
 def test_what_is_none_stays(text: str) -> None:
@@ -108,3 +132,19 @@ def test_an_extension_and_initials_beside_what_was_found() -> None:
     text = "Call 708-955-3609, ext 4. Seen 3/4/2021  GB/MT"
     covered = {text[span.start : span.end] for span in identifiers(text)}
     assert {"GB/MT"} <= covered and any("4" in each and "ext" not in each for each in covered)
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier"),
+    [
+        ("Pt I. Velnadal V 440 812, line in", "V 440 812"),
+        ("#1 Leonard Velnadal 551-204 for MDT", "551-204"),
+        ("NOK in room, call Oluwaseun 07700 900148.", "Oluwaseun"),
+        ("Patient VELNADAL, JASKMO seen", "JASKMO"),
+        ("Velnaduk, Gino / list", "Velnaduk"),
+    ],
+)
+def test_what_stands_beside_a_name_or_a_telephone(text: str, identifier: str) -> None:
+    covered = {place for span in identifiers(text) for place in range(span.start, span.end)}
+    start = text.index(identifier)
+    assert covered >= {place for place in range(start, start + len(identifier)) if text[place] != " "}
