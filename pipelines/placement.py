@@ -25,7 +25,7 @@ from clinadapt.kubernetes.cluster import (
     Nodes,
     scratch_size,
 )
-from clinadapt.kubernetes.requests import limits, requests
+from clinadapt.kubernetes.requests import limits, requests, threads
 from clinadapt.kubernetes.trainjob import template
 from clinadapt.kubernetes.trainjobs import RUNTIME, STOP, TEMPLATE
 from clinadapt.kubernetes.workflow import RUN_ID, RUN_ID_LABEL
@@ -56,6 +56,7 @@ class Placement:
             if ca := self.cluster.ca_bundle:
                 kubernetes.use_config_map_as_volume(task, ca.config_map, CA)
             environment |= self.cluster.environment(loads_model)
+            environment |= {} if delegates else threads(self.profile, step)
             environment |= _trainer_environment(self.profile, self.cluster, step)
         task.container_spec.env = environment or None
 

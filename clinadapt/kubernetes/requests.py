@@ -1,4 +1,4 @@
-"""What a step's pod asks the scheduler for. Its limits are the profile's resources.
+"""What a step's pod asks the scheduler for, and how many threads it starts. Its limits are the profile's resources.
 
 A pod without requests is taken to ask for its limits: a small step would wait for a node with room for a large one.
 The figures are what the steps were measured to need, rounded up (docs/requests.md).
@@ -34,6 +34,17 @@ def limits(profile: AnyProfile, step: Step) -> Resources:
         return profile.resources
     resources = profile.train_resources
     return resources.model_copy(update={"gpu": min(1, resources.gpu)}) if step == "prefer" else resources
+
+
+def threads(profile: AnyProfile, step: Step) -> dict[str, str]:
+    """Variables for OpenMP and BLAS: a thread for each CPU of a step's limit, shared by its processes, one a GPU.
+
+    Left alone, torch starts a thread for each CPU of the node, and Kubernetes stops them all once they have used up the
+    limit. A thread that waits sleeps; one that spins would use it up too.
+    """
+    resources = limits(profile, step)
+    cpus = int(parse_quantity(resources.cpu)) // max(1, resources.gpu)
+    return {"OMP_NUM_THREADS": str(max(1, cpus)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def requests(profile: AnyProfile, step: Step) -> tuple[str, str]:

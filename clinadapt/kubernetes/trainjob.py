@@ -19,7 +19,7 @@ from clinadapt.config.resolve import resolve
 from clinadapt.config.steps import Step
 from clinadapt.errors import UserError
 from clinadapt.kubernetes.cluster import CA, DIGEST, MODELS, SCRATCH, Affinity, Cluster, Nodes, scratch_size
-from clinadapt.kubernetes.requests import limits, requests
+from clinadapt.kubernetes.requests import limits, requests, threads
 from clinadapt.kubernetes.trainjobs import fill
 
 RUNTIME = "torch-distributed"
@@ -156,7 +156,7 @@ def _environment(profile: AnyProfile, cluster: Cluster, step: Step, image: str) 
     """Secrets by reference, and the paths of scratch space, base models and certificates."""
     gpu = {"CLINADAPT_GPU": "1"} if profile.train_resources.gpu else {}
     digest = {IMAGE_VARIABLE: image} if re.search(DIGEST, image) else {}
-    values = gpu | digest | cluster.environment(loads_model=True)
+    values = gpu | digest | cluster.environment(loads_model=True) | threads(profile, step)
     return [
         *({"name": name, "value": value} for name, value in values.items()),
         *(

@@ -134,7 +134,11 @@ def container_findings(container: Document, step: str, compiled: Compiled) -> It
     ):
         yield "GPU"
     environment = {entry["name"]: entry["value"] for entry in container.get("env", [])}
-    if environment != environment_wanted(step, gpu, cluster):
+    threads = str(int(wanted.cpu) // (max(1, wanted.gpu) if gpu and step != "prefer" else 1))
+    if environment != environment_wanted(step, gpu, cluster) | {
+        "OMP_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }:
         yield "environment"
     yield from (f"literal secret {name}" for name in environment if SECRET_NAME.search(name))
     script = " ".join([*container["command"], *container["args"]])

@@ -151,6 +151,8 @@ def test_prefer_asks_for_the_one_gpu_that_it_uses() -> None:
         limit = {name: value for name, value in trainer["resourcesPerNode"]["limits"].items() if "nvidia" in name}
         assert trainer["numProcPerNode"] == gpus and list(limit.values()) == [str(gpus)]
         assert limits(profile, step).gpu == gpus  # type: ignore[arg-type]
+        threads = next(entry["value"] for entry in trainer["env"] if entry["name"] == "OMP_NUM_THREADS")
+        assert int(threads) == int(profile.train_resources.cpu) // gpus >= 1
 
 
 def test_the_cluster_s_settings_arrive() -> None:
