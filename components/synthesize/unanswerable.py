@@ -14,7 +14,7 @@ from random import Random
 from components.synthesize.parsed_note import ParsedNote
 from components.synthesize.teacher import Subject, Triple
 
-SHARE = 0.2  # of the questions that are copied
+SHARE = 0.25  # of the questions that are copied
 MAX_PER_NOTE = 3
 MAX_NOTE = 50_000  # characters of a note that waiting questions are compared with
 WAITING = 200  # questions that wait for a note; the oldest gives way
