@@ -15,10 +15,11 @@ from clinadapt.clinical.claims.number_checks import check_ages, check_dates, che
 from clinadapt.clinical.claims.opposites import check_opposites
 from clinadapt.clinical.claims.planned import check_done
 from clinadapt.clinical.claims.reading import Reading, read
-from clinadapt.clinical.claims.relatives import check_relatives
+from clinadapt.clinical.claims.relatives import RELATIVE, check_relatives
 from clinadapt.clinical.claims.results import check_results
 from clinadapt.clinical.claims.sites import check_sites
 from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers, check_weekdays
+from clinadapt.clinical.claims.unsaid import asks_for_words, completed
 from clinadapt.clinical.claims.yes_no import as_statement
 from clinadapt.clinical.number_format import point_decimals
 from clinadapt.clinical.refusals import is_refusal
@@ -59,6 +60,18 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
         The claims in the order of the answer.
     """
     answer, note, question = (point_decimals(text, decimal_comma) for text in (answer, note, question))
+    if asks_for_words(question):
+        return []
+    whole, added = completed(answer, question)
+    return [_moved(each, -added) for each in _checked(whole, note, question) if each.claim.end > added]
+
+
+def _moved(checked: CheckedClaim, by: int) -> CheckedClaim:
+    claim = checked.claim
+    return checked._replace(claim=claim._replace(start=max(0, claim.start + by), end=claim.end + by))
+
+
+def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
     stated, source = read(answer), read(note)
     asked = read(question) if question else None
     of_drugs = [*check_drugs(stated, source, asked, _asked_status(question))]
@@ -71,7 +84,7 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
         *check_ages(stated, source),
         *check_sex(stated, source),
         *check_dates(stated, source, asked),
-        *check_findings(stated, source, bool(_FAMILY_ASKED.search(question))),
+        *check_findings(stated, source, _asks_for_family(question)),
         *check_sides(stated, source, asked),
         *check_relatives(stated, source, asked),
         *check_sites(stated, source, asked),
@@ -149,6 +162,10 @@ def _is_plain(evidence: tuple[int, int], source: Reading) -> bool:
     uncertain = source.is_suspected(source.word_at(evidence[0]))
     unsure = any(u.start == evidence[0] and u.status and u.status.value in ("open", "allergy") for u in source.drugs)
     return not (uncertain or unsure or is_past(source, *evidence))
+
+
+def _asks_for_family(question: str) -> bool:
+    return bool(_FAMILY_ASKED.search(question) or RELATIVE.search(question.lower()))
 
 
 def _asked_status(question: str) -> str:

@@ -12,7 +12,7 @@ from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
-from clinadapt.clinical.claims.words import STOP_WORDS
+from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.dates import MONTHS, less_precise, other_reading
 from clinadapt.clinical.mention import Mention
 
@@ -40,6 +40,7 @@ _MOST_SUMMED = 60  # quantities of a note
 _ROUGHLY = 0.1  # of a round number, by which what it rounds may differ
 _MOST_LISTED = 5  # things that a reader counts
 _MARGIN = 2  # words by which the surroundings of another value must fit better
+_DATE = {stem("date")}  # of "Which dates does the note give?", which is no closer to "Date of discharge:"
 
 
 def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -323,7 +324,7 @@ def _better(
     asked: Reading | None,
 ) -> list[tuple[int, int]]:
     """`fits`; none where the words around another value of the note are clearly those around the answer's."""
-    words = stated.around(span) | ({w.stem for w in asked.words} - STOP_WORDS if asked else set())
+    words = stated.around(span) | ({w.stem for w in asked.words} - STOP_WORDS - _DATE if asked else set())
     best_fit = max(len(words & source.around(each)) for each in fits)
     best_other = max(len(words & source.around(each)) for each in other)
     clear = best_other - best_fit >= _MARGIN or (best_fit == 0 < best_other and len(stated.around(span)) <= 2)

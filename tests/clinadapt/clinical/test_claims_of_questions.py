@@ -169,3 +169,35 @@ def test_times_units_and_opposites(note: str, answer: str, supported: bool) -> N
 def test_the_claim_of_a_bare_value_points_to_the_value_of_the_test() -> None:
     (claim,) = check("92", LABS, "What is the neutrophil count?")
     assert claim.outcome == "contradicted" and LABS[slice(*claim.evidence or (0, 0))] == "1.1"
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer", "supported"),
+    [
+        ("Denies nausea and palpitations.", "What does the patient deny?", "nausea; palpitations", True),
+        ("Denies nausea. Palpitations for a week.", "What does the patient deny?", "nausea; palpitations", False),
+        ("No fever, no rash, but a cough.", "What was denied? Answer with a list.", "fever; rash", True),
+        ("No fever, no rash, but a cough.", "What was denied? Answer with a list.", "fever; cough", False),
+        ("No fever, no rash, but a cough.", "Which symptoms are absent?", "No fever and no rash.", True),
+        ("His mother had dementia.", "What does the note say of the patient's mother?", "dementia", True),
+        ("He has dementia.", "What does the patient have?", "dementia", True),
+        ("53F, LLQ pain for 5 days.", "What age is the patient?", "53 years", True),
+        ("53F, LLQ pain for 5 days.", "What age is the patient?", "35 years", False),
+        ("53F, LLQ pain for 5 days.", "How old is she?", "35", False),
+        ("Admitted: 06-Aug-2017. Date of discharge: 11-Aug-2017.", "List all dates.", "06-Aug-2017; 11-Aug-2017", True),
+        ("Denies SOB.", "What is SOB short for?", "shortness of breath", True),
+        ("Baclofen t.i.d. Temp 98.2.", 'What is meant by "t.i.d." here?', "three times a day", True),
+        ("Pain in the right hip. Bilat crackles.", 'Expand the abbreviation "bilat".', "bilaterally", True),
+    ],
+)  # fmt: skip
+def test_what_a_bare_answer_leaves_to_its_question(note: str, question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, note, question) == []) == supported, unsupported(answer, note, question)
+
+
+def test_claims_of_a_bare_list_are_where_the_answer_has_them() -> None:
+    answer = "nausea; palpitations"
+    found = check(answer, "Denies nausea. Palpitations for a week.", "What does the patient deny?")
+    assert {(answer[each.claim.start : each.claim.end], each.outcome) for each in found} >= {
+        ("nausea", "supported"),
+        ("palpitations", "contradicted"),
+    }
