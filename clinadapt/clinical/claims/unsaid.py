@@ -8,8 +8,8 @@ from clinadapt.clinical.claims.reading import read
 from clinadapt.clinical.claims.relatives import RELATIVE
 
 _EXPANDS = re.compile(
-    r"\bwhat (?:is|does|do) [^?]*\b(?:short for|stands? for|mean|meant)\b|\b(?:expand|write out|spell out)\b|"
-    r"\babbreviat",
+    r"\bwhat (?:is|does|do) [^?]*\b(?:short for|stands? for|mean by|meant by)\b|"
+    r"\bwhat (?:does|do) (?!this |that |it )\S{1,12} mean\b|\b(?:expand|write out|spell out)\b|\babbreviat",
     re.IGNORECASE,
 )
 _DENIED = re.compile(

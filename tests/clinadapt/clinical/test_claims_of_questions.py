@@ -187,6 +187,8 @@ def test_the_claim_of_a_bare_value_points_to_the_value_of_the_test() -> None:
         ("Admitted: 06-Aug-2017. Date of discharge: 11-Aug-2017.", "List all dates.", "06-Aug-2017; 11-Aug-2017", True),
         ("Denies SOB.", "What is SOB short for?", "shortness of breath", True),
         ("Baclofen t.i.d. Temp 98.2.", 'What is meant by "t.i.d." here?', "three times a day", True),
+        ("NKDA.", "What does NKDA mean?", "no known drug allergies", True),
+        ("Nodule, may be cancer.", "What do the findings mean?", "They confirm cancer.", False),
         ("Pain in the right hip. Bilat crackles.", 'Expand the abbreviation "bilat".', "bilaterally", True),
     ],
 )  # fmt: skip
