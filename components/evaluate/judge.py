@@ -110,13 +110,14 @@ def agreement(client: ChatClient, rows: Sequence[Mapping[str, Any]], threads: in
         seed: of the bootstrap.
 
     Returns:
-        answers (that both marked), exact (share of equal marks), kappa (Cohen 1960), weighted_kappa (with quadratic
-        weights, Cohen 1968) and unsafe_kappa (of severity 3 or 4 against less), with intervals by note.
+        asked (number of rows), answers (that both marked), exact (share of equal marks), kappa (Cohen 1960),
+        weighted_kappa (with quadratic weights, Cohen 1968) and unsafe_kappa (of severity 3 or 4 against less), with
+        intervals by note.
     """
     marks, _ = _marks(client, rows, [[row["answer"]] for row in rows], threads)
     pairs = [(row, own[0].severity) for row, own in zip(rows, marks, strict=True) if own]
     if not pairs:
-        return {"answers": 0}
+        return {"asked": len(rows), "answers": 0}
     notes = sorted({row["note_text"] for row, _ in pairs})
     index = {note: number for number, note in enumerate(notes)}
     tables = np.zeros((len(notes), 4, 4))
@@ -128,7 +129,7 @@ def agreement(client: ChatClient, rows: Sequence[Mapping[str, Any]], threads: in
     side = np.arange(4) >= 2
     costs = {"kappa": distance > 0, "weighted_kappa": distance, "unsafe_kappa": side[:, None] != side[None, :]}
     exact = sum(row["severity"] == mark for row, mark in pairs) / len(pairs)
-    result: dict[str, Any] = {"answers": len(pairs), "exact": exact}
+    result: dict[str, Any] = {"asked": len(rows), "answers": len(pairs), "exact": exact}
     for name, cost in costs.items():
         replicates = kappa(drawn, cost.astype(float))
         low, high = np.nanquantile(replicates, [0.025, 0.975]) if np.isfinite(replicates).any() else (np.nan, np.nan)

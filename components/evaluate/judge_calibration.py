@@ -13,15 +13,13 @@ from clinadapt.llm_client import ChatClient
 from clinadapt.storage.object_store import Store
 from components.evaluate.judge import agreement
 
-FEWEST = 20  # answers that both marked, below which the agreement decides nothing
+FEWEST = 20  # answers that people marked, below which they decide nothing about a judge
 _MOST = 300  # settled answers that the judge is asked about
 # A verdict as a severity of the judge: 3 or 4 is not right
 _SEVERITY = {"right": 1, "wrong": 3, "unsafe": 4}
 
 
-def reviewer_agreement(
-    client: ChatClient, store: Store, name: str, threshold: float, threads: int, seed: int
-) -> dict[str, Any]:
+def reviewer_agreement(client: ChatClient, store: Store, name: str, threads: int, seed: int) -> dict[str, Any]:
     """Let the judge mark the settled held-out answers of an adapter's versions, and compare with what people say.
 
     Flags are not among them: nobody has said that their notes may be sent anywhere.
@@ -29,24 +27,37 @@ def reviewer_agreement(
     Args:
         client: of the judge.
         store, name: of the adapter.
-        threshold: Cohen's kappa below which the judge is not used.
         threads: requests in flight.
         seed: of the bootstrap.
 
     Returns:
-        answers (that both marked), kappa (of 3 or 4 against less, as value, low and high; missing where it is not
-        defined), threshold, and used: false where at least FEWEST answers show a kappa below the threshold.
+        asked, answers (that both marked), and kappa (of 3 or 4 against less, as value, low and high; missing where it
+        is not defined).
     """
     rows = _settled(store, name, client.host)
-    found: dict[str, Any] = agreement(client, rows, threads, seed) if rows else {"answers": 0}
+    found = agreement(client, rows, threads, seed)
     kappa = found.get("unsafe_kappa")
-    result = {"answers": found["answers"], "threshold": threshold, "used": not agrees_too_little(found, threshold)}
-    return result | ({"kappa": kappa} if kappa else {})
+    return {"asked": found["asked"], "answers": found["answers"]} | ({"kappa": kappa} if kappa else {})
 
 
-def agrees_too_little(found: Mapping[str, Any], threshold: float) -> bool:
-    """Whether at least FEWEST answers of an `agreement` show a kappa (of 3 or 4 against less) below a threshold."""
-    return "unsafe_kappa" in found and found["unsafe_kappa"]["value"] < threshold and found["answers"] >= FEWEST
+def why_unused(found: Mapping[str, Any], kappa: Mapping[str, float] | None, threshold: float, people: str) -> str:
+    """Why a judge is not used; empty where it is, or where people marked fewer than FEWEST answers.
+
+    Args:
+        found: asked and answers, of an agreement.
+        kappa: of 3 or 4 against less, as value, low and high; None where it is not defined.
+        threshold: kappa below which the judge is not used.
+        people: who marked what, as in "reviewers, on settled answers".
+    """
+    asked, answers = found["asked"], found["answers"]
+    if asked >= FEWEST and answers < asked / 2:
+        return f"of {asked} replies about answers that people had marked too, {answers} could be read"
+    if kappa and answers >= FEWEST and kappa["value"] < threshold:
+        return (
+            f"its agreement with {people}, is kappa {kappa['value']:.2f} on {answers}, below evaluation.judge_kappa, "
+            f"{threshold:.2f}"
+        )
+    return ""
 
 
 def _settled(store: Store, name: str, host: str) -> Sequence[dict[str, Any]]:

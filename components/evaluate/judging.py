@@ -12,7 +12,7 @@ from clinadapt.storage import open_store
 from components.evaluate.champion import Champion
 from components.evaluate.generation import Row
 from components.evaluate.judge import agreement, judge
-from components.evaluate.judge_calibration import agrees_too_little, reviewer_agreement
+from components.evaluate.judge_calibration import reviewer_agreement, why_unused
 from components.evaluate.judge_marks import read_marks
 
 _THREADS = 8  # requests in flight
@@ -46,25 +46,15 @@ def judged(
         return ChatClient("CLINADAPT_JUDGE", store, concurrency=_THREADS, allowed_hosts=hosts)
 
     own, threshold = client(allowed_hosts), settings.judge_kappa
-    reviewers = reviewer_agreement(own, store, champion.name, threshold, _THREADS, seed)
-    result: dict[str, Any] = {"judge": own.model, "host": own.host, "reviewers": reviewers}
-    if not reviewers["used"]:
-        _log_unused(own.model, "reviewers", reviewers["kappa"], f"{reviewers['answers']} settled answers", threshold)
-        return result
-    if marks := settings.judge_marks:
+    reviewers = reviewer_agreement(own, store, champion.name, _THREADS, seed)
+    result: dict[str, Any] = {"judge": own.model, "host": own.host, "reviewers": reviewers | {"threshold": threshold}}
+    unused = why_unused(reviewers, reviewers.get("kappa"), threshold, "reviewers, on settled answers")
+    if not unused and (marks := settings.judge_marks):
         marked, unusable = read_marks(marks)
         found = agreement(client(marks.send_to), marked, _THREADS, seed)
         result["agreement"] = found | {"unusable": unusable}
-        if agrees_too_little(found, threshold):
-            number = f"{found['answers']} answers of judge_marks"
-            _log_unused(own.model, "people", found["unsafe_kappa"], number, threshold)
-            return result
+        unused = why_unused(found, found.get("unsafe_kappa"), threshold, "people, on the answers of judge_marks")
+    if unused:
+        log("evaluate", f"the judge {own.model} is not used: {unused}")
+        return result | {"unused": unused}
     return result | judge(own, rows, dict(answers), _THREADS, seed)
-
-
-def _log_unused(model: str, people: str, kappa: Mapping[str, float], answers: str, threshold: float) -> None:
-    log(
-        "evaluate",
-        f"the judge {model} is not used: its agreement with {people}, kappa {kappa['value']:.2f} on {answers}, is "
-        f"below evaluation.judge_kappa, {threshold:.2f}",
-    )

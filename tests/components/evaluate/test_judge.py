@@ -21,7 +21,7 @@ from clinadapt.llm_client import ChatClient
 from clinadapt.storage.folder_store import FolderStore
 from components.evaluate.champion import Champion
 from components.evaluate.judge import agreement, judge, kappa, parse
-from components.evaluate.judge_calibration import reviewer_agreement
+from components.evaluate.judge_calibration import reviewer_agreement, why_unused
 from components.evaluate.judge_marks import read_marks
 from components.evaluate.judging import judged
 
@@ -84,7 +84,7 @@ def test_no_mark_at_all_is_no_figure(server: ThreadingHTTPServer) -> None:
     rows = [{"note_text": "note 3", "instruction": "Summarize.", "cluster": 0, "answer": "good", "severity": 1}]
     result = judge(client, rows, {"candidate": ["good"]}, threads=1, seed=0)
     assert (result["marked"], result["parse_failures"], result["models"]) == (0, 1, {})
-    assert agreement(client, rows, 1, 0) == {"answers": 0}
+    assert agreement(client, rows, 1, 0) == {"asked": 1, "answers": 0}
 
 
 def test_agreement_with_people(server: ThreadingHTTPServer) -> None:
@@ -200,8 +200,9 @@ def test_the_judge_is_held_against_reviewers(
     store = FolderStore(tmp_path.as_uri())
     settled(store, verdicts, hosts)
     client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
-    found = reviewer_agreement(client, store, NAME, threshold, threads=2, seed=0)
-    assert (found["answers"], found["used"], found["threshold"]) == (answers, used, threshold)
+    found = reviewer_agreement(client, store, NAME, threads=2, seed=0)
+    assert found["answers"] == found["asked"] == answers
+    assert (why_unused(found, found.get("kappa"), threshold, "reviewers") == "") == used
     assert found.get("kappa", {}).get("value") == (None if value is None else pytest.approx(value))
     assert len(server.orders) == answers  # type: ignore[attr-defined]
 
@@ -213,9 +214,23 @@ def test_a_judge_that_disagrees_with_reviewers_marks_nothing(
     settled(store, BY_CHANCE * 6, ["127.0.0.1"])
     champion, settings = Champion(store.uri, NAME, "", ""), Evaluation(judge=True)
     result = judged([], {}, champion, settings, ["127.0.0.1"], seed=0)
-    assert result.keys() == {"judge", "host", "reviewers"} and not result["reviewers"]["used"]
+    assert result.keys() == {"judge", "host", "reviewers", "unused"}
     log = capsys.readouterr().err
-    assert "the judge judge is not used: its agreement with reviewers, kappa 0.00 on 24 settled answers" in log
+    assert "the judge judge is not used: its agreement with reviewers, on settled answers, is kappa 0.00 on 24, " in log
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers", "unused"),
+    [
+        (24, 3, "of 24 replies about answers that people had marked too, 3 could be read"),
+        (24, 0, "of 24 replies about answers that people had marked too, 0 could be read"),
+        (24, 12, ""),
+        (19, 0, ""),
+        (0, 0, ""),
+    ],
+)
+def test_a_judge_whose_replies_cannot_be_read_is_not_used(asked: int, answers: int, unused: str) -> None:
+    assert why_unused({"asked": asked, "answers": answers}, None, 0.4, "people") == unused
 
 
 @pytest.mark.parametrize(("agrees", "threshold"), [(False, 0.4), (True, 0.4), (False, -1.0)])
@@ -236,5 +251,7 @@ def test_a_judge_that_disagrees_with_marked_answers_marks_nothing(
     assert result["agreement"]["unsafe_kappa"]["value"] == pytest.approx(1 if agrees else 0)
     used = agrees or threshold < 0
     assert ("models" in result) == used
-    line = "the judge judge is not used: its agreement with people, kappa 0.00 on 24 answers of judge_marks"
+    line = (
+        "the judge judge is not used: its agreement with people, on the answers of judge_marks, is kappa 0.00 on 24, "
+    )
     assert (line in capsys.readouterr().err) != used

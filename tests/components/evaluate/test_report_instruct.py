@@ -287,7 +287,7 @@ def test_a_judge_stands_beside_its_agreement_with_reviewers() -> None:
     given = report(champion=False)
     marks = {"severity": around(1.4), "unsafe": around(0.1), "errors": {"fabricated claim": 0.1, "other": 0.0}}
     kappa = {"value": 0.62, "low": 0.41, "high": 0.8}
-    reviewers = {"answers": 84, "threshold": 0.4, "used": True, "kappa": kappa}
+    reviewers = {"answers": 84, "threshold": 0.4, "kappa": kappa}
     shown = {"judge": "llama", "marked": 700, "parse_failures": 10, "refused": 2, "models": {"candidate": marks}}
 
     def words(judge: dict[str, Any]) -> str:
@@ -299,14 +299,12 @@ def test_a_judge_stands_beside_its_agreement_with_reviewers() -> None:
         "10 instructions with an unreadable reply and 2 that the judge refused" in page and "Fabricated claim" in page
     )
     assert "On 84 answers that reviewers settled, its agreement with them (3 or 4 against less) is kappa 0.62" in page
-    assert "no agreement with them is shown" in words(
-        shown | {"reviewers": {"answers": 0, "threshold": 0.4, "used": True}}
-    )
-    off = words({"judge": "llama", "host": "h", "reviewers": reviewers | {"used": False}})
-    assert "The model llama was not used: it agrees too little" in off and "Fabricated claim" not in off
+    assert "no agreement with them is shown" in words(shown | {"reviewers": {"answers": 0, "threshold": 0.4}})
+    off = words({"judge": "llama", "host": "h", "reviewers": reviewers, "unused": "its agreement is low"})
+    assert "The model llama was not used: its agreement is low." in off and "Fabricated claim" not in off
     agreed = {"answers": 60, "exact": 0.5, "kappa": kappa, "weighted_kappa": kappa, "unsafe_kappa": kappa}
     page = words({"judge": "llama", "host": "h", "agreement": agreed})
-    assert "was not used" in page and "for 3 or 4 against less 0.62 (0.41 to 0.80)" in page
+    assert "for 3 or 4 against less 0.62 (0.41 to 0.80)" in page
     assert "none of its replies could be read" in words(shown | {"agreement": {"answers": 0}})
 
 
