@@ -68,11 +68,11 @@ def test_every_task_module_is_registered() -> None:
     assert {task.TASK for task in tasks.TASKS} == set(TASKS)
 
 
-def test_every_task_occurs_and_about_a_sixth_is_unanswerable(generated: list[tuple[str, Triple]]) -> None:
+def test_every_task_occurs_and_about_a_fifth_is_unanswerable(generated: list[tuple[str, Triple]]) -> None:
     counts = Counter(triple.task for _, triple in generated)
     assert set(counts) == set(TASKS)
     assert min(counts.values()) > 0.02 * len(generated)
-    assert 0.1 < sum(not triple.answerable for _, triple in generated) / len(generated) < 0.19
+    assert 0.13 < sum(not triple.answerable for _, triple in generated) / len(generated) < 0.23
 
 
 def test_every_answerable_triple_has_spans_inside_the_note(generated: list[tuple[str, Triple]]) -> None:
