@@ -245,7 +245,9 @@ def test_without_unanswerable_instructions_or_examples_it_says_so() -> None:
     given = report()
     for entry in given["evaluation"]["models"].values():
         del entry["metrics"]["correct_refusals"]
+    assert "this copy of the report shows texts of notes" in render(given)
     given["examples"] = []
+    assert "shows texts of notes" not in render(given)
     page = render(given)
     assert "refusals were not evaluated" in page
     assert "Example answers" not in page
