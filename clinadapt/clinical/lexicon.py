@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
+from clinadapt.artifacts.packaged_yaml import packaged_yaml
 
 
 @cache
@@ -17,4 +14,4 @@ def load_lexicon(file: str) -> Any:
 
     Callers name the whole file, so that `code_version` finds which sources read it.
     """
-    return yaml.load(resources.files(__package__).joinpath(file).read_text("utf-8"), _LOADER)
+    return packaged_yaml(__package__, file)

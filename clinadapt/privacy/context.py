@@ -19,6 +19,8 @@ from clinadapt.privacy.word_lists import (
     eponyms,
     family_names,
     given_names,
+    is_clinical,
+    is_known,
     looks_clinical,
 )
 
@@ -27,7 +29,8 @@ _RARE = 25_000  # rank of a word by its frequency, beyond which the dictionary h
 _CUES = ("title", "person_label", "relation", "role")
 # Classes of cues.yaml that rules begin at
 _CLASSES = frozenset({"person_title", "name_label", "person_label", "relation", "lives", "place_head"})
-_DEGREE_STARTS = ("M", "D", "R", "N", "P")
+_DOTTED_DEGREES = ("M.D", "D.O", "R.N", "N.P", "P.A")
+_DEGREE_STARTS = {degree[0] for degree in _DOTTED_DEGREES}
 _FROM = ("in", "at", "to", "from", "near", "of", "IN", "AT", "TO", "FROM", "NEAR", "OF")
 
 
@@ -238,8 +241,8 @@ def cue_before(words: Sequence[Token], first: int) -> bool:
 def may_be_name(word: str) -> bool:
     """Whether a word with a capital is a name, or a rare word of no list that medicine has."""
     lower = word.lower()
-    known = lower in clinical_words() or lower in eponyms() or lower in cue_classes() or looks_clinical(lower)
-    return word[0].isupper() and (names_by_itself(lower) or (english_rank(lower) > _RARE and not known))
+    is_rare = english_rank(lower) > _RARE and not is_known(lower)
+    return word[0].isupper() and (names_by_itself(lower) or is_rare)
 
 
 def is_listed(word: str) -> bool:
@@ -250,7 +253,7 @@ def is_word_only(word: str) -> bool:
     """Whether a lower-case word is one of medicine or English, and a name in no list."""
     if word in given_names() or word in family_names():
         return False
-    return english_rank(word) < _RARE or word in clinical_words() or word in eponyms() or looks_clinical(word)
+    return english_rank(word) < _RARE or word in eponyms() or is_clinical(word)
 
 
 def _is_degree(word: str) -> bool:
@@ -259,18 +262,7 @@ def _is_degree(word: str) -> bool:
 
 def is_dotted_degree(words: Sequence[Token], index: int) -> bool:
     """Whether M.D. or another degree with points begins at an index."""
-    return (
-        index >= 0
-        and words[index].text in _DEGREE_STARTS
-        and "".join(token.text for token in words[index : index + 3])
-        in (
-            "M.D",
-            "D.O",
-            "R.N",
-            "N.P",
-            "P.A",
-        )
-    )
+    return index >= 0 and "".join(token.text for token in words[index : index + 3]) in _DOTTED_DEGREES
 
 
 def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:
@@ -386,6 +378,4 @@ def _may_extend(word: str) -> bool:
     lower = word.lower()
     if not (len(word) > 2 and _is_capitalised(word)):
         return False
-    return lower not in english_words() and not (
-        lower in clinical_words() or lower in eponyms() or lower in cue_classes() or looks_clinical(lower)
-    )
+    return lower not in english_words() and not is_known(lower)

@@ -10,14 +10,12 @@ from clinadapt.data.date_values import read_date
 from clinadapt.privacy.features import Token, tokens
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
-    clinical_words,
     cue_classes,
     english_rank,
     english_words,
-    eponyms,
     family_names,
     given_names,
-    looks_clinical,
+    is_known,
 )
 
 MAX_KNOWN = 200  # characters of a value that a hospital knows; a longer one is a text
@@ -162,6 +160,4 @@ def names_by_itself(word: str) -> bool:
         return len(word) > 4 and word.isdigit()
     is_name = word in given_names() or word in family_names()
     common = word in english_words() and not (is_name and english_words()[word] > 8000)
-    return not (
-        common or word in clinical_words() or word in eponyms() or word in cue_classes() or looks_clinical(word)
-    )
+    return not (common or is_known(word))

@@ -171,28 +171,22 @@ class People:
 
     def _site(self) -> str:
         """A hospital, a surgery or a home as shorthand names it, mostly without a word for what it is."""
-        rng, own = (
-            self._rng,
-            self._rng.choice((self._last(), self._city(), self._invented(), self._ranked("words", 2000))),
-        )
+        rng = self._rng
+        own = rng.choice((self._last(), self._city(), self._invented(), self._ranked("words", 2000)))
         saint = rng.choice(own_list("places.yaml")["saints"].split())
         return rng.choice((self._capitals(), own, own, f"{own} {rng.choice(_parts('homes'))}", f"St {saint}'s"))
 
     def _shop(self) -> str:
         """A firm, a shop or a school without a word for its trade, or with a rarer one."""
-        rng, own = (
-            self._rng,
-            self._rng.choice((self._last(), self._invented(), self._ranked("words", 2000), self._city())),
-        )
+        rng = self._rng
+        own = rng.choice((self._last(), self._invented(), self._ranked("words", 2000), self._city()))
         forms = (own, f"{own}'s", f"{own} & {self._last()}", f"{own} {rng.choice(_parts('trades'))}", self._firm())
         return rng.choice((*forms, f"{self._capitals()} {self._city()}"))
 
     def _road(self) -> str:
         """A street without a number, or the name of a house."""
-        rng, own = (
-            self._rng,
-            self._rng.choice((self._last(), self._invented(), self._city(), self._ranked("words", 2000))),
-        )
+        rng = self._rng
+        own = rng.choice((self._last(), self._invented(), self._city(), self._ranked("words", 2000)))
         road = f"{own} {rng.choice(_parts('roads'))}"
         flat = rng.choice(("Flat {}", "Unit {}", "lot {}", "{}b", "Apt {}")).format(rng.randint(1, 99))
         house = rng.choice((flat, flat, "The Bungalow", f"{own} Cottage"))

@@ -26,7 +26,7 @@ from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.surrogates import Surrogates, phi_key
 from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.term_files import Terms, read_terms
-from clinadapt.privacy.word_lists import clinical_words, english_rank, eponyms, looks_clinical
+from clinadapt.privacy.word_lists import english_rank, eponyms, is_clinical
 
 MARK = re.compile(rf"\[(?:{'|'.join(TYPES)})\]")  # what redaction writes
 _COMMON = 20_000  # rank of a word by its frequency in English
@@ -260,7 +260,7 @@ def _is_rare(word: str) -> bool:
     """Whether a word is rare in English and none of medicine."""
     if len(word) < 3 or not word.isalpha() or english_rank(word) <= _COMMON:
         return False
-    return word not in clinical_words() and word not in eponyms() and not looks_clinical(word)
+    return word not in eponyms() and not is_clinical(word)
 
 
 def _joined(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

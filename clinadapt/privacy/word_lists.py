@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from clinadapt.artifacts.packaged_yaml import packaged_yaml
 from clinadapt.clinical.drug_names import generics_by_name
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.errors import UserError
@@ -45,7 +43,7 @@ _PLACE_SIDE = re.compile(
 @cache
 def own_list(file: str) -> dict[str, Any]:
     """Content of a YAML file of this folder; shared between callers, so do not modify it."""
-    return dict(yaml.safe_load(resources.files(__package__).joinpath(file).read_text("utf-8")))
+    return dict(packaged_yaml(__package__, file))
 
 
 @cache
@@ -133,6 +131,11 @@ def cities() -> frozenset[str]:
 def is_clinical(word: str) -> bool:
     """Whether a lower-case word is one of medicine, by the lists or by how it is built."""
     return word in clinical_words() or looks_clinical(word)
+
+
+def is_known(word: str) -> bool:
+    """Whether a lower-case word is one of medicine, an eponym or a cue."""
+    return word in eponyms() or word in cue_classes() or is_clinical(word)
 
 
 def looks_clinical(word: str) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.number_checks import same_values
+from clinadapt.clinical.claims.number_checks import same_values, value_pairs
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
@@ -44,7 +43,8 @@ def check_asked_values(stated: Reading, source: Reading, asked: Reading) -> Iter
     if given:
         own = [m.values for m in given] + [(q,) for m in given for q in m.others]
         own += [(q,) for m in given for q in _unlabelled(m, source)]
-        own += _pairs(source, {v[0][:2] for v in own}) if len(values) > 1 else []
+        known = {v[0][:2] for v in own}
+        own += [pair for pair in value_pairs(source) if pair[0][:2] not in known] if len(values) > 1 else []
         fits = _of_asked_part([v for v in own if same_values(v, values)], own, source, asked)
         if not fits and not _is_bare(stated, asked):  # it may be of something else
             return
@@ -128,11 +128,6 @@ def _unlabelled(measurement: Measurement, source: Reading) -> Iterator[Quantity]
             yield number
 
 
-def _pairs(source: Reading, known: set[tuple[int, int]]) -> list[tuple[Quantity, ...]]:
-    """Pairs of the note, which may be blood pressures of another position: "lying 158/80, standing 121/70"."""
-    return [pair for pair in pairwise(source.quantities) if pair[0].pair and pair[0][:2] not in known]
-
-
 def _of_asked_part(
     fits: list[tuple[Quantity, ...]], own: list[tuple[Quantity, ...]], source: Reading, asked: Reading
 ) -> list[tuple[Quantity, ...]]:
@@ -160,7 +155,7 @@ def _clause(values: tuple[Quantity, ...], source: Reading) -> set[str]:
 def _of_another_label(values: tuple[Quantity, ...], source: Reading, asked: Reading) -> tuple[int, int] | None:
     """Span of the number that the note has right behind a word of the question, where the answer's value only stands
     behind other words: 1.1 of "neutrophils 1.1, platelets 92" for 92."""
-    words = {w.stem for w in asked.words} - _NO_LABEL
+    words = asked.stems - _NO_LABEL
     labels = [(q, _label(q, source)) for q in source.quantities]
     if not any(label in words for _, label in labels):
         return None

@@ -24,6 +24,11 @@ class CheckedClaim(NamedTuple):
     outcome: Outcome
     evidence: tuple[int, int] | None
 
+    def moved(self, by: int) -> CheckedClaim:
+        """The same at another place of the answer, `by` characters behind, or at its beginning."""
+        claim = self.claim
+        return self._replace(claim=claim._replace(start=max(0, claim.start + by), end=claim.end + by))
+
 
 def verdict(claim: Claim, support: Iterable[tuple[int, int]], against: Iterable[tuple[int, int]]) -> CheckedClaim:
     """Supported by the first span of `support`, else contradicted by the first of `against`, else not found."""
@@ -51,6 +56,4 @@ def each_once(
         if content not in known:
             known[content] = item.start, list(check(item))
         start, checks = known[content]
-        for each in checks:
-            claim, shift = each.claim, item.start - start
-            yield each._replace(claim=claim._replace(start=claim.start + shift, end=claim.end + shift))
+        yield from (each.moved(item.start - start) for each in checks)

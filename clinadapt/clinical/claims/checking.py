@@ -63,12 +63,7 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     if asks_for_words(question):
         return []
     whole, added = completed(answer, question)
-    return [_moved(each, -added) for each in _checked(whole, note, question) if each.claim.end > added]
-
-
-def _moved(checked: CheckedClaim, by: int) -> CheckedClaim:
-    claim = checked.claim
-    return checked._replace(claim=claim._replace(start=max(0, claim.start + by), end=claim.end + by))
+    return [each.moved(-added) for each in _checked(whole, note, question) if each.claim.end > added]
 
 
 def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:

@@ -224,7 +224,7 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
     def check(mention: SideMention) -> Iterator[CheckedClaim]:
         of = set(mention.of)
         if not of and asked:
-            of = {w.stem for w in asked.words} - STOP_WORDS
+            of = set(asked.stems - STOP_WORDS)
         scored = [(len(of & set(m.of)) + (bool(m.of) and m.of[:1] == mention.of[:1]), m) for m in said]
         claim = Claim("side", mention.start, mention.end, f"{mention.side} {' '.join(mention.of[:1])}".rstrip())
         best = max((score for score, _ in scored), default=0)

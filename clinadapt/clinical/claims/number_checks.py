@@ -54,9 +54,9 @@ def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         claim = Claim("test", measurement.values[0].start, measurement.end, f"{name} {value}")
         given = by_name.get(name, [])
         fits = [(m.start, m.end) for m in given if same_values(m.values, measurement.values)]
-        if not fits and len(measurement.values) > 1:  # lying 158/80, standing 121/70
-            pairs = zip(source.quantities, source.quantities[1:], strict=False)
-            fits = [(a.start, b.end) for a, b in pairs if a.pair and same_values((a, b), measurement.values)]
+        if not fits and len(measurement.values) > 1:
+            pairs = (pair for pair in value_pairs(source) if same_values(pair, measurement.values))
+            fits = [(first.start, second.end) for first, second in pairs]
         if not fits:
             fits = [q[:2] for m in given for q in m.others if same_values((q,), measurement.values)]
         if not fits and not given:
@@ -272,6 +272,11 @@ def _between_dates(days: float, source: Reading) -> list[tuple[int, int]]:
     return [(last.start, last.end) for ordinal, last in known if ordinal - days in ordinals]
 
 
+def value_pairs(source: Reading) -> list[tuple[Quantity, Quantity]]:
+    """Pairs of a note, which may be blood pressures of several positions: "lying 158/80, standing 121/70"."""
+    return [(first, second) for first, second in pairwise(source.quantities) if first.pair]
+
+
 def same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:
     """Whether the values agree; a unit may be missing in one of the texts."""
     return len(a) >= len(b) and all(
@@ -324,7 +329,7 @@ def _better(
     asked: Reading | None,
 ) -> list[tuple[int, int]]:
     """`fits`; none where the words around another value of the note are clearly those around the answer's."""
-    words = stated.around(span) | ({w.stem for w in asked.words} - STOP_WORDS - _DATE if asked else set())
+    words = stated.around(span) | (asked.stems - STOP_WORDS - _DATE if asked else frozenset())
     best_fit = max(len(words & source.around(each)) for each in fits)
     best_other = max(len(words & source.around(each)) for each in other)
     clear = best_other - best_fit >= _MARGIN or (best_fit == 0 < best_other and len(stated.around(span)) <= 2)

@@ -45,7 +45,7 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
     if source.turns:  # of whom "my husband" is the father, depends on who speaks
         return
     said = _relatives(source) if RELATIVE.search(stated.lower) else []
-    question = {w.stem for w in asked.words} - STOP_WORDS if asked else set()
+    question = asked.stems - STOP_WORDS if asked else frozenset()
     for relative in _relatives(stated):
         of = relative.of or question
         claim = Claim("experiencer", relative.start, relative.end, f"of {relative.name}")

@@ -31,7 +31,7 @@ def as_statement(answer: str, question: str) -> str:
     asked = read(of)
     named = asked.findings if finding else asked.drugs
     inside = {w.stem for each in named for w in asked.words_within(each.start, each.end)}
-    if len({(each.start, each.end) for each in named}) != 1 or {w.stem for w in asked.words} - inside - STOP_WORDS:
+    if len({(each.start, each.end) for each in named}) != 1 or asked.stems - inside - STOP_WORDS:
         return ""
     if finding:
         return f"The patient has {of}." if bare["yes"] else f"The patient has no {of}."

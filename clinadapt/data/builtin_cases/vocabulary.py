@@ -8,12 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
-
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:  # PyYAML without libyaml
-    from yaml import SafeLoader  # type: ignore[assignment]
+from clinadapt.artifacts.packaged_yaml import packaged_yaml
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +61,8 @@ class Condition:
 @cache
 def vocabulary() -> dict[str, Any]:
     """Load `words/`: the keys of common.yaml, notes.yaml and narrative.yaml, and all specialties' `conditions`."""
-    files = {file.name: file for file in (resources.files("clinadapt.data.builtin_cases") / "words").iterdir()}
-    loaded = {name: yaml.load(files[name].read_text("utf-8"), SafeLoader) for name in sorted(files)}
+    names = sorted(file.name for file in (resources.files(__package__) / "words").iterdir())
+    loaded = {name: packaged_yaml(__package__, f"words/{name}") for name in names}
     shared = loaded.pop("common.yaml") | loaded.pop("notes.yaml")
     narrative = loaded.pop("narrative.yaml")
     for part in ("phrases", "kinds"):

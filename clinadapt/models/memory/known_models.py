@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
-
 from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.artifacts.packaged_yaml import packaged_yaml
 from clinadapt.models.base_model import BaseModel, hub_name
 from clinadapt.models.decoder_tensors import decoder_tensors
 
@@ -54,7 +52,7 @@ def find(location: str) -> tuple[str, KnownModel] | None:
 
 
 def _read() -> Iterator[KnownModel]:
-    for family in yaml.safe_load(resources.files(__package__).joinpath("known_models.yaml").read_text("utf-8")):
+    for family in packaged_yaml(__package__, "known_models.yaml"):
         for model in family["models"]:
             config = family["config"] | model.get("config", {})
             yield KnownModel(model["names"], config, family["source"], model.get("parameters"))
