@@ -342,12 +342,20 @@ def test_what_reads_the_store_trusts_its_certificate_where_a_site_has_a_ca_of_it
 
 
 def test_the_overlay_of_a_site_as_documented() -> None:
-    """Its registry, the way to its store beside that of Kubeflow Pipelines, and a quota of slices."""
+    """Its registry, its API server alone, the way to its store beside that of Kubeflow Pipelines, a quota of slices."""
     documents = documented("site")
     assert review_container(documents)["image"] == f"registry.example.org/clinadapt/review:{VERSION}"
     store, own = Place("kubeflow", {"app": "seaweedfs"}), Place(address="192.0.2.10")
     pod, policies = Place("clinadapt", {}), [d for d in documents if d["kind"] == "NetworkPolicy"]
     assert allowed(policies, pod, store, 9000) and allowed(policies, pod, own, 443)
+    step = Place("clinadapt", {"workflows.argoproj.io/workflow": "run-1"})
+    reached = {
+        (address, port)
+        for address in ("203.0.113.7", "10.0.0.1", "172.18.0.2", "192.168.0.1", "100.64.3.1")
+        for port in (443, 6443)
+        if allowed(policies, step, Place(address=address), port)
+    }
+    assert reached == {("203.0.113.7", 6443)}
     hard = find(documents, "ResourceQuota/clinadapt")["spec"]["hard"]
     assert hard["requests.nvidia.com/gpu"] == "4" and hard["requests.nvidia.com/mig-3g.20gb"] == "2"
     assert all("image" in each or "egress" in each for each in findings(documents)), "the registry is the site's"

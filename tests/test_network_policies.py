@@ -202,13 +202,16 @@ def test_metrics_where_they_are_served() -> None:
     assert not allowed(documents, prometheus, PLACES["review"], 9464, "TCP")
 
 
-def test_the_address_of_the_api_server_is_a_setting() -> None:
-    """The patch that README.md names."""
-    documents = copy.deepcopy(policies("base"))
-    policy = next(document for document in documents if document["metadata"]["name"] == "api-server")
-    policy["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] = "203.0.113.7/32"
-    assert passes(documents, ("steps", "API server at a public address", 6443, "TCP")) == {True}
-    assert passes(documents, ("review", "API server at a public address", 6443, "TCP")) == {False}
+def test_every_pod_of_a_run_and_no_other_reaches_the_api_server() -> None:
+    """Drivers, launchers and Argo's wait container call it; TrainJob nodes and our own pods do not."""
+    (policy,) = (document for document in policies("base") if document["metadata"]["name"] == "api-server")
+    chosen = {
+        name
+        for name, places in SOURCES.items()
+        if all(selects(policy["spec"]["podSelector"], place.labels) for place in places)
+    }
+    assert chosen == {"driver", "steps", "hub steps", "other steps", "synthesize"}
+    assert [rule["ports"] for rule in policy["spec"]["egress"]] == [[{"port": 443}, {"port": 6443}]]
 
 
 def test_nothing_but_a_step_gets_the_hub_s_policy() -> None:
