@@ -7,24 +7,34 @@ import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import same_values, value_pairs
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
+from clinadapt.clinical.dates import MONTHS
 
 _ASKS_VALUE = re.compile(r"\W*(?:what|which|how (?:much|many|high|low|large|big|is|was|did|has|far))\b")
 _NOT_A_VALUE = re.compile(
     r"\b(?:treat|given|cause|plan|done|manage|happen|los[te]|gain|chang|ris|rose|fell|fall|drop|increas|decreas)\w*\b"
 )
-_NOW = re.compile(r"\b(?:now|currently|today|presently|at present)\b")
-_ASKS_NOW = re.compile(r"\b(?:now|current(?:ly)?|today|latest|new(?:est)?|present(?:ly)?|after\b(?! (?:meal|food)))\b")
+_NOW = re.compile(
+    r"\b(?:now|currently|today|presently|at present|(?:lower|reduc|rais|increas|chang|cut)\w*(?: down| back)? to)\b"
+)
+_ASKS_NOW = re.compile(
+    r"\b(?:now|current(?:ly)?|today|latest|new(?:est)?|present(?:ly)?|after\b(?! (?:meal|food))|(?:at|on) discharge)\b"
+)
 _BEFORE = re.compile(
     r"\bbefore\b(?! (?:meal|food|breakfast|lunch|dinner|bed|sleep))|\blast (?:year|month|week|visit|time)\b|"
     r"\b(?:previous(?:ly)?|prior|ago|earlier|initial(?:ly)?|at first|original(?:ly)?|baseline|formerly)\b"
 )
 _IS = re.compile(r"\W*(?:what|which|how)\b[^?]{0,25}?\b(?:is|are|does|do)\b")
+_IN_TIME = re.compile(rf"\bin (?:early |late )?({'|'.join(MONTHS)}|(?:19|20)\d\d)")
 _BOUND = re.compile(r"[,;(\n]|[.:](?!\d)")
+_SIDE = re.compile(r"\b(left|right)\b")
+_SIDE_BEHIND = re.compile(r"(?: ?(?:mm ?hg|db|diopters?|dpt|d|%|cm|mm))?(?: in| on| of)?(?: the)? ?\(?(left|right)\b")
+_SIDE_BEFORE = re.compile(r"\b(left|right)(?: [a-z]+){0,2}(?: is| was| of| at|:)? \Z")
 _FEW = 2
 _NEUTRAL = """count level value result score current latest high low large measure measures measuring number rate about
 approximately around now then today previously currently old size volume up down least most only
@@ -43,12 +53,18 @@ def check_asked_values(stated: Reading, source: Reading, asked: Reading) -> Iter
     if given:
         own = [m.values for m in given] + [(q,) for m in given for q in m.others]
         own += [(q,) for m in given for q in _unlabelled(m, source)]
+        later = {source.earlier_numbers.get(v[0][:2]) for v in own}
+        own += [(q,) for q in source.quantities if q[:2] in later]
         known = {v[0][:2] for v in own}
         own += [pair for pair in value_pairs(source) if pair[0][:2] not in known] if len(values) > 1 else []
         fits = _of_asked_part([v for v in own if same_values(v, values)], own, source, asked)
         if not fits and not _is_bare(stated, asked):  # it may be of something else
             return
         claim = Claim("test", *_span(values), f"{names.pop()} {'/'.join(map(str, values))}")
+        yield verdict(claim, map(_span, fits), map(_span, own))
+    elif _is_bare(stated, asked) and (side := _SIDE.search(asked.lower)) and _is_sided(values, source):
+        fits, own = _of_side(values, side[1], source)
+        claim = Claim("number", *_span(values), f"{side[1]} {'/'.join(map(str, values))}")
         yield verdict(claim, map(_span, fits), map(_span, own))
     elif _is_bare(stated, asked) and (label := _of_another_label(values, source, asked)):
         yield CheckedClaim(Claim("number", *_span(values), str(values[0])), "contradicted", label)
@@ -61,17 +77,25 @@ def of_stated_time(
     if not source.earlier_numbers:
         return checks
     time = ""
-    if asked and _BEFORE.search(asked.lower):
+    if asked and (_BEFORE.search(asked.lower) or _asks_for_dated(asked, source)):
         time = "before"
     elif asked and (_ASKS_NOW.search(asked.lower) or _IS.match(asked.lower)):
         time = "now"
     return [
         each._replace(outcome="contradicted")
-        if each.outcome == "supported" and each.claim.kind in ("test", "dose", "number")
+        if each.outcome == "supported" and each.claim.kind in ("test", "dose", "number", "duration")
         and each.evidence and _is_of_other_time(each.claim, each.evidence[0], stated, source, time)
         else each
         for each in checks
     ]  # fmt: skip
+
+
+def _asks_for_dated(asked: Reading, source: Reading) -> bool:
+    """Whether a question asks for the value of a month or year in which the note has an earlier one."""
+    if not (match := _IN_TIME.search(asked.lower)):
+        return False
+    dated = re.compile(rf" (?:in )?(?:early |late )?{match[1]}")
+    return any(dated.match(source.lower, end) for _, end in source.earlier_numbers)
 
 
 def _is_of_other_time(claim: Claim, evidence: int, stated: Reading, source: Reading, time: str) -> bool:
@@ -98,6 +122,38 @@ def _time(lower: str, start: int, end: int) -> str:
     """`before` or `now`, as a text says; empty where it says neither or both."""
     before, now = _BEFORE.search(lower, start, end), _NOW.search(lower, start, end)
     return "" if bool(before) == bool(now) else "before" if before else "now"
+
+
+def _side(values: tuple[Quantity, ...], source: Reading) -> str:
+    """The side that a value stands beside: before it where its sentence begins with a side, "left eye 6/9, right 6/24",
+    else behind it, "16 right, 21 left"."""
+    first, last = values[0].start, values[-1].end
+    start, end = source.sentence_at(first)
+    side = _SIDE.search(source.lower, start, end)
+    number = next((q.start for q in source.quantities if q.start >= start), end)
+    if side and side.start() < number:
+        match = _SIDE_BEFORE.search(source.lower, max(start, first - 40), first)
+    else:
+        match = _SIDE_BEHIND.match(source.lower, last, end)
+    return match[1] if match else ""
+
+
+def _is_sided(values: tuple[Quantity, ...], source: Reading) -> bool:
+    """Whether the note has a value, and it beside a side wherever it does."""
+    own = [pair for pair in _all_values(source, len(values)) if same_values(pair, values)]
+    return bool(own) and all(_side(pair, source) for pair in own)
+
+
+def _of_side(
+    values: tuple[Quantity, ...], side: str, source: Reading
+) -> tuple[list[tuple[Quantity, ...]], list[tuple[Quantity, ...]]]:
+    """Where the note has a value on a side, and where it has any on that side."""
+    own = [each for each in _all_values(source, len(values)) if _side(each, source) == side]
+    return [each for each in own if same_values(each, values)], own
+
+
+def _all_values(source: Reading, parts: int) -> list[tuple[Quantity, ...]]:
+    return list(value_pairs(source)) if parts > 1 else [(q,) for q in source.quantities]
 
 
 def _alike(a: Quantity, b: Quantity) -> bool:
@@ -135,21 +191,9 @@ def _of_asked_part(
     "standing"."""
     named = {i for first, stop, _ in asked.tests_named for i in range(first, stop)}
     words = {w.stem for i, w in enumerate(asked.words) if i not in named} - _NO_LABEL
-    if not words or any(words & _clause(v, source) for v in fits):
+    if not words or any(words & beside(_span(v), source) for v in fits):
         return fits
-    return [] if any(words & _clause(v, source) for v in own if v not in fits) else fits
-
-
-def _clause(values: tuple[Quantity, ...], source: Reading) -> set[str]:
-    """Stems of the words around a value, up to a mark or another number."""
-    first, last = values[0].start, values[-1].end
-    start, end = source.sentence_at(first)
-    start, end = max(start, first - 40), min(end, last + 40)
-    before = [m.end() for m in _BOUND.finditer(source.lower, start, first)]
-    before += [q.end for q in source.quantities if start < q.end <= first]
-    behind = [m.start() for m in _BOUND.finditer(source.lower, last, end)]
-    behind += [q.start for q in source.quantities if last <= q.start < end]
-    return {w.stem for w in source.words_within(max([start, *before]), min([end, *behind]))}
+    return [] if any(words & beside(_span(v), source) for v in own if v not in fits) else fits
 
 
 def _of_another_label(values: tuple[Quantity, ...], source: Reading, asked: Reading) -> tuple[int, int] | None:

@@ -11,10 +11,13 @@ from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies, check_routes
 from clinadapt.clinical.claims.finding_checks import check_findings, check_sides, is_past
 from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.named_things import check_named_things
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
+from clinadapt.clinical.claims.of_others import check_of_others
 from clinadapt.clinical.claims.opposites import check_opposites
 from clinadapt.clinical.claims.planned import check_done
 from clinadapt.clinical.claims.reading import Reading, read
+from clinadapt.clinical.claims.relative_times import check_relative_times
 from clinadapt.clinical.claims.relatives import RELATIVE, check_relatives
 from clinadapt.clinical.claims.results import check_results
 from clinadapt.clinical.claims.sites import check_sites
@@ -32,7 +35,8 @@ _TAKEN = re.compile(
 _NOT_TAKEN = re.compile(
     r"\b(?:stop|discontinu|held|hold|allerg|intoler|avoid|previous|past|former|ever|chang)", re.IGNORECASE
 )
-_REPLY = re.compile(r"yes|no", re.IGNORECASE)
+_REPLY = re.compile(r"yes|present|none|no|absent|denied", re.IGNORECASE)
+_MOST_BARE = 4  # words of "Yes, she does."
 _ASKED_STATUS = {
     "stopped": re.compile(
         r"(?:which|what) (?:drug|medicine|medication|tablet|antibiotic|one|of )[^?,]* "
@@ -82,12 +86,15 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         *check_findings(stated, source, _asks_for_family(question)),
         *check_sides(stated, source, asked),
         *check_relatives(stated, source, asked),
+        *check_of_others(stated, source, asked),
         *check_sites(stated, source, asked),
+        *check_named_things(stated, source),
         *check_results(stated, source),
         *check_done(stated, source),
         *check_opposites(stated, source, asked),
         *check_clock_times(stated, source),
         *check_weekdays(stated, source),
+        *check_relative_times(stated, source),
         *check_titers(stated, source),
     ]
     if asked:
@@ -145,8 +152,11 @@ def _of_bare_reply(answer: str, note: str, question: str, source: Reading) -> It
     statement, word = as_statement(answer, question), _REPLY.search(answer)
     if not statement or not word:
         return
+    is_bare = len(read(answer).words) <= _MOST_BARE  # what more it says may tell how it is meant
     for each in check(statement, note):
-        if word[0].lower() == "yes" or (
+        if each.outcome == "not found" and not is_bare:
+            continue
+        if word[0].lower() in ("yes", "present") or (
             each.outcome == "contradicted" and each.evidence and _is_plain(each.evidence, source)
         ):
             yield each._replace(claim=each.claim._replace(start=word.start(), end=word.end()))

@@ -18,10 +18,14 @@ _FAMILY = (
     r"parent|"
     r"cousin|son|daughter|dad|mom|niece|nephew|relative|twin)s?"
 )
+_COMPANION = (
+    r"(?:husband|wife|spouse|partner|boyfriend|girlfriend|fianc[eé]e?|room-?mate|flatmate|friend|colleague|classmate|"
+    r"neighbou?r)"
+)
 # "Presents with his mother for follow-up of asthma" is about the patient
 _COMPANY = (
     r"\b(?:presents?|presented|here|lives?|living|comes|came|seen|accompanied|brought|visits|arrives|arrived|clinic)"
-    rf"(?: in| today| to (?:the |our )?\w+)? (?:with|by) (?:(?:his|her|the|their|a) )?{_FAMILY}\b"
+    rf"(?: in| today| to (?:the |our )?\w+)? (?:with|by) (?:(?:his|her|the|their|a) )?{_FAMILY}\b(?!,? who\b)"
 )
 _TRIGGERS = re.compile(
     rf"(?P<pseudo>{_COMPANY}|\bnot (?:limited|restricted) to\b|\bno (?:further|changes?|increase|longer|interval|"
@@ -40,7 +44,7 @@ _TRIGGERS = re.compile(
     r"|\b(?:nobody|no one)\b[^.,;\n]{0,40}?\b(?:has|had|have|was|were|is|suffers?)(?: had| been)?\b|"
     r"\bno\b(?!\s*[,;:.])"
     r"|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
-    r"|\bnone (?=(?:at|in|on|during|when|while|now|currently|today)\b)"
+    r"|\bnone (?=(?:at|in|on|during|when|while|now|currently|today)\b)|\bnone (?:has|have|had|was|were) (?:been )?"
     r"|\bnothing\b(?! by mouth| but\b| other)|\b(?:absence|free|clear) of\b|\bfree from\b|"
     r"\brule[sd]? out for\b|\bexclud(?:es|ed|ing)\b|\blacks?\b|\b(?:declin|refus)(?:es|ed|ing)\b|\bturn(?:s|"
     r"ed) down\b|\bnor\b|\bneither\b|\bhold(?:ing)? off(?: on)?\b)"
@@ -48,9 +52,12 @@ _TRIGGERS = re.compile(
     r"|(?P<uncertain>\bpossibl[ey]\b|\bunlikely\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
     r"|\bsuspicio(?:us|n) (?:for|of)\b"
     r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
-    r"|\bconcern(?:ing|s|ed)? (?:for|about)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|\bpresumed\b|\bpossibility of\b"
+    r"|\b(?:concern(?:ing|s|ed)?|worr(?:y|ied)) (?:for|about|of)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|"
+    r"\bpresumed\b|\bpossibility of\b"
     r"|\bsuggest(?:s|ive of|ing)\b|\bappears to\b|\bquer(?:y|ies|ying)\b|\?(?=[\w#]))"
-    r"|(?P<hypothetical>\bif\b|\bshould (?:he|she|they|you|there)\b|\bin case of\b|\brisks? (?:of|include)\b"
+    r"|(?P<hypothetical>\bif\b|\b(?:plan(?:s|ning)|hop(?:es|ing)|want(?:s|ing)|wish(?:es|ing)|trying)"
+    r"(?: to (?:become|get|be)| for)?(?: a)? (?=pregnan)|\b(?:once|until|provided)\b(?=[^.,;]{0,40} (?:excluded|"
+    r"ruled out)\b)|\bshould (?:he|she|they|you|there)\b|\bin case of\b|\brisks? (?:of|include)\b"
     r"|\b(?:may|might|could|can) (?:become|get|develop|lead to|cause)\b|\bwatch (?:out )?for\b|"
     r"\bmonitor(?:ed)? for\b|\b(?:return|call|ring|come) (?:back )?for\b)"
     r"|(?P<end>\b(?:but|and (?=an? )|however|although|though|except|aside from|apart from|other than|which|who|"
@@ -62,8 +69,8 @@ _TRIGGERS = re.compile(
     r"(?<=, )(?:drinks|takes|uses|smokes|lives|works|continues|remains))\b|[;:])"
     r"|(?P<comma>,(?=[^,.;\n]{0,60}?\b(?:is|are|was|were|has|had|clear|normal|intact|positive|reports?|states|takes|"
     r"unremarkable|soft|regular)\b))"
-    r"|(?P<family>\b(?:husband|wife|spouse|partner|boyfriend|girlfriend)(?=,? (?:who |also )?"
-    r"(?:has|had|suffers?|takes|was (?:recently )?diagnosed|died)\b)"
+    rf"|(?P<family>\b{_COMPANION}(?=,? (?:who |also )*(?:has|had|suffers?|takes|was (?:recently )?diagnosed|died)\b"
+    r"|(?: who| also| is| was)* (?:uses|smokes|drinks|diagnosed|screened|tested|treated|[a-z]{3,}ic|pregnant)\b)"
     rf"|\bfamily (?:medical )?(?:history|hx)\b|\bfamily (?=has|have|had|with)|\bfamily(?= too|"
     rf" as well|[.,?])|\b{_FAMILY}\b(?!['’]s? (?:milk|day)| (?:said|says|states?|stated|reports?|"
     r"reported|brought|brings|noticed|notes|noted|denies|denied|deny|also deny|called|thinks|believes|is at|"
@@ -72,27 +79,27 @@ _TRIGGERS = re.compile(
 # What a trigger can begin with: the pattern is only tried there
 _MARK_START = re.compile(r"[,;:-]|\?(?=[\w#])|n['’]t\b")
 _WORD_START = re.compile(
-    r"(?:if|should|in|risk|watch|monitor|return|call|ring|come|quer|"
+    r"(?:if|plan|hop|want|wish|trying|once|until|provided|should|in|risk|watch|monitor|return|call|ring|come|quer|"
     r"no|owing|on account|given|without|gram|is|was|are|were|has|have|had|be|"
     r"denied|den(?:y|ie|ying)|absent|ruled?s?|"
     r"unremarkable|negative|never|none|absence|free|clear|exclud|hold|lacks?|nor|neither|possibl|potential|probabl|"
-    r"(?:un)?likely|suspec|suspic|questionable|r/o|may|might|could|concern|cannot|presumed|suggest|appears|but|"
+    r"(?:un)?likely|suspec|suspic|questionable|r/o|may|might|could|concern|worr|cannot|presumed|suggest|appears|but|"
     r"and|however|declin|refus|turn|can|"
     r"although|though|except|aside|apart|other|which|who|because|present|complain|report|admits|positive|show|reveal|"
     r"states|endorses|there|he|she|patient|now|then|treated|due|family|husband|wife|spouse|partner|boyfriend|"
-    r"girlfriend|mother|father|brother|sister|aunt|uncle|grand|"
+    r"girlfriend|fianc|room|flatmate|friend|colleague|classmate|neighb|mother|father|brother|sister|aunt|uncle|grand|"
     r"maternal|paternal|sibling|parent|cousin|son|daughter|dad|mom|niece|nephew|relative|twin|here|live|living|comes|"
     r"came|seen|accompanied|brought|visits|arrive|clinic|impression|drink|take|use|smoke|work|continue|remain|does)"
 )
 # Stems of which each trigger that marks something has one; the others only end or prevent the reach of those
 _MARKING = re.compile(
-    r"(?:if|no|not|nor|nil|t|r|may|son|call|ring|come|case|risk|dad|mom)\Z|non|nobody|noth|neither|never|"
+    r"(?:if|plan|plann|hop|want|wish|try|once|until|provid|no|not|nor|none|nil|t|r|may|son|call|ring|come|case|risk|dad|mom)\Z|non|nobody|noth|neither|never|"
     r"negativ|den|without|"
     r"absen|rul|hold|declin|refus|turn\Z|can\Z|unremark|free|clear|exclud|lack|possib|potential|probab|likely|"
     r"unlikely|suspec|suspic|question|might|could|should|"
-    r"concern|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|"
+    r"concern|worr|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|"
     r"uncl|grand|"
-    r"maternal|paternal|sibl|parent|cousin|daughter|niec|nephew|relativ|twin|husband|wife|spous|partner|"
+    r"maternal|paternal|sibl|parent|cousin|daughter|niec|nephew|relativ|twin|fianc|room|flatmat|friend|colleagu|classmat|neighb|husband|wife|spous|partner|"
     r"boyfriend|girlfriend"
 )
 _OF_FAMILY = re.compile(rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMILY}|family)\b")
@@ -268,7 +275,7 @@ def _triggers(text: str, words: list[Word], start: int, end: int) -> list[re.Mat
 def _mark_before(text: str, words: list[Word], first: int, stop: int, before: int, result: Context) -> None:
     """Negate the words before a trigger, back to the last clause."""
     for i in range(stop - 1, max(first, stop - 9) - 1, -1):
-        if words[i].start >= before:
+        if words[i].start >= before or result.hypothetical[i]:
             continue
         if i + 1 < stop and _CLAUSE_START.search(text, words[i].end, words[i + 1].start):
             break

@@ -13,7 +13,7 @@ from clinadapt.clinical.mention import matches_at
 _AGE = re.compile(
     r"(?<![.\d/])\b(?!(?:9[4-9]|10\d)f\b)(?P<n>\d{1,3}|[a-z]+(?:[- ][a-z]+)?)"
     r"(?:(?P<mf>(?<=\d)[fm])\b|[- ]{0,2}(?:(?:years?|yrs?|y)[- .]?(?:of age|olds?|o\b|f\b|m\b)|y/?\.?o\b\.?))"
-    r"|\b(?:age|aged)(?: of|:| is)? (?P<n2>\d{1,3}|[a-z]+(?:-[a-z]+)?)\b(?! (?:months?|weeks?|days?))",
+    r"|\b(?:age|aged)(?: of|:| is)? (?P<n2>\d{1,3}|[a-z]+(?:-[a-z]+)?)\b(?! (?:months?|weeks?|days?|and a half))",
 )
 # What every age has: \d before M or F, "age", or years behind it
 _AGE_HINT = re.compile(r"(?<=\d)[fm]\b|\bage|y(?:ears?|rs?)?[- .]?(?:of age|olds?|[ofm]\b)|y/?\.?o\b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Sequence
 
+from clinadapt.clinical.claims.asked_doses import uses_as_asked
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.drug_uses import SWITCHED, DrugUse, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
@@ -13,6 +14,9 @@ from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.mention import Mention
 
 _GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on")
+_HELD = re.compile(r"with?held|held|hold|on hold|omit|avoid")  # also before it was begun
+_FOR_GOOD = re.compile(r"\b(?:permanent|for good|indefinite|definitive|for ever|forever)")
+_PAUSED = re.compile(r"\b(?:resum|restart|held\b|hold\b|paus|withh|temporar|until\b)")
 _MORNING = re.compile(r"morning|mane|breakfast|\bom\b|a\.? ?m\b")
 _NIGHT = re.compile(r"night|evening|bedtime|nocte|supper|\bon\b|h\.? ?s\b|p\.? ?m\b")
 # What a list of such drugs begins with, and how many characters before a drug it may begin
@@ -20,7 +24,7 @@ _LISTED = {
     "stopped": re.compile(r"\bstop|discontinu|\bheld\b|\bhold|\bd/c|\bpaus|withh|ceas|off\b"),
     "allergy": re.compile(r"\ball|intoler|reaction"),
 }
-_ALLERGIC = re.compile(r"\b(?<!not )allergic to\b")
+_ALLERGIC = re.compile(r"\b(?<!not )allerg(?:ic|y|ies)\b")
 _LIST = 300
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
@@ -40,7 +44,7 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, asked_s
         own = uses.get(use.name) or source.uses_of(shorthand_mentions(source.lower, use.name))
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
-            yield from _drug_details(use, own, stated, source)
+            yield from _drug_details(use, uses_as_asked(own, source, asked), stated, source)
             if not use.status and _is_of_other_status(own, asked_status, source):
                 claim = Claim("status", use.start, use.end, f"{use.name} {asked_status}")
                 yield verdict(claim, [], [(u.start, u.end) for u in own])
@@ -48,7 +52,7 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, asked_s
     yield from each_once(stated.drugs, _content, check)
     if asked and not stated.drugs and len({(use.start, use.end) for use in asked.drugs}) == 1:
         name = asked.drugs[0].name
-        yield from _of_asked_drug(stated, name, uses.get(name, []), source)
+        yield from _of_asked_drug(stated, name, uses_as_asked(uses.get(name, []), source, asked), source)
     yield from _no_allergies(stated, source)
 
 
@@ -62,7 +66,8 @@ def _is_of_other_status(own: list[DrugUse], asked: str, source: Reading) -> bool
     if not asked or not (of_others or any(use.status and use.status.value == asked for use in source.drugs)):
         return False
     listed = [_LISTED[asked].search(source.lower, max(0, use.start - _LIST), use.start) for use in own]
-    return all(s == "active" or (s == "" and not before) for s, before in zip(statuses, listed, strict=True))
+    prescribed = [not before or (asked == "allergy" and use.doses) for use, before in zip(own, listed, strict=True)]
+    return all(s == "active" or (s == "" and given) for s, given in zip(statuses, prescribed, strict=True))
 
 
 def _of_asked_drug(stated: Reading, name: str, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:
@@ -108,7 +113,7 @@ def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Rea
         yield verdict(claim, fits, [r[:2] for r in given_routes])
     yield from _frequency(use, own, stated, source)
     if use.status and use.status.value != "open" and not SWITCHED.match(stated.lower, use.status.start):
-        yield from _status(use, own, stated)
+        yield from _status(use, own, stated, source)
 
 
 def _dose(
@@ -140,16 +145,22 @@ def _part_of_day(frequency: str) -> str:
     return "" if bool(morning) == bool(night) else "morning" if morning else "night"
 
 
-def _status(use: DrugUse, own: list[DrugUse], stated: Reading) -> Iterator[CheckedClaim]:
+def _status(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     status = use.status.value if use.status else ""
     claim = Claim("status", use.start, use.end, f"{use.name} {status}")
     given = [(u, u.status.value if u.status else "") for u in own]
     accepted = {
         "active": ("active", ""),
         "stopped": ("stopped",),
-        "denied": ("denied", "stopped"),
+        "denied": ("denied", "stopped", "allergy"),
         "allergy": ("allergy",),
     }
+    if use.status and _HELD.match(stated.lower, use.status.start):
+        accepted["stopped"] = ("stopped", "denied")
+    for_good = status == "stopped" and _FOR_GOOD.search(stated.lower, *stated.sentence_at(use.start))
+    if for_good and (paused := [u for u in own if _PAUSED.search(source.lower, *source.sentence_at(u.start))]):
+        yield verdict(claim, [], [(u.start, u.end) for u in paused])
+        return
     lasting = bool(_GOES_ON.match(stated.lower, use.status.start)) if use.status else False
     ended = status == "active" and any(s in ("stopped", "denied") for _, s in given)
     fits = [

@@ -12,30 +12,31 @@ from clinadapt.clinical.claims.quantities import Quantity
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import Mention, ascii_lower, matches_at
 
+_A_WEEK = "(?:(?:a |per |each |/ ?)?(?:week|wk)|weekly)"
 _PER_DAY = [
     (r"every other (?:day|night)|q\.?o\.?d\b|(?:on )?alternate (?:days|nights)|every (?:2|two|second) days?", 0.5),
     (r"every (?:other|2nd|second|2|two) weeks?|(?:once|per|every)(?: a)? fortnight|fortnightly|q\.? ?2 ?w\w*", 1 / 14),
     (r"(?:once|one time) (?:a|per|every|each) week|once weekly|weekly|every week|per week|/ ?(?:week|wk)\b", 1 / 7),
-    (r"twice (?:a|per|each) week|twice weekly|(?:two|2) times (?:(?:a|per|each) week|weekly)", 2 / 7),
-    (r"(?:(?:three|3) times|thrice) (?:(?:a|per|each) week|weekly)", 3 / 7),
-    (r"(?:four|4) times (?:(?:a|per|each) week|weekly)", 4 / 7),
-    (r"(?:five|5) times (?:(?:a|per|each) week|weekly)", 5 / 7),
+    *((rf"{count} {_A_WEEK}|{number} ?x ?{_A_WEEK}|x ?{number} ?{_A_WEEK}|(?:{number}|{word}) ?d(?:ays?)? ?{_A_WEEK}",
+       number / 7)
+      for number, word, count in ((2, "two", "(?:twice|(?:two|2) times)"), (3, "three", "(?:(?:three|3) times|thrice)"),
+                                  (4, "four", "(?:four|4) times"), (5, "five", "(?:five|5) times"))),
     (r"(?:once|one time) (?:a|per|each) month|once monthly|monthly|every month", 1 / 30),
     (r"b\.? ?i\.? ?d\b|b\.? ?d\b\.?|twice (?:a |per |each |every )?(?:day|daily)|(?:two|2) times (?:a|per|"
     r"each|every) day"
      r"|(?:two|2) times daily|twice daily"
      r"|(?:(?:in the|every|each) )?morning and (?:(?:in the|every|each|at) )?(?:evening|night|bedtime)"
-     r"|q\.? ?12|every (?:12|twelve) h"
+     r"|q\.? ?12(?!\d)|every (?:12|twelve) h"
      r"|(?:12|twelve)[- ]hourly|(?<![\d-])[1-4]-0-[1-4](?:-0)?(?!-?\d)", 2.0),
     (r"t\.? ?i\.? ?d\b|t\.? ?d\.? ?s\b|(?:three|3|thrice) (?:times )?(?:a|per|each|every) day|(?:three|3) times daily"
-     r"|thrice daily|thrice|q\.? ?8|every (?:8|eight) h|(?:8|eight)[- ]hourly"
+     r"|thrice daily|thrice|q\.? ?8(?!\d)|every (?:8|eight) h|(?:8|eight)[- ]hourly"
      r"|(?<![\d-])[1-4]-[1-4]-[1-4](?:-0)?(?!-?\d)", 3.0),
-    (r"q\.? ?i\.? ?d\b|q\.? ?d\.? ?s\b|(?:four|4) times (?:a|per|each|every) day|(?:four|4) times daily|q\.? ?6"
+    (r"q\.? ?i\.? ?d\b|q\.? ?d\.? ?s\b|(?:four|4) times (?:a|per|each|every) day|(?:four|4) times daily|q\.? ?6(?!\d)"
      r"|every (?:6|six) h|(?:6|six)[- ]hourly", 4.0),
-    (r"q\.? ?4|every (?:4|four) h|(?:4|four)[- ]hourly|(?:six|6) times (?:a|per) day|(?:six|6) times daily", 6.0),
+    (r"q\.? ?4(?!\d)|every (?:4|four) h|(?:4|four)[- ]hourly|(?:six|6) times (?:a|per) day|(?:six|6) times daily", 6.0),
     (r"(?:five|5) times (?:a|per|each) day|(?:five|5) times daily", 5.0),
-    (r"q\.? ?3|every (?:3|three) h|(?:3|three)[- ]hourly", 8.0),
-    (r"q\.? ?2|every (?:2|two) h|(?:2|two)[- ]hourly", 12.0),
+    (r"q\.? ?3(?!\d)|every (?:3|three) h|(?:3|three)[- ]hourly", 8.0),
+    (r"q\.? ?2(?!\d)|every (?:2|two) h|(?:2|two)[- ]hourly", 12.0),
     (r"q\.? ?d\b|o\.? ?[dmn]\b|nocte\b|mane\b|(?<![\d-])(?:[1-4]-0-0|0-[1-4]-0|0-0-[1-4])(?:-0)?(?!-?\d)"
      r"|q\.? ?day|daily(?! (?:living|activit|life|routine))|once (?:a|per|each|"
     r"every) day|(?:one|1) time (?:a|per|each) day|each day"
@@ -48,7 +49,7 @@ _FREQUENCY = re.compile(
 )
 _FREQUENCY_START = re.compile(
     r"/|(?<![a-z])(?:every|each|q|o[.dmnt ]|on alt|alternate|once|one time|week|fortn|month|per |twice|two |three |"
-    r"thrice|four|five|six|eight|twelve|\d|b[.i d]|t[.i d]|morning|in the|nocte|mane|da|a |h[. s]|at |night)"
+    r"thrice|four|five|six|eight|twelve|x ?[2-5]|\d|b[.i d]|t[.i d]|morning|in the|nocte|mane|da|a |h[. s]|at |night)"
 )
 # Count only there: OD is an eye too, 1-0-0 may be anything, what is worse in the morning is not taken daily, and of
 # two packs a day the number is a claim of its own
@@ -57,20 +58,21 @@ _BESIDE_A_DRUG = re.compile(
     r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|2|two) (?:week|day)s?"
 )
 _STATUS = {
-    "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?))\b",
+    "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?)|(?:not|cannot|could not|unable to|"
+    r"n['’]t) (?:well )?tolerate[sd]?)\b",
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
     r"hold(?:ing)?|quit|ceased|finished|completed|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|"
     r"(?:switched|changed|converted|swapped)(?= (?:over )?(?:to|for)\b)|(?:switched|changed|converted)(?: \w+)? from|"
-    r"(?<!and )off(?! and on))\b",
+    r"(?<!and )off(?! and on)|(?:previously|formerly)(?: (?:on|took|taking|taken|tried|us(?:ed|ing)))?)\b",
     "denied": r"\b(?:(?:not|never) (?:be |been )?(?:given|used|started|prescribed|taken|administered|needed|required|"
     r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|n['’]t)\b"
     r"(?! (?:relief|help|improve|work|well|known))",
     "open": r"\b(?:consider(?:ed|ing)?|offered|option of|(?:in place|in lieu|instead) of|rather than)\b",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
     r"receiv\w+|prescribed|(?:is|was|are|"
-    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on|"
+    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on(?! hold)|"
     r"go(?:es)? on|went on|continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
     r"uses?|using)\b",
 }
@@ -86,6 +88,7 @@ _FROM_TO = re.compile(r"(?:switched|changed|converted)(?: \w+)? from\b.* to ")  
 SWITCHED = re.compile(r"switched|changed|converted|swapped")  # to another drug
 _TO_DRUG = re.compile(r" (?:over )?(?:to|for) (?:oral |iv |po |intravenous )?")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
+_FORMERLY = re.compile(r"previously|formerly")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
 _ROUTE_ONLY = re.compile(
     r"(?:(?:iv|im|(?:intra(?:venous|muscular|thecal)|sub-?cutaneous)(?:ly)?)\b|i\.[vm]\.)(?! drug)|p\.o|orally|"
@@ -193,7 +196,8 @@ def shorthand_mentions(lower: str, name: str) -> list[Mention]:
     """Mentions of a drug by the beginning of its name before a dose: "morph 5 mg". A whole word may be a test: a
     potassium of 4.2 is no potassium chloride."""
     lengths = [length for length in range(len(name) - 1, 3, -1) if " " not in name[length - 1 : length + 1]]
-    beginnings = "|".join(re.escape(name[:length]) for length in lengths)
+    short = str(load_lexicon("drugs.yaml")["short"].get(name, "")).split(", ")
+    beginnings = "|".join(re.escape(form) for form in [*(name[:length] for length in lengths), *short] if form)
     return [Mention(*m.span(1), name) for m in re.finditer(rf"\b({beginnings})\.?(?= \d)", lower)] if beginnings else []
 
 
@@ -217,6 +221,7 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     """The status that the words of its sentence give a drug: the last before it, else the first after it."""
     first = max(sentence[0], start - 70)
     before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _BREAK.search(text, m.end(), start)]
+    before = [m for m in before if not _FORMERLY.match(m[0]) or m.end() + 1 >= start]
     before = [m for m in before if not _OF_DRUG_BEFORE.match(m[0]) and not _FROM_TO.search(text, m.start(), start)]
     behind = [
         m
@@ -242,6 +247,6 @@ def _is_said_of(text: str, end: int, status: re.Match[str], after: int) -> bool:
         case "denied":
             return status[0].startswith(("not ", "never "))
         case "stopped" | "allergy":
-            return not _RELATIVE.search(text, end, status.start())
+            return not (_RELATIVE.search(text, end, status.start()) or _FORMERLY.match(status[0]))
         case _:
             return status.lastgroup == "active" and bool(_PASSIVE.search(text, end, status.end()))

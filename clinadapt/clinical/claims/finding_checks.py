@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from clinadapt.clinical.claims.abnormal_values import shown_by_values
+from clinadapt.clinical.claims.asked_sides import side_asked_for
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.dialogue import DENIED
 from clinadapt.clinical.claims.kinds import Claim
@@ -29,14 +30,18 @@ apparent visible immediate prior previous chronic new-onset several many few lot
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
 joint muscle bone blood"""
-_NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
+NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
 _NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|currently|presently|at present|today|active(?:ly)?)\b")
 _NOW_HAS = re.compile(
-    r"\b(?<!not )(?<!none )(?:now|currently|presently|at present)(?: (?:is|has|have|having|an?|the|any|with))* ([a-z]+)"
+    r"\b(?<!not )(?<!none )(?:now|currently|presently|at present|still)(?: (?:is|has|have|having|an?|the|any|"
+    r"with))* ([a-z]+)"
 )
 _CLAUSE = re.compile(r"[,;.:]|\bbut\b")
-_PAST_BEFORE = re.compile(r"\b(?:previous|past|former|old|resolved|childhood|prior|ex)[ -](?:[a-z]+ )?\Z")
+_PAST_BEFORE = re.compile(
+    r"\b(?:previous|past|former|old|resolved|childhood|prior|ex)[ -](?:[a-z]+ )?\Z|"
+    r"\b(?:stopped|quit|g[ai]ven? up|no longer|used to|does not|do not) (?:the )?\Z"
+)
 _PAST_BEHIND = re.compile(
     r"[^.;\n\d]{0,25}?\b(?:in (?:the past|(?:19|20)\d\d|childhood)|as a (?:child|boy|girl)|none now|(?:has )?resolved|"
     r"years ago|but (?:none|not) (?:now|currently))\b"
@@ -151,7 +156,7 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
     named = {i for f in stated.findings for i in range(f.first, f.first + 1 + f.name.count(" "))}
     known: dict[str, set[int]] = {}  # stem -> how the note has it, as in Context.negated
     for i, word in enumerate(stated.words):
-        vague = word.stem in _NO_FINDINGS and not (i > 1 and stated.words[i - 2].stem == _THERE)
+        vague = word.stem in NO_FINDINGS and not (i > 1 and stated.words[i - 2].stem == _THERE)
         if i in named or word.stem in STOP_WORDS or vague or word.stem.isdigit():
             continue
         if word.stem not in known:
@@ -171,7 +176,9 @@ def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Words that an answer calls confirmed and the note only suspects, whatever they name."""
     for match in _SURE.finditer(stated.lower):
         for word in stated.words_within(*stated.sentence_at(match.start())):
-            positions = source.positions.get(word.stem, []) if word.stem not in _NO_FINDINGS | STOP_WORDS else []
+            positions = source.positions.get(word.stem, []) if word.stem not in NO_FINDINGS | STOP_WORDS else []
+            drugs = {use.name for use in stated.drugs if use.start <= word.start < use.end} if not positions else ()
+            positions = positions or [source.word_at(use.start) for use in source.drugs if use.name in drugs]
             if positions and all(source.is_suspected(j) for j in positions):
                 first = source.words[positions[0]]
                 yield verdict(Claim("certainty", *match.span(), f"certain {word.stem}"), [], [(first.start, first.end)])
@@ -192,7 +199,7 @@ def _is_alone(reading: Reading, position: int) -> bool:
     beside = [w for w in (position - 1, position + 1) if 0 <= w < len(reading.words)]
     here = reading.words[position]
     return not any(
-        reading.words[w].stem not in _NO_FINDINGS | STOP_WORDS
+        reading.words[w].stem not in NO_FINDINGS | STOP_WORDS
         and reading.context.negated[w]
         and reading.lower[min(here.end, reading.words[w].end) : max(here.start, reading.words[w].start)] in (" ", "-")
         for w in beside
@@ -233,6 +240,9 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
             return
         if not scored:
             yield CheckedClaim(claim, "not found", None)
+            return
+        if asked and (others := side_asked_for(mention, said, stated, source, asked)):
+            yield verdict(claim, [], [(m.start, m.end) for m in others])
             return
         near = [m for score, m in scored if score == best]
         fits = [m for m in near if m.side == mention.side]

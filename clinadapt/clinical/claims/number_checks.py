@@ -9,9 +9,11 @@ from datetime import date
 from itertools import accumulate, combinations_with_replacement, pairwise
 
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
+from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
+from clinadapt.clinical.claims.relatives import RELATIVE
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.dates import MONTHS, less_precise, other_reading
 from clinadapt.clinical.mention import Mention
@@ -34,12 +36,17 @@ _BARE_MONTH = re.compile(
     r"\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
     r"Nov(?:ember)?|Dec(?:ember)?)\b"
 )
+_SHORT_DATE = re.compile(r"(?<![\d/.])(?!\d+/10\b)(0?[1-9]|[12]\d|3[01])/(0?[1-9]|[12]\d|3[01])(?![\d/])")
 _CHANGE = re.compile(r"\bfrom (\d+(?:\.\d+)?)[^\d.;]{0,8} to (\d+(?:\.\d+)?)")
 _TOTAL = re.compile(r"\b(?:altogether|in total|in all|total of|combined)\b")
 _MOST_SUMMED = 60  # quantities of a note
 _ROUGHLY = 0.1  # of a round number, by which what it rounds may differ
 _MOST_LISTED = 5  # things that a reader counts
+_MOST_BARE = 4  # words of an answer that is hardly more than a year
 _MARGIN = 2  # words by which the surroundings of another value must fit better
+_HEADER = 80  # characters within which a note tells how old the patient is
+_AT_AN_AGE = re.compile(rf"\b(?:at|when|since|from|by|until|before|after)\b|{RELATIVE.pattern}")
+_NO_TIME = re.compile(r"once|twice|thrice|\d+ ?(?:\+|/)")  # twice daily, protein 2+, pain 3/10
 _DATE = {stem("date")}  # of "Which dates does the note give?", which is no closer to "Date of discharge:"
 
 
@@ -76,7 +83,9 @@ def check_ages(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     for start, end, years in stated.ages:
         if years not in known:
             own = [(s, e) for s, e, y in source.ages if y == years]
-            known[years] = own or [q[:2] for q in source.quantities if q.number == years and q.unit in ("", "year")]
+            of_past = spans and _AT_AN_AGE.search(stated.lower, *stated.sentence_at(start))
+            bare = (q for q in source.quantities if q.number == years and q.unit in ("", "year"))
+            known[years] = own or [q[:2] for q in bare if not spans or of_past or q.unit or q.start < _HEADER]
         yield verdict(Claim("age", start, end, f"{years:g} years"), known[years], spans)
 
 
@@ -99,6 +108,9 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         if not fits and day.value[0] == "-":  # 3/14 may also be a fraction of the note
             fits = [(d.start, d.end) for d, _ in variants if d.value[-5:] == day.value[-5:]]
         other = [(d.start, d.end) for d, forms in variants if not meant & forms]
+        if not fits:
+            fits, more = _in_short_figures(day, source)
+            other += more
         if fits and other:
             fits = _better(stated, (day.start, day.end), source, fits, other, asked)
         yield verdict(Claim("date", day.start, day.end, day.value), fits, other)
@@ -117,6 +129,16 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
 
     yield from each_once(stated.dates, content, check)
     yield from each_once(stated.months, lambda month: (month.value, month.end - month.start), check_month)
+
+
+def _in_short_figures(day: Mention, source: Reading) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Where the note may have a day of a year in figures, as 5/21 or 21/5; and where it may have others."""
+    own: list[tuple[int, int]] = []
+    others: list[tuple[int, int]] = []
+    wanted = sorted(map(int, day.value[-5:].split("-"))) if day.value[-6:-5] == "-" else []
+    for match in _SHORT_DATE.finditer(source.lower) if wanted else ():
+        (own if sorted(map(int, match.groups())) == wanted else others).append(match.span())
+    return own, others if own else []
 
 
 def _forms(source: Reading, day: Mention) -> set[str]:
@@ -177,6 +199,8 @@ def check_numbers(
             q[:2] for q in source.quantities
             if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q) and q.start not in aged
         ] if quantity.dimension else []  # fmt: skip
+        if _is_year(quantity) and len(stated.words) <= _MOST_BARE:
+            other = [q[:2] for q in source.quantities if _is_year(q) and q.number != quantity.number]
         if period := _period(stated, quantity.end):
             periods = [(span, _period(source, span[1])) for span in fits]
             fits = [span for span, own in periods if own in ("", period)]
@@ -216,11 +240,14 @@ def _counts_a_list(quantity: Quantity, stated: Reading, source: Reading) -> bool
 def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Where the note has a quantity: as it is, roughly where the answer says so, or in parts that make it up."""
     own = [q for q in source.quantities if quantity.dimension in ("", "angle") or q[:2] not in named]
+    if quantity.dimension == "time":
+        own = [q for q in own if q.dimension or not _NO_TIME.match(source.lower, q.start)]
     fits = [q[:2] for q in own if _fits(quantity, q)]
     around = max(0, quantity.start - 40), quantity.end + 30
-    if not fits and quantity.dimension == "time":  # day 5 of antibiotics
+    if not fits and quantity.dimension == "time":  # day 5 of antibiotics; fortnightly
         alike = (q for q in source.quantities if q.number == quantity.number)
         fits = [q[:2] for q in alike if source.lower.endswith(f"{quantity.unit} ", 0, q.start)]
+        fits += [f[:2] for f in source.frequencies if abs(f[2] * quantity.value - 1) < 0.02]
     if not fits and quantity.number == 1 and _AGO.match(stated.lower, quantity.end):
         fits = [m.span() for m in _LAST.finditer(source.lower) if (m[1] or "day") == quantity.unit]
     is_round = quantity.number <= 10 or quantity.number % 5 == 0
@@ -252,9 +279,13 @@ def _apart(quantities: Iterable[Quantity], spans: list[tuple[int, int]]) -> list
     return apart
 
 
+def _is_year(quantity: Quantity) -> bool:
+    return not quantity.dimension and 1900 <= quantity.number <= 2099 and not quantity.number % 1
+
+
 def _spoken_year(quantity: Quantity, source: Reading) -> list[tuple[int, int]]:
     """A year in two digits, as 1982 in "back in eighty two"."""
-    if not 1900 <= quantity.number <= 2099 or quantity.number % 1:
+    if not _is_year(quantity):
         return []
     return [
         q[:2]
@@ -332,8 +363,20 @@ def _better(
     words = stated.around(span) | (asked.stems - STOP_WORDS - _DATE if asked else frozenset())
     best_fit = max(len(words & source.around(each)) for each in fits)
     best_other = max(len(words & source.around(each)) for each in other)
+    if asked and _is_beside(asked.stems - STOP_WORDS - _DATE, source, fits, other):
+        return []
     clear = best_other - best_fit >= _MARGIN or (best_fit == 0 < best_other and len(stated.around(span)) <= 2)
     return [] if clear else fits
+
+
+def _is_beside(
+    words: frozenset[str], source: Reading, fits: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> bool:
+    """Whether words of the question stand beside another value of the same sentence and beside none of those that
+    fit: "admitted 02/11, discharged 02/16"."""
+    sentences = {source.sentence_at(start) for start, _ in fits}
+    near = [span for span in other if source.sentence_at(span[0]) in sentences]
+    return any(words & beside(span, source) for span in near) and not any(words & beside(f, source) for f in fits)
 
 
 def _shares(stated: Reading, span: tuple[int, int], source: Reading, other: list[tuple[int, int]]) -> bool:

@@ -19,18 +19,20 @@ _GROUPS = {
     "result": [
         "improved improving improvement better | worse worsened worsening deteriorated",
         "increased increasing rose risen rising | decreased decreasing fell fallen dropped",
-        "normal | abnormal", "stable | unstable", "intact | torn tear ruptured rupture", "benign | malignant",
+        "normal | abnormal", "well | poorly badly", "controlled | uncontrolled", "live living |"
+        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture",
+        "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
         "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
         "mild | moderate | severe", "acute | chronic",
     ],
 }  # fmt: skip
-_OPPOSITES = {
-    stem(word): (kind, {*map(stem, own.split())}, {stem(w) for other in sides if other != own for w in other.split()})
-    for kind, groups in _GROUPS.items()
-    for sides in (group.split(" | ") for group in groups)
-    for own in sides
-    for word in own.split()
-}
+_OPPOSITES: dict[str, tuple[str, set[str], set[str]]] = {}  # stem -> (kind, words of its sides, words of the others)
+for _kind, _groups in _GROUPS.items():
+    for _sides in ([set(map(stem, side.split())) for side in group.split(" | ")] for group in _groups):
+        for _own in _sides:
+            for _name in _own:
+                _, _same, _others = _OPPOSITES.get(_name, ("", set(), set()))
+                _OPPOSITES[_name] = _kind, _same | _own, _others.union(*_sides) - _own - _same
 _NEAR = 3  # words to either side that an opposite may be said of
 
 

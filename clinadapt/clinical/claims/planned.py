@@ -7,41 +7,49 @@ from collections.abc import Iterator
 
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.named_things import named_things, spoken_of
 from clinadapt.clinical.claims.reading import Reading
-from clinadapt.clinical.claims.words import STOP_WORDS, Word
+from clinadapt.clinical.claims.words import STOP_WORDS
 
 _DONE = re.compile(
     r"\b(?:has|have|had|was|were)(?: already)? (?:been )?(?:performed|done|carried out|completed|started|begun)\b|"
-    r"\b(?P<had>underwent) "
+    r"\b(?P<had>underwent|received|had)(?= )"
 )
 _PLAN = re.compile(
     r"\b(?:consider|plan|recommend|schedul|book|await|arrang|advis|suggest|discuss|offer|declin|refus|propos|request|"
-    r"defer|postpon|cancel|refer|pending|before|until|if|will|would|may|might|could|should|needs?|to have|for)\w*\b"
+    r"defer|postpon|cancel|refer|pending|before|until|if|will|would|may|might|could|should|needs?|to have|for|"
+    r"list(?:ed)?|due|next|hop|wish|would like|want)\w*\b|-> ?"
 )
 _PLANNED = re.compile(
-    r"[^.;\n]{0,30}?\b(?:(?:is|are|was|were|be|to be) )?(?:planned|recommended|scheduled|booked|awaited|advised|"
+    r"[^.;\n]{0,30}?\b(?:(?:is|are|was|were|be|to be) )?(?:planned|recommended|scheduled|listed|booked|awaited|advised|"
     r"arranged|declined|refused|cancelled|pending|offered|requested|considered|"
-    r"not (?:been )?(?:done|performed|started))\b"
+    r"not (?:been )?(?:done|performed|started)|tonight|tomorrow|next (?:week|month|year|mon|tue|wed|thu|fri)|"
+    r"to (?:begin|"
+    r"start|follow))\b"
 )
 
 
 def check_done(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    for match in _DONE.finditer(stated.lower):
+    matches = [*_DONE.finditer(stated.lower)]
+    things = named_things(stated) if matches else []
+    for match in matches:
         start, end = stated.sentence_at(match.start())
         near = (
             stated.words_within(match.end(), end) if match["had"] else stated.words_within(start, match.start())[::-1]
         )
         named = next((w for w in near if w.stem not in STOP_WORDS), None)
-        own = source.words_of(named.stem) if named else []
-        is_denied = named and stated.context.negated[stated.word_at(named.start)]
-        if named and own and not is_denied and all(_is_planned(word, source) for word in own):
-            claim = Claim("certainty", *match.span(), f"{named.stem} done")
-            yield CheckedClaim(claim, "contradicted", own[0][:2])
+        if not named or stated.context.negated[stated.word_at(named.start)]:
+            continue
+        thing = next((name for begin, stop, name in things if begin <= named.start < stop), "")
+        is_drug = any(use.start <= named.start < use.end for use in stated.drugs)
+        if match["had"] in ("had", "received") and not (thing or is_drug):  # had a fever
+            continue
+        own = [word[:2] for word in source.words_of(named.stem)] or (spoken_of(thing, source) if thing else [])
+        if own and all(_is_planned(*span, source) for span in own):
+            claim = Claim("certainty", *match.span(), f"{thing or named.stem} done")
+            yield CheckedClaim(claim, "contradicted", own[0])
 
 
-def _is_planned(word: Word, source: Reading) -> bool:
-    start, end = source.sentence_at(word.start)
-    return bool(
-        _PLAN.search(source.lower, max(start, word.start - 25), word.start)
-        or _PLANNED.match(source.lower, word.end, end)
-    )
+def _is_planned(begin: int, stop: int, source: Reading) -> bool:
+    start, end = source.sentence_at(begin)
+    return bool(_PLAN.search(source.lower, max(start, begin - 25), begin) or _PLANNED.match(source.lower, stop, end))

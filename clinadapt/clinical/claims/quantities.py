@@ -82,7 +82,8 @@ _PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it, a
 )
 _PREGNANT = re.compile(r"\bpregnan|\bg\d ?p\d|\bgravida|\bgestation|\bante-?natal|\bf(?:o?etal|h|m|hr)\b|\bmidwi")
 _SHORT_TIME = re.compile(  # begins with what the engine can search for, as the next one does
-    r"(?P<n>\d(?:(?<![\w.]\d)|(?<=\bx\d)|(?<=\bx \d))\d?)(?:(?<=x\d) )?(?P<unit>[dw])\b"
+    r"(?P<n>\d(?:(?<![\w.]\d)|(?<=\bx\d)|(?<=\bx \d))\d?)(?:(?<=x\d) |(?<=x \d) |(?<=x\d\d) |"
+    r"(?<=x \d\d) )?(?P<unit>[dw])\b"
     r"(?![/-]| ?(?:echo|ct|us|image|recon))"
 )
 _WEEKS_AND_DAYS = re.compile(
@@ -172,14 +173,15 @@ def _parts_of_time(lower: str) -> Iterator[Quantity]:
     """6/52; and 3/7 and 3/12 where the words around tell of a time, as they may be a date or a score too, or at the end
     of a clause of a British note."""
     order = cache(partial(date_order, lower))
+    is_whole = bool(_PART_OF_TIME.fullmatch(lower.strip()))  # a bare answer
     for match in _PART_OF_TIME.finditer(lower) if any(part in lower for part in ("/52", "/7", "/12", "/40")) else ():
         if match["pregnancy"]:
             if _PREGNANT.search(lower):
                 yield _quantity(*match.span(), float(match["n"]), "week", False, False)
             continue
         before = lower[max(0, match.start() - 6) : match.start()]
-        tells = match["week"] or _SINCE.search(before) or _HISTORY.match(lower, match.end())
-        if tells or (_CLAUSE_END.match(lower, match.end()) and order() == "day"):
+        tells = match["week"] or is_whole or _SINCE.search(before) or _HISTORY.match(lower, match.end())
+        if tells or (_CLAUSE_END.match(lower, match.end()) and ("/52" in lower or order() == "day")):
             yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)
 
 

@@ -28,6 +28,11 @@ RELATIVE = re.compile(
     rf"\b(?P<parent>(?:mother|father|mom|mum|dad|parent)['’]s (?=(?:{'|'.join(_OF_PARENT)})\b))?"
     rf"({'|'.join([*_RELATIVES, *_GENERAL])})(?!['’]s (?:side|milk))(?:s|['’]s)?\b"
 )
+OTHER_PERSON = re.compile(
+    rf"{RELATIVE.pattern}|\b(?:famil|relative|friend|room-?mate|flatmate|colleague|classmate|neighbou?r|donor|"
+    rf"nobody|no one)"
+)
+_WHO = re.compile(r"\W*who\b")
 _AND = re.compile(r",? (?:(?:and|or) )?(?:(?:his|her|their|an?|the|my) )?(?:maternal |paternal )?")
 _OTHER_SUBJECT = re.compile(r"[;.]|\b(?:he|she|the patient)\b")
 
@@ -53,7 +58,7 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
         best = max(scores, default=0)
         near = [each for each, score in zip(said, scores, strict=True) if score == best] if best else said
         fits = [each for each in near if _may_be(relative.name, each.name)]
-        if fits or not said or best:
+        if fits or not said or best or (asked and _WHO.match(asked.lower)):
             yield verdict(claim, (each[:2] for each in fits), (each[:2] for each in near))
 
 

@@ -8,17 +8,20 @@ from typing import NamedTuple
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.named_things import named_things, spoken_of
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import STOP_WORDS, Word, stem
 
 _RESULT = re.compile(
-    r"\b(?P<positive>positive|pos|(?<!non)(?<!non-)reactive)\b(?! for\b)|\b(?P<negative>negative|neg|"
+    r"\b(?P<positive>positive|pos|(?<!non)(?<!non-)reactive)\b(?! for\b)|(?<=\bwas )(?P<found>positive)(?= for\b)|"
+    r"(?P<plus>(?<=[a-z])(?<!or) ?(?:\+(?:ve)?|\(\+\))(?![\w/+]| ?\d))|\b(?P<negative>negative|neg|"
     r"non-?reactive|not detected)\b(?! for\b)"
 )
 _WORDS_BETWEEN = "is was are were been be has have came come back tested test testing result returned both all"
 _BETWEEN = {stem(w) for w in _WORDS_BETWEEN.split()}
 _ARTICLES = {"a", "with", "of", "for", "the"}  # a positive ANA
 _BOUND = re.compile(r"[,;:()\n]|\b(?:and|but)\b")
+_PENDING = re.compile(r"[^.;\n]{0,25}?\b(?:pending|awaited|to follow|not (?:yet )?back)\b")
 _REACH = 40  # characters
 
 
@@ -33,14 +36,24 @@ class Result(NamedTuple):
 
 def check_results(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     said = _results(source) if _RESULT.search(stated.lower) else []
-    for result in _results(stated) if said else ():
+    for result in _results(stated):
         near = [each for each in said if result.of & each.of]
         fits = [each for each in near if each.positive == result.positive]
         if near:
             value = f"{'positive' if result.positive else 'negative'} {' '.join(sorted(result.of))}"
-            yield verdict(
-                Claim("result", result.start, result.end, value), (e[:2] for e in fits), (e[:2] for e in near)
-            )
+            claim = Claim("result", result.start, result.end, value)
+            yield verdict(claim, (e[:2] for e in fits), (e[:2] for e in near))
+        elif pending := _pending(result, stated, source):
+            claim = Claim("certainty", result.start, result.end, "result known")
+            yield CheckedClaim(claim, "contradicted", pending)
+
+
+def _pending(result: Result, stated: Reading, source: Reading) -> tuple[int, int] | None:
+    """Span of what a result is of, where the note only has it as pending."""
+    names = [name for start, end, name in named_things(stated) if 0 <= result.start - end <= _REACH]
+    spans = [word[:2] for stem in result.of for word in source.words_of(stem)]
+    spans = spans or [span for name in names for span in spoken_of(name, source)]
+    return spans[0] if spans and all(_PENDING.match(source.lower, end) for _, end in spans) else None
 
 
 def _results(reading: Reading) -> list[Result]:
@@ -54,7 +67,7 @@ def _results(reading: Reading) -> list[Result]:
         attributive = bool(after) and after[0].stem not in STOP_WORDS and (not near or near[-1].stem in _ARTICLES)
         if of := _content(after) if attributive else _content(reversed(near)) or _content(after):
             denied = reading.context.negated[reading.word_at(match.start())]
-            is_positive = (match.lastgroup == "positive") != (denied == 3)
+            is_positive = (match.lastgroup != "negative") != (denied == 3)
             found.append(Result(*match.span(), is_positive, of))
     return found
 

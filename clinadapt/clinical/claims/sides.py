@@ -20,12 +20,14 @@ _SIDED = {
     "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
 }  # fmt: skip
 _SIDE_PATTERN = re.compile(
-    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|[&'’]\w|-(?!sided)\w)|o[sdu])|"
+    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
+    r"-(?!sided)\w)|o[sdu])|"
     rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
 )
 _NOT_A_SIDE = re.compile(
     r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
-    r"both (?:\w+ly|of (?:them|these|which|whom)|iv|im|po|by|with|for|from|is|are|was|were|negative|positive|before|"
+    r"both (?:\w+ly|once|twice|three times|of (?:them|these|which|whom)|iv|im|po|by|with|for|from|is|are|was|"
+    r"were|negative|positive|before|"
     r"after)\b|"
     r"both (?:his|her|their|the|an?) \w+ and\b|"
     r"both (?:upper|lower|medial|lateral|anterior|posterior|superior|inferior|proximal|distal|active|passive) and\b|"
@@ -91,7 +93,7 @@ def _words_beside(lower: str, start: int, end: int, words_within: Callable[[int,
     """Content words after a side within its clause; where there are none, or only "side", those before it."""
     if other := _AND_OTHER_SIDE.match(lower, end):
         end = other.end()
-    clause = _clause_end(lower, end)
+    clause = _clause_end(lower, end, is_short=end - start <= 2)
     after = [w for w in words_within(end, end + 45) if w.end <= clause]
     chosen = _content(after)
     if not chosen or (after[0].stem == "side" and "of" not in {w.stem for w in after[1:2]}):
@@ -99,8 +101,8 @@ def _words_beside(lower: str, start: int, end: int, words_within: Callable[[int,
     return tuple(_ORGANS.get(name, name) for name in chosen)
 
 
-def _clause_end(lower: str, position: int) -> int:
-    match = _CLAUSE_END.search(lower, position + (lower[position : position + 1] == "."))  # L. knee
+def _clause_end(lower: str, position: int, is_short: bool) -> int:
+    match = _CLAUSE_END.search(lower, position + (is_short and lower[position : position + 1] == "."))  # L. knee
     return match.start() if match else len(lower)
 
 

@@ -8,7 +8,10 @@ from clinadapt.clinical.claims.reading import read
 from clinadapt.clinical.claims.words import STOP_WORDS
 
 _WHO = r"(?:he|she|they|the (?:patient|baby|child|boy|girl|man|woman)|pt)"
-_BARE = re.compile(rf"\W*(?:(?P<yes>yes)|no)\b\W*(?:(?:{_WHO}|it|there) [a-z]+(?:n['’]t| not)?)?\W*")
+_BARE = re.compile(
+    rf"\W*(?:(?P<yes>yes|present)|no|absent|none|denied)\b\W*(?:(?:{_WHO}|it|there) [a-z]+(?:n['’]t| not)?)?\W*"
+)
+_YES = re.compile(r"\W*(?P<yes>yes)[,.:;] (?![^.]*\b(?:not?|never|none|resolved|but)\b).+", re.DOTALL)
 _ASKS_FOR_FINDING = re.compile(
     rf"\W*(?:(?:is|are|was|were) there|(?:does|do|did) {_WHO} (?:have|report|complain of|suffer from)|"
     rf"(?:has|have|had) {_WHO}(?: (?:had|got))?) (?:any |an? |the )?(?P<of>[^?]+)\?\s*"
@@ -20,9 +23,9 @@ _ASKS_FOR_DRUG = re.compile(
 
 
 def as_statement(answer: str, question: str) -> str:
-    """What a bare yes or no states; empty where the answer says more, or the question asks for more than whether the
-    patient has one finding or takes one drug."""
-    bare = _BARE.fullmatch(answer.lower())
+    """What a bare no, or a yes, states; empty where the answer says more, or the question asks for more than
+    whether the patient has one finding or takes one drug."""
+    bare = _BARE.fullmatch(answer.lower()) or _YES.fullmatch(answer.lower())
     finding, drug = (pattern.fullmatch(question.lower()) for pattern in (_ASKS_FOR_FINDING, _ASKS_FOR_DRUG))
     asks = finding or drug
     if not bare or not asks:
