@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from typing import Any, TypeGuard
 
 TYPES = ("DocumentReference", "DiagnosticReport")
+_MARKED_UP = re.compile(r"text/(?:rtf|richtext)|.*[/+]xml")  # text whose marks would be read as words
 
 
 def is_resource(value: Any) -> TypeGuard[dict[str, Any]]:
@@ -37,17 +38,18 @@ def fhir_rows(resource: dict[str, Any]) -> Iterator[dict[str, Any] | str]:
 def _row(resource: dict[str, Any]) -> dict[str, Any] | str:
     if resource["resourceType"] not in TYPES:
         return f"a FHIR resource other than {' and '.join(TYPES)}"
+    if "entered-in-error" in (resource.get("status"), resource.get("docStatus")):
+        return "a FHIR resource that was entered in error"
     report = resource["resourceType"] == "DiagnosticReport"
     attachments = _dicts(resource.get("presentedForm"))
     if not report:
         attachments = [_first(content.get("attachment")) for content in _dicts(resource.get("content"))]
-    texts = [_text(attachment) for attachment in attachments]
-    text = "\n\n".join(each for each, _ in texts if each)
+    text, reason = _in_one_format(attachments)
     conclusion = resource.get("conclusion") if report else resource.get("description")
     if not text and report and isinstance(conclusion, str):
         text, conclusion = conclusion, None
     if not text:
-        return next((reason for _, reason in texts if reason), "a FHIR resource without an attachment")
+        return reason or "a FHIR resource without an attachment"
     context = _first(resource.get("context"))
     encounter = resource.get("encounter") or context.get("encounter") or context
     return {
@@ -70,15 +72,29 @@ def _date(resource: dict[str, Any], context: dict[str, Any]) -> Any:
     return next((when for when in (resource.get("effectiveDateTime"), *starts, *written) if when), None)
 
 
-def _text(attachment: dict[str, Any]) -> tuple[str, str]:
-    """Text of an attachment, or the reason why there is none."""
-    header = Message()
-    header["Content-Type"] = str(attachment.get("contentType") or "text/plain")
+def _in_one_format(attachments: list[dict[str, Any]]) -> tuple[str, str]:
+    """Text of the attachments, or the reason why there is none. What they hold in several formats is one text: plain
+    text is read where there is some."""
+    formats: dict[str, list[str]] = {}
+    reasons = []
+    for attachment in attachments:
+        header = Message()
+        header["Content-Type"] = str(attachment.get("contentType") or "text/plain")
+        text, reason = _text(attachment, header)
+        if text and text not in formats.setdefault(header.get_content_type(), []):
+            formats[header.get_content_type()].append(text)
+        reasons.append(reason)
+    texts = formats.get("text/plain") or next(iter(formats.values()), [])
+    return "\n\n".join(texts), next(filter(None, reasons), "")
+
+
+def _text(attachment: dict[str, Any], header: Message) -> tuple[str, str]:
+    """Text of an attachment, whose type and encoding the header tells, or the reason why there is none."""
     kind = header.get_content_type()
     if not isinstance(data := attachment.get("data"), str):
         by_address = "an attachment by its address, which is not fetched"
         return "", by_address if attachment.get("url") else "no attachment data"
-    if not kind.startswith("text/") and kind != "application/xhtml+xml":
+    if kind != "application/xhtml+xml" and (not kind.startswith("text/") or _MARKED_UP.fullmatch(kind)):
         shown = kind if re.fullmatch("[a-z./+-]{1,40}", kind) else "unknown type"
         return "", f"an attachment that is no text ({shown})"
     try:
