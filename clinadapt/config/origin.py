@@ -12,12 +12,13 @@ from pydantic import AfterValidator
 # case, blanks and punctuation: `Patient ID` is patientid.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "patient": (
-        "subjectid", "patientid", "patientuid", "patientmrn", "mrn", "medicalrecordnumber", "patmrn", "patid",
-        "patnum", "personid", "nhsnumber", "patientnumber", "patientidentifier", "patient",
+        "subjectid", "patientid", "patientuid", "uniquepid", "patientmrn", "mrn", "medicalrecordnumber", "patmrn",
+        "patmrnid", "patid", "patientnum", "patnum", "personid", "nhsnumber", "patientnumber", "patientidentifier",
+        "patient",
     ),
     "encounter": (
-        "hadmid", "encounterid", "encid", "visitid", "visitoccurrenceid", "admissionid", "stayid", "csn", "patencid",
-        "episodeid", "encounter",
+        "hadmid", "encounterid", "encounternum", "encid", "visitid", "visitoccurrenceid", "admissionid", "stayid",
+        "csn", "patencid", "patenccsnid", "episodeid", "encounter",
     ),
     "date": (
         "charttime", "chartdate", "notedatetime", "notedate", "visitdate", "documentdate", "reportdate", "servicedate",
@@ -58,6 +59,12 @@ def origin_columns(columns: Iterable[str], named: Mapping[str, str]) -> dict[str
     return columns_by_field
 
 
+def date_columns(columns: Iterable[str]) -> list[str]:
+    """The columns that have a usual name of a date, in the order of USUAL_NAMES."""
+    usual = USUAL_NAMES["date"]
+    return sorted((c for c in columns if usual_name(c) in usual), key=lambda column: usual.index(usual_name(column)))
+
+
 def date_column(name: str) -> tuple[str, str]:
     """Column and format of a date: `visit_date %d/%m/%Y` has a format of strptime after the name; else it is empty."""
     column, percent, form = name.partition(" %")
@@ -66,7 +73,7 @@ def date_column(name: str) -> tuple[str, str]:
 
 def check_columns(columns: Mapping[str, str], fields: Iterable[str], kind: str) -> None:
     """Check the names of the fields for which `columns` names a column. Raises ValueError."""
-    known = [*fields, *ORIGIN]
+    known = list(fields)
     if unknown := columns.keys() - set(known):
         raise ValueError(f"{kind} has no field '{min(unknown)}': it has {', '.join(known)}")
 

@@ -10,7 +10,7 @@ from typing import Any
 _FORMATS = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S",
             "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%B-%Y", "%b %d, %Y", "%B %d, %Y", "%Y%m%d",
             "%Y%m%d%H%M%S")  # fmt: skip
-_BY_SLASH = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?")
+_BY_SLASH = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?(?: ?([AaPp])[Mm])?")
 
 
 def read_date(value: Any, form: str = "") -> datetime | None:
@@ -49,9 +49,12 @@ def _parsed(text: str, form: str) -> datetime | None:
 
 
 def _by_slash(match: re.Match[str]) -> datetime | None:
-    one, two, year, hour, minute, second = (int(part or 0) for part in match.groups())
+    *numbers, half = match.groups()
+    one, two, year, hour, minute, second = (int(part or 0) for part in numbers)
     if one != two and max(one, two) <= 12:
         return None
+    if half:
+        hour = hour % 12 + 12 * (half in "Pp") if 1 <= hour <= 12 else 24  # 24: an hour that is none
     month, day = (one, two) if two > 12 else (two, one)
     try:
         return datetime(year, month, day, hour, minute, second)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from clinadapt.config.origin import ORIGIN, date_column, origin_columns
+from clinadapt.config.origin import ORIGIN, date_column, date_columns, origin_columns
 from clinadapt.data.date_values import read_date
 from clinadapt.data.readers import column_names
 from clinadapt.data.sources import redacted_uri
@@ -102,31 +102,41 @@ class OriginReader:
         """`named`: field -> column, as the settings name it; the others are found by their usual names."""
         self.named, self._pseudonyms = dict(named), pseudonyms
         self._form = date_column(self.named.get("date", ""))[1]
-        self._found: tuple[tuple[str, ...], dict[str, str]] = ((), {})  # columns of the previous row, and its origin's
+        # columns of the previous row, its origin's, and those of its date, of which the first that is filled counts
+        self._found: tuple[tuple[str, ...], dict[str, str], list[str]] = ((), {}, [])
         self.columns: dict[str, list[str]] = {}
         self.counts: Counter[str] = Counter()
 
     def read(self, row: Mapping[str, Any]) -> Origin:
         """The origin of a row of the source."""
         if (header := tuple(row)) != self._found[0]:
-            self._found = (header, origin_columns(header, self.named))
-            for field, column in self._found[1].items():
-                if column not in self.columns.setdefault(field, []):
-                    self.columns[field].append(column)
-        found = self._found[1]
+            found = origin_columns(header, self.named)
+            named = [found["date"]] if "date" in found else []
+            self._found = (header, found, named if "date" in self.named else date_columns(header))
+            for field, column in found.items():
+                self._record(field, column)
+        _, found, dates = self._found
         self.counts["rows"] += 1
         patient, encounter = (
             self._pseudonyms.of(field, row[found[field]]) if field in found else None
             for field in ("patient", "encounter")
         )
-        when = self._date(row[found["date"]]) if "date" in found else None
+        filled = (column for column in dates if normal_identifier(row[column]))
+        when = None
+        if column := next(filled, None):  # the discharge summaries of MIMIC-III have a chartdate and no charttime
+            when = self._date(row[column])
+            self._record("date", column)
         for field, value in (("patient", patient), ("encounter", encounter), ("date", when)):
             self.counts[field] += value is not None
         return Origin(patient, encounter, when)
 
+    def _record(self, field: str, column: str) -> None:
+        if column not in self.columns.setdefault(field, []):
+            self.columns[field].append(column)
+
     def _date(self, value: Any) -> datetime | None:
         when = read_date(value, self._form)
-        self.counts["unreadable dates"] += when is None and bool(normal_identifier(value))
+        self.counts["unreadable dates"] += when is None
         return when
 
     def summary(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from clinadapt.errors import UserError
     [
         (["subject_id", "hadm_id", "charttime", "text"], {}, ["subject_id", "hadm_id", "charttime"]),
         (["Patient ID", "VisitDate"], {}, ["Patient ID", None, "VisitDate"]),
+        (["PAT_MRN_ID", "PAT_ENC_CSN_ID"], {}, ["PAT_MRN_ID", "PAT_ENC_CSN_ID", None]),
+        (["patient_num", "encounter_num"], {}, ["patient_num", "encounter_num", None]),
         (["mrn", "patient_id"], {}, ["patient_id", None, None]),
         (["mrn", "patient_id"], {"patient": "mrn"}, ["mrn", None, None]),
         (["mrn", "date"], {"patient": "", "date": ""}, [None, None, None]),
@@ -57,6 +59,9 @@ def test_a_missing_identifier(value: Any) -> None:
         ("3.2.2024", "", datetime(2024, 2, 3)),
         ("2/13/2024", "", datetime(2024, 2, 13)),
         ("13/2/2024 08:05", "", datetime(2024, 2, 13, 8, 5)),
+        ("2/13/2024 12:30 AM", "", datetime(2024, 2, 13, 0, 30)),
+        ("2/13/2024 3:05:09 PM", "", datetime(2024, 2, 13, 15, 5, 9)),
+        ("2/13/2024 15:05 PM", "", None),
         ("3/3/2024", "", datetime(2024, 3, 3)),
         ("3/4/2024", "", None),
         ("3/4/2024", "%d/%m/%Y", datetime(2024, 4, 3)),
@@ -111,6 +116,19 @@ def test_rows_of_different_columns() -> None:
     reader.refuse_unused("file:///notes.csv", ["mrn"])
     with pytest.raises(UserError, match="no column 'd'"):
         OriginReader({"date": "d"}, Pseudonyms()).refuse_unused("file:///notes.csv", ["mrn"])
+
+
+def test_another_date_where_the_first_is_empty() -> None:
+    """The discharge summaries of MIMIC-III have a chartdate, and no charttime."""
+    rows = [
+        {"CHARTDATE": "2150-03-01", "CHARTTIME": "2150-03-01 10:00:00"},
+        {"CHARTDATE": "2150-03-02", "CHARTTIME": ""},
+    ]
+    reader = OriginReader({}, Pseudonyms())
+    assert [reader.read(row).date for row in rows] == [datetime(2150, 3, 1, 10), datetime(2150, 3, 2)]
+    assert reader.columns == {"date": ["CHARTTIME", "CHARTDATE"]} and not reader.counts["unreadable dates"]
+    named = OriginReader({"date": "CHARTTIME"}, Pseudonyms())
+    assert named.read(rows[1]).date is None
 
 
 @pytest.mark.parametrize(("test", "share"), [("random", None), ("newest 10%", 0.1), ("newest 2.5 %", 0.025)])
