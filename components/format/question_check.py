@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from clinadapt.data.splits import NoteSplit
-from clinadapt.data.tables import iter_rows
+from clinadapt.data.tables import iter_batches, iter_rows
 
 MAX_ROWS = 20_000  # a random sample of more
 FOLDS = 5
@@ -23,6 +24,7 @@ def check_questions(folder: Path, split: NoteSplit, seed: int = 0) -> dict[str, 
     """AUC of TF-IDF + logistic regression on the question alone, on notes held out by cluster.
 
     0.5 means that the wording tells nothing, so that refusals need the note; 1.0 that they need the wording only.
+    Instructions that contain their note, as those of chats do, are left out.
 
     Args:
         folder: the output of synthesize; triples.parquet (TRIPLES) is read.
@@ -33,13 +35,14 @@ def check_questions(folder: Path, split: NoteSplit, seed: int = 0) -> dict[str, 
         `auc` (None with fewer than MIN_EACH rows of either kind), `rows`, `unanswerable`, and `auc_by_task` and
         `auc_by_source` (source number) where they have enough rows.
     """
-    notes = np.array(split.rows["triples"], dtype=np.int64)
-    chosen = np.arange(len(notes))
-    if len(notes) > MAX_ROWS:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(notes), MAX_ROWS, replace=False))
+    path, notes = folder / "triples.parquet", np.array(split.rows["triples"], dtype=np.int64)
+    has_note = [pc.not_equal(batch["note_text"], "").to_numpy() for batch in iter_batches(path, ["note_text"])]
+    chosen = np.flatnonzero(np.concatenate([np.empty(0, dtype=bool), *has_note]))
+    if len(chosen) > MAX_ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, MAX_ROWS, replace=False))
     wanted = set(chosen.tolist())
     columns = ["instruction", "answerable", "task", "source"]
-    rows = [row for i, row in enumerate(iter_rows(folder / "triples.parquet", columns)) if i in wanted]
+    rows = [row for i, row in enumerate(iter_rows(path, columns)) if i in wanted]
     unanswerable = np.array([not row["answerable"] for row in rows], dtype=bool)
     folds = split.clusters[notes[chosen]] % FOLDS if len(rows) else np.empty(0)
     scores = _held_out_scores([row["instruction"] for row in rows], unanswerable, folds)

@@ -228,7 +228,12 @@ def test_the_figures_that_a_clinician_asks_for_are_on_the_page() -> None:
 
 def test_it_says_how_well_refusals_can_be_guessed_without_the_note() -> None:
     text = re.sub(r"<[^>]+>", "", render(report()))
-    assert "guessed without the note" in text and "AUC 0.54" in text
+    assert "guessed without the note" in text and "AUC 0.54" in text and "By source" not in text
+    given = report()
+    given["data"]["question_check"]["auc_by_source"] = {"0": 0.4, "2": 0.91}
+    assert "By source: 1 0.40, 3 0.91." in re.sub(r"<[^>]+>", "", render(given))
+    given["data"]["question_check"] |= {"auc": None, "unanswerable": 7}
+    assert "answers 893 and does not answer 7" in " ".join(re.sub(r"<[^>]+>", "", render(given)).split())
 
 
 def test_it_shows_how_the_base_model_was_pretrained() -> None:

@@ -17,16 +17,16 @@ ANSWERED = ["What dose of {} does the note give?", "Which {} is it?", "How often
 REFUSED = ["Is there any mention of {}?", "Why was {} never recorded?"]
 
 
-def check(folder: Path, alike: bool, rows: int = 400) -> dict[str, object]:
+def check(folder: Path, alike: bool, rows: int = 400, note: str = "note") -> dict[str, object]:
     rng = Random(1)
     with open_tables(folder, triples=TRIPLES) as tables:
         for number in range(rows):
             answerable = rng.random() < 0.8
             wording = rng.choice(ANSWERED if answerable or alike else REFUSED)
             question = wording.format(rng.choice(["warfarin", "knee", "Lasix", "aspirin"]))
-            fields = {"source": number % 2, "row": number, "note_text": f"note {number}", "instruction": question,
-                      "answer": "5 mg", "task": TASKS[number % 2], "answerable": answerable, "check": "none",
-                      "spans": [], "private": False}  # fmt: skip
+            fields = {"source": number % 2, "row": number, "note_text": note and f"{note} {number}",
+                      "instruction": question, "answer": "5 mg", "task": TASKS[number % 2], "answerable": answerable,
+                      "check": "none", "spans": [], "private": False}  # fmt: skip
             tables["triples"].add([fields.get(name) for name in TRIPLES.names])
     split = NoteSplit([], np.arange(rows), ["train"] * rows, {"triples": list(range(rows))})
     return check_questions(folder, split)
@@ -45,3 +45,8 @@ def test_questions_that_are_asked_alike_tell_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [0, 30])
 def test_too_few_rows_give_no_figure(tmp_path: Path, rows: int) -> None:
     assert check(tmp_path, alike=True, rows=rows)["auc"] is None
+
+
+def test_instructions_that_contain_their_note_are_left_out(tmp_path: Path) -> None:
+    found = check(tmp_path, alike=False, note="")
+    assert found["auc"] is None and found["rows"] == 0
