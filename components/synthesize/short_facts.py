@@ -99,6 +99,7 @@ _FINDING = (
     r"abscess|ha?ematoma|infarct|protrusion|herniation|tingling|crackles|rales|weakness|numbness|o?edema|thickening|"
     r"stricture|hypokinesis"
 )
+_SPREADS = re.compile("crackles|rales|o?edema|swelling|numbness|tingling|rash")  # up to somewhere, from elsewhere
 _ANOTHER_FINDING = re.compile(rf"\b(?:and|or) .*\b(?:{_FINDING}|wheez\w*|creps|pain|bruis\w*|deformity)", re.IGNORECASE)
 _ANOTHER_THING = re.compile(  # `on her chest and problems`
     r"\b(?:and|or) (?!(?:the|his|her|both|left|right|upper|lower|mid\w*|medial|lateral|anterior|posterior|back|neck|"
@@ -336,6 +337,7 @@ def _locations(note: ParsedNote, task: str) -> Iterator[Triple]:
             or _ANOTHER_THING.search(match["where"])
             or _IS_CLAUSE.search(match["where"])
             or _OF_WHAT.fullmatch(match["where"])
+            or (match["where"].lower().startswith("to ") and _SPREADS.fullmatch(finding))
             or _IS_DENIED.search(note.text, *_clause(note, match.start()))
         ):
             continue

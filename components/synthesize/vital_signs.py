@@ -37,8 +37,8 @@ _VITAL_SIGNS = (
     ),
     _VitalSign(
         re.compile(
-            rf"(?<![\w/])(?:HR|[Pp]ulse|[Hh]eart rate|P){_IS}(?P<value>\d{{2,3}})(?![\d/%.]\d|[\d/%])(?! ?(?:to|-|"
-            rf"and|or)\b)"
+            rf"(?<![\w/])(?<![Ff]etal )(?:HR|[Pp]ulse|[Hh]eart rate|P){_IS}(?P<value>\d{{2,3}})(?![\d/%.]\d|[\d/%])"
+            r"(?! ?(?:to|-|and|or)\b)"
         ),
         re.compile(
             r"\bhr(?![a-z])|\bpulses?\b|heart rate|vital|\bP:? ?\d\d|bpm|beats|tachyc|bradyc|\b(?:obs|vs)\b", re.I

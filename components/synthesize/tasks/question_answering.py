@@ -99,7 +99,13 @@ _NEAR_TOPIC = {
         r"liv(?:ed|es?|ing)\b|resid|\bhome\b|\bstay(?:s|ed|ing) (?:with|in|at)|alone|apartment|house|shelter"
     ),
     "anticoagulation": r"heparin|\binr\b|thinner",
-    "the patient's work": r"work|employ|retire|profession|career|\bjob\b",
+    "the patient's work": (  # also by its name alone: `Accountant. Drinks socially.`
+        r"work|employ|retire|profession|career|\bjob\b|\bsocial|\bs(?:oc)?hx?\b|\bhabits\b|student|teacher|nurse\b|"
+        r"driver|farmer|engineer|accountant|barista|builder|plumber|electrician|carpenter|mechanic|cleaner|chef|cook\b|"
+        r"lawyer|solicitor|secretary|manager|clerk|cashier|waiter|waitress|hairdresser|postman|soldier|policem|"
+        r"police officer|fire ?(?:man|fighter)|lorry|trucker|technician|musician|pilot|minister|pastor|housewife|"
+        r"homemaker"
+    ),
     "pregnancy": r"pregnan|gravid|gestation|trimester|\blmp\b|antenatal|last (?:menstrual )?period",
     "alcohol": r"drink|alcohol|\bunits (?:a|per)\b|units/w|spirits|vodka|whisk|liquor|sober",
     "smoking": r"smok|tobacco|cigs?\b|nicotine|\bppd\b|\bp(?:ac)?k[ -]?y|packs?\b|\b\d+ ?/ ?(?:d|day)\b",

@@ -128,6 +128,8 @@ def test_an_abbreviation_is_written_out_only_where_its_meaning_is_certain(
         ("IMPRESSION: Gout.", "impression|conclu", "Barking cough. Outcome: croup, mild."),
         ("IMPRESSION: Gout.", "impression|conclu", "Sore throat. Tonsillitis, penicillin given."),
         ("MEDS: Lisinopril 10 mg.", "medic|drugs", "GDM on metformin 500mg."),
+        ("Works as a teaching assistant.", "work", "SHx: Sculptor. Drinks socially."),
+        ("Works as a teaching assistant.", "work", "This right-handed barista collapsed."),
     ],
 )
 def test_a_question_is_not_put_to_a_note_that_answers_it_in_shorthand(

@@ -205,6 +205,12 @@ TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
         ("Return to clinic in three weeks.", NEXT, "in three weeks"),
         ("The fracture was fixed with MMF. Lidocaine was injected.", r"drugs|medication named", None),
         ("He takes Vicodin and refuses the p.o. form of it today.", r"[Rr]ewrite|abbreviations in full", None),
+        ("Fundal height 29 cm. Fetal heart rate 145.", r"heart rate|pulse", None),
+        ("Fundal height 29 cm. Heart rate 85.", r"heart rate|pulse", "85"),
+        ("Using salbutamol 10 puffs. Plan: salbutamol nebs 5mg.", r"(?:dose|much).*salbutamol", None),
+        ("Plan: salbutamol nebs 5mg.", r"(?:dose|much).*salbutamol", "5mg"),
+        ("There are crackles to the mid zones.", r"crackles", None),
+        ("There is a wound to the left forearm.", r"wound", "to the left forearm"),
     ],
 )  # fmt: skip
 def test_answers_are_the_right_ones(note: str, question: str, answer: str | None) -> None:
