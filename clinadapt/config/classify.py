@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
 from clinadapt.config.feedback import Feedback
 from clinadapt.config.gate import GateThresholds
-from clinadapt.config.origin import TestNotes, check_columns
+from clinadapt.config.origin import ORIGIN, TestNotes, check_columns
 from clinadapt.config.phi import Phi
 from clinadapt.config.uri_credentials import Uri
 
@@ -36,7 +36,7 @@ class Notes(Section):
 
     @model_validator(mode="after")
     def _check_columns(self) -> Notes:
-        check_columns(self.columns, LABELLED_COLUMNS, "classify")
+        check_columns(self.columns, [*LABELLED_COLUMNS, *ORIGIN], "classify")
         return self
 
     def column(self, field: str) -> str:

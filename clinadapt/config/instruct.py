@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from clinadapt.config.base import Lora, Precision, ProfileBase, Quantization, Section, outcome_settings
 from clinadapt.config.feedback import MOST_PEOPLE, feedback_place
 from clinadapt.config.gate import GateThresholds
-from clinadapt.config.origin import TestNotes, check_columns
+from clinadapt.config.origin import ORIGIN, TestNotes, check_columns
 from clinadapt.config.phi import InstructPhi
 from clinadapt.config.uri_credentials import Uri
 
@@ -48,13 +48,19 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 SPECIALTY_COLUMNS = ("medical_specialty", "specialty")  # usual names of the column of a note's specialty
 
 
+def source_fields(kind: Kind) -> list[str]:
+    """The fields of a kind of source whose column can be named."""
+    about_notes = ["specialty"] if kind not in ("preferences", "feedback") else []
+    return [*COLUMNS[kind], *about_notes, *(ORIGIN if kind != "feedback" else ())]
+
+
 class Source(Section):
     """download: one source of text or of instruction data.
 
     Attributes:
         kind: layout of a row. `cases`: a case report, which synthesize turns into a note. `notes`: a real note.
-            `triples`: note, question, answer and task (Asclepius). `chat`: `messages` of role and content. `alpaca`:
-            instruction, input, output. `pairs`: note and answer columns with one `instruction` for all rows.
+            `triples`: note, question, answer and, if any, task (Asclepius). `chat`: `messages` of role and content.
+            `alpaca`: instruction, input, output. `pairs`: note and answer columns with one `instruction` for all rows.
             `preferences`: a chosen and a rejected answer, for DPO. `feedback`: what people corrected, for both.
         uri: file://, s3://, https://, hf:// or builtin://cases; a folder of files as file:///folder or
             s3://bucket/folder/; of `feedback`, `flagged/` of a store or `flagged/NAME/` for one adapter.
@@ -62,7 +68,8 @@ class Source(Section):
             by their usual names (clinadapt.config.origin), or not at all with an empty name here. The report tells by
             `specialty`, which may be any group of notes, such as wards, for whom an adapter is worse.
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
-        task: task under which the report lists rows of `pairs`, `chat`, `alpaca` and `feedback`.
+        task: task under which the report lists rows of `pairs`, `chat`, `alpaca` and `feedback`, and those of
+            `triples` that have no such column.
         decimal: decimal separator of its numbers: with `comma`, 0,125 mg is not 125 mg. `auto`: as the numbers of the
             source show that can be read in one way only.
         private: whether the texts of this source are kept out of the examples that people are shown; set it to false
@@ -89,8 +96,7 @@ class Source(Section):
                 raise ValueError("feedback has no columns, is sent nowhere and is shown nowhere: leave these out")
         elif self.agree != 1:
             raise ValueError("`agree` belongs to a source of kind feedback")
-        about_notes = ["specialty"] if self.kind not in ("preferences", "feedback") else []
-        check_columns(self.columns, [*COLUMNS[self.kind], *about_notes], self.kind)
+        check_columns(self.columns, source_fields(self.kind), self.kind)
         if (self.kind == "pairs") != bool(self.instruction):
             raise ValueError("`instruction` belongs to a source of kind pairs, and pairs need it")
         return self

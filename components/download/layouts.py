@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from clinadapt.config.instruct import SPECIALTY_COLUMNS, Examples, Kind, Source
+from clinadapt.clinical.refusals import is_refusal
+from clinadapt.config.instruct import COLUMNS, SPECIALTY_COLUMNS, Examples, Kind, Source
 from clinadapt.data.schemas.instruct import PREFERENCES, TASKS, TEXTS, TRIPLES
 from components.download.validation import InvalidRow, validate_text
 
@@ -64,7 +65,8 @@ class _Fields:
         return validate_text(text, field, self.max_characters, may_be_empty)
 
     def triple(self, note_text: str, instruction: str, answer: str, task: str) -> Values:
-        return note_text, instruction, answer, task, True, "none", [], self.source.withheld, self.specialty()
+        answerable = not is_refusal(answer)
+        return note_text, instruction, answer, task, answerable, "none", [], self.source.withheld, self.specialty()
 
     def specialty(self) -> str | None:
         """The specialty of the note; None where the row does not tell, or has a text that is too long for one."""
@@ -81,7 +83,9 @@ def _text(fields: _Fields) -> Values:
 
 
 def _triple(fields: _Fields) -> Values:
-    task = _TASKS.get(fields.text("task").lower())
+    task: str | None = fields.source.task
+    if (column := fields.source.column("task")) in fields.row or column != COLUMNS["triples"]["task"]:
+        task = _TASKS.get(fields.text("task").lower())
     if task is None:
         raise InvalidRow(f"unknown task: use {', '.join(TASKS[:-1])} or {TASKS[-1]}")
     return fields.triple(fields.text("note"), fields.text("instruction"), fields.text("answer"), task)

@@ -21,7 +21,7 @@ from clinadapt.artifacts.hashing import sha256_json
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import Examples, Source
-from clinadapt.config.origin import named_origin
+from clinadapt.config.origin import ORIGIN, named_origin
 from clinadapt.data.patients import OriginReader, Pseudonyms, no_column
 from clinadapt.data.readers import is_usual
 from clinadapt.data.schemas.known import KNOWN
@@ -108,8 +108,9 @@ def _parse(
                 decimals = decimals.plus(text for text in values if isinstance(text, str))
     if tables[ROWS].rows:
         origins.refuse_unused(source.uri, columns)
-        if (specialty := source.columns.get("specialty")) and specialty not in present:
-            raise no_column(source.uri, specialty, columns)
+        for field, column in source.columns.items():
+            if field not in ORIGIN and column and column not in present:
+                raise no_column(source.uri, column, columns)
     write_manifest(
         folder,
         {

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from clinadapt.config.classify import ClassifyProfile
 from clinadapt.config.feedback import feedback_place
-from clinadapt.config.instruct import COLUMNS
-from clinadapt.config.origin import ORIGIN
+from clinadapt.config.instruct import COLUMNS, source_fields
 from clinadapt.config.profile import AnyProfile
 from clinadapt.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, UserError
 from pipelines.cli.options import as_uri
@@ -93,7 +92,7 @@ def data_parameters(settings: AnyProfile, sources: list[str], options: DataOptio
     if entries and corrects_only:  # beside the profile's own sources
         own = [source for source in settings.sources if source.kind != "feedback"]
         entries = [*(source.model_dump(exclude_defaults=True) for source in own), *entries]
-    fields = dict.fromkeys(field for entry in entries for field in (*COLUMNS[entry["kind"]], *ORIGIN))
+    fields = dict.fromkeys(field for entry in entries for field in source_fields(entry["kind"]))
     if unknown := columns.keys() - fields.keys():
         raise UserError(f"no source has a field '{min(unknown)}': they have {', '.join(fields)}")
     return {"sources": entries or None}
@@ -112,7 +111,7 @@ def _source(source: str, columns: dict[str, str], options: DataOptions) -> dict[
             f"{prefix}= is no kind of source: use {'=, '.join(COLUMNS)}=, or nothing before a file of notes"
         )
     entry: dict[str, Any] = {"kind": kind or "notes", "uri": as_uri(location if kind else source)}
-    if named := {field: column for field, column in columns.items() if field in (*COLUMNS[entry["kind"]], *ORIGIN)}:
+    if named := {field: column for field, column in columns.items() if field in source_fields(entry["kind"])}:
         entry["columns"] = named
     if options.send_to:
         entry["send_to"] = list(options.send_to)

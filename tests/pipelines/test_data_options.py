@@ -39,6 +39,11 @@ def test_an_option_leaves_the_other_columns_of_the_profile() -> None:
     assert form["columns"] == {"text": "note", "label": "dept", "date": "visit_date %d/%m/%Y"}
 
 
+def test_any_group_of_notes_can_be_the_specialty() -> None:
+    notes, wrong = sources("s3://a/b.csv", "preferences=s3://a/c.csv", columns="specialty=ward")
+    assert notes["columns"] == {"specialty": "ward"} and "columns" not in wrong
+
+
 def test_columns_go_to_the_kinds_that_have_them() -> None:
     notes, pairs = sources(
         "s3://a/b.csv", "pairs=s3://a/c.csv", columns="text=note,answer=summary,encounter=stay", patient="",
@@ -64,7 +69,7 @@ def test_the_decimal_separator_is_that_of_all_sources() -> None:
     [
         (["a.csv"], {"columns": "text"}, "--columns: write FIELD=COLUMN, as in --columns text=note"),
         (["a.csv"], {"columns": "text=a,,b"}, "--columns: write FIELD=COLUMN"),
-        (["a.csv"], {"columns": "label=x"}, "no source has a field 'label': they have text, description, patient, enc"),
+        (["a.csv"], {"columns": "label=x"}, "no source has a field 'label': they have text, description, specialty, pat"),
         ([], {"patient": "mrn"}, "name a source too"),
         ([], {"show_texts": True}, "name a source too"),
         ([], {"decimal": "comma"}, "name a source too"),

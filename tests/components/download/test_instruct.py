@@ -86,6 +86,26 @@ def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
     assert sum(manifest["rows"].values()) == manifest["rows_kept"]
 
 
+def test_triples_need_no_task(source: Write, tmp_path: Path) -> None:
+    row = triple()
+    del row["task"]
+    run([source("triples", [row, triple()])], tmp_path / "out", Examples())
+    assert [row["task"] for row in read(tmp_path / "out", "triples", TRIPLES)] == ["Other", "Summarization"]
+
+
+def test_a_column_that_no_row_has_is_refused(source: Write, tmp_path: Path) -> None:
+    rows = [{"transcription": "One.", "summary": "Short."}]
+    named = source("notes", rows, columns={"description": "sumary"})
+    with pytest.raises(UserError, match=r"no column 'sumary'.*the columns are transcription, summary"):
+        run([named], tmp_path / "out", Examples())
+
+
+def test_an_answer_that_is_a_refusal_makes_its_question_unanswerable(source: Write, tmp_path: Path) -> None:
+    rows = [triple(), triple(answer="The note does not mention a drug."), triple(answer="She denies chest pain.")]
+    run([source("triples", rows)], tmp_path / "out", Examples())
+    assert [row["answerable"] for row in read(tmp_path / "out", "triples", TRIPLES)] == [True, False, True]
+
+
 def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
     rows = [{"transcription": text} for text in ("One.", "Two.", "One. ", "One.")]
     manifest = run([source("notes", rows), source("cases", rows[:1])], tmp_path / "out", Examples())
@@ -107,7 +127,7 @@ def test_the_same_note_is_kept_once(source: Write, tmp_path: Path) -> None:
          "a message has reasoning_content, which this layout does not carry over"),
         ("triples", triple(note="x" * 1_000_000), "note longer than 200,000 characters"),
         ("triples", triple(note=17), "note is not a string"),
-        ("triples", {"note": SECRET}, "no column 'task'"),
+        ("triples", {"note": SECRET}, "no column 'question'"),
         ("chat", chat(("user", "a"), ("assistant", "b")) | {"system": SECRET},
          "a row has system, which this layout does not carry over"),
         ("alpaca", {"instruction": "a", "output": "b", "history": [[SECRET, SECRET]]},
