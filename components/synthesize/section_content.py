@@ -108,9 +108,14 @@ _CLOSING = re.compile(
 )
 
 
+def content_span(text: str, section: Section) -> tuple[int, int]:
+    """Span of a section without what belongs to the letter or the report, and not to it, at its end."""
+    return section.start, section.start + len(_TOLD.sub("", _CLOSING.sub("", text[section.start : section.end])))
+
+
 def section_content(text: str, section: Section) -> str:
     """The content of a section on one line; empty in doubt whether it is the section alone, or complete."""
-    body = _TOLD.sub("", _CLOSING.sub("", text[section.start : section.end]))
+    body = text[slice(*content_span(text, section))]
     if not 3 < len(body) < MAX_ANSWER or not body.replace("\n", " ").isprintable():
         return ""
     other = _OTHER_SECTION.get(section.name)

@@ -69,7 +69,11 @@ def test_the_decimal_separator_is_that_of_all_sources() -> None:
     [
         (["a.csv"], {"columns": "text"}, "--columns: write FIELD=COLUMN, as in --columns text=note"),
         (["a.csv"], {"columns": "text=a,,b"}, "--columns: write FIELD=COLUMN"),
-        (["a.csv"], {"columns": "label=x"}, "no source has a field 'label': they have text, description, specialty, pat"),
+        (
+            ["a.csv"],
+            {"columns": "label=x"},
+            "no source has a field 'label': they have text, description, specialty, pat",
+        ),
         ([], {"patient": "mrn"}, "name a source too"),
         ([], {"show_texts": True}, "name a source too"),
         ([], {"decimal": "comma"}, "name a source too"),

@@ -40,7 +40,7 @@ _MISREAD = re.compile(r"\beyes?\b.*\binject|\binject.*\beyes?\b")  # red eyes, w
 _SHORTHAND = re.compile(
     r"\b[A-Z]{2,}\b|\b(?!X-ray)[A-Z]-[A-Za-z]|\b[LR]\b|\b(?:[a-z]\. ?){2,}|\b[A-Z]/[A-Z]\b|^\d+[.)]|\b[A-Z] \d|"
     r"SpO2|____|\w/(?=[\s\w])|\bq\.|"
-    r"\b(?:dx|hx|tx|rx|pt|wks|yrs|post-?op|pre-?op|meds|exam|bilat|temp)\b|[+#@]"
+    r"\b(?:dx|hx|tx|rx|[Pp]t|wks|yrs|post-?op|pre-?op|meds|exam|bilat|temp)\b|[+#@]|\b[A-Z]{1,3}\d|\bx \d"
 )
 _LONG = 7  # letters
 _COMMON = 40_000  # rank of the rarest English word that a lay reader knows

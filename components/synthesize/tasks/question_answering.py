@@ -14,7 +14,7 @@ from components.synthesize.dose_relations import is_changed_elsewhere
 from components.synthesize.history import sex, told_history
 from components.synthesize.operation_facts import operation_facts
 from components.synthesize.parsed_note import ParsedNote
-from components.synthesize.section_content import EXAMINED, section_content
+from components.synthesize.section_content import EXAMINED, content_span, section_content
 from components.synthesize.short_facts import AS_LISTED, short_facts
 from components.synthesize.symptoms import symptom_questions
 from components.synthesize.teacher import Subject, Triple
@@ -183,7 +183,8 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
             candidates.append((section, entry, answer))
     note.rng.shuffle(candidates)
     for section, entry, answer in candidates[:MAX_SECTIONS]:
-        is_old = section.name == "medications" and is_changed_elsewhere(note, section.start, section.end)
+        span = content_span(note.text, section)
+        is_old = section.name == "medications" and is_changed_elsewhere(note, *span)
         question = note.choose(*(AS_LISTED if is_old else entry["ask"]))
         lacking = f"{entry['lacking']}|{_DISEASE}" if section.name in _JUDGEMENT else entry["lacking"]
         yield Triple(
@@ -191,7 +192,7 @@ def _sections(note: ParsedNote) -> Iterator[Triple]:
             answer,
             TASK,
             check="exact" if len(answer) < 80 else "none",
-            spans=((section.start, section.end),),
+            spans=(span,),
             subject=Subject(lacking, not_mentioned(entry["about"]), ANY_DRUG if "medications" in section.name else ""),
         )
 

@@ -51,6 +51,9 @@ PLAN
 Aspirin 150 mg nocte
 Scan at 20 weeks
 """
+LETTER = """Medication: losartan 50 mg OD.
+
+Thank you for asking me to see this lady. I have increased her losartan to 100 mg once daily."""
 PLACES = "There was numbness of her left cheek for a few hours. Ultrasound showed the same. She was started on Drug."
 PHYSICIAN = (
     "The diagnosis is Alzheimer's disease, and I explained this to both of them. 4 quadrant stitches were placed."
@@ -210,6 +213,9 @@ TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
         ("Using salbutamol 10 puffs. Plan: salbutamol nebs 5mg.", r"(?:dose|much).*salbutamol", None),
         ("Plan: salbutamol nebs 5mg.", r"(?:dose|much).*salbutamol", "5mg"),
         ("There are crackles to the mid zones.", r"crackles", None),
+        (LETTER, r"(?:medic\w+|drugs) (?:does|is) the patient", None),
+        (LETTER, r"medications", "losartan 50 mg OD."),
+        ("Pt attended c/o sensitivity to cold for 2 wks.", r"wks.*full|full.*wks|wks.*without", None),
         ("There is a wound to the left forearm.", r"wound", "to the left forearm"),
     ],
 )  # fmt: skip
