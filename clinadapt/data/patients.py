@@ -121,11 +121,11 @@ class OriginReader:
             self._pseudonyms.of(field, row[found[field]]) if field in found else None
             for field in ("patient", "encounter")
         )
-        filled = (column for column in dates if normal_identifier(row[column]))
-        when = None
-        if column := next(filled, None):  # the discharge summaries of MIMIC-III have a chartdate and no charttime
-            when = self._date(row[column])
-            self._record("date", column)
+        # the discharge summaries of MIMIC-III have a chartdate and no charttime
+        dated = next((column for column in dates if normal_identifier(row[column])), None)
+        when = self._date(row[dated]) if dated else None
+        if dated:
+            self._record("date", dated)
         for field, value in (("patient", patient), ("encounter", encounter), ("date", when)):
             self.counts[field] += value is not None
         return Origin(patient, encounter, when)
