@@ -15,7 +15,7 @@ from clinadapt.config.instruct import Evaluation
 from clinadapt.evaluation.text_metrics import rouge_l
 from components.evaluate.counterfactual_notes import KINDS, Change, changes
 from components.evaluate.generation import CachedModel, Row
-from components.evaluate.metrics import exact_ratios
+from components.evaluate.metrics import ratios
 
 # What asks for what was changed, so that the right answer is another one
 _ASKS = {
@@ -80,7 +80,7 @@ def measure_answers(
         measured[kind] = {"rows": len(chosen), "notes": len(notes)}
         if chosen:
             cluster = np.array([rows[pair.row]["cluster"] for pair in chosen])
-            estimates = exact_ratios(np.array(same, float), np.ones((len(same), 2)), cluster, seed)
+            estimates = ratios(np.array(same, float), np.ones((len(same), 2)), cluster, seed)
             measured[kind]["unchanged"], measured[kind]["same_words"] = estimates
     return measured
 

@@ -13,7 +13,7 @@ from clinadapt.artifacts.step_record import log
 from clinadapt.models.classifier import Classifier
 from components.evaluate.answer_cache import AnswerCache
 from components.evaluate.counterfactual_notes import KINDS, changes
-from components.evaluate.metrics import exact_ratios, probabilities, ratios
+from components.evaluate.metrics import probabilities, ratios
 
 
 def score_changed(
@@ -87,7 +87,6 @@ def measure_labels(
             label, index = own.argmax(axis=1), np.arange(len(numbers))
             shift = np.abs(changed[index, label] - own[index, label])
             values = np.column_stack([changed.argmax(axis=1) == label, shift]).astype(float)
-            ones = np.ones((len(numbers), 1))
-            (measured[kind]["unchanged"],) = exact_ratios(values[:, :1], ones, cluster[numbers], seed)
-            (measured[kind]["shift"],) = ratios(values[:, 1:], ones, cluster[numbers], seed)
+            estimates = ratios(values, np.ones_like(values), cluster[numbers], seed)
+            measured[kind]["unchanged"], measured[kind]["shift"] = estimates
     return measured

@@ -32,7 +32,7 @@ from components.evaluate.examples import examples
 from components.evaluate.generation import CachedModel, ModelAnswers, Row
 from components.evaluate.judging import judged
 from components.evaluate.memory import audited
-from components.evaluate.metrics import CONFIDENCE, paired, ratios
+from components.evaluate.metrics import CONFIDENCE, SHARE, paired, ratios
 from components.evaluate.results import write_results
 from components.evaluate.review_cases import DEFAULT_REVIEW, Candidate, answer_risks, write_cases
 from components.evaluate.scores import SCORED_METRICS, reference_rates, score
@@ -177,7 +177,7 @@ def minimum_detectable_difference(comparison: dict[str, Any]) -> float:
     errors of the paired difference (Cohen 1988, Statistical Power Analysis, chapter 2).
 
     Args:
-        comparison: with the bounds `low` and `high` of a bootstrap interval, from which the standard error follows.
+        comparison: with the bounds `low` and `high` of its interval, from which the standard error follows.
     """
     standard_error = (comparison["high"] - comparison["low"]) / (2 * _Z_CONFIDENCE)
     return (_Z_CONFIDENCE + _Z_POWER) * standard_error
@@ -243,10 +243,10 @@ def _estimates(
     numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray, seed: int
 ) -> dict[str, dict[str, float]]:
     """Metrics that apply to these rows with their intervals; perplexity, exp(loss per token), instead of loss."""
-    estimates = dict(zip(SCORED_METRICS, ratios(numerators, denominators, cluster, seed), strict=True))
-    estimates["perplexity"] = {
-        key: value if key == "clusters" else math.exp(min(value, 700)) for key, value in estimates.pop("loss").items()
-    }
+    bounds = [(0.0, math.inf) if name == "loss" else SHARE for name in SCORED_METRICS]
+    estimates = dict(zip(SCORED_METRICS, ratios(numerators, denominators, cluster, seed, bounds), strict=True))
+    loss = estimates.pop("loss")
+    estimates["perplexity"] = loss | {key: math.exp(min(loss[key], 700)) for key in ("value", "low", "high")}
     return {name: entry for name, entry in estimates.items() if not math.isnan(entry["value"])}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clinadapt.llm_client import ChatClient, OutOfTokens, Refused
-from components.evaluate.metrics import ratios
+from components.evaluate.metrics import SHARE, ratios
 
 # Severity 1 to 4 and the categories of errors, after MedVAL
 SEVERITIES = {
@@ -94,7 +94,7 @@ def judge(
     for name in texts if marked else ():
         own = [(marks[i] or [])[orders[i].index(name)] for i in marked]
         values = np.array([[mark.severity, mark.severity >= 3] for mark in own], float)
-        severity, unsafe = ratios(values, np.ones_like(values), cluster, seed)
+        severity, unsafe = ratios(values, np.ones_like(values), cluster, seed, ((1.0, 4.0), SHARE))
         errors = {each: sum(each in mark.errors for mark in own) / len(own) for each in CATEGORIES}
         result["models"][name] = {"severity": severity, "unsafe": unsafe, "errors": errors}
     return result

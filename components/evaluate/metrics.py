@@ -1,13 +1,20 @@
-"""Metrics over rows, with bootstrap intervals and paired tests by note cluster.
+"""Metrics over rows, with intervals and paired tests by note cluster.
 
-Similar notes share a cluster, so clusters and not notes are resampled (the cluster bootstrap: Davison and Hinkley 1997,
-Bootstrap Methods and their Application, section 3.8). Every metric is a function of sums over clusters (a confusion
-matrix, calibration bins, losses): one bootstrap replicate is one weighted sum, and all replicates are one matrix
-product.
+Similar notes share a cluster, so clusters and not notes are weighted anew in each replicate, by the Bayesian bootstrap
+(Rubin 1981, The Annals of Statistics 9, 130-134). Every metric is a function of sums over clusters (a confusion matrix,
+calibration bins, losses): one replicate is one weighted sum, and all replicates are one matrix product.
+
+A bootstrap of clusters that have one value has no width, however few they are. So the lower end of what has bounds, a
+share or a difference of shares, is that of the clusters and one more at the lowest possible value, the upper end that
+of one more at the highest (Gaffke 2005, Three test statistics for a nonparametric one-sided hypothesis on the mean of a
+nonnegative variable, Mathematical Methods of Statistics 14, 451-467; Learned-Miller and Thomas 2019, arXiv:1905.06208).
+Where clusters are single rows that are right or wrong, this is the exact interval of Clopper and Pearson (1934).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +26,10 @@ BINS = 15  # of equal width, as in Guo et al. 2017 (arXiv:1706.04599)
 REPLICATES = 2000
 PERMUTATIONS = 10_000
 CONFIDENCE = 0.95
+EDGE = (1 - CONFIDENCE) / 2
+SHARE = (0.0, 1.0)  # bounds of a share
 _ROC_POINTS = 200
+_SHARES = ("accuracy", "any_label_accuracy", "balanced_accuracy", "macro_f1")  # metrics between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -54,39 +64,62 @@ def measure(probabilities: np.ndarray, scaled: np.ndarray | None, notes: HeldOut
         seed: of the bootstrap.
 
     Returns:
-        `metrics`: name -> value, low and high (shares between 0 and 1; log loss in nats); `per_class`: precision,
-        recall, f1 and support of each label; `confusion`: rows, shape (labels, labels), by true and predicted label;
-        `reliability` and, where scaled, `reliability_scaled`: confidence, accuracy and weight (rows) of each bin that
-        is not empty.
+        `metrics`: name -> value, low and high (shares between 0 and 1; log loss in nats) and, of the accuracies, `of`
+        (rows); `per_class`: precision, recall, f1, support and intervals of each label; `confusion`: rows, shape
+        (labels, labels), by true and predicted label; `reliability` and, where scaled, `reliability_scaled`:
+        confidence, accuracy and weight (rows) of each bin that is not empty.
     """
     sums = _cluster_sums(probabilities, scaled if scaled is not None else probabilities, notes)
-    weights = _bootstrap_weights(np.random.default_rng(seed), len(sums))
+    weights = _replicate_weights(np.random.default_rng(seed), len(sums))
     labels = notes.counts.shape[1]
     total = sums.sum(axis=0)
-    values, replicates = _metrics(total[None], labels), _metrics(weights @ sums, labels)
-    edge = (1 - CONFIDENCE) / 2
     metrics = {
-        name: {
-            "value": float(values[name][0]),
-            "low": float(np.nanquantile(replicates[name], edge)),
-            "high": float(np.nanquantile(replicates[name], 1 - edge)),
-            "clusters": len(sums),
-        }
-        for name in values
+        name: entry
+        for name, entry in _estimates(sums, weights, labels).items()
         if scaled is not None or not name.endswith("_scaled")
     }
-    for name in metrics.keys() & {"ece", "ece_scaled"}:
-        metrics[name] = _debiased(metrics[name], float(replicates[name].mean()))
+    for name in ("accuracy", "any_label_accuracy"):
+        metrics[name]["of"] = int(notes.rows.sum())
     confusion = total[: labels * labels].reshape(labels, labels)
     result = {
         "metrics": metrics,
-        "per_class": _per_class(confusion),
+        "per_class": _per_class(sums[:, : labels * labels].reshape(-1, labels, labels), weights),
         "confusion": confusion.round().astype(int).tolist(),
         "reliability": _reliability(total, labels, scaled=False),
     }
     if scaled is not None:
         result["reliability_scaled"] = _reliability(total, labels, scaled=True)
     return result
+
+
+def _estimates(sums: np.ndarray, weights: np.ndarray, labels: int) -> dict[str, dict[str, float]]:
+    """Value, low, high and clusters of each metric.
+
+    Args:
+        sums: of `_cluster_sums`, shape (clusters, columns).
+        weights: of `_replicate_weights`, shape (replicates, clusters + 1).
+    """
+    values, plain, extra = _metrics(sums.sum(axis=0)[None], labels), weights[:, :-1] @ sums, weights[:, -1:]
+    replicates = _metrics(plain, labels)
+    low, high = (_metrics(plain + extra * row, labels) for row in _extreme_clusters(sums.mean(axis=0), labels))
+    estimates = {}
+    for name, each in replicates.items():
+        lowest, highest = (low[name], high[name]) if name in _SHARES else (each, each)
+        ends = float(np.nanquantile(lowest, EDGE)), float(np.nanquantile(highest, 1 - EDGE))
+        entry = {"value": float(values[name][0]), "low": ends[0], "high": ends[1], "clusters": len(sums)}
+        estimates[name] = _debiased(entry, float(each.mean())) if name.startswith("ece") else entry
+    return estimates
+
+
+def _extreme_clusters(mean: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of two clusters with the labels of the mean one: all its rows predicted wrongly (evenly among the other
+    labels), and all rightly."""
+    truth = mean[: labels * labels].reshape(labels, labels).sum(axis=1)
+    rows = mean[labels * labels + 1]
+    right = np.diag(truth)
+    wrong = (truth[:, None] - right) / max(1, labels - 1)
+    rest = np.zeros(len(mean) - labels * labels - 2)
+    return np.concatenate([wrong.ravel(), [0.0, rows], rest]), np.concatenate([right.ravel(), [rows, rows], rest])
 
 
 def _debiased(entry: dict[str, float], mean: float) -> dict[str, float]:
@@ -161,66 +194,74 @@ def paired(difference: np.ndarray, weight: np.ndarray, cluster: np.ndarray, seed
         seed: of the bootstrap and the permutations.
 
     Returns:
-        `difference` (weighted mean of a - b) with `low` and `high` of its bootstrap interval; `p` of the two-sided
-        test, `p_worse` of the one-sided test that a is worse, and the number of `clusters`.
+        `difference` (weighted mean of a - b) with `low` and `high` of its interval; `p` of the two-sided test,
+        `p_worse` of the one-sided test that a is worse, and the number of `clusters`.
     """
     sums = by_cluster(cluster, np.column_stack([difference, weight]))
     difference, rows = sums[:, 0], sums[:, 1]
     rng = np.random.default_rng(seed)
-    weights = _bootstrap_weights(rng, len(rows))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        replicates = (weights @ difference) / (weights @ rows)
+    low, high = interval(difference, rows, _replicate_weights(rng, len(rows)), (-1.0, 1.0))
     nonzero = difference[difference != 0]
     flipped = rng.choice([-1, 1], size=(PERMUTATIONS, len(nonzero))) @ nonzero
     observed = nonzero.sum()
     return {
         "difference": float(observed / rows.sum()),
-        "low": float(np.nanquantile(replicates, (1 - CONFIDENCE) / 2)),
-        "high": float(np.nanquantile(replicates, (1 + CONFIDENCE) / 2)),
+        "low": low,
+        "high": high,
         "p": float((np.sum(np.abs(flipped) >= abs(observed)) + 1) / (len(flipped) + 1)),
         "p_worse": float((np.sum(flipped <= observed) + 1) / (len(flipped) + 1)),
-        "clusters": len(rows),
+        "clusters": int((rows > 0).sum()),
     }
 
 
-def ratios(numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray, seed: int) -> list[dict[str, float]]:
-    """Ratios of sums with bootstrap intervals by cluster.
+def interval(
+    numerators: np.ndarray, denominators: np.ndarray, weights: np.ndarray, bounds: tuple[float, float]
+) -> tuple[float, float]:
+    """Ends of the interval of a ratio of sums over clusters.
+
+    Args:
+        numerators, denominators: of each cluster, shape (clusters,); not all denominators are 0.
+        weights: of `_replicate_weights`, shape (replicates, clusters + 1).
+        bounds: lowest and highest possible ratio of a cluster; infinite where there is no bound.
+    """
+    above, below = weights[:, :-1] @ numerators, weights[:, :-1] @ denominators
+    extra = weights[:, -1] * denominators[denominators > 0].mean()
+    low, high = (
+        (above + bound * extra) / (below + extra) if math.isfinite(bound) else above / below for bound in bounds
+    )
+    return float(np.quantile(low, EDGE)), float(np.quantile(high, 1 - EDGE))
+
+
+def ratios(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    cluster: np.ndarray,
+    seed: int,
+    bounds: Sequence[tuple[float, float]] = (),
+) -> list[dict[str, float]]:
+    """Ratios of sums with intervals by cluster.
 
     Args:
         numerators, denominators: of each item, shape (items, ratios).
         cluster: of each item, shape (items,).
-        seed: of the bootstrap.
+        seed: of the replicates.
+        bounds: of each ratio, as of `interval`; those of a share where they are left out.
 
     Returns:
-        value, low and high of each ratio, NaN where its denominators are all 0, and the number of clusters where they
-        are not.
+        value, low and high of each ratio, NaN where its denominators are all 0; the number of clusters where they are
+        not; and `of`, their sum.
     """
     sums = by_cluster(cluster, np.hstack([numerators, denominators]))
-    weights = _bootstrap_weights(np.random.default_rng(seed), len(sums))
-    edge, count = (1 - CONFIDENCE) / 2, numerators.shape[1]
+    weights = _replicate_weights(np.random.default_rng(seed), len(sums))
+    count = numerators.shape[1]
     estimates = []
-    for i in range(count):
-        if not denominators[:, i].any():
-            estimates.append({**dict.fromkeys(("value", "low", "high"), float("nan")), "clusters": 0})
-            continue
-        above, below = weights @ sums[:, i], weights @ sums[:, count + i]
-        replicates = above[below > 0] / below[below > 0]
-        low, high = np.quantile(replicates, [edge, 1 - edge])
-        value = sums[:, i].sum() / sums[:, count + i].sum()
-        clusters = int((sums[:, count + i] > 0).sum())
-        estimates.append({"value": float(value), "low": float(low), "high": float(high), "clusters": clusters})
-    return estimates
-
-
-def exact_ratios(
-    numerators: np.ndarray, denominators: np.ndarray, cluster: np.ndarray, seed: int
-) -> list[dict[str, float]]:
-    """Shares as `ratios`, with intervals that are never narrower than the exact ones of as many clusters."""
-    estimates = ratios(numerators, denominators, cluster, seed)
-    for entry in estimates:
-        value, clusters = entry["value"], int(entry["clusters"])
-        entry["low"] = min(entry["low"], 1 - exact_upper(1 - value, clusters))
-        entry["high"] = max(entry["high"], exact_upper(value, clusters))
+    for i, (above, below) in enumerate(zip(sums.T[:count], sums.T[count:], strict=True)):
+        value = low = high = float("nan")
+        if below.any():
+            value = float(above.sum() / below.sum())
+            low, high = interval(above, below, weights, bounds[i] if bounds else SHARE)
+        of = {"clusters": int((below > 0).sum()), "of": int(below.sum())}
+        estimates.append({"value": value, "low": low, "high": high, **of})
     return estimates
 
 
@@ -243,9 +284,10 @@ def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return softmax(logits / temperature, axis=1)
 
 
-def _bootstrap_weights(rng: np.random.Generator, clusters: int) -> np.ndarray:
-    """How often each replicate draws each cluster, shape (replicates, clusters)."""
-    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), REPLICATES)
+def _replicate_weights(rng: np.random.Generator, clusters: int) -> np.ndarray:
+    """Weights of each cluster and of one more in each replicate, shape (replicates, clusters + 1); their shares have
+    a flat Dirichlet distribution."""
+    return rng.exponential(size=(REPLICATES, clusters + 1))
 
 
 def _cluster_sums(probabilities: np.ndarray, scaled: np.ndarray, notes: HeldOutNotes) -> np.ndarray:
@@ -313,16 +355,23 @@ def _reliability(total: np.ndarray, labels: int, scaled: bool) -> list[dict[str,
     ]
 
 
-def _per_class(confusion: np.ndarray) -> list[dict[str, float]]:
-    correct, truth, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = np.divide(correct, predicted, out=np.zeros_like(correct), where=predicted > 0)
-    recall = np.divide(correct, truth, out=np.zeros_like(correct), where=truth > 0)
-    return [
-        {
-            "precision": float(p),
-            "recall": float(r),
-            "f1": float(2 * c / (t + d)) if t + d else 0.0,
-            "support": float(t),
-        }
-        for p, r, c, t, d in zip(precision, recall, correct, truth, predicted, strict=True)
-    ]
+def _per_class(confusions: np.ndarray, weights: np.ndarray) -> list[dict[str, Any]]:
+    """Precision, recall, f1 and support of each label, and `intervals` of precision and recall where they have rows.
+
+    Args:
+        confusions: of each cluster, shape (clusters, labels, labels).
+        weights: of `_replicate_weights`.
+    """
+    sides = {"precision": confusions.sum(axis=1), "recall": confusions.sum(axis=2)}  # (clusters, labels)
+    entries = []
+    for k in range(confusions.shape[1]):
+        correct, support = confusions[:, k, k], float(sides["recall"][:, k].sum())
+        entry: dict[str, Any] = {"support": support, "intervals": {}}
+        for name, rows in sides.items():
+            entry[name] = float(correct.sum() / rows[:, k].sum()) if rows[:, k].any() else 0.0
+            if rows[:, k].any():
+                entry["intervals"][name] = list(interval(correct, rows[:, k], weights, SHARE))
+        together = support + float(sides["precision"][:, k].sum())
+        entry["f1"] = 2 * float(correct.sum()) / together if together else 0.0
+        entries.append(entry)
+    return entries

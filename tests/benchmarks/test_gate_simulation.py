@@ -52,17 +52,17 @@ def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """400 replicates instead of 2,000. All runs have one seed, so that those of a size share their weights."""
     monkeypatch.setattr(metrics, "REPLICATES", 400)
     monkeypatch.setattr(metrics, "PERMUTATIONS", 50)
-    draw = metrics._bootstrap_weights
+    draw = metrics._replicate_weights
 
     @lru_cache(maxsize=4)
     def weights(clusters: int) -> np.ndarray:
         return draw(np.random.default_rng(0), clusters)
 
-    monkeypatch.setattr(metrics, "_bootstrap_weights", lambda rng, clusters: weights(clusters))
+    monkeypatch.setattr(metrics, "_replicate_weights", lambda rng, clusters: weights(clusters))
 
 
 def perfect(notes: int, value: float) -> dict[str, float]:
-    return {"value": value, "low": value, "high": value, "clusters": notes}
+    return {"value": value, "low": value, "high": value, "clusters": notes, "of": notes}
 
 
 def grouped(rng: np.random.Generator, notes: int) -> dict[tuple[str, str], np.ndarray]:
@@ -99,6 +99,7 @@ def instruct_run(
     comparisons = [comparison | metrics.paired(difference, one, cluster, 0)]
     return {
         "rows": notes,
+        "notes": notes,
         "tasks": {"Summarization": notes},
         "subgroups": subgroups(groups, other, "unsupported"),
         "models": models,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 from scipy.special import softmax
-from scipy.stats import kstest
+from scipy.stats import binomtest, kstest
 from sklearn import metrics as sk
 
 from clinadapt.errors import UserError
 from clinadapt.models.calibration import fit_temperature
 from components.evaluate.baselines import majority, tfidf
 from components.evaluate.classify import Leakage, check_ceiling
-from components.evaluate.metrics import BINS, HeldOutNotes, compare, measure, probabilities, roc
+from components.evaluate.metrics import BINS, HeldOutNotes, compare, measure, probabilities, ratios, roc
 
 
 @pytest.fixture
@@ -53,7 +54,11 @@ def test_against_scikit_learn(notes: HeldOutNotes, logits: np.ndarray) -> None:
     assert {name: result["metrics"][name]["value"] for name in expected} == pytest.approx(expected)
     assert result["confusion"] == sk.confusion_matrix(truth, predicted).tolist()
     scores = np.array(sk.precision_recall_fscore_support(truth, predicted)).T
-    assert np.array([list(entry.values()) for entry in result["per_class"]]) == pytest.approx(scores)
+    names = ("precision", "recall", "f1", "support")
+    assert np.array([[entry[name] for name in names] for entry in result["per_class"]]) == pytest.approx(scores)
+    for entry in result["per_class"]:
+        for name, (low, high) in entry["intervals"].items():
+            assert low < entry[name] < high
     for metric in result["metrics"].values():
         assert metric["low"] <= metric["value"] <= metric["high"]
 
@@ -214,8 +219,42 @@ def test_p_is_small_where_one_is_better() -> None:
 
 def test_the_same_predictions_do_not_differ(notes: HeldOutNotes) -> None:
     predicted = notes.counts.argmax(axis=1)
-    same = {"difference": 0, "low": 0, "high": 0, "p": 1, "p_worse": 1, "clusters": len(np.unique(notes.cluster))}
-    assert compare(predicted, predicted, notes, 0) == same
+    found = compare(predicted, predicted, notes, 0)
+    low, high = found.pop("low"), found.pop("high")
+    assert found == {"difference": 0, "p": 1, "p_worse": 1, "clusters": len(np.unique(notes.cluster))}
+    assert -0.06 < low < -0.01 and 0.01 < high < 0.06  # of 150 clusters none differs: few others may
+
+
+@pytest.mark.parametrize(("right", "of"), [(0, 6), (6, 6), (3, 12), (1, 40), (160, 200)])
+def test_of_rows_that_are_right_or_wrong_it_is_the_exact_interval(right: int, of: int) -> None:
+    """Clopper and Pearson's; also where all rows are alike, which a bootstrap takes for certain."""
+    numerators = (np.arange(of) < right).astype(float)[:, None]
+    (entry,) = ratios(numerators, np.ones((of, 1)), np.arange(of), 0)
+    exact = binomtest(right, of).proportion_ci(0.95, "exact")
+    assert (entry["low"], entry["high"]) == (pytest.approx(exact.low, abs=0.02), pytest.approx(exact.high, abs=0.02))
+    assert (entry["value"], entry["of"], entry["clusters"]) == (right / of, of, of)
+
+
+def test_answers_of_one_score_say_as_much_as_their_number_does() -> None:
+    """Six scores of 0.5 leave about half of the range open, and none of a share of 600 rows in one cluster all."""
+    (six,) = ratios(np.full((6, 1), 0.5), np.ones((6, 1)), np.arange(6), 0)
+    assert six["low"] == pytest.approx(0.27, abs=0.03) and six["high"] == pytest.approx(0.73, abs=0.03)
+    (one,) = ratios(np.zeros((600, 1)), np.ones((600, 1)), np.zeros(600), 0)
+    assert (one["low"], one["clusters"]) == (0, 1) and one["high"] > 0.95
+
+
+def test_a_classifier_that_is_always_right_is_not_certain() -> None:
+    notes = HeldOutNotes(np.eye(3)[np.arange(30) % 3], np.arange(30))
+    for name, entry in measure(notes.counts, None, notes, seed=0)["metrics"].items():
+        if name in ("accuracy", "any_label_accuracy", "balanced_accuracy", "macro_f1"):
+            assert entry["value"] == 1 and entry["high"] == pytest.approx(1) and 0.85 < entry["low"] < 0.92, name
+
+
+def test_what_has_no_bound_keeps_the_interval_of_its_clusters() -> None:
+    """Losses: nothing is known of how large the next may be."""
+    loss = np.random.default_rng(2).exponential(size=(400, 1))
+    (entry,) = ratios(loss, np.ones((400, 1)), np.arange(400), 0, [(0.0, math.inf)])
+    assert entry["low"] < entry["value"] < entry["high"] < entry["value"] + 0.15
 
 
 def test_roc(notes: HeldOutNotes, logits: np.ndarray) -> None:
