@@ -12,7 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from clinadapt.documents.page import COLOURS, percent
+from clinadapt.documents.page import COLOURS, FEW, counted, decimal, percent
 
 WIDTH = 936  # of a full-width chart, in CSS pixels: the column of page.html.j2 less its margins
 
@@ -53,7 +53,7 @@ STYLE = {
     "legend.frameon": False,
 }
 
-Estimate = Mapping[str, float]  # value, low, high
+Estimate = Mapping[str, float]  # value, low, high and, of a share, `of`: its rows
 
 
 def short(label: str, limit: int = 34) -> str:
@@ -61,11 +61,16 @@ def short(label: str, limit: int = 34) -> str:
     return label if len(label) <= limit else label[: limit - 1].rstrip() + "…"
 
 
-def estimate(number: Estimate, form: Callable[[float], str], best: bool = False) -> Markup:
-    """Table cell: the value, bold where it is the best, and its interval in small print."""
-    value = Markup("<b>{}</b>" if best else "{}").format(form(number["value"]))
+def estimate(number: Estimate, form: Callable[[float], str], counts: bool = True) -> Markup:
+    """Table cell: the value and its interval in small print; of a share with `of`, 5 of 8, and the share there too.
+    Without `counts` only a share of few rows is shown so."""
+    if form is percent and "of" in number and (counts or number["of"] < FEW):
+        digits = 0 if number["of"] < FEW else 1
+        value, low, high = (decimal(100 * number[key], digits) for key in ("value", "low", "high"))
+        cell = Markup("{}<small>{}\u202f% ({} – {}\u202f%)</small>")
+        return cell.format(counted(number), value, low, high)
     low, high = form(number["low"]).rstrip("\u202f%"), form(number["high"])
-    return Markup("{}<small>{} – {}</small>").format(value, low, high)
+    return Markup("{}<small>{} – {}</small>").format(form(number["value"]), low, high)
 
 
 def svg(name: str, title: str, description: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> Markup:

@@ -129,8 +129,23 @@ def margin(share: float) -> str:
 
 def checks(value: list[Mapping[str, Any]]) -> list[str]:
     """The gate's checks, with what was measured and required."""
-    outcome = {True: "passed", False: "failed"}
-    return [f"{outcome[bool(each['passed'])]}: {clean(each['name'])}; {clean(each['detail'])}" for each in value]
+    return [f"{_outcome(each)}: {clean(each['name'])}; {clean(each['detail'])}" for each in value]
+
+
+def _outcome(check: Mapping[str, Any]) -> str:
+    if not check["passed"]:
+        return "failed"
+    return "passed" if check.get("judged", True) else "not checked"
+
+
+def loosened(value: Mapping[str, Any]) -> list[str]:
+    """Thresholds of the gate that a profile loosened, beside their defaults; of older versions only their values."""
+    return [
+        f"{clean(each['meaning'])}: {clean(each['here'])} (default: {clean(each['default'])})"
+        if isinstance(each, Mapping)
+        else f"{clean(name)}: {text(each)}"
+        for name, each in value.items()
+    ]
 
 
 def models(value: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -246,7 +261,7 @@ FORMS: dict[str, Callable[[Any], Text]] = {
     form.__name__: form
     for form in (
         text, count, percent, margin, decimal, duration, moment, size, estimate, interval, estimates, keys, names,
-        items, steps, outside, numbers, settings, thresholds, checks, models, comparisons, classes, tasks, subgroups,
-        counterfactuals, joined, splits, history, approvals, bounds, conformance, runs,
+        items, steps, outside, numbers, settings, thresholds, loosened, checks, models, comparisons, classes, tasks,
+        subgroups, counterfactuals, joined, splits, history, approvals, bounds, conformance, runs,
     )
 }  # fmt: skip

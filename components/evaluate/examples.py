@@ -8,6 +8,7 @@ from typing import Any
 
 from clinadapt.clinical.claims import CheckedClaim
 from clinadapt.clinical.refusals import is_refusal
+from clinadapt.evaluation.text_metrics import matches
 from components.evaluate.answer_checks import AnswerCheck
 from components.evaluate.generation import Row
 
@@ -21,6 +22,7 @@ FAULTS = (
     "claims what the note does not say",
     "answers a question that the note does not answer",
     "refuses a question that the note answers",
+    "differs from the reference answer",
 )
 
 
@@ -36,9 +38,10 @@ def examples(
         seed: of the draw.
 
     Returns:
-        For each example task, answerable, instruction, reference, answers, `fault` (one of FAULTS, or None), `drawn`
-        (whether at random), the beginning of the note, and `claims` of the candidate's answer that the note does not
-        support: start, end, outcome, and evidence, all in characters.
+        For each example task, answerable, instruction, reference, answers, `fault` (one of FAULTS, or None), `right`
+        (why no fault, or None where no rule can tell), `drawn` (whether at random), the beginning of the note, and
+        `claims` of the candidate's answer that the note does not support: start, end, outcome, and evidence, all in
+        characters.
     """
     shown = [i for i, row in enumerate(rows) if not row["private"]]
     doubtful = {i: checks[i].unsupported for i in shown}
@@ -52,6 +55,7 @@ def examples(
             "task": rows[i]["task"],
             "answerable": rows[i]["answerable"],
             "fault": faults[i],
+            "right": None if faults[i] else _right(rows[i]),
             "drawn": i in drawn,
             "note": rows[i]["note_text"][:_LONGEST_NOTE],
             "shortened": len(rows[i]["note_text"]) > _LONGEST_NOTE,
@@ -78,4 +82,14 @@ def _fault(row: Row, answer: str, claims: Sequence[CheckedClaim]) -> str | None:
         return FAULTS[3]
     if claims:
         return FAULTS[0] if any(each.outcome == "contradicted" for each in claims) else FAULTS[1]
-    return None if refusal or row["answerable"] else FAULTS[2]
+    if not (refusal or row["answerable"]):
+        return FAULTS[2]
+    right = row["check"] == "none" or matches(answer, row["answer"], row["check"], row["decimal_comma"])
+    return None if refusal or right else FAULTS[4]
+
+
+def _right(row: Row) -> str | None:
+    """What is right about an answer without a fault."""
+    if not row["answerable"]:
+        return "rightly says that the note does not tell"
+    return None if row["check"] == "none" else "equals the reference answer"

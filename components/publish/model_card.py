@@ -14,7 +14,7 @@ from clinadapt.registry.approval.standing import policy_of
 
 
 def model_card(
-    fields: dict[str, Any], card: AdapterCard, evaluation: dict[str, Any], splits: dict[str, Any]
+    fields: dict[str, Any], card: AdapterCard, evaluation: dict[str, Any], splits: dict[str, Any], outcome: str
 ) -> ModelCard:
     """A Hugging Face model card (https://huggingface.co/docs/hub/model-cards) with the metrics in its metadata.
 
@@ -23,6 +23,7 @@ def model_card(
         card: the adapter's.
         evaluation: content of evaluation.json.
         splits: manifest of the splits.
+        outcome: of the gate, in words.
     """
     metrics = evaluation["models"]["candidate"]["metrics"]
     instruct = isinstance(card, InstructCard)
@@ -56,6 +57,7 @@ def model_card(
         splits=splits,
         base_origin=builtin.origin() if builtin else None,
         accuracy=measured_accuracy(),
+        outcome=outcome,
         label=splits.get("label_column", "label").replace("_", " "),
         approval=policy.sentence().replace(" it ", " this version ", 1) if (policy := policy_of(fields)) else "",
     )

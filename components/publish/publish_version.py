@@ -39,7 +39,7 @@ from components.publish.review_queue import queue_answers
 
 _NOT_COPIED = {MANIFEST, "training.json"}  # of the adapter's folder: they are written anew
 _OF_SPLITS_ONLY = {"files", "chain", "digest", "manifest_digest"}  # fields of their manifest that data.json leaves out
-_OF_VERDICT = ("decision", "sentence", "checks", "loosened", "created")  # the rest stands in other records
+_OF_VERDICT = ("decision", "sentence", "outcome", "checks", "loosened", "created")  # the rest stands in other records
 
 
 class Inputs(NamedTuple):
@@ -202,7 +202,7 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
         "published_by": actor(),
         **_run_start(store),
     }
-    model_card(fields, card, evaluation, splits).save(folder / "README.md")
+    model_card(fields, card, evaluation, splits, verdict["outcome"]).save(folder / "README.md")
     return fields
 
 

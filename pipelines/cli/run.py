@@ -146,7 +146,9 @@ def print_outcome(status: int, summary: dict[str, Any], settings: AnyProfile, na
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print()
     if status in (EXIT_DONE, EXIT_REFUSED):
-        console.print(summary["sentence"], style="bold green" if status == EXIT_DONE else "bold yellow", markup=False)
+        loosened = summary["steps"].get("gate", {}).get("outputs", {}).get("loosened")
+        good = status == EXIT_DONE and not loosened
+        console.print(summary["sentence"], style="bold green" if good else "bold yellow", markup=False)
         console.print(f"report   {summary['report_uri']}", markup=False)
         if summary["examples_uri"]:
             console.print(f"examples {summary['examples_uri']}", markup=False)

@@ -1,8 +1,10 @@
 """Checks of the gate: statements that pass only where the unfavourable end of their interval satisfies them.
 
-What the evidence does not show does not pass. Where the estimate itself satisfies a statement and only its interval is
-too wide, the check asks for more held-out notes: intervals shrink with the square root of their number, and the number
-asked for gives the estimate as it is a chance of 80 % to pass (Cohen 1988, Statistical Power Analysis, chapter 2).
+What the evidence does not show does not pass, and notes that all say the same show no more than their number does
+(components.evaluate.metrics): after ten notes without a difference, the next may have one. Where the estimate itself
+satisfies a statement and only its interval is too wide, the check asks for more held-out notes: intervals shrink with
+the square root of their number, and the number asked for gives the estimate as it is a chance of 80 % to pass (Cohen
+1988, Statistical Power Analysis, chapter 2).
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
+from clinadapt.config.gate import GateThresholds
+from components.evaluate.gate.loosened import loosened_rows, loosened_sentence
 from components.evaluate.metrics import exact_upper
 
 _TAIL = 0.025  # of a two-sided 95 % interval
@@ -33,6 +37,7 @@ class Check(NamedTuple):
         detail: estimate, interval and bound as text.
         more_notes: held-out notes that may show it, where only the width of the interval is against it; else 0.
         lacking: what they are, where they are no held-out notes.
+        judged: whether anything was held against the statement; a check that is not passes.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Check(NamedTuple):
     detail: str
     more_notes: int = 0
     lacking: str = "held-out notes"
+    judged: bool = True
 
 
 def difference_above(name: str, what: str, comparison: Mapping[str, float], bound: float) -> Check:
@@ -54,7 +60,7 @@ def difference_above(name: str, what: str, comparison: Mapping[str, float], boun
     if bound <= -1:
         return not_required(name)
     difference, clusters = comparison["difference"], int(comparison["clusters"])
-    low, high = _interval_of_difference(comparison, clusters)
+    low, high = comparison["low"], comparison["high"]
     detail = (
         f"{what} differs by {100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}); required: lower "
         f"end above {100 * bound:+.1f}"
@@ -95,25 +101,27 @@ def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, b
 
 def not_required(name: str) -> Check:
     """The check of a threshold that a profile switches off."""
-    return Check(name, True, "the profile does not require it")
+    return Check(name, True, "the profile does not require it", judged=False)
 
 
-def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -> dict[str, Any]:
+def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) -> dict[str, Any]:
     """The verdict of all checks.
 
     Args:
         checks: of the recipe.
-        result: first sentences, with the headline figures.
-        loosened: thresholds that are looser than the defaults, by name.
+        result: sentences with the headline figures.
+        thresholds: of the profile.
 
     Returns:
         decision (`pass`, `fail`, or `not enough evidence` where every check that does not pass only lacks held-out
-        notes), sentence, checks, loosened.
+        notes), result, outcome (the decision in words, and how far the profile loosened it), checks, and loosened, see
+        `loosened_rows`.
     """
     open_checks = [check for check in checks if not check.passed]
     against = [check for check in open_checks if not check.more_notes]
+    loosened = loosened_rows(thresholds)
     if not open_checks:
-        decision, outcome = "pass", "Passed the gate."
+        decision, outcome = "pass", f"Passed {'a loosened' if loosened else 'the'} gate."
     elif against:
         decision = "fail"
         outcome = f"Failed the gate, check '{against[0].name}': {against[0].detail}."
@@ -123,42 +131,17 @@ def verdict(checks: Sequence[Check], result: str, loosened: Mapping[str, Any]) -
         outcome = (
             f"Not enough evidence: {most.more_notes:,} more {most.lacking} are needed for '{most.name}': {most.detail}."
         )
-    if loosened:
-        values = ", ".join(f"{name} {value:g}" for name, value in loosened.items())
-        outcome += f" The profile loosened the default thresholds: {values}."
     return {
         "decision": decision,
-        "sentence": f"{result} {outcome}",
+        "result": result,
+        "outcome": f"{outcome} {loosened_sentence(loosened, decision == 'pass')}".strip(),
         "checks": [check._asdict() for check in checks],
-        "loosened": dict(loosened),
+        "loosened": loosened,
     }
 
 
 def _not_measured(name: str, what: str) -> Check:
     return Check(name, False, f"no held-out row tells the share of {what}", SMALLEST_SAMPLE)
-
-
-def _interval_of_difference(comparison: Mapping[str, float], clusters: int) -> tuple[float, float]:
-    """Ends of the interval of a difference of shares, widened for a small sample. It is widened on the scale of
-    Fisher's transformation, artanh, so that it stays between -1 and 1, with the standard error that the delta method
-    gives there (Casella and Berger 2002, Statistical Inference, section 5.5.4): for narrow intervals it is the same."""
-    difference, wider = comparison["difference"], _small_sample(clusters)
-    slope = 1 - difference * difference
-    if math.isinf(wider):
-        return -1.0, 1.0
-    if slope <= 0:  # all differ by a whole answer
-        return comparison["low"], comparison["high"]
-    below, above = difference - comparison["low"], comparison["high"] - difference
-    centre = math.atanh(difference)
-    return math.tanh(centre - wider * below / slope), math.tanh(centre + wider * above / slope)
-
-
-def _small_sample(clusters: int) -> float:
-    """Factor by which a percentile bootstrap interval of few clusters is too narrow: Student's quantile instead of the
-    normal one, and the standard deviation of a sample."""
-    if clusters < 2:
-        return math.inf
-    return float(stdtrit(clusters - 1, 1 - _TAIL) / ndtri(1 - _TAIL)) * math.sqrt(clusters / (clusters - 1))
 
 
 def _check(name: str, passed: bool, detail: str, distance: float, half_width: float, clusters: int) -> Check:

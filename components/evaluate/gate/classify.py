@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.config.classify import ClassifyGate
+from clinadapt.documents.page import counted
 from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import difference_above, share_at_least, verdict
 from components.evaluate.gate.group_checks import no_worse_group
@@ -55,24 +56,28 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
     if evaluation["champion_version"]:
         margin = thresholds.champion_margin
         checks += champion_checks(evaluation, against.get("champion"), "accuracy", margin, standing)
-    return verdict(checks, _result(evaluation, against["tfidf"]), thresholds.loosened())
+    return verdict(checks, _result(evaluation, against["tfidf"]), thresholds)
 
 
 def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
-    """The accuracy, the macro F1 and how they compare with TF-IDF, and the labels that the adapter never gets right.
-    Where TF-IDF is better, that comes first."""
+    """How often the adapter is right, in counts, how that compares with TF-IDF, and the labels that it never gets
+    right. Where TF-IDF is better, that comes first."""
     candidate = evaluation["models"]["candidate"]
-    accuracy, macro = (candidate["metrics"][name]["value"] for name in ("accuracy", "macro_f1"))
+    accuracy, any_label, macro = (candidate["metrics"][n] for n in ("accuracy", "any_label_accuracy", "macro_f1"))
     baseline = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
     p = f"p = {tfidf['p']:.2f}" if tfidf["p"] >= 0.01 else "p < 0.01"
+    ceiling = evaluation["ceiling"]
+    best = f"; best possible {ceiling:.1%}, as some notes are listed under several labels" if ceiling < 1 else ""
     adapter = (
-        f"adapter has an accuracy of {accuracy:.1%} on held-out rows (best possible: {evaluation['ceiling']:.1%}) "
-        f"and a macro F1 of {macro:.3f}"
+        f"The adapter names the listed label in {counted(accuracy)} held-out rows ({accuracy['value']:.1%}{best}), and "
+        f"a label of the note in {counted(any_label)} ({any_label['value']:.1%}). "
     )
+    words = "TF-IDF with logistic regression, which only counts words,"
     if tfidf["difference"] < 0:
-        result = f"TF-IDF with logistic regression is more accurate ({baseline:.1%}, {p}): the {adapter}."
+        result = f"{words} is more accurate ({baseline:.1%}, {p}). {adapter}"
     else:
-        relation = "its accuracy is higher than" if tfidf["p"] < 0.05 else "it is not significantly different from"
-        result = f"The {adapter}; {relation} TF-IDF with logistic regression ({baseline:.1%}, {p})."
+        relation = "is less accurate" if tfidf["p"] < 0.05 else "is not significantly different"
+        result = f"{adapter}{words} {relation} ({baseline:.1%}, {p}). "
     never = [entry["label"] for entry in candidate["per_class"] if entry["support"] and not entry["recall"]]
+    result += f"Macro F1, which counts rare labels as much as frequent ones: {macro['value']:.3f} of 1."
     return f"{result} Never recognised: {', '.join(never)}." if never else result

@@ -54,7 +54,7 @@ def no_worse_group(
         return not_required(_NAME)
     entries = [entry for entry in groups if metric in entry["metrics"]]
     if not entries:
-        return Check(_NAME, True, "the held-out notes form no groups")
+        return Check(_NAME, True, "the held-out notes form no groups", judged=False)
     confidence, wrong = 1 - (1 - CONFIDENCE) / len(entries), _wrong(whole, metric)["value"]
     luck, clusters = float(ndtri(1 - _REFUSED / len(entries))), int(whole["clusters"])
     judged, small = [], 0
@@ -87,7 +87,7 @@ def _check(judged: list[tuple[int, _Group]], small: int, what: str, margin: floa
     the worst."""
     few = f"; {small} groups are too small to be judged" if small else ""
     if not judged:
-        return Check(_NAME, True, f"no group has enough notes{few}")
+        return Check(_NAME, True, f"no group has enough notes{few}", judged=False)
     more, group = max(judged, key=lambda each: (each[1].high > margin, not each[0], each[0], each[1].high))
     detail = (
         f"{what}: {100 * group.difference:+.1f} points (upper end {100 * group.high:+.1f}) in {group.name}, "
@@ -104,7 +104,7 @@ def _wrong(estimate: Mapping[str, float], metric: str) -> dict[str, float]:
 
 
 def _group(entry: Mapping[str, Any], metric: str, wrong: float, rows: int, confidence: float) -> _Group:
-    """A group of `subgroups`. The bootstrap's interval is widened to the confidence, and never narrower than the exact
+    """A group of `subgroups`. Its interval is widened to the confidence, and never narrower than the exact
     one; as the group is part of the whole, their difference varies less than the group."""
     share, clusters = _wrong(entry["metrics"][metric], metric), int(entry["clusters"])
     value, part = share["value"], entry["rows"] / rows

@@ -6,10 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from clinadapt.config.instruct import InstructGate
+from clinadapt.documents.page import FEW, counted
 from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most, verdict
 from components.evaluate.gate.group_checks import no_worse_group
 from components.evaluate.gate.memory import memory_check
+
+# What the verdict counts first
+_COUNTED = {
+    "exact_match": "Exactly right, of the answers that can be checked",
+    "contradicted": "Answers with a claim that the note contradicts",
+    "unsupported": "With one that it does not support (doses, tests, dates, sides, negations), contradictions included",
+    "wrong_refusals": "Refused, though the note answers the question",
+    "missed_refusals": "Answered, though the note does not answer the question",
+}
 
 
 def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Standing | None = None) -> dict[str, Any]:
@@ -34,7 +44,7 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Stand
     if evaluation["champion_version"]:
         margin = thresholds.champion_margin
         checks += champion_checks(evaluation, against.get(("champion", "token_f1")), "token_f1", margin, standing)
-    return verdict(checks, _result(evaluation, gain), thresholds.loosened())
+    return verdict(checks, _result(evaluation, gain), thresholds)
 
 
 def _absolute(metrics: dict[str, Any], thresholds: InstructGate) -> list[Check]:
@@ -100,13 +110,34 @@ def _groups(evaluation: dict[str, Any], margin: float) -> Check:
 
 
 def _result(evaluation: dict[str, Any], gain: dict[str, Any]) -> str:
-    candidate, base = (evaluation["models"][name]["metrics"] for name in ("candidate", "base"))
+    """What a clinician asks first, in counts beside the base model's; then token F1."""
+    candidate, base = (_with_missed(evaluation["models"][name]["metrics"]) for name in ("candidate", "base"))
+    lines = [f"The adapter answered {evaluation['rows']:,} questions about {evaluation['notes']:,} held-out notes."]
+    reference = evaluation.get("reference", {})
+    for name, what in _COUNTED.items():
+        if name in candidate and name in base:
+            faulted = f"; reference answers, by the same check, {_number(reference[name])}" if name in reference else ""
+            lines.append(f"{what}: {_against(candidate[name], base[name], name == 'exact_match')}{faulted}).")
     relation = "" if gain["low"] > 0 or gain["high"] < 0 else ", not significantly different"
-    reference = evaluation.get("reference")
-    written = f", reference answers {reference['unsupported']['value']:.1%}" if reference else ""
-    return (
-        f"On {evaluation['rows']} held-out instructions the adapter scores token F1 "
-        f"{100 * candidate['token_f1']['value']:.1f} against {100 * base['token_f1']['value']:.1f} for its base model"
-        f"{relation}; {candidate['unsupported']['value']:.1%} of its answers contain an unsupported claim (doses, "
-        f"tests, dates, sides, negations; base model {base['unsupported']['value']:.1%}{written})."
-    )
+    scores = [f"{100 * metrics['token_f1']['value']:.1f}" for metrics in (candidate, base)]
+    words = "Token F1, the overlap with the words of the reference answers"
+    lines.append(f"{words}: {scores[0]} of 100 (base model {scores[1]}{relation}).")
+    return " ".join(lines)
+
+
+def _with_missed(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics with `missed_refusals`, what correct refusals leave."""
+    refused = metrics.get("correct_refusals")
+    return metrics | ({"missed_refusals": refused | {"value": 1 - refused["value"]}} if refused else {})
+
+
+def _against(candidate: dict[str, float], base: dict[str, float], higher_is_better: bool) -> str:
+    """`3 of 34 (8.8%; up from the base model's 1`, where that is for the worse."""
+    share = f"{counted(candidate)} ({candidate['value']:.{0 if candidate['of'] < FEW else 1}%}"
+    if candidate["value"] == base["value"] or (candidate["value"] > base["value"]) == higher_is_better:
+        return f"{share}; base model {_number(base)}"
+    return f"{share}; {'down' if higher_is_better else 'up'} from the base model's {_number(base)}"
+
+
+def _number(entry: dict[str, float]) -> str:
+    return counted(entry).partition(" ")[0]

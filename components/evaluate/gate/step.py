@@ -14,6 +14,7 @@ from clinadapt.artifacts.manifest import MANIFEST, joined_chain, write_manifest
 from clinadapt.artifacts.step_record import RUN, utc_now
 from clinadapt.config.base import ChangeControl
 from clinadapt.config.classify import ClassifyGate
+from clinadapt.config.gate import Approval
 from clinadapt.config.instruct import InstructGate
 from clinadapt.documents.facts import Facts
 from clinadapt.documents.writing import CONFORMANCE, compared_with_champion
@@ -68,7 +69,8 @@ def run(
         change_control: section of the profile; without bounds when None.
 
     Returns:
-        The verdict (decision, sentence, checks), version, metrics and, where there are example answers, examples_uri.
+        The verdict (decision, result, outcome, sentence of both, checks, loosened), version, metrics and, where there
+        are example answers, examples_uri.
 
     Raises:
         ValidationError: the settings are of another recipe.
@@ -77,10 +79,8 @@ def run(
     thresholds = recipe.settings.model_validate(settings)
     data = read_json(splits / MANIFEST)
     scores = _scores(evaluation, data)
-    verdict = recipe.decide(scores, thresholds, _standing(store_uri, name, scores, splits))
-    verdict["sentence"] = f"{patients_sentence(data['origin'])}{verdict['sentence']}"
-    if verdict["decision"] == "pass" and thresholds.approval:
-        verdict["sentence"] += f" {thresholds.approval.sentence()}"
+    decided = recipe.decide(scores, thresholds, _standing(store_uri, name, scores, splits))
+    verdict = _completed(decided, data["origin"], thresholds.approval)
     version, training = adapter_version(splits, adapter, thresholds.model_dump()), read_json(adapter / "training.json")
     report = {
         "title": f"{adapter_recipe(adapter)} · {name}",
@@ -104,6 +104,14 @@ def run(
     write_manifest(output, {"evaluation_digest": digest}, "gate", {"evaluation": digest}, [evaluated])
     result = {**verdict, "version": version, "metrics": scores["models"]["candidate"]["metrics"]}
     return result | _upload(output, evaluation, report, recipe, store_uri)
+
+
+def _completed(verdict: dict[str, Any], origin: Mapping[str, Any], approval: Approval | None) -> dict[str, Any]:
+    """The verdict with what is to be said of patients and of approval, and with `sentence`, all of it."""
+    outcome, result = verdict["outcome"], f"{patients_sentence(origin)}{verdict['result']}"
+    if verdict["decision"] == "pass" and approval:
+        outcome += f" {approval.sentence()}"
+    return verdict | {"outcome": outcome, "result": result, "sentence": f"{outcome} {result}"}
 
 
 def _facts(
@@ -146,7 +154,7 @@ def report_uri(store_uri: str) -> str:
 
 
 def patients_sentence(origin: Mapping[str, Any]) -> str:
-    """What a verdict begins with where rows do not name their patient; `origin` of download's manifest."""
+    """What the result begins with where rows do not name their patient; `origin` of download's manifest."""
     if not origin or origin["patient"] == origin["rows"]:
         return ""
     if not origin["columns"]["patient"]:

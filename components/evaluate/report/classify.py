@@ -78,8 +78,6 @@ METRICS = {
     ),
 }
 
-BARS = (("precision", "precision", "blue"), ("recall", "recall", "orange"), ("f1", "F1 × 100", "muted"))
-
 
 def render(report: Mapping[str, Any]) -> str:
     """Render the report as one HTML page that loads nothing, runs no script and is the same for the same input.
@@ -137,22 +135,15 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of models x metrics; the best of each column, at the precision shown, is bold."""
-    models = evaluation["models"].values()
+    """Head and rows of models x metrics; the adapter, which the others are held against, is bold."""
     shown = measured(evaluation, METRICS)
-    best = {}
-    for name, metric in shown.items():
-        values = [model["metrics"][name]["value"] for model in models if name in model["metrics"]]
-        best[name] = metric.form(min(values) if metric.lower_is_better else max(values))
     rows = []
-    for model in models:
-        row = [model["title"]]
-        for name, metric in shown.items():
-            if number := model["metrics"].get(name):
-                row.append(charts.estimate(number, metric.form, metric.form(number["value"]) == best[name]))
-            else:
-                row.append("–")
-        rows.append(row)
+    for name, model in evaluation["models"].items():
+        title = Markup("<b>{}</b>").format(model["title"]) if name == "candidate" else model["title"]
+        numbers = [(model["metrics"].get(metric), each.form) for metric, each in shown.items()]
+        rows.append(
+            [title, *(charts.estimate(number, form, counts=False) if number else "–" for number, form in numbers)]
+        )
     return {"head": ["Model"] + [metric.title for metric in shown.values()], "rows": rows}
 
 
@@ -269,32 +260,33 @@ def draw_confusion(axes: Axes, labels: Sequence[str], matrix: Sequence[Sequence[
 
 
 def classes_figure(classes: Sequence[Mapping[str, Any]]) -> Markup:
-    """Chart of precision, recall and F1 of each class."""
-    text = "; ".join(
-        f"{c['label']} {percent(c['precision'])}, {percent(c['recall'])}, {decimal(c['f1'])}" for c in classes
-    )
+    """Chart of precision and recall of each class, with intervals."""
+    text = "; ".join(f"{c['label']} {percent(c['precision'])}, {percent(c['recall'])}" for c in classes)
     return charts.svg(
         "classes",
-        "Precision, recall and F1 of each class",
-        f"Precision, recall, F1: {text}.",
-        (charts.WIDTH, 80 + 72 * len(classes)),
+        "Precision and recall of each class, with intervals",
+        f"Precision, recall: {text}.",
+        (charts.WIDTH, 90 + 54 * len(classes)),
         lambda figure: draw_classes(figure.subplots(), classes),
     )
 
 
 def draw_classes(axes: Axes, classes: Sequence[Mapping[str, Any]]) -> None:
-    """Draw three bars per class."""
+    """Draw a dot and an interval for precision and for recall of each class that has rows of them."""
     charts.row_axis(axes, [f"{charts.short(c['label'], 28)} ({count(c['support'])})" for c in classes])
     charts.percent_axis(axes.xaxis)
-    axes.set_xlim(0, 1.02)
-    style: Any = {"textcoords": "offset points", "va": "center", "size": 11.5, "color": COLOURS["muted"]}
-    for position, (name, title, colour) in enumerate(BARS):
-        rows = [row + 0.25 * (position - 1) for row in range(len(classes))]
-        values = [c[name] for c in classes]
-        axes.barh(rows, values, height=0.2, color=COLOURS[colour], label=title)
-        for row, value in zip(rows, values, strict=True):
-            axes.annotate(decimal(100 * value, 0), (value, row), (5, 0), **style)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3)
+    axes.set_xlim(0, 1.08)
+    for position, (name, colour) in enumerate((("precision", "blue"), ("recall", "orange"))):
+        axes.plot([], [], "o", color=COLOURS[colour], markersize=8, label=name)
+        for row, entry in enumerate(classes):
+            if name in entry["intervals"]:
+                (low, high), y = entry["intervals"][name], row + 0.36 * (position - 0.5)
+                line: Any = {"color": COLOURS[colour], "linewidth": 4, "alpha": 0.55, "solid_capstyle": "butt"}
+                axes.plot([low, high], [y, y], **line)
+                axes.plot(entry[name], y, "o", color=COLOURS[colour], markersize=8, markeredgecolor=COLOURS["paper"])
+                beside: Any = {"textcoords": "offset points", "va": "center", "size": 11.5, "color": COLOURS["muted"]}
+                axes.annotate(decimal(100 * entry[name], 0), (high, y), (6, 0), **beside)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2)
 
 
 def reliability_figure(adapter: Mapping[str, Any]) -> Markup:

@@ -18,20 +18,39 @@ _FEW_CLUSTERS = 10  # fewer make an interval that says little, as for the gate
 
 
 def groups_table(
-    evaluation: Mapping[str, Any], metrics: Mapping[str, Metric], names: Sequence[str], rows_are: str = "Instructions"
+    evaluation: Mapping[str, Any],
+    metrics: Mapping[str, Metric],
+    names: Sequence[str],
+    rows_are: str = "Instructions",
+    each: str = "group",
 ) -> dict[str, Any]:
-    """Head and rows of groups of held-out rows x metrics of the adapter; groups of few clusters are marked."""
+    """Groups of held-out rows x metrics of the adapter.
+
+    Returns:
+        head, rows and `few`, what is said of groups with few clusters: of all of them at once where all have few, else
+        that these are marked.
+    """
     names = [name for name in names if name in evaluation["models"]["candidate"]["metrics"]]
+    small = [entry["clusters"] < _FEW_CLUSTERS for entry in evaluation["subgroups"]]
+    marked = any(small) and not all(small)
     rows = []
-    for entry in evaluation["subgroups"]:
-        few = Markup('<span class="even">few notes</span>') if entry["clusters"] < _FEW_CLUSTERS else ""
+    for entry, few in zip(evaluation["subgroups"], small, strict=True):
         cells = [
             charts.estimate(entry["metrics"][name], metrics[name].form) if name in entry["metrics"] else Markup("–")
             for name in names
         ]
-        group = Markup("{}<small>{}</small>").format(entry["group"], entry["by"])
-        rows.append([group, count(entry["rows"]), *cells, few])
-    return {"head": ["", rows_are, *(metrics[name].title for name in names), ""], "rows": rows}
+        about = " · ".join(filter(None, (entry["by"], "few notes" if marked and few else "")))
+        group = Markup("{}<small>{}</small>").format(entry["group"], about) if about else entry["group"]
+        rows.append([group, count(entry["rows"]), *cells])
+    if marked:
+        said = f"A {each} marked “few notes” has fewer than ten clusters of similar notes: its figures may be chance."
+    else:
+        said = (
+            f"No {each} has ten clusters of similar notes: differences between them may be chance."
+            if small and all(small)
+            else ""
+        )
+    return {"head": ["", rows_are, *(metrics[name].title for name in names)], "rows": rows, "few": said}
 
 
 def by_task(evaluation: Mapping[str, Any]) -> dict[str, Any]:

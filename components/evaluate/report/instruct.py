@@ -4,28 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from clinadapt.documents import charts
-from clinadapt.documents.page import COLOURS, count, decimal, duration, environment, percent
+from clinadapt.documents.page import count, decimal, duration, environment, percent
 from clinadapt.evaluation.claims_accuracy import measured_accuracy
 from components.evaluate.report.groups import by_task, counterfactuals_table, groups_figure, groups_table
 from components.evaluate.report.memory import memory_table
+from components.evaluate.report.model_charts import outcomes_figure, tasks_figure
 from components.evaluate.report.shared import (
     Metric,
     comparison,
     corrections_tables,
     joined_rows,
     measured,
+    of_100,
     points,
     training_figure,
 )
-
-
-def of_100(share: float) -> str:
-    """0.5423 -> 54.2"""
-    return decimal(100 * share, 1)
 
 
 def _perplexity(value: float) -> str:
@@ -33,40 +28,12 @@ def _perplexity(value: float) -> str:
 
 
 METRICS = {
-    "token_f1": Metric(
-        "Token F1",
-        of_100,
-        False,
-        "Overlap between the words of the answer and those of the reference answer, in any order, from 0 to 100 (as in "
-        "SQuAD). The gate compares models by this metric.",
-    ),
-    "rouge_l": Metric(
-        "ROUGE-L",
-        of_100,
-        False,
-        "The same, but only words in the same order as in the reference answer count.",
-    ),
     "exact_match": Metric(
-        "Exact match",
+        "Exactly right answers",
         percent,
         False,
-        "Among answers that can be checked automatically (a list, a date, an expansion), the share that equals the "
-        "reference answer.",
-    ),
-    "perplexity": Metric(
-        "Perplexity",
-        _perplexity,
-        True,
-        "How unexpected the reference answer is to the model; 1 is the minimum. Comparable only between models with "
-        "the same tokenizer.",
-    ),
-    "unsupported": Metric(
-        "Answers with an unsupported claim",
-        percent,
-        True,
-        "The share of answers with at least one claim that the note contradicts or does not contain: a drug, its dose, "
-        "route, frequency or status, a test result, a date, a duration, an age, the sex, a finding, its negation, side "
-        "or certainty, or whose it is.",
+        "Among answers that can be checked word by word (a list, a date, an expansion), the share that equals the "
+        "reference answer. Another wording counts as wrong, even where it means the same.",
     ),
     "contradicted": Metric(
         "Answers with a contradicted claim",
@@ -75,18 +42,19 @@ METRICS = {
         "The share of answers with at least one claim of which the note says something else: another dose, the other "
         "side, a finding that it denies.",
     ),
+    "unsupported": Metric(
+        "Answers with an unsupported claim",
+        percent,
+        True,
+        "The share of answers with at least one claim that the note contradicts or does not contain: a drug, its dose, "
+        "route, frequency or status, a test result, a date, a duration, an age, the sex, a finding, its negation, side "
+        "or certainty, or whose it is. Answers with a contradicted claim are among them.",
+    ),
     "omitted": Metric(
         "Omitted claims",
         percent,
         True,
         "Of the claims in the reference answers that the note supports, the share that the model's answer lacks.",
-    ),
-    "correct_refusals": Metric(
-        "Correct refusals",
-        percent,
-        False,
-        "Among questions that the note does not answer, the share where the model states that the note lacks the "
-        "information.",
     ),
     "wrong_refusals": Metric(
         "Wrong refusals",
@@ -95,16 +63,42 @@ METRICS = {
         "Among questions that the note does answer, the share where the model states that the note lacks the "
         "information.",
     ),
+    "correct_refusals": Metric(
+        "Correct refusals",
+        percent,
+        False,
+        "Among questions that the note does not answer, the share where the model states that the note lacks the "
+        "information.",
+    ),
     "finished": Metric(
         "Complete answers",
         percent,
         False,
         "The share of answers that the model ended by itself, before they reached the length limit.",
     ),
+    "token_f1": Metric(
+        "Token F1",
+        of_100,
+        False,
+        "The overlap between the words of the answer and those of the reference answer, in any order, from 0 to 100 "
+        "(as in SQuAD). The gate compares models by this metric.",
+    ),
+    "rouge_l": Metric(
+        "ROUGE-L",
+        of_100,
+        False,
+        "The same, but only words in the same order as in the reference answer count.",
+    ),
+    "perplexity": Metric(
+        "Perplexity",
+        _perplexity,
+        True,
+        "How unexpected the reference answer is to the model; 1 is the minimum. Comparable only between models with "
+        "the same tokenizer.",
+    ),
 }
-_CLAIMS = ("unsupported", "contradicted", "omitted", "wrong_refusals")
-_BY_GROUP = ("token_f1", "unsupported", "contradicted", "wrong_refusals")
-HUES = {"candidate": "blue", "base": "muted", "champion": "orange"}
+_CLAIMS = ("exact_match", "contradicted", "unsupported", "omitted", "wrong_refusals")
+_BY_GROUP = ("exact_match", "contradicted", "unsupported", "wrong_refusals", "token_f1")
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -126,7 +120,7 @@ def render(report: Mapping[str, Any]) -> str:
         metrics=metrics_table(evaluation),
         explanations=[(metric.title, metric.meaning) for metric in measured(evaluation, METRICS).values()],
         by_task=tasks_table(evaluation),
-        claims_by_task=groups_table(by_task(evaluation), METRICS, _CLAIMS),
+        claims_by_task=groups_table(by_task(evaluation), METRICS, _CLAIMS, each="task"),
         by_group=groups_table(evaluation, METRICS, _BY_GROUP),
         counterfactuals=counterfactuals_table(evaluation["counterfactuals"]),
         examples=[marked_example(example) for example in report["examples"]],
@@ -147,7 +141,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Markup]:
     """Charts by name; one of pretraining only where the base model was pretrained."""
-    drawn = {"tasks": tasks_figure(evaluation), "training": training_figure(training)}
+    drawn = {"outcomes": outcomes_figure(evaluation), "tasks": tasks_figure(evaluation)}
+    drawn |= {"training": training_figure(training)}
     unsupported = "unsupported", "answers with an unsupported claim"
     drawn["task_claims"] = groups_figure(by_task(evaluation), *unsupported, "task_claims", "task")
     if evaluation["subgroups"]:
@@ -158,14 +153,11 @@ def figures(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> dict[
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Head and rows of metrics x models; the best of each row, at the precision shown, is bold. The last column has the
-    reference answers' rate, where they were checked."""
+    """Head and rows of metrics x models. The last column has the reference answers' rate, where they were checked."""
     models, reference = evaluation["models"].values(), evaluation["reference"]
     rows = []
     for name, metric in measured(evaluation, METRICS).items():
-        values = [model["metrics"][name]["value"] for model in models]
-        best = metric.form(min(values) if metric.lower_is_better else max(values))
-        cells = [_cell(model["metrics"][name], metric, best) for model in models]
+        cells = [charts.estimate(model["metrics"][name], metric.form) for model in models]
         cells.append(charts.estimate(reference[name], metric.form) if name in reference else Markup("–"))
         rows.append([metric.title, *cells])
     return {"head": ["", *(model["title"] for model in models), "Reference answers"], "rows": rows}
@@ -177,9 +169,7 @@ def tasks_table(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     gains = {c["task"]: c for c in evaluation["comparisons"] if c["b"] == "base" and c["metric"] == "token_f1"}
     rows = []
     for task, instructions in evaluation["tasks"].items():
-        estimates = [model["per_task"][task]["token_f1"] for model in models]
-        best = of_100(max(entry["value"] for entry in estimates))
-        cells = [_cell(entry, METRICS["token_f1"], best) for entry in estimates]
+        cells = [charts.estimate(model["per_task"][task]["token_f1"], of_100) for model in models]
         rows.append([task, count(instructions), *cells, points(gains[task])])
     head = ["Task", "Instructions", *(model["title"] for model in models), "Adapter − base"]
     return {"head": head, "rows": rows}
@@ -290,66 +280,3 @@ def settings_rows(settings: Mapping[str, Any]) -> dict[str, str]:
         else:
             rows[name] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return rows
-
-
-def tasks_figure(evaluation: Mapping[str, Any]) -> Markup:
-    """Chart of token F1 of every model over all tasks and in each task, with intervals."""
-    models = evaluation["models"]
-    panels = [("All tasks", evaluation["rows"], {name: m["metrics"]["token_f1"] for name, m in models.items()})]
-    panels += [
-        (task, rows, {name: m["per_task"][task]["token_f1"] for name, m in models.items()})
-        for task, rows in evaluation["tasks"].items()
-    ]
-    text = "; ".join(
-        f"{task}: " + ", ".join(f"{models[name]['title']} {of_100(entry['value'])}" for name, entry in entries.items())
-        for task, _, entries in panels
-    )
-    return charts.svg(
-        "tasks",
-        "Token F1 of every model in each task with its interval",
-        f"{text}.",
-        (charts.WIDTH, 110 + 52 * len(panels)),
-        lambda figure: draw_tasks(figure, panels, {name: model["title"] for name, model in models.items()}),
-    )
-
-
-def draw_tasks(
-    figure: Figure, panels: Sequence[tuple[str, int, Mapping[str, charts.Estimate]]], titles: Mapping[str, str]
-) -> None:
-    """Draw one row per task, with an arrow from the base model to the adapter.
-
-    Args:
-        figure: to draw on.
-        panels: rows of task, number of instructions and model -> estimate.
-        titles: model -> its title, which gives the models that are drawn.
-    """
-    axes: Axes = figure.subplots()
-    charts.row_axis(axes, [f"{charts.short(task)} ({count(rows)})" for task, rows, _ in panels])
-    charts.percent_axis(axes.xaxis)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
-    axes.set(xlim=(0, 1.06), xlabel="token F1 (0 to 100)")
-    order = [name for name in ("base", "champion", "candidate") if name in titles]
-    for row, (_, _, entries) in enumerate(panels):
-        start, end = entries["base"]["value"], entries["candidate"]["value"]
-        if abs(end - start) > 0.03:
-            arrow = {"arrowstyle": "->", "color": COLOURS["muted"], "linewidth": 1, "shrinkA": 6, "shrinkB": 7}
-            axes.annotate("", (end, row + 0.2), (start, row - 0.2), arrowprops=arrow, zorder=0)
-        for position, name in enumerate(order):
-            entry, colour = entries[name], COLOURS[HUES[name]]
-            y = row - 0.2 + 0.4 * position / (len(order) - 1)
-            label = titles[name] if row == 0 else None
-            axes.plot(
-                [entry["low"], entry["high"]], [y, y], color=colour, linewidth=4, alpha=0.55, solid_capstyle="butt"
-            )
-            axes.plot(entry["value"], y, "o", color=colour, markersize=8, markeredgecolor=COLOURS["paper"], label=label)
-            if name == "candidate":
-                at: Any = {"textcoords": "offset points", "va": "center", "size": 12, "weight": "bold"}
-                axes.annotate(of_100(entry["value"]), (entry["high"], y), (8, 0), color=colour, **at)
-    axes.get_yticklabels()[0].set(weight="bold")
-    if len(panels) > 1:
-        axes.axhline(0.5, color=COLOURS["line"], linewidth=1)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3)
-
-
-def _cell(entry: charts.Estimate, metric: Metric, best: str) -> Markup:
-    return charts.estimate(entry, metric.form, metric.form(entry["value"]) == best)

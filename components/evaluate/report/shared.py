@@ -38,12 +38,17 @@ def points(pair: Mapping[str, float]) -> Markup:
 def comparison(evaluation: Mapping[str, Any], pair: Mapping[str, Any], metric: Metric, cell: Markup) -> list[Any]:
     """Table row: pair, metric, difference with its interval (`cell`), p, interpretation."""
     a, b = (evaluation["models"][pair[side]]["title"] for side in "ab")
-    if pair["low"] <= 0 <= pair["high"]:
+    if pair["low"] <= 0 <= pair["high"] or pair["p"] >= 1 - evaluation["confidence"]:
         reading = Markup('<span class="even">no significant difference</span>')
     else:
         better = b if (pair["difference"] > 0) == metric.lower_is_better else a
         reading = Markup("<b>{}</b> is better").format(better)
     return [f"{a} vs. {b}", metric.title, cell, p_value(pair["p"]), reading]
+
+
+def of_100(share: float) -> str:
+    """0.5423 -> 54.2"""
+    return decimal(100 * share, 1)
 
 
 def joined_rows(data: Mapping[str, Any]) -> list[list[str]]:
@@ -59,8 +64,8 @@ def corrections_tables(data: Mapping[str, Any], evaluation: Mapping[str, Any]) -
     corrected.
 
     Returns:
-        `counts`: rows of what and how many; `answers`: rows of model, right answers and, in instruct, token F1 with
-        its interval. Both are empty without feedback.
+        `counts`: rows of what and how many; `answers`: rows of model, right answers and, in instruct, token F1, with
+        intervals. Both are empty without feedback.
     """
     feedback = data.get("feedback") or {}
     counts = [[f"Trained on: {kind}", count(number)] for kind, number in feedback.get("used", {}).items()]
@@ -69,11 +74,8 @@ def corrections_tables(data: Mapping[str, Any], evaluation: Mapping[str, Any]) -
     scored = evaluation.get("feedback") or {"rows": 0, "models": {}}
     answers = []
     for model in scored["models"].values():
-        share = charts.estimate(model["right_share"], percent)
-        row = [model["title"], f"{count(model['right'])} of {count(scored['rows'])}", share]
-        answers.append(
-            row + ([charts.estimate(model["token_f1"], lambda f1: decimal(100 * f1, 1))] if "token_f1" in model else [])
-        )
+        row = [model["title"], charts.estimate(model["right_share"], percent)]
+        answers.append(row + ([charts.estimate(model["token_f1"], of_100)] if "token_f1" in model else []))
     return {"counts": counts, "answers": answers}
 
 

@@ -12,7 +12,7 @@ NOTE = "A 61-year-old man takes metoprolol 50 mg twice daily for hypertension. T
 
 def row(instruction: str, task: str = "a", answerable: bool = True, private: bool = False) -> dict[str, Any]:
     return {"note_text": NOTE, "instruction": instruction, "answer": "50 mg", "task": task, "answerable": answerable,
-            "private": private, "decimal_comma": False}  # fmt: skip
+            "private": private, "decimal_comma": False, "check": "none"}  # fmt: skip
 
 
 def drawn_of(rows: list[dict[str, Any]], answers: dict[str, list[str]], seed: int) -> list[dict[str, Any]]:
@@ -45,6 +45,25 @@ def test_the_gravest_fault_comes_first_and_private_rows_never() -> None:
     assert claim["outcome"] == "contradicted" and dose["note"][slice(*claim["evidence"])] == "50 mg"
     (claim,) = drugs["claims"]
     assert (claim["outcome"], claim["evidence"]) == ("not found", None)
+
+
+def test_what_can_be_checked_says_whether_it_is_right() -> None:
+    asked = {
+        "How much?": "50 mg",
+        "Which dose?": "twice",
+        "Which drug?": "50 mg twice daily.",
+        "The potassium?": "Not stated.",
+    }
+    rows = [row(instruction) | {"check": "exact"} for instruction in asked]
+    rows[2]["check"], rows[3] = "none", row("The potassium?", answerable=False)
+    shown = drawn_of(rows, {"candidate": list(asked.values())}, 0)
+    found = {example["instruction"]: (example["fault"], example["right"], example["drawn"]) for example in shown}
+    assert found == {
+        "How much?": (None, "equals the reference answer", True),
+        "Which dose?": (FAULTS[4], None, False),
+        "Which drug?": (None, None, True),
+        "The potassium?": (None, "rightly says that the note does not tell", True),
+    }
 
 
 def test_a_text_that_is_cut_says_so() -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
 from components.evaluate.gate.champion_checks import Standing
 from components.evaluate.gate.checks import exact_upper
 from components.evaluate.gate.instruct import decide
+from components.evaluate.gate.loosened import MEANINGS, OFF, loosened_rows, loosened_sentence
 
 MANY = 2000  # clusters
 SEEN, NEW = Standing(False, None), Standing(True, None)
@@ -26,7 +28,8 @@ def against(
 
 def share(value: float, clusters: int = MANY) -> dict[str, Any]:
     half = 2 * (value * (1 - value) / clusters) ** 0.5
-    return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half), "clusters": clusters}
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return {"value": value, "low": low, "high": high, "clusters": clusters, "of": clusters}
 
 
 def evaluation(*comparisons: dict[str, Any], champion: str = "", **metrics: Any) -> dict[str, Any]:
@@ -40,11 +43,12 @@ def evaluation(*comparisons: dict[str, Any], champion: str = "", **metrics: Any)
     }  # fmt: skip
     models = {
         "candidate": {"metrics": {name: value for name, value in (good | metrics).items() if value}, "per_task": {}},
-        "base": {"metrics": {"token_f1": share(0.1), "unsupported": share(0.3)}},
+        "base": {"metrics": {"token_f1": share(0.1), "unsupported": share(0.3), "wrong_refusals": share(0.002)}},
         "champion": {"metrics": {"token_f1": share(0.44)}},
     }
     return {
         "rows": 800,
+        "notes": 200,
         "tasks": {"Summarization": 800},
         "subgroups": [],
         "models": models,
@@ -61,9 +65,23 @@ def failed(verdict: dict[str, Any]) -> list[str]:
 def test_a_good_adapter_passes() -> None:
     verdict = decide(evaluation(), InstructGate())
     assert (verdict["decision"], failed(verdict)) == ("pass", [])
-    for part in ("On 800 held-out", "token F1 54.0 against 10.0", "3.0%", "base model 30.0%", "reference answers 2.0%"):
-        assert part in verdict["sentence"]
-    assert verdict["sentence"].endswith("Passed the gate.") and verdict["loosened"] == {}
+    assert (verdict["outcome"], verdict["loosened"]) == ("Passed the gate.", {})
+
+
+def test_the_result_counts_what_a_clinician_asks_first_and_says_what_became_worse() -> None:
+    sentences = decide(evaluation(exact_match=share(0.625, 8)), InstructGate())["result"].split(". ")
+    assert sentences == [
+        "The adapter answered 800 questions about 200 held-out notes",
+        "With one that it does not support (doses, tests, dates, sides, negations), contradictions included: 60 of "
+        "2,000 (3.0%; base model 600; reference answers, by the same check, 40)",
+        "Refused, though the note answers the question: 20 of 2,000 (1.0%; up from the base model's 4)",
+        "Token F1, the overlap with the words of the reference answers: 54.0 of 100 (base model 10.0).",
+    ]
+    given = evaluation(exact_match=share(0.625, 8))
+    given["models"]["base"]["metrics"] |= {"exact_match": share(0.75, 8), "correct_refusals": share(0.2)}
+    result = decide(given, InstructGate())["result"]
+    assert "Exactly right, of the answers that can be checked: 5 of 8 (62%; down from the base model's 6)." in result
+    assert "Answered, though the note does not answer the question: 100 of 2,000 (5.0%; base model 1,600)." in result
 
 
 @pytest.mark.parametrize(
@@ -81,7 +99,7 @@ def test_a_good_adapter_passes() -> None:
 def test_one_check_is_enough_to_fail(given: dict[str, Any], reason: str) -> None:
     verdict = decide(given, InstructGate())
     assert (verdict["decision"], failed(verdict)) == ("fail", [reason])
-    assert f"Failed the gate, check '{reason}'" in verdict["sentence"]
+    assert f"Failed the gate, check '{reason}'" in verdict["outcome"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +119,7 @@ def test_a_wide_interval_is_no_evidence_and_the_gate_asks_for_notes(given: dict[
     assert verdict["decision"] == "not enough evidence"
     (check,) = [check for check in verdict["checks"] if not check["passed"]]
     assert check["more_notes"] > 0
-    assert f"Not enough evidence: {check['more_notes']:,} more held-out notes are needed" in verdict["sentence"]
+    assert f"Not enough evidence: {check['more_notes']:,} more held-out notes are needed" in verdict["outcome"]
 
 
 def test_as_many_notes_as_it_asks_for_are_enough() -> None:
@@ -119,8 +137,52 @@ def test_none_of_twenty_may_still_be_a_sixth() -> None:
 def test_a_profile_that_loosens_a_threshold_says_so() -> None:
     verdict = decide(evaluation(unsupported=share(0.2)), InstructGate(max_unsupported=0.3, min_exact_match=0.6))
     assert verdict["decision"] == "pass"
-    assert verdict["loosened"] == {"max_unsupported": 0.3}
-    assert verdict["sentence"].endswith("The profile loosened the default thresholds: max_unsupported 0.3.")
+    meaning = "Answers with a claim that the note does not support"
+    row = {"meaning": meaning, "default": "at most 10\u202f%", "here": "at most 30\u202f%"}
+    assert verdict["loosened"] == {"max_unsupported": row}
+    assert verdict["outcome"] == (
+        "Passed a loosened gate. One of the default checks is weaker in this profile, so this verdict is no evidence "
+        "of safe use."
+    )
+    assert all(check["judged"] for check in verdict["checks"][:6])
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, ""),
+        ({"task_margin": 1}, "One of the default checks is switched off in this profile"),
+        ({"max_unsupported": 0.2, "gain_over_base": -0.1}, "Two of the default checks are weaker in this profile"),
+        (
+            {"max_contradicted": 1, "min_exact_match": 0, "champion_margin": 0.1},
+            "Two of the default checks are switched off and one is weaker in this profile",
+        ),
+        (
+            {"gain_over_base": -1, "audited_repeats": 4},
+            "One of the default checks is switched off and one is weaker in",
+        ),
+    ],
+)
+def test_it_counts_what_is_switched_off_apart_from_what_is_weaker(given: dict[str, Any], sentence: str) -> None:
+    rows = loosened_rows(InstructGate.model_validate(given))
+    assert loosened_sentence(rows, passed=False).startswith(sentence) and bool(rows) == bool(sentence)
+    assert loosened_sentence(rows, passed=True).endswith("no evidence of safe use." if rows else "")
+
+
+@pytest.mark.parametrize("name", sorted({*InstructGate.model_fields, *ClassifyGate.model_fields} - {"approval"}))
+def test_a_check_is_called_switched_off_where_nothing_can_fail_it(name: str) -> None:
+    """Every threshold has a meaning; one that is switched off here is not required by the gate."""
+    assert MEANINGS[name]
+    recipe = InstructGate if name in InstructGate.model_fields else ClassifyGate
+    least = {"min_": 0, "gain": -1}.get(name[:4], 1)
+    rows = loosened_rows(recipe.model_validate({name: least}))
+    assert (rows[name]["here"] == OFF) == (name != "audited_repeats")
+
+
+def test_what_is_switched_off_is_not_called_passed() -> None:
+    verdict = decide(evaluation(unsupported=share(0.9)), InstructGate(max_unsupported=1))
+    (check,) = [check for check in verdict["checks"] if not check["judged"] and check["name"].startswith("few")]
+    assert check["passed"] and check["detail"] == "the profile does not require it"
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,11 @@ def test_an_audit_stands_on_the_model_card(splits: Path, instruct_adapter: Path,
     names = ("name", "version", "dataset_digest", "splits_digest", "settings_digest", "base_model", "base_digest")
     fields = {**dict.fromkeys(names, "x"), "code_version": "1", "settings": {"lora": {"r": 4}}, "gate": {}}
     scores, data = read_json(evaluation / "evaluation.json"), read_json(splits / MANIFEST)
-    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data))
+    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data, "Passed the gate."))
     assert "audited by invented phrases that were trained along: no memory shown." in card
     assert "| note, 16 times |" in card
     del scores["audit"]
-    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data))
+    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data, "Passed the gate."))
     assert "What it remembers of its training was not audited." in card
 
 
@@ -139,7 +139,7 @@ def test_without_figures_an_audit_that_was_asked_for_is_no_evidence(
     write_json(copy / "evaluation.json", scores)
     verdict = gate(folder, instruct_adapter, copy, tmp_path / "verdict", LENIENT, store, NAME)
     assert verdict["decision"] == "not enough evidence"
-    assert "504 more examples with canaries are needed" in verdict["sentence"]
+    assert "504 more examples with canaries are needed" in verdict["outcome"]
     assert (
         "An audit was asked for and has no figures: nothing is known" in (tmp_path / "verdict/report.html").read_text()
     )

@@ -1,4 +1,4 @@
-"""A verdict begins with it where rows do not name their patient."""
+"""A result begins with it where rows do not name their patient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.evaluate.gate.step import patients_sentence
         (100, 100, ["mrn"], ""),
     ],
 )
-def test_the_first_words_of_a_verdict(rows: int, patient: int, columns: list[str], start: str) -> None:
+def test_the_first_words_of_a_result(rows: int, patient: int, columns: list[str], start: str) -> None:
     sentence = patients_sentence({"rows": rows, "patient": patient, "columns": {"patient": columns}})
     assert sentence.startswith(start) and bool(sentence) == bool(start)
 

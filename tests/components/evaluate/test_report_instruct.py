@@ -23,9 +23,11 @@ from components.evaluate.report.instruct import (
     tasks_table,
 )
 
+OF = {"exact_match": 400, "correct_refusals": 90, "wrong_refusals": 622}  # rows that a metric applies to
 
-def around(value: float) -> dict[str, float]:
-    return {"value": value, "low": max(0.0, value - 0.04), "high": value + 0.04}
+
+def around(value: float, of: int = 712) -> dict[str, float]:
+    return {"value": value, "low": max(0.0, value - 0.04), "high": value + 0.04, "of": of}
 
 
 def model(title: str, f1: float, invented: float) -> dict[str, Any]:
@@ -43,7 +45,8 @@ def model(title: str, f1: float, invented: float) -> dict[str, Any]:
         for i, task in enumerate(TASKS)
     }  # fmt: skip
     return {
-        "title": title, "metrics": {name: around(value) for name, value in values.items()}, "per_task": per_task,
+        "title": title, "per_task": per_task,
+        "metrics": {name: around(value, OF.get(name, 712)) for name, value in values.items()},
         "seconds": 71.0, "tokens": 30_000, "tokens_per_second": 422.5, "first_token_seconds": 0.21,
     }  # fmt: skip
 
@@ -76,6 +79,7 @@ def report(champion: bool = True) -> dict[str, Any]:
         "note": note,
         "reference": "aspirin; lisinopril",
         "fault": "contradicts the note",
+        "right": None,
         "drawn": False,
         "shortened": True,
         "claims": [
@@ -92,6 +96,7 @@ def report(champion: bool = True) -> dict[str, Any]:
         "note": note,
         "reference": "The note does not say.",
         "fault": None,
+        "right": "rightly says that the note does not tell",
         "drawn": True,
         "shortened": False,
         "claims": [],
@@ -102,13 +107,13 @@ def report(champion: bool = True) -> dict[str, Any]:
         "created": "2026-03-01T09:30:00Z",
         "verdict": {
             "decision": "pass",
-            "sentence": "On 712 held-out instructions the adapter scores token F1 62.0 against 11.0 for its base "
-            "model; 6.0% of its answers contain an unsupported claim (base model 31.0%). "
-            "Passed the gate.",
+            "result": "The adapter answered 712 questions about 120 held-out notes.",
+            "outcome": "Passed the gate.",
             "checks": [
-                {"name": "higher token F1 than the base model", "passed": True, "detail": "token F1 differs by +51.0"},
-                {"name": "few unsupported claims", "passed": False, "detail": "−25.0 points"},
+                {"name": "higher token F1 than the base model", "passed": True, "detail": "+51.0", "judged": True},
+                {"name": "few unsupported claims", "passed": False, "detail": "−25.0 points", "judged": True},
             ],
+            "loosened": {},
         },
         "evaluation": {
             "rows": 712, "notes": 120, "clusters": 118, "held_out_rows": 1904, "unanswerable": 90, "checkable": 400,
@@ -189,15 +194,16 @@ def test_a_note_is_no_markup() -> None:
 def test_what_an_answer_gets_wrong_is_marked_in_answer_and_note() -> None:
     page = render(report())
     assert '<mark class="contradicted">aspirin</mark>; <mark class="not-found">lisinopril</mark>' in page
-    assert re.search(r'<div class="text">[^<]*<mark class="contradicted">', page)
-    parts = ["The worst", "contradicts the note", "Drawn at random", "not answerable from the note"]
+    assert re.search(r'<div class="text whole">[^<]*<mark class="contradicted">', page)
+    page = page[page.index("Example answers") :]
+    parts = ["The worst", "contradicts the note", "Drawn at random", "rightly says that the note does not tell"]
     assert sorted(parts, key=page.index) == parts
 
 
 def test_a_page_with_long_texts_stays_small() -> None:
     row = {
         "note_text": "Metoprolol 50 mg daily. " * 400, "instruction": "How much? " * 9000, "answer": "50 mg " * 9000,
-        "task": TASKS[0], "answerable": True, "private": False, "decimal_comma": False,
+        "task": TASKS[0], "answerable": True, "private": False, "decimal_comma": False, "check": "none",
     }  # fmt: skip
     answers = {name: ["100 mg of metoprolol. " * 300] * 20 for name in ("candidate", "base", "champion")}
     shown = examples([row] * 20, answers, check_answers([row] * 20, answers)["candidate"], 0)
@@ -206,11 +212,19 @@ def test_a_page_with_long_texts_stays_small() -> None:
     assert len(page.encode()) < 2_000_000
 
 
-def test_groups_of_few_notes_are_marked() -> None:
-    table = groups_table(report()["evaluation"], METRICS, _BY_GROUP)
-    assert [("few notes" in row[-1]) for row in table["rows"]] == [False, True]
-    assert "For whom it is worse" in render(report())
+def test_groups_of_few_notes_are_marked_where_others_have_more() -> None:
     given = report()
+    table = groups_table(given["evaluation"], METRICS, _BY_GROUP)
+    assert ["few notes" in row[0] for row in table["rows"]] == [False, True]
+    assert table["few"].startswith("A group marked “few notes” has fewer than ten clusters")
+    assert "For whom it is worse" in render(given)
+    for entry in given["evaluation"]["subgroups"]:
+        entry["clusters"] = 9
+    table = groups_table(given["evaluation"], METRICS, _BY_GROUP)
+    assert table["few"].startswith("No group has ten clusters") and not any("few" in row[0] for row in table["rows"])
+    for entry in given["evaluation"]["subgroups"]:
+        entry["clusters"] = 10
+    assert groups_table(given["evaluation"], METRICS, _BY_GROUP)["few"] == ""
     given["evaluation"]["subgroups"] = []
     assert "For whom it is worse" not in render(given)
 
@@ -218,8 +232,9 @@ def test_groups_of_few_notes_are_marked() -> None:
 def test_the_figures_that_a_clinician_asks_for_are_on_the_page() -> None:
     words = " ".join(re.sub(r"<[^>]+>", " ", render(report())).split())
     words = words.replace("\u202f", " ")
-    assert "6.0 % of the adapter’s answers and 31.0 % of the base model’s answers contain at least one claim" in words
-    assert "accuses 3.0 %" in words
+    contradicted = "21 of 712 of the adapter’s answers contain one that the note contradicts, 43 of 712 one that it"
+    assert contradicted in words and "(base model: 110 of 712 and 221 of 712)" in words
+    assert "finds fault with 21 of 712 of the reference answers" in words
     assert "90 of the instructions ask for information that is not in the note" in words
     assert "difference in token F1 of 3.1 points or more with 80 % power" in words
     assert "712 of 1,904 held-out instructions were evaluated" in words
@@ -258,14 +273,28 @@ def test_without_unanswerable_instructions_or_examples_it_says_so() -> None:
     assert "Example answers" not in page
 
 
-def test_the_best_is_bold_and_lower_is_better_where_it_is() -> None:
+def test_what_a_clinician_asks_comes_before_token_f1_and_no_baseline_is_bold() -> None:
     table = metrics_table(report()["evaluation"])
     assert table["head"] == ["", "Adapter", "Base model", "Champion", "Reference answers"]
     rows = {row[0]: row[1:] for row in table["rows"]}
     assert list(rows) == [metric.title for metric in METRICS.values()]
-    for title in ("Token F1", "Answers with an unsupported claim", "Perplexity"):
-        assert ["<b>" in cell for cell in rows[title]] == [True, False, False, False]
+    titles = ["Exactly right answers", "Answers with a contradicted claim", "Wrong refusals", "Token F1"]
+    assert sorted(titles, key=list(rows).index) == titles
+    assert not any("<b>" in cell for cells in rows.values() for cell in cells)
     assert rows["Perplexity"][-1] == "–" and "3.0" in rows["Answers with an unsupported claim"][-1]
+
+
+def test_shares_are_told_as_counts() -> None:
+    given = report()
+    given["evaluation"]["models"]["candidate"]["metrics"]["correct_refusals"] = around(0.625, 8)
+    given["evaluation"]["models"]["candidate"]["metrics"]["wrong_refusals"] = around(0.08, 622)
+    rows = {row[0]: row[1] for row in metrics_table(given["evaluation"])["rows"]}
+    assert rows["Correct refusals"] == "5 of 8<small>62\u202f% (58 – 66\u202f%)</small>"
+    assert rows["Answers with an unsupported claim"] == "43 of 712<small>6.0\u202f% (2.0 – 10.0\u202f%)</small>"
+    words = " ".join(re.sub(r"<[^>]+>", " ", render(given)).split()).replace("\u202f", " ")
+    assert "exactly right 208 of 400" in words
+    assert "wrongly refused 50 of 622 8.0 % (4.0 % to 12.0 %). Worse than the base model: 25." in words
+    assert "rightly refused 5 of 8 62.5 % (58.5 % to 66.5 %). Base model: 10." in words
 
 
 def test_a_difference_is_read_the_right_way_round() -> None:
@@ -284,7 +313,8 @@ def test_every_task_has_its_row() -> None:
 def test_claims_by_task_and_the_error_of_their_check_stand_with_intervals() -> None:
     table = groups_table(by_task(report()["evaluation"]), METRICS, ("unsupported", "contradicted"))
     first, second = table["rows"][:2]
-    assert first[2] == "6.0\u202f%<small>2.0 – 10.0\u202f%</small>" and (first[-1], bool(second[-1])) == ("", True)
+    assert first[2] == "43 of 712<small>6.0\u202f% (2.0 – 10.0\u202f%)</small>"
+    assert first[0] == TASKS[0] and second[0] == f"{TASKS[1]}<small>few notes</small>"
     page = render(report())
     assert "Answers with an unsupported claim in each task, with intervals" in page
     assert "<td>100 % (91 to 100)</td>" in page  # noticed of 40 altered doses
@@ -334,7 +364,7 @@ def test_the_report_tells_what_became_of_corrections() -> None:
         "judged": 9, "agree": 2, "used": {"invented": 2, "unsafe": 1}, "pairs": 3,
         "left_out": {"the note is held out": 4}, "quarantined": {"wrong signature": 1},
     }  # fmt: skip
-    right = {"title": "Adapter", "right": 2, "right_share": around(0.66), "token_f1": around(0.9)}
+    right = {"title": "Adapter", "right": 2, "right_share": around(2 / 3, 3), "token_f1": around(0.9)}
     shown["evaluation"]["feedback"] = {"rows": 3, "models": {"candidate": right}}
     page = " ".join(render(shown).split())
     for text in (
