@@ -24,7 +24,7 @@ class Connections:
         self._members: list[dict[int, list[int]]] = [{} for _ in range(kinds)]  # label -> its notes, where several
         self.pairs: list[list[tuple[int, int]]] = [[] for _ in range(kinds)]
 
-    def apart(self, kind: np.ndarray, one: np.ndarray, other: np.ndarray | int) -> np.ndarray:
+    def apart(self, kind: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether the notes of each pair are not connected by links of the kind, shape (pairs,)."""
         return self._label[kind, one] != self._label[kind, other]
 

@@ -92,9 +92,7 @@ class Copies:
         kind = np.array([REASONS.index(text.reason) for text in texts], dtype=np.int64)
         first = np.array([text.notes[0] for text in texts], dtype=np.int64)
         shares = np.array([_enough(text.grams) for text in texts])
-        for text, note in self._contained(
-            texts, shares, lambda part, note: links.apart(kind[part], first[part], note)
-        ):  # fmt: skip
+        for text, note in self._contained(texts, shares, lambda part, note: links.apart(kind[part], first[part], note)):
             links.connect(int(kind[text]), int(first[text]), note)
 
     def _link_short(self, texts: Sequence[_Text], links: Connections) -> None:
@@ -123,15 +121,16 @@ class Copies:
         return long, short
 
     def _contained(
-        self, texts: Sequence[_Text], shares: np.ndarray, wanted: Callable[[np.ndarray, int], np.ndarray]
+        self, texts: Sequence[_Text], shares: np.ndarray, wanted: Callable[[np.ndarray, np.ndarray], np.ndarray]
     ) -> Iterator[tuple[int, int]]:
-        """Pairs (position of a text, note that contains it). `wanted`: positions of texts, and a note -> those of these
-        pairs that are looked at."""
-        note_of = {shingle: note for note, shingle in enumerate(self._notes)}
+        """Pairs (position of a text, note that contains it). `wanted`: positions of texts, and notes -> which of these
+        pairs are looked at."""
+        note_of = np.zeros(len(self._shingles.grams), dtype=np.int64)
+        note_of[self._notes] = np.arange(len(self._notes))
         for text, shingle in self._shingles.contained(
             [text.grams for text in texts], self._notes, shares, lambda part, shingle: wanted(part, note_of[shingle])
         ):
-            yield text, note_of[shingle]
+            yield text, int(note_of[shingle])
 
 
 def _enough(grams: np.ndarray) -> float:

@@ -21,6 +21,7 @@ COMMON = 512  # texts: a 4-gram of more is no clue to where a text is contained
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
 NEIGHBOURS, FURTHER = 32, 6  # texts that each is compared with where more are equal in a band; minima that sort these
 _CHUNK, _GRAMS = 1 << 14, 1 << 20  # pairs of signatures, and 4-grams, compared at a time
+_CONTAINERS, _HITS = 1 << 18, 1 << 22  # their 4-grams searched at a time, and what they may find
 _NONE, _32 = np.empty(0, dtype=np.uint32), np.uint64(32)
 
 _rng = np.random.default_rng(0)
@@ -57,7 +58,9 @@ _LETTERS = {
     "twice daily": "twice a day", "three times daily": "three times a day", "four times daily": "four times a day",
 }  # fmt: skip
 _LETTER = re.compile(rf"\b(?:{'|'.join(_LETTERS)})\b")
-_NAME = re.compile(r"\b(mr|mrs|ms|miss|dr) \w+")
+_LETTERS_FIRST = frozenset(letters.split()[0] for letters in _LETTERS)
+_TITLES = frozenset(["mr", "mrs", "ms", "miss", "dr"])
+_NAME = re.compile(rf"\b(?:{'|'.join(_TITLES)}) \w+")
 _NUMBER = re.compile(r"\d+")
 
 
@@ -71,10 +74,25 @@ def note_id_of_form(normal: str) -> str:
     return hashlib.sha256(normal.encode()).hexdigest()[:16]
 
 
+class _Alike(dict[str, str]):
+    """A word -> what it and its variants are compared as, without its numbers; computed at its first use."""
+
+    def __missing__(self, word: str) -> str:
+        form = self[word] = _ALIKE.get(word) or _NUMBER.sub("#", word)
+        return form
+
+
+_alike = _Alike()
+
+
 def comparable_form(normal: str) -> str:
     """A text in normal form without what one patient's copy of a note changes: numbers, sex, names, abbreviations."""
-    split = _LETTER.sub(lambda match: _LETTERS[match[0]], _NUMBER.sub("#", _NAME.sub("mr x", normal))).split()
-    return " ".join(_ALIKE.get(word, word) for word in split)
+    split = normal.split()
+    if not _TITLES.isdisjoint(split):
+        split = _NAME.sub("mr x", normal).split()
+    if not _LETTERS_FIRST.isdisjoint(split):
+        split = _LETTER.sub(lambda match: _LETTERS[match[0]], " ".join(split)).split()
+    return " ".join(map(_alike.__getitem__, split))
 
 
 class StandFor(NamedTuple):
@@ -134,7 +152,8 @@ class Shingles:
             grams += hashes[position : position + len(grams)] * _POSITIONS[position]
         grams ^= grams >> np.uint64(29)  # multiply, so that the upper half depends on all bits
         grams *= np.uint64(0xBF58476D1CE4E5B9)
-        return np.unique((grams >> np.uint64(32)).astype(np.uint32))
+        found = np.sort((grams >> np.uint64(32)).astype(np.uint32))
+        return found[np.append(True, found[1:] != found[:-1])]
 
     def add(self, grams: np.ndarray) -> int:
         """Add a text, given its `hashes`. Returns its number, counted from 0."""
@@ -166,7 +185,8 @@ class Shingles:
         if not self.grams:
             return []
         of_text, kind_of, connections = stand_for or StandFor.themselves(len(self.grams))
-        signatures, pairs = np.stack(self._signatures), []
+        self._signatures, pairs = [np.vstack(self._signatures)], []
+        signatures = self._signatures[0]
         rows = max((r for r in range(1, 9) if 1 - (1 - threshold**r) ** (PERMUTATIONS // r) >= RECALL), default=1)
         for first in range(0, PERMUTATIONS - rows + 1, rows):
             for one, other in _equal_rows(signatures, first, rows):
@@ -205,38 +225,63 @@ class Shingles:
         parts: Sequence[np.ndarray],
         containers: Sequence[int],
         shares: np.ndarray,
-        wanted: Callable[[np.ndarray, int], np.ndarray] = lambda part, _: np.ones(len(part), dtype=bool),
+        wanted: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda part, _: np.ones(len(part), dtype=bool),
     ) -> Iterator[tuple[int, int]]:
         """Find pairs (position of a part, container) in which the container has enough of the part's 4-grams.
 
         Args:
             parts: 4-grams of texts, indexed or not, each of shape (4-grams,).
-            containers: numbers of texts.
+            containers: numbers of texts, in rising order.
             shares: how much of each part is enough, 0 to 1, shape (parts,).
-            wanted: positions of parts, shape (candidates,), and a container -> which of these pairs are looked at.
+            wanted: positions of parts, and containers, both of shape (pairs,) -> which of these pairs are looked at.
         """
         grams, owner, sizes = _clues(parts)
-        for container in containers:
-            left = np.searchsorted(grams, self.grams[container], "left")
-            count = np.searchsorted(grams, self.grams[container], "right") - left
-            left, count = left[count > 0], count[count > 0]
-            if len(left):
-                within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-                part, shared = np.unique(owner[np.repeat(left, count) + within], return_counts=True)
-                part = part[shared >= shares[part] / 2 * sizes[part]]
-                for p in part[wanted(part, container)].tolist():
-                    if self.count_shared(parts[p], container) >= shares[p] * len(parts[p]):
-                        yield p, container
+        ends = np.cumsum([len(self.grams[container]) for container in containers])
+        bounds = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, _CONTAINERS)).tolist()
+        for start, end in zip(bounds, [*bounds[1:], len(containers)], strict=True):
+            for part, container, shared in self._shared_clues(containers[start:end], grams, owner):
+                enough = shared >= shares[part] / 2 * sizes[part]
+                part, container = part[enough], container[enough]
+                asked = wanted(part, container)
+                for p, c in zip(part[asked].tolist(), container[asked].tolist(), strict=True):
+                    if self.count_shared(parts[p], c) >= shares[p] * len(parts[p]):
+                        yield p, c
+
+    def _shared_clues(
+        self, containers: Sequence[int], grams: np.ndarray, owner: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Parts, containers and how many of the part's clues the container has, each of shape (pairs,), in chunks of
+        containers. `grams`, `owner`: of `_clues`."""
+        queries = np.concatenate([self.grams[container] for container in containers])
+        order = np.argsort(queries)  # neighbours are found faster one after the other
+        left, right = np.empty((2, len(queries)), dtype=np.int64)
+        left[order] = np.searchsorted(grams, queries[order], "left")
+        right[order] = np.searchsorted(grams, queries[order], "right")
+        count = right - left
+        if count.sum() > _HITS and len(containers) > 1:
+            half = len(containers) // 2
+            yield from self._shared_clues(containers[:half], grams, owner)
+            yield from self._shared_clues(containers[half:], grams, owner)
+            return
+        of_query = np.repeat(np.arange(len(containers)), [len(self.grams[container]) for container in containers])
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        pairs = np.repeat(of_query, count) << 32 | owner[np.repeat(left, count) + within].astype(np.int64)
+        pairs, shared = np.unique(pairs, return_counts=True)
+        yield pairs & 0xFFFFFFFF, np.asarray(containers)[pairs >> 32], shared
 
 
 def _clues(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The sampled 4-grams of texts that few of them have, sorted; the position of the text of each; texts' numbers of
     them."""
-    sizes = [len(_sample(part)) for part in parts]
-    grams = np.concatenate([*map(_sample, parts), np.empty(0, dtype=np.uint32)])
-    owner = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
-    order = np.argsort(grams, kind="stable")
-    grams, owner = grams[order], owner[order]
+    samples = [_sample(part) for part in parts]
+    sizes = np.array([len(sample) for sample in samples], dtype=np.int64)
+    coded = np.concatenate([*samples, _NONE]).astype(np.uint64)
+    del samples
+    coded <<= _32
+    coded |= np.repeat(np.arange(len(parts), dtype=np.uint64), sizes)
+    coded.sort()
+    grams, owner = (coded >> _32).astype(np.uint32), coded.astype(np.uint32)
+    del coded
     if len(common := np.unique(grams[COMMON:][grams[COMMON:] == grams[:-COMMON]])):
         rare = ~np.isin(grams, common)
         grams, owner = grams[rare], owner[rare]
