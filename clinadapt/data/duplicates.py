@@ -237,7 +237,7 @@ class Shingles:
         """
         grams, owner, sizes = _clues(parts)
         ends = np.cumsum([len(self.grams[container]) for container in containers])
-        bounds = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, _CONTAINERS)).tolist()
+        bounds = np.unique(np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, _CONTAINERS))).tolist()
         for start, end in zip(bounds, [*bounds[1:], len(containers)], strict=True):
             for part, container, shared in self._shared_clues(containers[start:end], grams, owner):
                 enough = shared >= shares[part] / 2 * sizes[part]

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from support import jaccard, shingles
 
 from clinadapt.data import duplicates
-from clinadapt.data.duplicates import Shingles, clusters, normal_form
+from clinadapt.data.duplicates import Shingles, clusters, comparable_form, normal_form
 
 
 def all_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
@@ -137,3 +137,32 @@ def test_what_many_texts_have_does_not_tell_what_contains_them(monkeypatch: pyte
     assert sorted(index.contained(parts, [note], np.ones(5))) == [(0, note), (2, note), (3, note), (4, note)]
     monkeypatch.setattr(duplicates, "COMMON", 2)
     assert list(index.contained(parts, [note], np.ones(5))) == [(2, note)]
+
+
+@pytest.mark.parametrize(("containers", "hits"), [(1, 1 << 22), (1 << 18, 1), (200, 50)])
+def test_containment_does_not_depend_on_how_many_texts_are_searched_at_a_time(
+    built_in_texts: list[str], monkeypatch: pytest.MonkeyPatch, containers: int, hits: int
+) -> None:
+    index = indexed([normal_form(text) for text in built_in_texts[:40]])
+    parts = [index.hashes(" ".join(normal_form(text).split()[20:50])) for text in built_in_texts[:40]]
+    exact = [(p, n) for n in range(40) for p in range(40) if index.count_shared(parts[p], n) >= 0.5 * len(parts[p])]
+    assert len(exact) >= 40
+    monkeypatch.setattr(duplicates, "_CONTAINERS", containers)
+    monkeypatch.setattr(duplicates, "_HITS", hits)
+    assert list(index.contained(parts, range(40), np.full(40, 0.5))) == exact
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("Mrs Smith took 40 mg b.i.d.", "mr x took # mg twice a day"),
+        ("Dr. Jones saw her", "mr x saw his"),
+        ("pt c/o SOB, s/p CABG x3", "patient complains of shortness of breath status post cabg x#"),
+        ("DM2", "type # diabetes mellitus"),
+        ("twice daily", "twice a day"),
+        ("the miss", "the mr"),
+        ("", ""),
+    ],
+)
+def test_copies_of_a_note_are_compared_without_what_a_patient_changes(text: str, form: str) -> None:
+    assert comparable_form(normal_form(text)) == form
