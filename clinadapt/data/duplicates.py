@@ -152,8 +152,7 @@ class Shingles:
             grams += hashes[position : position + len(grams)] * _POSITIONS[position]
         grams ^= grams >> np.uint64(29)  # multiply, so that the upper half depends on all bits
         grams *= np.uint64(0xBF58476D1CE4E5B9)
-        found = np.sort((grams >> np.uint64(32)).astype(np.uint32))
-        return found[np.append(True, found[1:] != found[:-1])]
+        return _different(np.sort((grams >> _32).astype(np.uint32)))
 
     def add(self, grams: np.ndarray) -> int:
         """Add a text, given its `hashes`. Returns its number, counted from 0."""
@@ -282,10 +281,20 @@ def _clues(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndar
     coded.sort()
     grams, owner = (coded >> _32).astype(np.uint32), coded.astype(np.uint32)
     del coded
-    if len(common := np.unique(grams[COMMON:][grams[COMMON:] == grams[:-COMMON]])):
-        rare = ~np.isin(grams, common)
-        grams, owner = grams[rare], owner[rare]
+    rare = np.ones(len(grams), dtype=bool)
+    common = _different(grams[COMMON:][grams[COMMON:] == grams[:-COMMON]])
+    bounds = (np.searchsorted(grams, common, side).tolist() for side in ("left", "right"))
+    for start, end in zip(*bounds, strict=True):
+        rare[start:end] = False
+    grams, owner = grams[rare], owner[rare]
     return grams, owner, np.bincount(owner, minlength=len(parts))
+
+
+def _different(values: np.ndarray) -> np.ndarray:
+    """The different ones of sorted values."""
+    first = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return values[first]
 
 
 def _sample(grams: np.ndarray) -> np.ndarray:
