@@ -217,7 +217,7 @@ def stratified_split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[d
     if len(members) < MIN_NOTES:
         raise UserError(
             f"the notes are near duplicates or of the same patients: they are only {len(members)} different ones, the "
-            f"split needs {MIN_NOTES}: add other notes"
+            f"split needs {MIN_NOTES}: add other notes, or cut out a template that they share"
         )
     strata: dict[str, list[_Cluster]] = defaultdict(list)
     for cluster, numbers in members.items():

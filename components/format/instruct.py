@@ -143,9 +143,11 @@ def _write_corrections(rows: list[tuple[Any, ...]], output: Path) -> None:
 def _refuse_empty(tables: dict[str, TableWriter], split: NoteSplit) -> None:
     for name in SPLITS:
         if not tables[name].rows:
+            largest = int(np.bincount(split.clusters).max())
             raise UserError(
-                f"no triple in the {name} split: the notes form {len(set(split.clusters.tolist()))} clusters; "
-                "add notes, or change the shares or the seed of the split"
+                f"no triple in the {name} split: the notes form {len(set(split.clusters.tolist()))} clusters, the "
+                f"largest of {largest} of {len(split.clusters)} notes: add notes, cut out a template that they share, "
+                "or change the shares or the seed of the split"
             )
 
 
