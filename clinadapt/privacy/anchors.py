@@ -38,13 +38,18 @@ class AnchorKinds:
             domains: the ends of domains.
         """
         self.states, self.domains = states, domains
-        self._heads = [(anchor, tuple(head for head in anchor if len(head) > 1)) for anchor in sorted(by_word)]
+        self._heads: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}  # by their first letter
+        for anchor in sorted(by_word):
+            for letter in sorted({head[0] for head in anchor}):
+                longer = tuple(head for head in anchor if len(head) > 1 and head[0] == letter)
+                self._heads.setdefault(letter, []).append((anchor, longer))
         self.of_word = lru_cache(maxsize=30_000)(self._of_word)
 
     def _of_word(self, word: str) -> list[tuple[str, ...]]:
         """The anchors one of whose heads a word begins with; a head of one letter is a whole word."""
         lower = word.lower()
-        return [anchor for anchor, starts in self._heads if lower.startswith(starts) or lower in anchor]
+        heads_of_letter = self._heads.get(lower[0], ())
+        return [anchor for anchor, starts in heads_of_letter if lower.startswith(starts) or lower in anchor]
 
 
 class Anchors:

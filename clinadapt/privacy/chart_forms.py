@@ -1,5 +1,4 @@
-"""Names, places and ages in the forms of charts, lists and messages, as rules: `Novak, A.`, `de Souza`, `Dave S /`,
-`Hillhead Primary School`, `St Mary's`, `Chicago 60647`, and an age after a name."""
+"""Names, places and ages in the forms of charts, lists and messages: `Novak, A.`, `Dave S /`, `St Mary's`."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
-from clinadapt.privacy.context import cue_before, full_name_from, is_dotted_degree, is_generic_place, is_word_only
+from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
 from clinadapt.privacy.features import Token, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
@@ -20,17 +19,25 @@ from clinadapt.privacy.word_lists import (
     family_names,
     given_names,
     is_clinical,
+    large_towns,
     own_list,
 )
 
-_PLACES = {"schools": "EMPLOYER", "homes": "HOSPITAL", "practices": "HOSPITAL", "firms": "EMPLOYER"}
+_PLACES = {
+    "schools": "EMPLOYER",
+    "homes": "HOSPITAL",
+    "practices": "HOSPITAL",
+    "units": "HOSPITAL",
+    "firms": "EMPLOYER",
+}
 _BETWEEN = frozenset(["bin", "binti", "binte", "bint", "ibn"])  # a name and that of a father
-_PARTICLES = frozenset(["de", "da", "di", "du", "van", "von", "der", "den", "la", "le", "el", "al", "dos", "del"])
+PARTICLES = frozenset(["de", "da", "di", "du", "van", "von", "der", "den", "la", "le", "el", "al", "dos", "del"])
 _SAINT = frozenset(["St", "ST", "Saint", "SAINT"])
 _NO_SAINT = frozenset(["wort", "vitus", "jude", "elevation", "depression", "segment", "changes"])
 _AFTER_NAME = re.compile(
-    r"(?:, ?| ?\()(9\d|1[0-2]\d)"
-    r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|yrs?|years)\b| (?i:who|with|lives|from|admitted)\b)"
+    r"(?: ?\([^()\n\d]{1,40}\))?(?:, ?(?:rm|room|bed|bay|flat) ?\w{1,4})?(?:, ?| ?\()(9\d|1[0-2]\d)"
+    r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|yrs?|years)\b| (?i:who|with|lives|from|admitted|known)\b|"
+    r" on (?:the |his |her )?\d?\d(?:st|nd|rd|th)\b)"
 )
 _WRITTEN_BY = re.compile(r"[ \t]{1,4}([A-Z]{2,3}/[A-Za-z]{2,3})(?=[ \t]{0,3}(?:\n|$))")  # after a date: `GB/MT`
 _CODE = re.compile(  # after a name: `I. Petrov V 440 812`, `Leonard Ashe 551-204`
@@ -43,15 +50,10 @@ _EXTENSION = re.compile(r",? ?(?i:x|ext\.?|extension) ?(\d{1,6})(?!\d)")
 _WHO = re.compile(r"(?<![^\W_])([A-Z][a-zà-ÿ]{2,20}) (?:on |at )?\(?$")
 _HOUSE = re.compile(r"(?:^|\n|[,;(])[ \t]*((?:[A-Z][\w'’-]{1,20} ?){1,4}), $")
 _TOWN = re.compile(
-    r"(?:, ?| |\n)([A-Z][a-zà-ÿ]{2,20}(?: [A-Z][a-zà-ÿ]{2,20}){0,2})"
+    r"(?:, ?| |\n)([A-Z][a-zà-ÿ]{2,20}(?: [A-Z][a-zà-ÿ]{2,20}){0,2}|[A-Z]{3,20})"
     r"(?:,|,? (?:[A-Z]{2} )?(\d{5,6}(?:-\d{4})?)\b|[.)]?(?:$|\n|(?=\. )))"
 )
-_TITLES = frozenset({"title", "person_title", "relation", "role"})
 _KIN = frozenset({"relation", "role"})
-_ALWAYS = frozenset(
-    ["mr", "mrs", "ms", "miss", "dr", "drs", "herr", "frau", "mme", "mlle", "master", "rm", "room", "bed", "bay"]
-)
-_NO_NAME = frozenset(["md", "do", "rn", "np", "pa", "c", "phd", "pac", "facr", "frcs", "frcp", "fnp", "mph"])
 _RELATIVES = frozenset(["baby", "infant", "child", "pt", "patient"])  # beside those of the lists
 
 
@@ -95,13 +97,13 @@ def _role(word: str) -> str:
         return "initial" if word.isupper() else ""
     if lower in _BETWEEN:
         return "between"
-    if lower in _PARTICLES:
+    if lower in PARTICLES:
         return "particle"
     if word[0].islower():
         return ""
     if word in _SAINT:
         return "saint"
-    if lower in ("hospital", "infirmary") or any(lower in chart_words(kind) for kind in _PLACES):
+    if lower in ("hospital", "infirmary") or any(lower in chart_words(kind) for kind in (*_PLACES, "short_schools")):
         return "head"
     if lower in chart_words("labels"):
         return "label"
@@ -113,6 +115,8 @@ def _of_place(words: Sequence[Token], index: int) -> Iterator[Span]:
     lower = words[index].text.lower()
     if lower in ("hospital", "infirmary"):
         yield from _for_whom(words, index)
+    elif lower in chart_words("short_schools"):
+        yield from _short_school(words, index)
     else:
         yield from _place_to(words, index, next(kind for name, kind in _PLACES.items() if lower in chart_words(name)))
 
@@ -130,8 +134,11 @@ def _town(text: str, words: Sequence[Token], index: int, before: str) -> Iterato
 def _by_word_before(words: Sequence[Token], index: int, before: str) -> Iterator[Span]:
     """What the word before one with a capital tells: a town after `in`, a relative."""
     token = words[index]
-    if before in ("in", "from", "near"):
-        if _is_unknown_place(token.text):
+    if before in ("in", "from", "near") or before in ("IN", "FROM", "NEAR", "AT"):
+        in_capitals = (
+            token.text.isupper() and token.text.lower() in cities() and english_rank(token.text.lower()) > 20_000
+        )
+        if in_capitals or (before.islower() and _is_unknown_place(token.text)):
             yield Span(token.start, token.end, "CITY")
     elif before == "(":
         if _is_relative(words, index - 2) and _may_be_given(token.text.lower()):
@@ -152,7 +159,7 @@ def is_relation(lower: str) -> bool:
 
 def may_be_called(lower: str) -> bool:
     """Whether a lower-case word is a given name, or no word and no town."""
-    return lower in given_names() or (names_by_itself(lower) and lower not in cities())
+    return lower in given_names() or (names_by_itself(lower) and lower not in large_towns())
 
 
 def _may_be_given(lower: str) -> bool:
@@ -213,7 +220,7 @@ def _with_particle(words: Sequence[Token], index: int) -> Iterator[Span]:
         before, after = words[index - 1], _text_at(words, index + 2)
         if before.text[0].isupper() and after[:1].isupper() and before.text[0].isalpha():
             yield Span(before.start, words[index + 2].end, "NAME")
-    while _text_at(words, last + 1).lower() in _PARTICLES and last - index < 3:
+    while _text_at(words, last + 1).lower() in PARTICLES and last - index < 3:
         last += 1
     family = _text_at(words, last + 1)
     told = cue_before(words, index) or _text_at(words, index - 1).lower() in chart_words("titles")
@@ -226,10 +233,32 @@ def _place_to(words: Sequence[Token], head: int, kind: str) -> Iterator[Span]:
     first = _first_of_place(words, head)
     first += words[first].text in ("Attends", "Attended", "Visited", "Works", "Student", "Pupil")
     own = [token.text.lower() for token in words[first:head] if len(token.text) > 1 and token.text[0].isalpha()]
-    if words[head].text.lower() in chart_words("practices"):  # `Interventional Cardiology` is none
-        own = [word for word in own if word in cities() or word in family_names() or names_by_itself(word)]
+    own = [word for word in own if word not in chart_words("plain_places")]
+    last = words[head].text.lower()
+    if last in chart_words("practices") or last in chart_words("units"):  # `Interventional Cardiology` is none
+        rare = 15_000 if last in chart_words("units") else 100_000
+        own = [word for word in own if _may_name_a_place(word, rare)]
     if own and not all(is_generic_place(word) for word in own):
         yield Span(words[first].start, words[head].end, kind)
+
+
+def _short_school(words: Sequence[Token], head: int) -> Iterator[Span]:
+    """`Hannah More Primary`, where no word follows that it might be an adjective of."""
+    after = _text_at(words, head + 1)
+    if after[:1].isalpha() and after not in ("in", "on", "since", "from", "at", "and", "with"):
+        return
+    first = _first_of_place(words, head)
+    own = [token.text.lower() for token in words[first:head] if len(token.text) > 1 and token.text[0].isalpha()]
+    if any(word in given_names() or word in cities() or names_by_itself(word) for word in own):
+        yield Span(words[first].start, words[head].end, "EMPLOYER")
+
+
+def _may_name_a_place(word: str, rare: int) -> bool:
+    """Whether a lower-case word is a town or a name, or one of English that is rarer than a rank."""
+    if word in clinical_words():
+        return False
+    named = word in cities() or word in family_names() or names_by_itself(word)
+    return named or (english_rank(word) > rare and not is_clinical(word))
 
 
 def _for_whom(words: Sequence[Token], head: int) -> Iterator[Span]:
@@ -267,7 +296,7 @@ def name_forms(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iter
     for span in spans:
         yield from _beside(text, span)
         town = _TOWN.match(text, span.end) if span.type in ("STREET", "OTHERID") else None
-        if town and (town[2] or span.type == "STREET") and _may_be_town(town[1].lower()):
+        if town and (town[2] or span.type == "STREET") and _may_be_town(town[1]):
             yield Span(*town.span(1), "CITY")
             if town[2]:
                 yield Span(*town.span(2), "ZIP")
@@ -317,8 +346,10 @@ def _beside(text: str, span: Span) -> Iterator[Span]:
         yield Span(*house.span(1), "STREET")
 
 
-def _may_be_town(lower: str) -> bool:
-    return lower in cities() or (lower not in clinical_words() and english_rank(lower) > 300)
+def _may_be_town(name: str) -> bool:
+    lower = name.lower()
+    frequent = 20_000 if name.isupper() else 300
+    return lower in cities() or (lower not in clinical_words() and english_rank(lower) > frequent)
 
 
 def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) -> Iterator[Span]:
@@ -337,40 +368,6 @@ def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) ->
     is_name = text[span.start : span.end].split()[-1][0].isupper()
     if len(letter) == 1 and letter.isupper() and letter != "I" and ends and is_name:
         yield Span(span.start, words[index + (after == ".")].end, "NAME")
-
-
-def trimmed(words: Sequence[Token], span: Span) -> Span | None:
-    """The span of a name without titles, relations and numbers of rooms before it, and degrees after it; of a place
-    without what follows in small letters; None where nothing else is there; any other span as it is."""
-    first, last = token_range(words, span)
-    if span.type in ("CITY", "EMPLOYER", "HOSPITAL") and first < last and words[first].text[0].isupper():
-        while last - first > 1 and words[last - 1].text.islower() and words[last - 1].text != "s":
-            last -= 1
-        return Span(span.start, words[last - 1].end, span.type)
-    if span.type != "NAME":
-        return span
-    while first < last and _stands_before(words[first].text):
-        first += 1
-    last = next((last - back for back in (1, 2, 3, 4) if is_dotted_degree(words, last - back)), last)
-    while first < last and _stands_after(words[last - 1].text):
-        last -= 1
-    return Span(words[first].start, words[last - 1].end, span.type) if first < last else None
-
-
-def _stands_before(word: str) -> bool:
-    lower = word.lower()
-    if not word[0].isalpha():
-        return word not in ("'", "’")
-    listed = lower in given_names() or lower in family_names()
-    return (
-        lower in _ALWAYS
-        or lower in chart_words("titles")
-        or (not listed and not _TITLES.isdisjoint(cue_classes().get(lower, ())))
-    )
-
-
-def _stands_after(word: str) -> bool:
-    return word not in (".", "'", "’") if not word[0].isalpha() else word.isupper() and word.lower() in _NO_NAME
 
 
 def _text_at(words: Sequence[Token], index: int) -> str:

@@ -21,6 +21,7 @@ from clinadapt.privacy.word_lists import (
     given_names,
     is_clinical,
     is_known,
+    large_towns,
     looks_clinical,
 )
 
@@ -210,7 +211,7 @@ def _is_after_family(text: str, words: Sequence[Token], index: int) -> bool:
     family, gap = words[index - 2].text.lower(), text[words[index - 2].end : words[index].start]
     if family not in family_names() or family in clinical_words():
         return False
-    rare = english_rank(family) > 1500 and family not in eponyms() | cities()
+    rare = english_rank(family) > 1500 and family not in eponyms() | large_towns()
     in_capitals = words[index].text.isupper() and words[index - 2].text.isupper() and english_rank(family) > 800
     return gap == "," or (gap == ", " and (rare or in_capitals))
 

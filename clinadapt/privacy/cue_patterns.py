@@ -25,6 +25,13 @@ _PERSON = "he|she|patient|pt|mother|father|mom|dad|mum|gran|grandma|grandpa|wife
 _INSURER = r"aetna|cigna|humana|bcbs|blue ?cross|anthem|molina|tricare|medicaid|medicare|uhc|unitedhealthcare|kaiser|bupa|aok|barmer"
 _DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|double)"
 _STREET_WORD = r"[A-Z][a-zà-ÿ]{2,20}"
+_TENS = "eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_REGISTER = (
+    "gdc|hcpc|gphc|goc|nmc|gmc|ahpra|mcrn|imc|npi|dea|osc|gosc|hpc|nmbi|coru"  # where professionals are registered
+)
+_THING = "bag|seal|kit|bottle|slide|incident|datix|complaint|property|receipt|token|exhibit|cassette|consignment|parcel|permit|visa|passport"
+_LONG = r"(?=(?:[A-Z ./-]{0,6}\d){4})"  # at least four figures
+_UNIT = r" ?(?i:mg|mcg|ml|l|g|kg|mm|cm|units?|iu|tabs?|days?|weeks?|hrs?|hours|min|am|pm|patients|cases|people|of|x|times)\b"
 
 _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("NAME", heads("legal|maiden|full|preferred|family|given|first|last|middle|surname|forename"), rf"(?i:\b(?:{_NAME_LABEL})[:=]?[ \t]{{1,3}}(?:is |was )?)(?P<id>{_NAME_WORD}(?: {_NAME_WORD}){{0,3}})(?![^\W_])"),
@@ -79,6 +86,42 @@ _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("STREET", heads("rm|room|apt|suite|ste"), r"(?i:\b(?:rm|room|apt|suite|ste)\b\.? ?#?)\d{1,5}[A-Za-z]?, ?\d{1,5} [A-Z][a-z]{2,20}(?: [A-Z][a-z]{2,20}){0,2}\b"),
     ("STREET", heads("address"), r"(?i:\baddress)(?:[.…]{2,20}|[ \t]?:)[ \t]{0,4}(?P<id>(?=[^\n|;]{0,40}\d)[A-Z0-9](?:[^\n|;\t ]| (?! )){3,80})"),
     ("HOSPITAL", heads("klinikum|krankenhaus|hôpital|hopital|ospedale"), r"(?:Klinikum|Krankenhaus|Hôpital|Hopital|Ospedale) (?:(?:am|an der|im|in der|du|de la|de|des|di|of the|at) )?[A-ZÀ-Þ][\wà-ÿ’'-]{2,25}(?: [A-ZÀ-Þ][\wà-ÿ’'-]{2,25})?"),
+    ("LICENSE", heads(_REGISTER), rf"\b(?i:{_REGISTER})\b\.?(?i: no\.?| number| reg(?:istration)?(?: no\.?)?| pin)?[:# ]{{1,3}}(?P<id>(?:[A-Z]{{1,3}} ?)?\d[\dA-Z]{{4,9}})(?![\w%]|\.\d)"),
+    ("LICENSE", NEAR_NUMBER, r"\b[A-Z][A-Z9]{4} ?\d{6} ?[A-Z][A-Z9]\d ?[A-Z]{2}\b"),
+    ("OTHERID", heads("no|nos|number|num|nr"), rf"(?i:\b(?:nos?|number|num|nr)\b\.?[:# ]{{1,3}})(?!(?:19|20)\d\d\b)(?P<id>{_LONG}(?:[A-Z]{{1,4}}[ /-]?)?\d{{1,8}}(?:[ ./-]\d{{1,8}}){{0,4}}(?: ?[A-Z]{{1,2}}\b)?)(?![\w%]|[.,]\d|{_UNIT})"),
+    ("OTHERID", heads(_THING), rf"(?i:\b(?:{_THING})\b(?: (?:no\b\.?|number|ref))?[:# ]{{1,3}})(?P<id>{_LONG}(?:[A-Z]{{1,4}}[ /-]?)\d{{2,8}}(?:[ /-]\d{{1,8}}){{0,3}})(?![\w%]|[.,]\d|{_UNIT})"),
+    ("OTHERID", heads("ref|reference"), r"(?i:\bref(?:erence)?\b\.?(?: no\.?)?[:# ]{1,3})(?:[A-Z]{2,8} )(?P<id>\d{4,10})(?![\w%/]|[.,]\d)"),
+    ("OTHERID", heads("c|call|callsign"), r"(?i:\b(?:c/s|call ?sign)[:# ]{1,3})(?P<id>[A-Z]{1,2} ?\d{2,4})\b"),
+    ("OTHERID", heads("pc|ps|dc|pcso|officer|constable|badge"), r"\b(?:PC|PS|DC|PCSO|Officer|Constable|badge|Badge|BADGE)[ #]{1,2}(?P<id>\d{3,5})(?![\w%/]|[.,]\d)"),
+    ("OTHERID", NUMBER, r"(?<![\w.,/-])\d(?:[ -]\d){5,11}(?![\w%]|[ .,/-]\d)"),
+    ("MRN", heads("ur|urn|ipd|opd|uhid|nhi|crn|pid|mr|medical"), r"\b(?:(?:UR|URN|IPD|OPD|UHID|NHI|CRN|PID|MR)(?i: no\b\.?| number)?|(?i:medical record)(?i: number| no\.?)?,?)[:# ]{1,3}(?P<id>\d(?:[ -]\d){4,10}|\d{3,7}/\d{2,4}|[A-Z]{0,3}-?\d{4,10})(?![\w%]|[.,]\d)"),
+    ("SSN", NEAR_NUMBER, r"(?<!\w)(?:[xX*]{4}[ -]?){1,2}(?P<id>\d{4})(?!\d)"),
+    ("PLAN", heads("policy|member|insurance|card|plan|versicherung|gms|medicare|medicaid"), rf"(?i:\b(?:policy|member(?:ship)?|insurance|card|plan|gms|medicare|medicaid)\b(?: (?:no\b\.?|number|id))?[:# ]{{1,3}})(?P<id>{_LONG}(?:[A-Z]{{1,3}} ?)?\d{{1,6}}(?:[ -]\d{{1,6}}){{1,4}}(?:\.\d{{1,2}}| [A-Z])?)(?![\w%]|,\d|{_UNIT})"),
+    ("DEVICE", heads("s|sn|serial|ser"), r"(?i:\b(?:s/n|sn|ser(?:ial)?(?: no\.?| number)?)[:# ]{1,3})(?P<id>[A-Z]{1,3}&[A-Z]{1,3}-?\d{3,10})\b"),
+    ("INITIALS", heads("ref"), r"(?i:\b(?:our |your )?ref\b\.?[: ]{1,3})(?P<id>[A-Z]{2,4}/[A-Za-z]{2,4}(?:/[A-Z0-9]{2,12})?)(?![\w/])"),
+    ("INITIALS", NEAR_NUMBER, r"(?<![\w/])[A-Z]{2,3}[/:][a-z]{2,3}(?= {1,3}[DT]: ?\d)"),
+    ("INITIALS", heads("f|fy|sho|spr|st|ct|hca|odp|tech|mw|cna|rmn|reg"), r"\b(?:F[12]|FY[12]|SHO|SpR|Reg|reg|ST\d|CT\d|HCA|ODP|[Tt]ech|MW|CNA|RMN):? (?P<id>[A-Z]{2})(?=[ \t]{0,3}(?:\n|$))"),
+    ("FAX", heads("fax"), r"(?i:\bfax[:. ]{1,3})(?P<id>-\d{2,5})(?!\d)"),
+    ("ZIP", NUMBER, r"(?:(?<=-do )|(?<=-si )|(?<=-gu )|(?<=-do, )|(?<=-si, )|(?<=-gu, ))\d{5}(?!\d)"),
+    ("MRN", NEAR_NUMBER, r"(?<![\w/])[A-Z]{2,3} (?!\d{3}000)\d{6,8}(?![\w%]|[.,/-]\d)"),
+    ("INITIALS", heads("min|minutes|typed|tr|dict"), r"(?i:\b(?:min(?:utes?)?|typed by|tr|dict)\b: ?)(?P<id>[A-Za-z]{2,3})(?=[ \t]{0,3}(?:$|\n))"),
+    ("AGE90", heads("ninety|hundred|one|a"), rf"(?<=[,(] )(?i:{_OLD_WORD})(?=[.;,)\n]|$)"),
+    ("AGE90", heads("m|f"), rf"(?<![\w/])[MF] (?P<id>{_OLD})(?=[,;)\n]|$| (?i:with|who|known|lives|from|admitted)\b)"),
+    ("AGE90", heads("will|turns|turning|becomes|celebrates|celebrated"), rf"(?i:\b(?:will be|will turn|turns|turning|becomes|celebrate[sd])(?: (?:his|her|their))? )(?P<id>{_OLD})(?= (?:in|on|next|this|tomorrow|soon|years)\b|[,.;)](?!\d))"),
+    ("AGE90", heads("age|aged"), rf"(?i:\b(?:age|aged|age of) )(?P<id>(?i:{_OLD_WORD}))\b"),
+    ("AGE90", heads("early|mid|late|in|high"), r"(?i:\b(?:early|mid|late|high|in (?:his|her|their|the))[- ])(?P<id>(?i:nineties|90s))\b"),
+    ("AGE90", heads("in"), rf"(?i:\bin (?:his|her|their|the)(?: early| late)? )(?P<id>{_OLD}(?:st|nd|rd|th)|(?i:(?:ninety|hundred(?: and)?)[- ](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)|ninetieth|hundredth))(?= year\b)"),
+    ("AGE90", heads("a"), r"(?i:\ba )(?P<id>(?i:nonagenarian|centenarian|supercentenarian))\b"),
+    ("AGE90", heads("ninetieth|hundredth|one|ninety"), r"(?i:\b(?P<id>ninetieth|ninety-(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|(?:one )?hundredth)(?= birthday))"),
+    ("NAME", heads("call|shout|cry|cries|crying|ask|named|known|nickname|answers"), r"(?i:\b(?:call(?:s|ed|ing)?|shout(?:s|ed|ing)?|cry(?:ing)?|cries|ask(?:s|ed|ing)?)(?: out)? for |\b(?:named|known as|nickname|answers to):? )[\"“](?P<id>[A-ZÀ-Þ][\w’-]{1,20}(?: [A-ZÀ-Þ][\w’-]{1,20})?)(?=[\"”])"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{1,3}(?:st|nd|rd|th) (?:(?:North|South|East|West|[NSEW])\.? )?(?:Ave|Avenue|St|Street|Rd|Road|Dr|Drive|Pl|Place|Terrace|Ct|Court|Ln|Lane|Blvd)\b\.?(?! [A-Z][a-z]{2,15}'s)"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{2,6} ?- ?\d{1,4}[A-Z]? (?:Ave|Avenue|St|Street|Rd|Road|Dr|Drive|Ct|Court|Ln|Lane|Blvd|Crescent|Cres|Way)\b\.?"),
+    ("STREET", heads(_TENS), rf"\b(?i:(?:{_TENS})(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?) (?:{_STREET_WORD} ){{1,3}}(?:Street|Avenue|Road|Drive|Lane|Place|Square|Court|Way|Terrace|Close|Crescent|Gardens|Grove|Hill|Row|Walk|Rise|Park|View)\b"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{1,5}[A-Za-z]? (?:[A-Z]{3,20} ){1,3}(?:TERR|CL|CRES|GDNS|AV|PK|GRN|SQ|BLDGS|MWS)\b"),
+    ("STREET", heads("heol|ffordd|stryd|lôn|rhodfa|cwrt|bóthar|sráid|maes|clos"), r"\b(?:Heol|Ffordd|Stryd|Lôn|Rhodfa|Cwrt|Clos|Bóthar|Sráid|Maes[- ](?:yr|y))[- ](?:(?:y|yr|na|an|the) )?[A-ZÀ-Þ][\w'’-]{1,20}(?: [A-ZÀ-Þ][\w'’-]{2,20})?"),
+    ("STREET", NUMBER, r"(?<![\w,./-])\d{1,4}(?:-\d{1,4})? [A-Z][a-z]{2,15}-?(?:ro|gil|daero|dong)(?: \d{1,4}(?:beon)?(?:-?gil)?(?:,? ?\d{1,4}(?:-\d{1,4})?)?)?\b"),
+    ("STREET", heads("halls|hall|hostel|estate|caravan"), r"(?i:\b(?:halls?(?: of residence)?|hostel|estate|caravan park)[,:]? )(?P<id>[A-Z][\w'’-]{2,20}(?: [A-Z][\w'’-]{2,20}){0,2}(?:,? (?i:block|room|flat|plot|unit|rm) ?\w{1,4})?)(?![a-z])"),
+    ("STREET", heads("estate|house|court|lodge|towers|point|mansions"), r"(?i:\b(?:estate|house|court|lodge|towers|mansions)), (?P<id>\d{1,4} [A-Z][a-z]{2,20}(?: [A-Z][a-z]{2,20})?)\b"),
     ("URL", heads("mychart|portal|patient|my"), r"(?i:\b(?:mychart|portal|patient|my\w{2,20})(?:\.[a-z0-9-]{2,40}){1,4}/[^\s<>\"')\]]{1,200})(?<![.,;])"),
 ]  # fmt: skip
 

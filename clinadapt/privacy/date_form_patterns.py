@@ -31,7 +31,7 @@ _SEASON = "spring|summer|autumn|fall|winter"
 _FEAST = (
     r"new year['’]?s (?:eve|day)|christmas(?: eve| day)?|thanksgiving(?: day)?|easter(?: sunday| monday)?|good friday|"
     r"halloween|mardi gras(?: day)?|labor day|memorial day|independence day|boxing day|valentine['’]?s day|"
-    r"mother['’]?s day|father['’]?s day|april fools(?:['’] day)?|chuseok|seollal|heiligabend|silvester|ostern|pfingsten"
+    r"mother['’]?s day|father['’]?s day|april fools(?:['’] day)?|(?:victoria|canada|australia|anzac|remembrance|armistice|veterans|presidents|columbus|bastille|st\.? (?:patrick|george|andrew|david|stephen)['’]?s) day|bonfire night|burns night|hogmanay|diwali|hanukkah|passover|eid al-(?:fitr|adha)|juneteenth|chuseok|seollal|heiligabend|silvester|ostern|pfingsten"
 )
 # Before a day and month, in whatever order, that may also be a share, a grade or a time as in "rv 6/52"
 _CUE = (
@@ -46,13 +46,27 @@ _GLUED = "f/u|adm|admit|dob|dos|d/c|rtc|echo|ekg"  # before a date without a bla
 _NEAR = "til|until|till|tmrw|tomorrow|yesterday|yest|tonight|today"
 _NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|weeks|days|hours|tab|amp|ns)\b)"
 
+_OF_CHANGE = "taken|changed|clinic|appt|appointment|mdt|rung|rang|left|scan|next|board|cert|expires|wed|moved|started|stopped|began|back|apt|theatre|cons|signed|typed|reported|sent|posted|delivered|home|out|review|bloods"
+_TENS_OF_YEARS = (
+    "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
+)
+_CLOCK = r"(?:[01]?\d|2[0-3])[:.h]?[0-5]\d"
+
 DATE_FORMS: list[tuple[Anchor, str]] = [
+    (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? )(?P<id>{_DAY}/{_DAY}){_NO_UNIT}"),
+    (NUMBER, rf"(?<![\w./-]){_DAY}/{_MONTH}(?=,? ?(?:@ ?|at )?(?:[01]?\d|2[0-3]):[0-5]\d(?!\d))"),
+    (NUMBER, rf"(?<![\w./-]){_DAY}/{_DAY}(?=,? ?(?:@ ?|at ){_CLOCK}(?![\d%/]))"),
+    (heads(_OF_CHANGE), rf"(?i:\b(?:{_OF_CHANGE}),?[: ]{{1,3}}(?:on )?)(?!\d{{1,2}}/24(?!\d)){_NO_SHARE}(?P<id>{_DAY}/{_DAY})(?=[ ]?[,.;:)@\n]|$| (?i:by|at|with|w|to|for|from|re)\b){_NO_UNIT}"),
+    (NUMBER, rf"(?<![\w./-]){_DAY}\.{_MONTH}\.?(?= ?(?:[-–]|(?i:to|bis|until|till|through|and)) ?{_DAY}\.{_MONTH}\.)"),
+    (NUMBER, r"(?<![\w.,/-])(?:[0-4]\d)(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?=\.?(?: [A-Z]|\n|$))(?<!00)"),
+    (heads("the"), rf"(?i:\bthe )(?P<id>(?i:{_ORDINAL_WORD} of the {_ORDINAL_WORD}(?:,? (?:nineteen |twenty |two thousand (?:and )?)?(?:{_TENS_OF_YEARS})?(?:[- ]?(?:one|two|three|four|five|six|seven|eight|nine))?)?))\b"),
+    (heads("med|cert|note|off|signed|sick"), rf"(?i:\b(?:med ?3|cert|note|off|signed off|sick note)(?: is)?(?: to| until| till| til)? )(?P<id>{_DAY}{_ORDINAL})\b"),
     (NUMBER, rf"(?<![^\W_]){_DAY}{_ORDINAL}(?: of)? {_SHORT}\b"),
     (NUMBER, rf"(?<=\d[-–]){_FULL}(?!\d)"),
     (NUMBER, rf"(?<![\w.])(?i:{_DAY}(?:er)?(?: de)? {_ROMANCE}(?: del?)? {_YEAR})(?!\d)"),
     (NUMBER, r"(?<![\w./-])(?<!\d,)(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\w/-]|\.\d|,\d{3}(?!\d))"),
     (NUMBER, r"(?<![\w./-])(?:1[0-2]|0?[1-9])/0\d(?=[,.;:)\n]|$| (?:to|and|as|with|for|through|at)\b| [—–-] )(?!\.\d)"),
-    (NUMBER, rf"(?<![\w./-]){_DAY}/(?!5 |10 ){_DAY}(?= (?:[01]\d|2[0-3])[0-5]\d(?!\d|[/-]))"),
+    (NUMBER, rf"(?<![\w./-]){_DAY}/(?!5 |10 ){_DAY}(?= (?:[01]\d|2[0-3])[0-5]\d(?!\d|[/-]| ?(?i:mg|mcg|ml|units?)\b))"),
     (heads("dob|born"), r"(?i:\b(?:dob|born)[: ]{1,3})(?P<id>\d{6}(?:\d\d)?)(?!\d)"),
     (heads("date|dos|doa|dod|adm|seen"), r"(?i:\b(?:date|dos|doa|dod|adm|admitted|seen)[: ]{1,3})(?P<id>(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]))(?:19|20)?\d\d)(?!\d)"),
     (heads(_SHORT_HEADS), rf"(?<![^\W_]){_SHORT}\.? {_DAY}(?![\d.:]\d|\d|%)(?! ?(?i:mg|mcg|ml|units?|mm|cm|times|min|minutes|hours|hrs|days|weeks|points?)\b)"),

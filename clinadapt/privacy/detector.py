@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from clinadapt.privacy.candidates import open_sentences
-from clinadapt.privacy.chart_forms import chart_words, form_spans, name_forms, trimmed
+from clinadapt.privacy.chart_forms import chart_words, form_spans, name_forms
 from clinadapt.privacy.context import (
     context_spans,
     cue_before,
@@ -19,10 +19,12 @@ from clinadapt.privacy.context import (
 )
 from clinadapt.privacy.cue_patterns import cue_spans
 from clinadapt.privacy.features import Token, texts_of, token_range, tokens
-from clinadapt.privacy.medical_names import is_pair, names_a_thing
+from clinadapt.privacy.letter_forms import after_names, before_codes, letter_spans
+from clinadapt.privacy.medical_names import is_of_a_thing, is_pair, names_a_thing
 from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.patterns import is_street_word, pattern_spans
 from clinadapt.privacy.shorthand_forms import shorthand_spans
+from clinadapt.privacy.span_edges import trimmed
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.word_lists import (
@@ -50,6 +52,8 @@ _COUNTED = frozenset(["stages", "stage", "nodes", "cores", "views", "quadrants",
                       "joints", "pulses", "sections", "levels", "vessels", "slices", "murmur"])  # fmt: skip
 _UNITS = frozenset(["cc", "ml", "mg", "mcg", "g", "kg", "mm", "cm", "units", "min", "mins", "hrs", "h"])
 _SENT = frozenset(["transfer", "transferred", "transferring", "txfr", "accepted", "repat", "admitted", "adm", "alert"])
+_AT = frozenset(["at", "in", "for", "from", "outside", "near", "by", "works", "work", "school", "nursery", "w"])
+_PREPOSITIONS = frozenset(["by", "to", "on", "over", "of", "in", "from"])
 _SHARES = ("1/2", "1/4", "3/4", "1/3", "2/3")
 _GRADES = ("/5", "/10")
 _GRADED = frozenset({"pain", "strength", "power", "motor", "scale", "severity", "score", "discomfort"})
@@ -75,10 +79,13 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         *context_spans(text, words),
         *form_spans(text, words),
         *shorthand_spans(text, words),
+        *letter_spans(text, words),
     )
     spans = united([*found, *tagged, *told])
-    spans = united([*spans, *widened(text, words, spans), *name_forms(text, words, spans)])
+    beside = (*name_forms(text, words, spans), *before_codes(text, spans), *after_names(text, spans))
+    spans = united([*spans, *widened(text, words, spans), *beside])
     spans = [whole for span in spans if not _is_no_name(words, span) and (whole := trimmed(words, span))]
+    spans = [span for span in spans if span.type != "STREET" or not _is_no_street(words, span)]
     mentions = Mentions()
     for value in known:
         mentions.add_known(value)
@@ -96,7 +103,17 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
     own = {token.text.lower() for token in words[first:last] if token.text[0].isalpha() and token.text not in "LRs"}
     if not own or cue_before(words, first):
         return False
-    return own <= chart_words("no_names") or _describes(words, first, last)
+    return own <= chart_words("no_names") or is_of_a_thing(words, first) or _describes(words, first, last)
+
+
+def _is_no_street(words: Sequence[Token], span: Span) -> bool:
+    """Whether what stands between a number and `Dr`, `St` or `CT` is no name: `900 ML. CT`, `1205 GP Dr`."""
+    first, last = token_range(words, span)
+    letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
+    if len(letters) < 2 or letters[-1].lower() not in ("dr", "st", "ct") or not words[first].text[0].isdigit():
+        return False
+    own = {letter.lower() for letter in letters[:-1]}
+    return own <= _UNITS | clinical_words() | chart_words("no_names")
 
 
 def _describes(words: Sequence[Token], first: int, last: int) -> bool:
@@ -146,6 +163,8 @@ def _is_no_place(words: Sequence[Token], kind: str, first: int, last: int) -> bo
     if (len(letters) == 1 and names_a_thing(words, last)) or is_pair(words, first, last):
         return True
     small = sum(letter.islower() for letter in letters)
+    if kind == "EMPLOYER" and len(letters) == 2 and letters[1] in ("s", "S") and sent.isdisjoint(_AT):
+        return True  # `Scarpa's`
     if max(map(len, letters), default=0) < 2 or (letters[0][0].isupper() and small > 0.6 * len(letters)):
         return True  # `L4`, and capitals that drew in the rest of a sentence
     if all("academic_degree" in cue_classes().get(letter, ()) for letter in lower):
@@ -161,7 +180,7 @@ def _is_no_number(words: Sequence[Token], kind: str, first: int, last: int) -> b
         return True
     plain = takewhile(_is_plain, (token.text for token in words[first:last]))
     figures = "".join(token.text for token in words[first + len(list(plain)) : last])  # `HR 110-120`
-    return digits < (3 if kind == "VEHICLE" else 4) or _COUNTS.fullmatch(figures) is not None
+    return digits < (3 if kind == "VEHICLE" else 4) or _COUNTS.fullmatch(figures.rstrip("-/")) is not None
 
 
 def _is_plain(word: str) -> bool:
@@ -181,7 +200,7 @@ def _is_acronym(words: Sequence[Token], first: int, last: int) -> bool:
     ):
         return False
     lower = letters[0].lower()
-    around = [token.text for token in words[max(0, first - 4) : last + 4] if len(token.text) > 2]
+    around = [token.text for token in words[max(0, first - 8) : last + 8] if len(token.text) > 2]
     return lower not in given_names() and lower not in family_names() and any(word.islower() for word in around)
 
 
@@ -191,5 +210,8 @@ def _is_hardly_a_name(words: Sequence[Token], first: int, after: str) -> bool:
     if _SCALE.match(after):
         return True
     lower = words[first].text.lower()
+    following = words[first + 1].text if first + 1 < len(words) else ""
+    if lower.endswith("s") and lower not in given_names() and english_rank(lower) < 8000 and following in _PREPOSITIONS:
+        return not cue_before(words, first)  # `Burns to hands`
     frequent = english_rank(lower) < 6000 and lower not in given_names() and family_names().get(lower, 99_999) > 5000
     return (frequent or _RESULT.match(after) is not None) and not cue_before(words, first)

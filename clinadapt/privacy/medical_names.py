@@ -27,3 +27,11 @@ def is_pair(words: Sequence[Token], first: int, last: int) -> bool:
         if partners.isdisjoint(words[other].text.lower() for other in beside):
             return False
     return any(first <= index < last for index in names)
+
+
+def is_of_a_thing(words: Sequence[Token], first: int) -> bool:
+    """Whether a name stands as in `pouch of Douglas`: after a part of the body, a sign or a disease, and `of`."""
+    if first < 2 or words[first - 1].text.lower() != "of":
+        return False
+    thing = words[first - 2].text.lower()
+    return thing in medical_things() or "after_eponym" in cue_classes().get(thing, ())

@@ -7,12 +7,14 @@ from functools import cache
 from random import Random
 
 from clinadapt.clinical.drug_names import generics_by_name
+from clinadapt.privacy.towns import listed_towns
 from clinadapt.privacy.word_lists import (
     cities,
     english_words,
     eponyms,
     family_names,
     given_names,
+    large_towns,
     own_list,
 )
 
@@ -32,8 +34,15 @@ def _parts(kind: str) -> list[str]:
 
 
 @cache
-def _ordered(kind: str) -> list[str]:
-    return sorted(eponyms() if kind == "eponyms" else cities())
+def _eponyms() -> list[str]:
+    return sorted(eponyms())
+
+
+@cache
+def _towns(large: bool) -> list[tuple[str, ...]]:
+    """The words of towns: of those that many notes have, or of all of at most three words."""
+    listed = {(town,) for town in cities()} | {town for town in listed_towns() if 1 < len(town) < 4}
+    return sorted({tuple(town.split("-")) for town in large_towns()} if large else listed)
 
 
 @cache
@@ -86,7 +95,7 @@ class People:
         if kind < 0.72:
             return self._ranked("words", 2000)
         if kind < 0.76:
-            return rng.choice(_ordered("eponyms")).capitalize()
+            return rng.choice(_eponyms()).capitalize()
         if kind < 0.84:
             return rng.choice(_PREFIXES) + self._invented()
         if kind < 0.88:
@@ -129,9 +138,24 @@ class People:
         family = self._rng.choice(own_list("names.yaml")["korean_family"].split())
         return family + "".join(self._rng.sample(_parts("hangul"), 2))
 
+    def _romkorean(self) -> str:
+        """A Korean name in Latin letters: `Kang Dae-hyun`."""
+        rng = self._rng
+        first, second = rng.choice(_parts("korean_syllables")), rng.choice(_parts("korean_syllables"))
+        return f"{rng.choice(_parts('korean_families'))} {first.capitalize()}-{second}"
+
+    def _lastinit(self) -> str:
+        """`Begum N`."""
+        last = self._rng.choice((self._last(), self._lastcaps()))
+        return f"{last} {self._rng.choice('ABCDEFGHJKLMNPRSTW')}"
+
+    def _lastii(self) -> str:
+        """`Shim YJ`."""
+        return f"{self._last()} {''.join(self._rng.sample('BCDEGHJKLMNSWY', 2))}"
+
     def _city(self) -> str:
-        if self._rng.random() < 0.6:
-            return " ".join(part.capitalize() for part in self._rng.choice(_ordered("cities")).split("-"))
+        if (kind := self._rng.random()) < 0.6:
+            return " ".join(part.capitalize() for part in self._rng.choice(_towns(large=kind < 0.4)))
         pattern = self._rng.choice(_parts("towns"))
         return pattern.format(self._last() if self._rng.random() < 0.5 else self._invented())
 
@@ -259,7 +283,7 @@ class People:
         return name.capitalize() if self._rng.random() < 0.6 else name
 
     def _eponym(self) -> str:
-        return self._rng.choice(_ordered("eponyms")).capitalize()
+        return self._rng.choice(_eponyms()).capitalize()
 
 
 def _typo(name: str, rng: Random) -> str:

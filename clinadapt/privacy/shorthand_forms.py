@@ -41,11 +41,16 @@ _UNITS = frozenset(["h", "hr", "hrs", "hourly", "mg", "ml", "mcg", "mm", "cm", "
 _DATED = frozenset(
     ["elos", "edd", "edc", "tci", "lmp", "doa", "doi", "dos", "rtc", "wr", "picc", "appt", "mri", "ct", "echo"]
 )
+_ROUTES = frozenset(["ok", "iv", "po", "im", "sc", "od", "bd", "pr", "pv", "am", "pm", "ng"])
 _AGED = frozenset(["y", "yo", "yr", "yrs", "m", "f", "mo", "mth", "mths", "years"])
 _BORN = frozenset(["dob", "born", "geb", "b"])
 _WORKS = frozenset(["works", "worked", "working", "nursery", "school", "sch", "college", "employer", "employed", "taxi",
                     "sacked", "volunteers", "attends", "pharmacy", "chemist", "carers", "childcare"])  # fmt: skip
 _AT_WORK = frozenset(["at", "for", "in", "with", "w", "from", "by", "nights", "the", ":", "-", "@"])
+_EMPLOYED = frozenset(["at", "for", "with", "by", "from", "the", ":", "@"])
+_TRADES = frozenset(["warehouse", "factory", "depot", "plant", "store", "shop", "branch", "butchers", "mine", "site",
+                     "buses", "bus", "coaches", "lorries", "vans", "trucks", "trains", "taxis", "office"])  # fmt: skip
+_PAYERS = frozenset(["medicare", "medicaid", "blue", "private", "tricare", "nhs"])  # of too many to identify anybody
 _TOWN_HEADS = frozenset(["Las", "Los", "San", "Santa", "El", "La", "New", "Fort", "Port", "Mount", "Bad", "Le", "Saint",
                          "St", "North", "South", "East", "West"])  # fmt: skip
 
@@ -61,6 +66,8 @@ def shorthand_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
         elif kind == "relation":
             yield from _relative(text, words, index)
             yield from _initials(words, index)
+            if token.text.lower() in chart_words("occupations"):
+                yield from _workplace(text, words, index)
         elif kind == "works":
             yield from _workplace(text, words, index)
         elif kind == "signed":
@@ -96,7 +103,7 @@ def _kind(word: str) -> str:
         return "street"
     if is_relation(lower):
         return "relation"
-    if lower in _WORKS:
+    if lower in _WORKS or lower in chart_words("occupations"):
         return "works"
     if "lives" in cue_classes().get(lower, ()):
         return "lives"
@@ -186,7 +193,8 @@ def _relative(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
 
 
 def _workplace(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
-    """`works in Supermac's`, `Nursery Busy Bees`, `fell at Motel 6`: a firm or a school of no word for its trade."""
+    """`works in Supermac's`, `Nursery Busy Bees`, `fell at Motel 6`: a firm or a school of no word for its trade; after
+    an occupation where a word as `for` follows: `driver for Velnuk`."""
     at = index + 1
     while at < len(words) and at - index < 4 and words[at].text.lower() in _AT_WORK:
         at += 1
@@ -196,11 +204,17 @@ def _workplace(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
             break
         last += 1
     own = [word.text.lower() for word in words[at:last]]
-    if not own or any(word in clinical_words() or word in eponyms() or word in cue_classes() for word in own[:1]):
+    known = [word in clinical_words() or word in eponyms() or word in cue_classes() for word in own]
+    if not own or (all(known) if len(own) > 2 else known[0]):
         return
-    if words[at - 1].text.lower() == "in" and _at(words, last) not in ("'", "’"):
+    before = words[at - 1].text.lower()
+    if before == "in" and _at(words, last) not in ("'", "’"):
         return  # a town
-    if len(own) > 1 or names_by_itself(own[0]) or english_rank(own[0]) > 8000:
+    owned = _at(words, last).lower() in _TRADES
+    told = before in _EMPLOYED or (owned and before.startswith("dr"))  # `drives Stagecoach buses`
+    if words[index].text.lower() not in _WORKS and (not told or own[0] in _PAYERS):
+        return
+    if len(own) > 1 or owned or names_by_itself(own[0]) or english_rank(own[0]) > 8000:
         yield Span(words[at].start, words[last - 1].end, "EMPLOYER")
 
 
@@ -284,7 +298,9 @@ def _last_initials(words: Sequence[Token]) -> Iterator[Span]:
         before in ("-", "–", "—", "--") and last.isalpha() and 1 < len(last) < 5 and words[-3].end < words[-2].start
     )
     typed = len(last) == 2 and last.islower() and before in (".", "/") and _are_initials(last.upper())
-    signed = typed or (before[0] in ".\n]" and _are_initials(last))
+    timed = re.fullmatch(r"(?:[01]\d|2[0-3])[0-5]\d", before) is not None
+    ends = (timed or before == ".") and re.fullmatch(r"[A-Z]{2}", last) is not None and last.lower() not in _ROUTES
+    signed = typed or ends or (before[0] in ".\n]" and _are_initials(last))
     if (dashed and last.lower() not in clinical_words()) or signed:
         yield Span(words[-1].start, words[-1].end, "INITIALS")
 

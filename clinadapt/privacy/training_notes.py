@@ -18,7 +18,8 @@ from clinadapt.privacy.word_lists import own_list
 _LABELS = {
     slot: kind
     for kind, slots in {
-        "NAME": "full fullmid first last lastcaps lastfirst lastfirstcaps initlast lower koreanname",
+        "NAME": "full fullmid first last lastcaps lastfirst lastfirstcaps initlast lower koreanname lastinit "
+                "lastii romkorean",
         "DATE": "date md dm", "OTHERID": "code", "VEHICLE": "plate", "INITIALS": "initials",
         "HOSPITAL": "hospital site", "EMPLOYER": "firm shop", "CITY": "city", "STREET": "street road",
         "PHONE": "phone", "ZIP": "zip",

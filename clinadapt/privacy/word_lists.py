@@ -1,4 +1,4 @@
-"""Word lists: names (the package `names`), English (`symspellpy`), towns, the words of medicine.
+"""Word lists: names (the package `names`), English (`symspellpy`), towns (towns.py), the words of medicine.
 
 `names` (MIT licence; its lists are of the United States census, in the public domain) and `symspellpy` (MIT) are read
 and none of their code runs; what they lack is in the YAML files of this folder, written by us.
@@ -16,6 +16,7 @@ from clinadapt.artifacts.packaged_yaml import packaged_yaml
 from clinadapt.clinical.drug_names import generics_by_name
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.errors import UserError
+from clinadapt.privacy.towns import listed_towns
 
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 _CLINICAL = ("drugs.yaml", "abbreviations.yaml", "findings.yaml", "plain_words.yaml", "sections.yaml", "symptoms.yaml",
@@ -36,7 +37,8 @@ _PREFIX = re.compile(
 
 
 _PLACE_SIDE = re.compile(
-    r"(?:hill|brook|river|lake|road|wood|park|sea|bay|burn|south|west|east|north|moor|water|cliff|country|bank|town)side$"
+    r"(?:hill|brook|river|lake|road|wood|park|sea|bay|burn|south|west|east|north|moor|water|cliff|country|bank|town|lock|mill|"
+    r"kirk|way|beck|church|farm|garden|dock|ferry|tyne|tees|mersey|thames|wear|clyde|fell|firth|harbour|meadow)side$"
 )
 
 
@@ -123,9 +125,30 @@ def medical_things() -> frozenset[str]:
 
 
 @cache
-def cities() -> frozenset[str]:
-    """Lower-case names of towns."""
+def large_towns() -> frozenset[str]:
+    """Lower-case names of towns that many notes have."""
     return frozenset(own_list("places.yaml")["cities"].lower().split())
+
+
+@cache
+def cities() -> frozenset[str]:
+    """Lower-case names of towns of one word; of smaller ones those that are no words and no frequent names."""
+    return large_towns() | {town[0] for town in listed_towns() if len(town) == 1 and not _is_more_than_a_town(town[0])}
+
+
+@cache
+def longer_towns() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Lower-case first word -> the lower-case words of towns of two words and more, the longest first."""
+    towns: dict[str, list[tuple[str, ...]]] = {}
+    own = {tuple(town.split("-")) for town in large_towns()}
+    for town in sorted(town for town in {*listed_towns(), *own} if len(town) > 1):
+        towns.setdefault(town[0], []).append(town)
+    return {first: tuple(sorted(names, key=len, reverse=True)) for first, names in towns.items()}
+
+
+def _is_more_than_a_town(word: str) -> bool:
+    frequent = english_rank(word) < 25_000 or family_names().get(word, 99_999) < 5000
+    return frequent or len(word) < 3 or word in given_names() or is_known(word)
 
 
 def is_clinical(word: str) -> bool:

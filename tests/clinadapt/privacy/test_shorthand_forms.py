@@ -71,6 +71,15 @@ def found(text: str) -> list[tuple[str, str]]:
         ("nursery Busy Badgers supports", "EMPLOYER", "Busy Badgers"),
         ("works in Velnuk's, nights", "EMPLOYER", "Velnuk"),
         ("lives Haverton now", "CITY", "Haverton"),
+        ("nights at the Amazon warehouse, works nights at the Amazon warehouse", "EMPLOYER", "Amazon"),
+        ("a ranger with Natural Haverton Wales. Well", "EMPLOYER", "Natural Haverton Wales"),
+        ("drives Stagecoach buses now", "EMPLOYER", "Stagecoach"),
+        ("driver for Velnuk now", "EMPLOYER", "Velnuk"),
+        ("Insurance: Samsung Fire policy", "EMPLOYER", "Samsung Fire"),
+        ("at Anna Moor Primary. Well", "EMPLOYER", "Anna Moor Primary"),
+        ("in the Linacre Unit", "HOSPITAL", "Linacre Unit"),
+        ("tenancy with Velnadal Housing", "EMPLOYER", "Velnadal Housing"),
+        ("FALL AT KIRKCALDY BUS STATION", "CITY", "KIRKCALDY"),
         ("seen in Las Palomas", "CITY", "Las Palomas"),
         ("Haverton Dermatology saw her", "HOSPITAL", "Haverton Dermatology"),
         ("driver for Haverton Logistics", "EMPLOYER", "Haverton Logistics"),
@@ -106,6 +115,8 @@ def test_an_identifier_is_found(text: str, kind: str, identifier: str) -> None:
         "ext 30, flex 110; ref to dietitian; pin site 2",
         "Today's mother and baby clinic; patient's mother",
         "3/7 hx of cough, 6/12 of weight loss; 4.5 mg; nurse aware, school nurse; works nights",
+        "nurse at Bedside, driver with Asthma, Insurance: Medicare and Private, Carers from Monday",
+        "Burns Unit, Stroke Unit, Day Unit, Sheltered Housing, Primary care, Blood pressure High",
         "On the fourth day; the tenth rib; Hb 11.10, CRP 7.9. Then home. No 12 blade, reg 40 mg",
     ],
 )
@@ -122,6 +133,8 @@ def test_what_is_none_stays(text: str) -> None:
         "Nottingham grade 2 carcinoma.",
         "Form sent to DVLA today with the fee.",
         "Cord pH 7.31 at birth.",
+        "Pouch of Douglas clear, circle of Willis calcified.",
+        "Output 900 ML. CT: no collection.",
     ],
 )
 def test_the_language_of_medicine_names_nobody(text: str) -> None:
@@ -142,6 +155,12 @@ def test_an_extension_and_initials_beside_what_was_found() -> None:
         ("NOK in room, call Oluwaseun 07700 900148.", "Oluwaseun"),
         ("Patient VELNADAL, JASKMO seen", "JASKMO"),
         ("Velnaduk, Gino / list", "Velnaduk"),
+        ("Crew: Dr Oduya/N Velnadal on scene", "N Velnadal"),
+        ("GP Dr Oduya, Velnadal. Seen", "Velnadal"),
+        ("1) Mrs Oduya, rm 12, 95, off legs", "95"),
+        ('Mr Oduya (likes "Cy"), 90 on 1st Feb', "90"),
+        ("(Dr Oduya, Guide Post Surgery) to check", "Guide Post"),
+        ("Obs stable, home today, to ring her son, plan as above, bloods sent. D/c 0320 CK", "CK"),
     ],
 )
 def test_what_stands_beside_a_name_or_a_telephone(text: str, identifier: str) -> None:

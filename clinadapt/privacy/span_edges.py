@@ -1,0 +1,91 @@
+"""Spans without what does not belong to them: titles, relations and small words before, degrees and signs after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clinadapt.privacy.chart_forms import PARTICLES, chart_words
+from clinadapt.privacy.context import is_dotted_degree
+from clinadapt.privacy.features import Token, token_range
+from clinadapt.privacy.mentions import names_by_itself
+from clinadapt.privacy.patterns import is_street_word
+from clinadapt.privacy.spans import Span
+from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names, given_names
+
+_PLACES = ("CITY", "EMPLOYER", "HOSPITAL")
+_TITLES = frozenset({"title", "person_title", "relation", "role"})
+_ALWAYS = frozenset(
+    ["mr", "mrs", "ms", "miss", "dr", "drs", "herr", "frau", "mme", "mlle", "master", "rm", "room", "bed", "bay"]
+)
+_NO_NAME = frozenset(["md", "do", "rn", "np", "pa", "c", "phd", "pac", "facr", "frcs", "frcp", "fnp", "mph"])
+_NUMBERS = frozenset(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "one", "two",
+                      "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])  # fmt: skip
+
+
+def trimmed(words: Sequence[Token], span: Span) -> Span | None:
+    """The span of a name without titles, relations and numbers of rooms before it, and degrees after it; of a place
+    without what follows in small letters; None where nothing else is there; any other span as it is."""
+    first, last = token_range(words, span)
+    if span.type in (*_PLACES, "STREET", "VEHICLE", "NAME"):
+        first = _first_own(words, first, last)
+    if span.type in _PLACES and first < last and words[first].text[0].isupper():
+        while last - first > 1 and (
+            (words[last - 1].text.islower() and words[last - 1].text != "s") or _is_degree_after(words, first, last)
+        ):
+            last -= 1
+        return Span(words[first].start, words[last - 1].end, span.type)
+    if span.type != "NAME":
+        return span if first == last else Span(words[first].start, span.end, span.type)
+    while first < last and _stands_before(words[first].text):
+        first += 1
+    last = next((last - back for back in (1, 2, 3, 4) if is_dotted_degree(words, last - back)), last)
+    while first < last and (
+        _stands_after(words[last - 1].text) or (last - first > 1 and _is_function_word(words[last - 1].text))
+    ):
+        last -= 1
+    return Span(words[first].start, words[last - 1].end, span.type) if first < last else None
+
+
+def _first_own(words: Sequence[Token], first: int, last: int) -> int:
+    """Index of the first word with a capital or a figure, where small words that are no names stand before it."""
+    at = first
+    while at < last and (not words[at].text[0].isalnum() or (words[at].text.islower() and _is_small(words[at].text))):
+        at += 1
+    return at if at < last else first
+
+
+def _is_small(word: str) -> bool:
+    if word in PARTICLES or word in _NUMBERS or is_street_word(word) or "particle" in cue_classes().get(word, ()):
+        return False
+    return not (word in given_names() and english_rank(word) > 5000) and not names_by_itself(word)
+
+
+def _is_degree_after(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether the last words of a span are a degree after a comma: `Ada Brown, MD, FACS`."""
+    word, before = words[last - 1].text, words[last - 2].text
+    return word == "," or (before == "," and last - first > 2 and _stands_after(word))
+
+
+def _is_function_word(word: str) -> bool:
+    """Whether a word in capitals is one as WAS, IS, THE."""
+    lower = word.lower()
+    listed = lower in given_names() or lower in family_names()
+    return word.isupper() and len(word) > 1 and english_rank(lower) < 150 and not listed
+
+
+def _stands_before(word: str) -> bool:
+    lower = word.lower()
+    if not word[0].isalpha():
+        return word not in ("'", "’")
+    listed = lower in given_names() or lower in family_names()
+    return (
+        lower in _ALWAYS
+        or lower in chart_words("titles")
+        or (not listed and not _TITLES.isdisjoint(cue_classes().get(lower, ())))
+    )
+
+
+def _stands_after(word: str) -> bool:
+    if not word[0].isalpha():
+        return word not in (".", "'", "’")
+    return word.isupper() and (word.lower() in _NO_NAME or "degree" in cue_classes().get(word.lower(), ()))
