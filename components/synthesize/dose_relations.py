@@ -20,7 +20,7 @@ _AMOUNT = rf"{_NUMBER}(?: ?(?:-|to|/) ?{_NUMBER})? ?{_UNIT}"
 _ARROW = r"(?:-{1,2}>|=>|>|→)"
 _DOSE = re.compile(
     rf"(?: (?:XL|XR|SR|CR|ER|CD|LA|MR|succinate|tartrate|sulfate|sodium|HCl|inhaler|nebs?|"
-    r"nebuli[sz]ers?|tablets?|capsules?|syrup|suspension|patch(?:es)?))?"
+    r"nebuli[sz]ers?|tablets?|capsules?|syrup|suspension))?"
     rf"[, ]*(?:at |of )?(?P<dose>{_AMOUNT})(?![\w/%])(?! ?(?:per|/|or \d|to \d|- ?\d))",
     re.IGNORECASE,
 )

@@ -212,6 +212,7 @@ TWO_CTS = "HCT, 9/2/95, was normal. Chest CT revealed a mass in the lung."
         ("Fundal height 29 cm. Heart rate 85.", r"heart rate|pulse", "85"),
         ("Using salbutamol 10 puffs. Plan: salbutamol nebs 5mg.", r"(?:dose|much).*salbutamol", None),
         ("Plan: salbutamol nebs 5mg.", r"(?:dose|much).*salbutamol", "5mg"),
+        ("Oestradiol patches, fifty micrograms. Later we raise the patch to seventy-five.", r"dose|much", None),
         ("There are crackles to the mid zones.", r"crackles", None),
         (LETTER, r"(?:medic\w+|drugs) (?:does|is) the patient", None),
         (LETTER, r"medications", "losartan 50 mg OD."),
