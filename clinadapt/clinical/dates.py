@@ -26,7 +26,8 @@ _DATES = [
         (r"(?<![\d/])(?P<number>0?[1-9]|1[0-2])/(?P<year>(?:19|20)\d{2})(?![\d/])", _IN_FIGURES),
         (
             r"(?:(?<=\bin )|(?<=\bsince )|(?<=\buntil )|(?<=\bdated ))"
-            r"(?P<number>0?[1-9]|1[0-2])/(?P<year>[0-2]\d|[7-9]\d)(?![\d/])",
+            r"(?P<number>0?[1-9]|1[0-2])/(?P<year>[0-2]\d|[7-9]\d)(?![\d/]| (?:cores?|nodes?|biops|samples?|"
+            r"bottles?|joints?))",
             _IN_FIGURES,
         ),
         (r"(?<=\bfrom )(?P<number>0?[1-9]|1[0-2])/(?P<year>[7-9]\d)(?![\d/])", _IN_FIGURES),  # 8/10 is a score

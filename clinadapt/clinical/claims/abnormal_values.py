@@ -28,10 +28,23 @@ _LIMITS = [
     ("anemia", "hemoglobin", 3, 12),
     ("anemia", "hemoglobin", 30, 120),
 ]
+# Finding -> words that tell of it without its name
+_IMPLIED = {
+    name: re.compile(pattern)
+    for name, pattern in {
+        "pregnancy": r"\bg\d ?p\d|gravida|\bgestation|pre-?eclamp|antenatal|\b\d\d?/40\b|breech|\blscs\b|foetal|fetal",
+        "weakness": r"paresis|plegia|\bpower [0-4]/5",
+        "aneurysm": r"\baaa\b",
+        "necrosis": r"\batn\b|gangren",
+        "herpes zoster": r"shingrix|zostavax",
+    }.items()
+}
 
 
 def shown_by_values(finding: str, source: Reading) -> Iterator[tuple[int, int]]:
-    """Spans of the measurements of a note that show a finding; none where the note is about a child."""
+    """Spans of the measurements or words of a note that show a finding; no measurements of a child."""
+    if finding in _IMPLIED:
+        yield from (match.span() for match in _IMPLIED[finding].finditer(source.lower))
     for name, test, low, high in _LIMITS:
         for measurement in source.measurements if name == finding and not _of_child(source) else ():
             if measurement.name == test and low < _value(measurement) < high:

@@ -37,7 +37,8 @@ def uses_as_asked(own: list[DrugUse], source: Reading, asked: Reading | None) ->
     for asks, pattern, wanted in _ASKED:
         if asks.search(asked.lower):
             spans = {d[:2] for use in own for d in use.doses if _is(d[:2], pattern, source) == wanted}
-            own = [_with_doses(use, spans) for use in own] if spans else own
+            of_spans = [use for use in own if not use.doses or any(dose[:2] in spans for dose in use.doses)]
+            own = [_with_doses(use, spans) for use in of_spans] if spans else own
     return own
 
 
@@ -46,7 +47,7 @@ def _with_doses(use: DrugUse, spans: set[tuple[int, int]]) -> DrugUse:
     doses = [dose for dose in use.doses if dose[:2] in spans]
     others = [dose.start for dose in use.doses if dose[:2] not in spans]
     times = [f for f in use.frequencies if _last([d.start for d in doses], f[0]) >= _last(others, f[0])]
-    return replace(use, doses=doses, frequencies=times)
+    return replace(use, doses=doses, frequencies=times or use.frequencies)
 
 
 def _last(starts: list[int], before: int) -> int:

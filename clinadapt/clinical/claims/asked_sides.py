@@ -36,6 +36,12 @@ def side_asked_for(
     return [] if own or mention.side == "both" else named
 
 
+def asks_for_one(stated: Reading, asked: Reading | None) -> bool:
+    """Whether an answer tells of one side alone, so that it is wrong where the note tells of both."""
+    is_bare = asked and len(stated.words) <= _FEW and _ASKS_SIDE.match(asked.lower)
+    return bool(is_bare) or "only" in stated.stems
+
+
 def _signs(words: frozenset[str], mention: SideMention, source: Reading) -> int:
     """How many of these stems, those of a question, the words around a side have, up to the next marks."""
     start, end = source.sentence_at(mention.start)

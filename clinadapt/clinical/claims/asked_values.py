@@ -12,10 +12,14 @@ from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import same_values, value_pairs
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
+from clinadapt.clinical.claims.relatives import RELATIVE
+from clinadapt.clinical.claims.results import PENDING
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.dates import MONTHS
 
-_ASKS_VALUE = re.compile(r"\W*(?:what|which|how (?:much|many|high|low|large|big|is|was|did|has|far))\b")
+_ASKS_VALUE = re.compile(
+    r"\W*(?:what|which|how (?:much|many|fast|heavy|tall|wide|thick|deep|high|low|large|big|is|was|did|has|far))\b"
+)
 _NOT_A_VALUE = re.compile(
     r"\b(?:treat|given|cause|plan|done|manage|happen|los[te]|gain|chang|ris|rose|fell|fall|drop|increas|decreas)\w*\b"
 )
@@ -30,15 +34,19 @@ _BEFORE = re.compile(
     r"\b(?:previous(?:ly)?|prior|ago|earlier|initial(?:ly)?|at first|original(?:ly)?|baseline|formerly)\b"
 )
 _IS = re.compile(r"\W*(?:what|which|how)\b[^?]{0,25}?\b(?:is|are|does|do)\b")
-_IN_TIME = re.compile(rf"\bin (?:early |late )?({'|'.join(MONTHS)}|(?:19|20)\d\d)")
+_IN_TIME = re.compile(
+    rf"\b(?:in|on|at) (?:early |late )?({'|'.join(MONTHS)}|(?:19|20)\d\d|admission|arrival|presentation|booking)"
+)
 _BOUND = re.compile(r"[,;(\n]|[.:](?!\d)")
 _SIDE = re.compile(r"\b(left|right)\b")
-_SIDE_BEHIND = re.compile(r"(?: ?(?:mm ?hg|db|diopters?|dpt|d|%|cm|mm))?(?: in| on| of)?(?: the)? ?\(?(left|right)\b")
-_SIDE_BEFORE = re.compile(r"\b(left|right)(?: [a-z]+){0,2}(?: is| was| of| at|:)? \Z")
+_SIDE_BEHIND = re.compile(r"(?: ?(?:mm ?hg|db|diopters?|dpt|d|%|cm|mm))?(?: in| on| of)?(?: the)? ?\(?")
+_NEAR = 25  # characters between a side and its value
+_HOW_MANY = re.compile(r"\W*how many ([a-z]+)")
 _FEW = 2
 _NEUTRAL = """count level value result score current latest high low large measure measures measuring number rate about
 approximately around now then today previously currently old size volume up down least most only
-last week month year day visit time yesterday ago arrival admission discharge from target usual normal baseline"""
+last week month year day visit time yesterday ago arrival admission discharge from target usual normal baseline
+followed"""
 _NO_LABEL = STOP_WORDS | frozenset(map(stem, _NEUTRAL.split()))  # words that name nothing that has a value
 
 
@@ -46,6 +54,13 @@ def check_asked_values(stated: Reading, source: Reading, asked: Reading) -> Iter
     """The first value of an answer that names no test and no drug, where the question names what it is of."""
     values = _first_value(stated)
     asks_value = _ASKS_VALUE.match(asked.lower) and not _NOT_A_VALUE.search(asked.lower)
+    counted = [*_of_counted(values, stated, source, asked)] if values else []
+    if counted:
+        yield from counted
+        return
+    if values and (of_relative := [*_of_relative(values, stated, source, asked)]):
+        yield from of_relative
+        return
     if not values or not asks_value or stated.tests_named or stated.drugs or asked.drugs:
         return
     names = {name for _, _, name in asked.tests_named}
@@ -54,20 +69,68 @@ def check_asked_values(stated: Reading, source: Reading, asked: Reading) -> Iter
         own = [m.values for m in given] + [(q,) for m in given for q in m.others]
         own += [(q,) for m in given for q in _unlabelled(m, source)]
         later = {source.earlier_numbers.get(v[0][:2]) for v in own}
-        own += [(q,) for q in source.quantities if q[:2] in later]
-        known = {v[0][:2] for v in own}
+        own += [(q,) for q in source.quantities if q[:2] in later and not q.pair]
+        known = {v[0][:2] for v in own if len(v) > 1}
         own += [pair for pair in value_pairs(source) if pair[0][:2] not in known] if len(values) > 1 else []
         fits = _of_asked_part([v for v in own if same_values(v, values)], own, source, asked)
         if not fits and not _is_bare(stated, asked):  # it may be of something else
             return
         claim = Claim("test", *_span(values), f"{names.pop()} {'/'.join(map(str, values))}")
         yield verdict(claim, map(_span, fits), map(_span, own))
+    elif names and _is_bare(stated, asked) and (pending := _pending(names, source)):
+        yield CheckedClaim(Claim("test", *_span(values), f"{min(names)} known"), "contradicted", pending)
     elif _is_bare(stated, asked) and (side := _SIDE.search(asked.lower)) and _is_sided(values, source):
         fits, own = _of_side(values, side[1], source)
         claim = Claim("number", *_span(values), f"{side[1]} {'/'.join(map(str, values))}")
         yield verdict(claim, map(_span, fits), map(_span, own))
     elif _is_bare(stated, asked) and (label := _of_another_label(values, source, asked)):
         yield CheckedClaim(Claim("number", *_span(values), str(values[0])), "contradicted", label)
+
+
+def _pending(names: set[str], source: Reading) -> tuple[int, int] | None:
+    """Span of a test of these that the note only names as pending."""
+    spans = [
+        (source.words[first].start, source.words[stop - 1].end) for first, stop, n in source.tests_named if n in names
+    ]
+    return spans[0] if spans and all(PENDING.match(source.lower, end) for _, end in spans) else None
+
+
+def check_sided_values(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Values that an answer has beside one side and the note beside the other alone, where it has another for that:
+    "the right kidney has 8.2 cm" of "left 8.2 cm, right 10.4 cm"."""
+    for value in stated.quantities if stated.sides and source.sides else ():
+        side = "" if value.is_code else _side((value,), stated)
+        if not side or not _is_sided((value,), source):
+            continue
+        fits, own = _of_side((value,), side, source)
+        if not fits and (alike := [v for v in own if v[0].dimension == value.dimension]):
+            claim = Claim("side", value.start, value.end, f"{side} {value}")
+            yield CheckedClaim(claim, "contradicted", _span(alike[0]))
+
+
+def _of_counted(
+    values: tuple[Quantity, ...], stated: Reading, source: Reading, asked: Reading
+) -> Iterator[CheckedClaim]:
+    """A bare number of things that the note counts: "How many pillows?" of "sleeps on 3 pillows"."""
+    match = _HOW_MANY.match(asked.lower)
+    own = source.counted.get(stem(match[1]), []) if match and _is_bare(stated, asked) else []
+    if match and own and not any(same_values((q,), values[:1]) for q in own):
+        yield CheckedClaim(Claim("number", *_span(values), f"{values[0]} {match[1]}"), "contradicted", own[0][:2])
+
+
+def _of_relative(
+    values: tuple[Quantity, ...], stated: Reading, source: Reading, asked: Reading
+) -> Iterator[CheckedClaim]:
+    """A bare number about a relative, where the note has numbers in its sentences about this relative, and not this."""
+    relative = RELATIVE.search(asked.lower)
+    if not relative or not _is_bare(stated, asked):
+        return
+    sentences = [source.sentence_at(word.start) for word in source.words_of(stem(relative[0]))]
+    near = [q for start, end in sentences for q in source.quantities if start <= q.start < end]
+    if near and not any(same_values((q,), values[:1]) for q in near):
+        yield CheckedClaim(
+            Claim("number", *_span(values), f"{values[0]} of {relative[0]}"), "contradicted", near[0][:2]
+        )
 
 
 def of_stated_time(
@@ -84,7 +147,7 @@ def of_stated_time(
     return [
         each._replace(outcome="contradicted")
         if each.outcome == "supported" and each.claim.kind in ("test", "dose", "number", "duration")
-        and each.evidence and _is_of_other_time(each.claim, each.evidence[0], stated, source, time)
+        and each.evidence and _is_of_other_time(each.claim, each.evidence[0], stated, source, asked, time)
         else each
         for each in checks
     ]  # fmt: skip
@@ -94,16 +157,20 @@ def _asks_for_dated(asked: Reading, source: Reading) -> bool:
     """Whether a question asks for the value of a month or year in which the note has an earlier one."""
     if not (match := _IN_TIME.search(asked.lower)):
         return False
-    dated = re.compile(rf" (?:in )?(?:early |late )?{match[1]}")
+    dated = re.compile(rf" (?:in |on |at )?(?:early |late )?{match[1]}")
     return any(dated.match(source.lower, end) for _, end in source.earlier_numbers)
 
 
-def _is_of_other_time(claim: Claim, evidence: int, stated: Reading, source: Reading, time: str) -> bool:
+def _is_of_other_time(
+    claim: Claim, evidence: int, stated: Reading, source: Reading, asked: Reading | None, time: str
+) -> bool:
     """Whether the note, around the evidence, has the number of a claim only for another time than it says, or else
     than `time`, that of the question."""
     first = next((q for q in stated.quantities if claim.start <= q.start < claim.end), None)
-    start, end = source.sentence_at(evidence)
-    own = [q[:2] for q in source.quantities if start <= q.start < end and first and q.number == first.number]
+    alike = [q for q in source.quantities if first and q.number == first.number]
+    named = asked.stems - _NO_LABEL if asked and len(stated.words) <= _FEW else frozenset()
+    own = [q[:2] for q in alike if named & {w.stem for w in source.words_within(*source.sentence_at(q.start))}]
+    own = own or [q[:2] for q in alike if source.sentence_at(q.start) == source.sentence_at(evidence)]
     if not first or not own:
         return False
     earlier = source.earlier_numbers
@@ -129,13 +196,14 @@ def _side(values: tuple[Quantity, ...], source: Reading) -> str:
     else behind it, "16 right, 21 left"."""
     first, last = values[0].start, values[-1].end
     start, end = source.sentence_at(first)
-    side = _SIDE.search(source.lower, start, end)
-    number = next((q.start for q in source.quantities if q.start >= start), end)
-    if side and side.start() < number:
-        match = _SIDE_BEFORE.search(source.lower, max(start, first - 40), first)
+    sides = [m for m in source.sides if start <= m.start < end and m.side != "both"]
+    numbers = [q for q in source.quantities if start <= q.start < end]
+    if sides and numbers and sides[0].start < numbers[0].start:
+        behind = max((q.end for q in numbers if q.end <= first), default=start)
+        near = [m.side for m in sides if behind <= m.start < first and first - m.end <= _NEAR]
     else:
-        match = _SIDE_BEHIND.match(source.lower, last, end)
-    return match[1] if match else ""
+        near = [m.side for m in sides if last <= m.start and _SIDE_BEHIND.fullmatch(source.lower, last, m.start)]
+    return near[-1] if near else ""
 
 
 def _is_sided(values: tuple[Quantity, ...], source: Reading) -> bool:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from clinadapt.clinical.claims.asked_values import check_asked_values, of_stated_time
+from clinadapt.clinical.claims.asked_values import check_asked_values, check_sided_values, of_stated_time
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies, check_routes
 from clinadapt.clinical.claims.finding_checks import check_findings, check_sides, is_past
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.named_things import check_named_things
+from clinadapt.clinical.claims.normal_results import check_normal_results
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
 from clinadapt.clinical.claims.of_others import check_of_others
 from clinadapt.clinical.claims.opposites import check_opposites
@@ -20,7 +21,7 @@ from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.claims.relative_times import check_relative_times
 from clinadapt.clinical.claims.relatives import RELATIVE, check_relatives
 from clinadapt.clinical.claims.results import check_results
-from clinadapt.clinical.claims.sites import check_sites
+from clinadapt.clinical.claims.sites import check_levels, check_sites
 from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers, check_weekdays
 from clinadapt.clinical.claims.unsaid import asks_for_words, completed
 from clinadapt.clinical.claims.yes_no import as_statement
@@ -78,7 +79,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
     checks = [
         *of_drugs,
         *check_routes(stated, source, details),
-        *check_frequencies(stated, source, details),
+        *check_frequencies(stated, source, asked, details),
         *check_tests(stated, source),
         *check_ages(stated, source),
         *check_sex(stated, source),
@@ -86,9 +87,11 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         *check_findings(stated, source, _asks_for_family(question)),
         *check_sides(stated, source, asked),
         *check_relatives(stated, source, asked),
+        *check_levels(stated, source),
         *check_of_others(stated, source, asked),
         *check_sites(stated, source, asked),
         *check_named_things(stated, source),
+        *check_sided_values(stated, source),
         *check_results(stated, source),
         *check_done(stated, source),
         *check_opposites(stated, source, asked),
@@ -98,7 +101,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         *check_titers(stated, source),
     ]
     if asked:
-        checks += check_asked_values(stated, source, asked)
+        checks += [*check_asked_values(stated, source, asked), *check_normal_results(stated, source, asked)]
     covered = {(each.claim.start, each.claim.end) for each in checks}
     spans = [(start, end) for start, end, _ in stated.ages]
     measured = {(v.start, v.end) for m in stated.measurements for v in m.values}

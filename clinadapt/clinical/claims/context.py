@@ -31,11 +31,13 @@ _TRIGGERS = re.compile(
     rf"(?P<pseudo>{_COMPANY}|\bnot (?:limited|restricted) to\b|\bno (?:further|changes?|increase|longer|interval|"
     r"doubt)\b|\bnot (?:only|necessarily|certain|sure|just)\b"
     r"|\bwithout difficulty\b|\bgram negative\b)"
-    r"|(?P<after>\bthere (?:is|was|are|were) none\b|\b(?:is|was|are|were|has been|have been) excluded\b"
+    r"|(?P<after>\bthere (?:is|was|are|were) none\b|\b(?:is|was|are|were|has been|have been) excluded\b|"
+    r"\bexcluded(?= (?:on|by|with|after|at)\b| ?[.,;)]| ?$)"
     r"|\b(?:(?:is|was|were|has been) )?(?:declined|refused)\b(?= ?(?:[.,;\n]|\Z))|\b(?:is|was|are|were|"
     r"has been|have been|be) denied\b"
     r"|\b(?:(?:is|was|are|were|has been|have been|be) )?(?:absent|ruled out|unremarkable|non-?existent"
-    r"|(?<!has )(?<!have )(?<!had )not (?:seen|present|noted|identified|found|appreciated|observed|detected|"
+    r"|(?:(?:has|have|had) )?not (?:yet )?(?:been )?(?:started|begun|"
+    r"made)|(?<!has )(?<!have )(?<!had )not (?:seen|present|noted|identified|found|appreciated|observed|detected|"
     r"demonstrated|evident|visualized|"
     r"reported|palpable|given|used|needed|required|prescribed|done|performed|administered|taken))\b(?! for\b|"
     r" any\b)|\b(?:is|was|are|were) negative\b(?! for)"
@@ -46,7 +48,8 @@ _TRIGGERS = re.compile(
     r"|\bden(?:ies|ied|y|ying)\b|\bwithout\b|\bnegative for\b|\bnot\b|n['’]t\b|\bnever\b|\bnone of\b"
     r"|\bnone (?=(?:at|in|on|during|when|while|now|currently|today)\b)|\bnone (?:has|have|had|was|were) (?:been )?"
     r"|\bnothing\b(?! by mouth| but\b| other)|\b(?:absence|free|clear) of\b|\bfree from\b|"
-    r"\brule[sd]? out for\b|\bexclud(?:es|ed|ing)\b|\blacks?\b|\b(?:declin|refus)(?:es|ed|ing)\b|\bturn(?:s|"
+    r"\brule[sd]? out for\b|\bexclud(?:es|ed|ing)\b|\blacks?\b|\bfail(?:ure|ed|s)? to\b|\b(?:declin|refus)(?:es|"
+    r"ed|ing)\b|\bturn(?:s|"
     r"ed) down\b|\bnor\b|\bneither\b|\bhold(?:ing)? off(?: on)?\b)"
     r"|(?P<prefix>\bnon[- ](?=[a-z]))"
     r"|(?P<uncertain>\bpossibl[ey]\b|\bunlikely\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
@@ -82,7 +85,7 @@ _WORD_START = re.compile(
     r"(?:if|plan|hop|want|wish|trying|once|until|provided|should|in|risk|watch|monitor|return|call|ring|come|quer|"
     r"no|owing|on account|given|without|gram|is|was|are|were|has|have|had|be|"
     r"denied|den(?:y|ie|ying)|absent|ruled?s?|"
-    r"unremarkable|negative|never|none|absence|free|clear|exclud|hold|lacks?|nor|neither|possibl|potential|probabl|"
+    r"unremarkable|negative|never|none|absence|free|clear|exclud|hold|lacks?|fail|nor|neither|possibl|potential|probabl|"
     r"(?:un)?likely|suspec|suspic|questionable|r/o|may|might|could|concern|worr|cannot|presumed|suggest|appears|but|"
     r"and|however|declin|refus|turn|can|"
     r"although|though|except|aside|apart|other|which|who|because|present|complain|report|admits|positive|show|reveal|"
@@ -95,7 +98,7 @@ _WORD_START = re.compile(
 _MARKING = re.compile(
     r"(?:if|plan|plann|hop|want|wish|try|once|until|provid|no|not|nor|none|nil|t|r|may|son|call|ring|come|case|risk|dad|mom)\Z|non|nobody|noth|neither|never|"
     r"negativ|den|without|"
-    r"absen|rul|hold|declin|refus|turn\Z|can\Z|unremark|free|clear|exclud|lack|possib|potential|probab|likely|"
+    r"absen|rul|hold|declin|refus|turn\Z|can\Z|unremark|free|clear|exclud|lack|fail|possib|potential|probab|likely|"
     r"unlikely|suspec|suspic|question|might|could|should|"
     r"concern|worr|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|"
     r"uncl|grand|"
@@ -112,6 +115,7 @@ _SENTENCE_END = re.compile(
     r"|(?<!\s)[^\S\n]*+\n\s*+(?=[^a-z\s])|(?<=[a-z)]\.),(?=[A-Z])"
     r"|(?<=\?)\s+"
 )
+_MEASURED = re.compile(r"[a-z]+(?: [a-z]+)? \d")
 _QUERY = re.compile(r"\?(?=[\w#])")
 _MARK = re.compile(r"[.!?\n]")
 _DENIES = re.compile(r"no\b|den|without|negative|free")
@@ -212,7 +216,7 @@ def _mark(
     (first, last), end = bounds, sentence[1]
     triggers = _triggers(text, words[first:last], *sentence)
     negated_since = uncertain_since = family_since = listed = -1
-    position, denies, denied_from = 0, 0, 0
+    position, denies, denied_from, in_brackets, reach = 0, 0, 0, -1, 3
     for i in range(first, last):
         while position < len(triggers) and triggers[position].start() <= words[i].start:
             trigger, kind = triggers[position], triggers[position].lastgroup
@@ -223,16 +227,13 @@ def _mark(
                 negated_since = listed = i
                 family_since = i if "family" in trigger[0] else family_since
                 has_not = _HAS_NOT.match(text, trigger.start(), end)
-                denies = 3 if _DENIES.match(trigger[0]) else 4 if has_not else 0
+                reach = 1 if trigger[0] == "not" and not has_not else 3
+                denies = 3 if reach == 1 or _DENIES.match(trigger[0]) else 4 if has_not else 0
                 denied_from = has_not.end() if has_not and denies == 4 else 0
             elif kind == "uncertain":
                 uncertain_since = i
-                if text[words[i - 1].start : words[i - 1].end] in ("is", "was", "are", "were"):
-                    result.uncertain[first:i] = [True] * (i - first)
-                elif _ENDS_CLAUSE.match(text, trigger.end()):  # "Abscess, probable."
-                    before = [*_CLAUSE_START.finditer(text, words[first].start, trigger.start())]
-                    begin = bisect_left(starts, before[-1].end(), first, i) if before else first
-                    result.uncertain[begin:i] = [True] * (i - begin)
+                begin = _uncertain_from(text, words, starts, first, i, trigger)
+                result.uncertain[begin:i] = [True] * (i - begin)
             elif kind == "family":
                 family_since = i if trigger[0] != patient else family_since
             elif kind == "hypothetical":
@@ -244,12 +245,17 @@ def _mark(
                     uncertain_since = -1
             elif kind == "after":
                 _mark_before(text, words, first, i, trigger.start(), result)
+        gap = text[words[i - 1].end : words[i].start] if negated_since >= 0 and i > first else ""
+        is_measured = "," in gap and _MEASURED.match(text, words[i].start, end)  # "no stones, left kidney 8.2 cm"
+        negated_since = -1 if is_measured else negated_since
         if negated_since >= 0:
-            gap = text[words[i - 1].end : words[i].start] if i > first else ""
-            if "," in gap or "/" in gap or words[i].stem == "or":
-                listed = i  # a list of what is denied may be long
-            if i - max(negated_since, listed) <= _REACH:
-                near = i - negated_since <= (3 if denies == 3 else 6) and words[i].start >= denied_from
+            listed = i if "," in gap or "/" in gap or words[i].stem == "or" else listed  # such a list may be long
+            if gap.endswith("(") and i - negated_since > 1:  # "not on an ACE inhibitor (angioedema)"
+                in_brackets = text.find(")", words[i].start, end)
+            if words[i].start < in_brackets:
+                result.negated[i] = 2
+            elif i - max(negated_since, listed) <= _REACH:
+                near = i - negated_since <= (reach if denies == 3 else 6) and words[i].start >= denied_from
                 follows = denies and words[i - 1].stem == "or" and i - 1 > negated_since
                 result.negated[i] = denies if denies and near else 4 if follows else 1
         if result.hypothetical[i]:
@@ -263,6 +269,19 @@ def _mark(
         whole = [*_NEW_CLAUSE.finditer(text, words[first].start, of_family.start())]
         begin = bisect_left(starts, whole[-1].end(), first, last) if whole else first
         result.family[begin:last] = [True] * (last - begin)
+
+
+def _uncertain_from(
+    text: str, words: list[Word], starts: list[int], first: int, stop: int, trigger: re.Match[str]
+) -> int:
+    """The first of the words before `stop` that a trigger behind them calls uncertain: "Abscess is likely", "Abscess,
+    probable."; `stop` where none is."""
+    if text[words[stop - 1].start : words[stop - 1].end] in ("is", "was", "are", "were"):
+        return first
+    if not _ENDS_CLAUSE.match(text, trigger.end()):
+        return stop
+    before = [*_CLAUSE_START.finditer(text, words[first].start, trigger.start())]
+    return bisect_left(starts, before[-1].end(), first, stop) if before else first
 
 
 def _triggers(text: str, words: list[Word], start: int, end: int) -> list[re.Match[str]]:

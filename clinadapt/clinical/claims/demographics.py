@@ -33,6 +33,8 @@ _SEX_WORDS = """female woman lady girl gravida primigravida ms mrs mr male man g
 him himself"""
 SEX_STEMS = frozenset(map(stem, _SEX_WORDS.split()))  # of the words that _SEX matches
 _SEX_FIELD = re.compile(r"\b(?:SEX|Sex|GENDER|Gender) ?: ?(?P<sex>[FM])\b(?!/)")
+_SEX_AGE = re.compile(r"(?<![.\w])(?P<sex>[FM]) \d{2}\b(?![./\d])")
+_HEADER = 60  # characters
 _SOMEBODY = re.compile(
     r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
 )
@@ -73,7 +75,7 @@ def _years(written: str) -> float | None:
 
 def written_sex(text: str) -> tuple[str, int, int] | None:
     """(`F` or `M`, its span) of the first age with a letter, as 62F or 62 y/o M, or of a field, as "Sex: F"."""
-    match = _AGE_SEX.search(text) or _SEX_FIELD.search(text)
+    match = _AGE_SEX.search(text) or _SEX_FIELD.search(text) or _SEX_AGE.search(text, 0, _HEADER)
     return (match["sex"], *match.span("sex")) if match else None
 
 

@@ -7,14 +7,17 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from clinadapt.clinical.claims.asked_doses import uses_as_asked
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
-from clinadapt.clinical.claims.drug_uses import SWITCHED, DrugUse, shorthand_mentions
+from clinadapt.clinical.claims.drug_uses import SWITCHED, DrugUse, has_short_form, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.mention import Mention
 
 _GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on")
+_REPLY = re.compile(r"\W*(?:yes|no)\b\W*(?:(?:it|this|that) )?|\W*it ")
 _HELD = re.compile(r"with?held|held|hold|on hold|omit|avoid")  # also before it was begun
+_NOW = re.compile(r"\b(?:now|currently|at present|presently|today)\b")
+_EARLIER = re.compile(r"\b(?:previously|formerly|from|initially|was|were|before) (?:about )?\Z")
 _FOR_GOOD = re.compile(r"\b(?:permanent|for good|indefinite|definitive|for ever|forever)")
 _PAUSED = re.compile(r"\b(?:resum|restart|held\b|hold\b|paus|withh|temporar|until\b)")
 _MORNING = re.compile(r"morning|mane|breakfast|\bom\b|a\.? ?m\b")
@@ -25,6 +28,7 @@ _LISTED = {
     "allergy": re.compile(r"\ball|intoler|reaction"),
 }
 _ALLERGIC = re.compile(r"\b(?<!not )allerg(?:ic|y|ies)\b")
+_SOME_ALLERGY = re.compile(r"\b(?:latex|peanut|nut|egg|shellfish|food|bee|wasp|contrast|plaster|dust|milk) allergy\b")
 _LIST = 300
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
@@ -41,7 +45,9 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, asked_s
         uses.setdefault(use.name, []).append(use)
 
     def check(use: DrugUse) -> Iterator[CheckedClaim]:
-        own = uses.get(use.name) or source.uses_of(shorthand_mentions(source.lower, use.name))
+        own = uses.get(use.name, [])
+        if not own or has_short_form(use.name):
+            own = [*own, *source.uses_of(shorthand_mentions(source.lower, use.name))]
         yield verdict(Claim("drug", use.start, use.end, use.name), [(u.start, u.end) for u in own], [])
         if own:
             yield from _drug_details(use, uses_as_asked(own, source, asked), stated, source)
@@ -52,7 +58,8 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, asked_s
     yield from each_once(stated.drugs, _content, check)
     if asked and not stated.drugs and len({(use.start, use.end) for use in asked.drugs}) == 1:
         name = asked.drugs[0].name
-        yield from _of_asked_drug(stated, name, uses_as_asked(uses.get(name, []), source, asked), source)
+        own = uses.get(name) or source.uses_of(shorthand_mentions(source.lower, name))
+        yield from _of_asked_drug(stated, name, uses_as_asked(own, source, asked) if own else [], source)
     yield from _no_allergies(stated, source)
 
 
@@ -75,7 +82,9 @@ def _of_asked_drug(stated: Reading, name: str, own: list[DrugUse], source: Readi
     as if the drug's name stood before it, "7.5 mg by mouth twice daily"."""
     if not own:
         return
-    named, before = read(f"{name} {stated.text}"), len(name) + 1
+    reply = _REPLY.match(stated.lower)
+    rest = reply.end() if reply else 0
+    named, before = read(f"{name} {stated.text[rest:]}"), len(name) + 1 - rest
     (use,) = named.uses_of([Mention(0, len(name), name)])
     for each in _drug_details(use, own, named, source):
         if each.outcome != "not found":
@@ -95,11 +104,11 @@ def _no_allergies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """That there are no allergies, where the note has an allergy to a drug and denies none."""
     if not (denied := _NO_ALLERGIES.search(stated.lower)) or _DENIED_ALLERGY.search(source.lower):
         return
-    for use in source.drugs:
-        if use.status and use.status.value == "allergy":
-            claim = Claim("status", *denied.span(), "no allergies")
-            yield CheckedClaim(claim, "contradicted", (use.start, use.end))
-            return
+    of_drugs = [(use.start, use.end) for use in source.drugs if use.status and use.status.value == "allergy"]
+    others = (match.span() for match in _SOME_ALLERGY.finditer(source.lower))
+    for span in (*of_drugs[:1], *others):
+        yield CheckedClaim(Claim("status", *denied.span(), "no allergies"), "contradicted", span)
+        return
 
 
 def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -190,7 +199,9 @@ def check_routes(stated: Reading, source: Reading, covered: set[tuple[int, int]]
         yield from each_once(others, lambda route: (route.value, route.end - route.start), check)
 
 
-def check_frequencies(stated: Reading, source: Reading, covered: set[tuple[int, int]]) -> Iterator[CheckedClaim]:
+def check_frequencies(
+    stated: Reading, source: Reading, asked: Reading | None, covered: set[tuple[int, int]]
+) -> Iterator[CheckedClaim]:
     """Frequencies that belong to no drug of the lexicon, but for those at the spans `covered`."""
     own = covered | {f[:2] for u in stated.drugs for f in u.frequencies}
     others = [frequency for frequency in stated.frequencies if frequency[:2] not in own]
@@ -199,4 +210,7 @@ def check_frequencies(stated: Reading, source: Reading, covered: set[tuple[int, 
     for start, end, times in others:
         if times not in known:
             known[times] = [f[:2] for f in said if abs(f[2] - times) < 0.02]
+            if _NOW.search(stated.lower) or (asked and _NOW.search(asked.lower)):
+                earlier = [f for f in known[times] if _EARLIER.search(source.lower, max(0, f[0] - 20), f[0])]
+                known[times] = [f for f in known[times] if f not in earlier]
         yield verdict(Claim("frequency", start, end, f"{times:.3g} a day"), known[times], [])

@@ -16,8 +16,11 @@ _A_WEEK = "(?:(?:a |per |each |/ ?)?(?:week|wk)|weekly)"
 _PER_DAY = [
     (r"every other (?:day|night)|q\.?o\.?d\b|(?:on )?alternate (?:days|nights)|every (?:2|two|second) days?", 0.5),
     (r"every (?:other|2nd|second|2|two) weeks?|(?:once|per|every)(?: a)? fortnight|fortnightly|q\.? ?2 ?w\w*", 1 / 14),
+    *((rf"every (?:{n}|{word}) weeks?|(?:{n}|{word})[- ]weekly|q\.? ?{n} ?w(?:ee)?k?s?\b", 1 / (7 * n))
+      for n, word in ((3, "three"), (4, "four"), (6, "six"), (8, "eight"), (12, "twelve"))),
     (r"(?:once|one time) (?:a|per|every|each) week|once weekly|weekly|every week|per week|/ ?(?:week|wk)\b", 1 / 7),
-    *((rf"{count} {_A_WEEK}|{number} ?x ?{_A_WEEK}|x ?{number} ?{_A_WEEK}|(?:{number}|{word}) ?d(?:ays?)? ?{_A_WEEK}",
+    *((rf"{count} {_A_WEEK}|{number} ?x ?{_A_WEEK}|x ?{number} ?{_A_WEEK}|(?:{number}|{word}) ?(?:d(?:ays?)?|"
+        rf"nights?) ?{_A_WEEK}",
        number / 7)
       for number, word, count in ((2, "two", "(?:twice|(?:two|2) times)"), (3, "three", "(?:(?:three|3) times|thrice)"),
                                   (4, "four", "(?:four|4) times"), (5, "five", "(?:five|5) times"))),
@@ -55,7 +58,8 @@ _FREQUENCY_START = re.compile(
 # two packs a day the number is a claim of its own
 _BESIDE_A_DRUG = re.compile(
     r"od|om|on|hs|bd|[\d-]+|in the (?:morning|evening)|at (?:night\w*|bedtime)"
-    r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|2|two) (?:week|day)s?"
+    r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|[2-8]|12|two|three|four|six|eight|"
+    r"twelve) (?:week|day)s?"
 )
 _STATUS = {
     "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?)|(?:not|cannot|could not|unable to|"
@@ -65,8 +69,11 @@ _STATUS = {
     r"(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|"
     r"(?:switched|changed|converted|swapped)(?= (?:over )?(?:to|for)\b)|(?:switched|changed|converted)(?: \w+)? from|"
-    r"(?<!and )off(?! and on)|(?:previously|formerly)(?: (?:on|took|taking|taken|tried|us(?:ed|ing)))?)\b",
-    "denied": r"\b(?:(?:not|never) (?:be |been )?(?:given|used|started|prescribed|taken|administered|needed|required|"
+    r"(?:was|were) (?:switched|changed|swapped)(?= (?:because|due|owing|after|as)\b)|"
+    r"(?<!and )off(?! and on)|until (?:last|january|february|march|april|may|june|july|august|september|october|"
+    r"november|december|(?:19|20)\d\d)|(?:previously|formerly)(?: (?:on|took|taking|taken|tried|us(?:ed|ing)))?)\b",
+    "denied": r"\b(?:(?:not|never) (?:to )?(?:be |been )?(?:given|used|started|prescribed|taken|administered|"
+    r"needed|required|"
     r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|n['’]t)\b"
     r"(?! (?:relief|help|improve|work|well|known))",
     "open": r"\b(?:consider(?:ed|ing)?|offered|option of|(?:in place|in lieu|instead) of|rather than)\b",
@@ -88,6 +95,7 @@ _FROM_TO = re.compile(r"(?:switched|changed|converted)(?: \w+)? from\b.* to ")  
 SWITCHED = re.compile(r"switched|changed|converted|swapped")  # to another drug
 _TO_DRUG = re.compile(r" (?:over )?(?:to|for) (?:oral |iv |po |intravenous )?")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
+_OTHER_CLAUSE = re.compile(r"(?! ?(?:tak|giv|us|on\b|start|prescrib|tolerat))[^:]*:")  # "not at goal: switch to"
 _FORMERLY = re.compile(r"previously|formerly")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
 _ROUTE_ONLY = re.compile(
@@ -177,7 +185,7 @@ def drug_uses(
             for m in _frequency_matches(lower, end, window[1])
             if m[0] != "on" or text[m.start() : m.end()] == "ON"
         ]
-        listed.append(DrugUse(start, end, name, own, uses[:3], times[:2], _status(plain, start, end, sentence, after)))
+        listed.append(DrugUse(start, end, name, own, uses[:3], times[:3], _status(plain, start, end, sentence, after)))
     return listed
 
 
@@ -192,13 +200,26 @@ def denied_by(text: str, reply: tuple[int, int], use: DrugUse) -> DrugUse:
     return replace(use, status=Mention(*(stopped.span() if stopped else reply), "stopped" if stopped else "denied"))
 
 
+def has_short_form(name: str) -> bool:
+    """Whether a drug has a short form that is one right before a dose alone."""
+    return bool(_short_forms(name))
+
+
+def _short_forms(name: str) -> str:
+    return str(load_lexicon("drugs.yaml")["short"].get(name) or load_lexicon("more_drugs.yaml")["short"].get(name, ""))
+
+
 def shorthand_mentions(lower: str, name: str) -> list[Mention]:
     """Mentions of a drug by the beginning of its name before a dose: "morph 5 mg". A whole word may be a test: a
     potassium of 4.2 is no potassium chloride."""
     lengths = [length for length in range(len(name) - 1, 3, -1) if " " not in name[length - 1 : length + 1]]
-    short = str(load_lexicon("drugs.yaml")["short"].get(name, "")).split(", ")
+    short = _short_forms(name).split(", ")
     beginnings = "|".join(re.escape(form) for form in [*(name[:length] for length in lengths), *short] if form)
-    return [Mention(*m.span(1), name) for m in re.finditer(rf"\b({beginnings})\.?(?= \d)", lower)] if beginnings else []
+    return (
+        [Mention(*m.span(1), name) for m in re.finditer(rf"\b({beginnings})\.?(?= \d| allerg)", lower)]
+        if beginnings
+        else []
+    )
 
 
 def _routes_within(lower: str, start: int, end: int) -> list[Mention]:
@@ -221,6 +242,7 @@ def _status(text: str, start: int, end: int, sentence: tuple[int, int], after: i
     """The status that the words of its sentence give a drug: the last before it, else the first after it."""
     first = max(sentence[0], start - 70)
     before = [m for m in _STATUS_PATTERN.finditer(text, first, start) if not _BREAK.search(text, m.end(), start)]
+    before = [m for m in before if m[0] != "not" or not _OTHER_CLAUSE.match(text, m.end(), start)]
     before = [m for m in before if not _FORMERLY.match(m[0]) or m.end() + 1 >= start]
     before = [m for m in before if not _OF_DRUG_BEFORE.match(m[0]) and not _FROM_TO.search(text, m.start(), start)]
     behind = [

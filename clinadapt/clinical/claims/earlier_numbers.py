@@ -16,7 +16,8 @@ _TO = re.compile(r"[^\d.;\n]{0,18} to (?:about |around )?| ?(?:->|→|-->) ?")
 _WAS = re.compile(r"\bwas (?:about |around )?\Z")
 _IS_NOW = re.compile(r"[^\d;\n]{0,25}\b(?:now|today|currently)(?: at| only| about)? ?")
 _AGO = (
-    r"(?:the )?(?:last|previous) (?:year|month|week|visit|time)|(?:an?|one|two|three|\d+) (?:year|month|week|day)s? ago"
+    r"(?:the )?(?:last|previous) (?:ye?a?r|mo(?:nth)?|we?e?k|visit|time)|"
+    r"(?:an?|one|two|three|\d+) (?:ye?a?r|mo(?:nth)?|we?e?k|day)s? ago"
 )
 _EARLIER = re.compile(
     rf"\b(?:previous(?:ly)?|prior|baseline|initial(?:ly)?|formerly|originally|yesterday|{_AGO})"
@@ -29,9 +30,12 @@ _DATED = re.compile(rf" (?:{_MONTH_OR_YEAR}|{_ON_ARRIVAL})")
 _BESIDE = re.compile(r"(?: (?:today|now|currently|at present))?,? (?:(?:and|but) )?")  # "71/100 today, 84/100 in 2021"
 _IN_BRACKETS = re.compile(r" ?\((?:(?:was|previously|prev\.?|baseline|from) )?")
 _CLOSES = re.compile(rf"(?:{_BEHIND_IT.pattern}|{_DATED.pattern})?\)")
-_AT_FIRST = re.compile(rf"\b{_ON_ARRIVAL} (?:(?:was|of) )?\Z|\binitially \Z")
+_AT_FIRST = re.compile(rf"\b{_ON_ARRIVAL} (?:(?:was|of) )?\Z|\b(?:initially|before|pre-?op(?:erative)?) \Z")
 _LATER = re.compile(r"[^.;\n]{0,45}\b(?:after|now|today|currently|then|at discharge|on discharge|post)\b[^.;\n]{0,40}")
-_BECAME = re.compile(r"[^.;\n]{0,60}\b(?:relief|down|improv\w+|dropp\w+|f[ae]ll\w*|settl\w+) to ")
+_BECAME = re.compile(
+    r"[^.;\n]{0,60}\b(?:relief|down|improv\w+|dropp\w+|f[ae]ll\w*|settl\w+) to |"
+    r"[^.;\n]{0,20}\bnow (?:at |only |about |down to |up to )?"
+)
 _FURTHEST = 4  # numbers back to the one that an earlier one belongs to
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from clinadapt.clinical.claims.abnormal_values import shown_by_values
-from clinadapt.clinical.claims.asked_sides import side_asked_for
+from clinadapt.clinical.claims.asked_sides import asks_for_one, side_asked_for
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.dialogue import DENIED
 from clinadapt.clinical.claims.kinds import Claim
@@ -29,10 +29,10 @@ obvious gross focal significantly marked severe mild moderate long short term ac
 apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
-joint muscle bone blood"""
+joint muscle bone blood start began begin begun"""
 NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
-_NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|currently|presently|at present|today|active(?:ly)?)\b")
+_NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|currently|still|presently|at present|today|active(?:ly)?)\b")
 _NOW_HAS = re.compile(
     r"\b(?<!not )(?<!none )(?:now|currently|presently|at present|still)(?: (?:is|has|have|having|an?|the|any|"
     r"with))* ([a-z]+)"
@@ -48,7 +48,7 @@ _PAST_BEHIND = re.compile(
 )
 _NEAR = 30  # characters between a finding and a word such as "now"
 _IN_PART = re.compile(r"[^.;\n]{0,40}\b(?:only|except|unless|apart from|other than)\b")  # "no stridor at rest, only"
-_SURE = re.compile(r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?)\b")
+_SURE = re.compile(r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?|ruled out|excluded)\b")
 _THERE = stem("there")  # there were complications
 _MARGIN = 2  # words by which the surroundings of another side must fit better
 _SURELY_DENIED = {3, 4}  # as in Context.negated
@@ -142,6 +142,8 @@ def _found(finding: Finding, own: list[Finding], family_asked: bool, in_part: bo
     family = own if family_asked else [f for f in own if f.family in (None, of_family)]
     claim = Claim("experiencer", *span, f"{finding.name} of {'family' if of_family else 'patient'}")
     yield verdict(claim, _spans(family), _spans(own))
+    if finding.negated and any(f.negated for f in own):  # "possible PE excluded": certainly none
+        return
     certain = [f for f in own if f.uncertain == finding.uncertain]
     value = f"{'possible ' if finding.uncertain else ''}{finding.name}"
     yield verdict(Claim("certainty", *span, value), _spans(certain), _spans(own))
@@ -154,6 +156,7 @@ def _spans(findings: Iterable[Finding]) -> Iterator[tuple[int, int]]:
 def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Words that are no findings of the lexicon: contradicted where one text only denies what the other affirms."""
     named = {i for f in stated.findings for i in range(f.first, f.first + 1 + f.name.count(" "))}
+    named |= {i for use in stated.drugs for i in range(stated.word_at(use.start), stated.word_at(use.end))}
     known: dict[str, set[int]] = {}  # stem -> how the note has it, as in Context.negated
     for i, word in enumerate(stated.words):
         vague = word.stem in NO_FINDINGS and not (i > 1 and stated.words[i - 2].stem == _THERE)
@@ -179,7 +182,7 @@ def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
             positions = source.positions.get(word.stem, []) if word.stem not in NO_FINDINGS | STOP_WORDS else []
             drugs = {use.name for use in stated.drugs if use.start <= word.start < use.end} if not positions else ()
             positions = positions or [source.word_at(use.start) for use in source.drugs if use.name in drugs]
-            if positions and all(source.is_suspected(j) for j in positions):
+            if positions and all(source.is_suspected(j) and not source.context.negated[j] for j in positions):
                 first = source.words[positions[0]]
                 yield verdict(Claim("certainty", *match.span(), f"certain {word.stem}"), [], [(first.start, first.end)])
                 break
@@ -227,6 +230,7 @@ def _phrase_negations(stated: Reading, source: Reading, named: set[int]) -> Iter
 
 def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
     said = [m for m in source.sides if not m.asked] or source.sides if stated.sides else []
+    alone = bool(said) and asks_for_one(stated, asked)
 
     def check(mention: SideMention) -> Iterator[CheckedClaim]:
         of = set(mention.of)
@@ -249,7 +253,7 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         if fits and len(fits) < len(near):
             fits = _in_context(stated, mention, source, fits, near)
         sides = {m.side for m in near}
-        if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"}):
+        if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"} and not alone):
             fits = near
         yield verdict(claim, [(m.start, m.end) for m in fits], [(m.start, m.end) for m in near])
 

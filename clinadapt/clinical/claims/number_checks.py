@@ -46,8 +46,13 @@ _MOST_BARE = 4  # words of an answer that is hardly more than a year
 _MARGIN = 2  # words by which the surroundings of another value must fit better
 _HEADER = 80  # characters within which a note tells how old the patient is
 _AT_AN_AGE = re.compile(rf"\b(?:at|when|since|from|by|until|before|after)\b|{RELATIVE.pattern}")
+_IN_ML = ("blood loss", "urine output")  # as notes leave out
 _NO_TIME = re.compile(r"once|twice|thrice|\d+ ?(?:\+|/)")  # twice daily, protein 2+, pain 3/10
-_DATE = {stem("date")}  # of "Which dates does the note give?", which is no closer to "Date of discharge:"
+_DATE = {
+    stem("date"),
+    "follow",
+    "up",
+}  # of "Which dates does the note give?", which is no closer to "Date of discharge:"
 
 
 def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -240,7 +245,7 @@ def _counts_a_list(quantity: Quantity, stated: Reading, source: Reading) -> bool
 def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Where the note has a quantity: as it is, roughly where the answer says so, or in parts that make it up."""
     own = [q for q in source.quantities if quantity.dimension in ("", "angle") or q[:2] not in named]
-    if quantity.dimension == "time":
+    if quantity.dimension:
         own = [q for q in own if q.dimension or not _NO_TIME.match(source.lower, q.start)]
     fits = [q[:2] for q in own if _fits(quantity, q)]
     around = max(0, quantity.start - 40), quantity.end + 30
@@ -258,6 +263,9 @@ def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tupl
     if not fits and quantity.dimension:
         fits = _difference(quantity, stated, own)
     fits += [v[:2] for m in source.measurements for v in m.values if v.dimension and same(quantity, v)]
+    if quantity.unit == "mL":
+        of_volume = (m.values[0] for m in source.measurements if m.name in _IN_ML)
+        fits += [v[:2] for v in of_volume if not v.dimension and v.number == quantity.number]
     if not fits and not quantity.dimension:
         fits = [(d.start, d.end) for d in source.dates if d.value[:4] == f"{quantity.number:g}"]
         fits += [f[:2] for f in source.frequencies if f[2] == quantity.number]
@@ -375,8 +383,12 @@ def _is_beside(
     """Whether words of the question stand beside another value of the same sentence and beside none of those that
     fit: "admitted 02/11, discharged 02/16"."""
     sentences = {source.sentence_at(start) for start, _ in fits}
-    near = [span for span in other if source.sentence_at(span[0]) in sentences]
+    near = [span for span in other if source.sentence_at(span[0]) in sentences and _is_time(span, source)]
     return any(words & beside(span, source) for span in near) and not any(words & beside(f, source) for f in fits)
+
+
+def _is_time(span: tuple[int, int], source: Reading) -> bool:
+    return not any(q[:2] == span and q.dimension not in ("time", "") for q in source.quantities)
 
 
 def _shares(stated: Reading, span: tuple[int, int], source: Reading, other: list[tuple[int, int]]) -> bool:

@@ -11,7 +11,8 @@ from clinadapt.clinical.claims.words import STOP_WORDS, stem
 
 # kind of a claim: words of one side | words of the other, or of the others
 _GROUPS = {
-    "status": ["continue continued | stop stopped discontinued held withdrawn ceased"],
+    "status": ["accepted agreed consented | declined refused", "continue continued |"
+    " stop stopped discontinued held withdrawn ceased"],
     "site": [
         "upper | lower", "proximal | distal", "medial | lateral", "anterior | posterior", "superior | inferior",
         "ascending | descending", "frontal | occipital", "internal | external",
@@ -19,7 +20,10 @@ _GROUPS = {
     "result": [
         "improved improving improvement better | worse worsened worsening deteriorated",
         "increased increasing rose risen rising | decreased decreasing fell fallen dropped",
-        "normal | abnormal", "well | poorly badly", "controlled | uncontrolled", "live living |"
+        "normal | abnormal", "well | poorly badly", "good | poor reduced", "clear straw serous |"
+        " bloody purulent cloudy turbid",
+        "unchanged | increased decreased raised reduced changed doubled halved lowered", "controlled |"
+        " uncontrolled", "live living |"
         " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture",
         "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
         "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
@@ -41,7 +45,7 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
         if word.stem not in _OPPOSITES or stated.context.negated[i]:
             continue
         kind, own, others = _OPPOSITES[word.stem]
-        of = _beside(stated, i) or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
+        of = _beside(stated, i) - {"yes"} or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
         against = _said(source, others, of) if of else []
         if against and not _said(source, own, of):
             yield verdict(Claim(kind, word.start, word.end, f"{word.stem} {min(of)}"), [], against)

@@ -12,18 +12,20 @@ from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import STOP_WORDS
 
 _DONE = re.compile(
-    r"\b(?:has|have|had|was|were)(?: already)? (?:been )?(?:performed|done|carried out|completed|started|begun)\b|"
-    r"\b(?P<had>underwent|received|had)(?= )"
+    r"\b(?:has|have|had|was|were)(?: already)? (?:been )?(?:performed|done|carried out|started|begun)\b|"
+    r"\b(?:was|were|been) completed\b|"
+    r"\b(?P<had>underwent|received|had|completed|finished)(?= )"
 )
 _PLAN = re.compile(
     r"\b(?:consider|plan|recommend|schedul|book|await|arrang|advis|suggest|discuss|offer|declin|refus|propos|request|"
     r"defer|postpon|cancel|refer|pending|before|until|if|will|would|may|might|could|should|needs?|to have|for|"
     r"list(?:ed)?|due|next|hop|wish|would like|want)\w*\b|-> ?"
 )
+_NEAR = 5  # words behind "had"
 _PLANNED = re.compile(
     r"[^.;\n]{0,30}?\b(?:(?:is|are|was|were|be|to be) )?(?:planned|recommended|scheduled|listed|booked|awaited|advised|"
     r"arranged|declined|refused|cancelled|pending|offered|requested|considered|"
-    r"not (?:been )?(?:done|performed|started)|tonight|tomorrow|next (?:week|month|year|mon|tue|wed|thu|fri)|"
+    r"not (?:been )?(?:done|performed|started)|tonight|tomorrow|within|next (?:week|month|year|mon|tue|wed|thu|fri)|"
     r"to (?:begin|"
     r"start|follow))\b"
 )
@@ -37,7 +39,9 @@ def check_done(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         near = (
             stated.words_within(match.end(), end) if match["had"] else stated.words_within(start, match.start())[::-1]
         )
-        named = next((w for w in near if w.stem not in STOP_WORDS), None)
+        begins = [begin for begin, _, _ in things]
+        named = next((w for w in near[:_NEAR] if w.start in begins), None) if match["had"] else None
+        named = named or next((w for w in near if w.stem not in STOP_WORDS), None)
         if not named or stated.context.negated[stated.word_at(named.start)]:
             continue
         thing = next((name for begin, stop, name in things if begin <= named.start < stop), "")

@@ -102,6 +102,7 @@ _SINCE, _HISTORY = (
     re.compile(r"[- ](?:history|hx|ago|course|later)\b"),
 )
 _CLAUSE_END = re.compile(r" ?(?:[.,;)\n]|\Z)")
+_COUNTED = re.compile(r" (?:cores?|nodes?|biops\w+|samples?|bottles?|joints?|specimens?|lymph)\b")  # 3 of 12
 _CODE = re.compile(r"(?:[A-PR-WYZa-pr-wyz][-–]?|\d[-–/]?[A-Za-z][-–]?)\Z")  # L5, T-4, L4-L5: part of a name
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _LIST_NUMBER = re.compile(r"(?:^|(?<=[\n.;:]))[ \t]*(\d{1,2})[.)](?=\s+[A-Za-z])", re.MULTILINE)
@@ -180,6 +181,8 @@ def _parts_of_time(lower: str) -> Iterator[Quantity]:
                 yield _quantity(*match.span(), float(match["n"]), "week", False, False)
             continue
         before = lower[max(0, match.start() - 6) : match.start()]
+        if _COUNTED.match(lower, match.end()):
+            continue
         tells = match["week"] or is_whole or _SINCE.search(before) or _HISTORY.match(lower, match.end())
         if tells or (_CLAUSE_END.match(lower, match.end()) and ("/52" in lower or order() == "day")):
             yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)

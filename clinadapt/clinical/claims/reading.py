@@ -32,6 +32,7 @@ _ANOTHER_TIME = re.compile(
     r"←)\s*\Z|\((?:[a-z]+ )?\Z"
 )
 _ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
+_ALSO_DRUGS = ("magnesium", "calcium", "potassium", "albumin")  # 4 g of it are a dose
 _TIMES = stem("times")  # three times
 NO_FINDING = "no finding"  # of findings.yaml
 
@@ -331,7 +332,7 @@ def _measurements(reading: Reading) -> list[Measurement]:
         if not values and name in ("heart rate", "oxygen saturation", "ejection fraction"):
             before = numbers[max(0, bisect_left(starts, start) - 1) : bisect_left(starts, start)]
             values = [q for q in before if 0 <= start - q.end <= 4]
-        if values:
+        if values and not (name in _ALSO_DRUGS and values[0].unit == "g"):
             if name == "temperature":
                 values = [degrees(values[0])]
             paired = values[:2] if values[0].pair and len(values) > 1 else values[:1]

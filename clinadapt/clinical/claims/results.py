@@ -21,7 +21,7 @@ _WORDS_BETWEEN = "is was are were been be has have came come back tested test te
 _BETWEEN = {stem(w) for w in _WORDS_BETWEEN.split()}
 _ARTICLES = {"a", "with", "of", "for", "the"}  # a positive ANA
 _BOUND = re.compile(r"[,;:()\n]|\b(?:and|but)\b")
-_PENDING = re.compile(r"[^.;\n]{0,25}?\b(?:pending|awaited|to follow|not (?:yet )?back)\b")
+PENDING = re.compile(r"[^.;\n]{0,25}?\b(?:pending|awaited|to follow|not (?:yet )?back)\b")
 _REACH = 40  # characters
 
 
@@ -53,7 +53,7 @@ def _pending(result: Result, stated: Reading, source: Reading) -> tuple[int, int
     names = [name for start, end, name in named_things(stated) if 0 <= result.start - end <= _REACH]
     spans = [word[:2] for stem in result.of for word in source.words_of(stem)]
     spans = spans or [span for name in names for span in spoken_of(name, source)]
-    return spans[0] if spans and all(_PENDING.match(source.lower, end) for _, end in spans) else None
+    return spans[0] if spans and all(PENDING.match(source.lower, end) for _, end in spans) else None
 
 
 def _results(reading: Reading) -> list[Result]:

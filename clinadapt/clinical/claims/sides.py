@@ -10,7 +10,7 @@ from clinadapt.clinical.claims.words import STOP_WORDS, Word
 
 _SIDE = {
     "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
-    "bilaterally": "both", "both": "both", "os": "left", "od": "right", "ou": "both",
+    "bilaterally": "both", "both": "both", "bilat": "both", "os": "left", "od": "right", "ou": "both",
 }  # fmt: skip
 # Short forms that hold a side -> the stems of what they are said of
 _SIDED = {
@@ -20,7 +20,7 @@ _SIDED = {
     "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
 }  # fmt: skip
 _SIDE_PATTERN = re.compile(
-    r"\b(?:left|right|bilateral(?:ly)?|both|lt|rt|(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
+    r"\b(?:left|right|bilat(?:eral(?:ly)?)?|both|lt|rt|(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
     r"-(?!sided)\w)|o[sdu])|"
     rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
 )
@@ -35,13 +35,17 @@ _NOT_A_SIDE = re.compile(
     r"ama|against|school|work|home|"
     r"nursing|hospital|his|her|my|our|their)\b"
 )
+_UNITS = {"cm", "mm", "ml", "mmhg", "db", "degre", "deg"}
+_OF_EYE = re.compile(
+    r"\b(?:optic|vision|visual|va|iop|cataract|glaucoma|retin\w+|macul\w+|cornea\w*|eyes?|phaco)\b[^.;]*\Z"
+)
 _AND_OTHER_SIDE = re.compile(r" ?(?:and|or|&)(?: the)? (?:left|right)\b")  # "the left and right knee"
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
 # adjective of an organ -> its noun, so that "renal" is the kidney
 _ORGANS = {
     "renal": "kidney", "hepatic": "liver", "cardiac": "heart", "pulmonary": "lung", "femoral": "femur",
     "tibial": "tibia", "ocular": "ey", "cerebral": "brain", "mammary": "breast", "ovarian": "ovary",
-    "testicular": "testicl",
+    "testicular": "testicl", "hemiparesis": "weakness", "hemiplegia": "weakness",
 }  # fmt: skip
 
 
@@ -70,7 +74,8 @@ def side_mentions(
         sentence_at: span of the sentence at a character.
         words_within: words of the text within a span.
     """
-    sides, of_eyes = [], "OS" in text or "OU" in text  # OD is once daily, too
+    sides: list[SideMention] = []
+    of_eyes = "OS" in text or "OU" in text  # OD is once daily, too
     for match in _SIDE_PATTERN.finditer(lower):
         around = lower[max(0, match.start() - 6) : match.end() + 20]
         short = match["letter"] or match["of"]
@@ -80,9 +85,12 @@ def side_mentions(
         if match["of"]:
             of = (*_SIDED[short[1:]], *of)
         elif short and short[0] == "o":
-            if not of_eyes:
+            if not (of_eyes or _OF_EYE.search(lower, max(0, match.start() - 25), match.start())):
                 continue
             of = ("ey", *of)
+        if sides and not any(map(str.isalpha, "".join(name for name in of if name not in _UNITS))):
+            begin, _ = sentence_at(match.start())  # "left kidney 8.2 cm, right 10.4 cm"
+            of = sides[-1].of if begin <= sides[-1].start else of
         asked = text[slice(*sentence_at(match.start()))].rstrip().endswith("?")
         side = _SIDE[short[0] if match["of"] else match[0]]
         sides.append(SideMention(*match.span(), side, of, asked))

@@ -18,6 +18,7 @@ _NOT_OF_A_PART = re.compile(
     r"[ ,-]*(?:and \w+ )?(?:function|enzyme|test|value|profile|panel|specialist|doctor|surgeon|clinic|disease|failure|"
     r"attack|brace|fold|infection|bag|habit|movement|diary|scan)"
 )
+_LEVEL = re.compile(r"\b([CTLS])(\d{1,2})(?:[-–/]([CTLS])?(\d{1,2}))?\b")
 
 
 @cache
@@ -38,6 +39,21 @@ def check_sites(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         other = _elsewhere(where, shown[site], source) if match else None
         support = [match.span()] if match and not other else []
         yield verdict(Claim("site", start, end, site), support, [other] if other else [])
+
+
+def check_levels(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Vertebrae and the like, L4 or L4-5, where the note has any."""
+    said = [(m.span(), _levels(m)) for m in _LEVEL.finditer(source.text)] if _LEVEL.search(stated.text) else []
+    for match in _LEVEL.finditer(stated.text) if said else ():
+        levels = _levels(match)
+        fits = [span for span, own in said if levels <= own or own <= levels]
+        yield verdict(Claim("site", *match.span(), match[0]), fits, [span for span, _ in said])
+
+
+def _levels(match: re.Match[str]) -> set[str]:
+    """L4 and L5 of L4-5; L5-S1."""
+    first, number, second, last = match.groups()
+    return {first + number} | ({(second or first) + last} if last else set())
 
 
 def _elsewhere(where: frozenset[str], shown: re.Pattern[str], source: Reading) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ _CLOCK = re.compile(
     rf"|\b(?:(?P<half>half)|(?P<quarter>quarter)) past (?P<past>1[0-2]|[1-9]|{FIRST_WORD})\b"
 )
 _WITHOUT_COLON = re.compile(
-    r"(?<![\d/.,-])(?P<h4>[01]\d|2[0-3])(?P<m4>[0-5]\d)(?![\d/.,-]|\s*(?:m[lg]|units?|kcal|g)\b)"
+    r"(?<![\d/.,-])(?P<h4>[01]\d|2[0-3])(?P<m4>[0-5]\d)(?![\d/-]|[.,]\d|\s*(?:m[lg]|units?|kcal|g)\b)"
 )
 _WEEKDAY = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b", re.IGNORECASE)
 _SHORT_WEEKDAY = re.compile(r"\b(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b")

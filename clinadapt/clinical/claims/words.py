@@ -26,6 +26,9 @@ _BRITISH_RE = re.compile(r"(?<=\w{2}[bt])re(?=s?$)")
 _FRACTURE = re.compile(r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))")  # "# left clavicle"; not "# of packs"
 
 
+_SHORT = {"sx": "symptoms", "hx": "history", "rh": "rhesus"}
+
+
 class Word(NamedTuple):
     """A word: its span in the text, in characters, and its stem in lower case."""
 
@@ -61,7 +64,7 @@ def _spelled(letters: str) -> str:
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """A word in lower case in American spelling, without the endings of plural, -ing and -ed."""
-    word = re.sub(r"['’]s$", "", word)
+    word = _SHORT.get(word) or re.sub(r"['’]s$", "", word)
     word = _american(word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
