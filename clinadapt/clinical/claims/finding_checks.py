@@ -48,7 +48,9 @@ _PAST_BEHIND = re.compile(
 )
 _NEAR = 30  # characters between a finding and a word such as "now"
 _IN_PART = re.compile(r"[^.;\n]{0,40}\b(?:only|except|unless|apart from|other than)\b")  # "no stridor at rest, only"
-_SURE = re.compile(r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?|ruled out|excluded)\b")
+_SURE = re.compile(
+    r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?|(?<!cannot be )(?:ruled out|excluded))\b"
+)
 _THERE = stem("there")  # there were complications
 _MARGIN = 2  # words by which the surroundings of another side must fit better
 _SURELY_DENIED = {3, 4}  # as in Context.negated

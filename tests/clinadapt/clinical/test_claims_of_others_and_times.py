@@ -134,6 +134,8 @@ FINDINGS = (
         ("", "The asthma is poorly controlled.", False),
         ("", "Osteomyelitis has been confirmed.", False),
         ("", "Osteomyelitis is suspected.", True),
+        ("", "Osteomyelitis cannot be excluded.", True),
+        ("", "Osteomyelitis was excluded.", False),
         ("", "No signs of meningism have been found.", True),
     ],
 )
