@@ -77,8 +77,7 @@ def _max_words() -> dict[str, int]:
 
 
 def _generics(word: str) -> tuple[str, ...]:
-    more = str(load_lexicon("more_drugs.yaml")["names"].get(word, ""))
-    return tuple(more.split(", ")) if more else generics_by_name().get(word, ()) or _generics_by_stem(word)
+    return generics_by_name().get(word, ()) or _generics_by_stem(word)
 
 
 def _generics_of_parts(word: str) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ def has_short_form(name: str) -> bool:
 
 
 def _short_forms(name: str) -> str:
-    return str(load_lexicon("drugs.yaml")["short"].get(name) or load_lexicon("more_drugs.yaml")["short"].get(name, ""))
+    return str(load_lexicon("drugs.yaml")["short"].get(name, ""))
 
 
 def shorthand_mentions(lower: str, name: str) -> list[Mention]:
