@@ -28,6 +28,7 @@ _LISTED = {
     "allergy": re.compile(r"\ball|intoler|reaction"),
 }
 _ALLERGIC = re.compile(r"\b(?<!not )allerg(?:ic|y|ies)\b")
+_BARRED = re.compile(r"(?:can(?:not|['’]t)|unable to) take\b")
 _SOME_ALLERGY = re.compile(r"\b(?:latex|peanut|nut|egg|shellfish|food|bee|wasp|contrast|plaster|dust|milk) allergy\b")
 _LIST = 300
 _NO_ALLERGIES = re.compile(
@@ -166,6 +167,11 @@ def _status(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) 
     }
     if use.status and _HELD.match(stated.lower, use.status.start):
         accepted["stopped"] = ("stopped", "denied")
+    if status == "allergy":
+        given = [
+            (u, status if s == "denied" and u.status and _BARRED.match(source.lower, u.status.start) else s)
+            for u, s in given
+        ]
     for_good = status == "stopped" and _FOR_GOOD.search(stated.lower, *stated.sentence_at(use.start))
     if for_good and (paused := [u for u in own if _PAUSED.search(source.lower, *source.sentence_at(u.start))]):
         yield verdict(claim, [], [(u.start, u.end) for u in paused])

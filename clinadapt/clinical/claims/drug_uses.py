@@ -63,7 +63,7 @@ _BESIDE_A_DRUG = re.compile(
 )
 _STATUS = {
     "allergy": r"\b(?:allerg(?:y|ic|ies)|all(?=:)|intoleran(?:t|ces?)|(?:not|cannot|could not|unable to|"
-    r"n['’]t) (?:well )?tolerate[sd]?)\b",
+    r"\w+n['’]t) (?:well )?tolerate[sd]?)\b",
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withheld|omitted|avoid(?:ed)?|held|"
     r"hold(?:ing)?|quit|ceased|finished|completed|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
@@ -74,7 +74,8 @@ _STATUS = {
     r"november|december|(?:19|20)\d\d)|(?:previously|formerly)(?: (?:on|took|taking|taken|tried|us(?:ed|ing)))?)\b",
     "denied": r"\b(?:(?:not|never) (?:to )?(?:be |been )?(?:given|used|started|prescribed|taken|administered|"
     r"needed|required|"
-    r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|n['’]t)\b"
+    r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|"
+    r"(?:cannot|\w+n['’]t)(?= (?:been |be )?(?:tak|us|giv|start|prescrib|on\b|ha(?:d|ve)\b|want|need)))\b"
     r"(?! (?:relief|help|improve|work|well|known))",
     "open": r"\b(?:consider(?:ed|ing)?|offered|option of|(?:in place|in lieu|instead) of|rather than)\b",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
@@ -86,7 +87,7 @@ _STATUS = {
 _STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()))
 _UP_TO_DRUG = re.compile(r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
 _BREAK = re.compile(
-    r";|, (?:it|he|she)\b|\bif\b|\bbut\b|\bthen\b|\binstead\b|\bexcept\b|"
+    r";|, (?:it|he|she|so)\b|\bif\b|\bbut\b|\bthen\b|\binstead\b|\bexcept\b|"
     r"\b(?:other|besides|apart|aside) (?:than|from)\b"
 )
 _OPEN = re.compile(r"\b(?:consider(?:ing)?|may|might|could|if|would|whether) (?:be |to )?\Z")  # what may come

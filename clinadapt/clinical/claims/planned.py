@@ -56,4 +56,6 @@ def check_done(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 def _is_planned(begin: int, stop: int, source: Reading) -> bool:
     start, end = source.sentence_at(begin)
-    return bool(_PLAN.search(source.lower, max(start, begin - 25), begin) or _PLANNED.match(source.lower, stop, end))
+    before = max(start, begin - 25), begin
+    planned = _PLAN.search(source.lower, *before) and not _DONE.search(source.lower, *before)
+    return bool(planned or _PLANNED.match(source.lower, stop, end))

@@ -141,3 +141,23 @@ FINDINGS = (
 )
 def test_findings_that_the_note_has_not(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, FINDINGS, question) == []) == supported, unsupported(answer, FINDINGS, question)
+
+
+@pytest.mark.parametrize(
+    ("note", "answer", "supported"),
+    [
+        ("I cannot take sulfa drugs.", "She is allergic to sulfa.", True),
+        ("She can't take penicillin.", "She is allergic to penicillin.", True),
+        ("She can't take penicillin.", "She takes penicillin.", False),
+        ("She takes penicillin.", "She is allergic to penicillin.", False),
+        ("Ibuprofen was stopped after the bleed.", "She cannot take ibuprofen.", True),
+        ("She didn't take metformin.", "She takes metformin.", False),
+        ("She couldn't remember the dose of metformin.", "She takes metformin.", True),
+        ("Unable to swallow tablets, so metformin as syrup.", "Metformin was given as syrup.", True),
+        ("Just finished the course for Minocin.", "Recently finished Minocin.", True),
+        ("Booked for chemotherapy.", "He finished chemotherapy.", False),
+        ("He finished antibiotics and is for surgery.", "He underwent surgery.", False),
+    ],
+)
+def test_what_cannot_be_taken_and_what_is_over(note: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, note) == []) == supported, unsupported(answer, note)
