@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from clinadapt.data.connections import Connections
-from clinadapt.data.duplicates import SHINGLE, Shingles, StandFor, comparable_form
+from clinadapt.data.duplicates import SHINGLE, Shingles, StandFor, Template, comparable_form
 
 CONTAINED, MOST = 0.5, 0.75  # share of the 4-grams of a long text from which another contains it; of a shorter one
 SHORT, LONG = 5, 16  # words: a text from SHORT to less than LONG is contained only where it stands whole
@@ -68,6 +68,17 @@ class Copies:
         elif key not in self._answers:
             self._answers[key] = self._shingles.add(grams)
         self._about[key].append(note)
+
+    def leave_out_template(self, patients: Sequence[Iterable[int]]) -> None:
+        """Leave out what stands in the notes of many patients, of these notes and of those that are added later.
+
+        Args:
+            patients: the notes of each patient.
+        """
+        if not patients:
+            return
+        grams = ([self._shingles.grams[self._notes[note]] for note in notes] for notes in patients)
+        self._shingles.leave_out(Template(grams))
 
     def links(self, threshold: float) -> dict[str, Pairs]:
         """Reason -> pairs of notes, as few as connect all notes that the reason joins.
@@ -138,9 +149,11 @@ def _enough(grams: np.ndarray) -> float:
     return MOST if len(grams) < MOST_BELOW else CONTAINED
 
 
-def linked_texts(texts: Sequence[str], threshold: float) -> dict[str, Pairs]:
-    """Pairs of different texts in `normal_form` that are copies of one another, by reason."""
+def linked_texts(texts: Sequence[str], threshold: float, patients: Sequence[Iterable[int]] = ()) -> dict[str, Pairs]:
+    """Pairs of different texts in `normal_form` that are copies of one another, by reason. `patients`: the texts of
+    each, without which a template is not told from a copy."""
     copies = Copies()
     for text in texts:
         copies.add_note(text)
+    copies.leave_out_template(patients)
     return copies.links(threshold)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +17,13 @@ from clinadapt.data.text import words
 SHINGLE = 4  # words: most of them survive when the sentences of a note are put in another order
 PERMUTATIONS = 128
 MAX_UNSAMPLED, SAMPLED = 128, 8
+TEMPLATE_PATIENTS, TEMPLATE_SHARE = 8, 1 / 20  # with a 4-gram: in the notes of more it is of a template
 COMMON = 512  # texts: a 4-gram of more is no clue to where a text is contained
 RECALL = 0.99  # of the pairs exactly at the threshold; a missed pair would leak from train to test
 NEIGHBOURS, FURTHER = 32, 6  # texts that each is compared with where more are equal in a band; minima that sort these
 _CHUNK, _GRAMS = 1 << 14, 1 << 20  # pairs of signatures, and 4-grams, compared at a time
 _CONTAINERS, _HITS = 1 << 18, 1 << 22  # their 4-grams searched at a time, and what they may find
+_BUCKETS = np.uint32(1 << 24)
 _NONE, _32 = np.empty(0, dtype=np.uint32), np.uint64(32)
 
 _rng = np.random.default_rng(0)
@@ -137,6 +139,7 @@ class Shingles:
         self.grams: list[np.ndarray] = []
         self._signatures: list[np.ndarray] = []
         self._words = _WordHashes()
+        self._template: Template | None = None
 
     def hashes(self, normal: str) -> np.ndarray:
         """Hash the different 4-grams of a text in normal form; a shorter text is hashed as one n-gram.
@@ -156,9 +159,23 @@ class Shingles:
 
     def add(self, grams: np.ndarray) -> int:
         """Add a text, given its `hashes`. Returns its number, counted from 0."""
-        self._signatures.append((_FACTORS * grams + _OFFSETS).min(axis=1))
-        self.grams.append(grams)
+        own = self._own(grams, len(self.grams))
+        self._signatures.append(_signature(own))
+        self.grams.append(own)
         return len(self.grams) - 1
+
+    def leave_out(self, template: Template) -> None:
+        """Leave out the 4-grams of a template, also of texts that are added later."""
+        self._template = template
+        for number, grams in enumerate(self.grams):
+            own = self._own(grams, number)
+            if len(own) < len(grams):
+                self.grams[number], self._signatures[number] = own, _signature(own)
+
+    def _own(self, grams: np.ndarray, number: int) -> np.ndarray:
+        """The 4-grams of a text that are of no template; where all are, one that no other text has."""
+        own = self._template.without(grams) if self._template else grams
+        return own if len(own) else np.array([number], dtype=np.uint32)
 
     def count_shared(self, grams: np.ndarray, number: int) -> int:
         """Count the `grams` that text `number` also has."""
@@ -267,6 +284,33 @@ class Shingles:
         pairs = np.repeat(of_query, count) << 32 | owner[np.repeat(left, count) + within].astype(np.int64)
         pairs, shared = np.unique(pairs, return_counts=True)
         yield pairs & 0xFFFFFFFF, np.asarray(containers)[pairs >> 32], shared
+
+
+class Template:
+    """The 4-grams that stand in the notes of many patients, and so are no sign that one note is a copy of another.
+
+    They are counted in buckets by their hash, so that the table takes 64 MiB however many there are.
+    """
+
+    def __init__(self, patients: Iterable[Sequence[np.ndarray]]) -> None:
+        """
+        Args:
+            patients: 4-grams of the notes of each patient, of shape (4-grams,).
+        """
+        count, counts = 0, np.zeros(_BUCKETS, dtype=np.uint32)
+        for notes in patients:
+            count += 1
+            counts[np.unique(np.concatenate(notes) % _BUCKETS)] += 1
+        self._many = counts > max(TEMPLATE_PATIENTS, TEMPLATE_SHARE * count)
+
+    def without(self, grams: np.ndarray) -> np.ndarray:
+        """The 4-grams of a text that are of no template."""
+        return grams[~self._many[grams % _BUCKETS]]
+
+
+def _signature(grams: np.ndarray) -> np.ndarray:
+    """The smallest hashes of 4-grams, shape (PERMUTATIONS,)."""
+    return np.asarray((_FACTORS * grams + _OFFSETS).min(axis=1))
 
 
 def _clues(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

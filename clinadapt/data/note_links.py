@@ -45,6 +45,10 @@ class NoteOrigins:
         """How many different patients there are."""
         return len(self._notes["patient"])
 
+    def notes_of_patients(self) -> list[set[int]]:
+        """The notes of each patient."""
+        return list(self._notes["patient"].values())
+
     def numbers_visits(self) -> bool:
         """Whether encounters are the visits of each patient, numbered from 1, so that they join nothing: most of those
         with a patient have several."""

@@ -82,7 +82,8 @@ def split_by_cluster(folder: Path, settings: Examples) -> NoteSplit:
     answer about the other or is contained in the other note: the section texts of MTS-Dialog come from notes of
     MTSamples. Numbers, sex, names after a title and common abbreviations make no difference. A note or an answer of 5
     to 15 words links to the notes in which it stands whole, if these are few. Answers copied from their own note add
-    no link.
+    no link, and what stands in the notes of more than a twentieth of the patients is no sign of a copy: it is of a
+    template. Without patients a template is not told from a note that was copied forward.
 
     The split of a cluster follows from the seed and the smallest hash of its notes, so that other notes do not change
     it, or, with `test` as `newest 10%`, from the date of its newest note. Notes with feedback change it neither: they
@@ -100,6 +101,7 @@ def split_by_cluster(folder: Path, settings: Examples) -> NoteSplit:
                 index.rows[table].append(0)  # until its note has a number
             else:
                 index.rows[table].append(index.add_row(row))
+    index.leave_out_template()
     joined = join(len(index.numbers), index.links(settings.near_duplicate_threshold))
     by_time = None
     if (newest := newest_share(settings.test)) is None:
@@ -213,6 +215,10 @@ class _NoteIndex:
         if number == len(self._copies):
             self._copies.add_note(normal)
         return number
+
+    def leave_out_template(self) -> None:
+        """Leave out what stands in the notes of many patients, when notes are compared."""
+        self._copies.leave_out_template(self.origins.notes_of_patients())
 
     def links(self, threshold: float) -> dict[str, Pairs]:
         """Reason -> pairs of notes."""

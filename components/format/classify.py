@@ -49,15 +49,14 @@ def run(dataset: Path, output: Path, settings: Split) -> dict[str, Any]:
     refuse_label_leak(rows, source["text_column"])
     rows, rare = without_rare_labels(rows, settings.min_notes_per_label)
     notes, origins = merge_rows(rows)
-    copies = linked_texts([note["normal"] for note in notes], settings.near_duplicate_threshold)
+    patients = origins.notes_of_patients()
+    copies = linked_texts([note["normal"] for note in notes], settings.near_duplicate_threshold, patients)
     joined = join(len(notes), {**origins.links(), **copies})
     for note, cluster in zip(notes, joined.cluster, strict=True):
         note["cluster"] = int(cluster)
     splits, by_time = _split(notes, joined.cluster, origins, settings)
     labels, repeated_rows = sorted({row["label"] for row in rows}), len(rows) - len(notes)
-    corrected = add_corrected_labels(
-        dataset, notes, splits, origins.links(), labels, settings.near_duplicate_threshold
-    )  # fmt: skip
+    corrected = add_corrected_labels(dataset, notes, splits, origins, labels, settings.near_duplicate_threshold)
     _write_splits(splits | ({"feedback": corrected.notes} if corrected.notes else {}), output)
     words = [len(note["text"].split()) for note in notes]
     summary = {
@@ -217,7 +216,8 @@ def stratified_split(notes: list[dict[str, Any]], seed: int) -> dict[str, list[d
     if len(members) < MIN_NOTES:
         raise UserError(
             f"the notes are near duplicates or of the same patients: they are only {len(members)} different ones, the "
-            f"split needs {MIN_NOTES}: add other notes, or cut out a template that they share"
+            f"split needs {MIN_NOTES}: add other notes, name their patients with --patient, or cut out a "
+            "template that they share"
         )
     strata: dict[str, list[_Cluster]] = defaultdict(list)
     for cluster, numbers in members.items():

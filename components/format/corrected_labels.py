@@ -12,7 +12,7 @@ import numpy as np
 from clinadapt.data.added_notes import SAME_NOTE, AddedNotes, SameNotes
 from clinadapt.data.copies import linked_texts
 from clinadapt.data.duplicates import normal_form, note_id_of_form
-from clinadapt.data.note_links import LEFT_OUT, Pairs, join
+from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join
 from clinadapt.data.schemas.feedback import CORRECTED_LABELS, FEEDBACK_FILE
 from clinadapt.data.tables import iter_rows
 
@@ -36,7 +36,7 @@ def add_corrected_labels(
     folder: Path,
     notes: list[Note],
     splits: Mapping[str, list[Note]],
-    links: Mapping[str, Pairs],
+    origins: NoteOrigins,
     labels: Collection[str],
     threshold: float,
 ) -> CorrectedLabels:
@@ -47,7 +47,7 @@ def add_corrected_labels(
         folder: the output of screen.
         notes: all notes, numbered by `number`, with `normal`, their normal form; new ones are appended.
         splits: notes of each side; those of training are appended to.
-        links: of the notes, by patient and encounter.
+        origins: of the notes.
         labels: of the dataset.
         threshold: of near duplicates.
     """
@@ -59,7 +59,7 @@ def add_corrected_labels(
     same_notes = SameNotes(folder, {note["note_id"]: number for number, note in enumerate(notes)})
     placed = _Placed(notes, splits, same_notes)
     numbers = [placed.number(row) for row in rows]
-    added = placed.added(rows, numbers, links, threshold)
+    added = placed.added(rows, numbers, origins, threshold)
     for row, number in zip(rows, numbers, strict=True):
         reason = added.left_out(number)
         if not reason and row["label"] not in labels:
@@ -105,12 +105,13 @@ class _Placed:
         return same
 
     def added(
-        self, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int], links: Mapping[str, Pairs], threshold: float
+        self, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int], origins: NoteOrigins, threshold: float
     ) -> AddedNotes:
         """Where the notes of corrections belong."""
         cluster = np.array([note["cluster"] for note in self._notes])
         every = [note["normal"] for note in (*self._notes, *self._new)]
-        joined = join(len(every), {**links, **linked_texts(every, threshold), SAME_NOTE: self._pairs}).cluster
+        copies = linked_texts(every, threshold, origins.notes_of_patients())
+        joined = join(len(every), {**origins.links(), **copies, SAME_NOTE: self._pairs}).cluster
         never = [number for row, number in zip(rows, numbers, strict=True) if row["held_out"]]
         return AddedNotes(cluster, self._sides, joined, never)
 

@@ -146,8 +146,8 @@ def _refuse_empty(tables: dict[str, TableWriter], split: NoteSplit) -> None:
             largest = int(np.bincount(split.clusters).max())
             raise UserError(
                 f"no triple in the {name} split: the notes form {len(set(split.clusters.tolist()))} clusters, the "
-                f"largest of {largest} of {len(split.clusters)} notes: add notes, cut out a template that they share, "
-                "or change the shares or the seed of the split"
+                f"largest of {largest} of {len(split.clusters)} notes: add notes, name their patients with --patient "
+                "or cut out a template that they share, or change the shares or the seed of the split"
             )
 
 

@@ -89,3 +89,37 @@ def test_an_answer_that_is_whole_in_its_own_note_joins_nothing() -> None:
         )
     copies.add_answer("in clinic for left knee pain", 0)
     assert not copies.links(0.9)["an answer about one is about the other, or in it"]
+
+
+def test_a_template_is_no_copy_where_patients_are_named() -> None:
+    rng = Random(4)
+
+    def text(words: int) -> str:
+        return " ".join("".join(rng.choices("abcdefgh", k=6)) for _ in range(words))
+
+    template = text(150)
+    notes = [f"{template} {text(100)}" for _ in range(60)]
+    notes.append(f"{notes[0].removesuffix(notes[0][-60:])} {text(10)}")  # of another patient, yet a copy
+    patients = [[number] for number in range(len(notes))]
+    assert len(set(join(len(notes), linked_texts(notes, 0.3)).cluster)) == 1
+    cluster = join(len(notes), linked_texts(notes, 0.3, patients)).cluster
+    assert len(set(cluster)) == 60 and cluster[0] == cluster[60]
+
+
+def test_what_few_patients_share_is_no_template() -> None:
+    copies = Copies()
+    for number in range(8):
+        copies.add_note(" ".join([*(f"word{place}" for place in range(60)), *(f"own{number}x{i}" for i in range(40))]))
+    copies.leave_out_template([[number] for number in range(8)])
+    assert len(set(join(8, copies.links(0.3)).cluster)) == 1
+
+
+def test_notes_that_are_hardly_more_than_a_template_are_apart() -> None:
+    form = " ".join(f"word{place}" for place in range(80))
+    texts = [f"{form} own{number}" if number else form for number in range(30)]
+    copies = Copies()
+    for each in texts:
+        copies.add_note(each)
+    copies.leave_out_template([[number] for number in range(30)])
+    copies.add_note(f"{form} {form} later")
+    assert len(set(join(31, copies.links(0.3)).cluster)) == 31

@@ -21,8 +21,10 @@ from clinadapt.artifacts.manifest import MANIFEST, list_files
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import InstructTraining, Llama, Pretraining
 from clinadapt.config.nodes_task import NodesTask
+from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from components.train import instruct, pretrain
+from components.train.multi_node import fetch_folder
 
 HOW: dict[str, Any] = {"max_length": 400, "num_train_epochs": 2, "learning_rate": 2e-3, "precision": "fp32"}
 
@@ -141,10 +143,10 @@ def test_splits_that_are_not_what_format_wrote_are_refused(
     with (changed / "validation.parquet").open("ab") as file:
         file.write(b"0")
     refused = task.model_copy(update={"splits": changed.as_uri()})
-    assert finish(start(refused, tmp_path / "logs")) == [2, 2]
+    assert finish(start(refused, tmp_path / "logs", ranks=(0,))) == [2]  # before it waits for the other
     assert "is not what format wrote (validation.parquet" in logs(tmp_path / "logs")
-    assert finish(start(task.model_copy(update={"splits": tmp_path.as_uri()}), tmp_path / "other")) == [2, 2]
-    assert "is not a folder that format wrote" in logs(tmp_path / "other")
+    with pytest.raises(UserError, match="is not a folder that format wrote"):
+        fetch_folder(tmp_path.as_uri(), tmp_path / "other", "format")
     assert not open_store(task.store).list("trained/")
 
 
