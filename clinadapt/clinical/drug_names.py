@@ -8,20 +8,16 @@ read it takes two seconds, so what becomes of it is kept in a JSON file, made wi
 from __future__ import annotations
 
 import bz2
-import json
 import pickletools
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import distribution, version
-from pathlib import Path
+from importlib.metadata import distribution
 from typing import Any
 
-from clinadapt.artifacts.built_files import built_file
-from clinadapt.artifacts.code_version import code_version
+from clinadapt.artifacts.built_files import BuiltJson
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.errors import UserError
-from clinadapt.storage.local_files import atomic_write
 
 PACKAGE = "drug-named-entity-recognition"
 _LIST = "drug_named_entity_recognition/drug_ner_dictionary.pkl.bz2"
@@ -40,26 +36,7 @@ _NO_MEDICINE = re.compile(r"vaccin|transfusion|therapy|softener|supplement|hormo
 @cache
 def generics_by_name() -> dict[str, tuple[str, ...]]:
     """Lower-case name, generic or brand -> lower-case generic names, several for a combination."""
-    try:
-        file = built_file(_file_name(), _write)
-    except UserError:  # no place to keep it
-        return _collected()
-    return {name: tuple(generics) for name, generics in json.loads(file.read_bytes()).items()}
-
-
-def keep_drug_names(folder: Path) -> None:
-    """Write the file of the names into the folder of an image."""
-    _write(folder / _file_name())
-
-
-def _file_name() -> str:
-    code = code_version("clinadapt.clinical.drug_names").rpartition("+")[2]
-    return f"drug-names-{code}-{version(PACKAGE)}.json"
-
-
-def _write(path: Path) -> None:
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(_collected()))
+    return {name: tuple(generics) for name, generics in FILE.content().items()}
 
 
 def _collected() -> dict[str, tuple[str, ...]]:
@@ -152,3 +129,6 @@ def _plain_data(pickled: bytes) -> Any:
         elif name not in ("PROTO", "FRAME", "STOP"):
             raise ValueError(f"{name} is not plain data")
     return stack.pop()
+
+
+FILE = BuiltJson("drug-names", "clinadapt.clinical.drug_names", PACKAGE, _collected)

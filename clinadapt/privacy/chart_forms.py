@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
 from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
-from clinadapt.privacy.features import Token, token_range
+from clinadapt.privacy.features import Token, text_at, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
@@ -78,7 +78,7 @@ def form_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _town(text, words, index, before)
         elif role == "saint":
             yield from _saint(words, index)
-        elif role == "label" and _text_at(words, index + 1) == ":":
+        elif role == "label" and text_at(words, index + 1) == ":":
             yield from full_name_from(words, index + 2)
         elif role == "between":
             yield from _with_father(text, words, index)
@@ -124,7 +124,7 @@ def _of_place(words: Sequence[Token], index: int) -> Iterator[Span]:
 def _town(text: str, words: Sequence[Token], index: int, before: str) -> Iterator[Span]:
     """`Chicago 60647`, and a town after `in`."""
     token = words[index]
-    if re.fullmatch(r"\d{5,6}", _text_at(words, index + 1)) and text[token.end] in " ,":
+    if re.fullmatch(r"\d{5,6}", text_at(words, index + 1)) and text[token.end] in " ,":
         yield Span(token.start, token.end, "CITY")
         yield Span(*words[index + 1][:2], "ZIP")
     else:
@@ -134,7 +134,7 @@ def _town(text: str, words: Sequence[Token], index: int, before: str) -> Iterato
 def _by_word_before(words: Sequence[Token], index: int, before: str) -> Iterator[Span]:
     """What the word before one with a capital tells: a town after `in`, a relative."""
     token = words[index]
-    if before in ("in", "from", "near") or before in ("IN", "FROM", "NEAR", "AT"):
+    if before in ("in", "from", "near", "IN", "FROM", "NEAR", "AT"):
         in_capitals = (
             token.text.isupper() and token.text.lower() in cities() and english_rank(token.text.lower()) > 20_000
         )
@@ -148,7 +148,7 @@ def _by_word_before(words: Sequence[Token], index: int, before: str) -> Iterator
 
 
 def _is_relative(words: Sequence[Token], index: int) -> bool:
-    lower = _text_at(words, index).lower()
+    lower = text_at(words, index).lower()
     return lower in _RELATIVES or is_relation(lower)
 
 
@@ -177,7 +177,7 @@ def _is_unknown_place(word: str) -> bool:
 
 def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Ruiz, A.`: a family name, and an initial after a comma."""
-    if index < 2 or words[index - 1].text != "," or _text_at(words, index + 1) != ".":
+    if index < 2 or words[index - 1].text != "," or text_at(words, index + 1) != ".":
         return
     family = words[index - 2]
     lower = family.text.lower()
@@ -190,21 +190,21 @@ def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterat
 
 def _saint(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`St. Brendan's Regional`, `St Mary's`: a hospital, by the saint in the genitive."""
-    at = index + 1 + (_text_at(words, index + 1) == ".")
-    saint = _text_at(words, at)
-    genitive = _text_at(words, at + 1) in ("'", "’") and _text_at(words, at + 2) in ("s", "S")
-    others = {saint.lower(), _text_at(words, at + 3).lower()}
+    at = index + 1 + (text_at(words, index + 1) == ".")
+    saint = text_at(words, at)
+    genitive = text_at(words, at + 1) in ("'", "’") and text_at(words, at + 2) in ("s", "S")
+    others = {saint.lower(), text_at(words, at + 3).lower()}
     if len(saint) < 3 or not saint[0].isupper() or not genitive or not others.isdisjoint(_NO_SAINT):
         return
     last = at + 2
-    while "hospital" in cue_classes().get(_text_at(words, last + 1).lower(), ()) and words[last + 1].text[0].isupper():
+    while "hospital" in cue_classes().get(text_at(words, last + 1).lower(), ()) and words[last + 1].text[0].isupper():
         last += 1
     yield Span(words[index].start, words[last].end, "HOSPITAL")
 
 
 def _with_father(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Abdul-Rahman bin Yusof`."""
-    if not _text_at(words, index - 1)[:1].isupper() or not _text_at(words, index + 1)[:1].isupper():
+    if not text_at(words, index - 1)[:1].isupper() or not text_at(words, index + 1)[:1].isupper():
         return
     first = index - 1
     while first > 1 and words[first - 1].text == "-" and words[first - 2].text[0].isupper():
@@ -216,14 +216,14 @@ def _with_father(text: str, words: Sequence[Token], index: int) -> Iterator[Span
 def _with_particle(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`de Souza` after a title, a label or a relation, and `Abd al-Rahman`."""
     last = index
-    if words[index].text in ("al", "el") and _text_at(words, index + 1) == "-" and index:
-        before, after = words[index - 1], _text_at(words, index + 2)
+    if words[index].text in ("al", "el") and text_at(words, index + 1) == "-" and index:
+        before, after = words[index - 1], text_at(words, index + 2)
         if before.text[0].isupper() and after[:1].isupper() and before.text[0].isalpha():
             yield Span(before.start, words[index + 2].end, "NAME")
-    while _text_at(words, last + 1).lower() in PARTICLES and last - index < 3:
+    while text_at(words, last + 1).lower() in PARTICLES and last - index < 3:
         last += 1
-    family = _text_at(words, last + 1)
-    told = cue_before(words, index) or _text_at(words, index - 1).lower() in chart_words("titles")
+    family = text_at(words, last + 1)
+    told = cue_before(words, index) or text_at(words, index - 1).lower() in chart_words("titles")
     if family[:1].isupper() and told and not is_word_only(family.lower()):
         yield Span(words[index].start, words[last + 1].end, "NAME")
 
@@ -244,7 +244,7 @@ def _place_to(words: Sequence[Token], head: int, kind: str) -> Iterator[Span]:
 
 def _short_school(words: Sequence[Token], head: int) -> Iterator[Span]:
     """`Hannah More Primary`, where no word follows that it might be an adjective of."""
-    after = _text_at(words, head + 1)
+    after = text_at(words, head + 1)
     if after[:1].isalpha() and after not in ("in", "on", "since", "from", "at", "and", "with"):
         return
     first = _first_of_place(words, head)
@@ -264,9 +264,9 @@ def _may_name_a_place(word: str, rare: int) -> bool:
 def _for_whom(words: Sequence[Token], head: int) -> Iterator[Span]:
     """`Royal Hospital for Sick Children`: a hospital by what it is for."""
     last, first = head + 1, _first_of_place(words, head)
-    while last - head < 4 and _text_at(words, last + 1)[:1].isupper():
+    while last - head < 4 and text_at(words, last + 1)[:1].isupper():
         last += 1
-    if _text_at(words, head + 1).lower() in ("for", "of") and last > head + 1 and first < head:
+    if text_at(words, head + 1).lower() in ("for", "of") and last > head + 1 and first < head:
         yield Span(words[first].start, words[last].end, "HOSPITAL")
 
 
@@ -285,7 +285,7 @@ def _belongs(words: Sequence[Token], index: int) -> bool:
     ends no sentence."""
     word = words[index].text
     if word == ".":
-        return len(_text_at(words, index - 1)) < 3 or _text_at(words, index - 1) == "Mt"
+        return len(text_at(words, index - 1)) < 3 or text_at(words, index - 1) == "Mt"
     return word in ("'", "’", "s", "&", "-") or (word[0].isupper() and english_rank(word.lower()) >= 60)
 
 
@@ -325,7 +325,7 @@ def _other_part(text: str, words: Sequence[Token], span: Span, starts: Mapping[i
         if begins and family.text[0].isupper() and names_by_itself(family.text.lower()):
             yield Span(family.start, span.end, "NAME")
     after = token_range(words, span)[1]
-    if _text_at(words, after) == "," and _text_at(words, after + 1).isupper() and words[after - 1].text.isupper():
+    if text_at(words, after) == "," and text_at(words, after + 1).isupper() and words[after - 1].text.isupper():
         given = words[after + 1]
         if (
             len(given.text) > 2
@@ -354,7 +354,7 @@ def _may_be_town(name: str) -> bool:
 
 def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) -> Iterator[Span]:
     """`Dave S /`, `Yolanda R.`: a name with the initial at an index, which ends a part of a list or a line."""
-    letter, after = words[index].text, _text_at(words, index + 1)
+    letter, after = words[index].text, text_at(words, index + 1)
     if (
         len(letter) == 2
         and letter.isupper()
@@ -368,7 +368,3 @@ def _initial_after(text: str, words: Sequence[Token], span: Span, index: int) ->
     is_name = text[span.start : span.end].split()[-1][0].isupper()
     if len(letter) == 1 and letter.isupper() and letter != "I" and ends and is_name:
         yield Span(span.start, words[index + (after == ".")].end, "NAME")
-
-
-def _text_at(words: Sequence[Token], index: int) -> str:
-    return words[index].text if 0 <= index < len(words) else ""

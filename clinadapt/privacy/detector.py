@@ -25,7 +25,7 @@ from clinadapt.privacy.mentions import Mentions
 from clinadapt.privacy.patterns import is_street_word, pattern_spans
 from clinadapt.privacy.shorthand_forms import shorthand_spans
 from clinadapt.privacy.span_edges import trimmed
-from clinadapt.privacy.spans import Span, united
+from clinadapt.privacy.spans import PLACES, Span, united
 from clinadapt.privacy.tagger import tagger
 from clinadapt.privacy.word_lists import (
     cities,
@@ -38,7 +38,6 @@ from clinadapt.privacy.word_lists import (
     is_clinical,
 )
 
-_PLACES = ("HOSPITAL", "EMPLOYER", "CITY")
 _WORDS = ("NAME", "INITIALS", "EMPLOYER", "CITY")
 _DAY = re.compile(
     r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
@@ -130,7 +129,7 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
     letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
     if span.type == "INITIALS":
         return not letters or any(not letter.isupper() or is_word_only(letter.lower()) for letter in letters)
-    if span.type in _PLACES:
+    if span.type in PLACES:
         return _is_no_place(words, span.type, first, last)
     if span.type == "DATE":
         date = "".join(token.text for token in words[first:last])

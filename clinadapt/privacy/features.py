@@ -45,6 +45,11 @@ def token_range(words: Sequence[Token], span: Span) -> tuple[int, int]:
     return first, last
 
 
+def text_at(words: Sequence[Token], index: int) -> str:
+    """The text of the token at an index; empty beyond the note."""
+    return words[index].text if 0 <= index < len(words) else ""
+
+
 def texts_of(words: Sequence[Token], found: Sequence[Span]) -> list[str]:
     """What the tagger sees of tokens: their texts; of one that begins within what patterns found its type alone, as
     `<PHONE>`. The spans are disjoint, in text order."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from clinadapt.privacy.chart_forms import chart_words, is_relation
 from clinadapt.privacy.context import is_generic_place, may_be_name
-from clinadapt.privacy.features import Token
+from clinadapt.privacy.features import Token, text_at
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
@@ -90,10 +90,6 @@ def _kind(word: str) -> str:
     return "given" if word.istitle() and (lower in given_names() or english_rank(lower) > 60_000) else ""
 
 
-def _at(words: Sequence[Token], index: int) -> str:
-    return words[index].text if 0 <= index < len(words) else ""
-
-
 def _is_beside(text: str, words: Sequence[Token], index: int) -> bool:
     """Whether one blank stands between a word and the next."""
     return index + 1 < len(words) and text[words[index].end : words[index + 1].start] == " "
@@ -109,8 +105,8 @@ def _is_own(lower: str) -> bool:
 
 def _ward(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`ward Lister`, `ward (Larkin)`."""
-    at = index + 1 + (_at(words, index + 1) in ("(", ":"))
-    name = _at(words, at)
+    at = index + 1 + (text_at(words, index + 1) in ("(", ":"))
+    name = text_at(words, at)
     if len(name) < 3 or not name[0].isupper() or "\n" in text[words[index].end : words[at].start]:
         return
     if (name[1:].islower() or words[index].text.isupper()) and _is_own(name.lower()):
@@ -120,16 +116,16 @@ def _ward(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
 def _in_bed(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Rm 4 Osei N`, `bed 2: HAILU Saba`: a name after the number of a bed, with an initial."""
     at = index + 1
-    while at - index < 5 and (_at(words, at)[:1].isdigit() or _at(words, at) in (":", "-", ".", ")", "–")):
+    while at - index < 5 and (text_at(words, at)[:1].isdigit() or text_at(words, at) in (":", "-", ".", ")", "–")):
         at += 1
     if at == index + 1 or not any(token.text[0].isdigit() for token in words[index + 1 : at]):
         return
-    name = _at(words, at)
+    name = text_at(words, at)
     if len(name) < 3 or not name[0].isupper() or not _is_own(name.lower()):
         return
     last = at
-    initial = _at(words, at + 1)
-    if _is_beside(text, words, at) and re.fullmatch(r"[A-Z]", initial) and not _at(words, at + 2)[:1].isdigit():
+    initial = text_at(words, at + 1)
+    if _is_beside(text, words, at) and re.fullmatch(r"[A-Z]", initial) and not text_at(words, at + 2)[:1].isdigit():
         last = at + 1
     yield Span(words[at].start, words[last].end, "NAME")
 
@@ -137,13 +133,13 @@ def _in_bed(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
 def _who(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Nurse Hope`, `daughter Grace`, `Chaperone Rose.`: a given name that is a word too, after what somebody is."""
     at = index + 1
-    name = _at(words, at)
+    name = text_at(words, at)
     lower = name.lower()
     if not name.istitle() or len(name) < 3 or lower not in given_names() or not _is_beside(text, words, index):
         return
     if is_clinical(lower) or lower in cue_classes():
         return
-    after = _at(words, at + 1)
+    after = text_at(words, at + 1)
     if lower in _MODAL and after.islower():
         return
     beside = _is_beside(text, words, at) and after.istitle() and len(after) > 2
@@ -155,15 +151,15 @@ def _who(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
 
 def _with_nickname(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Aoife (Effy) Brady`, `Ignatius "Iggy" Farrell`."""
-    if _at(words, index + 1) not in _OPEN or _at(words, index + 3) not in _CLOSE:
+    if text_at(words, index + 1) not in _OPEN or text_at(words, index + 3) not in _CLOSE:
         return
-    nickname, family = _at(words, index + 2), _at(words, index + 4)
+    nickname, family = text_at(words, index + 2), text_at(words, index + 4)
     if not nickname.istitle() or not family[:1].isupper() or len(family) < 2 or not (1 < len(nickname) < 16):
         return
     if is_clinical(nickname.lower()) or family.lower() in clinical_words() or family.lower() in cue_classes():
         return
     last = index + 4
-    while last - index < 8 and _at(words, last + 1) in ("-", "'", "’") and _at(words, last + 2)[:1].isupper():
+    while last - index < 8 and text_at(words, last + 1) in ("-", "'", "’") and text_at(words, last + 2)[:1].isupper():
         last += 2
     if text[words[index].end : words[index + 1].start] == " ":
         yield Span(words[index].start, words[last].end, "NAME")
@@ -171,13 +167,13 @@ def _with_nickname(text: str, words: Sequence[Token], index: int) -> Iterator[Sp
 
 def _of_syllables(text: str, words: Sequence[Token], hyphen: int) -> Iterator[Span]:
     """`Jo Ye-rin`: a Korean name in Latin letters."""
-    family, first, second = _at(words, hyphen - 2), _at(words, hyphen - 1), _at(words, hyphen + 1)
+    family, first, second = text_at(words, hyphen - 2), text_at(words, hyphen - 1), text_at(words, hyphen + 1)
     if not (first.istitle() and family.istitle() and second.isalpha()) or not second[1:].islower():
         return
     if text[words[hyphen - 1].end : words[hyphen + 1].start] != "-" or not _is_beside(text, words, hyphen - 2):
         return
     syllables = all(_SYLLABLE.fullmatch(part.lower()) for part in (family, first, second))
-    if syllables and english_rank(family.lower()) > 200 and _at(words, hyphen + 2) != "-":
+    if syllables and english_rank(family.lower()) > 200 and text_at(words, hyphen + 2) != "-":
         yield Span(words[hyphen - 2].start, words[hyphen + 1].end, "NAME")
 
 
@@ -197,7 +193,7 @@ def _longer_town(words: Sequence[Token], index: int, towns: Iterable[tuple[str, 
 def _joined_town(text: str, words: Sequence[Token], hyphen: int) -> Iterator[Span]:
     """`Stoke-on-Trent`, `Stow-on-the-Wold`."""
     first, last = hyphen - 1, hyphen + 3
-    if _at(words, hyphen + 1) not in _IN_TOWNS or first < 0 or last >= len(words):
+    if text_at(words, hyphen + 1) not in _IN_TOWNS or first < 0 or last >= len(words):
         return
     if words[last].text == "the" and last + 2 < len(words):
         last += 2

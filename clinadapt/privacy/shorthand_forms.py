@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from clinadapt.privacy.chart_forms import chart_words, is_relation, may_be_called
 from clinadapt.privacy.context import is_generic_place, may_be_name
-from clinadapt.privacy.features import Token
+from clinadapt.privacy.features import Token, text_at
 from clinadapt.privacy.medical_names import names_a_thing
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.patterns import is_street_word
@@ -74,7 +74,7 @@ def shorthand_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _initials(words, index)
         elif kind == "initial":
             yield from _after_initial(text, words, index)
-        elif kind == "lives" or (kind == "from" and _at(words, index + 1) in _TOWN_HEADS):
+        elif kind == "lives" or (kind == "from" and text_at(words, index + 1) in _TOWN_HEADS):
             yield from _town(words, index)
         elif kind == "capital":
             yield from _family_first(text, words, index)
@@ -114,13 +114,9 @@ def _kind(word: str) -> str:
     return "capital" if word[0].isupper() else ""
 
 
-def _at(words: Sequence[Token], index: int) -> str:
-    return words[index].text if 0 <= index < len(words) else ""
-
-
 def _day(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`30/6`, `1/19`: a day beyond 12 and a month, which are no share, grade or pressure."""
-    if _at(words, index + 1) != "/" or not _at(words, index + 2).isdigit():
+    if text_at(words, index + 1) != "/" or not text_at(words, index + 2).isdigit():
         return
     first, last = words[index], words[index + 2]
     if last.start - first.end != 1 or len(last.text) > 2:
@@ -133,7 +129,7 @@ def _day(words: Sequence[Token], index: int) -> Iterator[Span]:
     if joined or (after is not None and after.start == last.end and (after.text[0].isalnum() or after.text in "/-%")):
         return
     words_before = {token.text.lower() for token in words[max(0, index - 2) : index]}
-    if _at(words, index + 3).lower() in _UNITS or not words_before.isdisjoint(_SCALES):
+    if text_at(words, index + 3).lower() in _UNITS or not words_before.isdisjoint(_SCALES):
         return
     if before is not None and before.text.lower() not in _DATED and _names_a_score(before.text):
         return
@@ -159,9 +155,9 @@ def _street(words: Sequence[Token], index: int) -> Iterator[Span]:
     while index - first < 3 and _is_street_name(words, first - 1, capital):
         first -= 1
     lower = [token.text.lower() for token in words[first:index] if token.text[0].isalpha()]
-    if not lower or head == "ST" or (head == "St" and _at(words, index + 1)[:1].isupper()):
+    if not lower or head == "ST" or (head == "St" and text_at(words, index + 1)[:1].isupper()):
         return
-    if not capital and (_at(words, first - 1) not in _ON or not all(names_by_itself(word) for word in lower)):
+    if not capital and (text_at(words, first - 1) not in _ON or not all(names_by_itself(word) for word in lower)):
         return
     if all(word in eponyms() or word in clinical_words() for word in lower):
         return
@@ -169,7 +165,7 @@ def _street(words: Sequence[Token], index: int) -> Iterator[Span]:
 
 
 def _is_street_name(words: Sequence[Token], index: int, capital: bool) -> bool:
-    word, lower = _at(words, index), _at(words, index).lower()
+    word, lower = text_at(words, index), text_at(words, index).lower()
     if len(word) < 3 or not word[0].isalpha() or lower in _NO_STREET or lower in _ON:
         return False
     return word[0].isupper() == capital and (not capital or english_rank(lower) >= 60)
@@ -177,7 +173,7 @@ def _is_street_name(words: Sequence[Token], index: int, capital: bool) -> bool:
 
 def _relative(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`cousin Faisal`, `gf amber`, `mum of Tobi`: a name beside the word for a relative."""
-    at = index + 1 + (_at(words, index + 1) in ("of", "to"))
+    at = index + 1 + (text_at(words, index + 1) in ("of", "to"))
     if at >= len(words) or text[words[at - 1].end : words[at].start] != " ":
         return
     name = words[at]
@@ -208,9 +204,9 @@ def _workplace(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     if not own or (all(known) if len(own) > 2 else known[0]):
         return
     before = words[at - 1].text.lower()
-    if before == "in" and _at(words, last) not in ("'", "’"):
+    if before == "in" and text_at(words, last) not in ("'", "’"):
         return  # a town
-    owned = _at(words, last).lower() in _TRADES
+    owned = text_at(words, last).lower() in _TRADES
     told = before in _EMPLOYED or (owned and before.startswith("dr"))  # `drives Stagecoach buses`
     if words[index].text.lower() not in _WORKS and (not told or own[0] in _PAYERS):
         return
@@ -237,9 +233,9 @@ def _is_no_frequent(word: str) -> bool:
 
 def _whose(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Robin's mother`: a name in the genitive before a relation."""
-    if _at(words, index + 1) not in ("'", "’") or _at(words, index + 2) != "s":
+    if text_at(words, index + 1) not in ("'", "’") or text_at(words, index + 2) != "s":
         return
-    lower, after = words[index].text.lower(), _at(words, index + 3).lower()
+    lower, after = words[index].text.lower(), text_at(words, index + 3).lower()
     listed = given_names().get(lower, 99_999) < 2500 or may_be_name(words[index].text)
     if is_relation(after) and listed and lower not in cue_classes():
         yield Span(words[index].start, words[index].end, "NAME")
@@ -247,7 +243,7 @@ def _whose(words: Sequence[Token], index: int) -> Iterator[Span]:
 
 def _before_age(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Jayden 6y`, `Liam (dob 3/3/99)`: a given name before an age or a birth date."""
-    after, last = _at(words, index + 1), _at(words, index + 2).lower()
+    after, last = text_at(words, index + 1), text_at(words, index + 2).lower()
     begins = index == 0 or words[index - 1].text[0] in ".\n"
     listed = begins and last == "," and len(after) == 2 and words[index].text.lower() in given_names()
     aged = after.isdigit() and len(after) < 4 and (last in _AGED or listed)
@@ -273,12 +269,14 @@ def _words_that_name(text: str, words: Sequence[Token], index: int) -> Iterator[
 
 def _initials(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`cc: GHT`, `typed mm`: initials of who wrote, typed or gets a note."""
-    at = index + 1 + (_at(words, index + 1) in (":", "."))
-    word = _at(words, at)
+    at = index + 1 + (text_at(words, index + 1) in (":", "."))
+    word = text_at(words, at)
     typist = words[index].text.lower() in ("typed", "dict") and len(word) == 2 and word.isalpha()
     if _are_initials(word) or (typist and _are_initials(word.upper())):
         last = at
-        while _at(words, last + 1) == "/" and _at(words, last + 2).isalpha() and len(_at(words, last + 2)) < 4:
+        while (
+            text_at(words, last + 1) == "/" and text_at(words, last + 2).isalpha() and len(text_at(words, last + 2)) < 4
+        ):
             last += 2
         yield Span(words[at].start, words[last].end, "INITIALS")
 
@@ -307,15 +305,15 @@ def _last_initials(words: Sequence[Token]) -> Iterator[Span]:
 
 def _after_initial(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`A Qureshi,` and `h. abernethy`: an initial and a family name that is no word."""
-    letter, name = words[index].text, _at(words, index + 1)
+    letter, name = words[index].text, text_at(words, index + 1)
     dotted = name == "."
     at = index + 1 + dotted
-    name = _at(words, at)
+    name = text_at(words, at)
     lower = name.lower()
     if len(lower) < 4 or lower not in family_names() or not names_by_itself(lower) or letter in "IiLR":
         return
     if letter.isupper() and not dotted:
-        ends = _at(words, at + 1) in ("", ",", ";", ")", "|", "/") or _at(words, at + 1)[0] == "\n"
+        ends = text_at(words, at + 1) in ("", ",", ";", ")", "|", "/") or text_at(words, at + 1)[0] == "\n"
         plain = name[0].isupper() and name[1:].islower() and text[words[index].end : words[at].start] == " "
         if not plain or (letter == "A" and not ends):
             return
@@ -326,12 +324,12 @@ def _after_initial(text: str, words: Sequence[Token], index: int) -> Iterator[Sp
 
 def _town(words: Sequence[Token], index: int) -> Iterator[Span]:
     """`lives Minot`, `live in elizabethtown`, `from Las Cruces`: a town that no list need have."""
-    at = index + 1 + (_at(words, index + 1) in _FROM)
-    word = _at(words, at)
+    at = index + 1 + (text_at(words, index + 1) in _FROM)
+    word = text_at(words, at)
     if not word.isalpha() or len(word) < 3:
         return
     last = at
-    if word in _TOWN_HEADS and _at(words, at + 1)[:1].isupper():
+    if word in _TOWN_HEADS and text_at(words, at + 1)[:1].isupper():
         last = at + 1
     unknown = names_by_itself(word.lower()) or word.lower() in cities() or english_rank(word.lower()) > 20_000
     if last > at or (unknown and not is_generic_place(word.lower()) and not is_street_word(word.lower())):
@@ -340,11 +338,11 @@ def _town(words: Sequence[Token], index: int) -> Iterator[Span]:
 
 def _family_first(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Hargreaves, Ptolemy`: a family name and a given name where a line, a field or a sentence begins."""
-    if _at(words, index + 1) != "," or index + 2 >= len(words):
+    if text_at(words, index + 1) != "," or index + 2 >= len(words):
         return
-    before, given = _at(words, index - 1), words[index + 2]
+    before, given = text_at(words, index - 1), words[index + 2]
     in_row = before == "," and words[index - 1].end == words[index].start and given.start == words[index + 1].end
-    labelled = before == ":" and not _LABELS.isdisjoint(cue_classes().get(_at(words, index - 2).lower(), ()))
+    labelled = before == ":" and not _LABELS.isdisjoint(cue_classes().get(text_at(words, index - 2).lower(), ()))
     if (before and before[0] not in ".\n:|;=" and not in_row) or text[words[index].end : given.start] not in (
         ", ",
         ",",
@@ -358,13 +356,13 @@ def _family_first(text: str, words: Sequence[Token], index: int) -> Iterator[Spa
     both = may_be_name(words[index].text) and (in_row or may_be_name(given.text))
     if not labelled and not both:
         return
-    initial = re.fullmatch(r"[A-Z]", _at(words, index + 3)) is not None
+    initial = re.fullmatch(r"[A-Z]", text_at(words, index + 3)) is not None
     yield Span(words[index].start, words[index + 2 + initial].end, "NAME")
 
 
 def _given_initial_family(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Olive S. Tender`: a given name, an initial and a family name, whatever word that is."""
-    if len(_at(words, index + 1)) != 1 or _at(words, index + 2) != "." or index + 3 >= len(words):
+    if len(text_at(words, index + 1)) != 1 or text_at(words, index + 2) != "." or index + 3 >= len(words):
         return
     given, initial, family = words[index], words[index + 1].text, words[index + 3]
     plain = len(family.text) > 2 and family.text[0].isupper() and family.text.lower() not in cue_classes()

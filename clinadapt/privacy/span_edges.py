@@ -9,10 +9,9 @@ from clinadapt.privacy.context import is_dotted_degree
 from clinadapt.privacy.features import Token, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.patterns import is_street_word
-from clinadapt.privacy.spans import Span
+from clinadapt.privacy.spans import PLACES, Span
 from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names, given_names
 
-_PLACES = ("CITY", "EMPLOYER", "HOSPITAL")
 _TITLES = frozenset({"title", "person_title", "relation", "role"})
 _ALWAYS = frozenset(
     ["mr", "mrs", "ms", "miss", "dr", "drs", "herr", "frau", "mme", "mlle", "master", "rm", "room", "bed", "bay"]
@@ -26,9 +25,9 @@ def trimmed(words: Sequence[Token], span: Span) -> Span | None:
     """The span of a name without titles, relations and numbers of rooms before it, and degrees after it; of a place
     without what follows in small letters; None where nothing else is there; any other span as it is."""
     first, last = token_range(words, span)
-    if span.type in (*_PLACES, "STREET", "VEHICLE", "NAME"):
+    if span.type in (*PLACES, "STREET", "VEHICLE", "NAME"):
         first = _first_own(words, first, last)
-    if span.type in _PLACES and first < last and words[first].text[0].isupper():
+    if span.type in PLACES and first < last and words[first].text[0].isupper():
         while last - first > 1 and (
             (words[last - 1].text.islower() and words[last - 1].text != "s") or _is_degree_after(words, first, last)
         ):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from clinadapt.config.phi import TYPES
 
+PLACES = ("HOSPITAL", "EMPLOYER", "CITY")  # types that are named after places and firms
 _RANK = {name: rank for rank, name in enumerate(TYPES)}
 
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from clinadapt.artifacts.built_files import built_file
 from clinadapt.artifacts.code_version import code_version
-from clinadapt.clinical.drug_names import keep_drug_names
+from clinadapt.clinical import drug_names
+from clinadapt.privacy import towns
 from clinadapt.privacy.features import (
     REACH,
     Token,
@@ -35,13 +36,10 @@ from clinadapt.privacy.features import (
 )
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
-from clinadapt.privacy.towns import keep_towns
 from clinadapt.privacy.training_notes import LabelledNote, training_notes
 
 NOTES, SEED = 1200, 18
-CAUTION = (
-    0.2  # a little more is found in shorthand; at 0.3, a tenth more of the words of other notes are redacted needlessly
-)
+CAUTION = 0.2  # a little more is found in shorthand; at 0.3, a tenth more words of other notes are redacted needlessly
 _PARAMETERS = {"c1": 0.0, "c2": 0.3, "max_iterations": 40, "feature.minfreq": 2, "feature.possible_transitions": True}
 _PLACED = re.compile(r"(-?\d)?([a-z]+=.*)", re.DOTALL)  # as in features_at
 OUTSIDE = "O"
@@ -210,5 +208,5 @@ def _file_name() -> str:
 
 if __name__ == "__main__":  # while an image is built: into its folder, with the lists of drugs and towns
     train(Path(sys.argv[1]) / _file_name())
-    keep_drug_names(Path(sys.argv[1]))
-    keep_towns(Path(sys.argv[1]))
+    drug_names.FILE.keep(Path(sys.argv[1]))
+    towns.FILE.keep(Path(sys.argv[1]))

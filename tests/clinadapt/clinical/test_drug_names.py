@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from clinadapt.artifacts import built_files
 from clinadapt.clinical import drug_names
 from clinadapt.clinical.drug_names import generics_by_name
 from clinadapt.errors import UserError
@@ -13,7 +14,8 @@ from clinadapt.errors import UserError
 def collected(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
     """A list in place of the whole one, which takes seconds to read."""
     names: dict[str, tuple[str, ...]] = {"velnastatin": ("velnastatin",), "velnaduo": ("velnastatin", "aspirin")}
-    monkeypatch.setattr(drug_names, "_collected", lambda: names)
+    file = drug_names.FILE._replace(name="drug-names-test", make=lambda: names)
+    monkeypatch.setattr(drug_names, "FILE", file)
     return names
 
 
@@ -21,9 +23,8 @@ def test_the_kept_list_is_the_one_that_was_collected(
     collected: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(drug_names, "_file_name", lambda: "drug-names-test.json")
     assert generics_by_name.__wrapped__() == collected
-    monkeypatch.setattr(drug_names, "_collected", dict)
+    monkeypatch.setattr(drug_names, "FILE", drug_names.FILE._replace(make=dict))
     assert generics_by_name.__wrapped__() == collected, "it was collected again"
 
 
@@ -33,11 +34,11 @@ def test_without_a_place_to_keep_it_the_list_is_collected(
     def refuse(*_: object) -> None:
         raise UserError("cannot write")
 
-    monkeypatch.setattr(drug_names, "built_file", refuse)
+    monkeypatch.setattr(built_files, "built_file", refuse)
     assert generics_by_name.__wrapped__() == collected
 
 
 def test_a_list_of_another_version_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = drug_names._file_name()
-    monkeypatch.setattr(drug_names, "version", lambda _: "0.0.0")
-    assert drug_names._file_name() != name and name.endswith(".json")
+    name = drug_names.FILE.file_name()
+    monkeypatch.setattr(built_files, "version", lambda _: "0.0.0")
+    assert drug_names.FILE.file_name() != name and name.endswith(".json")
