@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from browsing import MARKS, WAIT, Page, Shot, visiting
+from ports import free_ports
 from review_cases import NAME, VERSION, a_flag, a_queue
 
 pytest.importorskip("selenium.webdriver")
@@ -55,8 +55,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with gr.Blocks(title=NAME, analytics_enabled=False) as page:
         gr.HTML(f"<h1>{NAME}</h1>")
         review_tabs(Worklist(store, NAME, VERSION))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports()
     _launch(page, "127.0.0.1", port, None, Access.from_environment(False))
     yield Site(store, f"http://127.0.0.1:{port}/")
     page.close(verbose=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_ports
 from support import quiet_environment
 
 pytest.importorskip("selenium.webdriver")
@@ -36,8 +36,7 @@ Shot = Callable[[str], None]
 @contextmanager
 def serving(store: str | Path, adapter: str, folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
     """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and logged no note."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports()
     temporary, log = folder / "tmp", folder / "log.txt"
     temporary.mkdir()
     command = [Path(sys.executable).with_name("clinadapt"), "review", "--adapter", adapter, *arguments]

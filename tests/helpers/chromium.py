@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_ports
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def browser(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    service = webdriver.ChromeService(shutil.which("chromedriver"), port=free_ports())
+    driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()
 

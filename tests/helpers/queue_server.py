@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ports import free_ports
 from review_cases import NAME, VERSION
 
 from clinadapt.storage import open_store
@@ -49,8 +49,7 @@ def serve_queue(store_uri: str, port: int, line: Connection) -> None:
 
 @contextmanager
 def serving_queue(store_uri: str) -> Iterator[tuple[str, Connection]]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve_queue, args=(store_uri, port, theirs))
     process.start()

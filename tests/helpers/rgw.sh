@@ -8,8 +8,8 @@ set -euo pipefail
 action=$1 folder=$2
 
 if [[ $action == stop ]]; then
-  for pid in "$folder"/run/*.pid; do
-    [[ -f $pid ]] && kill "$(<"$pid")" 2>/dev/null || true
+  for pid in "$folder"/run/*.pid; do  # asked to end, a gateway would wait for the monitor
+    [[ -f $pid ]] && kill -KILL "$(<"$pid")" 2>/dev/null || true
   done
   exit 0
 fi
@@ -50,9 +50,16 @@ rgw_s3_auth_use_sts = true
 rgw_sts_key = $sts_key
 EOF
 
-ceph() { command ceph -c ceph.conf "$@"; }
+failed() {  # nothing in these logs is secret: the keys are made for this one run
+  echo "no gateway at $address:$port after $SECONDS s: $1" >&2
+  tail -n 20 log/*.log >&2
+  exit 1
+}
+trap 'failed "error in line $LINENO"' ERR
+
+ceph() { timeout 120 ceph -c ceph.conf "$@"; }
 as_me=(--setuser "$(id -un)" --setgroup "$(id -gn)")
-{
+(
   ceph-authtool --create-keyring keyring --gen-key -n mon. --cap mon 'allow *'
   ceph-authtool keyring --gen-key -n client.admin --cap mon 'allow *' --cap osd 'allow *'
   ceph-authtool keyring --gen-key -n osd.0 --cap mon 'allow profile osd' --cap osd 'allow *'
@@ -67,12 +74,15 @@ as_me=(--setuser "$(id -un)" --setgroup "$(id -gn)")
   openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out ca.pem -days 1 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost
   cat key.pem ca.pem >tls.pem
-  radosgw -c ceph.conf -n client.rgw "${as_me[@]}"
-  radosgw -c ceph.conf -n client.sts "${as_me[@]}"  # with tokens; it no longer tells a wrong key from a missing right
-} >log/start.log 2>&1
+) >log/start.log 2>&1
+for name in client.rgw client.sts; do  # the second with tokens; it no longer tells a wrong key from a missing right
+  setsid radosgw -f -c ceph.conf -n $name "${as_me[@]}" >>log/start.log 2>&1 &
+  echo $! >run/$name.pid
+done
 
-for _ in $(seq 120); do
-  if curl --silent --fail --output log/answer "http://$address:$port/"; then
+while ((SECONDS < 300)); do
+  [[ $(jobs -rp | wc -l) == 2 ]] || failed "a gateway has ended"
+  if curl --silent --fail --max-time 5 --output log/answer "http://$address:$port/"; then
     radosgw-admin -c ceph.conf user create --uid=test --display-name=test --access-key=rgw --secret-key=rgw-secret \
       --caps='user-policy=*' >log/user.log 2>&1
     echo "AWS_ENDPOINT_URL_S3=http://$address:$port"
@@ -87,5 +97,4 @@ for _ in $(seq 120); do
   fi
   sleep 0.5
 done
-echo "no answer on $address:$port: see $folder/log" >&2
-exit 1
+failed "no answer"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import boto3
 import pytest
+from ports import free_ports
 from support import ROOT
 
 from clinadapt.storage import open_store
@@ -34,34 +35,29 @@ def bucket() -> str:
     return name
 
 
-def free_ports() -> int:
-    """The first of five consecutive free ports."""
-    while True:
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                for number in range(port + 1, port + 5):
-                    with socket.socket() as other:
-                        other.bind(("127.0.0.1", number))
-            except OSError:
-                continue
-            return port
-
-
 @contextmanager
 def rados_gateway(folder: Path, address: str = "127.0.0.1") -> Iterator[dict[str, str]]:
-    """Start a RADOS Gateway at an address; yield the environment variables for boto3."""
+    """Start a RADOS Gateway at an address; yield the environment variables for boto3. What does not start is stopped,
+    and started once more in another folder, at other ports."""
     if not shutil.which("radosgw"):
         pytest.skip("radosgw is not installed: apt-get install ceph-mon ceph-osd radosgw ceph-common")
-    script = ROOT / "tests/helpers/rgw.sh"
-    try:
-        with (folder / "environment").open("w") as file:  # a pipe would stay open as long as the daemons live
-            subprocess.run([script, "start", folder, str(free_ports()), address], stdout=file, check=True, timeout=120)
-        lines = (folder / "environment").read_text().splitlines()
+    with ExitStack() as started:
+        try:
+            lines = _start_gateway(folder / "1", address, started)
+        except subprocess.SubprocessError as error:
+            print(error, file=sys.stderr)
+            started.close()
+            lines = _start_gateway(folder / "2", address, started)
         yield {"AWS_DEFAULT_REGION": "us-east-1"} | dict(line.split("=", 1) for line in lines)
-    finally:
-        subprocess.run([script, "stop", folder], check=False)
+
+
+def _start_gateway(folder: Path, address: str, started: ExitStack) -> list[str]:
+    script = ROOT / "tests/helpers/rgw.sh"
+    started.callback(subprocess.run, [script, "stop", folder], check=False)
+    folder.mkdir()
+    with (folder / "environment").open("w") as file:  # a pipe would stay open as long as the daemons live
+        subprocess.run([script, "start", folder, str(free_ports()), address], stdout=file, check=True, timeout=600)
+    return (folder / "environment").read_text().splitlines()
 
 
 def a_store(kind: str, request: pytest.FixtureRequest) -> Store:

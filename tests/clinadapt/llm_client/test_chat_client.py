@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from chat_support import KEY, MODEL, ChatServer, completion, environment
+from ports import free_ports
 
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient, Closed, OutOfTokens, Refused, chat_client
@@ -128,10 +128,7 @@ class TestRetries:
         assert server.requests.total() == 2
 
     def test_an_endpoint_that_is_down_fails_within_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            port = listening.getsockname()[1]
-        for name, value in environment(f"http://127.0.0.1:{port}/v1").items():
+        for name, value in environment(f"http://127.0.0.1:{free_ports()}/v1").items():
             monkeypatch.setenv(name, value)
         start = time.monotonic()
         message = failed(client())

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from s3_support import free_ports
+from ports import free_ports
 
 from clinadapt.config.steps import Step
 from clinadapt.registry import mlflow_tracking

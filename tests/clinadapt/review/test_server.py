@@ -8,6 +8,7 @@ import sys
 import gradio as gr
 import httpx
 import pytest
+from ports import free_ports
 
 from clinadapt.errors import UserError
 from clinadapt.review import server
@@ -51,8 +52,7 @@ def test_a_proxy_on_this_machine_is_known_by_its_own_address(monkeypatch: pytest
     for number, proxy in enumerate(("127.0.0.1", "10.0.0.5")):
         with gr.Blocks(analytics_enabled=False) as page:
             gr.HTML("page")
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_ports()
         access = Access(user_header="x-forwarded-user", proxies=(ipaddress.ip_network(proxy),))
         server._launch(page, "127.0.0.1", port, None, access)
         headers = {"x-forwarded-user": "rita", "x-forwarded-for": ("203.0.113.9", "10.0.0.5")[number]}
@@ -62,10 +62,10 @@ def test_a_proxy_on_this_machine_is_known_by_its_own_address(monkeypatch: pytest
 
 
 def test_a_port_in_use_is_a_one_line_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(UserError, match=f"^cannot listen on 127.0.0.1, port {port} .*in use.*--port"):
-            server.check_address("127.0.0.1", port)
+    port = free_ports()
+    wanted = f"^cannot listen on 127.0.0.1, port {port} .*in use.*--port"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(UserError, match=wanted):
+        server.check_address("127.0.0.1", port)
     server.check_address("127.0.0.1", port)
 
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from fake_vllm import REFERENCES
-from s3_support import free_ports
+from ports import free_ports
 from serving_site import NAME, Site
 from support import make_adapter, make_instruct_splits, quiet_environment
 

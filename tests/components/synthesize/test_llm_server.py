@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from chat_support import ChatServer, environment, forwarded
-from s3_support import free_ports
+from ports import free_ports
 
 from clinadapt.artifacts.manifest import write_manifest
 from clinadapt.config.instruct import Synthesis

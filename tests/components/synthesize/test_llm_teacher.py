@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from chat_support import KEY, MODEL, SECRET, ChatServer, completion, environment, read_triples, scripted, texts
+from ports import free_ports
 from support import ROOT
 
 from clinadapt.artifacts.manifest import MANIFEST
@@ -183,14 +183,8 @@ def step_process(url: str, folder: Path, output: Path, store: Store, **more: str
     )
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
 def test_an_endpoint_that_is_down_takes_one_line(dataset: Callable[..., Path], tmp_path: Path, store: Store) -> None:
-    url = f"http://127.0.0.1:{free_port()}/v1"
+    url = f"http://127.0.0.1:{free_ports()}/v1"
     process = step_process(url, dataset(texts(3)), tmp_path / "out", store)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 2

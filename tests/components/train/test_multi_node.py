@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_support import free_ports
+from ports import free_ports
 from safetensors.torch import load_file
 from support import quiet_environment
 
