@@ -1,7 +1,8 @@
 """Measure one training and print a line of JSON: python tests/helpers/instruct_speed.py WAY SPLITS BASE QUANTIZATION.
 
 Ways: `ours`; `notebook`, the Trainer with examples padded to 512, batches of two and eight accumulation steps; `trl`,
-SFTTrainer with best-fit packing, no padding, its tiled head and no gradient checkpointing.
+SFTTrainer with best-fit packing, no padding, its tiled head and no gradient checkpointing. A step of `trl` takes as
+many packs as hold the examples of one of ours, so that both see the same examples in each step.
 """
 
 import json
@@ -75,6 +76,9 @@ def trl(model, rows, settings, folder):
     )  # fmt: skip
     trainer = SFTTrainer(
         model, how, train_dataset=dataset, processing_class=load_tokenizer(Path(sys.argv[2]) / "tokenizer")
+    )
+    trainer.args.gradient_accumulation_steps = max(
+        1, round(len(trainer.train_dataset) / len(pack_examples(rows, LENGTH)))
     )
     train_in_fp32(model)  # trl converts them to bf16, which is slow here
     return trainer
