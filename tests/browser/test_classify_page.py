@@ -24,7 +24,7 @@ NOTE = "INDICATION: Gross haematuria. PROCEDURE: Cystoscopy. A papillary tumour 
 
 @pytest.fixture(scope="module")
 def url(demo_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(demo_run.store, "specialty", tmp_path_factory.mktemp("review")) as address:
+    with serving(demo_run.store, "specialty", tmp_path_factory.mktemp("review"), cold=True) as address:
         yield address
 
 

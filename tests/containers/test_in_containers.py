@@ -67,7 +67,7 @@ def test_classify_goes_on_where_its_training_was_killed(
 ) -> None:
     """SIGKILL from outside, as on a node that is lost: the retry resumes in a new container, with the same bytes."""
     mirror(tiny_bert.as_uri(), f"{site.store.uri}/base")
-    train = {"base_model": f"{site.store.uri}/base", "num_train_epochs": 3, "checkpoint_minutes": 1e-6}
+    train = {"base_model": f"{site.store.uri}/base", "num_train_epochs": 2, "checkpoint_minutes": 1e-6}
     profile = write_profile(train, source=f"{site.store.uri}/notes.csv")
     undisturbed = site.run(profile)
     assert [(step.name, step.state["ExitCode"]) for step in site.engine.steps] == [(name, 0) for name in CLASSIFY]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ports import free_ports
 from support import quiet_environment
+from warm_process import WarmProcess
 
 pytest.importorskip("selenium.webdriver")
 pytest.importorskip("gradio")
@@ -34,28 +35,31 @@ Shot = Callable[[str], None]
 
 
 @contextmanager
-def serving(store: str | Path, adapter: str, folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
-    """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and logged no note."""
+def serving(
+    store: str | Path, adapter: str, folder: Path, *arguments: str, cold: bool = False, **environment: str
+) -> Iterator[str]:
+    """`clinadapt review` on a free port; afterwards it has stopped cleanly, left no file behind and logged no note.
+    `cold`: as installed, in a process that imports what it needs."""
     port = free_ports()
     temporary, log = folder / "tmp", folder / "log.txt"
     temporary.mkdir()
-    command = [Path(sys.executable).with_name("clinadapt"), "review", "--adapter", adapter, *arguments]
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [*command, "--store", store, "--port", str(port)],
-            env={**quiet_environment(), "TMPDIR": str(temporary), "HTTP_PROXY": "http://127.0.0.1:9", **environment},
-            cwd=folder,
-            stdout=file,
-            stderr=file,
-        )
+    command = ["review", "--adapter", adapter, *arguments, "--store", str(store), "--port", str(port)]
+    variables = {**quiet_environment(temporary), "HTTP_PROXY": "http://127.0.0.1:9", **environment}
+    log.touch()
+    if cold:
+        installed = Path(sys.executable).with_name("clinadapt")
+        with log.open("w") as file:
+            server: Any = subprocess.Popen([installed, *command], env=variables, cwd=folder, stdout=file, stderr=file)
+    else:
+        server = WarmProcess(None, command, variables, log, log, folder)
     try:
         WebDriverWait(log, 4 * WAIT).until(lambda _: server.poll() is not None or f":{port} (stop" in log.read_text())
         assert server.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}/"
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(WAIT)
-    assert server.returncode == 0, log.read_text()
+        status = server.wait(WAIT)
+    assert status == 0, log.read_text()
     assert {path.name for path in folder.iterdir()} <= {"log.txt", "tmp"}
     assert not [path for path in temporary.rglob("*") if path.is_file()]
     assert "haematuria" not in log.read_text() and "Traceback" not in log.read_text()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import planted_run
+import psutil
 import pytest
 from support import SOURCE, UNFINISHED, Clinadapt, Run, WriteProfile, quiet_environment
+from warm_process import WarmProcess
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
@@ -179,62 +179,52 @@ def test_the_gate_says_no(demo_run: Run, clinadapt: Clinadapt, tmp_path: Path) -
     assert list_files(demo_run.store / "adapters", exclude=()) == before
 
 
-def interrupt(command: list[str], sign: str, number: signal.Signals) -> tuple[int, float, str]:
-    """Send a signal once a line of standard error holds `sign`; return status, seconds until the end, all lines."""
-    executable = Path(sys.executable).with_name("clinadapt")
-    process = subprocess.Popen(
-        [executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet_environment()
-    )
-    lines: list[str] = []
-    seen = threading.Event()
-
-    def read() -> None:
-        for line in process.stderr or []:
-            lines.append(line)
-            if sign in line:
-                seen.set()
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert seen.wait(300), "".join(lines)
+def interrupt(process: Any, log: Path, sign: str, number: signal.Signals) -> tuple[int, float]:
+    """Send a signal once the log holds `sign`; return status and seconds until the end. What it started ends too."""
+    waits_until = time.monotonic() + 300
+    while sign not in log.read_text():
+        assert process.poll() is None and time.monotonic() < waits_until, log.read_text()
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
     start = time.monotonic()
-    os.kill(process.pid, number)
-    process.wait(60)
+    process.send_signal(number)
+    status = process.wait(60)
     seconds = time.monotonic() - start
-    reader.join()
-    return process.returncode, seconds, "".join(lines)
+    assert children and not [child for child in children if lives(child)]
+    return status, seconds
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on(clinadapt: Clinadapt, write_profile: WriteProfile, tmp_path: Path) -> None:
-    """Exit status 75 within seconds and nothing half-written; the same command then keeps what was finished."""
-    profile = write_profile(train={"num_train_epochs": 6, "windows": {"max_length": 128, "max_windows": 4}})
-    home, store = tmp_path / "home", tmp_path / "store"
+    """Exit status 75 within seconds and nothing half-written; the same command then keeps what was finished. The first
+    is the installed command, whose steps kfp starts in shells."""
+    profile = write_profile(train={"num_train_epochs": 4, "windows": {"max_length": 128, "max_windows": 4}})
+    home, store, log = tmp_path / "home", tmp_path / "store", tmp_path / "log.txt"
     command = ["run", "classify", SOURCE, "--profile", str(profile), "--home", str(home), "--store", str(store)]
-    for number, sign in ((signal.SIGINT, "epoch 1/6"), (signal.SIGTERM, "resuming at step")):
-        status, seconds, errors = interrupt(command, sign, number)
+    installed, environment = Path(sys.executable).with_name("clinadapt"), quiet_environment()
+    for number, sign in ((signal.SIGINT, "epoch 1/4"), (signal.SIGTERM, "resuming at step")):
+        if number == signal.SIGINT:
+            process: Any = subprocess.Popen([installed, *command], stderr=log.open("w"), env=environment)
+        else:
+            log.write_text("")
+            process = WarmProcess(None, command, environment, tmp_path / "output.txt", log)
+        status, seconds = interrupt(process, log, sign, number)
+        errors = log.read_text()
         print(f"stopped in {seconds:.1f} s")
         assert status == 75, errors
         assert seconds < 30  # what a pod is given
         assert "run the same command again" in errors and "Traceback" not in errors
         assert not (store / "adapters").exists()
-        assert left_over(home) == []
     done = clinadapt(*command, "--json")
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     assert "train" in records(store, result) and not {"download", "screen", "format"} & records(store, result)
     assert re.search(r"resuming at step \d+ of \d+", done.stderr)
     assert not [path for path in (store / "checkpoints").rglob("*") if path.is_file()]
-
-
-def left_over(home: Path) -> list[str]:
-    """Command lines of processes that still name this home."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(home) in line:
-            found.append(line[:200])
-    return found

@@ -30,7 +30,7 @@ def instruct_store(instruct_adapter: Path, tmp_path: Path) -> str:
 
 
 def test_an_instruct_adapter_answers_without_noise(
-    instruct_store: str, installed_clinadapt: Clinadapt, tmp_path: Path
+    instruct_store: str, installed_clinadapt: Clinadapt, clinadapt: Clinadapt, tmp_path: Path
 ) -> None:
     note = tmp_path / "note.txt"
     note.write_text("Knee pain. Ibuprofen 400 mg was given.", encoding="utf-8")
@@ -39,7 +39,7 @@ def test_an_instruct_adapter_answers_without_noise(
     assert done.returncode == 0 and done.stdout.strip()
     remarks = ("Not supported by the note: ", "The answer was cut off", "The model did not see")
     assert all(line.startswith(remarks) for line in done.stderr.splitlines()), done.stderr
-    assert installed_clinadapt(*arguments, "--json").stderr == ""
+    assert clinadapt(*arguments, "--json").stderr == ""
 
 
 def test_several_questions_about_one_note(instruct_store: str, clinadapt: Clinadapt, tmp_path: Path) -> None:

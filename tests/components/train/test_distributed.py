@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -13,13 +12,13 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
+from warm_process import fork_what_is_started, forkserver
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import step
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import InstructTraining
-from clinadapt.errors import UserError
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from components.train import instruct
@@ -75,10 +74,17 @@ def test_two_processes_give_the_losses_and_the_adapter_of_one(
 
 def train_two(splits: Path, output: Path, settings: InstructTraining, store_uri: str, log: Path) -> None:
     """What the train step does with two GPUs."""
+    fork_what_is_started()
     with log.open("a", buffering=1) as sys.stderr:
         os.dup2(sys.stderr.fileno(), 2)  # the two processes write there too
         with step("train", store_uri):
             train_distributed(2, splits, output, settings, store_uri)
+
+
+def start(*arguments: Any) -> Any:
+    process = forkserver().Process(target=train_two, args=arguments)  # type: ignore[attr-defined]
+    process.start()
+    return process
 
 
 @pytest.mark.slow
@@ -86,11 +92,8 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
     together: Together, instruct_splits: Path, tmp_path: Path
 ) -> None:
     store, log = open_store((tmp_path / "store").as_uri()), tmp_path / "log.txt"
-    context = multiprocessing.get_context("spawn")
     for status in (75, 0):
-        arguments = (instruct_splits, tmp_path / "stopped", together.settings, store.uri, log)
-        process = context.Process(target=train_two, args=arguments)
-        process.start()
+        process = start(instruct_splits, tmp_path / "stopped", together.settings, store.uri, log)
         if status:
             while not (log.exists() and "epoch 1/3" in log.read_text()):
                 assert process.is_alive()
@@ -108,6 +111,8 @@ def test_both_processes_stop_at_the_same_step_and_go_on_to_the_same_bytes(
 
 def test_an_error_of_a_process_is_a_user_error(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> None:
     settings = InstructTraining(base_model=tiny_llama.as_uri(), **HOW | {"max_length": 64})
-    with pytest.raises(UserError, match="an example has 256 tokens and a pack holds 64"):
-        train_distributed(2, instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri())
+    process = start(instruct_splits, tmp_path / "out", settings, (tmp_path / "store").as_uri(), tmp_path / "log.txt")
+    process.join(300)
+    assert process.exitcode == 2
+    assert "error: an example has 256 tokens and a pack holds 64" in (tmp_path / "log.txt").read_text()
     assert not (tmp_path / "out").exists()

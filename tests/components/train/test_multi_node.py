@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from ports import free_ports
 from safetensors.torch import load_file
 from support import quiet_environment
+from warm_process import WarmProcess
 
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST, list_files
@@ -29,22 +29,28 @@ from components.train.multi_node import fetch_folder
 HOW: dict[str, Any] = {"max_length": 400, "num_train_epochs": 2, "learning_rate": 2e-3, "precision": "fp32"}
 
 
-def start(task: NodesTask, folder: Path, ranks: tuple[int, ...] = (0, 1)) -> list[subprocess.Popen[bytes]]:
-    """Both nodes, or one of them, with the environment that Kubeflow Trainer's torch runtime gives their pods. Logs are
-    appended."""
+MODULE = "components.train.multi_node"
+
+
+def start(task: NodesTask, folder: Path, ranks: tuple[int, ...] = (0, 1), cold: bool = False) -> list[Any]:
+    """Both nodes, or one of them, with the environment that Kubeflow Trainer's torch runtime gives their pods; `cold`:
+    their processes import what they need, as in a pod. Logs are appended."""
     folder.mkdir(exist_ok=True)
     rendezvous = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
     rendezvous["PET_MASTER_PORT"] = str(free_ports())
-    command = [sys.executable, "-m", "components.train.multi_node", task.model_dump_json()]
-    nodes = []
+    nodes: list[Any] = []
     for rank in ranks:
         environment = quiet_environment() | rendezvous | {"PET_NODE_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-        with (folder / f"node-{rank}.txt").open("a") as log:
-            nodes.append(subprocess.Popen(command, stderr=log, env=environment))
+        log = folder / f"node-{rank}.txt"
+        if cold:
+            command = [sys.executable, "-m", MODULE, task.model_dump_json()]
+            nodes.append(subprocess.Popen(command, stderr=log.open("a"), env=environment))
+        else:
+            nodes.append(WarmProcess(MODULE, [task.model_dump_json()], environment, log, log))
     return nodes
 
 
-def finish(nodes: list[subprocess.Popen[bytes]]) -> list[int]:
+def finish(nodes: list[Any]) -> list[int]:
     """Exit statuses."""
     try:
         return [node.wait(900) for node in nodes]
@@ -77,7 +83,7 @@ def task(instruct_splits: Path, tiny_llama: Path, tmp_path: Path) -> NodesTask:
 def test_two_nodes_give_the_losses_and_the_adapter_of_one_which_the_pipeline_takes(
     task: NodesTask, instruct_splits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert finish(start(task, tmp_path / "logs")) == [0, 0], logs(tmp_path / "logs")
+    assert finish(start(task, tmp_path / "logs", cold=True)) == [0, 0], logs(tmp_path / "logs")
     one = tmp_path / "one"
     alone = instruct.run(instruct_splits, one, task.settings.model_copy(update={"per_device_train_batch_size": 2}))
     two = trained(task)
@@ -129,7 +135,7 @@ def test_a_drained_node_stops_both_and_they_resume(task: NodesTask, tmp_path: Pa
     while "epoch 1/6" not in logs(folder):
         assert all(node.poll() is None for node in nodes), logs(folder)
         time.sleep(0.05)
-    os.kill(nodes[1].pid, signal.SIGTERM)
+    nodes[1].send_signal(signal.SIGTERM)
     assert finish(nodes) == [75, 75], logs(folder)
     assert open_store(task.store).list("checkpoints/") and not open_store(task.store).list("trained/")
     assert finish(start(task, folder)) == [0, 0], logs(folder)
@@ -150,8 +156,8 @@ def test_splits_that_are_not_what_format_wrote_are_refused(
     assert not open_store(task.store).list("trained/")
 
 
-def test_an_invalid_task_is_one_line() -> None:
-    command = [sys.executable, "-m", "components.train.multi_node", '{"splits": "s3://a/b"}']
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "error: invalid task (store: field required)" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_an_invalid_task_is_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    assert WarmProcess(MODULE, ['{"splits": "s3://a/b"}'], quiet_environment(), log, log).wait() == 2
+    assert "error: invalid task (store: field required)" in log.read_text()
+    assert "Traceback" not in log.read_text()
