@@ -134,9 +134,9 @@ class ClassifyGate(GateThresholds):
         champion_margin: by which a candidate that was trained on other data than the champion may at most be worse.
     """
 
-    gain_over_base: float = 0.05
-    gain_over_majority: float = 0.0
-    gain_over_tfidf: float = 0.0
+    gain_over_base: float = Field(default=0.05, ge=-1, le=1)
+    gain_over_majority: float = Field(default=0.0, ge=-1, le=1)
+    gain_over_tfidf: float = Field(default=0.0, ge=-1, le=1)
     min_any_label_accuracy: float = Field(default=0.5, ge=0, le=1)
     group_margin: float = Field(default=0.15, ge=0, le=1)
     champion_margin: float = Field(default=0.02, ge=0, le=1)

@@ -164,6 +164,15 @@ class GateThresholds(Section):
 
     approval: Approval | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switches(cls, values: Any) -> Any:
+        """Refuse `yes` and `no`, which would be read as 1 and 0: as switched off, or as what nothing can pass."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and name != "approval":
+                raise ValueError(f"{name} is a number, neither yes nor no: write one, such as 0.05 for 5 %")
+        return values
+
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not asked for, so that the run keys of those who ask for none stay."""

@@ -301,7 +301,7 @@ class InstructGate(GateThresholds):
             remembered.
     """
 
-    gain_over_base: float = 0.0
+    gain_over_base: float = Field(default=0.0, ge=-1, le=1)
     task_margin: float = Field(default=0.05, ge=0, le=1)
     max_contradicted: float = Field(default=0.05, ge=0, le=1)
     max_unsupported: float = Field(default=0.1, ge=0, le=1)

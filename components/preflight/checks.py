@@ -99,9 +99,12 @@ def add_digests(steps: dict[str, Settings], recipe: str, data: str, store: Store
     """The settings of each step with what else determines its output: the digest of the data for download, that of
     lists, detector and key for screen, the champion for evaluate, and the version of the code for every step whose
     output is cached."""
-    version, etag = champion(store, steps["publish"]["adapter_name"]) or ("", "")
+    name = steps["publish"]["adapter_name"]
+    version, etag = champion(store, name) or ("", "")
     if version:
-        read_manifest(store, steps["publish"]["adapter_name"], version)  # evaluate could not load it either
+        of = read_manifest(store, name, version).get("recipe", recipe)  # evaluate could not load it either
+        if of != recipe:
+            raise UserError(f"the champion of '{name}' is of the recipe {of}: use another --adapter-name")
     log("preflight", f"champion to compare with: {version or 'none yet'}")
     steps["download"] |= {"source_digest": data, "patient_key": Pseudonyms().key_id}
     phi = Phi.model_validate(steps["screen"]["phi"])

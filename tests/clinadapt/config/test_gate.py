@@ -104,3 +104,13 @@ def test_without_approval_the_gate_is_as_before(gate: Any) -> None:
 def test_an_audit_of_fewer_repeats_is_a_looser_gate() -> None:
     gate = InstructGate(audited_repeats=4)
     assert gate.loosened() == {"audited_repeats": 4} and InstructGate.model_validate(gate.model_dump()) == gate
+
+
+@pytest.mark.parametrize("gate", [ClassifyGate, InstructGate])
+@pytest.mark.parametrize("value", [5, -2, 1.01, float("nan"), float("inf"), True, False, "five", None])
+def test_a_threshold_is_a_share(gate: Any, value: Any) -> None:
+    """5 for 5 points would refuse everything after hours of training; `yes` would switch a check off."""
+    for name in gate.model_fields.keys() - {"approval", "audited_repeats"}:
+        with pytest.raises(ValidationError, match=name):
+            gate(**{name: value})
+        assert gate(**{name: 1}).model_dump()[name] == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from approvals import publish
 from pydantic import ValidationError
 
 from clinadapt.artifacts.hashing import read_json, sha256_json, write_json
@@ -19,6 +20,8 @@ from clinadapt.config.instruct import InstructProfile, InstructTraining, Llama, 
 from clinadapt.config.resolve import Settings
 from clinadapt.errors import UserError
 from clinadapt.models.base_model import BaseModel, describe
+from clinadapt.registry.champion import promote
+from clinadapt.storage import open_store
 from components.preflight.checks import check_disk
 from components.preflight.instruct import run
 
@@ -79,6 +82,17 @@ def test_each_step_gets_its_settings_and_digests(tiny_llama: Path, tmp_path: Pat
     assert steps["lookup"]["code_version"] == steps["train"]["code_version"] != steps["evaluate"]["code_version"]
     assert (steps["evaluate"]["champion_version"], steps["evaluate"]["champion_etag"]) == ("", "")
     assert steps == check(tiny_llama.as_uri(), tmp_path)
+
+
+def test_a_champion_that_cannot_be_compared_with_is_found_before_any_work(tiny_llama: Path, tmp_path: Path) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    version = publish(store, tmp_path, 1, None, "adapter")
+    promote(store, "adapter", version, "", {})
+    with pytest.raises(UserError, match="the champion of 'adapter' is of the recipe classify: use another"):
+        check(tiny_llama.as_uri(), tmp_path / "store")
+    store.delete(f"adapters/adapter/{version}/manifest.json")
+    with pytest.raises(UserError, match=f"no adapter version 'adapter/{version}'"):
+        check(tiny_llama.as_uri(), tmp_path / "store")
 
 
 def test_a_tokenizer_replaced_under_the_same_uri_is_noticed_by_format(tiny_llama: Path, tmp_path: Path) -> None:
