@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from clinadapt.documents.page import count, decimal, duration, moment, percent
+from clinadapt.documents.verdict import result
 
 Text = str | list[str]  # a list: one item a line
 
@@ -129,13 +130,7 @@ def margin(share: float) -> str:
 
 def checks(value: list[Mapping[str, Any]]) -> list[str]:
     """The gate's checks, with what was measured and required."""
-    return [f"{_outcome(each)}: {clean(each['name'])}; {clean(each['detail'])}" for each in value]
-
-
-def _outcome(check: Mapping[str, Any]) -> str:
-    if not check["passed"]:
-        return "failed"
-    return "passed" if check.get("judged", True) else "not checked"
+    return [f"{result(each)}: {clean(each['name'])}; {clean(each['detail'])}" for each in value]
 
 
 def loosened(value: Mapping[str, Any]) -> list[str]:

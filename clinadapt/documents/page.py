@@ -8,6 +8,8 @@ from datetime import datetime
 
 import jinja2
 
+from clinadapt.documents import verdict
+
 # CSS custom property -> its value on a light page. Charts are drawn in these and then refer to the property,
 # which page.html.j2 redefines for dark mode. Colour-blind-safe hues after Okabe and Ito, "Color Universal Design"
 # (2008).
@@ -84,6 +86,6 @@ def environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals["colours"] = COLOURS
+    templates.globals |= {"colours": COLOURS, "words": verdict}
     templates.filters |= {form.__name__: form for form in (count, counted, decimal, percent, duration, moment)}
     return templates

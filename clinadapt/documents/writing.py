@@ -12,11 +12,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from clinadapt.artifacts.hashing import parse_json, read_json, write_json
-from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
+from clinadapt.artifacts.hashing import read_json, write_json
+from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.documents.conformance import conformance
 from clinadapt.documents.definition import NAMES, document
 from clinadapt.documents.facts import RECORDS, REGISTRY, Facts
@@ -29,7 +28,7 @@ from clinadapt.feedback.settled import read_reviews
 from clinadapt.registry.adapters import locate_adapter
 from clinadapt.registry.approval.standing import read_standing
 from clinadapt.registry.champion import champion, history
-from clinadapt.registry.versions import problem_line, read_manifest, version_folder, version_ids
+from clinadapt.registry.versions import read_manifest, read_record, version_ids
 from clinadapt.storage.local_files import os_errors
 from clinadapt.storage.object_store import Store
 
@@ -148,25 +147,13 @@ def _published(store: Store, name: str, version: str, files: Sequence[str] = REC
         UserError: there is no such version, or a record is not what was published.
     """
     manifest = read_manifest(store, name, version)
-    records = {file: _record(store, manifest, file) for file in files if file in manifest["files"]}
+    records = {file: read_record(store, manifest, file) for file in files if file in manifest["files"]}
     facts = Facts({MANIFEST: manifest, **records})
     if CONFORMANCE not in records:
         if files is not RECORDS:
             return _published(store, name, version)
         facts.records[CONFORMANCE] = compared_with_champion(store, name, facts)
     return facts
-
-
-def _record(store: Store, manifest: dict[str, Any], file: str) -> Any:
-    """Content of a JSON file of a version. Raises UserError where it is not what was published."""
-    folder = version_folder(store, manifest["name"], manifest["version"])
-    with TemporaryDirectory(prefix="clinadapt-documents-") as scratch:
-        try:
-            return parse_json(folder.fetch_file(file, Path(scratch), manifest).read_bytes())
-        except DamagedFolder as error:
-            raise UserError(problem_line(folder, error.file, error.problem)) from error
-        except ValueError as error:
-            raise UserError(problem_line(folder, file, "is no JSON")) from error
 
 
 def _compared(store: Store, name: str, facts: Facts) -> Facts | None:
@@ -179,7 +166,7 @@ def _compared(store: Store, name: str, facts: Facts) -> Facts | None:
     try:
         manifest = read_manifest(store, name, str(version))
         files = [file for file in ("clinadapt.json", "data.json", "verdict.json") if file in manifest["files"]]
-        return Facts({MANIFEST: manifest, **{file: _record(store, manifest, file) for file in files}})
+        return Facts({MANIFEST: manifest, **{file: read_record(store, manifest, file) for file in files}})
     except UserError:
         return Facts({MANIFEST: {"version": str(version)}})
 

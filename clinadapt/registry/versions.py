@@ -6,11 +6,13 @@ adapters/<name>/<version>/...    immutable sealed folder; the version is the run
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import parse_json, sha256_json
-from clinadapt.artifacts.manifest import MANIFEST
+from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
 from clinadapt.artifacts.sealed_folder import SealedFolder
 from clinadapt.artifacts.signing import verify_manifest
 from clinadapt.artifacts.slsa import broken_link
@@ -21,6 +23,7 @@ _FIELDS = {
     "base_model", "base_digest", "splits_digest", "settings", "settings_digest", "code_version", "metrics", "created",
     "published_by",
 }  # fmt: skip
+VERDICT = "verdict.json"
 _RECORDS = ("training.json", "clinadapt.json", "evaluation.json")  # files that every version has
 
 
@@ -75,6 +78,26 @@ def read_version(store: Store, name: str, version: str) -> dict[str, Any]:
         key = version_folder(store, name, version).key(MANIFEST)
         raise UserError(f"{key} has no field '{missing[0]}', so publish did not write it: remove it and publish again")
     return manifest
+
+
+def read_record(store: Store, manifest: dict[str, Any], file: str) -> Any:
+    """Content of a JSON file of the version with this verified manifest. Raises UserError where it is not what was
+    published."""
+    folder = version_folder(store, manifest["name"], manifest["version"])
+    with TemporaryDirectory(prefix="clinadapt-record-") as scratch:
+        try:
+            return parse_json(folder.fetch_file(file, Path(scratch), manifest).read_bytes())
+        except DamagedFolder as error:
+            raise UserError(problem_line(folder, error.file, error.problem)) from error
+        except ValueError as error:
+            raise UserError(problem_line(folder, file, "is no JSON")) from error
+
+
+def read_verdict(store: Store, manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """What the gate said of the version with this verified manifest; None where an earlier release published it without
+    a record. Raises UserError as `read_record`."""
+    verdict = read_record(store, manifest, VERDICT) if VERDICT in manifest["files"] else None
+    return verdict if isinstance(verdict, dict) else None
 
 
 def verify(store: Store, name: str, version: str) -> list[str]:

@@ -17,13 +17,14 @@ import gradio as gr
 from clinadapt.artifacts.hashing import sha256_file
 from clinadapt.artifacts.manifest import DamagedFolder
 from clinadapt.artifacts.step_record import log
+from clinadapt.documents import verdict as words
 from clinadapt.errors import UserError
 from clinadapt.registry.approval.decisions import decide
 from clinadapt.registry.approval.records import LONGEST_REASON, Proposal
 from clinadapt.registry.approval.standing import Standing, proposed, read_standing, waits
 from clinadapt.registry.champion import champion
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
-from clinadapt.registry.versions import problem_line, read_version, version_folder
+from clinadapt.registry.versions import problem_line, read_verdict, read_version, version_folder
 from clinadapt.review.protection import USER_HEADER
 from clinadapt.review.widgets import PRIVATE_INPUT, reviewer, status, status_line
 from clinadapt.storage import open_store
@@ -32,6 +33,10 @@ from clinadapt.storage.object_store import CorruptObject, Store
 REPORT = "report.html"
 _OF_ITS_BASE = {"perplexity"}  # metrics by token, which those of another base model are not comparable with
 _NONE = "No version of this adapter waits for approval."
+_LATER = (
+    "<p>This is what the gate said when it was published. A later run has compared it with another champion and passed "
+    "it again: see the report.</p>"
+)
 _ANONYMOUS = (
     "this page does not know who you are: open it through its proxy or with a login, or use clinadapt registry approve "
     "with your own key"
@@ -172,7 +177,7 @@ def _report(store: Store, name: str, version: str, folder: Path, proposal: Propo
     """
     sealed, manifest = version_folder(store, name, version), read_version(store, name, version)
     place = Path(tempfile.mkdtemp(dir=folder))
-    if proposal and proposal.report not in ("", manifest["files"][REPORT]["sha256"]):
+    if proposal and _is_of_later_run(proposal, manifest):
         key = f"runs/{proposal.run}/{REPORT}"
         proposed_with = f"{key}, with which {name}/{version} was proposed,"
         try:
@@ -192,8 +197,13 @@ def _report(store: Store, name: str, version: str, folder: Path, proposal: Propo
         raise UserError(problem_line(sealed, error.file, error.problem)) from error
 
 
+def _is_of_later_run(proposal: Proposal, manifest: dict[str, Any]) -> bool:
+    """Whether a version was proposed with the report of a later run than the one that published it."""
+    return proposal.report not in ("", manifest["files"][REPORT]["sha256"])
+
+
 def _details(store: Store, name: str, version: str, standing: Standing) -> str:
-    """A version, its figures beside the champion's, and what people have decided, as HTML."""
+    """A version, what the gate said of it, its figures beside the champion's, and what people have decided, as HTML."""
     manifest, current = read_version(store, name, version), (champion(store, name) or ("", ""))[0]
     compared = {version: manifest}
     if current:
@@ -204,6 +214,8 @@ def _details(store: Store, name: str, version: str, standing: Standing) -> str:
         f"<p>{escape(sentence[:1].upper() + sentence[1:])}. {standing.policy.signers} of: {escape(people)}.</p>",
         f"<p>Published {escape(manifest['created'])} by {escape(manifest['published_by'])}"
         f"{escape(_started(standing))}.</p>",
+        *_verdict(read_verdict(store, manifest)),
+        _LATER if standing.proposal and _is_of_later_run(standing.proposal, manifest) else "",
         _comparison(list(compared.values()), list(compared)),
     ]
     votes = [vote for vote in standing.votes if vote.decision]
@@ -215,6 +227,19 @@ def _details(store: Store, name: str, version: str, standing: Standing) -> str:
         ]  # fmt: skip
         lines.append(_table(["UTC", "who", "decision", "reason"], rows))
     return f'<div class="approval">{"".join(lines)}</div>'
+
+
+def _verdict(verdict: dict[str, Any] | None) -> list[str]:
+    """What the gate said, in the words of the report: the decision, what the profile loosened, and the checks that did
+    not pass."""
+    if verdict is None:
+        return [f"<p><b>Verdict of the gate.</b> {words.UNRECORDED}</p>"]
+    lines = [f"<p><b>{escape(words.headline(verdict))}.</b> {escape(words.reasons(verdict))}</p>"]
+    if rows := words.loosened(verdict):
+        lines.append(_table(["What is checked", "By default", "In this run"], rows))
+    if rows := [check for check in words.checks(verdict) if check.result != "passed"]:
+        lines.append(_table(["Check", "Result", "Measured, and required"], rows))
+    return lines
 
 
 def _started(standing: Standing) -> str:

@@ -86,24 +86,25 @@ def _listed(store: Store, name: str) -> list[dict[str, Any]]:
 
 @app.command()
 def show(adapter: Version, store: StoreUri = DEFAULT_STORE, as_json: Json = False) -> None:
-    """Show a version: its metrics, inputs, who approved or refused it, and champion history.
+    """Show a version: what the gate said, its metrics, inputs, who approved or refused it, and champion history.
 
     Digests are shortened; `--json` prints them in full.
     """
     from clinadapt.registry.approval.standing import read_standing
     from clinadapt.registry.champion import champion, history
-    from clinadapt.registry.versions import read_version
+    from clinadapt.registry.versions import read_verdict, read_version
     from pipelines.cli.registry_output import approval_lines, manifest_lines
 
     opened = _open(store)
     name, version = _locate(opened, adapter)
     manifest, champions = read_version(opened, name, version), history(opened, name)
+    verdict = read_verdict(opened, manifest)
     approval = (standing := read_standing(opened, name, version)) and standing.to_json()
-    lines = manifest_lines(manifest, (champion(opened, name) or ("", ""))[0] == version, champions)
+    lines = manifest_lines(manifest, (champion(opened, name) or ("", ""))[0] == version, champions, verdict)
     for line in chain(lines, approval_lines(approval, standing.sentence()) if standing and approval else ()):
         _print(line, as_json, "" if line.startswith(" ") else "bold")
     if as_json:
-        emit({"manifest": manifest, "history": champions, "approval": approval})
+        emit({"manifest": manifest, "history": champions, "verdict": verdict, "approval": approval})
 
 
 @app.command()

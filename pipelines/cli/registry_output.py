@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
+from clinadapt.documents import verdict as words
+
 _GROUPS = {
     "published": ("recipe", "started", "started_by", "created", "published_by", "code_version"),
     "trained on": ("dataset_digest", "splits_digest", "base_model", "base_digest", "settings_digest"),
@@ -37,9 +39,12 @@ def version_lines(versions: Iterable[dict[str, Any]], now: datetime) -> Iterator
         yield from (("", False), ("* champion; the metric is on held-out notes, with its 95 % interval", False))
 
 
-def manifest_lines(manifest: dict[str, Any], champion: bool, history: list[dict[str, Any]]) -> Iterator[str]:
-    """Lines of `registry show`: metrics, origin and champion history of a version."""
+def manifest_lines(
+    manifest: dict[str, Any], champion: bool, history: list[dict[str, Any]], verdict: dict[str, Any] | None
+) -> Iterator[str]:
+    """Lines of `registry show`: what the gate said, metrics, origin and champion history of a version."""
     yield f"{manifest['name']}/{manifest['version']}{' (champion)' if champion else ''}"
+    yield from _verdict_lines(verdict)
     yield from ("", "metrics on held-out notes (95 % interval)")
     yield from _fields((metric, interval(value)) for metric, value in manifest["metrics"].items())
     texts = {key: value for key, value in manifest.items() if isinstance(value, str) and key not in ("name", "version")}
@@ -52,6 +57,21 @@ def manifest_lines(manifest: dict[str, Any], champion: bool, history: list[dict[
     for entry in reversed(history):
         when = entry["when"].replace("T", " ")[:16]
         yield f"  {when}  {entry['version']:16}  {entry['by']}{' (rollback)' if entry['rollback'] else ''}"
+
+
+def _verdict_lines(verdict: dict[str, Any] | None) -> Iterator[str]:
+    """What the gate said, in the words of the report: the decision, what the profile loosened, and the checks that did
+    not pass. `verdict` is the content of verdict.json; None where the version has none."""
+    yield from ("", "verdict of the gate")
+    if verdict is None:
+        yield from _wrapped(words.UNRECORDED, 2)
+        return
+    yield from _wrapped(f"{words.headline(verdict)}. {words.reasons(verdict)}", 2)
+    for meaning, default, here in words.loosened(verdict):
+        yield from _wrapped(f"{meaning}: {here} (default: {default})", 4)
+    for check in words.checks(verdict):
+        if check.result != "passed":
+            yield from _wrapped(f"{check.result}: {check.name}: {check.detail}", 4)
 
 
 def approval_lines(approval: dict[str, Any], sentence: str) -> Iterator[str]:

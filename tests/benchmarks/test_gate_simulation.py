@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
+from clinadapt.documents.verdict import NOT_ENOUGH
 from components.evaluate import metrics
 from components.evaluate.gate.champion_checks import Standing, champion_checks
-from components.evaluate.gate.checks import NOT_ENOUGH
 from components.evaluate.gate.classify import decide as decide_classify
 from components.evaluate.gate.instruct import decide as decide_instruct
 
@@ -121,7 +121,7 @@ def classify_run(rng: np.random.Generator, notes: int, gain: float, worse: float
         name: {"metrics": {"accuracy": sure, "any_label_accuracy": share, "macro_f1": sure}, "per_class": []}
         for name in ("candidate", "tfidf")
     }
-    split = {"notes": notes, "subgroups": subgroups(groups, right, "any_label_accuracy")}
+    split = {"notes": notes, "rows": notes, "subgroups": subgroups(groups, right, "any_label_accuracy")}
     return {"models": models, "comparisons": comparisons, "champion_version": "", "ceiling": 1.0, **split}
 
 
@@ -202,7 +202,7 @@ def walk(seed: int, spread: float, around_champion: bool, margin: float, only_la
         candidate = true + hardness + rng.normal(0, 0.1, notes)
         compared = metrics.paired(candidate - scores, np.ones(notes), np.arange(notes), 0)
         value = {"metrics": {"token_f1": {"value": float(scores.mean())}}}
-        evaluation = {"champion_version": "v", "models": {"champion": value}}
+        evaluation = {"champion_version": "v", "models": {"champion": value}, "notes": notes}
         standing = Standing(True, None if only_last else best)
         if all(check.passed for check in champion_checks(evaluation, compared, "token_f1", margin, standing)):
             quality, scores = true, candidate

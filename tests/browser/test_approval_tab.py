@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from approvals import NAME, approve, await_approval, people, policy, publish
+from approvals import NAME, VERDICT, approve, await_approval, people, policy, publish
 from browsing import MARKS, WAIT, Page, Shot, serving
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -34,7 +34,7 @@ def test_the_last_of_two_approves_on_the_page(browser: Any, tiny_llama: Path, tm
     card.write_text(json.dumps(json.loads(card.read_text()) | {"max_length": 1024}))
     store = open_store((tmp_path / "store").as_uri())
     board = policy([anna.entry, ben.entry, carl.entry])
-    version = publish(store, tmp_path, 1, board, started_by="dora", adapter=adapter)
+    version = publish(store, tmp_path, 1, board, started_by="dora", adapter=adapter, verdict=VERDICT)
     await_approval(store, version, "dora")
     approve(store, version, anna, "subgroups <b>look</b> right")
     folder.mkdir()
@@ -47,6 +47,9 @@ def test_the_last_of_two_approves_on_the_page(browser: Any, tiny_llama: Path, tm
         page.tab("Approval")
         page.see("//td[text()='subgroups <b>look</b> right']")
         page.see("//p[contains(., '2 of: anna, ben, carl')]")
+        page.see("//p[starts-with(., 'Passed a loosened gate. One of the default checks is switched off')]")
+        page.see("//td[text()='at most 15 points']")
+        page.see("//td[text()='switched off']")
         page.see("//button[contains(., 'Open the report')]")
         page.press("Approve")
         page.status("Not stored – give a reason: it stays")

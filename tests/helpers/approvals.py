@@ -26,6 +26,17 @@ METRICS = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}
 FIELDS = {"accuracy": METRICS["accuracy"], "code_version": "0.1.0+code"}
 
 
+# What the gate said of a version, as a demo's profile loosens it; of published ones all checks have passed
+VERDICT = {
+    "decision": "pass",
+    "outcome": "Passed a loosened gate. One of the default checks is switched off in this profile, so this verdict is "
+    "no evidence of safe use.",
+    "checks": [{"name": "more accurate than the majority class", "passed": True, "detail": "+20.0", "judged": True}],
+    "loosened": {"group_margin": {"meaning": "How much worse it may be for <b>a</b> group of notes",
+                                  "default": "at most 15 points", "here": "switched off"}},
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody with a name and an ed25519 key, as PEM text."""
@@ -67,13 +78,17 @@ def publish(
     name: str = NAME,
     started_by: str = "",
     adapter: Path | None = None,
+    verdict: dict[str, Any] | None = None,
 ) -> str:
-    """A version as publish writes it, with the files of an adapter if one is given; `number` tells it from others."""
+    """A version as publish writes it, with the files of an adapter and what the gate said if they are given; `number`
+    tells it from others."""
     folder = folder / f"{name}-{number}"
     folder.mkdir()
     write_json(folder / "clinadapt.json", {"recipe": "classify", "base_digest": "sha256:base"})
     if adapter:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
+    if verdict:
+        write_json(folder / "verdict.json", verdict)
     settings = {"seed": number}
     gate = {"champion_margin": 0.02} | ({"approval": approval} if approval else {})
     version = run_key("sha256:splits", "sha256:base", settings, "0.1.0+code", gate)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from approvals import NAME, age, approve_on_page, await_approval, key_of, people, policy, publish
+from approvals import NAME, VERDICT, age, approve_on_page, await_approval, key_of, people, policy, publish
 from prometheus_client.parser import text_string_to_metric_families
 
 from clinadapt.errors import UserError
@@ -51,6 +51,29 @@ def registry(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return int(ended.value.code or 0), *capsys.readouterr()
 
     return run
+
+
+def test_who_approves_sees_what_the_gate_said(store: Store, tmp_path: Path, registry: Command) -> None:
+    failed = {"name": "few wrong refusals", "passed": False, "detail": "9.0%; required: at most 5.0%"}
+    lacks = {"name": "exactly right answers", "passed": False, "detail": "70.0%", "more_notes": 250,
+             "lacking": "held-out notes"}  # fmt: skip
+    open_ = {**VERDICT, "decision": "not enough evidence", "checks": [failed, lacks]}
+    loose, other, silent = (
+        publish(store, tmp_path, number, None, verdict=verdict)
+        for number, verdict in ((7, VERDICT), (8, open_), (9, None))
+    )
+    texts = [" ".join(registry("show", f"{NAME}/{version}")[1].split()) for version in (loose, other, silent)]
+    meaning = "How much worse it may be for <b>a</b> group of notes"
+    assert f"verdict of the gate {VERDICT['outcome']} {meaning}: switched off (default: at most 15 points)" in texts[0]
+    assert "verdict of the gate Not enough evidence." in texts[1]
+    assert "failed: Few wrong refusals: 9.0%; required: at most 5.0%" in texts[1]
+    assert "not enough evidence: Exactly right answers: 70.0%; 250 more held-out notes are needed" in texts[1]
+    assert "verdict of the gate Not recorded: an earlier release" in texts[2]
+    assert json.loads(registry("show", f"{NAME}/{loose}", "--json")[1])["verdict"] == VERDICT
+    key = f"adapters/{NAME}/{loose}/verdict.json"
+    store.put(key, store.get(key)[0].replace(b"Passed a loosened gate", b"Passed the default gate"))
+    status, output, errors = registry("show", f"{NAME}/{loose}")
+    assert status == 2 and "Passed" not in output and f"{key} is not what was published" in errors
 
 
 def test_two_people_approve(store: Store, version: str, registry: Command) -> None:

@@ -46,7 +46,8 @@ def champion_checks(
     if margin >= 1:
         return
     what = metric.replace("_f1", " F1").replace("_", " ")
-    better = difference_above(f"better than the champion {version}", what, comparison, 0.0)
+    notes = evaluation["notes"]
+    better = difference_above(f"better than the champion {version}", what, comparison, 0.0, notes)
     if better.passed:
         yield better
         return
@@ -54,12 +55,12 @@ def champion_checks(
         yield better._replace(name=f"{better.name}, which was trained on the same data")
         return
     yield difference_above(
-        f"not worse than the champion {version} by {100 * margin:.1f} points", what, comparison, -margin
+        f"not worse than the champion {version} by {100 * margin:.1f} points", what, comparison, -margin, notes
     )
     value = evaluation["models"]["champion"]["metrics"][metric]["value"]
     if standing.best is not None and standing.best > value:
         behind = standing.best - value
         shifted = {**comparison, **{key: max(-1.0, comparison[key] - behind) for key in ("difference", "low", "high")}}
         yield difference_above(
-            f"not worse than the best of all champions by {100 * margin:.1f} points", what, shifted, -margin
+            f"not worse than the best of all champions by {100 * margin:.1f} points", what, shifted, -margin, notes
         )

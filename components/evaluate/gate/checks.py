@@ -1,10 +1,11 @@
 """Checks of the gate: statements that pass only where the unfavourable end of their interval satisfies them.
 
 What the evidence does not show does not pass, and notes that all say the same show no more than their number does
-(components.evaluate.metrics): after ten notes without a difference, the next may have one. Where the estimate itself
-satisfies a statement and only its interval is too wide, the check asks for more held-out notes: intervals shrink with
-the square root of their number, and the number asked for gives the estimate as it is a chance of 80 % to pass (Cohen
-1988, Statistical Power Analysis, chapter 2).
+(components.evaluate.metrics): after ten notes without a difference, the next may have one. A check fails where the
+estimate itself violates the statement. Where only the unfavourable end of its interval does, however few the notes are,
+the check asks for more held-out notes: for so many that the interval, which has two parts, leaves the estimate as it is
+a chance of 80 % to pass (Cohen 1988, Statistical Power Analysis, chapter 2). What one more note at the worst value
+could change shrinks with their number, the spread of the notes with its square root.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from typing import Any, NamedTuple
 from scipy.special import ndtri
 
 from clinadapt.config.gate import GateThresholds
+from clinadapt.documents.verdict import MOST, NOT_ENOUGH, asked_for
 from components.evaluate.gate.loosened import loosened_rows, loosened_sentence
 from components.evaluate.metrics import exact_upper
 
 _TAIL = 0.025  # of a two-sided 95 % interval
 _POWER = float(1 + ndtri(0.8) / ndtri(1 - _TAIL))  # widths of the interval for 80 % power
+_DRAWN = 1.08  # an end of a bootstrap's interval is so much too far out by chance, at most (two standard errors)
 SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
 _PLANNED = 0.1  # a larger distance may be luck: the number of notes asked for is planned for at most 10 points
-MOST = 50  # times the held-out notes that may be asked for
-
-NOT_ENOUGH = "not enough evidence"
 
 
 class Check(NamedTuple):
@@ -48,7 +48,33 @@ class Check(NamedTuple):
     judged: bool = True
 
 
-def difference_above(name: str, what: str, comparison: Mapping[str, float], bound: float) -> Check:
+class _Evidence(NamedTuple):
+    """An estimate seen from its bound.
+
+    Attributes:
+        distance: of the estimate from the bound; positive where it satisfies the statement.
+        width: from the estimate to the unfavourable end of its interval.
+        worst: from the estimate to the worst possible value.
+        clusters: that it is of.
+        notes: all held-out ones, of which clusters that tell nothing of it are a part.
+    """
+
+    distance: float
+    width: float
+    worst: float
+    clusters: int
+    notes: int
+
+    def clusters_needed(self) -> float:
+        """Clusters like these that leave the estimate a chance of 80 % to pass; infinite where it is at its bound."""
+        one_more = self.worst * (1 - _TAIL ** (1 / self.clusters))
+        spread = self.clusters * max(0.0, self.width**2 - one_more**2)
+        last = (self.worst * math.log(_TAIL)) ** 2
+        allowed = (min(self.distance, _PLANNED) / _POWER) ** 2  # square of the width; of n it is last/n² + spread/n
+        return (spread + math.sqrt(spread**2 + 4 * last * allowed)) / (2 * allowed) if allowed else math.inf
+
+
+def difference_above(name: str, what: str, comparison: Mapping[str, float], bound: float, notes: int) -> Check:
     """The check that a paired difference exceeds a bound.
 
     Args:
@@ -56,6 +82,7 @@ def difference_above(name: str, what: str, comparison: Mapping[str, float], boun
         what: metric that is compared, for the detail.
         comparison: difference, low, high and clusters of `components.evaluate.metrics.paired`.
         bound: as a share: 0.05 is 5 points.
+        notes: all held-out ones.
     """
     if bound <= -1:
         return not_required(name)
@@ -65,10 +92,11 @@ def difference_above(name: str, what: str, comparison: Mapping[str, float], boun
         f"{what} differs by {100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}); required: lower "
         f"end above {100 * bound:+.1f}"
     )
-    return _check(name, low > bound, detail, difference - bound, difference - low, clusters)
+    evidence = _Evidence(difference - bound, difference - low, _DRAWN * (difference + 1), clusters, notes)
+    return _check(name, low > bound, detail, evidence, violated=difference <= bound)
 
 
-def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bound: float) -> Check:
+def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bound: float, notes: int) -> Check:
     """The check that a share does not exceed a bound.
 
     Args:
@@ -76,27 +104,30 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
         what: the share in words.
         estimate: value, low, high and clusters of `components.evaluate.metrics.ratios`; None where no row tells it.
         bound: of the upper end.
+        notes: all held-out ones.
     """
     if bound >= 1:
         return not_required(name)
     if estimate is None:
-        return _not_measured(name, what)
+        return _not_measured(name, what, bound)
     value, clusters = estimate["value"], int(estimate["clusters"])
     high = max(estimate["high"], exact_upper(value, clusters))
     detail = f"{what}: {value:.1%} (upper end {high:.1%}); required: at most {bound:.1%}"
-    return _check(name, high <= bound, detail, bound - value, high - value, clusters)
+    evidence = _Evidence(bound - value, high - value, 1 - value, clusters, notes)
+    return _check(name, high <= bound, detail, evidence, violated=value > bound)
 
 
-def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, bound: float) -> Check:
+def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, bound: float, notes: int) -> Check:
     """The check that a share reaches a bound; arguments as in `share_at_most`."""
     if bound <= 0:
         return not_required(name)
     if estimate is None:
-        return _not_measured(name, what)
+        return _not_measured(name, what, 1 - bound)
     value, clusters = estimate["value"], int(estimate["clusters"])
     low = min(estimate["low"], 1 - exact_upper(1 - value, clusters))
     detail = f"{what}: {value:.1%} (lower end {low:.1%}); required: at least {bound:.1%}"
-    return _check(name, low >= bound, detail, value - bound, value - low, clusters)
+    evidence = _Evidence(value - bound, value - low, value, clusters, notes)
+    return _check(name, low >= bound, detail, evidence, violated=value < bound)
 
 
 def not_required(name: str) -> Check:
@@ -119,7 +150,7 @@ def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) ->
     """
     open_checks = [check for check in checks if not check.passed]
     against = [check for check in open_checks if not check.more_notes]
-    loosened = loosened_rows(thresholds)
+    loosened, others = loosened_rows(thresholds), len(open_checks) - 1
     if not open_checks:
         decision, outcome = "pass", f"Passed {'a loosened' if loosened else 'the'} gate."
     elif against:
@@ -128,9 +159,9 @@ def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) ->
     else:
         decision = NOT_ENOUGH
         most = max(open_checks, key=lambda check: check.more_notes)
-        outcome = (
-            f"Not enough evidence: {most.more_notes:,} more {most.lacking} are needed for '{most.name}': {most.detail}."
-        )
+        outcome = f"Not enough evidence: {asked_for(most.more_notes, most.lacking)} for '{most.name}': {most.detail}."
+    if others > 0:
+        outcome += f" {others} other check{'' if others == 1 else 's'} did not pass either."
     return {
         "decision": decision,
         "result": result,
@@ -140,18 +171,18 @@ def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) ->
     }
 
 
-def _not_measured(name: str, what: str) -> Check:
-    return Check(name, False, f"no held-out row tells the share of {what}", SMALLEST_SAMPLE)
+def _not_measured(name: str, what: str, wrong: float) -> Check:
+    """The check of a share that no row tells: it asks for as many that do as may show that at most `wrong` are."""
+    least = math.ceil(math.log(_TAIL) / math.log(1 - wrong)) if 0 < wrong < 1 else MOST
+    return Check(name, False, f"no held-out row tells the share of {what}", max(SMALLEST_SAMPLE, least))
 
 
-def _check(name: str, passed: bool, detail: str, distance: float, half_width: float, clusters: int) -> Check:
-    """A check whose estimate lies `distance` on the right side of its bound, with an interval of `half_width` on that
-    side."""
+def _check(name: str, passed: bool, detail: str, evidence: _Evidence, violated: bool) -> Check:
+    """A check; `violated` says whether the estimate itself is on the wrong side of the bound."""
+    clusters, needed = evidence.clusters, 0.0 if violated else evidence.clusters_needed()
     if clusters < SMALLEST_SAMPLE:
-        return Check(name, False, f"{detail}; {clusters} groups of notes are too few", SMALLEST_SAMPLE - clusters)
-    if passed or distance <= 0:
+        detail = f"{detail}; {clusters} groups of notes are too few"
+    elif passed or violated:
         return Check(name, passed, detail)
-    needed = math.ceil(clusters * (_POWER * half_width / min(distance, _PLANNED)) ** 2)
-    if needed > MOST * clusters:  # level with the bound, as far as any sample can tell
-        return Check(name, False, detail)
-    return Check(name, False, detail, max(1, needed - clusters))
+    growth = max(needed, SMALLEST_SAMPLE) / clusters - 1
+    return Check(name, False, detail, max(1, math.ceil(min(MOST, evidence.notes * growth))))

@@ -24,6 +24,7 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
     """
     against = {c["b"]: c for c in evaluation["comparisons"]}
     candidate = evaluation["models"]["candidate"]["metrics"]
+    notes = evaluation["notes"]
     names = {
         "base": "more accurate than the base model with an untrained head",
         "majority": "more accurate than the majority class",
@@ -32,7 +33,7 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
     if thresholds.gain_over_tfidf < 0:
         names["tfidf"] = f"at most {-100 * thresholds.gain_over_tfidf:g} points less accurate than TF-IDF"
     checks = [
-        difference_above(name, "accuracy", against[other], getattr(thresholds, f"gain_over_{other}"))
+        difference_above(name, "accuracy", against[other], getattr(thresholds, f"gain_over_{other}"), notes)
         for other, name in names.items()
     ]
     checks.append(
@@ -41,16 +42,18 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
             "predictions among a note's labels",
             candidate["any_label_accuracy"],
             thresholds.min_any_label_accuracy,
+            notes,
         )
     )
     checks.append(
         no_worse_group(
             evaluation["subgroups"],
             candidate["any_label_accuracy"],
-            evaluation["notes"],
+            evaluation["rows"],
             "any_label_accuracy",
             "predictions among none of a note's labels",
             thresholds.group_margin,
+            notes,
         )
     )
     if evaluation["champion_version"]:

@@ -2,9 +2,10 @@
 
 A group is judged by the interval of its difference from all notes. The interval holds for all groups at once
 (Bonferroni), as the worst one is picked after looking. Of a group with 15 % of the held-out notes, or with so many that
-one as good as the whole passes (in 95 % of runs all of them together), the interval must lie within the margin, else it
-fails, or more notes are needed. A smaller group cannot be shown to be within the margin: it asks for nothing, and fails
-where it is shown to be outside. So what is common must be shown however few notes there are, and what is rare and no
+one as good as the whole passes (in 95 % of runs all of them together), the interval must lie within the margin. Else
+the check fails where all of it is outside or, in a group of so many, the difference itself, and asks for more notes in
+all other cases. A smaller group cannot be shown to be within the margin: it asks for nothing, and fails where it is
+shown to be outside. So what is common must be shown however few notes there are, and what is rare and no
 worse does not keep out a candidate.
 """
 
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 
 from scipy.special import ndtri
 
-from components.evaluate.gate.checks import MOST, SMALLEST_SAMPLE, Check, not_required
+from clinadapt.documents.verdict import MOST
+from components.evaluate.gate.checks import SMALLEST_SAMPLE, Check, not_required
 from components.evaluate.metrics import CONFIDENCE, exact_upper
 
 _LARGE = 0.15  # share of the held-out notes from which a group must be shown to be within the margin
@@ -38,7 +40,13 @@ class _Group(NamedTuple):
 
 
 def no_worse_group(
-    groups: Iterable[Mapping[str, Any]], whole: Mapping[str, float], rows: int, metric: str, what: str, margin: float
+    groups: Iterable[Mapping[str, Any]],
+    whole: Mapping[str, float],
+    rows: int,
+    metric: str,
+    what: str,
+    margin: float,
+    notes: int,
 ) -> Check:
     """The check that a share is in no group worse than over all by more than a margin.
 
@@ -49,6 +57,7 @@ def no_worse_group(
         metric: the share; where its name ends with `accuracy`, a lower one is worse.
         what: the outputs that are wrong, in words.
         margin: as a share: 0.1 is 10 points.
+        notes: all held-out ones.
     """
     if margin >= 1:
         return not_required(_NAME)
@@ -63,23 +72,23 @@ def no_worse_group(
         if group.clusters >= SMALLEST_SAMPLE and (group.high <= margin or group.low > margin):
             judged.append((0, group))
         elif group.clusters >= min(needed, _LARGE * clusters):
-            judged.append((_more_notes(group, needed, clusters, margin, confidence), group))
+            judged.append((_more_notes(group, needed, notes, margin, confidence), group))
         else:
             small += 1
     return _check(judged, small, what, margin)
 
 
-def _more_notes(group: _Group, needed: int, clusters: int, margin: float, confidence: float) -> int:
-    """Held-out notes to add that may show a group to be within the margin; 0 where no number would."""
-    if needed >= _UNREACHABLE:
+def _more_notes(group: _Group, needed: int, notes: int, margin: float, confidence: float) -> int:
+    """Held-out notes to add that may show a group to be within the margin, at most MOST; 0 where it is outside."""
+    if group.clusters < needed < _UNREACHABLE:
+        factor = needed / group.clusters
+    elif (distance := margin - group.difference) < 0:
         return 0
-    if group.clusters < needed:
-        return max(1, math.ceil(clusters * (needed / group.clusters - 1)))
-    if (distance := margin - group.difference) <= 0:
-        return 0
-    width = float(ndtri((1 + confidence) / 2))
-    factor = ((width + ndtri(0.8)) / width * (group.high - group.difference) / distance) ** 2
-    return max(1, math.ceil(clusters * (factor - 1))) if factor <= MOST else 0
+    else:
+        width = float(ndtri((1 + confidence) / 2))
+        widths = (width + float(ndtri(0.8))) / width * (group.high - group.difference)
+        factor = (widths / distance) ** 2 if distance and needed < _UNREACHABLE else math.inf
+    return max(1, math.ceil(min(MOST, notes * (factor - 1))))
 
 
 def _check(judged: list[tuple[int, _Group]], small: int, what: str, margin: float) -> Check:

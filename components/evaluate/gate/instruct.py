@@ -7,6 +7,7 @@ from typing import Any
 
 from clinadapt.config.instruct import InstructGate
 from clinadapt.documents.page import FEW, counted
+from clinadapt.documents.verdict import NOT_ENOUGH
 from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most, verdict
 from components.evaluate.gate.group_checks import no_worse_group
@@ -16,7 +17,8 @@ from components.evaluate.gate.memory import memory_check
 _COUNTED = {
     "exact_match": "Exactly right, of the answers that can be checked",
     "contradicted": "Answers with a claim that the note contradicts",
-    "unsupported": "With one that it does not support (doses, tests, dates, sides, negations), contradictions included",
+    "unsupported": "Answers with a claim that the note does not support (doses, tests, dates, sides, negations), "
+    "contradicted ones included",
     "wrong_refusals": "Refused, though the note answers the question",
     "missed_refusals": "Answered, though the note does not answer the question",
 }
@@ -35,8 +37,9 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Stand
     """
     against = {(c["b"], c["metric"]): c for c in evaluation["comparisons"] if c["task"] is None}
     gain = against["base", "token_f1"]
-    checks = [difference_above("higher token F1 than the base model", "token F1", gain, thresholds.gain_over_base)]
-    checks += _absolute(evaluation["models"]["candidate"]["metrics"], thresholds)
+    name, notes = "higher token F1 than the base model", evaluation["notes"]
+    checks = [difference_above(name, "token F1", gain, thresholds.gain_over_base, notes)]
+    checks += _absolute(evaluation["models"]["candidate"]["metrics"], thresholds, notes)
     checks += _tasks(evaluation, thresholds.task_margin)
     checks.append(_groups(evaluation, thresholds.group_margin))
     if "audit" in evaluation:
@@ -44,10 +47,16 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Stand
     if evaluation["champion_version"]:
         margin = thresholds.champion_margin
         checks += champion_checks(evaluation, against.get(("champion", "token_f1")), "token_f1", margin, standing)
-    return verdict(checks, _result(evaluation, gain), thresholds)
+    decided = verdict(checks, _result(evaluation, gain), thresholds)
+    held_out, rows = evaluation.get("held_out_rows", 0), evaluation["rows"]
+    if decided["decision"] == NOT_ENOUGH and held_out > rows:
+        decided["outcome"] += (
+            f" Only {rows:,} of {held_out:,} held-out instructions were asked: raise evaluation.rows_per_task first."
+        )
+    return decided
 
 
-def _absolute(metrics: dict[str, Any], thresholds: InstructGate) -> list[Check]:
+def _absolute(metrics: dict[str, Any], thresholds: InstructGate, notes: int) -> list[Check]:
     """Bounds on the candidate alone."""
     return [
         share_at_most(
@@ -55,30 +64,35 @@ def _absolute(metrics: dict[str, Any], thresholds: InstructGate) -> list[Check]:
             "answers with a claim that the note contradicts",
             metrics.get("contradicted"),
             thresholds.max_contradicted,
+            notes,
         ),
         share_at_most(
             "few unsupported claims",
             "answers with a claim that the note does not support",
             metrics.get("unsupported"),
             thresholds.max_unsupported,
+            notes,
         ),
         share_at_most(
             "few wrong refusals",
             "refusals of questions that the note answers",
             metrics.get("wrong_refusals"),
             thresholds.max_wrong_refusals,
+            notes,
         ),
         share_at_least(
             "few missed refusals",
             "refusals of questions that the note does not answer",
             metrics.get("correct_refusals"),
             1 - thresholds.max_missed_refusals,
+            notes,
         ),
         share_at_least(
             "exactly right answers",
             "exactly right answers, where they can be checked",
             metrics.get("exact_match"),
             thresholds.min_exact_match,
+            notes,
         ),
     ]
 
@@ -88,7 +102,7 @@ def _tasks(evaluation: dict[str, Any], margin: float) -> Iterator[Check]:
     for comparison in evaluation["comparisons"]:
         if comparison["b"] == "base" and comparison["task"] and comparison["metric"] == "token_f1":
             name = f"not worse than the base model in {comparison['task']}"
-            yield difference_above(name, "token F1", comparison, -margin)
+            yield difference_above(name, "token F1", comparison, -margin, evaluation["notes"])
 
 
 def _groups(evaluation: dict[str, Any], margin: float) -> Check:
@@ -106,6 +120,7 @@ def _groups(evaluation: dict[str, Any], margin: float) -> Check:
         "unsupported",
         "answers with a claim that the note does not support",
         margin,
+        evaluation["notes"],
     )
 
 

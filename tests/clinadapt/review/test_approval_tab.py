@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from approvals import NAME, approve_on_page, await_approval, policy, publish
+from approvals import NAME, VERDICT, approve_on_page, await_approval, policy, publish
 
 from clinadapt.artifacts.hashing import sha256_file
 from clinadapt.registry.approval.standing import read_standing
@@ -42,6 +42,27 @@ def test_only_what_can_be_compared_stands_beside_the_champion() -> None:
     assert other.count("<td>0.500 (0.250 to 0.750)</td>") == 2 and "other held-out notes" not in same + other
     assert "are of other held-out notes" in _comparison([figures("a"), figures("a", "sha256:others")], ["v2", "v1"])
     assert "–" not in _comparison([figures("a")], ["v1"])
+
+
+def test_who_approves_sees_what_the_gate_said(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    tab, board = _Versions(store, NAME, tmp_path), policy(["anna"], 1)
+    failed = {"name": "few wrong refusals", "passed": False, "detail": "9.0%; required: at most 5.0%"}
+    records = (VERDICT, {**VERDICT, "decision": "fail", "checks": [failed]}, None)
+    versions = [publish(store, tmp_path, i, board, verdict=each) for i, each in enumerate(records, 1)]
+    for version in versions:
+        await_approval(store, version)
+    loose, other, silent = (tab.shown(version)[0] for version in versions)
+    assert "<b>Passed a loosened gate.</b> One of the default checks is switched off in this profile" in loose
+    assert "for &lt;b&gt;a&lt;/b&gt; group of notes</td><td>at most 15 points</td><td>switched off</td>" in loose
+    assert "<b>Failed the gate.</b>" in other
+    assert "<td>Few wrong refusals</td><td>failed</td><td>9.0%; required: at most 5.0%</td>" in other
+    assert "majority class" not in loose  # it passed
+    assert "Not recorded: an earlier release" in silent
+    key = f"adapters/{NAME}/{versions[0]}/verdict.json"
+    store.put(key, store.get(key)[0].replace(b"a loosened gate", b"the default gate"))
+    html, _, form = tab.shown(versions[0])
+    assert f"Not read – {key} is not what was published" in html and not form.visible
 
 
 def assert_nothing_to_decide(tab: _Versions, version: str, problem: str) -> None:
@@ -83,6 +104,7 @@ def test_a_version_that_is_proposed_anew_has_the_report_of_its_new_comparison(
         assert_nothing_to_decide(tab, first, "is damaged")
     store.delete("runs/a-run/report.html")
     html, report, form = tab.shown(first)
+    assert "A later run has compared it with another champion" in html
     assert "Without the report – runs/a-run/report.html" in html and "is gone, as after a purge" in html
     assert f"<h3>{NAME}/{first}</h3>" in html and not report.visible and form.visible
     assert tab.decided("approval", first, "its figures convince me", "anna")[-1].value.count("champion") == 1

@@ -1,22 +1,24 @@
-"""Checks of the gate: intervals of paired differences."""
+"""Checks of the gate: intervals of paired differences, and which word stands for what they do not show."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import t
 
-from components.evaluate.gate.checks import difference_above
-from components.evaluate.metrics import paired
+from clinadapt.documents.verdict import MOST, result
+from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most
+from components.evaluate.metrics import paired, ratios
 
 
 def ends(difference: np.ndarray) -> tuple[float, float, float]:
     """Difference and interval, in points, as the check states them."""
     notes = len(difference)
     comparison = paired(difference, np.ones(notes), np.arange(notes), 0)
-    figures = re.findall(r"[+-]\d+\.\d", difference_above("x", "token F1", comparison, 0.0).detail)
+    figures = re.findall(r"[+-]\d+\.\d", difference_above("x", "token F1", comparison, 0.0, notes).detail)
     return float(figures[0]), float(figures[1]), float(figures[2])
 
 
@@ -52,9 +54,9 @@ def test_the_interval_of_enough_notes_is_that_of_a_mean() -> None:
 @pytest.mark.parametrize("notes", [10, 20, 40])
 def test_notes_without_any_difference_do_not_show_that_there_is_none(notes: int) -> None:
     comparison = paired(np.zeros(notes), np.ones(notes), np.arange(notes), 0)
-    assert not difference_above("not worse by 2 points", "token F1", comparison, -0.02).passed
+    assert not difference_above("not worse by 2 points", "token F1", comparison, -0.02, notes).passed
     many = paired(np.zeros(500), np.ones(500), np.arange(500), 0)
-    assert difference_above("not worse by 2 points", "token F1", many, -0.02).passed
+    assert difference_above("not worse by 2 points", "token F1", many, -0.02, 500).passed
 
 
 @pytest.mark.parametrize("notes", [10, 20, 50])
@@ -65,5 +67,71 @@ def test_a_rare_loss_that_few_notes_can_miss_does_not_pass(notes: int) -> None:
     for seed in range(200):
         lost = -(draw.random(notes) < 1 / 15).astype(float)
         comparison = paired(lost, np.ones(notes), np.arange(notes), seed)
-        passed += difference_above("not worse", "token F1", comparison, -0.05).passed
+        passed += difference_above("not worse", "token F1", comparison, -0.05, notes).passed
     assert passed <= 5
+
+
+def level(notes: int, told: float = 1.0) -> Check:
+    """Of non-inferiority by 2 points, where a share of the notes tells no difference and the others tell nothing."""
+    clusters = round(told * notes)
+    comparison = paired(np.zeros(clusters), np.ones(clusters), np.arange(clusters), 0)
+    return difference_above("not worse by 2 points", "token F1", comparison, -0.02, notes)
+
+
+@pytest.mark.parametrize("notes", [3, 9, 10, 13, 20, 34, 36, 100])
+def test_level_with_the_champion_asks_for_notes_however_few_there_are(notes: int) -> None:
+    check = level(notes)
+    assert (check.passed, result(check._asdict())) == (False, "not enough evidence")
+    assert 260 <= notes + check.more_notes <= 320 and level(notes + check.more_notes).passed
+    assert not level((notes + check.more_notes) // 2).passed  # it asks for no more than is needed for the power
+
+
+def test_notes_that_tell_nothing_of_a_check_are_asked_for_along() -> None:
+    every, fifth = level(20), level(100, told=0.2)
+    assert fifth.more_notes == pytest.approx(5 * every.more_notes, abs=5)
+
+
+@pytest.mark.parametrize("clusters", [3, 12, 40, 400])
+def test_only_an_estimate_that_violates_its_bound_fails(clusters: int) -> None:
+    for wrong in range(0, clusters + 1, max(1, clusters // 40)):
+        values = (np.arange(clusters) < wrong).astype(float)
+        one, cluster = np.ones((clusters, 1)), np.arange(clusters)
+        (share,), (right,) = (ratios(each[:, None], one, cluster, 0) for each in (values, 1 - values))
+        compared = paired(-values, one[:, 0], cluster, 0)
+        checks = (
+            (share_at_most("x", "x", share, 0.25, clusters), wrong > 0.25 * clusters),
+            (share_at_least("x", "x", right, 0.75, clusters), wrong > 0.25 * clusters),
+            (difference_above("x", "x", compared, -0.25, clusters), wrong >= 0.25 * clusters),
+        )
+        for check, violated in checks:
+            words = result(check._asdict())
+            assert words == "not enough evidence" if clusters < 10 else (words == "failed") == violated, check
+            assert (words == "not enough evidence") == (0 < check.more_notes <= MOST)
+
+
+def test_what_no_number_of_notes_can_show_is_no_failure_but_asks_for_more_than_can_be_had() -> None:
+    share: dict[str, Any] = {"value": 0.05, "low": 0.02, "high": 0.12, "clusters": 100}
+    check = share_at_most("few", "claims", share, 0.05, 100)
+    assert (check.passed, check.more_notes) == (False, MOST)
+
+
+@pytest.mark.parametrize(("share", "bound"), [(0.02, 0.05), (0.06, 0.1), (0.3, 0.5)])
+def test_as_many_notes_as_it_asks_for_have_the_power(share: float, bound: float) -> None:
+    """In 80 % of samples of so many notes, if their share is the estimate, the check passes; not in nearly all."""
+    draw = np.random.default_rng(0)
+
+    def check(values: np.ndarray) -> Check:
+        number = len(values)
+        (estimate,) = ratios(values[:, None], np.ones((number, 1)), np.arange(number), 0)
+        return share_at_most("few", "claims", estimate, bound, number)
+
+    few = check((np.arange(50) < 50 * share).astype(float))
+    passed = [check((draw.random(50 + few.more_notes) < share).astype(float)).passed for _ in range(100)]
+    assert 0.7 < np.mean(passed) < 0.99
+
+
+def test_a_share_that_no_row_tells_asks_for_as_many_as_may_show_it() -> None:
+    """None of 72 may still be 5 %, and all of 17 may still be 80 %."""
+    assert share_at_most("few", "refusals", None, 0.05, 40).more_notes == 72
+    assert share_at_least("few missed", "refusals", None, 0.8, 40).more_notes == 17
+    assert share_at_least("exact", "answers", None, 0.5, 40).more_notes == 10

@@ -9,6 +9,7 @@ import pytest
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.gate import GateThresholds
 from clinadapt.config.instruct import InstructGate
+from clinadapt.documents.verdict import MOST
 from components.evaluate.gate.group_checks import no_worse_group
 from components.evaluate.gate.instruct import _groups
 
@@ -24,7 +25,7 @@ def group(name: str, value: float, clusters: int, metric: str = "unsupported", b
 
 
 def check(*groups: dict[str, Any], whole: float = 0.03, notes: int = 1000, margin: float = 0.1) -> Any:
-    return no_worse_group(groups, share(whole, notes), notes, "unsupported", "unsupported", margin)
+    return no_worse_group(groups, share(whole, notes), notes, "unsupported", "unsupported", margin, notes)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_the_more_groups_are_looked_at_the_more_each_must_show() -> None:
 def test_accuracy_is_worse_where_it_is_lower() -> None:
     good = [group(name, 0.75, 500, "any_label_accuracy") for name in ("female", "male")]
     bad = [*good, group("80 years and more", 0.4, 300, "any_label_accuracy")]
-    arguments: tuple[Any, ...] = share(0.75, 1000), 1000, "any_label_accuracy", "wrong labels", 0.15
+    arguments: tuple[Any, ...] = share(0.75, 1000), 1000, "any_label_accuracy", "wrong labels", 0.15, 1000
     assert no_worse_group(good, *arguments).passed
     result = no_worse_group(bad, *arguments)
     assert not result.passed and "+35.0 points" in result.detail and "80 years and more" in result.detail
@@ -71,15 +72,21 @@ def test_accuracy_is_worse_where_it_is_lower() -> None:
 def test_tasks_are_groups() -> None:
     per_task = {name: {"unsupported": share(value, 300)} for name, value in (("a", 0.0), ("b", 0.3))}
     candidate = {"metrics": {"unsupported": share(0.15, 300)}, "per_task": per_task}
-    evaluation = {"rows": 600, "tasks": {"a": 300, "b": 300}, "subgroups": [], "models": {"candidate": candidate}}
+    evaluation = {
+        "rows": 600,
+        "notes": 300,
+        "tasks": {"a": 300, "b": 300},
+        "subgroups": [],
+        "models": {"candidate": candidate},
+    }
     result = _groups(evaluation, 0.1)
     assert not result.passed and "in b (task)" in result.detail
     assert _groups({**evaluation, "tasks": {"b": 600}}, 0.1).passed
 
 
-def test_what_no_number_of_notes_shows_fails_and_what_passes_asks_for_none() -> None:
+def test_what_no_number_of_notes_shows_is_no_failure_and_what_passes_asks_for_none() -> None:
     impossible = check(group("female", 0.1, 50), group("male", 0.1, 50), whole=0.1, notes=100, margin=0)
-    assert not impossible.passed and not impossible.more_notes
+    assert not impossible.passed and impossible.more_notes == MOST
     better = check(group("male", 0.0, 9), whole=0.6, notes=40)
     assert better.passed and not better.more_notes
 

@@ -72,8 +72,8 @@ def test_the_result_counts_what_a_clinician_asks_first_and_says_what_became_wors
     sentences = decide(evaluation(exact_match=share(0.625, 8)), InstructGate())["result"].split(". ")
     assert sentences == [
         "The adapter answered 800 questions about 200 held-out notes",
-        "With one that it does not support (doses, tests, dates, sides, negations), contradictions included: 60 of "
-        "2,000 (3.0%; base model 600; reference answers, by the same check, 40)",
+        "Answers with a claim that the note does not support (doses, tests, dates, sides, negations), contradicted "
+        "ones included: 60 of 2,000 (3.0%; base model 600; reference answers, by the same check, 40)",
         "Refused, though the note answers the question: 20 of 2,000 (1.0%; up from the base model's 4)",
         "Token F1, the overlap with the words of the reference answers: 54.0 of 100 (base model 10.0).",
     ]
@@ -122,11 +122,27 @@ def test_a_wide_interval_is_no_evidence_and_the_gate_asks_for_notes(given: dict[
     assert f"Not enough evidence: {check['more_notes']:,} more held-out notes are needed" in verdict["outcome"]
 
 
+def test_it_says_how_many_other_checks_did_not_pass() -> None:
+    bad, open_ = {"wrong_refusals": share(0.1)}, {"exact_match": share(0.6, clusters=30)}
+    outcomes = [decide(evaluation(**given), InstructGate())["outcome"] for given in (bad, bad | open_, open_)]
+    assert ["1 other check did not pass either." in outcome for outcome in outcomes] == [False, True, False]
+    worse = bad | open_ | {"contradicted": share(0.2)}
+    assert decide(evaluation(**worse), InstructGate())["outcome"].endswith("2 other checks did not pass either.")
+
+
 def test_as_many_notes_as_it_asks_for_are_enough() -> None:
-    verdict = decide(evaluation(unsupported=share(0.05, clusters=60)), InstructGate())
-    (check,) = [check for check in verdict["checks"] if not check["passed"]]
+    given = evaluation(unsupported=share(0.05, clusters=60)) | {"notes": 60}
+    (check,) = [check for check in decide(given, InstructGate())["checks"] if not check["passed"]]
     more = evaluation(unsupported=share(0.05, clusters=60 + check["more_notes"]))
     assert decide(more, InstructGate())["decision"] == "pass"
+
+
+def test_where_only_a_part_was_evaluated_it_says_so() -> None:
+    given = evaluation(unsupported=share(0.05, clusters=60))
+    more = "Only 800 of 1,904 held-out instructions were asked: raise evaluation.rows_per_task first."
+    assert more in decide(given | {"held_out_rows": 1904}, InstructGate())["outcome"]
+    assert "Only" not in decide(given | {"held_out_rows": 800}, InstructGate())["outcome"]
+    assert "Only" not in decide(evaluation() | {"held_out_rows": 1904}, InstructGate())["outcome"]
 
 
 def test_none_of_twenty_may_still_be_a_sixth() -> None:
@@ -194,6 +210,9 @@ def test_what_is_switched_off_is_not_called_passed() -> None:
         (against("champion", 0.0, 0.005), None, "fail"),
         (against("champion", -0.03, 0.005), NEW, "fail"),
         (against("champion", 0.0, 0.05), NEW, "not enough evidence"),
+        (against("champion", 0.0, 0.25, clusters=13), NEW, "not enough evidence"),  # level, but of few notes
+        (against("champion", -0.019, 0.05), NEW, "not enough evidence"),
+        (against("champion", 0.001, 0.05), SEEN, "not enough evidence"),
         (against("champion", 0.0, 0.005), Standing(True, 0.5), "fail"),  # the best champion had 50, this one 44
         (against("champion", 0.0, 0.005), Standing(True, 0.45), "pass"),
         (against("champion", 0.1, 0.005), Standing(True, 0.7), "pass"),  # better than the present champion
