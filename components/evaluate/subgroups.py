@@ -49,15 +49,16 @@ def subgroups(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarr
 
 
 def label_subgroups(texts: list[str], predicted: np.ndarray, notes: HeldOutNotes, seed: int) -> list[dict[str, Any]]:
-    """Share of predictions among a note's labels in each group of notes: `by`, `group`, rows (notes), clusters and
-    metrics."""
-    right = (notes.counts[np.arange(len(texts)), predicted.argmax(axis=1)] > 0).astype(float)[:, None]
+    """Share of predictions among a note's labels in each group of notes, by rows, as over all: `by`, `group`, rows,
+    clusters and metrics."""
+    right = notes.rows * (notes.counts[np.arange(len(texts)), predicted.argmax(axis=1)] > 0)
     groups = subgroups([{"note_text": text, "source": 0} for text in texts])
     entries = []
     for by, masks in groups.items():
         for group, chosen in masks.items():
-            (share,) = ratios(right[chosen], np.ones((int(chosen.sum()), 1)), notes.cluster[chosen], seed)
-            sizes = {"rows": int(chosen.sum()), "clusters": share["clusters"]}
+            above, below = (each[chosen, None].astype(float) for each in (right, notes.rows))
+            (share,) = ratios(above, below, notes.cluster[chosen], seed)
+            sizes = {"rows": share["of"], "clusters": share["clusters"]}
             entries.append({"by": by, "group": group, **sizes, "metrics": {"any_label_accuracy": share}})
     return entries
 

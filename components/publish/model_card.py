@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from clinadapt.documents.verdict import loosened
 from clinadapt.evaluation.claims_accuracy import measured_accuracy
 from clinadapt.models.adapter_card import AdapterCard, InstructCard
 from clinadapt.models.builtin_models import BUILTIN_MODELS
@@ -14,7 +15,11 @@ from clinadapt.registry.approval.standing import policy_of
 
 
 def model_card(
-    fields: dict[str, Any], card: AdapterCard, evaluation: dict[str, Any], splits: dict[str, Any], outcome: str
+    fields: dict[str, Any],
+    card: AdapterCard,
+    evaluation: dict[str, Any],
+    splits: dict[str, Any],
+    verdict: dict[str, Any],
 ) -> ModelCard:
     """A Hugging Face model card (https://huggingface.co/docs/hub/model-cards) with the metrics in its metadata.
 
@@ -23,7 +28,7 @@ def model_card(
         card: the adapter's.
         evaluation: content of evaluation.json.
         splits: manifest of the splits.
-        outcome: of the gate, in words.
+        verdict: of the gate, content of verdict.json.
     """
     metrics = evaluation["models"]["candidate"]["metrics"]
     instruct = isinstance(card, InstructCard)
@@ -57,7 +62,8 @@ def model_card(
         splits=splits,
         base_origin=builtin.origin() if builtin else None,
         accuracy=measured_accuracy(),
-        outcome=outcome,
+        verdict=verdict,
+        loosened=loosened(verdict),
         label=splits.get("label_column", "label").replace("_", " "),
         approval=policy.sentence().replace(" it ", " this version ", 1) if (policy := policy_of(fields)) else "",
     )

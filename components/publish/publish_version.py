@@ -81,11 +81,12 @@ def run(
         is configured, model_registry (what happened there).
 
     Raises:
-        UserError: the reloaded adapter gives other answers than in the evaluation, another run has promoted a version
-            meanwhile, people have refused this version, or the adapter needs more approvals than this run asks for.
+        UserError: the gate did not pass it, the reloaded adapter gives other answers than in the evaluation, another
+            run has promoted a version meanwhile, people have refused this version, or the adapter needs more approvals
+            than this run asks for.
     """
     inputs = Inputs(splits, adapter, evaluation, verdict)
-    gate = read_json(verdict / "verdict.json")
+    gate = _passed(verdict)
     store, version = open_store(store_uri), gate["version"]
     target = version_folder(store, name, version)
     policy = policy_of({"name": name, "version": version, "gate": gate["thresholds"]})
@@ -109,6 +110,14 @@ def run(
         log("publish", f"{name} {version} is the champion")
     registered = register_if_configured(store, name, version, partial(log, "publish"))
     return {"uri": f"{store.uri}/{target.prefix}", "version": version, **outcome, **registered}
+
+
+def _passed(verdict: Path) -> dict[str, Any]:
+    """What the gate said. Raises UserError where that is not that the candidate may be published."""
+    gate: dict[str, Any] = read_json(verdict / "verdict.json")
+    if gate["decision"] != "pass":
+        raise UserError(f"not published: {gate['outcome']}")
+    return gate
 
 
 def _starter(started_by: str) -> dict[str, str]:
@@ -202,7 +211,7 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
         "published_by": actor(),
         **_run_start(store),
     }
-    model_card(fields, card, evaluation, splits, verdict["outcome"]).save(folder / "README.md")
+    model_card(fields, card, evaluation, splits, verdict).save(folder / "README.md")
     return fields
 
 

@@ -107,7 +107,7 @@ def render(report: Mapping[str, Any]) -> str:
         label=report["data"].get("label_column", "label").replace("_", " "),
         never=never_recognised(evaluation),
         unequal=unequal_classes(evaluation),
-        by_group=groups_table(evaluation, METRICS, ("any_label_accuracy",), "Notes"),
+        by_group=groups_table(evaluation, METRICS, ("any_label_accuracy",), "Rows"),
         counterfactuals=counterfactuals_table(evaluation["counterfactuals"]),
         settings=settings,
         joined=joined_rows(report["data"]),

@@ -114,8 +114,8 @@ def counterfactuals_table(counterfactuals: Mapping[str, Any]) -> dict[str, Any]:
         cells = [charts.estimate(entry[name], form) if name in entry else Markup("–") for name, form in forms.items()]
         rows.append([KINDS[kind].capitalize(), *sizes, *cells])
     if answers:
-        return {"head": ["Patient of", "Instructions", "Notes", "Same claims", "Same words"], "rows": rows}
-    return {"head": ["Patient of", "Notes", "Same label", "Mean shift of its probability"], "rows": rows}
+        return {"head": ["Changed to", "Instructions", "Notes", "Same claims", "Same words"], "rows": rows}
+    return {"head": ["Changed to", "Notes", "Same label", "Mean shift of its probability"], "rows": rows}
 
 
 def _of_one(share: float) -> str:

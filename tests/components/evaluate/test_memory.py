@@ -110,11 +110,11 @@ def test_an_audit_stands_on_the_model_card(splits: Path, instruct_adapter: Path,
     names = ("name", "version", "dataset_digest", "splits_digest", "settings_digest", "base_model", "base_digest")
     fields = {**dict.fromkeys(names, "x"), "code_version": "1", "settings": {"lora": {"r": 4}}, "gate": {}}
     scores, data = read_json(evaluation / "evaluation.json"), read_json(splits / MANIFEST)
-    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data, "Passed the gate."))
+    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data, {"outcome": "Passed the gate."}))
     assert "audited by invented phrases that were trained along: no memory shown." in card
     assert "| note, 16 times |" in card
     del scores["audit"]
-    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data, "Passed the gate."))
+    card = str(model_card(fields, InstructCard.read(instruct_adapter), scores, data, {"outcome": "Passed the gate."}))
     assert "What it remembers of its training was not audited." in card
 
 

@@ -453,6 +453,14 @@ def test_a_failed_run_says_so(report: dict[str, Any]) -> None:
     assert "4 clusters are in more than one split" in text
 
 
+def test_what_lacks_evidence_is_not_called_failed(report: dict[str, Any]) -> None:
+    report["verdict"] |= {"decision": "not enough evidence", "outcome": "Not enough evidence: 250 more notes."}
+    report["verdict"]["checks"][1] |= {"passed": False, "more_notes": 250, "lacking": "held-out notes"}
+    text = render(report)
+    assert "✗ Not enough evidence" in text and "failed" not in text.lower()
+    assert text.count("✗ not enough evidence") == 1 and "; 250 more held-out notes are needed</td>" in text
+
+
 def test_many_classes_still_fit(report: dict[str, Any]) -> None:
     labels = [f"Specialty number {i} with a very long name indeed" for i in range(40)]
     evaluation = report["evaluation"]

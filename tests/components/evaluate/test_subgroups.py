@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from components.evaluate.subgroups import subgroups
+import numpy as np
+import pytest
+
+from components.evaluate.metrics import HeldOutNotes, measure
+from components.evaluate.subgroups import label_subgroups, subgroups
 
 
 def groups_of(*notes: str) -> dict[str, dict[str, list[int]]]:
@@ -40,3 +44,23 @@ def test_specialties_of_few_patients_are_one_group() -> None:
 
 def test_one_group_is_no_split() -> None:
     assert groups_of("Knee pain.") == {}
+
+
+def test_groups_of_a_classifier_are_counted_as_all_notes_are() -> None:
+    """A note listed under two labels has two rows, in its group as over all: the groups' counts add up to all."""
+    texts = [f"A {age}-year-old {who} with cough." for who in ("woman", "man") for age in range(20, 40)]
+    counts = np.zeros((40, 3))
+    counts[:, 0] = 1
+    counts[:10, 1] = 2
+    predicted = np.tile([0.1, 0.2, 0.7], (40, 1))
+    predicted[:25] = [0.2, 0.7, 0.1]
+    notes = HeldOutNotes(counts, np.arange(40))
+    entries = [each for each in label_subgroups(texts, predicted, notes, 0) if each["by"] == "sex of the patient"]
+    shares = [each["metrics"]["any_label_accuracy"] for each in entries]
+    whole = measure(predicted, None, notes, 0)["metrics"]["any_label_accuracy"]
+    assert [(each["group"], each["rows"], each["clusters"]) for each in entries] == [
+        ("female", 40, 20),
+        ("male", 20, 20),
+    ]
+    assert [share["value"] for share in shares] == [pytest.approx(0.75), 0]
+    assert sum(share["value"] * share["of"] for share in shares) == pytest.approx(whole["value"] * whole["of"])

@@ -44,6 +44,7 @@ NAME = "specialty"
 EPOCH = date(1970, 1, 1)
 LOOSE = ("gain_over_base", "gain_over_majority", "gain_over_tfidf")
 LOOSE_SHARES = {"min_any_label_accuracy": 0.0, "group_margin": 1.0}
+GATE = ClassifyGate.model_validate({**dict.fromkeys(LOOSE, -1.0), **LOOSE_SHARES})
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, splits: Pat
     evaluate(
         splits, made.adapter, made.evaluation, Champion(folder.as_uri(), NAME, "", ""), ClassifyEvaluation(), seed=0
     )
-    judge(splits, made.adapter, made.evaluation, made.verdict, ClassifyGate(), folder.as_uri(), NAME)
+    judge(splits, made.adapter, made.evaluation, made.verdict, GATE, folder.as_uri(), NAME)
     return made
 
 
@@ -100,7 +101,7 @@ def copy(published: Path, tmp_path: Path) -> Store:
 
 
 def version_of(made: Made) -> str:
-    return adapter_version(made.splits, made.adapter, ClassifyGate().model_dump())
+    return adapter_version(made.splits, made.adapter, GATE.model_dump())
 
 
 def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
@@ -129,6 +130,14 @@ def test_a_version_appears_with_its_manifest(made: Made, store: Store) -> None:
     assert result == {"uri": f"{store.uri}/adapters/{NAME}/{version}", "version": version}
     assert champion(store, NAME) == (version, store.etag(f"adapters/{NAME}/champion.json"))
     assert download_adapter(NAME, store.uri)[1] == download_adapter(result["uri"], "")[1] == result["uri"]
+
+
+def test_what_the_gate_did_not_pass_is_not_published(made: Made, store: Store, tmp_path: Path) -> None:
+    """Also in a pipeline of one's own, which has forgotten to ask."""
+    decided = judge(made.splits, made.adapter, made.evaluation, tmp_path / "v", ClassifyGate(), store.uri, NAME)
+    with pytest.raises(UserError, match="not published: (Failed the gate|Not enough evidence)"):
+        replace(made, verdict=tmp_path / "v").publish(store)
+    assert decided["decision"] != "pass" and not store.list("adapters/")
 
 
 def test_what_needs_approval_waits_for_it(made: Made, store: Store, tmp_path: Path) -> None:
@@ -185,6 +194,9 @@ def test_what_a_version_holds(made: Made, published: Path) -> None:
     assert read_json(folder / "clinadapt.json")["temperature"] == evaluation["models"]["candidate"]["temperature"]
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "peft"
+    assert "this verdict is no evidence of safe use.\n\n- Lead over the base model: switched off (default: more" in (
+        card.text
+    )
     shown = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert shown["accuracy"] == round(manifest["metrics"]["accuracy"]["value"], 4)
 
