@@ -4,7 +4,7 @@ whole text."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from clinadapt.privacy.features import Token
@@ -18,38 +18,51 @@ LINE_END = "a word or number shortly before the end of a line"
 _DISTANCES = {NEAR_NUMBER: 24, STREET_NUMBER: 110, STATE: 90, DOMAIN: 164, LINE_END: 12}  # characters
 _STREETS = ("straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer")
 
-Anchor = str | tuple[str, ...]  # one of the above, or heads: how the first word begins
+Anchor = str  # one of the above, or heads: how the first word begins, as "^apt|flat"
 
 
-def heads(alternatives: str) -> tuple[str, ...]:
+def heads(alternatives: str) -> Anchor:
     """How the first word of what an expression of alternatives matches begins, in small letters."""
+    return "^" + "|".join(first_words(alternatives))
+
+
+def first_words(alternatives: str) -> list[str]:
+    """The first words of alternatives."""
     found = re.findall(r"(?:^|\||\(\?:|\)\?)([^\W\d_]+)(\??)", alternatives)
-    return tuple(sorted({word[:-1] if optional else word for word, optional in found} - {""}))
+    return sorted({word[:-1] if optional else word for word, optional in found} - {""})
 
 
 class AnchorKinds:
     """The kinds of anchors that expressions have."""
 
-    def __init__(self, by_word: set[tuple[str, ...]], states: set[str], domains: set[str]) -> None:
+    def __init__(self, anchors: Iterable[Anchor], states: set[str], domains: set[str]) -> None:
         """
         Args:
-            by_word: the anchors that are heads.
+            anchors: of the expressions.
             states: the abbreviations of states, in capitals, and the first words of their names, in small letters.
             domains: the ends of domains.
         """
         self.states, self.domains = states, domains
-        self._heads: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}  # by their first letter
-        for anchor in sorted(by_word):
-            for letter in sorted({head[0] for head in anchor}):
-                longer = tuple(head for head in anchor if len(head) > 1 and head[0] == letter)
-                self._heads.setdefault(letter, []).append((anchor, longer))
+        self._heads: dict[str, list[tuple[Anchor, frozenset[str], tuple[str, ...]]]] = {}  # by their first letter
+        for anchor in sorted({anchor for anchor in anchors if anchor[0] == "^"}):
+            words = anchor[1:].split("|")
+            for letter in sorted({word[0] for word in words}):
+                longer = tuple(word for word in words if len(word) > 1 and word[0] == letter)
+                self._heads.setdefault(letter, []).append((anchor, frozenset(words), longer))
         self.of_word = lru_cache(maxsize=30_000)(self._of_word)
 
-    def _of_word(self, word: str) -> list[tuple[str, ...]]:
-        """The anchors one of whose heads a word begins with; a head of one letter is a whole word."""
+    def _of_word(self, word: str) -> list[Anchor]:
+        """The anchors that a word begins or is an end of; of heads, those one of which it begins with; a head of one
+        letter is a whole word."""
         lower = word.lower()
         heads_of_letter = self._heads.get(lower[0], ())
-        return [anchor for anchor, starts in heads_of_letter if lower.startswith(starts) or lower in anchor]
+        found = [anchor for anchor, words, longer in heads_of_letter if lower.startswith(longer) or lower in words]
+        ends = {
+            STATE: word in self.states or lower in self.states,
+            DOMAIN: lower in self.domains,
+            STREET_NUMBER: lower.endswith(_STREETS),
+        }
+        return [*found, *(kind for kind, is_end in ends.items() if is_end)]
 
 
 class Anchors:
@@ -64,14 +77,14 @@ class Anchors:
         street = False
         for start, _, word in words:
             if word[0].isalpha():
-                lower = word.lower()
-                street = lower.endswith(_STREETS)
-                if word in kinds.states or lower in kinds.states:
-                    ends[STATE].append(start)
-                if lower in kinds.domains and text[start - 1 : start] == ".":
-                    ends[DOMAIN].append(start)
+                street = False
                 for anchor in kinds.of_word(word):
-                    self._places.setdefault(anchor, []).append(start)
+                    if anchor == STREET_NUMBER:  # if a number follows
+                        street = True
+                    elif anchor not in ends:
+                        self._places.setdefault(anchor, []).append(start)
+                    elif anchor != DOMAIN or text[start - 1 : start] == ".":
+                        ends[anchor].append(start)
             elif word[0].isdigit():
                 ends[NEAR_NUMBER].append(start)
                 if street:
@@ -101,7 +114,7 @@ class Anchors:
     def matches(self, anchor: Anchor, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
         """Matches of an expression, from left to right, that do not overlap."""
         if anchor in _DISTANCES and anchor not in self._places:
-            self._places[anchor] = self._before(str(anchor))
+            self._places[anchor] = self._before(anchor)
         end = 0
         for place in self._places.get(anchor, ()):
             if place >= end and (match := pattern.match(self._text, place)):

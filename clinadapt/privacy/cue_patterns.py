@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from clinadapt.privacy.anchors import NEAR_NUMBER, NUMBER, Anchor, AnchorKinds, Anchors, heads
 from clinadapt.privacy.date_form_patterns import DATE_FORMS
 from clinadapt.privacy.features import Token
+from clinadapt.privacy.patterns import ANCHORS, DOMAINS, STATES
 from clinadapt.privacy.spans import Span
 
 _NAME_WORD = r"(?!(?i:first|last|given|middle|family|dob|mrn|sex|age|nhs|date|address|tel|phone|and|is)\b)[^\W\d_a-z][^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,2}"
@@ -133,12 +134,16 @@ _PATTERNS = [
     (kind, anchor, re.compile(expression))
     for kind, anchor, expression in (*_EXPRESSIONS, *(("DATE", *form) for form in DATE_FORMS))
 ]
-_KINDS = AnchorKinds({anchor for _, anchor, _ in _PATTERNS if isinstance(anchor, tuple)}, states=set(), domains=set())
+_KINDS = AnchorKinds(ANCHORS | {anchor for _, anchor, _ in _PATTERNS}, STATES, DOMAINS)
 
 
-def cue_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
-    """Identifiers of a text with these tokens; they may overlap."""
-    anchors = Anchors(text, words, _KINDS)
+def anchors_of(text: str, words: Sequence[Token]) -> Anchors:
+    """Where in a text with these tokens the expressions of this module and of patterns.py are tried."""
+    return Anchors(text, words, _KINDS)
+
+
+def cue_spans(text: str, anchors: Anchors) -> Iterator[Span]:
+    """Identifiers of a text with these anchors; they may overlap."""
     for kind, anchor, pattern in _PATTERNS:
         part = "id" if "id" in pattern.groupindex else 0
         yield from (Span(*match.span(part), kind) for match in anchors.matches(anchor, pattern))

@@ -17,7 +17,7 @@ from clinadapt.privacy.context import (
     names_no_patient,
     widened,
 )
-from clinadapt.privacy.cue_patterns import cue_spans
+from clinadapt.privacy.cue_patterns import anchors_of, cue_spans
 from clinadapt.privacy.features import Token, texts_of, token_range, tokens
 from clinadapt.privacy.letter_forms import after_names, before_codes, letter_spans
 from clinadapt.privacy.medical_names import is_of_a_thing, is_pair, names_a_thing
@@ -69,12 +69,13 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         known: what a hospital knows to identify the patient, as the name; found wherever it stands.
     """
     words = tokens(text)
-    found = united(pattern_spans(text, words))
+    anchors = anchors_of(text, words)
+    found = united(pattern_spans(text, anchors))
     texts = texts_of(words, found)
     tagged = tagger().spans(text, words, texts, open_sentences(words, texts))
     tagged = [span for span in tagged if not _is_false(words, span)]
     told = (
-        *cue_spans(text, words),
+        *cue_spans(text, anchors),
         *context_spans(text, words),
         *form_spans(text, words),
         *shorthand_spans(text, words),

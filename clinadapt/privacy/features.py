@@ -24,6 +24,17 @@ from clinadapt.privacy.word_lists import (
 _TOKEN = re.compile(r"[^\W\d_]{1,60}|\d{1,60}|\n{1,3}|([^\w\s]|_)\1{0,30}")
 _EDGE = ("w=<edge>", "k=<edge>")  # beyond the note
 REACH = 3  # tokens on either side that a token's features tell of
+_WORD, _SHAPE, _SUMMARY = range(3)
+JointFeature = tuple[str, tuple[tuple[int, int], ...]]  # its name; of which tokens, by distance, it has which part
+JOINT: tuple[JointFeature, ...] = (
+    ("p", ((-1, _SUMMARY), (0, _SUMMARY))),
+    ("n", ((0, _SUMMARY), (1, _SUMMARY))),
+    ("pw", ((-1, _WORD), (0, _SHAPE))),
+    ("nw", ((0, _SHAPE), (1, _WORD))),
+    ("ppw", ((-2, _WORD), (-1, _WORD), (0, _SHAPE))),
+    ("b", ((-1, _WORD), (1, _WORD))),
+)
+OF_CAPITALS: tuple[JointFeature, ...] = (("capitals", ()), ("cs", ((0, _SUMMARY),)))
 
 
 class Token(NamedTuple):
@@ -36,7 +47,7 @@ class Token(NamedTuple):
 
 def tokens(text: str) -> list[Token]:
     """Tokens of a text, without its blanks."""
-    return [Token(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text)]
+    return [Token._make((*match.span(), match[0])) for match in _TOKEN.finditer(text)]
 
 
 def token_range(words: Sequence[Token], span: Span) -> tuple[int, int]:
@@ -72,23 +83,23 @@ def sequence_features(texts: Sequence[str]) -> list[list[str]]:
 
 
 def joint_features(texts: Sequence[str], capitals: Sequence[bool]) -> Iterator[list[str]]:
-    """Features of each token that it and its neighbours have together.
+    """Features of each token that it and its neighbours have together: JOINT, and OF_CAPITALS in a line of capitals.
 
     Args:
         texts: the tokens, with REACH others on either side.
         capitals: of each token, without the others, whether its line has capitals only.
     """
-    words = [_of_word(text) for text in texts[REACH - 2 : len(texts) - REACH + 1]]
-    for last, before, own, after, capital in zip(words, words[1:], words[2:], words[3:], capitals, strict=False):
-        row = [
-            f"p|{before.summary}|{own.summary}",
-            f"n|{own.summary}|{after.summary}",
-            f"pw|{before.word}|{own.shape}",
-            f"nw|{own.shape}|{after.word}",
-            f"ppw|{last.word}|{before.word}|{own.shape}",
-            f"b|{before.word}|{after.word}",
+    words = [_of_word(text) for text in texts]
+    for index, capital in enumerate(capitals, start=REACH):
+        yield [
+            " ".join((kind, *(words[index + place][part] for place, part in parts)))
+            for kind, parts in ((*JOINT, *OF_CAPITALS) if capital else JOINT)
         ]
-        yield [*row, "capitals", f"capitals|{own.summary}"] if capital else row
+
+
+def parts_of(text: str) -> tuple[str, ...]:
+    """What a token gives to joint features, by the numbers that JOINT has."""
+    return _of_word(text)[:3]
 
 
 def types_of(words: Sequence[Token], spans: Sequence[Span]) -> list[str]:
@@ -133,8 +144,8 @@ def features_of(text: str) -> tuple[str, ...]:
 
 
 class _Word(NamedTuple):
-    """What is known of a token: its word where it is no name, its shape, a summary of the lists it is in, and its
-    features for the tokens near to it and for those REACH away."""
+    """What is known of a token: its word where it is no name, its shape, a summary of the lists it is in (in the order
+    of JOINT's numbers), and its features for the tokens near to it and for those REACH away."""
 
     word: str
     shape: str

@@ -7,7 +7,7 @@ length of the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import phonenumbers
 
@@ -21,10 +21,11 @@ from clinadapt.privacy.anchors import (
     Anchor,
     AnchorKinds,
     Anchors,
+    first_words,
     heads,
 )
 from clinadapt.privacy.date_patterns import DATES, KOREAN_DATES
-from clinadapt.privacy.features import Token, tokens
+from clinadapt.privacy.features import tokens
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import own_list
 
@@ -153,11 +154,10 @@ _GATED_PATTERNS = [
     (re.compile(gate), [(kind, re.compile(expression)) for kind, expression in expressions])
     for gate, expressions in _GATED.items()
 ]
-_KINDS = AnchorKinds(
-    {_LABELS} | {anchor for _, anchor, _ in _PATTERNS if isinstance(anchor, tuple)},
-    states={*_ABBREVIATIONS.split("|"), *heads(STATE_NAME)},
-    domains={*_DOMAINS.split("|"), "co", "nhs"},
-)
+ANCHORS = {_LABELS} | {anchor for _, anchor, _ in _PATTERNS}
+STATES = {*_ABBREVIATIONS.split("|"), *first_words(STATE_NAME)}
+DOMAINS = {*_DOMAINS.split("|"), "co", "nhs"}
+_KINDS = AnchorKinds(ANCHORS, STATES, DOMAINS)
 _STREET_WORD = re.compile(
     rf"{_STREET}|[nsew]|north|south|east|west|apt|apartment|suite|unit|ste|flat|floor|fl|rm|room|bldg|lot|p|o|box|county|"
     r"state|route|stra(?:ss|ß)e|weg|platz|allee"
@@ -173,14 +173,14 @@ def is_street_word(word: str) -> bool:
     return _STREET_WORD.fullmatch(word) is not None
 
 
-def pattern_spans(text: str, words: Sequence[Token] | None = None) -> Iterator[Span]:
+def pattern_spans(text: str, anchors: Anchors | None = None) -> Iterator[Span]:
     """Identifiers that have a form of their own; they may overlap.
 
     Args:
         text: a note.
-        words: its tokens, where they are at hand.
+        anchors: of it, where they are at hand.
     """
-    anchors = Anchors(text, tokens(text) if words is None else words, _KINDS)
+    anchors = anchors or Anchors(text, tokens(text), _KINDS)
     for kind, matches in _matches(text, anchors):
         for match in matches:
             start, end = match.span("id" if "id" in match.re.groupindex else 0)

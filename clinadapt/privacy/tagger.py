@@ -1,34 +1,29 @@
 """A conditional random field that finds what patterns do not: names, places, firms, numbers and short dates by context.
 
 It is trained by python-crfsuite from training_notes.py, which takes seconds, when the image is built or at its first
-use, and kept in a file whose name has a digest of all sources that it is made from. Tagging sums its weights with
-NumPy, where what a word adds is computed once; crfsuite looks up each feature's name each time.
+use, and kept in a file whose name has a digest of all sources that it is made from. Its weights are summed by
+tagger_scores.py, which takes a small part of crfsuite's time.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pycrfsuite
-from numpy.typing import NDArray
 
 from clinadapt.artifacts.built_files import built_file
 from clinadapt.artifacts.code_version import code_version
 from clinadapt.clinical import drug_names
 from clinadapt.privacy import towns
 from clinadapt.privacy.features import (
-    REACH,
     Token,
-    features_of,
-    joint_features,
     lines_in_capitals,
-    padded,
     sequence_features,
     texts_of,
     tokens,
@@ -36,14 +31,13 @@ from clinadapt.privacy.features import (
 )
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
+from clinadapt.privacy.tagger_scores import Scores, TokenScores, arrays_of
 from clinadapt.privacy.training_notes import LabelledNote, training_notes
 
 NOTES, SEED = 1200, 18
 CAUTION = 0.2  # a little more is found in shorthand; at 0.3, a tenth more words of other notes are redacted needlessly
 _PARAMETERS = {"c1": 0.0, "c2": 0.3, "max_iterations": 40, "feature.minfreq": 2, "feature.possible_transitions": True}
-_PLACED = re.compile(r"(-?\d)?([a-z]+=.*)", re.DOTALL)  # as in features_at
 OUTSIDE = "O"
-Scores = NDArray[np.float32]
 
 
 class Tagger:
@@ -52,20 +46,14 @@ class Tagger:
     def __init__(self, model: Path, caution: float = 0.0) -> None:
         """
         Args:
-            model: a file of `pack`: `labels`, OUTSIDE first; `features`; `weights`, features x labels; and
-                `transitions`, labels x labels, from the rows to the columns.
+            model: a file of `pack`.
             caution: what is taken from the score of OUTSIDE, so that more is found, and more needlessly.
         """
         self._caution = np.float32(caution)
         with np.load(model, allow_pickle=False) as file:
             self.labels = file["labels"].tolist()
-            names = file["features"].tobytes().decode().split("\n")
-            self._weights = np.vstack([file["weights"], np.zeros((1, len(self.labels)), np.float32)])
             self._gains = file["transitions"]
-        self._rows = {name: row for row, name in enumerate(names)}
-        self._unknown = len(names)
-        self._by_place, self._of_feature = _rows_by_place(names)
-        self._of_word = lru_cache(maxsize=30_000)(self._sums)
+            self._scores = TokenScores(file)
 
     def spans(
         self, text: str, words: Sequence[Token], texts: Sequence[str], parts: Iterable[tuple[int, int]]
@@ -78,71 +66,68 @@ class Tagger:
             texts: of `texts_of`.
             parts: first token, and the one after the last, of the parts of the note that are tagged.
         """
-        around, capitals = padded(texts), lines_in_capitals(texts)
         spans: list[Span] = []
-        for first, end in parts:
-            labels = self.tag(around[first : end + 2 * REACH], capitals[first:end])
-            for token, text_seen, label in zip(words[first:end], texts[first:end], labels, strict=True):
-                if label == OUTSIDE or token.text[0] == "\n" or text_seen != token.text:  # found by patterns
-                    continue
-                if spans and spans[-1].type == label and not text[spans[-1].end : token.start].strip(" \t"):
-                    spans[-1] = Span(spans[-1].start, token.end, label)
-                else:
-                    spans.append(Span(token.start, token.end, label))
+        for index, label in self._tagged(texts, parts):
+            token = words[index]
+            if token.text[0] == "\n" or texts[index] != token.text:  # found by patterns
+                continue
+            if spans and spans[-1].type == label and not text[spans[-1].end : token.start].strip(" \t"):
+                spans[-1] = Span(spans[-1].start, token.end, label)
+            else:
+                spans.append(Span(token.start, token.end, label))
         return spans
 
-    def tag(self, texts: Sequence[str], capitals: Sequence[bool]) -> list[str]:
-        """The most probable labels of tokens (Viterbi 1967).
+    def tag(self, texts: Sequence[str]) -> list[str]:
+        """The label of each token of a note, of `texts_of`."""
+        labels = dict(self._tagged(texts, [(0, len(texts))]))
+        return [labels.get(index, OUTSIDE) for index in range(len(texts))]
 
-        Args:
-            texts: of `texts_of`, with the REACH tokens before and after.
-            capitals: of each token, without those, whether its line has capitals only.
-        """
-        best = self._scores(texts, capitals)  # of the best paths that end at a token with a label
-        if texts[REACH - 1]:  # what stands around is outside
-            best[0] += self._gains[0]
-        ways = np.empty_like(self._gains)
-        for before, own in zip(best[:, :, None], best[1:], strict=False):
-            own += np.maximum.reduce(np.add(before, self._gains, out=ways))
-        back = (best[:-1, :, None] + self._gains).argmax(1).tolist()
-        path = [int((best[-1] + (self._gains[:, 0] if texts[-REACH] else 0)).argmax())]
-        for step in reversed(back):
-            path.append(step[path[-1]])
-        return [self.labels[label] for label in reversed(path)]
+    def _tagged(self, texts: Sequence[str], parts: Iterable[tuple[int, int]]) -> list[tuple[int, str]]:
+        """Tokens of parts of a note with their labels where these are not OUTSIDE.
 
-    def _scores(self, texts: Sequence[str], capitals: Sequence[bool]) -> Scores:
-        """Score of each label for each token, without those around: tokens x labels."""
-        numbers: dict[str, int] = {}
-        places = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
-        table = np.concatenate([self._of_word(text) for text in numbers]).reshape(len(numbers), 2 * REACH + 1, -1)
-        scores = sum(table[places[place : place + len(capitals)], place] for place in range(2 * REACH + 1))
-        scores = np.asarray(scores + self._added(joint_features(texts, capitals)))
+        The parts are tagged side by side: the scores have a row for the first token of each, then for the second."""
+        longest_first = sorted(parts, key=lambda part: part[0] - part[1])
+        if not longest_first:
+            return []
+        starts, ends = np.array(longest_first).T
+        counts = [int((ends - starts > step).sum()) for step in range(ends[0] - starts[0])]  # of parts so long
+        places = np.concatenate([starts[:count] + step for step, count in enumerate(counts)])
+        scores = self._scores.of(texts, lines_in_capitals(texts), places)
         scores[:, 0] -= self._caution
-        return scores
-
-    def _sums(self, text: str) -> Scores:
-        """What a token adds to the scores of its neighbours and of itself: places x labels."""
-        last = len(self._by_place) - 1
-        rows = self._by_place[[self._of_feature.get(name, last) for name in features_of(text)]]
-        return np.asarray(self._weights[rows].sum(0))
-
-    def _added(self, features: Iterable[Sequence[str]]) -> Scores:
-        """Sums of the weights of features: lists of them x labels."""
-        rows = [[self._rows.get(name, self._unknown) for name in names] for names in features]
-        most = max(map(len, rows))
-        return np.asarray(self._weights[np.array([row + [self._unknown] * (most - len(row)) for row in rows])].sum(1))
+        scores[: counts[0]] += np.where(starts[:, None] > 0, self._gains[0], 0)  # what stands around is outside
+        last = np.where(ends[:, None] < len(texts), self._gains[:, 0], 0)
+        labels = best_paths(scores, self._gains, last, counts)
+        found = np.flatnonzero(labels)
+        return sorted((int(places[row]), self.labels[labels[row]]) for row in found)
 
 
-def _rows_by_place(names: Sequence[str]) -> tuple[NDArray[np.int32], dict[str, int]]:
-    """Rows of the weights of each feature of a word, by the place of a neighbour as `features_at` has them, and the
-    number of each feature among them; the last is of features that the model does not know."""
-    numbers: dict[str, int] = {}
-    found = [(row, match) for row, name in enumerate(names) if (match := _PLACED.fullmatch(name))]
-    places = [(numbers.setdefault(match[2], len(numbers)), int(match[1] or 0) + REACH, row) for row, match in found]
-    table = np.full((len(numbers) + 1, 2 * REACH + 1), len(names), np.int32)
-    for number, place, row in places:
-        table[number, place] = row
-    return table, numbers
+def best_paths(scores: Scores, gains: Scores, last: Scores, counts: Sequence[int]) -> list[int]:
+    """The most probable labels of sequences (Viterbi 1967), side by side.
+
+    Args:
+        scores: of the labels of the first token of each sequence, then of the second, and so on; of the paths that end
+            there when done. The longest sequence is first.
+        gains: of a label after another: labels x labels.
+        last: of the last label of each sequence.
+        counts: of sequences that have a first token, a second, and so on.
+
+    Returns:
+        The number of a label, in the order of the scores.
+    """
+    rows = [0, *accumulate(counts)]  # the first of each step
+    for before, own, count in zip(rows, rows[1:], counts[1:], strict=False):
+        scores[own : own + count] += np.maximum.reduce(scores[before : before + count, :, None] + gains, axis=1)
+    previous = [row + np.arange(count) for row, count in zip(rows, counts[1:], strict=False)]
+    back = (scores[np.concatenate(previous)][:, :, None] + gains).argmax(1).tolist() if previous else []
+    labels = [0] * len(scores)
+    lengths = [sum(count > number for count in counts) for number in range(counts[0])]
+    for number, length in enumerate(lengths):
+        label = int((scores[rows[length - 1] + number] + last[number]).argmax())
+        for row in reversed(rows[1:length]):
+            labels[row + number] = label
+            label = back[row + number - counts[0]][label]
+        labels[number] = label
+    return labels
 
 
 @cache
@@ -176,7 +161,7 @@ def train(path: Path, notes: int = NOTES) -> None:
 def example(note: LabelledNote) -> tuple[list[list[str]], list[str]]:
     """Features and label of each token of a labelled note; what patterns find is left to them."""
     words = tokens(note.text)
-    found = united(pattern_spans(note.text, words))
+    found = united(pattern_spans(note.text))
     both = zip(types_of(words, note.spans), types_of(words, found), strict=True)
     labels = [OUTSIDE if pattern else label or OUTSIDE for label, pattern in both]
     return sequence_features(texts_of(words, found)), labels
@@ -189,17 +174,14 @@ def pack(model: Path, packed: Path) -> None:
     content = reader.info()
     labels = [OUTSIDE, *sorted(set(reader.labels()) - {OUTSIDE})]
     column = {label: number for number, label in enumerate(labels)}
-    names = sorted({name for name, _ in content.state_features})
-    row = {name: number for number, name in enumerate(names)}
-    weights = np.zeros((len(names), len(labels)), np.float32)
+    weights = {name: np.zeros(len(labels), np.float32) for name, _ in content.state_features}
     for (name, label), weight in content.state_features.items():
-        weights[row[name], column[label]] = weight
+        weights[name][column[label]] = weight
     transitions = np.zeros((len(labels), len(labels)), np.float32)
     for (before, after), weight in content.transitions.items():
         transitions[column[before], column[after]] = weight
-    features = np.frombuffer("\n".join(names).encode(), np.uint8)
     with packed.open("wb") as file:
-        np.savez(file, labels=np.array(labels), features=features, weights=weights, transitions=transitions)
+        np.savez(file, labels=np.array(labels), transitions=transitions, **arrays_of(weights))
 
 
 def _file_name() -> str:

@@ -4,13 +4,13 @@ import pytest
 from planted_notes import planted_notes
 
 from clinadapt.privacy import cue_patterns
-from clinadapt.privacy.cue_patterns import cue_spans
+from clinadapt.privacy.cue_patterns import anchors_of, cue_spans
 from clinadapt.privacy.features import tokens
 from clinadapt.privacy.training_notes import training_notes
 
 
 def found(text: str) -> list[tuple[str, str]]:
-    return [(span.type, text[span.start : span.end]) for span in cue_spans(text, tokens(text))]
+    return [(span.type, text[span.start : span.end]) for span in cue_spans(text, anchors_of(text, tokens(text)))]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_language_of_medicine_stays(text: str) -> None:
 @pytest.mark.parametrize("piece", ["A-", "1/2 ", "Mon ", "the 3rd ", "two ", "1 Aa ", "A^", "first name A ", "my.a"])
 def test_a_hostile_text_takes_no_more_than_its_length(piece: str) -> None:
     text = (piece * 50_000)[:50_000]
-    assert all(0 <= span.start < span.end <= len(text) for span in cue_spans(text, tokens(text)))
+    assert all(0 <= span.start < span.end <= len(text) for span in cue_spans(text, anchors_of(text, tokens(text))))
 
 
 def test_an_expression_is_tried_wherever_it_can_match() -> None:
@@ -128,6 +128,6 @@ def test_an_expression_is_tried_wherever_it_can_match() -> None:
             for _, _, pattern in cue_patterns._PATTERNS
             for match in pattern.finditer(text)
         }
-        assert {(span.start, span.end) for span in cue_spans(text, tokens(text))} == everywhere
+        assert {(span.start, span.end) for span in cue_spans(text, anchors_of(text, tokens(text)))} == everywhere
         matches += len(everywhere)
     assert matches > 3

@@ -16,7 +16,7 @@ from clinadapt.data.builtin_cases import generate
 from clinadapt.privacy import detector
 from clinadapt.privacy.chart_forms import name_forms
 from clinadapt.privacy.detector import identifiers
-from clinadapt.privacy.features import lines_in_capitals, padded, texts_of, tokens
+from clinadapt.privacy.features import texts_of, tokens
 from clinadapt.privacy.measure import measure
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
@@ -164,8 +164,8 @@ def test_tagging_is_that_of_crfsuite(tmp_path: Path) -> None:
     slow.open(str(tmp_path / "model"))
     for note in training_notes(20, seed=5):
         words = tokens(note.text)
-        texts = texts_of(words, united(pattern_spans(note.text, words)))
-        assert fast.tag(padded(texts), lines_in_capitals(texts)) == slow.tag(example(note)[0])
+        texts = texts_of(words, united(pattern_spans(note.text)))
+        assert fast.tag(texts) == slow.tag(example(note)[0])
 
 
 def test_sentences_that_are_not_tagged_hold_no_identifier(monkeypatch: pytest.MonkeyPatch) -> None:

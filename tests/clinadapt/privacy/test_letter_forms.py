@@ -12,7 +12,7 @@ from clinadapt.privacy.word_lists import cities, longer_towns
 
 def found(text: str) -> list[tuple[str, str]]:
     words = tokens(text)
-    spans = [*letter_spans(text, words), *before_codes(text, united(pattern_spans(text, words)))]
+    spans = [*letter_spans(text, words), *before_codes(text, united(pattern_spans(text)))]
     return [(span.type, text[span.start : span.end]) for span in spans]
 
 

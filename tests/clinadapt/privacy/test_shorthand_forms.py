@@ -3,7 +3,7 @@
 import pytest
 
 from clinadapt.privacy.chart_forms import form_spans, name_forms
-from clinadapt.privacy.cue_patterns import cue_spans
+from clinadapt.privacy.cue_patterns import anchors_of, cue_spans
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import tokens
 from clinadapt.privacy.shorthand_forms import shorthand_spans
@@ -12,7 +12,7 @@ from clinadapt.privacy.spans import Span
 
 def found(text: str) -> list[tuple[str, str]]:
     words = tokens(text)
-    spans = [*shorthand_spans(text, words), *cue_spans(text, words), *form_spans(text, words)]
+    spans = [*shorthand_spans(text, words), *cue_spans(text, anchors_of(text, words)), *form_spans(text, words)]
     spans += name_forms(text, words, [Span(*span) for span in spans])
     return [(span.type, text[span.start : span.end]) for span in spans]
 
