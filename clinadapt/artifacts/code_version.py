@@ -24,6 +24,7 @@ from clinadapt.artifacts.manifest import MANIFEST
 PACKAGES = ("clinadapt", "components", "pipelines")
 CACHED_STEPS = {"download", "screen", "synthesize", "format", "pretrain", "train", "prefer", "evaluate"}
 _DATA = (".yaml", ".j2")
+_WITH_IMPORTS = (ast.stmt, ast.excepthandler, ast.match_case)  # nodes that are imports, or may have them inside
 _QUOTED = re.compile(r'"([^"\s]+)"')
 
 
@@ -139,22 +140,23 @@ def _source(module: str) -> Path:
 
 def _imported(tree: ast.AST) -> Iterator[Path]:
     """Sources of our own modules that the code of a module imports."""
-    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test):
-        return
-    if isinstance(tree, ast.Import):
-        names = [alias.name for alias in tree.names]
-    elif isinstance(tree, ast.ImportFrom):
-        names = [name for alias in tree.names for name in (f"{tree.module}.{alias.name}", f"{tree.module}")]
-    else:
-        names = []
-    for name in names:
-        if name.split(".")[0] in PACKAGES:
-            try:
-                yield _source(name)
-            except ModuleNotFoundError:  # a function or class of the module, which is listed too
-                continue
-    for child in ast.iter_child_nodes(tree):
-        yield from _imported(child)
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [name for alias in node.names for name in (f"{node.module}.{alias.name}", f"{node.module}")]
+        for name in names:
+            if name.split(".")[0] in PACKAGES:
+                try:
+                    yield _source(name)
+                except ModuleNotFoundError:  # a function or class of the module, which is listed too
+                    continue
+        pending += [child for child in ast.iter_child_nodes(node) if isinstance(child, _WITH_IMPORTS)]
 
 
 def _packages_around(path: Path) -> Iterator[Path]:

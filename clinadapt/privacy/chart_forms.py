@@ -39,6 +39,12 @@ _AFTER_NAME = re.compile(
     r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|yrs?|years)\b| (?i:who|with|lives|from|admitted|known)\b|"
     r" on (?:the |his |her )?\d?\d(?:st|nd|rd|th)\b)"
 )
+_TITLED = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Miss|Prof|DR|MR|MRS|MS|MISS|PROF)\.? $")
+_SEEN_ON = re.compile(r",? (\d{1,2}[/.]\d{1,2})(?=[.,;)](?!\d)|$|\n)")  # after a name with a title: `Ms Osmond 9/1.`
+_IS_OLD = re.compile(
+    r",?(?: (?:is|was|turned|turns|has turned|will be|now|just))?(?: (?:now|just|aged?|almost|nearly))? (9\d|1[0-2]\d)"
+    r"(?=[,;.)](?!\d)|$|\n| ?(?i:yo|y/o|[mf])\b)"
+)
 _WRITTEN_BY = re.compile(r"[ \t]{1,4}([A-Z]{2,3}/[A-Za-z]{2,3})(?=[ \t]{0,3}(?:\n|$))")  # after a date: `GB/MT`
 _CODE = re.compile(  # after a name: `I. Petrov V 440 812`, `Leonard Ashe 551-204`
     r"(?:,? | ?[(\[])#?"
@@ -140,6 +146,8 @@ def _by_word_before(words: Sequence[Token], index: int, before: str) -> Iterator
         )
         if in_capitals or (before.islower() and _is_unknown_place(token.text)):
             yield Span(token.start, token.end, "CITY")
+    elif before == "at" and _is_unknown_place(token.text):
+        yield Span(token.start, token.end, "HOSPITAL")
     elif before == "(":
         if _is_relative(words, index - 2) and _may_be_given(token.text.lower()):
             yield Span(token.start, token.end, "NAME")
@@ -177,7 +185,7 @@ def _is_unknown_place(word: str) -> bool:
 
 def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`Ruiz, A.`: a family name, and an initial after a comma."""
-    if index < 2 or words[index - 1].text != "," or text_at(words, index + 1) != ".":
+    if index < 2 or words[index - 1].text != "," or not _ends_a_name(words, index + 1):
         return
     family = words[index - 2]
     lower = family.text.lower()
@@ -185,7 +193,18 @@ def _family_and_initial(text: str, words: Sequence[Token], index: int) -> Iterat
         return
     known = lower in family_names() and english_rank(lower) > 3000 and lower not in clinical_words() | eponyms()
     if known or names_by_itself(lower):
-        yield Span(family.start, words[index + 1].end, "NAME")
+        yield Span(family.start, words[index + (text_at(words, index + 1) == ".")].end, "NAME")
+
+
+def _ends_a_name(words: Sequence[Token], index: int) -> bool:
+    """Whether a point, the end of a line, a bracket, a number or a label of another field stands at an index."""
+    word = text_at(words, index)
+    return (
+        word in (".", "", "(", "|", ";")
+        or word[0] == "\n"
+        or word[0].isdigit()
+        or "field" in cue_classes().get(word.lower(), ())
+    )
 
 
 def _saint(words: Sequence[Token], index: int) -> Iterator[Span]:
@@ -309,7 +328,9 @@ def name_forms(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iter
             if code := _CODE.match(text, span.end):
                 yield Span(*code.span("id"), "MRN")
             yield from _other_part(text, words, span, starts)
-            if age := _AFTER_NAME.match(text, span.end):
+            if (day := _SEEN_ON.match(text, span.end)) and _TITLED.search(text, max(0, span.start - 6), span.start):
+                yield Span(*day.span(1), "DATE")
+            if age := _AFTER_NAME.match(text, span.end) or _IS_OLD.match(text, span.end):
                 yield Span(*age.span(1), "AGE90")
             if text[span.end : span.end + 1] == " " and (index := starts.get(span.end + 1)):
                 yield from _initial_after(text, words, span, index)

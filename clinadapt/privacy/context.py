@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from clinadapt.privacy.features import Token
-from clinadapt.privacy.medical_names import is_pair, names_a_thing
+from clinadapt.privacy.medical_names import is_classified, is_pair, names_a_thing
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.spans import Span
 from clinadapt.privacy.word_lists import (
@@ -141,7 +141,8 @@ def is_generic_place(word: str) -> bool:
     if word in cities() or word in given_names() or (word in family_names() and rank > 800):
         return False
     generic = "hospital" in cue_classes().get(word, ()) or word in clinical_words() or word in eponyms()
-    return generic or looks_clinical(word) or rank < 3000
+    built = looks_clinical(word) and (word in english_words() or len(word) > 9)  # not `Hanmaum`
+    return generic or built or rank < 3000
 
 
 def widened(text: str, words: Sequence[Token], spans: Iterable[Span]) -> Iterator[Span]:
@@ -184,7 +185,8 @@ def names_no_patient(words: Sequence[Token], first: int, last: int) -> bool:
         return True
     if len(inside) == 1 and (_begins_a_list(words, first) or _is_unit(words[first].text)):
         return True
-    if is_pair(words, first, last):
+    classified = is_classified(words, last) or (last - first == 2 and is_classified(words, last - 1))
+    if is_pair(words, first, last) or (classified and not cue_before(words, first)):
         return True
     eponym = any(word in eponyms() for word in inside) or not any(word in given_names() for word in inside)
     return eponym and not cue_before(words, first) and names_a_thing(words, last)
@@ -212,6 +214,8 @@ def _is_after_family(text: str, words: Sequence[Token], index: int) -> bool:
     if family not in family_names() or family in clinical_words():
         return False
     rare = english_rank(family) > 1500 and family not in eponyms() | large_towns()
+    if words[index - 2].text.isupper() and words[index].text.istitle() and gap == ", " and len(family) > 2:
+        return family not in eponyms() or is_listed(family)  # `BLAND, Sarah`
     in_capitals = words[index].text.isupper() and words[index - 2].text.isupper() and english_rank(family) > 800
     return gap == "," or (gap == ", " and (rare or in_capitals))
 

@@ -15,7 +15,7 @@ from clinadapt.privacy.features import Token
 from clinadapt.privacy.patterns import ANCHORS, DOMAINS, STATES
 from clinadapt.privacy.spans import Span
 
-_NAME_WORD = r"(?!(?i:first|last|given|middle|family|dob|mrn|sex|age|nhs|date|address|tel|phone|and|is)\b)[^\W\d_a-z][^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,2}"
+_NAME_WORD = r"(?!(?i:first|last|given|middle|family|forenames?|surname|title|hosp|ward|dob|mrn|sex|age|nhs|date|address|tel|phone|and|is)\b)[^\W\d_a-z][^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,2}"
 _NAME_LABEL = r"(?:legal|maiden|full|preferred|family|given|first|last|middle) name|surname|forenames?"
 _CALLED = r"goes by|prefers to be called|likes to be called|wishes to be called|nickname(?: is)?|nicknamed"
 _OLD = r"(?:9\d|1[0-2]\d)"
@@ -32,6 +32,7 @@ _REGISTER = (
 )
 _THING = "bag|seal|kit|bottle|slide|incident|datix|complaint|property|receipt|token|exhibit|cassette|consignment|parcel|permit|visa|passport"
 _LONG = r"(?=(?:[A-Z ./-]{0,6}\d){4})"  # at least four figures
+_DWELLS = "lives?|lived|living|resides?|staying|stays|moved|address|home|attended|called|visit|visited|found|neighbou?r|neighbours"
 _UNIT = r" ?(?i:mg|mcg|ml|l|g|kg|mm|cm|units?|iu|tabs?|days?|weeks?|hrs?|hours|min|am|pm|patients|cases|people|of|x|times)\b"
 
 _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
@@ -56,6 +57,13 @@ _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("STREET", heads("rr|rural"), r"\b(?:RR|R\.R\.|Rural Route) ?\d{1,3},? Box \d{1,5}\b"),
     ("STREET", heads("flat|apt|apartment|unit"), r"(?i:\b(?:flat|apt|apartment|unit)\b\.? ?)\d{1,3}/\d{1,3}(?=,? ?\d{1,5} [A-Z])"),
     ("STREET", heads("one|two|three|four|five|six|seven|eight|nine|ten"), rf"\b(?:One|Two|Three|Four|Five|Six|Seven|Eight|Nine|Ten) (?:{_STREET_WORD} ){{1,3}}(?:Street|Avenue|Road|Drive|Lane|Place|Plaza|Square|Court|Way|Boulevard|Parkway)\b(?:,? (?:Suite|Ste|Floor|Unit)\.? \w{{1,5}})?"),
+    ("STREET", heads(_DWELLS), rf"(?i:\b(?:{_DWELLS})\b[^.\n\d]{{0,14}}? (?:at|to) (?:no\.? ?)?)(?P<id>\d{{1,4}}[a-z]?,? {_STREET_WORD}(?: {_STREET_WORD}){{0,2}})(?!{_UNIT})"),
+    ("STREET", heads(_DWELLS), rf"(?i:\b(?:{_DWELLS})\b[^.\n\d]{{0,14}}? (?:at|in) )(?P<id>(?i:no\.? ?)\d{{1,4}}[a-z]?)\b"),
+    ("STREET", heads("lot|plot|trailer|pitch|space"), rf"\b(?:Lot|Plot|Trailer|Pitch|Space) \d{{1,4}}[A-Z]?,? {_STREET_WORD}(?: {_STREET_WORD}){{1,2}}"),
+    ("STREET", heads("pharmacy|house|flat|apartment|shop|store|bar|cafe"), rf"(?i:\b(?:pharmacy|house|flat|apartment|shop|store|bar|cafe) on )(?!(?i:mon|tues|wednes|thurs|fri|satur|sun)day|(?i:january|february|march|april|may|june|july|august|september|october|november|december|christmas|easter)\b)(?P<id>{_STREET_WORD})(?=[.,;)\n]|$)"),
+    ("LICENSE", heads("lic|licence|license"), r"(?i:\blic(?:en[cs]e)?\b\.?(?: no\.?| number)?[:# ]{1,3})(?P<id>[A-Z]{0,2}\d{2,4}(?:[ -]\d{2,4}){1,4})(?![\w%]|\.\d)"),
+    ("MRN", heads("emis|systmone|hn|pas|rio|rxr|epic|cerner|ehr|emr"), r"\b(?:EMIS|SystmOne|SYSTMONE|HN|PAS|RiO|RIO|RXR|Epic|Cerner|EHR|EMR)(?i: no\.?| number| id)?[:# ]{1,3}(?P<id>[A-Z]{0,2}\d{4,10})(?![\w%]|[.,]\d)"),
+    ("HOSPITAL", heads("queen|king|princess|prince|lady|royal"), r"\b(?:Queen|King|Princess|Prince|Lady|Royal|QUEEN|KING|PRINCESS|ROYAL) [A-ZÀ-Þ][\wà-ÿ]{2,15}(?:['’][sS]|['’])(?![\w])"),
     ("STREET", heads("m|a"), r"\b[MA]\d{1,3},? (?:J|[Jj]unction )\d{1,2}\b"),
     ("OTHERID", NEAR_NUMBER, r"\b[A-Z]{1,3}\d{4,8}[A-Z]{1,3}\b(?<!MG)(?<!ML)"),
     ("OTHERID", NEAR_NUMBER, r"\b[A-Z]{2,4}_\d{6,8}(?:_\d{2,6})?(?!\w)"),

@@ -35,16 +35,31 @@ _FEAST = (
 )
 # Before a day and month, in whatever order, that may also be a share, a grade or a time as in "rv 6/52"
 _CUE = (
-    r"presented|given|onset|fall|fell|born|died|edd|edc|due date|lmp|picc|tee|tte|placed|inserted|removed|implanted|op|"
+    r"foley|cath(?:eter)?|port|trach|presented|given|onset|fall|fell|born|died|edd|edc|due date|lmp|picc|tee|tte|placed|inserted|removed|implanted|op|"
     r"surgery|missed|vaccinated|tested|swab|covid|flu|strep|exp|expiry|tci|elos|doa|trng|resume|restart|rptd?|orif|c/s|conf|mtg|meeting|micro|soap|handover|round|wr|call|list|note|bm|yesterday|today|tomorrow|arrived|arrival"
 )
 _ALONE = "on|since|until|till|by|from|before|after|due|next|back|dated|labs|clinic|mdt|seen|visit|appt|next visit|next appt|next mdt"
 _NO_SHARE = r"(?!1/[234](?!\d)|[23]/[34](?!\d)|[0-5]/5(?!\d)|[0-6]/6(?!\d)|\d/7(?!\d)|\d{1,2}/1[02](?!\d))"
+_RETURN = "rtc|f/u|fu|rv|r/v|review|reviewed|recall|recheck|repeat|rpt|return|due|appt|appointment|clinic|visit|scan|mri|ct|bloods|echo|op|surgery|edd|edr|elos|tci|dob"
 _DOTTED = "tci|edd|edc|elos|doa|appt|appointment|visit|seen|clinic|theatre|list|admitted|discharged|til|until|till|since|rv|review|due|next"
 _TEENS = "tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth"
 _GLUED = "f/u|adm|admit|dob|dos|d/c|rtc|echo|ekg"  # before a date without a blank
 _NEAR = "til|until|till|tmrw|tomorrow|yesterday|yest|tonight|today"
 _NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|weeks|days|hours|tab|amp|ns)\b)"
+
+# A day of the month alone, as in `on the 22nd`, where no noun of which it is the number follows
+_BEFORE_DAY = f"{_ALONE}|court|theatre|list|admitted|discharged|home|flying|flight|delivered|theatre|inst|dob"
+_TIME_OF_DAY = (
+    "morning|evening|afternoon|night|week|weekend|early hours|events|letter|note|visit|clinic|bloods|scan|email|round"
+)
+_AND = "(?:,? (?:and|or|to|until|till|&)|,| ?[-–]) ?"
+_OTHER_DAYS = rf"(?:{_AND}(?:the )?{_DAY}{_ORDINAL}){{0,3}}"
+_FUNCTION_WORDS = (
+    "at|for(?! (?:height|weight|age|head|length|bmi|hc|ofc))|inst|ult|when|because|with|was|were|is|are|has|had|have|but|and(?! (?:the )?\\d)|or(?! (?:the )?\\d)|we|he|she|it|"
+    "they|you|who|which|that|then|went|may|will|would|could|can|if|as|so|while|after|before|by|from|in|via|to(?! (?:the )?\\d)|"
+    "last|next|this|his|her|their|my|our|due|re|w|pm|am|please|pls|only|just|again|onwards|onward|nil|no|not"
+)
+_NO_NOUN = rf"(?:[ ]?(?:[.;:)!?\n\"'”’]|,(?! ?(?:and )?(?:the )?\d)|$)| (?:{_FUNCTION_WORDS})\b| [–—-] | (?-i:[A-Z][a-z]{{1,20}}\b))"
 
 _OF_CHANGE = "taken|changed|clinic|appt|appointment|mdt|rung|rang|left|scan|next|board|cert|expires|wed|moved|started|stopped|began|back|apt|theatre|cons|signed|typed|reported|sent|posted|delivered|home|out|review|bloods"
 _TENS_OF_YEARS = (
@@ -80,7 +95,10 @@ DATE_FORMS: list[tuple[Anchor, str]] = [
     (NUMBER, rf"(?<![\d/-]){_MONTH}/{_MONTH}(?= ?(?:[-–]|(?i:to|until)) ?(?:3[01]|2\d|1[3-9])/{_MONTH}(?![\d/]))"),
     (NUMBER, rf"(?<![\d/-]){_DAY}/{_MONTH} ?(?:[-–]|(?i:to|until)) ?(?P<id>(?:3[01]|2\d|1[3-9])/{_MONTH})(?![\d/])"),
     (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? \(?(?:the )?)(?P<id>{_DAY}{_ORDINAL})(?![^\W_])"),
-    (heads(f"the|{_ALONE}"), rf"(?i:\b(?:{_ALONE}) (?:the )?)(?P<id>{_DAY}{_ORDINAL})(?!,? ?(?:and|&|to)? ?\d)(?= ?(?:[.,;)\n]|$|(?i:at|for|inst|ult|when|because|with|was|were|is|but|and we|we|he|she|they|went|had|may|will|then|and (?:may|will|then|is|was|has|had))\b))"),
+    (heads(_BEFORE_DAY), rf"(?i:\b(?:{_BEFORE_DAY}) (?:the )?(?P<id>{_DAY}{_ORDINAL})(?={_OTHER_DAYS}{_NO_NOUN}))"),
+    (heads(_BEFORE_DAY), rf"(?i:\b(?:{_BEFORE_DAY}) (?:the )?{_DAY}{_ORDINAL}{_AND}(?:the )?(?P<id>{_DAY}{_ORDINAL})(?={_OTHER_DAYS}{_NO_NOUN}))"),
+    (heads(_TIME_OF_DAY), rf"(?i:\b(?:{_TIME_OF_DAY})(?: of)? the (?P<id>{_DAY}{_ORDINAL})(?={_NO_NOUN}))"),
+    (heads(_BEFORE_DAY), rf"(?i:\b(?:on|until|till|since) the (?P<id>{_UNITS}))(?=[.;!?)\n]|$)"),
     (heads(_SEASON), rf"(?i:\b(?:{_SEASON})(?: of|,)? (?:19|20)\d\d)(?!\d)"),
     (heads(_FEAST), rf"(?i:\b(?:{_FEAST})(?:,? (?:19|20)\d\d)?)\b"),
     (heads("q"), r"\bQ[1-4][ /-]?20\d\d\b"),
@@ -95,5 +113,10 @@ DATE_FORMS: list[tuple[Anchor, str]] = [
     (heads("mo|di|mi|do|fr|sa|so"), rf"\b(?:Mo|Di|Mi|Do|Fr|Sa|So)\.?,? (?P<id>{_DAY}\.{_MONTH}\.(?:\d\d(?:\d\d)?)?)(?!\d)"),
     (NUMBER, r"(?<![\d./])(?:3[01]|[12]\d|0[1-9])\.(?:1[0-2]|0[1-9])\.(?= [A-ZÄÖÜ]|[ ]?[-–] ?\d|\))"),
     (heads("the"), rf"(?i:\bthe (?P<id>{_TEENS}|twenty[- ](?:{_UNITS})|thirty[- ]first))\b(?! ?(?i:day|week|percentile|centile|rib|nerve|dose|cycle|visit|time|century|year|birthday))"),
+    (heads(_RETURN), rf"(?i:\b(?:{_RETURN})[: ]{{1,3}}(?:in )?)(?P<id>(?i:{_ENGLISH})|{_SHORT}\.?)(?![^\W_])(?! (?i:be|have|not|also|need|continue)\b)(?! ?\d)"),
+    (heads("mo|tu|we|th|fr|sa|su"), rf"\b(?:Mo|Tu|We|Th|Fr|Sa|Su)\.? (?P<id>{_DAY}/{_DAY}){_NO_UNIT}"),
+    (NUMBER, r"(?<![\w./,-])(?:1[0-2]|0?[1-9])-0[1-9](?![\w/-]|\.\d| ?(?i:mg|ml|mcg|units?|cm|mm|hrs?|hours|days|weeks)\b)"),
+    (NUMBER, r"(?<![\d./])(?:3[01]|[12]\d|[1-9])\.(?:1[0-2]|[1-9])\.(?=[,;:)])"),
+    (heads("am|zum|bis|ab|seit|vom"), rf"\b(?:[Aa]m|zum|bis|ab|seit|vom) (?P<id>{_DAY}\.)(?= (?:ge[a-zß]{{3,15}}t|[a-z]{{0,4}}ge[a-z]{{2,12}}en|geplant|wieder|um|in|nach|zur?|zum|ins?|wird|ist|erneut|ent\w{{3,10}}|ver\w{{3,10}}|vor\w{{3,12}})\b)"),
     (heads("vom|am"), rf"(?i:\b(?:vom|am) )(?P<id>{_DAY}\.)(?= ?(?:bis|-|–|und)(?: zum)? \d{{1,2}}\.)"),
 ]  # fmt: skip

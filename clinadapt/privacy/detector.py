@@ -19,6 +19,7 @@ from clinadapt.privacy.context import (
 )
 from clinadapt.privacy.cue_patterns import anchors_of, cue_spans
 from clinadapt.privacy.features import Token, texts_of, token_range, tokens
+from clinadapt.privacy.initials import initials_spans
 from clinadapt.privacy.letter_forms import after_names, before_codes, letter_spans
 from clinadapt.privacy.medical_names import is_of_a_thing, is_pair, names_a_thing
 from clinadapt.privacy.mentions import Mentions
@@ -46,6 +47,9 @@ _RANGE = re.compile(r"\d{1,2}-\d{1,2}")  # of a count; as dates, patterns find i
 _SCALE = re.compile(r"\d{1,2}/(?:1[3-9]|[2-9]\d|100)$")  # after its name: `Berg 44/56`
 # Of a sign or a score, after its name: `Ortolani neg.`, `Alvarado 8`
 _RESULT = re.compile(r"(?:(?:neg(?:ative)?|pos(?:itive)?|ok|intact)(?=[.,;)/]|$)|\+|[IV]{2,4}\b|\d{1,2}[.,;)])")
+_HOURS = re.compile(
+    r"(?:[A-Za-z]{0,6})(?:[01]\d|2[0-3])[0-5][05](?:[-–](?:[01]\d|2[0-4])[0-5]\d)?"
+)  # `0700-1900`, `DTV 1800`
 _COUNTS = re.compile(r"\d{1,3}(?:[-/]\d{1,3}){1,3}")
 _COUNTED = frozenset(["stages", "stage", "nodes", "cores", "views", "quadrants", "lobes", "digits", "fingers", "toes",
                       "joints", "pulses", "sections", "levels", "vessels", "slices", "murmur"])  # fmt: skip
@@ -53,6 +57,7 @@ _UNITS = frozenset(["cc", "ml", "mg", "mcg", "g", "kg", "mm", "cm", "units", "mi
 _SENT = frozenset(["transfer", "transferred", "transferring", "txfr", "accepted", "repat", "admitted", "adm", "alert"])
 _AT = frozenset(["at", "in", "for", "from", "outside", "near", "by", "works", "work", "school", "nursery", "w"])
 _PREPOSITIONS = frozenset(["by", "to", "on", "over", "of", "in", "from"])
+_NOBODY = frozenset(["no", "yes", "none", "nil", "self", "unknown", "pending"])  # after a label
 _SHARES = ("1/2", "1/4", "3/4", "1/3", "2/3")
 _GRADES = ("/5", "/10")
 _GRADED = frozenset({"pain", "strength", "power", "motor", "scale", "severity", "score", "discomfort"})
@@ -80,6 +85,7 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         *form_spans(text, words),
         *shorthand_spans(text, words),
         *letter_spans(text, words),
+        *initials_spans(words),
     )
     spans = united([*found, *tagged, *told])
     beside = (*name_forms(text, words, spans), *before_codes(text, spans), *after_names(text, spans))
@@ -101,6 +107,8 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
         return False
     first, last = token_range(words, span)
     own = {token.text.lower() for token in words[first:last] if token.text[0].isalpha() and token.text not in "LRs"}
+    if own and own <= _NOBODY:
+        return True
     if not own or cue_before(words, first):
         return False
     return own <= chart_words("no_names") or is_of_a_thing(words, first) or _describes(words, first, last)
@@ -177,6 +185,8 @@ def _is_no_number(words: Sequence[Token], kind: str, first: int, last: int) -> b
     digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
     before, after = words[first - 1] if first else None, words[first + 1] if first + 1 < last else None
     if before and after and before.end == words[first].start and words[first].end < after.start:
+        return True
+    if kind in ("OTHERID", "MRN", "PHONE") and _HOURS.fullmatch("".join(token.text for token in words[first:last])):
         return True
     plain = takewhile(_is_plain, (token.text for token in words[first:last]))
     figures = "".join(token.text for token in words[first + len(list(plain)) : last])  # `HR 110-120`

@@ -89,7 +89,7 @@ def joint_features(texts: Sequence[str], capitals: Sequence[bool]) -> Iterator[l
         texts: the tokens, with REACH others on either side.
         capitals: of each token, without the others, whether its line has capitals only.
     """
-    words = [_of_word(text) for text in texts]
+    words = [parts_of(text) for text in texts]
     for index, capital in enumerate(capitals, start=REACH):
         yield [
             " ".join((kind, *(words[index + place][part] for place, part in parts)))

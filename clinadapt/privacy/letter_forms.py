@@ -25,6 +25,7 @@ from clinadapt.privacy.word_lists import (
 
 _BEDS = frozenset(["rm", "room", "bed", "bay", "cubicle", "chair", "cot", "side"])
 _ROLES = frozenset(["rn", "lpn", "cna", "hca", "odp", "sn", "rmn", "hv", "cns", "sw", "ot", "mw", "cpn", "ccn", "sr"])
+_GERMAN_ROLES = ("OA", "OÄ", "Oberarzt", "Oberärztin", "Chefarzt", "Chefärztin", "Assistenzarzt", "Stationsarzt")
 _NEWBORN = frozenset(["baby", "infant", "twin", "newborn"])
 _MODAL = frozenset(["will", "may", "can", "mark", "rob", "sue", "bill", "chase", "grant"])
 _IN_TOWNS = frozenset(["upon", "on", "under", "le", "by", "super", "sub", "next"])
@@ -83,7 +84,14 @@ def _kind(word: str) -> str:
     if lower in _BEDS:
         return "bed"
     titled = not {"title", "role"}.isdisjoint(cue_classes().get(lower, ()))
-    if lower in _NEWBORN or is_relation(lower) or titled or lower in chart_words("titles") or word.lower() in _ROLES:
+    if (
+        lower in _NEWBORN
+        or is_relation(lower)
+        or titled
+        or lower in chart_words("titles")
+        or lower in _ROLES
+        or word in _GERMAN_ROLES
+    ):
         return "who"
     if word[0].isupper() and lower in longer_towns():
         return "town"
@@ -135,7 +143,13 @@ def _who(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     at = index + 1
     name = text_at(words, at)
     lower = name.lower()
-    if not name.istitle() or len(name) < 3 or lower not in given_names() or not _is_beside(text, words, index):
+    if not name.istitle() or len(name) < 3 or not _is_beside(text, words, index):
+        return
+    if words[index].text in _GERMAN_ROLES:
+        if names_by_itself(lower):
+            yield Span(words[at].start, words[at].end, "NAME")
+        return
+    if lower not in given_names():
         return
     if is_clinical(lower) or lower in cue_classes():
         return

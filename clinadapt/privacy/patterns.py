@@ -67,6 +67,15 @@ STATE_NAME = (
     r"pennsylvania|rhode island|tennessee|texas|utah|vermont|(?:west )?virginia|washington|wisconsin|wyoming)"
 )
 _KOREAN_FAMILIES = "".join(own_list("names.yaml")["korean_family"].split()) + "선"
+_KOREAN_ROLES = (
+    "교수|간호사|의사|전공의|전문의|담당|담당의|주치의|집도의|수술의|보호자|배우자|남편|아내|부인|아들|딸|며느리|사위|손자|손녀|어머니|아버지|모친|부친|형|누나|언니|"
+    "오빠|동생|남동생|여동생|조카|간병인|통역|서명|작성자|의뢰자|환자명|성명|이름|수신|발신"
+)
+_KOREAN_TOWNS = (
+    "서울|부산|대구|인천|광주|대전|울산|세종|수원|용인|고양|성남|화성|부천|남양주|안산|안양|평택|시흥|파주|의정부|김포|광명|군포|하남|오산|이천|안성|구리|의왕|포천|"
+    "양주|여주|동두천|과천|춘천|원주|강릉|동해|태백|속초|삼척|청주|충주|제천|천안|공주|보령|아산|서산|논산|계룡|당진|전주|군산|익산|정읍|남원|김제|목포|여수|순천|나주|"
+    "광양|포항|경주|김천|안동|구미|영주|영천|상주|문경|경산|창원|진주|통영|사천|김해|밀양|거제|양산|제주|서귀포|마산|진해"
+)
 _DOMAINS = "com|org|net|edu|gov|info|io|health|care|de|kr|eu"
 _UNIT = r"(?! ?(?:mg|mcg|ml|mL|cc|g|kg|units?|U|IU|mm|cm|Hz|kcal|calories|cells|copies|ng|pg|mEq|%|x)\b)"
 _HOUSE = (
@@ -141,6 +150,10 @@ _GATED: dict[str, list[tuple[str, str]]] = {
     "[가-힣]": [
         *(("DATE", date) for date in KOREAN_DATES),
         ("NAME", rf"(?:환자|보호자|담당의|주치의|환자명|성명|이름)[:： ]{{1,3}}(?P<id>[{_KOREAN_FAMILIES}][가-힣]{{2}})(?![가-힣])"),
+        ("NAME", rf"(?:{_KOREAN_ROLES})(?:은|는|이|가|인)? ?[(:：]? ?(?P<id>[{_KOREAN_FAMILIES}][가-힣]{{2}})(?![가-힣])(?! ?(?:시행|예정|상태|필요|확인|가능|요함)\b)"),
+        ("NAME", rf"(?<![가-힣])(?P<id>[{_KOREAN_FAMILIES}][가-힣]{{1,2}}) ?(?:님|씨|교수|선생님|간호사|원장|과장|전공의|전문의|수간호사|약사|치료사|복지사)(?:이|가|은|는|께|에게|께서|과|와|의)?(?![가-힣])"),
+        ("STREET", r"(?<![가-힣\d])[가-힣]{1,9}(?:대로|로|길)(?: ?\d{1,3}(?:번)?길)? ?\d{1,4}(?:-\d{1,3})?(?![\d]|\.\d|-\d| ?(?:mg|ml|cc|mcg|g|kg|%|회|일|개|시간|주|분|정|명|차|도|세)(?![a-z]))"),
+        ("CITY", rf"(?<![가-힣])(?:{_KOREAN_TOWNS})(?:특별시|광역시|특별자치시|시)?(?=(?:에서|에|으로|로|의|까지|소재|거주)?(?![가-힣]))"),
         ("STREET", r"(?:[가-힣]{2,7}(?:특별자치시|특별시|광역시|특별자치도|도|시) )?(?:[가-힣]{1,6}(?:시|군|구) ){1,2}(?:[가-힣\d]{1,12}(?:읍|면|동|로|길|가)(?: ?\d{1,4}(?:-\d{1,4})?)?(?:번지|번길 ?\d{1,4})?)?(?:,? ?\d{1,4}동)?(?: ?\d{1,4}호)?"),
     ],
 }  # fmt: skip
@@ -165,6 +178,7 @@ _STREET_WORD = re.compile(
 _ZIP = re.compile(r"(?<![\w.,-])\d{5}(?:-\d{4})?(?![\w-]|,\d)")
 _BEFORE_ZIP = re.compile(rf"(?:\b{_STATE}|\b(?i:{STATE_NAME})),? {{0,2}}$")
 _CANDIDATE_PHONE = re.compile(r"(?<![\w.,/-])\(?0\d[\d() ./-]{6,18}\d(?!\w|[.,]\d)")
+_HOURS = re.compile(r"(?:[01]\d|2[0-3])[0-5]\d-(?:[01]\d|2[0-4])[0-5]\d")  # of a shift
 _BARE_NUMBER = re.compile(r"\d{1,6}(?:[-/]\d{1,6}){0,3}")
 
 
@@ -210,6 +224,8 @@ def _is_plain_number(code: str) -> bool:
     """Whether a number is a count, a range, a dose or the code of a procedure rather than one that names somebody."""
     if not _BARE_NUMBER.fullmatch(code):
         return False
+    if _HOURS.fullmatch(code):
+        return True
     groups = re.split("[-/]", code)
     if len(groups) == 1 or re.fullmatch(r"\d{5}-\d{1,2}", code):
         return True
@@ -220,6 +236,8 @@ def _is_plain_number(code: str) -> bool:
 
 def _is_phone_number(candidate: str) -> bool:
     """Whether Britain, Germany or Korea assigns the number, written with its leading 0."""
+    if _HOURS.fullmatch(candidate):
+        return False
     for region in ("GB", "DE", "KR"):
         try:
             if phonenumbers.is_valid_number(phonenumbers.parse(candidate, region)):

@@ -1,11 +1,11 @@
 """Identifiers in the forms of shorthand, lists and messages, as rules: days as `30/6`, streets without a number, names
-beside relations and labels, initials of who signs."""
+beside relations and labels."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from clinadapt.privacy.chart_forms import chart_words, is_relation, may_be_called
 from clinadapt.privacy.context import is_generic_place, may_be_name
@@ -18,6 +18,7 @@ from clinadapt.privacy.word_lists import (
     cities,
     clinical_words,
     cue_classes,
+    employers,
     english_rank,
     eponyms,
     family_names,
@@ -32,7 +33,6 @@ _FROM = frozenset(["in", "at", "near", "from", "to"])
 _LABELS = frozenset(["label", "person_label", "name_label"])
 _ON = frozenset(["on", "off", "at", "near", "from", "in", "along", "under", "onto"])
 _NO_STREET = frozenset(["the", "a", "this", "his", "her", "my", "our", "main", "side"])
-_SIGNED = frozenset(["cc", "dict", "dictated", "typed", "initials", "sig", "signed", "cosigned", "sgd"])
 _SCALES = frozenset(["score", "scale", "pain", "strength", "power", "vision", "va", "pc", "ps", "peep", "cpap", "bipap",
                      "ipap", "grade", "gcs", "mmse", "moca", "pressure", "bp", "od", "os", "ou", "ratio", "visit",
                      "session", "cycle", "week"])  # fmt: skip
@@ -41,7 +41,6 @@ _UNITS = frozenset(["h", "hr", "hrs", "hourly", "mg", "ml", "mcg", "mm", "cm", "
 _DATED = frozenset(
     ["elos", "edd", "edc", "tci", "lmp", "doa", "doi", "dos", "rtc", "wr", "picc", "appt", "mri", "ct", "echo"]
 )
-_ROUTES = frozenset(["ok", "iv", "po", "im", "sc", "od", "bd", "pr", "pv", "am", "pm", "ng"])
 _AGED = frozenset(["y", "yo", "yr", "yrs", "m", "f", "mo", "mth", "mths", "years"])
 _BORN = frozenset(["dob", "born", "geb", "b"])
 _WORKS = frozenset(["works", "worked", "working", "nursery", "school", "sch", "college", "employer", "employed", "taxi",
@@ -51,6 +50,9 @@ _EMPLOYED = frozenset(["at", "for", "with", "by", "from", "the", ":", "@"])
 _TRADES = frozenset(["warehouse", "factory", "depot", "plant", "store", "shop", "branch", "butchers", "mine", "site",
                      "buses", "bus", "coaches", "lorries", "vans", "trucks", "trains", "taxis", "office"])  # fmt: skip
 _PAYERS = frozenset(["medicare", "medicaid", "blue", "private", "tricare", "nhs"])  # of too many to identify anybody
+_JOBS = _WORKS | frozenset(["job", "shift", "shifts", "drives", "driver", "drove", "retired", "summers", "boss",
+                            "manager", "return", "back", "quit", "fired", "left", "ex", "employee", "leave", "career",
+                            "years", "cleaner", "tills", "placement", "via", "rented", "optician"])  # fmt: skip
 _TOWN_HEADS = frozenset(["Las", "Los", "San", "Santa", "El", "La", "New", "Fort", "Port", "Mount", "Bad", "Le", "Saint",
                          "St", "North", "South", "East", "West"])  # fmt: skip
 
@@ -65,13 +67,10 @@ def shorthand_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _street(words, index)
         elif kind == "relation":
             yield from _relative(text, words, index)
-            yield from _initials(words, index)
             if token.text.lower() in chart_words("occupations"):
                 yield from _workplace(text, words, index)
         elif kind == "works":
             yield from _workplace(text, words, index)
-        elif kind == "signed":
-            yield from _initials(words, index)
         elif kind == "initial":
             yield from _after_initial(text, words, index)
         elif kind == "lives" or (kind == "from" and text_at(words, index + 1) in _TOWN_HEADS):
@@ -82,9 +81,15 @@ def shorthand_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
             yield from _whose(words, index)
             yield from _words_that_name(text, words, index)
             yield from _before_age(words, index)
+            if token.text.lower() in _employer_starts():
+                yield from _employer(words, index)
         elif kind == "patient":
             yield from _patient(text, words, index)
-    yield from _last_initials(words)
+
+
+@cache
+def _employer_starts() -> frozenset[str]:
+    return frozenset(name.split()[0] for name in employers())
 
 
 @lru_cache(maxsize=30_000)
@@ -97,8 +102,6 @@ def _kind(word: str) -> str:
     lower = word.lower()
     if len(word) == 1:
         return "initial"
-    if lower in _SIGNED:
-        return "signed"
     if lower in _STREETS:
         return "street"
     if is_relation(lower):
@@ -131,7 +134,8 @@ def _day(words: Sequence[Token], index: int) -> Iterator[Span]:
     words_before = {token.text.lower() for token in words[max(0, index - 2) : index]}
     if text_at(words, index + 3).lower() in _UNITS or not words_before.isdisjoint(_SCALES):
         return
-    if before is not None and before.text.lower() not in _DATED and _names_a_score(before.text):
+    named = "title" in cue_classes().get(text_at(words, index - 2 - (text_at(words, index - 2) == ".")).lower(), ())
+    if before is not None and before.text.lower() not in _DATED and not named and _names_a_score(before.text):
         return
     yield Span(first.start, last.end, "DATE")
 
@@ -142,6 +146,15 @@ def _names_a_score(word: str) -> bool:
     capitals = word.isupper() and 1 < len(word) < 7
     rare = word[0].isupper() and not names_by_itself(lower) and english_rank(lower) > 3000 and not _is_listed(lower)
     return lower in eponyms() or lower in chart_words("no_names") or capitals or rare
+
+
+def _is_heading(words: Sequence[Token], index: int) -> bool:
+    """Whether two words in capitals begin a line or a sentence and end it, or a label follows: `IRIS DAY DOB`."""
+    given, family, after = (words[at].text for at in (index, index + 1, index + 2))
+    begins = index == 0 or words[index - 1].text[0] in ".\n"
+    labelled = "field" in cue_classes().get(after.lower(), ()) or after in ("HN", "NHS", "WARD", "CHI")
+    ends = after == "." or after[0] == "\n" or labelled
+    return begins and ends and given.isupper() and family.isupper() and len(given) > 2
 
 
 def _is_listed(lower: str) -> bool:
@@ -173,6 +186,13 @@ def _is_street_name(words: Sequence[Token], index: int, capital: bool) -> bool:
 
 def _relative(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     """`cousin Faisal`, `gf amber`, `mum of Tobi`: a name beside the word for a relative."""
+    appositive = text_at(words, index + 2)
+    if (
+        text_at(words, index + 1) == "," == text_at(words, index + 3)
+        and appositive.istitle()
+        and _is_own(appositive.lower())
+    ):
+        yield Span(words[index + 2].start, words[index + 2].end, "NAME")  # `her mother, Star, was`
     at = index + 1 + (text_at(words, index + 1) in ("of", "to"))
     if at >= len(words) or text[words[at - 1].end : words[at].start] != " ":
         return
@@ -195,7 +215,7 @@ def _workplace(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     while at < len(words) and at - index < 4 and words[at].text.lower() in _AT_WORK:
         at += 1
     last = at
-    while last < len(words) and last - at < 4 and words[last].text[0].isupper() and words[last].text[1:].islower():
+    while last < len(words) and last - at < 4 and _is_of_firm(words[last].text, last == at):
         if last > at and text[words[last - 1].end : words[last].start] != " ":
             break
         last += 1
@@ -210,8 +230,35 @@ def _workplace(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     told = before in _EMPLOYED or (owned and before.startswith("dr"))  # `drives Stagecoach buses`
     if words[index].text.lower() not in _WORKS and (not told or own[0] in _PAYERS):
         return
-    if len(own) > 1 or owned or names_by_itself(own[0]) or english_rank(own[0]) > 8000:
+    known_firm = own[0] in employers() or " ".join(own) in employers()
+    if len(own) > 1 or owned or known_firm or names_by_itself(own[0]) or english_rank(own[0]) > 8000:
         yield Span(words[at].start, words[last - 1].end, "EMPLOYER")
+
+
+def _is_of_firm(word: str, is_first: bool) -> bool:
+    """Whether a word may belong to the name of a firm: one with a capital, or a short one in capitals alone."""
+    if word[0].isupper() and word[1:].islower():
+        return True
+    lower = word.lower()
+    return word.isupper() and is_first and 2 < len(word) < 6 and lower not in chart_words("no_initials")
+
+
+def _employer(words: Sequence[Token], index: int) -> Iterator[Span]:
+    """`did two summers at Boots`, `back to Amazon`, `Target warehouse`: a large employer where somebody works."""
+    lower, last = words[index].text.lower(), index
+    for length in (3, 2, 1):
+        after = words[index : index + length]
+        if " ".join(token.text.lower() for token in after) in employers() and after[0].text[0].isupper():
+            last = index + length - 1
+            break
+    else:
+        return
+    before = text_at(words, index - 1).lower()
+    around = {token.text.lower() for token in words[max(0, index - 8) : index]}
+    owned = text_at(words, last + 1).lower() in _TRADES
+    plain = english_rank(lower) > 20_000 and before in _EMPLOYED | {"via"}
+    if owned or plain or (not around.isdisjoint(_JOBS) and before in _AT_WORK | _WORKS | {"to"}):
+        yield Span(words[index].start, words[last].end, "EMPLOYER")
 
 
 def _patient(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
@@ -224,6 +271,16 @@ def _patient(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
     )
     if capitals and text[given.end : family.start] == " " and may_be_name(family.text) and _is_no_frequent(given.text):
         yield Span(given.start, family.end, "NAME")
+
+
+def _is_own(lower: str) -> bool:
+    """Whether a word between commas after a relation can be a name: no adverb as `however`, no word of medicine."""
+    return (
+        english_rank(lower) > 300
+        and len(lower) > 2
+        and not lower.endswith("ly")
+        and lower not in clinical_words() | cue_classes().keys()
+    )
 
 
 def _is_no_frequent(word: str) -> bool:
@@ -258,49 +315,16 @@ def _words_that_name(text: str, words: Sequence[Token], index: int) -> Iterator[
     if index + 2 >= len(words) or text[words[index].end : words[index + 1].start] != " ":
         return
     given, family, after = words[index].text, words[index + 1].text, words[index + 2].text
-    if not (given.istitle() and family.istitle() and len(family) > 2 and (after.islower() or after in ",.;")):
+    plain = given.istitle() and family.istitle() and (after.islower() or after in ",.;")
+    if len(family) < 3 or not (plain or _is_heading(words, index)):
         return
     lower = family.lower()
-    named = given_names().get(given.lower(), 99_999) < 800 and family_names().get(lower, 99_999) < 5000
-    known = lower in clinical_words() or lower in cue_classes() or english_rank(lower) < 800
+    frequent_given = 2500 if given.isupper() else 800
+    named = given_names().get(given.lower(), 99_999) < frequent_given and family_names().get(lower, 99_999) < 5000
+    frequent = english_rank(lower) < 800 and not given.isupper()
+    known = lower in clinical_words() or lower in cue_classes() or frequent
     if named and not known and not names_a_thing(words, index + 2):
         yield Span(words[index].start, words[index + 1].end, "NAME")
-
-
-def _initials(words: Sequence[Token], index: int) -> Iterator[Span]:
-    """`cc: GHT`, `typed mm`: initials of who wrote, typed or gets a note."""
-    at = index + 1 + (text_at(words, index + 1) in (":", "."))
-    word = text_at(words, at)
-    typist = words[index].text.lower() in ("typed", "dict") and len(word) == 2 and word.isalpha()
-    if _are_initials(word) or (typist and _are_initials(word.upper())):
-        last = at
-        while (
-            text_at(words, last + 1) == "/" and text_at(words, last + 2).isalpha() and len(text_at(words, last + 2)) < 4
-        ):
-            last += 2
-        yield Span(words[at].start, words[last].end, "INITIALS")
-
-
-def _are_initials(word: str) -> bool:
-    lower = word.lower()
-    known = lower in clinical_words() or lower in cue_classes() or lower in chart_words("no_names")
-    return 1 < len(word) < 4 and word.isalpha() and word.isupper() and not known and english_rank(lower) > 3000
-
-
-def _last_initials(words: Sequence[Token]) -> Iterator[Span]:
-    """`-jpl`, `KO` at the end of a note: initials of who wrote it."""
-    if len(words) < 20:
-        return
-    last, before = words[-1].text, words[-2].text
-    dashed = (
-        before in ("-", "–", "—", "--") and last.isalpha() and 1 < len(last) < 5 and words[-3].end < words[-2].start
-    )
-    typed = len(last) == 2 and last.islower() and before in (".", "/") and _are_initials(last.upper())
-    timed = re.fullmatch(r"(?:[01]\d|2[0-3])[0-5]\d", before) is not None
-    ends = (timed or before == ".") and re.fullmatch(r"[A-Z]{2}", last) is not None and last.lower() not in _ROUTES
-    signed = typed or ends or (before[0] in ".\n]" and _are_initials(last))
-    if (dashed and last.lower() not in clinical_words()) or signed:
-        yield Span(words[-1].start, words[-1].end, "INITIALS")
 
 
 def _after_initial(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clinadapt.privacy.chart_forms import PARTICLES, chart_words
-from clinadapt.privacy.context import is_dotted_degree
+from clinadapt.privacy.chart_forms import PARTICLES, chart_words, is_relation
+from clinadapt.privacy.context import is_dotted_degree, is_word_only
 from clinadapt.privacy.features import Token, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.patterns import is_street_word
@@ -14,7 +14,26 @@ from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names
 
 _TITLES = frozenset({"title", "person_title", "relation", "role"})
 _ALWAYS = frozenset(
-    ["mr", "mrs", "ms", "miss", "dr", "drs", "herr", "frau", "mme", "mlle", "master", "rm", "room", "bed", "bay"]
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "miss",
+        "dr",
+        "drs",
+        "herr",
+        "frau",
+        "mme",
+        "mlle",
+        "master",
+        "rm",
+        "room",
+        "bed",
+        "bay",
+        "kollege",
+        "kollegin",
+        "kollegen",
+    ]
 )
 _NO_NAME = frozenset(["md", "do", "rn", "np", "pa", "c", "phd", "pac", "facr", "frcs", "frcp", "fnp", "mph"])
 _NUMBERS = frozenset(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "one", "two",
@@ -35,13 +54,18 @@ def trimmed(words: Sequence[Token], span: Span) -> Span | None:
         return Span(words[first].start, words[last - 1].end, span.type)
     if span.type != "NAME":
         return span if first == last else Span(words[first].start, span.end, span.type)
+    first = max([first, *(at + 1 for at in range(first, last - 1) if _is_after_words(words, first, at))])
     while first < last and _stands_before(words[first].text):
         first += 1
+    if last - first > 1 and _begins_a_sentence(words, first) and is_relation(words[first].text.lower()):
+        first += 1  # `Son Earl`
     last = next((last - back for back in (1, 2, 3, 4) if is_dotted_degree(words, last - back)), last)
     while first < last and (
-        _stands_after(words[last - 1].text) or (last - first > 1 and _is_function_word(words[last - 1].text))
+        _stands_after(words[last - 1].text) or (last - first > 1 and _ends_a_name(words, first, last - 1))
     ):
         last -= 1
+    if last - first > 1 and words[last - 1].text == "I" and last < len(words) and words[last].text.islower():
+        last -= 1  # `Dr Young I believe`
     return Span(words[first].start, words[last - 1].end, span.type) if first < last else None
 
 
@@ -50,7 +74,22 @@ def _first_own(words: Sequence[Token], first: int, last: int) -> int:
     at = first
     while at < last and (not words[at].text[0].isalnum() or (words[at].text.islower() and _is_small(words[at].text))):
         at += 1
+    if last - at > 1 and _begins_a_sentence(words, at) and _is_verb(words[at].text) and words[at + 1].text[0].isupper():
+        at += 1  # `Lives Mill Lane`, `Referred Eastbrook Dental`
     return at if at < last else first
+
+
+def _begins_a_sentence(words: Sequence[Token], index: int) -> bool:
+    return index == 0 or words[index - 1].text[0] in ".\n:;"
+
+
+def _is_verb(word: str) -> bool:
+    """Whether a word with a capital says what somebody does: `Lives`, `Referred`."""
+    lower = word.lower()
+    if lower in given_names() or lower in family_names() or not word[0].isalpha():
+        return False
+    classes = cue_classes().get(lower, ())
+    return "lives" in classes or "works" in classes or (lower.endswith("ed") and english_rank(lower) < 20_000)
 
 
 def _is_small(word: str) -> bool:
@@ -63,6 +102,24 @@ def _is_degree_after(words: Sequence[Token], first: int, last: int) -> bool:
     """Whether the last words of a span are a degree after a comma: `Ada Brown, MD, FACS`."""
     word, before = words[last - 1].text, words[last - 2].text
     return word == "," or (before == "," and last - first > 2 and _stands_after(word))
+
+
+def _is_after_words(words: Sequence[Token], first: int, title: int) -> bool:
+    """Whether a title stands in a span after words that are no names: `Tell Nurse Velnadal`."""
+    if title == first or _TITLES.isdisjoint(cue_classes().get(words[title].text.lower(), ())):
+        return False
+    return all(
+        is_word_only(token.text.lower()) or english_rank(token.text.lower()) < 1500 for token in words[first:title]
+    )
+
+
+def _ends_a_name(words: Sequence[Token], first: int, last: int) -> bool:
+    """Whether the last word of a span is one as WAS, or a word in small letters after a name."""
+    word = words[last].text
+    capital = any(token.text[0].isupper() and len(token.text) > 1 for token in words[first:last])
+    joined = words[last - 1].end == words[last].start  # `Hae-rim`
+    lower = capital and word.islower() and not joined and word not in PARTICLES and is_word_only(word)
+    return lower or _is_function_word(word)
 
 
 def _is_function_word(word: str) -> bool:

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pycrfsuite
+from numpy.typing import NDArray
 
 from clinadapt.artifacts.built_files import built_file
 from clinadapt.artifacts.code_version import code_version
@@ -90,8 +92,9 @@ class Tagger:
         if not longest_first:
             return []
         starts, ends = np.array(longest_first).T
-        counts = [int((ends - starts > step).sum()) for step in range(ends[0] - starts[0])]  # of parts so long
-        places = np.concatenate([starts[:count] + step for step, count in enumerate(counts)])
+        counts = _longer(ends - starts)
+        steps, numbers = _in_order(counts)
+        places = starts[numbers] + steps
         scores = self._scores.of(texts, lines_in_capitals(texts), places)
         scores[:, 0] -= self._caution
         scores[: counts[0]] += np.where(starts[:, None] > 0, self._gains[0], 0)  # what stands around is outside
@@ -101,7 +104,18 @@ class Tagger:
         return sorted((int(places[row]), self.labels[labels[row]]) for row in found)
 
 
-def best_paths(scores: Scores, gains: Scores, last: Scores, counts: Sequence[int]) -> list[int]:
+def _longer(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of lengths, the largest first, are larger than 0, than 1, and so on up to the largest."""
+    return np.asarray(len(lengths) - np.searchsorted(lengths[::-1], np.arange(lengths[0]), side="right"))
+
+
+def _in_order(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Step and number of each sequence, where so many have a first step, a second, and so on."""
+    steps = np.repeat(np.arange(len(counts)), counts)
+    return steps, np.arange(len(steps)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def best_paths(scores: Scores, gains: Scores, last: Scores, counts: NDArray[np.int64]) -> list[int]:
     """The most probable labels of sequences (Viterbi 1967), side by side.
 
     Args:
@@ -114,14 +128,14 @@ def best_paths(scores: Scores, gains: Scores, last: Scores, counts: Sequence[int
     Returns:
         The number of a label, in the order of the scores.
     """
-    rows = [0, *accumulate(counts)]  # the first of each step
-    for before, own, count in zip(rows, rows[1:], counts[1:], strict=False):
+    rows = [0, *accumulate(counts.tolist())]  # the first of each step
+    for before, own, count in zip(rows, rows[1:], counts[1:].tolist(), strict=False):
         scores[own : own + count] += np.maximum.reduce(scores[before : before + count, :, None] + gains, axis=1)
-    previous = [row + np.arange(count) for row, count in zip(rows, counts[1:], strict=False)]
-    back = (scores[np.concatenate(previous)][:, :, None] + gains).argmax(1).tolist() if previous else []
+    steps, numbers = _in_order(counts)
+    previous = (np.array(rows)[steps - 1] + numbers)[counts[0] :]
+    back = (scores[previous][:, :, None] + gains).argmax(1).tolist()
     labels = [0] * len(scores)
-    lengths = [sum(count > number for count in counts) for number in range(counts[0])]
-    for number, length in enumerate(lengths):
+    for number, length in enumerate(_longer(counts).tolist()):
         label = int((scores[rows[length - 1] + number] + last[number]).argmax())
         for row in reversed(rows[1:length]):
             labels[row + number] = label
@@ -180,8 +194,9 @@ def pack(model: Path, packed: Path) -> None:
     transitions = np.zeros((len(labels), len(labels)), np.float32)
     for (before, after), weight in content.transitions.items():
         transitions[column[before], column[after]] = weight
+    arrays: dict[str, Any] = {"labels": np.array(labels), "transitions": transitions, **arrays_of(weights)}
     with packed.open("wb") as file:
-        np.savez(file, labels=np.array(labels), transitions=transitions, **arrays_of(weights))
+        np.savez(file, **arrays)
 
 
 def _file_name() -> str:

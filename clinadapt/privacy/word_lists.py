@@ -27,15 +27,15 @@ _MORPHEME = re.compile(
     r"cillin|mycin|azole|olol|pril|sartan|statin|dipine|idine|azepam|caine|oxacin|parin|mab|nib|vir|tide|ide|ine|ase|"
     r"cyte|cytes|cytic|blast|dermal|vascular|cardiac|cardial|neural|spinal|dural|costal|axial|lateral|dorsal|ventral|"
     r"ically|ation|ated|ating|ing|ally|edly|able|ible|ness|ment|ments|ular|ulum|ous|oid|eal|ic|itic|tic|sis|ae|us|um|"
-    r"oedema|noea|rrhoea|aemic|paedic|paedics)$"
+    r"oedema|noea|rrhoea|aemic|paedic|paedics|heit|keit|schaft|itt?lung|handlung|suchung|stellung|legung|fassung|weisung|kung|"
+    r"schmerz|schmerzen|störung|störungen|entzündung|erkrankung|erkrankungen)$"
 )
 _PREFIX = re.compile(
     r"(?:hyper|hypo|endo|peri|intra|extra|supra|infra|post|pre|non|anti|sub|para|trans|retro|micro|macro|electro|cardio|"
     r"gastro|neuro|osteo|thrombo|hem[oa]|haem[oa]|cholecyst|nephro|hepato|pneumo|broncho|laparo|arthro|myo|cysto|uretero|angio|"
     r"oesoph|esophag|gyn(?:a)?eco|an(?:a)?esth|p(?:a)?ediatr|orthop(?:a)?ed|isch(?:a)?em|oestr|leuc|caec|faec|foet)"
 )
-
-
+_RANK_OF_GERMAN = 1500  # of frequent words
 _PLACE_SIDE = re.compile(
     r"(?:hill|brook|river|lake|road|wood|park|sea|bay|burn|south|west|east|north|moor|water|cliff|country|bank|town|lock|mill|"
     r"kirk|way|beck|church|farm|garden|dock|ferry|tyne|tees|mersey|thames|wear|clyde|fell|firth|harbour|meadow)side$"
@@ -82,10 +82,13 @@ def family_names() -> dict[str, int]:
 
 @cache
 def english_words() -> dict[str, int]:
-    """Lower-case English word -> its rank by frequency, from 0; rare words that are names are left out."""
+    """Lower-case English word -> its rank by frequency, from 0; rare words that are names are left out. German ones of
+    notes have the rank of a frequent word."""
     lines = _lines("symspellpy", "symspellpy/frequency_dictionary_en_82_765.txt")
     words = (line.split()[0].lstrip("\ufeff") for line in lines)
-    return {word: rank for rank, word in enumerate(words) if len(word) > 1 or word in "ai"}
+    ranks = {word: rank for rank, word in enumerate(words) if len(word) > 1 or word in "ai"}
+    german = own_list("german.yaml")["words"].split()
+    return ranks | {word: min(_RANK_OF_GERMAN, ranks.get(word, _RANK_OF_GERMAN)) for word in german}
 
 
 def english_rank(word: str) -> int:
@@ -122,6 +125,13 @@ def eponym_pairs() -> dict[str, frozenset[str]]:
 def medical_things() -> frozenset[str]:
     """Lower-case words after which a name is that of a thing: `Huber needle`."""
     return frozenset(own_list("eponyms.yaml")["things"].split())
+
+
+@cache
+def employers() -> frozenset[str]:
+    """Lower-case tokens of the names of large employers, with blanks between them; a part of them are words too."""
+    names = own_list("places.yaml")["employers"].lower().split(";")
+    return frozenset(" ".join(re.findall(r"[^\W\d_]+|[^\w\s]", name)) for name in names)
 
 
 @cache

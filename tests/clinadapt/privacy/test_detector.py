@@ -73,6 +73,9 @@ def test_of_built_in_cases_hardly_anything_but_dates_and_initials_is_redacted() 
         "FRANK HAEMATURIA. GROSS DYSPNOEA TODAY.",
         "Degenerative changes at L4-5 and L5-S1.",
         "Went to High School. In Trendelenburg. DNR, DNI.",
+        "Forrest IIb ulcer, Ellis class II, Garden type III.",
+        "Shift 0730-1930. Voided.",
+        "Therapie: Verlegung geplant, Unruhe und Luftnot gebessert.",
     ],
 )
 def test_the_language_of_medicine_stays(text: str) -> None:
@@ -110,6 +113,10 @@ def test_a_family_name_before_a_given_name_is_found_whole(name: str, after: str)
         ("works in Dagenham now", "works in [CITY] now"),
         ("Mrs Velnadal, 93, fell", "Mrs [NAME], [AGE90], fell"),
         ("Patient: Herr Jaskmo Velnadal", "Patient: Herr [NAME]"),
+        ("Herr Velnadal stellte sich vor", "Herr [NAME] stellte sich vor"),
+        ("Mrs Velnadal is 94. Well", "Mrs [NAME] is [AGE90]. Well"),
+        ("HARDY, Simon (Dr)", "[NAME] (Dr)"),
+        ("WALKER, T DOB", "[NAME] DOB"),
     ],
 )
 def test_the_forms_of_charts_and_lists_are_known(text: str, expected: str) -> None:

@@ -18,6 +18,11 @@ def found(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("text", "kind", "identifier"),
     [
+        ("담당 한지수 교수 회진", "NAME", "한지수"),
+        ("아들 (강태오) 과 면담", "NAME", "강태오"),
+        ("손영아 님 호소", "NAME", "손영아"),
+        ("주소: 인천 연수로 88. 퇴원", "STREET", "연수로 88"),
+        ("대구에서 전원", "CITY", "대구"),
         ("seen on 3/14/2009 again", "DATE", "3/14/2009"),
         ("wound moved 3/4 to 5/6 in clinic", "DATE", "3/4"),
         ("ADM05/05/2021", "DATE", "05/05/2021"),

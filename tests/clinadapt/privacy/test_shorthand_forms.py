@@ -6,6 +6,7 @@ from clinadapt.privacy.chart_forms import form_spans, name_forms
 from clinadapt.privacy.cue_patterns import anchors_of, cue_spans
 from clinadapt.privacy.detector import identifiers
 from clinadapt.privacy.features import tokens
+from clinadapt.privacy.initials import initials_spans
 from clinadapt.privacy.shorthand_forms import shorthand_spans
 from clinadapt.privacy.spans import Span
 
@@ -13,6 +14,7 @@ from clinadapt.privacy.spans import Span
 def found(text: str) -> list[tuple[str, str]]:
     words = tokens(text)
     spans = [*shorthand_spans(text, words), *cue_spans(text, anchors_of(text, words)), *form_spans(text, words)]
+    spans += initials_spans(words)
     spans += name_forms(text, words, [Span(*span) for span in spans])
     return [(span.type, text[span.start : span.end]) for span in spans]
 
@@ -21,6 +23,12 @@ def found(text: str) -> list[tuple[str, str]]:
     ("text", "kind", "identifier"),
     [
         ("scan 27/9, then clinic", "DATE", "27/9"),
+        ("seen by Dr Osmond 26/11. Well", "DATE", "26/11"),
+        ("spent ten summers at Primark before", "EMPLOYER", "Primark"),
+        ("drives for DHL nights", "EMPLOYER", "DHL"),
+        ("fell in the Lidl warehouse today", "EMPLOYER", "Lidl"),
+        ("WORKS AT TACO BELL. SMOKER", "EMPLOYER", "TACO BELL"),
+        ("CLINIC LIST.\nROSE HILL DOB", "NAME", "ROSE HILL"),
         ("stent (2/23) patent", "DATE", "2/23"),
         ("MI 4/08, well since", "DATE", "4/08"),
         ("seen 8/4 1130 by team", "DATE", "8/4"),
