@@ -89,9 +89,7 @@ def check_asked_values(stated: Reading, source: Reading, asked: Reading) -> Iter
 
 def _pending(names: set[str], source: Reading) -> tuple[int, int] | None:
     """Span of a test of these that the note only names as pending."""
-    spans = [
-        (source.words[first].start, source.words[stop - 1].end) for first, stop, n in source.tests_named if n in names
-    ]
+    spans = [source.span_of(first, stop) for first, stop, n in source.tests_named if n in names]
     return spans[0] if spans and all(PENDING.match(source.lower, end) for _, end in spans) else None
 
 

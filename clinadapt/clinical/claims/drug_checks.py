@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from clinadapt.clinical.claims.asked_doses import uses_as_asked
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
-from clinadapt.clinical.claims.drug_uses import SWITCHED, DrugUse, has_short_form, shorthand_mentions
+from clinadapt.clinical.claims.drug_status import SWITCHED
+from clinadapt.clinical.claims.drug_uses import DrugUse, has_short_form, shorthand_mentions
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading, read

@@ -38,7 +38,7 @@ def check_named_things(stated: Reading, source: Reading) -> Iterator[CheckedClai
 def named_things(reading: Reading) -> list[tuple[int, int, str]]:
     """(start, end, name)"""
     found = _things()[0].find(reading.canonical_stems)
-    return [(reading.words[first].start, reading.words[stop - 1].end, name) for first, stop, name in found]
+    return [(*reading.span_of(first, stop), name) for first, stop, name in found]
 
 
 def spoken_of(name: str, source: Reading) -> list[tuple[int, int]]:

@@ -34,5 +34,5 @@ def check_normal_results(stated: Reading, source: Reading, asked: Reading) -> It
     near = {w.stem for word in own for w in source.words_within(*source.sentence_at(word.start))}
     told = {w.stem for w in stated.words} - STOP_WORDS - words
     if normal and len(normal) == len(own) and told and not told & near:
-        claim = Claim("finding", stated.words[0].start, stated.words[-1].end, "abnormal")
+        claim = Claim("finding", *stated.span_of(0, len(stated.words)), "abnormal")
         yield CheckedClaim(claim, "contradicted", (normal[0].start, normal[0].end))

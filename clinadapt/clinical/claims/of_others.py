@@ -27,7 +27,7 @@ def check_of_others(stated: Reading, source: Reading, asked: Reading | None) -> 
     if who and asked and not OTHER_PERSON.search(stated.lower) and len(stated.words) <= _MOST_BARE:
         own = next((own for word in asked.words if (own := _of_others(word, source, stated, asked))), [])
         if own and stated.words and not stated.context.negated[0]:
-            claim = Claim("experiencer", stated.words[0].start, stated.words[-1].end, "of patient")
+            claim = Claim("experiencer", *stated.span_of(0, len(stated.words)), "of patient")
             yield CheckedClaim(claim, "contradicted", own[0][:2])
         return
     named = {i for f in stated.findings for i in range(f.first, f.first + 1 + f.name.count(" "))}

@@ -210,6 +210,10 @@ class Reading:
         near = self.words[self.word_at(start) : self.word_at(end)]
         return [word for word in near if word.end <= end]
 
+    def span_of(self, first: int, stop: int) -> tuple[int, int]:
+        """Span in characters of the words from index `first` up to, but without, `stop`."""
+        return self.words[first].start, self.words[stop - 1].end
+
     def around(self, span: tuple[int, int]) -> frozenset[str]:
         """Stems of the content words in the sentence around a span, at most 70 characters away."""
         if span not in self._around:
@@ -247,7 +251,7 @@ class Reading:
             negated = max(marks.negated[first:stop], key=lambda value: (value != 2, value))
             findings.append(
                 Finding(
-                    self.words[first].start, self.words[stop - 1].end, name, first, negated,
+                    *self.span_of(first, stop), name, first, negated,
                     any(map(self.is_suspected, range(first, stop))), _family(marks, first, stop),
                     marks.hypothetical[first], self.words[first - 1].stem if first else "",
                 )
@@ -323,7 +327,7 @@ def _measurements(reading: Reading) -> list[Measurement]:
     starts = [q.start for q in numbers]
     measurements = []
     for i, (first, stop, name) in enumerate(mentions):
-        start, end = reading.words[first].start, reading.words[stop - 1].end
+        start, end = reading.span_of(first, stop)
         following = reading.words[mentions[i + 1][0]].start if i + 1 < len(mentions) else len(reading.text)
         limit = min(following, end + 45, reading.sentence_at(start)[1])
         first_value, behind = bisect_left(starts, end), bisect_left(starts, limit)

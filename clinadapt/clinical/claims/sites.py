@@ -32,7 +32,7 @@ def check_sites(stated: Reading, source: Reading, asked: Reading | None) -> Iter
     names, shown = _sites()
     named = [f.start for f in stated.findings]
     for first, stop, site in names.find(stated.canonical_stems):
-        start, end = stated.words[first].start, stated.words[stop - 1].end
+        start, end = stated.span_of(first, stop)
         if _NOT_OF_A_PART.match(stated.lower, end) or stated.context.negated[first] or start in named:
             continue
         match = shown[site].search(source.lower)
@@ -64,5 +64,5 @@ def _elsewhere(where: frozenset[str], shown: re.Pattern[str], source: Reading) -
     if any(shown.search(source.lower, *span) for span in spans):
         return None
     named = _sites()[0].find(source.canonical_stems) if spans else []
-    others = [(source.words[first].start, source.words[stop - 1].end) for first, stop, _ in named]
+    others = [source.span_of(first, stop) for first, stop, _ in named]
     return next((each for each in others if any(start <= each[0] < end for start, end in spans)), None)
