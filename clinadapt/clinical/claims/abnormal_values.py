@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from clinadapt.clinical.claims.quantities import degrees
 from clinadapt.clinical.claims.reading import Measurement, Reading
+from clinadapt.clinical.lexicon import load_lexicon
 
 _ADULT = 18  # years; what is normal in a child goes by its age
 _DAYS_OLD = re.compile(r"\b(?:hour|day|week|month)s?[- ]old\b|\b(?:newborn|neonate|infant)\b")
@@ -20,6 +22,7 @@ _LIMITS = [
     ("hypothermia", "temperature", 75, 95),
     ("hypoxia", "oxygen saturation", 30, 94),
     ("hypotension", "blood pressure", 30, 90),
+    ("hypertension", "blood pressure", 139, 300),
     ("hyponatremia", "sodium", 90, 135),
     ("hypernatremia", "sodium", 145, 200),
     ("hypokalemia", "potassium", 1, 3.5),
@@ -28,23 +31,21 @@ _LIMITS = [
     ("anemia", "hemoglobin", 3, 12),
     ("anemia", "hemoglobin", 30, 120),
 ]
-# Finding -> words that tell of it without its name
-_IMPLIED = {
-    name: re.compile(pattern)
-    for name, pattern in {
-        "pregnancy": r"\bg\d ?p\d|gravida|\bgestation|pre-?eclamp|antenatal|\b\d\d?/40\b|breech|\blscs\b|foetal|fetal",
-        "weakness": r"paresis|plegia|\bpower [0-4]/5",
-        "aneurysm": r"\baaa\b",
-        "necrosis": r"\batn\b|gangren",
-        "herpes zoster": r"shingrix|zostavax",
-    }.items()
-}
+
+
+@cache
+def _implied() -> dict[str, re.Pattern[str]]:
+    """Finding -> what tells of it without its name."""
+    return {name: re.compile(pattern) for name, pattern in load_lexicon("implied_findings.yaml").items()}
 
 
 def shown_by_values(finding: str, source: Reading) -> Iterator[tuple[int, int]]:
     """Spans of the measurements or words of a note that show a finding; no measurements of a child."""
-    if finding in _IMPLIED:
-        yield from (match.span() for match in _IMPLIED[finding].finditer(source.lower))
+    if finding in _implied():
+        for match in _implied()[finding].finditer(source.lower):
+            denied = source.context.negated[min(source.word_at(match.start()), len(source.words) - 1)]
+            if not denied and source.lower[match.start() - 1 : match.start()] != "-":  # "-N/V"
+                yield match.span()
     for name, test, low, high in _LIMITS:
         for measurement in source.measurements if name == finding and not _of_child(source) else ():
             if measurement.name == test and low < _value(measurement) < high:

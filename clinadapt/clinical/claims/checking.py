@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from clinadapt.clinical.claims.asked_values import check_asked_values, check_sided_values, of_stated_time
+from clinadapt.clinical.claims.changes import check_changes
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_checks import check_drugs, check_frequencies, check_routes
+from clinadapt.clinical.claims.drug_classes import check_drug_classes
 from clinadapt.clinical.claims.finding_checks import check_findings, check_sides, is_past
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.named_things import check_named_things
@@ -24,6 +26,7 @@ from clinadapt.clinical.claims.results import check_results
 from clinadapt.clinical.claims.sites import check_levels, check_sites
 from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers, check_weekdays
 from clinadapt.clinical.claims.unsaid import asks_for_words, completed
+from clinadapt.clinical.claims.variants import check_variants
 from clinadapt.clinical.claims.yes_no import as_statement
 from clinadapt.clinical.number_format import point_decimals
 from clinadapt.clinical.refusals import is_refusal
@@ -99,6 +102,9 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         *check_weekdays(stated, source),
         *check_relative_times(stated, source),
         *check_titers(stated, source),
+        *check_drug_classes(stated, source),
+        *check_variants(stated, source),
+        *check_changes(stated, source),
     ]
     if asked:
         checks += [*check_asked_values(stated, source, asked), *check_normal_results(stated, source, asked)]
@@ -118,7 +124,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
             else each
             for each in checks
         ]  # fmt: skip
-    return sorted(checks, key=lambda each: each.claim[1:3])
+    return sorted((each for each in checks if not _is_refused(each, stated)), key=lambda each: each.claim[1:3])
 
 
 def unsupported(answer: str, note: str, question: str = "", decimal_comma: bool = False) -> list[CheckedClaim]:
@@ -170,6 +176,14 @@ def _is_plain(evidence: tuple[int, int], source: Reading) -> bool:
     uncertain = source.is_suspected(source.word_at(evidence[0]))
     unsure = any(u.start == evidence[0] and u.status and u.status.value in ("open", "allergy") for u in source.drugs)
     return not (uncertain or unsure or is_past(source, *evidence))
+
+
+def _is_refused(each: CheckedClaim, stated: Reading) -> bool:
+    """Whether what the note denies is only named by a refusal: "Nothing in the note mentions operations"."""
+    is_affirmed = each.claim.kind == "negation" and not each.claim.value.startswith("no ")
+    if each.outcome != "contradicted" or not is_affirmed:
+        return False
+    return is_refusal(stated.text[slice(*stated.sentence_at(each.claim.start))])
 
 
 def _asks_for_family(question: str) -> bool:

@@ -34,6 +34,7 @@ him himself"""
 SEX_STEMS = frozenset(map(stem, _SEX_WORDS.split()))  # of the words that _SEX matches
 _SEX_FIELD = re.compile(r"\b(?:SEX|Sex|GENDER|Gender) ?: ?(?P<sex>[FM])\b(?!/)")
 _SEX_AGE = re.compile(r"(?<![.\w])(?P<sex>[FM]) \d{2}\b(?![./\d])")
+_SYMBOL = re.compile("[♀♂]")
 _HEADER = 60  # characters
 _SOMEBODY = re.compile(
     r"\b(?:nurse|wife|husband|spouse|partner|girlfriend|boyfriend|fianc\w+|roommate|friend|neighbou?r|caregiver)s?\b"
@@ -75,6 +76,8 @@ def _years(written: str) -> float | None:
 
 def written_sex(text: str) -> tuple[str, int, int] | None:
     """(`F` or `M`, its span) of the first age with a letter, as 62F or 62 y/o M, or of a field, as "Sex: F"."""
+    if symbol := _SYMBOL.search(text):
+        return "F" if symbol[0] == "♀" else "M", *symbol.span()
     match = _AGE_SEX.search(text) or _SEX_FIELD.search(text) or _SEX_AGE.search(text, 0, _HEADER)
     return (match["sex"], *match.span("sex")) if match else None
 

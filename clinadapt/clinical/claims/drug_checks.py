@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 
 from clinadapt.clinical.claims.asked_doses import uses_as_asked
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
@@ -14,8 +15,14 @@ from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.mention import Mention
 
-_GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on")
+_GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on|home on|discharged on")
 _REPLY = re.compile(r"\W*(?:yes|no)\b\W*(?:(?:it|this|that) )?|\W*it ")
+_TAKEN_NOW = re.compile(r"(?:tak(?:es|ing)|receiv(?:es|ing)|already|(?:is|are|now|currently) on)\Z|\balready ")
+_WAS_GIVEN = re.compile(
+    r"\b(?:was|were|been) (?:given|administered)\Z|\b(?:received|treated with)\Z"
+)  # and may be no more
+_GIVEN_BEFORE = re.compile(r"convert|switch|chang|complet|finish")
+_IS_STOPPED = re.compile(r"\b(?:has|have|had|was|were)(?: now| already)?(?: been)? [a-z]+\Z")
 _HELD = re.compile(r"with?held|held|hold|on hold|omit|avoid")  # also before it was begun
 _NOW = re.compile(r"\b(?:now|currently|at present|presently|today)\b")
 _EARLIER = re.compile(r"\b(?:previously|formerly|from|initially|was|were|before) (?:about )?\Z")
@@ -30,8 +37,16 @@ _LISTED = {
 }
 _ALLERGIC = re.compile(r"\b(?<!not )allerg(?:ic|y|ies)\b")
 _BARRED = re.compile(r"(?:can(?:not|['’]t)|unable to) take\b")
-_SOME_ALLERGY = re.compile(r"\b(?:latex|peanut|nut|egg|shellfish|food|bee|wasp|contrast|plaster|dust|milk) allergy\b")
+_SOME_ALLERGY = re.compile(
+    r"\b(?:latex|peanut|nut|egg|shellfish|food|bee|wasp|contrast|plaster|dust|milk) allergy\b|"
+    r"\b(?<!not )(?<!never )allergic(?: to)?:? ?(?!to\b|any|no\b|nil\b|none|rhinitis|conjunctivitis|asthma|"
+    r"reaction|eczema|"
+    r"dermatitis|disorder|type)[a-z]+|\ball(?:ergy|ergies)? ?: ?(?!no\b|nil\b|none|nk|unknown|denies|neg|[^a-z])[a-z]+"
+)
 _LIST = 300
+_NEAR = 30  # characters between a drug and a dose without a unit
+_INFUSION = re.compile(r"infus|drip")
+_RATE = re.compile(r"/ ?(?:h|hr|hour|min|minute)\b|\bper (?:hour|minute)\b|\bgtt\b")
 _NO_ALLERGIES = re.compile(
     r"\b(?:nk(?:d|m)?a|(?:no|denies|denied|without)(?: any)?(?: known)?(?: (?:drug|medication|medicine))? allergies"
     r"|not allergic to any(?:thing| (?:drugs|medications|medicines)))\b(?!,? (?:to|except|other|besides|apart|but)\b)"
@@ -88,6 +103,7 @@ def _of_asked_drug(stated: Reading, name: str, own: list[DrugUse], source: Readi
     rest = reply.end() if reply else 0
     named, before = read(f"{name} {stated.text[rest:]}"), len(name) + 1 - rest
     (use,) = named.uses_of([Mention(0, len(name), name)])
+    use = replace(use, doses=[dose for dose in use.doses if dose.dimension])  # a bare number may be anything
     for each in _drug_details(use, own, named, source):
         if each.outcome != "not found":
             start, end = each.claim[1:3] if each.claim.start or not use.status else use.status[:2]
@@ -118,7 +134,7 @@ def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Rea
     for route in use.routes[:1]:
         given_routes = [r for u in own for r in u.routes]
         fits = [r[:2] for r in given_routes if r.value == route.value]
-        if not fits and not given_routes and route.value == "oral":
+        if not fits and not given_routes and (route.value == "oral" or _runs(stated, route, own, source)):
             continue
         claim = Claim("route", route.start, route.end, f"{use.name} {route.value}")
         yield verdict(claim, fits, [r[:2] for r in given_routes])
@@ -133,17 +149,48 @@ def _dose(
     """The first dose, held against those of a drug; where it has none and `source` is given, against any quantity."""
     for dose in doses[:1]:
         given = [q for u in own for q in u.doses]
-        fits = [q[:2] for q in given if same(q, dose)]
+        written = [q for q in given if q.dimension and q.number == dose.number]
+        fits = [q[:2] for q in written or given if _is_same_dose(q, dose)]
+        if not fits and source and given and not any(q.dimension for q in given):
+            fits = _without_unit(dose, own, source)
         if source and not given:
-            fits = [q[:2] for q in source.quantities if same(q, dose)]
+            fits = [q[:2] for q in source.quantities if same(q, dose)] or _without_unit(dose, own, source)
         yield verdict(Claim("dose", dose.start, dose.end, f"{name} {dose}"), fits, [q[:2] for q in given])
+
+
+def _is_same_dose(one: Quantity, other: Quantity) -> bool:
+    """Whether two doses are equal; one may have no unit."""
+    return same(one, other) or ("" in (one.dimension, other.dimension) and one.number == other.number)
+
+
+def _without_unit(dose: Quantity, own: Sequence[DrugUse], source: Reading) -> list[tuple[int, int]]:
+    """Spans of the number of a dose behind its drug in the note: "gabapentin for pain, 300 tds"."""
+    return [
+        q[:2]
+        for q in source.quantities
+        if not q.dimension
+        and q.number == dose.number
+        and any(0 <= q.start - use.end <= _NEAR or _is_later(q, use, source) for use in own)
+    ]
+
+
+def _is_later(dose: Quantity, use: DrugUse, source: Reading) -> bool:
+    """Whether a number follows the dose without a unit of a drug in its sentence: "0.25 weekly, now 0.5 weekly"."""
+    return bool(use.doses) and use.end < dose.start < source.sentence_at(use.start)[1]
+
+
+def _runs(stated: Reading, route: Mention, own: Sequence[DrugUse], source: Reading) -> bool:
+    """Whether a drug is called an infusion of which the note tells how fast it runs."""
+    is_infusion = _INFUSION.match(stated.lower, route.start)
+    return bool(is_infusion) and any(_RATE.search(source.lower, *source.sentence_at(use.start)) for use in own)
 
 
 def _frequency(use: DrugUse, own: Sequence[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """The first frequency, held against those of a drug: how often, and whether in the morning or at night."""
     for start, end, times in use.frequencies[:1]:
         given = [f for u in own for f in u.frequencies]
-        fits = [f[:2] for f in given if abs(f[2] - times) < 0.02]
+        alike = source.frequencies if start < use.start and not given else given  # "weekly paclitaxel"
+        fits = [f[:2] for f in alike if abs(f[2] - times) < 0.02]
         parts = [(_part_of_day(source.lower[f[0] : f[1]]), f[:2]) for f in given]
         if (part := _part_of_day(stated.lower[start:end])) and part not in {other for other, _ in parts}:
             fits = [] if any(other for other, _ in parts) else fits
@@ -161,13 +208,26 @@ def _status(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) 
     claim = Claim("status", use.start, use.end, f"{use.name} {status}")
     given = [(u, u.status.value if u.status else "") for u in own]
     accepted = {
-        "active": ("active", ""),
-        "stopped": ("stopped",),
-        "denied": ("denied", "stopped", "allergy"),
+        "active": ("active", "", "planned", "to stop"),
+        "planned": ("active", "", "planned", "open"),
+        "stopped": ("stopped", "to stop"),
+        "to stop": ("stopped", "to stop"),
+        "denied": ("denied", "stopped", "allergy", "open"),
         "allergy": ("allergy",),
+        "tolerated": ("active", "", "planned", "to stop", "open", "stopped", "denied", "tolerated"),
     }
+    before = stated.lower[max(0, use.status.start - 16) : use.status.end] if use.status else ""
+    if status == "active" and _TAKEN_NOW.search(before):
+        accepted["active"] = ("active", "", "to stop")
+    if status == "stopped" and _IS_STOPPED.search(before):
+        accepted["stopped"] = ("stopped",)
     if use.status and _HELD.match(stated.lower, use.status.start):
         accepted["stopped"] = ("stopped", "denied")
+    if status == "active" and _WAS_GIVEN.search(before):
+        given = [
+            (u, "" if s == "stopped" and u.status and _GIVEN_BEFORE.match(source.lower, u.status.start) else s)
+            for u, s in given
+        ]
     if status == "allergy":
         given = [
             (u, status if s == "denied" and u.status and _BARRED.match(source.lower, u.status.start) else s)

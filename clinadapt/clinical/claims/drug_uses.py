@@ -13,8 +13,14 @@ from clinadapt.clinical.claims.quantities import Quantity
 from clinadapt.clinical.lexicon import load_lexicon
 from clinadapt.clinical.mention import Mention, ascii_lower, matches_at
 
-_A_WEEK = "(?:(?:a |per |each |/ ?)?(?:week|wk)|weekly)"
+_A_WEEK = "(?:(?:a |per |each |/ ?|(?:out )?of (?:the|each|every) )?(?:week|wk)|weekly)"
 _PER_DAY = [
+    *((rf"every (?:{n}|{word}) months?|(?:{n}|{word})[- ]monthly|q\.? ?{n} ?mo?n?t?h?s?\b", 1 / (30 * n))
+      for n, word in ((2, "two"), (3, "three"), (4, "four"), (6, "six"), (12, "twelve"))),
+    (r"m/?w/?f\b|t/?th?/?s(?:at?)?\b|mon(?:day)?s?[,/ ]+wed(?:nesday)?s?[,/ ]+(?:and )?fri(?:day)?s?"
+     r"|tue(?:s(?:day)?)?s?[,/ ]+thu(?:rs(?:day)?)?s?[,/ ]+(?:and )?sat(?:urday)?s?", 3 / 7),
+    (r"every (?:28|30) days|28[- ]days", 1 / 28),
+    (r"once (?:a|per|every|each) year|yearly|annually|every year", 1 / 365),
     (r"every other (?:day|night)|q\.?o\.?d\b|(?:on )?alternate (?:days|nights)|every (?:2|two|second) days?", 0.5),
     (r"every (?:other|2nd|second|2|two) weeks?|(?:once|per|every)(?: a)? fortnight|fortnightly|q\.? ?2 ?w\w*", 1 / 14),
     *((rf"every (?:{n}|{word}) weeks?|(?:{n}|{word})[- ]weekly|q\.? ?{n} ?w(?:ee)?k?s?\b", 1 / (7 * n))
@@ -41,7 +47,10 @@ _PER_DAY = [
     (r"(?:five|5) times (?:a|per|each) day|(?:five|5) times daily", 5.0),
     (r"q\.? ?3(?!\d)|every (?:3|three) h|(?:3|three)[- ]hourly", 8.0),
     (r"q\.? ?2(?!\d)|every (?:2|two) h|(?:2|two)[- ]hourly", 12.0),
-    (r"q\.? ?d\b|o\.? ?[dmn]\b|nocte\b|mane\b|(?<![\d-])(?:[1-4]-0-0|0-[1-4]-0|0-0-[1-4])(?:-0)?(?!-?\d)"
+    *((rf"(?:x ?{n}|{n} ?x) ?(?:(?:/|per|a|each) ?(?:day|d\b)|daily)", float(n))
+      for n in range(1, 7)),
+    (r"(?<=kg)/ ?d(?:ay)?\b|(?<=\d)/ ?d\b|q\.? ?d\b|o\.? ?[dmn]\b|nocte\b|mane\b|(?<![\d-])(?:[1-4]-0-0|"
+     r"0-[1-4]-0|0-0-[1-4])(?:-0)?(?!-?\d)"
      r"|q\.? ?day|daily(?! (?:living|activit|life|routine))|once (?:a|per|each|"
     r"every) day|(?:one|1) time (?:a|per|each) day|each day"
      r"|every day|per day|a day|/ ?day\b|q\.? ?h\.? ?s\b|h\.? ?s\b|(?:at|every|each) (?:bedtime|night)|nightly"
@@ -53,14 +62,15 @@ _FREQUENCY = re.compile(
 )
 _FREQUENCY_START = re.compile(
     r"/|(?<![a-z])(?:every|each|q|o[.dmnt ]|on alt|alternate|once|one time|week|fortn|month|per |twice|two |three |"
-    r"thrice|four|five|six|eight|twelve|x ?[2-5]|\d|b[.i d]|t[.i d]|morning|in the|nocte|mane|da|a |h[. s]|at |night)"
+    r"thrice|four|five|six|eight|twelve|x ?[1-6]|m/?w|t/|th|tts|mon|tue|year|annual|\d|b[.i d]|t[.i d]|"
+    r"morning|in the|nocte|mane|da|a |h[. s]|at |night)"
 )
 # Count only there: OD is an eye too, 1-0-0 may be anything, what is worse in the morning is not taken daily, and of
 # two packs a day the number is a claim of its own
 _BESIDE_A_DRUG = re.compile(
     r"od|om|on|hs|bd|[\d-]+|in the (?:morning|evening)|at (?:night\w*|bedtime)"
     r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|[2-8]|12|two|three|four|six|eight|"
-    r"twelve) (?:week|day)s?"
+    r"twelve) (?:week|day|month)s?|t/?th?/?s|tue\S*|mon\S*|yearly|every year"
 )
 _UP_TO_DRUG = re.compile(r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
 _ROUTE_ONLY = re.compile(
@@ -69,6 +79,21 @@ _ROUTE_ONLY = re.compile(
 )
 _OF_BODIES = ("kg", "lb", "oz")
 _OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
+
+
+_CLOCK = re.compile(r"(?:\d|o['’]clock|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven)) \Z")
+_LIST_BEGINS = re.compile(
+    r"(?:\A|[,;:.(\n]|\b(?:and|on|with|plus|of|for|takes?|taking|given|receiv\w+|start(?:ed)?|continued?|a|"
+    r"an|his|her|the)) ?\Z"
+)
+_NO_DOSE = re.compile(
+    r"\s*(?:out of|times|x\b|/|%|doses?|tab|cap|puffs?|drops?|sprays?|cycles?|courses?|st\b|nd\b|rd\b|th\b)"
+)
+_COUNT = re.compile(r"once|twice|thrice|half|a\b|couple")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_ALSO_TESTS = frozenset(
+    "potassium magnesium calcium sodium albumin lithium iron glucose phenytoin vancomycin".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True)
@@ -148,10 +173,45 @@ def drug_uses(
         times = [
             (*m.span(), _per_day(m))
             for m in _frequency_matches(lower, end, window[1])
-            if m[0] != "on" or text[m.start() : m.end()] == "ON"
+            if (m[0] != "on" or text[m.start() : m.end()] == "ON") and not _is_of_a_clock(lower, m)
         ]
-        listed.append(DrugUse(start, end, name, own, uses[:3], times[:3], drug_status(plain, start, end, sentence, after)))
+        times = [*_frequency_before(lower, max(window[0], start - 30), start), *times]
+        own = own or _bare_dose(quantities, lower, name, (end, window[1]))
+        listed.append(
+            DrugUse(start, end, name, own, uses[:3], times[:3], drug_status(plain, start, end, sentence, after))
+        )
     return listed
+
+
+def _is_of_a_clock(lower: str, frequency: re.Match[str]) -> bool:
+    """Whether "in the morning" tells a time of day, as in "at six in the morning"."""
+    return bool(
+        frequency[0].startswith("in the") and _CLOCK.search(lower, max(0, frequency.start() - 16), frequency.start())
+    )
+
+
+def _frequency_before(lower: str, first: int, start: int) -> list[tuple[int, int, float]]:
+    """The frequency right before a drug, from `first` on: "weekly paclitaxel"; it may be of another drug before it."""
+    matches = [m for m in _frequency_matches(lower, first, start) if lower[m.end() : start] in (" ", " oral ", " iv ")]
+    return [
+        (*m.span(), _per_day(m)) for m in matches[-1:] if m[0][-2:] == "ly" and _LIST_BEGINS.search(lower, 0, m.start())
+    ]
+
+
+def _bare_dose(quantities: list[Quantity], lower: str, name: str, window: tuple[int, int]) -> list[Quantity]:
+    """The number without a unit right behind a drug, which ends where the window begins: "digoxin 125"."""
+    if name in _ALSO_TESTS:
+        return []
+    first = bisect_left(quantities, window[0], key=lambda quantity: quantity.start)
+    for number in quantities[first : first + 1]:
+        is_next = number.end <= window[1] and lower[window[0] : number.start] in (" ", " at ", " of ", ": ", " - ")
+        if (
+            is_next
+            and not (number.dimension or number.is_code or _COUNT.match(lower, number.start))
+            and not _NO_DOSE.match(lower, number.end)
+        ):
+            return [] if _YEAR.fullmatch(lower, number.start, number.end) else [number]
+    return []
 
 
 def routes(lower: str) -> list[Mention]:

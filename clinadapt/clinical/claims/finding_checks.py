@@ -11,10 +11,10 @@ from clinadapt.clinical.claims.asked_sides import asks_for_one, side_asked_for
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.dialogue import DENIED
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.reading import Finding, Reading
+from clinadapt.clinical.claims.reading import ABOUT_A_FINDING, Finding, Reading
 from clinadapt.clinical.claims.relatives import RELATIVE
 from clinadapt.clinical.claims.sides import SideMention
-from clinadapt.clinical.claims.words import STOP_WORDS, Word, stem
+from clinadapt.clinical.claims.words import STOP_WORDS, Word, root, stem
 from clinadapt.clinical.number_words import NUMBER_WORD_VALUES
 
 # Words that say nothing by themselves when they are denied
@@ -29,7 +29,7 @@ obvious gross focal significantly marked severe mild moderate long short term ac
 apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
-joint muscle bone blood start began begin begun"""
+joint muscle bone blood start began begin begun used lack lacked cause reason source"""
 NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
 _NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|currently|still|presently|at present|today|active(?:ly)?)\b")
@@ -40,18 +40,22 @@ _NOW_HAS = re.compile(
 _CLAUSE = re.compile(r"[,;.:]|\bbut\b")
 _PAST_BEFORE = re.compile(
     r"\b(?:previous|past|former|old|resolved|childhood|prior|ex)[ -](?:[a-z]+ )?\Z|"
-    r"\b(?:stopped|quit|g[ai]ven? up|no longer|used to|does not|do not) (?:the )?\Z"
+    r"\b(?:stopped|quit|g[ai]ven? up|no longer|used to|does not|do not|ex) ?(?:the )?\Z"
 )
 _PAST_BEHIND = re.compile(
     r"[^.;\n\d]{0,25}?\b(?:in (?:the past|(?:19|20)\d\d|childhood)|as a (?:child|boy|girl)|none now|(?:has )?resolved|"
     r"years ago|but (?:none|not) (?:now|currently))\b"
 )
+_HABIT = re.compile(r"smokes|drinks|is a smoker")  # what one does in the present tense is done now
 _NEAR = 30  # characters between a finding and a word such as "now"
 _IN_PART = re.compile(r"[^.;\n]{0,40}\b(?:only|except|unless|apart from|other than)\b")  # "no stridor at rest, only"
 _SURE = re.compile(
     r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?|(?<!cannot be )(?:ruled out|excluded))\b"
 )
 _THERE = stem("there")  # there were complications
+_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|nad|negative|no|not|without|fine)\b")
+_NORMAL_BEHIND = re.compile(r"[^.,;:\n]{0,25}\b(?:normal|unremarkable|clear|intact|nad|negative)\b")
+_SHORTEST_ROOT = 4
 _MARGIN = 2  # words by which the surroundings of another side must fit better
 _SURELY_DENIED = {3, 4}  # as in Context.negated
 
@@ -109,7 +113,8 @@ def _is_only_of_others(finding: Finding, own: list[Finding], stated: Reading) ->
 
 def _in_the_past(finding: Finding, own: list[Finding], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """A finding that is there now, as an answer says, where the note only has it in the past."""
-    if finding.negated or not _NOW.search(_clause(stated, finding)):
+    written = stated.lower[finding.start : finding.end]
+    if finding.negated or not (_NOW.search(_clause(stated, finding)) or _HABIT.fullmatch(written)):
         return
     past = [f for f in own if is_past(source, f.start, f.end)]
     if past and all(f in past or f.negated in DENIED for f in own):
@@ -143,6 +148,8 @@ def _found(finding: Finding, own: list[Finding], family_asked: bool, in_part: bo
         yield verdict(Claim("negation", *span, value), _spans(fits), _spans(own))
     family = own if family_asked else [f for f in own if f.family in (None, of_family)]
     claim = Claim("experiencer", *span, f"{finding.name} of {'family' if of_family else 'patient'}")
+    if family and not (finding.negated or finding.family or family_asked) and all(f.negated for f in family):
+        family = [] if any(f.family and not f.negated for f in own) else family  # "no seizure, grandson has epilepsy"
     yield verdict(claim, _spans(family), _spans(own))
     if finding.negated and any(f.negated for f in own):  # "possible PE excluded": certainly none
         return
@@ -164,17 +171,30 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
         vague = word.stem in NO_FINDINGS and not (i > 1 and stated.words[i - 2].stem == _THERE)
         if i in named or word.stem in STOP_WORDS or vague or word.stem.isdigit():
             continue
+        positions = source.positions.get(word.stem) or _of_root(i, stated, source)
         if word.stem not in known:
-            known[word.stem] = {source.context.negated[j] for j in source.positions.get(word.stem, [])}
+            known[word.stem] = {source.context.negated[j] for j in positions}
         marks, denied = known[word.stem], stated.context.negated[i]
         if marks and (
-            (denied == 3 and marks == {0} and _is_alone(stated, i)) or (denied == 0 and marks <= _SURELY_DENIED)
+            (denied == 3 and marks == {0} and _is_alone(stated, i))
+            or (denied == 0 and marks <= _SURELY_DENIED and any(_is_head(source, j) for j in positions))
         ):
             named.add(i)
-            first = source.words[source.positions[word.stem][0]]
+            first = source.words[positions[0]]
             claim = Claim("negation", word.start, word.end, f"{'no ' if denied else ''}{word.stem}")
             yield CheckedClaim(claim, "contradicted", (first.start, first.end))
     yield from _phrase_negations(stated, source, named)
+
+
+def _of_root(i: int, stated: Reading, source: Reading) -> list[int]:
+    """Positions in the note of the words made of the same one as word i of the answer, "transfusion" of "transfused";
+    none where the answer may deny it."""
+    own = root(stated.words[i].stem)
+    if len(own) <= _SHORTEST_ROOT or (i + 1 < len(stated.words) and stated.words[i + 1].stem in ABOUT_A_FINDING):
+        return []
+    start, end = stated.sentence_at(stated.words[i].start)
+    is_denied = any(stated.context.negated[stated.word_at(start) : stated.word_at(end)])
+    return [] if is_denied else source.positions_by_root.get(own, [])
 
 
 def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -209,6 +229,16 @@ def _is_alone(reading: Reading, position: int) -> bool:
         and reading.lower[min(here.end, reading.words[w].end) : max(here.start, reading.words[w].start)] in (" ", "-")
         for w in beside
     )
+
+
+def _is_head(reading: Reading, position: int) -> bool:
+    """Whether a denied word is what is denied, and does not tell of what kind that is: "no airway compromise"."""
+    if position + 1 >= len(reading.words):
+        return True
+    here, behind = reading.words[position : position + 2]
+    is_joined = reading.lower[here.end : behind.start] == " " and behind.stem not in NO_FINDINGS | STOP_WORDS
+    is_joined = is_joined and not reading.lower.startswith("ed", behind.end - 2)  # "no prophylaxis indicated"
+    return not (is_joined and reading.context.negated[position + 1] in _SURELY_DENIED)
 
 
 def _phrase_negations(stated: Reading, source: Reading, named: set[int]) -> Iterator[CheckedClaim]:
@@ -254,6 +284,11 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         fits = [m for m in near if m.side == mention.side]
         if fits and len(fits) < len(near):
             fits = _in_context(stated, mention, source, fits, near)
+            if not _NORMAL.search(
+                stated.lower, *stated.sentence_at(mention.start)
+            ):  # "carcinoma right breast, left breast normal"
+                abnormal = [m for m in near if not _NORMAL_BEHIND.match(source.lower, m.end)]
+                fits = [m for m in fits if m in abnormal] if {m.side for m in abnormal} - {mention.side} else fits
         sides = {m.side for m in near}
         if not fits and (sides >= {"left", "right"} if mention.side == "both" else sides == {"both"} and not alone):
             fits = near

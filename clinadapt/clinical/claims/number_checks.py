@@ -11,7 +11,7 @@ from itertools import accumulate, combinations_with_replacement, pairwise
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.quantities import Quantity, same
+from clinadapt.clinical.claims.quantities import Quantity, parts_of_time, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.relatives import RELATIVE
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
@@ -47,12 +47,11 @@ _MARGIN = 2  # words by which the surroundings of another value must fit better
 _HEADER = 80  # characters within which a note tells how old the patient is
 _AT_AN_AGE = re.compile(rf"\b(?:at|when|since|from|by|until|before|after)\b|{RELATIVE.pattern}")
 _IN_ML = ("blood loss", "urine output")  # as notes leave out
+_UNIT_WORDS = {stem(unit) for unit in ("hours", "days", "weeks", "months", "years", "minutes")}
+_OLD = re.compile(r"[- ]olds?\b")
 _NO_TIME = re.compile(r"once|twice|thrice|\d+ ?(?:\+|/)")  # twice daily, protein 2+, pain 3/10
-_DATE = {
-    stem("date"),
-    "follow",
-    "up",
-}  # of "Which dates does the note give?", which is no closer to "Date of discharge:"
+# Of "Which dates does the note give?", which is no closer to "Date of discharge:"
+_DATE = {stem("date"), "follow", "up"}
 
 
 def check_tests(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -89,7 +88,7 @@ def check_ages(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         if years not in known:
             own = [(s, e) for s, e, y in source.ages if y == years]
             of_past = spans and _AT_AN_AGE.search(stated.lower, *stated.sentence_at(start))
-            bare = (q for q in source.quantities if q.number == years and q.unit in ("", "year"))
+            bare = (q for q in source.quantities if q.number == years and q.unit in ("", "year", "F" * (years < 90)))
             known[years] = own or [q[:2] for q in bare if not spans or of_past or q.unit or q.start < _HEADER]
         yield verdict(Claim("age", start, end, f"{years:g} years"), known[years], spans)
 
@@ -210,6 +209,8 @@ def check_numbers(
             periods = [(span, _period(source, span[1])) for span in fits]
             fits = [span for span, own in periods if own in ("", period)]
             other += [span for span, _ in periods]
+        if _OLD.match(stated.lower, quantity.end) and any(start < _HEADER for start, _ in fits):
+            other = []  # "baby check 6/52" tells an age
         unsaid = [q for q in other if q not in said]
         if fits and unsaid:
             fits = _better(stated, span, source, fits, unsaid, asked)
@@ -253,6 +254,7 @@ def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tupl
         alike = (q for q in source.quantities if q.number == quantity.number)
         fits = [q[:2] for q in alike if source.lower.endswith(f"{quantity.unit} ", 0, q.start)]
         fits += [f[:2] for f in source.frequencies if abs(f[2] * quantity.value - 1) < 0.02]
+        fits += parts_of_time(quantity, source.lower)
     if not fits and quantity.number == 1 and _AGO.match(stated.lower, quantity.end):
         fits = [m.span() for m in _LAST.finditer(source.lower) if (m[1] or "day") == quantity.unit]
     is_round = quantity.number <= 10 or quantity.number % 5 == 0
@@ -368,7 +370,7 @@ def _better(
     asked: Reading | None,
 ) -> list[tuple[int, int]]:
     """`fits`; none where the words around another value of the note are clearly those around the answer's."""
-    words = stated.around(span) | (asked.stems - STOP_WORDS - _DATE if asked else frozenset())
+    words = stated.around(span) - _UNIT_WORDS | (asked.stems - STOP_WORDS - _DATE if asked else frozenset())
     best_fit = max(len(words & source.around(each)) for each in fits)
     best_other = max(len(words & source.around(each)) for each in other)
     if asked and _is_beside(asked.stems - STOP_WORDS - _DATE, source, fits, other):

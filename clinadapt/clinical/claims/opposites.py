@@ -11,8 +11,9 @@ from clinadapt.clinical.claims.words import STOP_WORDS, stem
 
 # kind of a claim: words of one side | words of the other, or of the others
 _GROUPS = {
-    "status": ["accepted agreed consented | declined refused", "continue continued |"
-    " stop stopped discontinued held withdrawn ceased"],
+    "status": ["accepted agreed consented | declined refused", "continue continued continuing ongoing running |"
+    " stop stopped discontinued held withdrawn ceased removed"],
+    "finding": ["open | laparoscopic keyhole endovascular robotic", "unilateral | bilateral"],
     "site": [
         "upper | lower", "proximal | distal", "medial | lateral", "anterior | posterior", "superior | inferior",
         "ascending | descending", "frontal | occipital", "internal | external",
@@ -20,11 +21,13 @@ _GROUPS = {
     "result": [
         "improved improving improvement better | worse worsened worsening deteriorated",
         "increased increasing rose risen rising | decreased decreasing fell fallen dropped",
-        "normal | abnormal", "well | poorly badly", "good | poor reduced", "clear straw serous |"
+        "normal | abnormal enlarged dilated thickened inflamed swollen", "palpable | impalpable absent",
+        "present | absent", "brisk |"
+        " absent sluggish reduced", "well | poorly badly", "good | poor reduced", "clear straw serous |"
         " bloody purulent cloudy turbid",
         "unchanged | increased decreased raised reduced changed doubled halved lowered", "controlled |"
         " uncontrolled", "live living |"
-        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture",
+        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture cut severed transected",
         "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
         "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
         "mild | moderate | severe", "acute | chronic",
@@ -37,6 +40,7 @@ for _kind, _groups in _GROUPS.items():
             for _name in _own:
                 _, _same, _others = _OPPOSITES.get(_name, ("", set(), set()))
                 _OPPOSITES[_name] = _kind, _same | _own, _others.union(*_sides) - _own - _same
+_MANY = 2  # words that an opposite is said of, of which the note must have more than of another
 _NEAR = 3  # words to either side that an opposite may be said of
 
 
@@ -47,18 +51,31 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
         kind, own, others = _OPPOSITES[word.stem]
         of = _beside(stated, i) - {"yes"} or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
         against = _said(source, others, of) if of else []
-        if against and not _said(source, own, of):
-            yield verdict(Claim(kind, word.start, word.end, f"{word.stem} {min(of)}"), [], against)
+        if (
+            against
+            and max(against)[0] > max(_said(source, own, of), default=(0, (0, 0)))[0]
+            and not (_said(source, own, of) and len(of) < _MANY)
+        ):
+            yield verdict(Claim(kind, word.start, word.end, f"{word.stem} {min(of)}"), [], [max(against)[1]])
 
 
-def _said(source: Reading, stems: set[str], of: set[str]) -> list[tuple[int, int]]:
-    """Spans of the words with one of these stems that the note says of one of the others."""
+def _said(source: Reading, stems: set[str], of: set[str]) -> list[tuple[int, tuple[int, int]]]:
+    """Of the words with one of these stems that the note says of some of the others: of how many, and the span."""
     positions = [i for name in stems for i in source.positions.get(name, [])]
-    return [source.words[i][:2] for i in positions if of & _beside(source, i)]
+    shared = [(len(of & _beside(source, i)), source.words[i][:2]) for i in positions]
+    return [each for each in shared if each[0]]
 
 
 def _beside(reading: Reading, position: int) -> set[str]:
     """Stems of the content words near a word, in its sentence."""
     start, end = reading.sentence_at(reading.words[position].start)
     near = reading.words[max(0, position - _NEAR) : position + _NEAR + 1]
-    return {w.stem for w in near if start <= w.start < end and w.stem not in STOP_WORDS and w.stem not in _OPPOSITES}
+    named = {f.name for f in reading.findings if near[0].start <= f.start <= near[-1].start and start <= f.start < end}
+    named |= {
+        name
+        for first, stop, name in reading.tests_named
+        if near[0].start <= reading.words[first].start <= near[-1].start and start <= reading.words[first].start < end
+    }
+    return named | {
+        w.stem for w in near if start <= w.start < end and w.stem not in STOP_WORDS and w.stem not in _OPPOSITES
+    }

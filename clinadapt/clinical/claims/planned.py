@@ -17,10 +17,12 @@ _DONE = re.compile(
     r"\b(?P<had>underwent|received|had|completed|finished)(?= )"
 )
 _PLAN = re.compile(
-    r"\b(?:consider|plan|recommend|schedul|book|await|arrang|advis|suggest|discuss|offer|declin|refus|propos|request|"
+    r"\b(?:consider|plan|recommend|schedul|book|await|arrang|advis|suggest|discuss|offer|propos|request|"
     r"defer|postpon|cancel|refer|pending|before|until|if|will|would|may|might|could|should|needs?|to have|for|"
-    r"list(?:ed)?|due|next|hop|wish|would like|want)\w*\b|-> ?"
+    r"list(?:ed)?|due|next|hop|wish|prefer|probabl|possibl|likely|would like|want)\w*\b|"
+    r"\b(?:declin|refus)\w*\b(?!,)|-> ?"
 )
+_UNIT = 2  # letters of mg and the like, which are never what was done
 _NEAR = 5  # words behind "had"
 _PLANNED = re.compile(
     r"[^.;\n]{0,30}?\b(?:(?:is|are|was|were|be|to be) )?(?:planned|recommended|scheduled|listed|booked|awaited|advised|"
@@ -41,7 +43,7 @@ def check_done(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         )
         begins = [begin for begin, _, _ in things]
         named = next((w for w in near[:_NEAR] if w.start in begins), None) if match["had"] else None
-        named = named or next((w for w in near if w.stem not in STOP_WORDS), None)
+        named = named or next((w for w in near if w.stem not in STOP_WORDS and len(w.stem) > _UNIT), None)
         if not named or stated.context.negated[stated.word_at(named.start)]:
             continue
         thing = next((name for begin, stop, name in things if begin <= named.start < stop), "")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clinadapt.clinical.dates import date_order
 from clinadapt.clinical.mention import ascii_lower, matches_at
-from clinadapt.clinical.number_words import FIRST_WORD, NUMBER_WORDS, spoken_numbers
+from clinadapt.clinical.number_words import FIRST_WORD, NUMBER_WORD_VALUES, NUMBER_WORDS, spoken_numbers
 
 _MAGNITUDES = {"hundred": 100.0, "thousand": 1e3, "k": 1e3, "million": 1e6}
 _TIMES = {
@@ -61,7 +61,7 @@ _UNITS: dict[str, tuple[str, float, bool, str]] = {
     "hour": ("time", 1 / 24, True, r"hours?|hrs?|h"),
     "day": ("time", 1, True, r"days?"),
     "week": ("time", 7, True, r"weeks?|wks?"),
-    "month": ("time", 30.4375, False, r"months?|mos?"),
+    "month": ("time", 30.4375, False, r"months?|mos?|mn?ths?"),
     "year": ("time", 365.25, False, r"years?|yrs?|y\.?o|y/o"),
 }
 # A potassium of 4.2 mmol and one of 4.2 mmol/L, a temperature of 38 degrees and of 38 C
@@ -80,20 +80,33 @@ _NUMBER_START = re.compile(
 _PART_OF_TIME = re.compile(  # 6/52 is six weeks, as British doctors write it, and 12/40 of a pregnancy of 40
     r"(?<![\d/.])(?P<n>\d{1,2})/(?:(?P<week>52)|(?P<day>7)|(?P<month>12)|(?P<pregnancy>40))(?![\d/])"
 )
-_PREGNANT = re.compile(r"\bpregnan|\bg\d ?p\d|\bgravida|\bgestation|\bante-?natal|\bf(?:o?etal|h|m|hr)\b|\bmidwi")
+_YEARS_AND_MONTHS = re.compile(r"(?<![\w.])(?P<y>\d{1,2}) ?y(?:rs?)? ?(?P<m>\d{1,2}) ?m(?:o|ths?)?\b")
+_PARTS = {"day": 7, "week": 52, "month": 12}
+_PREGNANT = re.compile(
+    r"\bpregnan|\bborn\b|\bpre-?term\b|\bprem|\bg\d ?p\d|\bgravida|\bgestation|\bante-?natal|\bf(?:o?etal|h|m|hr)\b|"
+    r"\bmidwi"
+)
 _SHORT_TIME = re.compile(  # begins with what the engine can search for, as the next one does
     r"(?P<n>\d(?:(?<![\w.]\d)|(?<=\bx\d)|(?<=\bx \d))\d?)(?:(?<=x\d) |(?<=x \d) |(?<=x\d\d) |"
     r"(?<=x \d\d) )?(?P<unit>[dw])\b"
     r"(?![/-]| ?(?:echo|ct|us|image|recon))"
 )
+_SHORT_TIME_AGO = re.compile(  # 5 d ago, 3 y history
+    r"(?<![\w.])(?P<n>\d{1,2}) ?(?:(?P<day>d)|(?P<week>w)|(?P<month>m)|(?P<year>y))(?= (?:ago|hx|history|"
+    r"h/o|prior|pta|post)\b)"
+)
 _WEEKS_AND_DAYS = re.compile(
     r"(?P<w>[1-4](?<![\d.]\d)\d) ?(?:w(?:ks?)? ?|\+)(?P<d>[0-6])(?: ?d(?:ays?)?\b|(?:/40)?(?: ?w(?:eek|k)s?\b)?(?!\w))"
 )
 _TIME_WORD = r"an? (?P<{0}>minute|hour|day|week|fortnight|month|year)\b(?! and a half)"
+_NO_RATE = "".join(
+    rf"(?<!\b{word} )" for word in ("times", "once", "twice", r"\d", *NUMBER_WORD_VALUES)
+)  # "seven in a year"
 _A_TIME = re.compile(
-    rf"\b(?:for|after|over|past|last|about|around) (?P<one>{_TIME_WORD.format('of')})"
+    rf"\b(?:for|after|over|past|last|about|around|{_NO_RATE}in|within) (?P<one>{_TIME_WORD.format('of')})"
     rf"|\b(?P<other>{_TIME_WORD.format('ago')})(?= (?:ago|before|earlier|later|prior|previously|back|now)\b)"
 )
+_FORTNIGHT = re.compile(r"\b(?:last|past|next|this) fortnight\b")
 _ONE_AND_A_HALF = re.compile(r"\b(?:an?|one) (?P<of>[a-z]+) and a half\b")
 _TENS = ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")
 _DECADE = re.compile(rf"\b(?P<ten>{'|'.join(_TENS)})ties\b")
@@ -189,7 +202,10 @@ def _parts_of_time(lower: str) -> Iterator[Quantity]:
 
 
 def _weeks_and_days(lower: str) -> Iterator[Quantity]:
-    """38 weeks and 4 days of 38w4d and 38+4."""
+    """38 weeks and 4 days of 38w4d and 38+4; 4 years and 3 months of 4y 3m."""
+    for match in _YEARS_AND_MONTHS.finditer(lower):
+        yield _quantity(match.start(), match.start("m"), float(match["y"]), "year", False, False)
+        yield _quantity(match.start("m"), match.end(), float(match["m"]), "month", False, False)
     for match in _WEEKS_AND_DAYS.finditer(lower):
         yield _quantity(match.start(), match.start("d"), float(match["w"]), "week", False, False)
         yield _quantity(match.start("d"), match.end(), float(match["d"]), "day", False, False)
@@ -197,7 +213,11 @@ def _weeks_and_days(lower: str) -> Iterator[Quantity]:
 
 def _short_times(lower: str) -> Iterator[Quantity]:
     """Four days of x4d and 4d."""
+    for match in _SHORT_TIME_AGO.finditer(lower):
+        yield _quantity(*match.span(), float(match["n"]), match.lastgroup or "", False, False)
     for match in _SHORT_TIME.finditer(lower):
+        if _SHORT_TIME_AGO.match(lower, match.start("n")):
+            continue
         unit = "day" if match["unit"] == "d" else "week"
         yield _quantity(match.start("n"), match.end(), float(match["n"]), unit, False, False)
 
@@ -208,6 +228,8 @@ def _in_words(lower: str) -> Iterator[Quantity]:
         word = match["of"] or match["ago"]
         number, unit = (2.0, "week") if word == "fortnight" else (1.0, word)
         yield _quantity(*match.span("one" if match["one"] else "other"), number, unit, False, False)
+    for match in _FORTNIGHT.finditer(lower) if "fortnight" in lower else ():
+        yield _quantity(*match.span(), 2.0, "week", False, False)
     if " and a half" in lower:
         for match in _ONE_AND_A_HALF.finditer(lower):
             unit = next((name for name, (*_, pattern) in _UNITS.items() if re.fullmatch(pattern, match["of"])), "")
@@ -223,6 +245,12 @@ def degrees(quantity: Quantity) -> Quantity:
         return quantity
     unit = "C" if quantity.number < 50 else "F"
     return _quantity(quantity.start, quantity.end, quantity.number, unit, False, False)
+
+
+def parts_of_time(quantity: Quantity, lower: str) -> list[tuple[int, int]]:
+    """Where a text may write a time as a part, which may be a date or a score, too: five days as 5/7."""
+    of = _PARTS.get(quantity.unit)
+    return [m.span() for m in re.finditer(rf"(?<![\d/]){quantity.number:g}/{of}(?![\d/])", lower)] if of else []
 
 
 def same(a: Quantity, b: Quantity) -> bool:

@@ -16,7 +16,7 @@ from clinadapt.clinical.claims.drug_uses import DrugUse, denied_by, drug_uses, f
 from clinadapt.clinical.claims.earlier_numbers import earlier_numbers
 from clinadapt.clinical.claims.quantities import Quantity, degrees, quantities
 from clinadapt.clinical.claims.sides import SideMention, side_mentions
-from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, stem, with_names, words
+from clinadapt.clinical.claims.words import STOP_WORDS, Names, Word, canonical, root, stem, with_names, words
 from clinadapt.clinical.dates import MONTHS, date_mentions, date_order
 from clinadapt.clinical.drugs import drug_mentions
 from clinadapt.clinical.lexicon import load_lexicon
@@ -31,9 +31,14 @@ _ANOTHER_TIME = re.compile(
     r"\b(?:was|were|today|from|to|previously|before|prior|then|now|down|up|baseline)(?: at| of)? \Z|(?:<-|->|→|"
     r"←)\s*\Z|\((?:[a-z]+ )?\Z"
 )
-_ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
+_AT_A_TIME = re.compile(
+    r" (?:(?:at|on|by|after|before|post|pre) ?(?:-?op|d/c|dc|discharge|admission|arrival|transfusion|treatment|day \d)|"
+    r"today|now|yesterday|last|this (?:morning|am))\b"
+)
+ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
 _ALSO_DRUGS = ("magnesium", "calcium", "potassium", "albumin")  # 4 g of it are a dose
 _TIMES = stem("times")  # three times
+_SAID_OF_A_PART = ("enlarged ", "swollen ", "stiff ", "collapsed ", "broken ")
 NO_FINDING = "no finding"  # of findings.yaml
 
 
@@ -71,7 +76,11 @@ class Finding:
 
 @cache
 def _findings() -> Names:
-    return Names(with_names(load_lexicon("findings.yaml")))
+    findings = with_names(load_lexicon("findings.yaml"))
+    for names in findings.values():  # "the heart is enlarged" for "enlarged heart"
+        split = [name.split(" ", 1) for name in names if name.startswith(_SAID_OF_A_PART)]
+        names += [f"{part} {verb} {sign}" for sign, part in split for verb in ("is", "was", "are", "were", "looks")]
+    return Names(findings)
 
 
 @cache
@@ -112,6 +121,15 @@ class Reading:
     def words_of(self, name: str) -> list[Word]:
         """The words with a stem."""
         return [self.words[i] for i in self.positions.get(name, ())]
+
+    @cached_property
+    def positions_by_root(self) -> dict[str, list[int]]:
+        """Root of a word -> indices of the words that have it."""
+        by_root = defaultdict[str, list[int]](list)
+        for name, positions in self.positions.items():
+            by_root[root(name)] += positions
+        by_root.default_factory = None
+        return by_root
 
     @cached_property
     def canonical_stems(self) -> list[str]:
@@ -246,7 +264,7 @@ class Reading:
     def findings(self) -> list[Finding]:
         marks, findings = self.context, []
         for first, stop, name in _findings().find(self.canonical_stems):
-            if name == NO_FINDING or (stop < len(self.words) and self.words[stop].stem in _ABOUT_A_FINDING):
+            if name == NO_FINDING or (stop < len(self.words) and self.words[stop].stem in ABOUT_A_FINDING):
                 continue
             negated = max(marks.negated[first:stop], key=lambda value: (value != 2, value))
             findings.append(
@@ -321,6 +339,11 @@ def _family(marks: Context, first: int, stop: int) -> bool | None:
     return True if any(marks.family[first:stop]) else None if any(marks.someone[first:stop]) else False
 
 
+def _is_of_another_time(value: Quantity, lower: str) -> bool:
+    """Whether the words beside a value of a test say that it is of another time: "1.6 at discharge"."""
+    return bool(_ANOTHER_TIME.search(lower, value.start - 14, value.start) or _AT_A_TIME.match(lower, value.end))
+
+
 def _measurements(reading: Reading) -> list[Measurement]:
     mentions = reading.tests_named
     numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
@@ -340,6 +363,6 @@ def _measurements(reading: Reading) -> list[Measurement]:
             if name == "temperature":
                 values = [degrees(values[0])]
             paired = values[:2] if values[0].pair and len(values) > 1 else values[:1]
-            earlier = tuple(q for q in others if _ANOTHER_TIME.search(reading.lower, q.start - 14, q.start))
+            earlier = tuple(q for q in others if _is_of_another_time(q, reading.lower))
             measurements.append(Measurement(start, paired[-1].end, name, tuple(paired), earlier))
     return measurements

@@ -37,6 +37,9 @@ _AND = re.compile(r",? (?:(?:and|or) )?(?:(?:his|her|their|an?|the|my) )?(?:mate
 _OTHER_SUBJECT = re.compile(r"[;.]|\b(?:he|she|the patient)\b")
 
 
+_SUFFERS = re.compile(r" (?:also )?(?:has|had|suffer(?:s|ed)|died|was diagnosed)\b")
+
+
 class Relative(NamedTuple):
     """A relative with the stems of what its sentence says of it."""
 
@@ -58,7 +61,10 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
         best = max(scores, default=0)
         near = [each for each, score in zip(said, scores, strict=True) if score == best] if best else said
         fits = [each for each in near if _may_be(relative.name, each.name)]
-        if fits or not said or best or (asked and _WHO.match(asked.lower)):
+        is_unknown = _SUFFERS.match(stated.lower, relative.end) and not any(
+            _may_be(relative.name, e.name) for e in said
+        )
+        if fits or not said or best or is_unknown or (asked and _WHO.match(asked.lower)):
             yield verdict(claim, (each[:2] for each in fits), (each[:2] for each in near))
 
 

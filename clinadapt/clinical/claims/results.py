@@ -26,18 +26,21 @@ _REACH = 40  # characters
 
 
 class Result(NamedTuple):
-    """A result with the stems of the two words that it is of."""
+    """A result with the stems of the two words that it is of, the nearest first."""
 
     start: int
     end: int
     positive: bool
-    of: frozenset[str]
+    of: tuple[str, ...]
 
 
 def check_results(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     said = _results(source) if _RESULT.search(stated.lower) else []
     for result in _results(stated):
-        near = [each for each in said if result.of & each.of]
+        near = [each for each in said if set(result.of) & set(each.of)]
+        near = [
+            each for each in near if result.of[0] == each.of[0]
+        ] or near  # "HCV positive, HIV negative" of one patient
         fits = [each for each in near if each.positive == result.positive]
         if near:
             value = f"{'positive' if result.positive else 'negative'} {' '.join(sorted(result.of))}"
@@ -72,6 +75,17 @@ def _results(reading: Reading) -> list[Result]:
     return found
 
 
-def _content(near: Iterable[Word]) -> frozenset[str]:
-    stems = [w.stem for w in near if w.stem not in STOP_WORDS | _BETWEEN and not w.stem.isdigit()]
-    return frozenset(stems[:2])
+def _content(near: Iterable[Word]) -> tuple[str, ...]:
+    """The first two stems; a name that ends in a number is one: HER2."""
+    found: list[str] = []
+    last: Word | None = None
+    for word in near:
+        joins = last is not None and (last.end == word.start or word.end == last.start)
+        if joins and last and word.stem.isdigit() != last.stem.isdigit():
+            if found and not last.stem.isdigit():
+                found.pop()
+            found.append(f"{min(last, word).stem}{max(last, word).stem}")
+        elif word.stem not in STOP_WORDS | _BETWEEN and not word.stem.isdigit():
+            found.append(word.stem)
+        last = word
+    return tuple(found[:2])

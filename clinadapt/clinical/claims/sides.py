@@ -10,42 +10,50 @@ from clinadapt.clinical.claims.words import STOP_WORDS, Word
 
 _SIDE = {
     "left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right", "bilateral": "both",
-    "bilaterally": "both", "both": "both", "bilat": "both", "os": "left", "od": "right", "ou": "both",
+    "bilaterally": "both", "both": "both", "bilat": "both", "b/l": "both", "bil": "both",
+    "os": "left", "od": "right", "ou": "both",
 }  # fmt: skip
 # Short forms that hold a side -> the stems of what they are said of
 _SIDED = {
     "uq": ("upper", "quadrant", "abdomen"), "lq": ("lower", "quadrant", "abdomen"), "if": ("iliac", "fossa", "abdomen"),
     "ul": ("upper", "lobe", "lung"), "ml": ("middl", "lobe", "lung"), "ll": ("lower", "lobe", "lung"),
     "ca": ("coronary", "artery", "heart"), "bbb": ("bundl", "branch", "block"),
-    "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
+    "v": ("ventricl", "heart"), "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
 }  # fmt: skip
 _SIDE_PATTERN = re.compile(
-    r"\b(?:left|right|bilat(?:eral(?:ly)?)?|both|lt|rt|(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
+    r"\b(?:left|right|bilat(?:eral(?:ly)?)?|both|b/l|bil(?=[. ])|lt|rt|"
+    r"(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
     r"-(?!sided)\w)|o[sdu])|"
     rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
 )
 _NOT_A_SIDE = re.compile(
+    r"\b(?:was|were|been|is) left[.,;]|"
     r"right (?:away|now|before|after|at\b|upper extremity swelling$)|\b(?:all|is|that's|,) right[.,!?]|"
     r"both (?:\w+ly|once|twice|three times|of (?:them|these|which|whom)|iv|im|po|by|with|for|from|is|are|was|"
     r"were|negative|positive|before|"
     r"after)\b|"
     r"both (?:his|her|their|the|an?) \w+ and\b|"
     r"both (?:upper|lower|medial|lateral|anterior|posterior|superior|inferior|proximal|distal|active|passive) and\b|"
-    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:an?|some|behind|over|him|the|for|in|at|with|on|without|"
+    r"(?:left|right)[- ]hand(?:ed\b|[- ]domin)|left (?:an?|as|alone|unchanged|untreated|open|out|off|to|"
+    r"early|some|behind|over|him|the|for|in|at|with|on|without|"
     r"ama|against|school|work|home|"
     r"nursing|hospital|his|her|my|our|their)\b"
 )
+_SHORT_NAMES = {
+    **dict.fromkeys(("tka", "tkr"), ("knee", "replacement")), **dict.fromkeys(("tha", "thr"), ("hip", "replacement")),
+}  # fmt: skip
 _UNITS = {"cm", "mm", "ml", "mmhg", "db", "degre", "deg"}
 _OF_EYE = re.compile(
     r"\b(?:optic|vision|visual|va|iop|cataract|glaucoma|retin\w+|macul\w+|cornea\w*|eyes?|phaco)\b[^.;]*\Z"
 )
 _AND_OTHER_SIDE = re.compile(r" ?(?:and|or|&)(?: the)? (?:left|right)\b")  # "the left and right knee"
+_OF_WHAT = re.compile(r"\b(?:of|in|on|from) (?:(?:the|his|her|their|its) )?\Z")
 _CLAUSE_END = re.compile(r"[.;:\n]|, |\b(?:and|but|left|right|with|which|who)\b")
 # adjective of an organ -> its noun, so that "renal" is the kidney
 _ORGANS = {
     "renal": "kidney", "hepatic": "liver", "cardiac": "heart", "pulmonary": "lung", "femoral": "femur",
     "tibial": "tibia", "ocular": "ey", "cerebral": "brain", "mammary": "breast", "ovarian": "ovary",
-    "testicular": "testicl", "hemiparesis": "weakness", "hemiplegia": "weakness",
+    "testicular": "testicl", "ventricular": "ventricl", "hemiparesis": "weakness", "hemiplegia": "weakness",
 }  # fmt: skip
 
 
@@ -101,12 +109,18 @@ def _words_beside(lower: str, start: int, end: int, words_within: Callable[[int,
     """Content words after a side within its clause; where there are none, or only "side", those before it."""
     if other := _AND_OTHER_SIDE.match(lower, end):
         end = other.end()
+    end += lower[end : end + 1] == ":"  # "Right: stable calcifications"
     clause = _clause_end(lower, end, is_short=end - start <= 2)
     after = [w for w in words_within(end, end + 45) if w.end <= clause]
     chosen = _content(after)
+    if chosen and (of := _OF_WHAT.search(lower, max(0, start - 45), start)):  # "the lower lobe of the left lung"
+        begin = max(
+            (m.end() for m in _CLAUSE_END.finditer(lower, max(0, start - 45), of.start())), default=max(0, start - 45)
+        )
+        chosen = [*chosen, *_content(reversed(words_within(begin, of.start())))]
     if not chosen or (after[0].stem == "side" and "of" not in {w.stem for w in after[1:2]}):
         chosen = _content(reversed(words_within(max(0, start - 45), start))) or chosen
-    return tuple(_ORGANS.get(name, name) for name in chosen)
+    return tuple(part for name in chosen for part in _SHORT_NAMES.get(name, (_ORGANS.get(name, name),)))
 
 
 def _clause_end(lower: str, position: int, is_short: bool) -> int:

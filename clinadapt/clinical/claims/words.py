@@ -26,6 +26,12 @@ _BRITISH_RE = re.compile(r"(?<=\w{2}[bt])re(?=s?$)")
 _FRACTURE = re.compile(r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))")  # "# left clavicle"; not "# of packs"
 
 
+_IRREGULAR = {"torn": "tear", "bled": "bleed", "admission": "admitt"}  # stem of a form -> that of its verb
+# Endings of nouns and adjectives that are made of verbs and nouns, the longest first, and how much must be left
+_DERIVED = [
+    ("ization", 4), ("ation", 4), ("ition", 4), ("iz", 4), ("at", 5), ("ion", 4), ("ment", 4), ("ance", 5),
+    ("ence", 5), ("age", 4), ("ive", 5), ("al", 4), ("um", 4),
+]  # fmt: skip
 _SHORT = {"sx": "symptoms", "hx": "history", "rh": "rhesus"}
 
 
@@ -64,7 +70,7 @@ def _spelled(letters: str) -> str:
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """A word in lower case in American spelling, without the endings of plural, -ing and -ed."""
-    word = _SHORT.get(word) or re.sub(r"['’]s$", "", word)
+    word = _SHORT.get(word) or _IRREGULAR.get(word) or re.sub(r"['’]s$", "", word)
     word = _american(word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
@@ -74,6 +80,15 @@ def stem(word: str) -> str:
         if len(word) > len(ending) + 3 and word.endswith(ending):
             return word[: -len(ending)]
     return word.removesuffix("e") if len(word) > 4 else word
+
+
+@lru_cache(maxsize=100_000)
+def root(stem_of_word: str) -> str:
+    """What a verb, its noun and its adjective have in common: `transfus` of transfused and transfusion."""
+    for ending, least in _DERIVED:
+        if stem_of_word.endswith(ending) and len(stem_of_word) - len(ending) >= least:
+            return stem_of_word[: -len(ending)]
+    return stem_of_word
 
 
 def _american(word: str) -> str:

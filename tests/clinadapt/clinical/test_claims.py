@@ -30,16 +30,23 @@ NOTE = (
 )
 
 
-@pytest.mark.parametrize("name", ["claims", "letters", "letters_kept_back", "houses", "styles"])
-def test_hand_written_cases(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "most_accused", "least_noticed"),
+    [
+        *((name, 0.05, 0.95) for name in ("claims", "letters", "letters_kept_back", "houses", "styles")),
+        ("statements", 0.02, 0.93),
+        ("statements_kept_back", 0.03, 0.84),
+    ],
+)
+def test_hand_written_cases(name: str, most_accused: float, least_noticed: float) -> None:
     groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
     faithful_answers = [(a, group["note"]) for group in groups for a in group["faithful"]]
     wrong = [(k, a, group["note"]) for group in groups for k, answers in group["wrong"].items() for a in answers]
     assert len(faithful_answers) >= 20 and len(wrong) >= 30
     accused = [answer for answer, note in faithful_answers if unsupported(answer, note)]
     missed = [(kind, answer) for kind, answer, note in wrong if not unsupported(answer, note)]
-    assert len(accused) <= 0.05 * len(faithful_answers), accused
-    assert len(missed) <= 0.05 * len(wrong), missed
+    assert len(accused) <= most_accused * len(faithful_answers), accused
+    assert len(missed) <= (1 - least_noticed) * len(wrong), missed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""One of several that exclude each other: right- and left-handed, type 1 and type 2, BRCA1 and BRCA2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from clinadapt.clinical.claims.checked import CheckedClaim, verdict
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.lexicon import load_lexicon
+
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5"}
+# A name and the figure or letter that tells of which kind it is
+_KIND = re.compile(
+    r"\b(?P<name>type|grade|gr|g(?=\d)|stage|class|nyha(?: class)?|asa|phase|category|hepatitis|hep|influenza|flu|brca|"
+    r"ig|ckd(?: stage)?|child-pugh|bi-?rads|ti-?rads|factor|mobitz|hsv|her|apgar at)"
+    r"[ -]?(?P<kind>(?<=ig)[agme]\b|[0-9][ab]?\b|(?:iii|ii|iv|i|v)[abc]?\b|(?<= )[abcd]\b)(?![./%]\d|\+|"
+    r" ?(?:mg|cm|mm|ml|weeks?|days?)\b)"
+)
+_SAME_NAME = {
+    "gr": "grade",
+    "g": "grade",
+    "hep": "hepatitis",
+    "flu": "influenza",
+    "nyha class": "nyha",
+    "ckd stage": "ckd",
+}
+
+
+@cache
+def _groups() -> list[list[tuple[str, re.Pattern[str]]]]:
+    groups = load_lexicon("variants.yaml").values()
+    return [[(name, re.compile(pattern)) for name, pattern in group.items()] for group in groups]
+
+
+def check_variants(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    for group in _groups():
+        for name, pattern in group:
+            match = pattern.search(stated.lower)
+            if not match or _is_denied(stated, match.start()) or _said(pattern, source):
+                continue
+            others = [span for _, other in group if other is not pattern for span in _said(other, source)]
+            if others and not any(other.search(stated.lower) for _, other in group if other is not pattern):
+                yield CheckedClaim(Claim("finding", *match.span(), name), "contradicted", others[0])
+    yield from _kinds(stated, source)
+
+
+def _kinds(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Type 2 where the note has a type 1 and no type 2, beside a word that both have."""
+    said = (
+        [(*_kind(match), match.span()) for match in _KIND.finditer(source.lower)] if _KIND.search(stated.lower) else []
+    )
+    for match in _KIND.finditer(stated.lower) if said else ():
+        name, kind = _kind(match)
+        own = [(other, span) for own_name, other, span in said if own_name == name]
+        fits = [
+            span for other, span in own if other[:1] == kind[:1] and (1 in (len(other), len(kind)) or other == kind)
+        ]
+        if own:
+            yield verdict(Claim("finding", *match.span(), f"{name} {kind}"), fits, [span for _, span in own])
+
+
+def _kind(match: re.Match[str]) -> tuple[str, str]:
+    """`grade` and `3` of "Gr III"."""
+    kind = match["kind"]
+    roman = (
+        re.match(r"(?:iii|ii|iv|i|v)(?=[abc]?\Z)", kind) if match["name"] not in ("ig", "hepatitis", "hep") else None
+    )
+    if roman:
+        kind = _ROMAN[roman[0]] + kind[roman.end() :]
+    return _SAME_NAME.get(match["name"], match["name"].replace("-", "")), kind
+
+
+def _said(pattern: re.Pattern[str], source: Reading) -> list[tuple[int, int]]:
+    return [m.span() for m in pattern.finditer(source.lower) if not _is_denied(source, m.start())]
+
+
+def _is_denied(reading: Reading, position: int) -> bool:
+    number = reading.word_at(position)
+    return number < len(reading.words) and reading.context.negated[number] > 0
