@@ -99,11 +99,9 @@ _WEEKS_AND_DAYS = re.compile(
     r"(?P<w>[1-4](?<![\d.]\d)\d) ?(?:w(?:ks?)? ?|\+)(?P<d>[0-6])(?: ?d(?:ays?)?\b|(?:/40)?(?: ?w(?:eek|k)s?\b)?(?!\w))"
 )
 _TIME_WORD = r"an? (?P<{0}>minute|hour|day|week|fortnight|month|year)\b(?! and a half)"
-_NO_RATE = "".join(
-    rf"(?<!\b{word} )" for word in ("times", "once", "twice", r"\d", *NUMBER_WORD_VALUES)
-)  # "seven in a year"
+_RATE = re.compile(rf"\b(?:times|once|twice|\d+|{'|'.join(NUMBER_WORD_VALUES)}) \Z")  # "seven in a year"
 _A_TIME = re.compile(
-    rf"\b(?:for|after|over|past|last|about|around|{_NO_RATE}in|within) (?P<one>{_TIME_WORD.format('of')})"
+    rf"\b(?:for|after|over|past|last|about|around|in|within) (?P<one>{_TIME_WORD.format('of')})"
     rf"|\b(?P<other>{_TIME_WORD.format('ago')})(?= (?:ago|before|earlier|later|prior|previously|back|now)\b)"
 )
 _FORTNIGHT = re.compile(r"\b(?:last|past|next|this) fortnight\b")
@@ -225,6 +223,8 @@ def _short_times(lower: str) -> Iterator[Quantity]:
 def _in_words(lower: str) -> Iterator[Quantity]:
     """1.5 in "a pack and a half", 70 in "in her seventies", one week in "a week ago"."""
     for match in _A_TIME.finditer(lower):
+        if lower.startswith("in ", match.start()) and _RATE.search(lower, max(0, match.start() - 12), match.start()):
+            continue
         word = match["of"] or match["ago"]
         number, unit = (2.0, "week") if word == "fortnight" else (1.0, word)
         yield _quantity(*match.span("one" if match["one"] else "other"), number, unit, False, False)
