@@ -74,24 +74,22 @@ def _are_initials(word: str) -> bool:
     return _may_be_initials(word) and word.lower() not in chart_words("no_initials")
 
 
-def _is_told(words: Sequence[Token], index: int) -> bool:
-    """Whether initials stand after who did something, or who was told: `seen by JT`, `d/w KB`, `report to LM`."""
+def _is_told(words: Sequence[Token], index: int, others: int = 3) -> bool:
+    """Whether initials stand after who did something, or who was told: `seen by JT`, `d/w KB`, `report to LM`; with so
+    many others at most before them, as in `seen by JT & KB`."""
     word, before, last = words[index].text, text_at(words, index - 1).lower(), text_at(words, index - 2).lower()
     if text_at(words, index - 1).isupper() and (len(word) > 2 or english_rank(word.lower()) < 60_000):
         return False  # in a line of capitals
-    if before == "+" or before == "&":
-        return _is_told(words, index - 2) if index > 3 and len(text_at(words, index - 2)) == 2 else False
+    if before in ("+", "&"):
+        joined = others > 0 and index > 3 and len(text_at(words, index - 2)) == 2
+        return joined and _is_told(words, index - 2, others - 1)
     if before == "by":
         return last not in ("", "accompanied", "followed", "confirmed", "caused", "replaced", "excluded")
     if before in ("with", "w"):
         return last in _WITH or (before == "w" and last == "/" and text_at(words, index - 3).lower() == "d")
     if before == "to":
         return last in _TO
-    return before in _TOLD or (before in ("/", "per") and _is_shorthand_with(words, index, before))
-
-
-def _is_shorthand_with(words: Sequence[Token], index: int, before: str) -> bool:
-    return before == "per" and text_at(words, index - 2).lower() in ("as", "plan", "advice", "review")
+    return before in _TOLD or (before == "per" and last in ("as", "plan", "advice", "review"))
 
 
 def _acts(words: Sequence[Token], index: int) -> bool:

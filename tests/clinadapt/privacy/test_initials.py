@@ -15,6 +15,7 @@ def found(text: str) -> list[str]:
     [
         ("Assessed by JW in clinic.", "JW"),
         ("Wound redressed by PW, dry.", "PW"),
+        ("Seen by JW & GW on round.", "GW"),
         ("Handover to GW at eight.", "GW"),
         ("d/w JKL, agrees.", "JKL"),
         ("Paged JVK twice.", "JVK"),
@@ -49,3 +50,7 @@ def test_initials_are_told_by_the_words_around_them(text: str, initials: str) ->
 )
 def test_abbreviations_are_no_initials(text: str) -> None:
     assert not found(text)
+
+
+def test_a_long_chain_of_initials_is_read_at_once() -> None:
+    assert len(found("seen by " + "JW & " * 20_000)) == 4  # who is named first, and three others
