@@ -31,6 +31,7 @@ _LIMITS = [
     ("anemia", "hemoglobin", 3, 12),
     ("anemia", "hemoglobin", 30, 120),
 ]
+_NORMAL = re.compile(r"\w*(?: (?:is|was|are|were))? (?:normal|unremarkable|negative|nad)\b")  # behind a test or a part
 
 
 @cache
@@ -44,7 +45,8 @@ def shown_by_values(finding: str, source: Reading) -> Iterator[tuple[int, int]]:
     if finding in _implied():
         for match in _implied()[finding].finditer(source.lower):
             denied = source.context.negated[min(source.word_at(match.start()), len(source.words) - 1)]
-            if not denied and source.lower[match.start() - 1 : match.start()] != "-":  # "-N/V"
+            is_normal = denied or _NORMAL.match(source.lower, match.end())
+            if not is_normal and source.lower[match.start() - 1 : match.start()] != "-":  # "-N/V"
                 yield match.span()
     for name, test, low, high in _LIMITS:
         for measurement in source.measurements if name == finding and not _of_child(source) else ():

@@ -77,7 +77,7 @@ _TRIGGERS = re.compile(
     r"ruled out)\b)|\bshould (?:he|she|they|you|there)\b|\bin case of\b|\brisks? (?:of|include)\b"
     r"|\b(?:may|might|could|can) (?:become|get|develop|lead to|cause)\b|\bwatch (?:out )?for\b|"
     r"\bmonitor(?:ed)? for\b|\b(?:return|call|ring|come) (?:back )?for\b)"
-    rf"|(?P<end>{_EXAMINATION}\b|\b(?:but|and (?=an? )|however|although|"
+    rf"|(?P<end>{_EXAMINATION}\b(?! (?:of|for) (?!the\b|his\b|her\b))|\b(?:but|and (?=an? )|however|although|"
     rf"though|except|aside from|apart from|other than|which|who|"
     r"because|"
     r"presents?|presented|complain(?:s|ed|ing)|reports?|reported|admits|has|had|have|is|was|are|were|positive|"

@@ -19,13 +19,17 @@ _LASTS = re.compile(r"continu|remain|still|stay")
 
 
 @cache
-def _classes() -> tuple[re.Pattern[str], dict[str, tuple[re.Pattern[str], re.Pattern[str]]]]:
-    """A pattern of all names, and class -> (its names, its drugs)."""
+def _classes() -> tuple[re.Pattern[str], dict[str, tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]]]:
+    """A pattern of all names, and class -> (its names, its drugs, those often given for something else)."""
     classes = {
-        name: (re.compile(rf"(?<![\w-])(?:{entry['named']})(?![\w-])"), re.compile(entry["drugs"]))
+        name: (
+            re.compile(rf"(?<![\w-])(?:{entry['named']})(?![\w-])"),
+            re.compile(entry["drugs"]),
+            re.compile(entry.get("also", r"(?!)")),
+        )
         for name, entry in load_lexicon("drug_classes.yaml").items()
     }
-    return re.compile("|".join(named.pattern for named, _ in classes.values())), classes
+    return re.compile("|".join(named.pattern for named, _, _ in classes.values())), classes
 
 
 def check_drug_classes(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -33,12 +37,15 @@ def check_drug_classes(stated: Reading, source: Reading) -> Iterator[CheckedClai
     anything, classes = _classes()
     if source.turns or not anything.search(stated.lower):
         return
-    for name, (named, drugs) in classes.items():
+    for name, (named, drugs, also) in classes.items():
         mentions = [Mention(*match.span(), name) for match in named.finditer(stated.lower)]
         for use in stated.uses_of(mentions) if mentions else ():
             if use.status and use.status.value in (*_GIVEN, *_NOT_GIVEN):
                 of_class = [Mention(*match.span(), name) for match in named.finditer(source.lower)]
-                own = [*source.uses_of(of_class), *(each for each in source.drugs if drugs.search(each.name))]
+                given = use.status.value in _GIVEN
+                own = source.uses_of(of_class) + [
+                    each for each in source.drugs if drugs.search(each.name) or (given and also.search(each.name))
+                ]
                 lasts = bool(_LASTS.match(stated.lower, use.status.start))
                 yield from _of_class(use, use.status.value, own, lasts)
 

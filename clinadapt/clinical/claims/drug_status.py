@@ -54,6 +54,7 @@ _YET_TO_COME = re.compile(
     r"going to|due to)|(?<!advised)(?<!told)(?<!asked)(?<!instructed)(?<!able) to)(?: be| get| come| go)? \Z"
 )
 _PREDICATE = re.compile(r" (?:was|were|is|are|(?:has|have|had)(?: not)? been|will be) (?:now )?")
+_OTHER_THING = re.compile(r",|\band\b")
 _NOT_STOPPED = re.compile(r"\b(?:not|never|without|n['’]t)(?: (?:need|have) to| be| been)? \Z")  # "need not stop"
 _INSTEAD = re.compile(r"[^,.;:\n]{0,40}\binstead\b(?! of)")
 _NOT_ALLERGIC = re.compile(r"\b(?:not|no|never|without|denies|denied)(?: known| any| an?| history of)* \Z")
@@ -81,7 +82,10 @@ def drug_status(text: str, start: int, end: int, sentence: tuple[int, int], afte
         for m in STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
         if not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m, after)
     ]
-    of_its_own = behind and _PREDICATE.fullmatch(text, end, behind[0].start())  # "..., and opioids were not given"
+    is_none = before and before[-1][0] == "no" and not _OTHER_THING.search(text, before[-1].end(), start)
+    of_its_own = (  # "..., and opioids were not given"; not "no opioids were given"
+        behind and not is_none and _PREDICATE.fullmatch(text, end, behind[0].start())
+    )
     match = behind[0] if behind and (of_its_own or not before) else (before[-1] if before else None)
     if match and (special := _not_yet(text, match, max(sentence[0], match.start() - 24), end)):
         return Mention(*match.span(), special)

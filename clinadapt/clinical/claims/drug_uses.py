@@ -81,7 +81,10 @@ _OF_BODIES = ("kg", "lb", "oz")
 _OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
 
 
-_CLOCK = re.compile(r"(?:\d|o['’]clock|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven)) \Z")
+_CLOCK = re.compile(
+    r"\b(?:at|about|around|by|before|after|since|from|until|till) (?:\d{1,2}(?:[:.]\d\d)?|"
+    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven)(?: o['’]clock)? \Z"
+)
 _LIST_BEGINS = re.compile(
     r"(?:\A|[,;:.(\n]|\b(?:and|on|with|plus|of|for|takes?|taking|given|receiv\w+|start(?:ed)?|continued?|a|"
     r"an|his|her|the)) ?\Z"
@@ -186,7 +189,7 @@ def drug_uses(
 def _is_of_a_clock(lower: str, frequency: re.Match[str]) -> bool:
     """Whether "in the morning" tells a time of day, as in "at six in the morning"."""
     return bool(
-        frequency[0].startswith("in the") and _CLOCK.search(lower, max(0, frequency.start() - 16), frequency.start())
+        frequency[0].startswith("in the") and _CLOCK.search(lower, max(0, frequency.start() - 24), frequency.start())
     )
 
 
@@ -194,7 +197,9 @@ def _frequency_before(lower: str, first: int, start: int) -> list[tuple[int, int
     """The frequency right before a drug, from `first` on: "weekly paclitaxel"; it may be of another drug before it."""
     matches = [m for m in _frequency_matches(lower, first, start) if lower[m.end() : start] in (" ", " oral ", " iv ")]
     return [
-        (*m.span(), _per_day(m)) for m in matches[-1:] if m[0][-2:] == "ly" and _LIST_BEGINS.search(lower, 0, m.start())
+        (*m.span(), _per_day(m))
+        for m in matches[-1:]
+        if m[0][-2:] == "ly" and _LIST_BEGINS.search(lower, max(0, m.start() - 16), m.start())
     ]
 
 

@@ -46,10 +46,10 @@ _NEAR = 3  # words to either side that an opposite may be said of
 
 def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
     for i, word in enumerate(stated.words):
-        if word.stem not in _OPPOSITES or stated.context.negated[i]:
+        if word.stem not in _OPPOSITES or stated.context.negated[i] or _is_not(stated, i):
             continue
         kind, own, others = _OPPOSITES[word.stem]
-        of = _beside(stated, i) - {"yes"} or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
+        of = near_words(stated, i) - {"yes"} or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
         against = _said(source, others, of) if of else []
         if (
             against
@@ -61,12 +61,17 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
 
 def _said(source: Reading, stems: set[str], of: set[str]) -> list[tuple[int, tuple[int, int]]]:
     """Of the words with one of these stems that the note says of some of the others: of how many, and the span."""
-    positions = [i for name in stems for i in source.positions.get(name, [])]
-    shared = [(len(of & _beside(source, i)), source.words[i][:2]) for i in positions]
+    positions = [i for name in stems for i in source.positions.get(name, []) if not _is_not(source, i)]
+    shared = [(len(of & near_words(source, i)), source.words[i][:2]) for i in positions]
     return [each for each in shared if each[0]]
 
 
-def _beside(reading: Reading, position: int) -> set[str]:
+def _is_not(reading: Reading, position: int) -> bool:
+    """Whether a word is denied by the one before it: "not palpable"."""
+    return position > 0 and reading.words[position - 1].stem in ("not", "never")
+
+
+def near_words(reading: Reading, position: int) -> set[str]:
     """Stems of the content words near a word, in its sentence."""
     start, end = reading.sentence_at(reading.words[position].start)
     near = reading.words[max(0, position - _NEAR) : position + _NEAR + 1]

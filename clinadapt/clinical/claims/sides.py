@@ -18,13 +18,15 @@ _SIDED = {
     "uq": ("upper", "quadrant", "abdomen"), "lq": ("lower", "quadrant", "abdomen"), "if": ("iliac", "fossa", "abdomen"),
     "ul": ("upper", "lobe", "lung"), "ml": ("middl", "lobe", "lung"), "ll": ("lower", "lobe", "lung"),
     "ca": ("coronary", "artery", "heart"), "bbb": ("bundl", "branch", "block"),
-    "v": ("ventricl", "heart"), "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
+    "v": ("ventricl", "heart"), "vh": ("ventricl", "hypertrophy"), "vf": ("ventricl", "failure"),
+    "ue": ("upper", "extremity", "arm"), "le": ("lower", "extremity", "leg"),
 }  # fmt: skip
 _SIDE_PATTERN = re.compile(
     r"\b(?:left|right|bilat(?:eral(?:ly)?)?|both|b/l|bil(?=[. ])|lt|rt|"
     r"(?P<letter>(?<!\d )(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
     r"-(?!sided)\w)|o[sdu])|"
     rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
+    r"(?!(?<=rv)(?: ?\d|:| (?:in|on|at|with|by|after|if|clinic)\b)|(?<=for rv))"  # a review
 )
 _NOT_A_SIDE = re.compile(
     r"\b(?:was|were|been|is) left[.,;]|"

@@ -1,4 +1,4 @@
-"""One of several that exclude each other: right- and left-handed, type 1 and type 2, BRCA1 and BRCA2."""
+"""One of several that exclude each other: right- and left-handed, types 1 and 2 of a disease, BRCA1 and BRCA2."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.opposites import near_words
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.lexicon import load_lexicon
 
@@ -15,9 +16,9 @@ _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5"}
 # A name and the figure or letter that tells of which kind it is
 _KIND = re.compile(
     r"\b(?P<name>type|grade|gr|g(?=\d)|stage|class|nyha(?: class)?|asa|phase|category|hepatitis|hep|influenza|flu|brca|"
-    r"ig|ckd(?: stage)?|child-pugh|bi-?rads|ti-?rads|factor|mobitz|hsv|her|apgar at)"
+    r"ig|ckd(?: stage)?|child-pugh|bi-?rads|ti-?rads|factor|mobitz|hsv|apgar at)"
     r"[ -]?(?P<kind>(?<=ig)[agme]\b|[0-9][ab]?\b|(?:iii|ii|iv|i|v)[abc]?\b|(?<= )[abcd]\b)(?![./%]\d|\+|"
-    r" ?(?:mg|cm|mm|ml|weeks?|days?)\b)"
+    r" ?(?:mg|cm|mm|ml|weeks?|days?)\b| ?p\d)"  # G2 P1 is no grade
 )
 _SAME_NAME = {
     "gr": "grade",
@@ -27,6 +28,7 @@ _SAME_NAME = {
     "nyha class": "nyha",
     "ckd stage": "ckd",
 }
+_OF_MANY = ("type", "grade", "stage", "class", "phase", "category", "factor")  # things, each with one of its own
 
 
 @cache
@@ -48,13 +50,15 @@ def check_variants(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 
 def _kinds(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    """Type 2 where the note has a type 1 and no type 2, beside a word that both have."""
-    said = (
-        [(*_kind(match), match.span()) for match in _KIND.finditer(source.lower)] if _KIND.search(stated.lower) else []
-    )
+    """BRCA2 where the note has BRCA1 only, and type 2 where it has a type 1 of the same."""
+    said = [*_KIND.finditer(source.lower)] if _KIND.search(stated.lower) else []
     for match in _KIND.finditer(stated.lower) if said else ():
         name, kind = _kind(match)
-        own = [(other, span) for own_name, other, span in said if own_name == name]
+        alike = [each for each in said if _kind(each)[0] == name]
+        if name in _OF_MANY:
+            of = _of(stated, match)
+            alike = [each for each in alike if of & _of(source, each)]
+        own = [(_kind(each)[1], each.span()) for each in alike]
         fits = [
             span for other, span in own if other[:1] == kind[:1] and (1 in (len(other), len(kind)) or other == kind)
         ]
@@ -71,6 +75,12 @@ def _kind(match: re.Match[str]) -> tuple[str, str]:
     if roman:
         kind = _ROMAN[roman[0]] + kind[roman.end() :]
     return _SAME_NAME.get(match["name"], match["name"].replace("-", "")), kind
+
+
+def _of(reading: Reading, match: re.Match[str]) -> set[str]:
+    """What a type or grade is of: stems of the words near it."""
+    own = {word.stem for word in reading.words_within(*match.span())}
+    return near_words(reading, reading.word_at(match.start())) - own
 
 
 def _said(pattern: re.Pattern[str], source: Reading) -> list[tuple[int, int]]:
