@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 NOT_ENOUGH = "not enough evidence"
+NOTES = "held-out notes"  # what is lacking where nothing else is said, as in verdicts of earlier releases
 UNRECORDED = "Not recorded: an earlier release published this version, see its report."
 MOST = 1_000_000  # held-out notes that a check asks for, where more would be needed, or any number is too few
 
@@ -46,7 +47,9 @@ def checks(verdict: Verdict) -> Iterator[CheckLine]:
     """Every check that something was held against, those first that did not pass."""
     judged = [check for check in verdict["checks"] if check.get("judged", True)]
     for check in sorted(judged, key=lambda check: check["passed"]):
-        lacking = f"; {asked_for(check['more_notes'], check['lacking'])}" if result(check) == NOT_ENOUGH else ""
+        lacking = (
+            f"; {asked_for(check['more_notes'], check.get('lacking', NOTES))}" if result(check) == NOT_ENOUGH else ""
+        )
         yield CheckLine(check["name"][:1].upper() + check["name"][1:], result(check), f"{check['detail']}{lacking}")
 
 

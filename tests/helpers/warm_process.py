@@ -7,6 +7,7 @@ gets the same text of the component and the same arguments; torchrun and its pro
 
 from __future__ import annotations
 
+import atexit
 import logging
 import multiprocessing
 import os
@@ -66,6 +67,7 @@ class WarmProcess:
         )
         self._process.start()
         self.pid, self.kill = self._process.pid, self._process.kill
+        atexit.register(self.kill)  # else the tests would wait at their end for what a failed one left running
 
     def poll(self) -> int | None:
         return self._process.exitcode

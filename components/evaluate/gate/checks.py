@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from scipy.special import ndtri
 
 from clinadapt.config.gate import GateThresholds
-from clinadapt.documents.verdict import MOST, NOT_ENOUGH, asked_for
+from clinadapt.documents.verdict import MOST, NOT_ENOUGH, NOTES, asked_for
 from components.evaluate.gate.loosened import loosened_rows, loosened_sentence
 from components.evaluate.metrics import exact_upper
 
@@ -44,7 +44,7 @@ class Check(NamedTuple):
     passed: bool
     detail: str
     more_notes: int = 0
-    lacking: str = "held-out notes"
+    lacking: str = NOTES
     judged: bool = True
 
 
@@ -173,7 +173,7 @@ def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) ->
 
 def _not_measured(name: str, what: str, wrong: float) -> Check:
     """The check of a share that no row tells: it asks for as many that do as may show that at most `wrong` are."""
-    least = math.ceil(math.log(_TAIL) / math.log(1 - wrong)) if 0 < wrong < 1 else MOST
+    least = math.ceil(math.log(_TAIL) / math.log1p(-wrong)) if 0 < wrong < 1 else MOST
     return Check(name, False, f"no held-out row tells the share of {what}", max(SMALLEST_SAMPLE, least))
 
 

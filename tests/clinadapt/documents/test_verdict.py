@@ -56,3 +56,5 @@ def test_records_of_earlier_releases_are_read() -> None:
     assert (headline(old), reasons(old)) == ("Passed a loosened gate", "Passed.")
     assert loosened(old) == [("max_unsupported", "stricter", "0.3")]
     assert [line.result for line in checks(old)] == ["passed"]
+    (line,) = checks({"decision": "fail", "checks": [{"name": "x", "passed": False, "detail": "y", "more_notes": 9}]})
+    assert line.detail == "y; 9 more held-out notes are needed"
