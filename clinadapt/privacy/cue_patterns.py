@@ -62,7 +62,7 @@ _EXPRESSIONS: list[tuple[str, Anchor, str]] = [
     ("STREET", heads("lot|plot|trailer|pitch|space"), rf"\b(?:Lot|Plot|Trailer|Pitch|Space) \d{{1,4}}[A-Z]?,? {_STREET_WORD}(?: {_STREET_WORD}){{1,2}}"),
     ("STREET", heads("pharmacy|house|flat|apartment|shop|store|bar|cafe"), rf"(?i:\b(?:pharmacy|house|flat|apartment|shop|store|bar|cafe) on )(?!(?i:mon|tues|wednes|thurs|fri|satur|sun)day|(?i:january|february|march|april|may|june|july|august|september|october|november|december|christmas|easter)\b)(?P<id>{_STREET_WORD})(?=[.,;)\n]|$)"),
     ("LICENSE", heads("lic|licence|license"), r"(?i:\blic(?:en[cs]e)?\b\.?(?: no\.?| number)?[:# ]{1,3})(?P<id>[A-Z]{0,2}\d{2,4}(?:[ -]\d{2,4}){1,4})(?![\w%]|\.\d)"),
-    ("MRN", heads("emis|systmone|hn|pas|rio|rxr|epic|cerner|ehr|emr"), r"\b(?:EMIS|SystmOne|SYSTMONE|HN|PAS|RiO|RIO|RXR|Epic|Cerner|EHR|EMR)(?i: no\.?| number| id)?[:# ]{1,3}(?P<id>[A-Z]{0,2}\d{4,10})(?![\w%]|[.,]\d)"),
+    ("MRN", heads("emis|systmone|hn|pas|rio|rxr|epic|cerner|ehr|emr"), r"\b(?:EMIS|SystmOne|SYSTMONE|HN|PAS|RiO|RIO|RXR|Epic|Cerner|EHR|EMR)(?i: no\.?| number| id)?[:# ]{1,3}(?P<id>[A-Z]{0,2}\d{4,10})(?![\w%]|[.,]\d)" + f"(?!{_UNIT})"),
     ("HOSPITAL", heads("queen|king|princess|prince|lady|royal"), r"\b(?:Queen|King|Princess|Prince|Lady|Royal|QUEEN|KING|PRINCESS|ROYAL) [A-ZÀ-Þ][\wà-ÿ]{2,15}(?:['’][sS]|['’])(?![\w])"),
     ("STREET", heads("m|a"), r"\b[MA]\d{1,3},? (?:J|[Jj]unction )\d{1,2}\b"),
     ("OTHERID", NEAR_NUMBER, r"\b[A-Z]{1,3}\d{4,8}[A-Z]{1,3}\b(?<!MG)(?<!ML)"),

@@ -49,6 +49,9 @@ _NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|
 
 # A day of the month alone, as in `on the 22nd`, where no noun of which it is the number follows
 _BEFORE_DAY = f"{_ALONE}|court|theatre|list|admitted|discharged|home|flying|flight|delivered|theatre|inst|dob"
+_NO_CENTILE = "".join(
+    f"(?<!{measure} )" for measure in ["weight", "height", "length", "circumference", "ofc", "hc", "bmi"]
+)
 _TIME_OF_DAY = (
     "morning|evening|afternoon|night|week|weekend|early hours|events|letter|note|visit|clinic|bloods|scan|email|round"
 )
@@ -95,8 +98,8 @@ DATE_FORMS: list[tuple[Anchor, str]] = [
     (NUMBER, rf"(?<![\d/-]){_MONTH}/{_MONTH}(?= ?(?:[-–]|(?i:to|until)) ?(?:3[01]|2\d|1[3-9])/{_MONTH}(?![\d/]))"),
     (NUMBER, rf"(?<![\d/-]){_DAY}/{_MONTH} ?(?:[-–]|(?i:to|until)) ?(?P<id>(?:3[01]|2\d|1[3-9])/{_MONTH})(?![\d/])"),
     (heads(_DAYS), rf"(?i:\b{_WEEKDAY}\.?,? \(?(?:the )?)(?P<id>{_DAY}{_ORDINAL})(?![^\W_])"),
-    (heads(_BEFORE_DAY), rf"(?i:\b(?:{_BEFORE_DAY}) (?:the )?(?P<id>{_DAY}{_ORDINAL})(?={_OTHER_DAYS}{_NO_NOUN}))"),
-    (heads(_BEFORE_DAY), rf"(?i:\b(?:{_BEFORE_DAY}) (?:the )?{_DAY}{_ORDINAL}{_AND}(?:the )?(?P<id>{_DAY}{_ORDINAL})(?={_OTHER_DAYS}{_NO_NOUN}))"),
+    (heads(_BEFORE_DAY), rf"(?i:{_NO_CENTILE}\b(?:{_BEFORE_DAY}) (?:the )?(?P<id>{_DAY}{_ORDINAL})(?={_OTHER_DAYS}{_NO_NOUN}))"),
+    (heads(_BEFORE_DAY), rf"(?i:{_NO_CENTILE}\b(?:{_BEFORE_DAY}) (?:the )?{_DAY}{_ORDINAL}{_AND}(?:the )?(?P<id>{_DAY}{_ORDINAL})(?={_OTHER_DAYS}{_NO_NOUN}))"),
     (heads(_TIME_OF_DAY), rf"(?i:\b(?:{_TIME_OF_DAY})(?: of)? the (?P<id>{_DAY}{_ORDINAL})(?={_NO_NOUN}))"),
     (heads(_BEFORE_DAY), rf"(?i:\b(?:on|until|till|since) the (?P<id>{_UNITS}))(?=[.;!?)\n]|$)"),
     (heads(_SEASON), rf"(?i:\b(?:{_SEASON})(?: of|,)? (?:19|20)\d\d)(?!\d)"),
@@ -116,7 +119,7 @@ DATE_FORMS: list[tuple[Anchor, str]] = [
     (heads(_RETURN), rf"(?i:\b(?:{_RETURN})[: ]{{1,3}}(?:in )?)(?P<id>(?i:{_ENGLISH})|{_SHORT}\.?)(?![^\W_])(?! (?i:be|have|not|also|need|continue)\b)(?! ?\d)"),
     (heads("mo|tu|we|th|fr|sa|su"), rf"\b(?:Mo|Tu|We|Th|Fr|Sa|Su)\.? (?P<id>{_DAY}/{_DAY}){_NO_UNIT}"),
     (NUMBER, r"(?<![\w./,-])(?:1[0-2]|0?[1-9])-0[1-9](?![\w/-]|\.\d| ?(?i:mg|ml|mcg|units?|cm|mm|hrs?|hours|days|weeks)\b)"),
-    (NUMBER, r"(?<![\d./])(?:3[01]|[12]\d|[1-9])\.(?:1[0-2]|[1-9])\.(?=[,;:)])"),
+    (NUMBER, r"(?<![\d./])(?:3[01]|[12]\d|[1-9])\.(?:1[0-2]|[1-9])\.(?=[,;:])"),
     (heads("am|zum|bis|ab|seit|vom"), rf"\b(?:[Aa]m|zum|bis|ab|seit|vom) (?P<id>{_DAY}\.)(?= (?:ge[a-zß]{{3,15}}t|[a-z]{{0,4}}ge[a-z]{{2,12}}en|geplant|wieder|um|in|nach|zur?|zum|ins?|wird|ist|erneut|ent\w{{3,10}}|ver\w{{3,10}}|vor\w{{3,12}})\b)"),
     (heads("vom|am"), rf"(?i:\b(?:vom|am) )(?P<id>{_DAY}\.)(?= ?(?:bis|-|–|und)(?: zum)? \d{{1,2}}\.)"),
 ]  # fmt: skip

@@ -192,7 +192,7 @@ def _relative(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
         and appositive.istitle()
         and _is_own(appositive.lower())
     ):
-        yield Span(words[index + 2].start, words[index + 2].end, "NAME")  # `her mother, Star, was`
+        yield Span(words[index + 2].start, words[index + 2].end, "NAME")  # `her mother, Hope, was`
     at = index + 1 + (text_at(words, index + 1) in ("of", "to"))
     if at >= len(words) or text[words[at - 1].end : words[at].start] != " ":
         return
@@ -274,13 +274,9 @@ def _patient(text: str, words: Sequence[Token], index: int) -> Iterator[Span]:
 
 
 def _is_own(lower: str) -> bool:
-    """Whether a word between commas after a relation can be a name: no adverb as `however`, no word of medicine."""
-    return (
-        english_rank(lower) > 300
-        and len(lower) > 2
-        and not lower.endswith("ly")
-        and lower not in clinical_words() | cue_classes().keys()
-    )
+    """Whether a word between commas after a relation is a name: neither `However` nor `Deceased`."""
+    known = lower in clinical_words() or lower in cue_classes()
+    return english_rank(lower) > 300 and not known and (lower in given_names() or names_by_itself(lower))
 
 
 def _is_no_frequent(word: str) -> bool:

@@ -116,6 +116,7 @@ def test_an_identifier_is_found(text: str, kind: str, identifier: str) -> None:
         "given 1/2 tab, review 6/52, 3/7 then 6/12; onset 2 days ago",
         "on the 3rd and 4th toes; by the 5th percentile; the first of two doses",
         "on the 2nd, 3rd and 4th ribs; from the 9th to the 25th centile; on the 25th for height; on the 5th digit",
+        "weight on the 25th, height on the 50th; (K was 4.1.); PAS 4000 mg",
         "on the first day; base of the 5th; since the second dose; am 3. lumbar level",
         "he is a hundred percent better; lived 95 miles away; died at 1015",
         "one two three steps; two, three or four times; s/n of the pump",

@@ -29,6 +29,7 @@ def found(text: str) -> list[tuple[str, str]]:
         ("fell in the Lidl warehouse today", "EMPLOYER", "Lidl"),
         ("WORKS AT TACO BELL. SMOKER", "EMPLOYER", "TACO BELL"),
         ("CLINIC LIST.\nROSE HILL DOB", "NAME", "ROSE HILL"),
+        ("and her mother, Hope, was there", "NAME", "Hope"),
         ("stent (2/23) patent", "DATE", "2/23"),
         ("MI 4/08, well since", "DATE", "4/08"),
         ("seen 8/4 1130 by team", "DATE", "8/4"),
@@ -135,6 +136,7 @@ def test_what_is_none_stays(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "Mother, Deceased, of a stroke. Father, Alive, well.",
         "Cheyne-Stokes breathing overnight.",
         "Burns by Lund and Browder chart.",
         "Child-Pugh class B cirrhosis.",
