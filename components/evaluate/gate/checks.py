@@ -2,10 +2,11 @@
 
 What the evidence does not show does not pass, and notes that all say the same show no more than their number does
 (components.evaluate.metrics): after ten notes without a difference, the next may have one. A check fails where the
-estimate itself violates the statement. Where only the unfavourable end of its interval does, however few the notes are,
-the check asks for more held-out notes: for so many that the interval, which has two parts, leaves the estimate as it is
-a chance of 80 % to pass (Cohen 1988, Statistical Power Analysis, chapter 2). What one more note at the worst value
-could change shrinks with their number, the spread of the notes with its square root.
+estimate itself violates the statement; one of fewer than SMALLEST_SAMPLE groups of notes is not believed, and asks for
+as many. Where only the unfavourable end of its interval violates it, however few the notes are, the check asks for more
+held-out notes: for so many that the interval, which has two parts, leaves the estimate as it is a chance of 80 % to
+pass (Cohen 1988, Statistical Power Analysis, chapter 2). What one more note at the worst value could change shrinks
+with their number, the spread of the notes with its square root.
 """
 
 from __future__ import annotations
