@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from clinadapt.artifacts.code_version import run_key
 from clinadapt.artifacts.hashing import parse_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, DamagedFolder
@@ -25,6 +27,36 @@ _FIELDS = {
 }  # fmt: skip
 VERDICT = "verdict.json"
 _RECORDS = ("training.json", "clinadapt.json", "evaluation.json")  # files that every version has
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _CheckForm(_Strict):
+    name: str
+    passed: bool
+    detail: str
+    judged: bool = True
+    more_notes: int = 0
+    lacking: str = ""
+
+
+class _LoosenedForm(_Strict):
+    meaning: str
+    default: str
+    here: str
+
+
+class _VerdictForm(_Strict):
+    """What of verdict.json clinadapt.documents.verdict puts into words; an earlier release has only the values of what
+    was loosened."""
+
+    decision: str
+    outcome: str = ""
+    sentence: str = ""
+    checks: list[_CheckForm]
+    loosened: dict[str, _LoosenedForm | float | str] = {}
 
 
 def headline(metrics: dict[str, Any]) -> str:
@@ -96,8 +128,15 @@ def read_record(store: Store, manifest: dict[str, Any], file: str) -> Any:
 def read_verdict(store: Store, manifest: dict[str, Any]) -> dict[str, Any] | None:
     """What the gate said of the version with this verified manifest; None where an earlier release published it without
     a record. Raises UserError as `read_record`."""
-    verdict = read_record(store, manifest, VERDICT) if VERDICT in manifest["files"] else None
-    return verdict if isinstance(verdict, dict) else None
+    if VERDICT not in manifest["files"]:
+        return None
+    verdict = read_record(store, manifest, VERDICT)
+    try:
+        _VerdictForm.model_validate(verdict)
+    except ValidationError as error:
+        folder = version_folder(store, manifest["name"], manifest["version"])
+        raise UserError(problem_line(folder, VERDICT, "is no verdict")) from error
+    return dict(verdict)
 
 
 def verify(store: Store, name: str, version: str) -> list[str]:

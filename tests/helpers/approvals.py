@@ -78,7 +78,7 @@ def publish(
     name: str = NAME,
     started_by: str = "",
     adapter: Path | None = None,
-    verdict: dict[str, Any] | None = None,
+    verdict: Any = None,
 ) -> str:
     """A version as publish writes it, with the files of an adapter and what the gate said if they are given; `number`
     tells it from others."""
@@ -87,7 +87,7 @@ def publish(
     write_json(folder / "clinadapt.json", {"recipe": "classify", "base_digest": "sha256:base"})
     if adapter:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
-    if verdict:
+    if verdict is not None:
         write_json(folder / "verdict.json", verdict)
     settings = {"seed": number}
     gate = {"champion_margin": 0.02} | ({"approval": approval} if approval else {})

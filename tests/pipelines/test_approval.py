@@ -76,6 +76,19 @@ def test_who_approves_sees_what_the_gate_said(store: Store, tmp_path: Path, regi
     assert status == 2 and "Passed" not in output and f"{key} is not what was published" in errors
 
 
+@pytest.mark.parametrize(
+    "verdict",
+    [[], {"decision": "pass"}, {**VERDICT, "checks": [{"name": "x"}]}, {**VERDICT, "checks": [7]},
+     {**VERDICT, "loosened": None}, {**VERDICT, "loosened": {"group_margin": {}}}],
+    ids=["a list", "no checks", "no result", "a number", "nothing loosened", "no words"],
+)  # fmt: skip
+def test_what_is_no_verdict_is_one_line(store: Store, tmp_path: Path, registry: Command, verdict: Any) -> None:
+    version = publish(store, tmp_path, 7, None, verdict=verdict)
+    status, output, errors = registry("show", f"{NAME}/{version}")
+    assert status == 2 and not output and len(errors.splitlines()) == 1
+    assert f"adapters/{NAME}/{version}/verdict.json is not what was published (no verdict)" in errors
+
+
 def test_two_people_approve(store: Store, version: str, registry: Command) -> None:
     adapter = f"{NAME}/{version}"
     with key_of(ANNA):
