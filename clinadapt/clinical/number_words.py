@@ -6,12 +6,15 @@ import re
 
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen"""
+_ORDINALS = """first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
+fifteenth sixteenth seventeenth eighteenth nineteenth"""
 _LARGE = "twenty thirty forty fifty sixty seventy eighty ninety"
 NUMBER_WORD_VALUES = (
     {word: value for value, word in enumerate(_SMALL.split())}
     | {"nought": 0, "naught": 0}
     | {word: 10 * i for i, word in enumerate(_LARGE.split(), start=2)}
 )
+ORDINALS = _ORDINALS.split()  # of one on
 _MAGNITUDES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _WORD = "|".join(sorted([*NUMBER_WORD_VALUES, *_MAGNITUDES], key=len, reverse=True))
 FIRST_WORD = "|".join(sorted(NUMBER_WORD_VALUES, key=len, reverse=True))

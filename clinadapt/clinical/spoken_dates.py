@@ -7,34 +7,13 @@ from datetime import date
 
 from clinadapt.clinical.dates import MONTHS
 from clinadapt.clinical.mention import Mention, matches_at
-from clinadapt.clinical.number_words import NUMBER_WORDS, spoken_numbers
+from clinadapt.clinical.number_words import NUMBER_WORDS, ORDINALS, spoken_numbers
 
-_ORDINALS = (
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-    "thirteenth",
-    "fourteenth",
-    "fifteenth",
-    "sixteenth",
-    "seventeenth",
-    "eighteenth",
-    "nineteenth",
-)
-_DAYS = {word: day for day, word in enumerate(_ORDINALS, start=1)} | {"twentieth": 20, "thirtieth": 30}
+_DAYS = {word: day for day, word in enumerate(ORDINALS, start=1)} | {"twentieth": 20, "thirtieth": 30}
 _DAYS |= {
     f"{ten} {word}": 10 * tens + day
     for tens, ten in ((2, "twenty"), (3, "thirty"))
-    for day, word in enumerate(_ORDINALS[:9], start=1)
+    for day, word in enumerate(ORDINALS[:9], start=1)
 }
 _MONTH = (
     "(?P<month>january|february|march|april|may|june|july|august|september|october|november|december)"  # said in full

@@ -3,6 +3,7 @@ repetition is bounded."""
 
 from __future__ import annotations
 
+from clinadapt.clinical.number_words import ORDINALS
 from clinadapt.privacy.anchors import NUMBER, Anchor, heads
 
 _DAY, _MONTH, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?:st|nd|rd|th)"
@@ -18,11 +19,8 @@ _ROMANCE = (
 )
 _SHORT_HEADS = "jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec"
 _ROMAN = r"(?:i{1,3}|iv|vi{0,3}|ix|xi{0,2})"  # a month, as in "20 iii 23"
-_UNITS = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
-_ORDINAL_WORD = (
-    rf"(?:(?:twenty|thirty)[- ](?:{_UNITS})|{_UNITS}|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|"
-    r"seventeenth|eighteenth|nineteenth|twentieth|thirtieth)"
-)
+_UNITS = "|".join(ORDINALS[:9])
+_ORDINAL_WORD = rf"(?:(?:twenty|thirty)[- ](?:{_UNITS})|{'|'.join(ORDINALS)}|twentieth|thirtieth)"
 _YEAR_WORDS = (
     r"(?:nineteen|twenty|two thousand)(?:[- ](?:and|oh|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|"
     r"thirty|forty|fifty|sixty|seventy|eighty|ninety|one|two|three|four|five|six|seven|eight|nine)){1,3}"
@@ -42,7 +40,7 @@ _ALONE = "on|since|until|till|by|from|before|after|due|next|back|dated|labs|clin
 _NO_SHARE = r"(?!1/[234](?!\d)|[23]/[34](?!\d)|[0-5]/5(?!\d)|[0-6]/6(?!\d)|\d/7(?!\d)|\d{1,2}/1[02](?!\d))"
 _RETURN = "rtc|f/u|fu|rv|r/v|review|reviewed|recall|recheck|repeat|rpt|return|due|appt|appointment|clinic|visit|scan|mri|ct|bloods|echo|op|surgery|edd|edr|elos|tci|dob"
 _DOTTED = "tci|edd|edc|elos|doa|appt|appointment|visit|seen|clinic|theatre|list|admitted|discharged|til|until|till|since|rv|review|due|next"
-_TEENS = "tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth"
+_TEENS = "|".join([*ORDINALS[9:], "twentieth", "thirtieth"])
 _GLUED = "f/u|adm|admit|dob|dos|d/c|rtc|echo|ekg"  # before a date without a blank
 _NEAR = "til|until|till|tmrw|tomorrow|yesterday|yest|tonight|today"
 _NO_UNIT = r"(?![\d%]|[/-]\d| ?(?i:mg|ml|cc|strength|murmur|pain|power|of|cm|mm|weeks|days|hours|tab|amp|ns)\b)"

@@ -9,13 +9,14 @@ from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import same
 from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.number_words import ORDINALS
 
 _REACHED = re.compile(
     r"\b(?:risen|rose|rising|increased|gone up|went up|fallen|fell|falling|dropped|come down|came down|"
     r"decreased|improved|"
     r"worsened|is now|are now) (?:to )?(?:about |around |at )?"
 )
-_ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_ORDINALS = ORDINALS[:10]
 _DAY = re.compile(
     rf"\b(?:pod|post-?op(?:erative)? day|dol|day of life)(?: number)? ?#?(?P<n>\d{{1,2}})\b"
     rf"|\b(?P<word>{'|'.join(_ORDINALS)}) post-?op(?:erative)? day\b|\b(?P<th>\d{{1,2}})(?:st|nd|rd|"
