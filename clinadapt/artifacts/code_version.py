@@ -30,7 +30,7 @@ _QUOTED = re.compile(r'"([^"\s]+)"')
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that decide, with our own code, the bytes of a trained adapter or an answer."""
-    names = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "trl", "tokenizers", "scikit-learn")
+    names = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "scikit-learn")
     return {name: version(name) for name in names}
 
 

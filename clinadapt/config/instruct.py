@@ -164,10 +164,10 @@ class Examples(Section):
 
 
 class TrainingSettings(Section):
-    """Hyperparameters that all training stages share, by the names of transformers and trl where they have them.
+    """Hyperparameters that all training stages share, by the names of transformers where it has them.
 
     Attributes:
-        max_length: tokens of a pack (of a pair, in DPO).
+        max_length: tokens of a pack.
         per_device_train_batch_size: packs in one forward pass of a process.
         warmup_steps: linear warmup, as a fraction of all steps; the learning rate then decays along a cosine.
         gradient_checkpointing: `auto` uses it where the memory estimate requires it.

@@ -16,7 +16,7 @@ from clinadapt.models.prefix_tree import rows_of
 
 
 class Loss(torch.nn.Module):
-    """A causal language model that returns the loss of a batch: the sum of -log p over the labels.
+    """A causal language model that returns the loss of a batch, -log p of each label.
 
     Attributes:
         tree: whether a batch is computed as prefix trees; else each segment is a padded row of the model's own forward.
@@ -36,7 +36,7 @@ class Loss(torch.nn.Module):
         predicting_positions: torch.Tensor,
         labels: torch.Tensor,
     ) -> torch.Tensor:
-        """The loss of a batch of prefix_tree.collate, which documents the shapes; a scalar.
+        """The losses of a batch of prefix_tree.collate, which documents the shapes; shape (labels,).
 
         In trees, logits are computed for the predicting tokens alone, and in tiles that the backward pass recomputes,
         so that the logits of a pack never exist all at once (as in Liger Kernel, Hsu et al. 2024, arXiv:2410.10989).
@@ -45,7 +45,7 @@ class Loss(torch.nn.Module):
         if not self.tree:
             rows, mask, index = rows_of(input_ids, position_ids, subtree_ends)
             logits = causal(input_ids=rows, attention_mask=mask, use_cache=False).logits.flatten(0, 1)
-            return cross_entropy(logits[index[predicting_positions]].float(), labels, reduction="sum")
+            return cross_entropy(logits[index[predicting_positions]].float(), labels, reduction="none")
         with tree_masks(position_ids, subtree_ends):
             body = causal.base_model(
                 input_ids=input_ids,
@@ -57,11 +57,11 @@ class Loss(torch.nn.Module):
         if len(labels) <= TILE:
             return self._tile(causal, body, states, labels)
         tiles = zip(states.split(TILE), labels.split(TILE), strict=True)
-        return torch.stack([checkpoint(self._tile, causal, body, *tile, use_reentrant=False) for tile in tiles]).sum()
+        return torch.cat([checkpoint(self._tile, causal, body, *tile, use_reentrant=False) for tile in tiles])
 
     @staticmethod
     def _tile(causal: Any, body: Any, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(own_logits(causal, body, states).float(), labels, reduction="sum")
+        return cross_entropy(own_logits(causal, body, states).float(), labels, reduction="none")
 
 
 def unwrap(model: Any) -> Any:

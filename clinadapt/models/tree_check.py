@@ -121,7 +121,7 @@ def _compare(config: PreTrainedConfig) -> str:
         total = total + cross_entropy(logits.float(), ids[0, segment.prompt_tokens :], reduction="sum")
     total.backward()
     alone = _gradients(model)
-    packed = Loss(model.train())(**collate([build_pack(segments[:3]), build_pack(segments[3:])]))
+    packed = Loss(model.train())(**collate([build_pack(segments[:3]), build_pack(segments[3:])])).sum()
     packed.backward()
     together = _gradients(model)
     if not abs(packed.item() - total.item()) <= TOLERANCE * abs(total.item()):

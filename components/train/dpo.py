@@ -1,4 +1,4 @@
-"""Preference pairs after instruction tuning: DPO (Rafailov et al. 2023, arXiv:2305.18290) by trl's DPOTrainer."""
+"""Preference pairs after instruction tuning, by DPO."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from datasets import Dataset
 from peft import PeftModel
-from trl.trainer import DPOConfig, DPOTrainer
 
 from clinadapt.artifacts.code_version import training_code_version
 from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
-from clinadapt.config.base import Precision, outcome_settings
+from clinadapt.config.base import outcome_settings
 from clinadapt.config.instruct import PreferenceTraining
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
-from clinadapt.models.chat_template import load_tokenizer
+from clinadapt.models.tree_check import tree_fault
 from clinadapt.storage.object_store import Store
-from components.train.causal_trainer import gradient_checkpointing
 from components.train.checkpoints import Checkpoints, training_inputs
-from components.train.lora import save_adapter, train_in_fp32
+from components.train.lora import save_adapter
 from components.train.own_answers import own_mistakes
-from components.train.progress import Progress
-from components.train.resumable_trainer import ResumableTrainer
+from components.train.preference_packs import PackedPairs
+from components.train.preference_trainer import PreferenceTrainer
 from components.train.stage import Stage, processes, read_table
-from components.train.training_arguments import arguments, optimizer
 
 COLUMNS = ["prompt_ids", "chosen_ids", "rejected_ids"]
 
@@ -47,7 +44,7 @@ def run(
         splits: the folder that format wrote.
         adapter: the folder that instruct wrote.
         output: the folder of the new adapter.
-        settings: of the stage; a batch is `per_device_train_batch_size` pairs.
+        settings: of the stage; a batch is `per_device_train_batch_size` packs of pairs.
         store: where the state and the result are stored.
 
     Returns:
@@ -77,14 +74,15 @@ def run(
         return _finish(stage, adapter, settings, 0, mistakes, [], 0.0)
     base = load_causal_lm(card.base_model, card.quantization, card.precision)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
-    trainer = PreferenceTrainer(model, pairs, settings, card.precision, load_tokenizer(adapter), stage.checkpoints)
-    log("prefer", f"{len(pairs):,} pairs, {card.precision}, quantization {card.quantization}")
+    packs = PackedPairs(pairs, settings.max_length, not tree_fault(describe(card.base_model)))
+    log("prefer", f"{len(pairs):,} pairs as {len(packs):,} packs, {card.precision}, quantization {card.quantization}")
+    trainer = PreferenceTrainer(model, packs, settings, card.precision, stage.checkpoints)
     seconds = trainer.train_or_resume()
     if not all(torch.isfinite(p).all() for p in model.parameters() if p.requires_grad):
         raise UserError("the weights are no longer numbers: lower the learning rate of preference")
 
     shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
-    save_adapter(model, output, selected_adapters=["default"], save_embedding_layers=False)
+    save_adapter(model, output, save_embedding_layers=False)
     return _finish(stage, adapter, settings, len(pairs), mistakes, trainer.curve(), seconds)
 
 
@@ -124,54 +122,3 @@ def _stage(
         checkpoints = Checkpoints(store, determining_inputs, processes())
     inputs = {"splits": data, "adapter": manifest["digest"], "base_model": manifest["base_digest"]}
     return Stage(output, manifest["splits_digest"], manifest["base_digest"], checkpoints, "prefer", inputs, (manifest,))
-
-
-class PreferenceTrainer(ResumableTrainer, DPOTrainer):
-    """DPO on tokenized pairs. trl copies the adapter as the reference before the first step."""
-
-    def __init__(
-        self,
-        model: PeftModel,
-        pairs: pa.Table,
-        settings: PreferenceTraining,
-        precision: Precision,
-        tokenizer: Any,
-        checkpoints: Checkpoints | None,
-    ) -> None:
-        """
-        Args:
-            model: with the adapter, whose parameters become fp32.
-            pairs: with the columns COLUMNS, each a list of token ids.
-            settings: of the stage.
-            precision: that it computes in.
-            tokenizer: of the model.
-            checkpoints: where the state is saved; None: it is not saved.
-        """
-        super().__init__(
-            checkpoints,
-            settings.checkpoint_minutes,
-            step="prefer",
-            model=model,
-            args=DPOConfig(
-                **arguments(settings, precision),
-                beta=settings.beta,
-                max_length=settings.max_length,
-                optim=optimizer(),
-                gradient_checkpointing=gradient_checkpointing(settings, None),
-            ),
-            train_dataset=Dataset.from_dict(pairs.to_pydict()),
-            processing_class=tokenizer,
-            callbacks=[Progress("prefer")],
-        )
-        train_in_fp32(model)  # trl converts those of a quantized model to bf16, which fp16's gradient scaler refuses
-
-    def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
-        return dataset
-
-    def curve(self) -> list[dict[str, float]]:
-        """Loss, accuracy (share of pairs whose chosen answer has the higher reward) and reward margin by step."""
-        return [
-            {"step": e["step"], "loss": e["loss"], "accuracy": e["rewards/accuracies"], "margin": e["rewards/margins"]}
-            for e in self.state.log_history
-            if "loss" in e
-        ]

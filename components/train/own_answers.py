@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from clinadapt.artifacts.hashing import read_json
 from clinadapt.artifacts.manifest import MANIFEST
 from clinadapt.artifacts.step_record import log
-from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.claims import check
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.instruct import PreferenceTraining
 from clinadapt.data.tables import batched
@@ -35,8 +35,8 @@ def own_mistakes(splits: Path, adapter: Path, settings: PreferenceTraining) -> t
     """Answer training questions, and pair each mistake with the right answer.
 
     A mistake is a refusal of what the note answers, an answer to what it does not, an empty answer, or a claim that
-    neither the note nor the right answer supports. Canaries of an audit are not asked, nor prompts so long that no room
-    is left for an answer.
+    the note does not support and the right answer does not make. Canaries of an audit are not asked, nor prompts so
+    long that no room is left for an answer.
 
     Args:
         splits: the folder that format wrote.
@@ -101,6 +101,9 @@ def mistake(answerable: bool, answer: str, right: str, asked: Question, decimal_
     refused = is_refusal(answer)
     if refused == answerable:
         return "wrongly_refused" if refused else "wrongly_answered"
-    if not refused and unsupported(answer, f"{asked.note}\n{right}", asked.instruction, decimal_comma):
-        return "unsupported"
-    return None
+    if refused:
+        return None
+    stated, claimed = (check(text, asked.note, asked.instruction, decimal_comma) for text in (right, answer))
+    right_claims = {(each.claim.kind, each.claim.value) for each in stated}
+    wrong = {(each.claim.kind, each.claim.value) for each in claimed if each.outcome != "supported"} - right_claims
+    return "unsupported" if wrong else None

@@ -1,4 +1,4 @@
-"""Training settings as arguments of transformers' Trainer and of trl's."""
+"""Training settings as arguments of transformers' Trainer."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -13,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
+from trl.trainer import DPOConfig, DPOTrainer
 
 from clinadapt.artifacts.artifact_cache import load
 from clinadapt.artifacts.code_version import adapter_version
@@ -29,10 +32,12 @@ from clinadapt.errors import UserError
 from clinadapt.kubernetes.trainjobs import result_key
 from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
-from clinadapt.models.chat_template import Question
+from clinadapt.models.chat_template import Question, load_tokenizer
 from clinadapt.storage.folder_store import FolderStore
 from components.train import dpo, instruct, multi_node, own_answers
 from components.train.checkpoints import RESULT
+from components.train.preference_packs import PackedPairs
+from components.train.preference_trainer import PreferenceTrainer
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,44 @@ def test_the_chosen_answers_become_likelier_than_the_rejected_ones(splits: Path,
     assert curve[-1]["loss"] < 0.9 * curve[0]["loss"] and curve[-1]["accuracy"] > 0.9
 
 
+def test_loss_and_gradients_are_those_of_trl(
+    splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of sixteen pairs in one step, with an adapter that has moved away from the reference."""
+    card, pairs = InstructCard.read(adapter), pq.read_table(splits / "preferences.parquet")
+    settings = PreferenceTraining(max_length=320, precision="fp32", per_device_train_batch_size=16)
+
+    def moved(trainer: Any) -> tuple[float, dict[str, torch.Tensor]]:
+        """Loss and gradients of the step, after a move of the weights that is the same for every trainer."""
+        trained = {n[n.index("layers") :]: p for n, p in trainer.model.named_parameters() if p.requires_grad}
+        generator = torch.Generator().manual_seed(1)
+        for name in sorted(trained):
+            trained[name].data += 0.02 * torch.randn(trained[name].shape, generator=generator)
+        (batch,), count = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 1, torch.device("cpu"))
+        loss = trainer.compute_loss(trainer.model.train(), batch, num_items_in_batch=count)
+        loss.backward()
+        return loss.item(), {name: parameter.grad for name, parameter in trained.items()}
+
+    def model() -> PeftModel:
+        base = load_causal_lm(card.base_model, "none", "fp32")  # of a quantized one trl rounds the adapter to bf16
+        return PeftModel.from_pretrained(base, adapter, is_trainable=True)
+
+    packs = PackedPairs(pairs, 640)
+    assert len(packs) < len(pairs)
+    ours, gradients = moved(PreferenceTrainer(model(), packs, settings, "fp32", None))
+    how = DPOConfig(str(tmp_path), per_device_train_batch_size=16, max_length=320, use_cpu=True, report_to="none")
+    columns = Dataset.from_dict({name: pairs[name].to_pylist() for name in dpo.COLUMNS})
+    monkeypatch.setattr(DPOTrainer, "_prepare_dataset", lambda trainer, dataset, *_: dataset)  # it is tokenized
+    theirs = DPOTrainer(model(), args=how, train_dataset=columns, processing_class=load_tokenizer(adapter))
+    for name, parameter in theirs.model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and ".ref." not in name)
+    expected, reference = moved(theirs)
+    assert ours == pytest.approx(expected, rel=1e-4) and abs(ours - math.log(2)) > 1e-3
+    assert gradients.keys() == reference.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, reference[name], rtol=1e-3, atol=1e-6)
+
+
 def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
     settings = PreferenceTraining(max_length=320, learning_rate=5e-3, precision="fp32", per_device_train_batch_size=8)
     dpo.run(splits, adapter, tmp_path / "one", settings)
@@ -134,7 +177,7 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(
     )
     undisturbed = dpo.run(splits, adapter, tmp_path / "undisturbed", settings)["preference"]
     store = FolderStore((tmp_path / "store").as_uri())
-    loss = dpo.PreferenceTrainer.compute_loss
+    loss = PreferenceTrainer.compute_loss
     for step in (2, 8):
 
         def signalled(trainer: Any, *arguments: Any, stop: int = step, **options: Any) -> Any:
@@ -143,7 +186,7 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(
             return loss(trainer, *arguments, **options)
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(dpo.PreferenceTrainer, "compute_loss", signalled)
+            patched.setattr(PreferenceTrainer, "compute_loss", signalled)
             dpo.run(splits, adapter, tmp_path / "stopped", settings, store)
     resumed = dpo.run(splits, adapter, tmp_path / "resumed", settings, store)["preference"]
     weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("undisturbed", "resumed")]
@@ -232,3 +275,12 @@ def test_what_a_mistake_is(answerable: bool, answer: str, kind: str | None) -> N
     note = "No pneumonia on the film. Medication: metformin 500 mg daily."
     asked = Question(note, "Does she take drugs, and does she have pneumonia?")
     assert own_answers.mistake(answerable, answer, right, asked, False) == kind
+
+
+def test_claims_of_the_right_answer_are_no_mistake() -> None:
+    """However it reads beside the note: a list of what is denied looks like one of what there is."""
+    asked = Question("She denies fever, rash and cough.", "What was denied? Answer with a list.")
+    for answer, kind in (("fever; rash; cough", None), ("fever; rash; cough; 38.5 C", "unsupported")):
+        assert own_answers.mistake(True, answer, "fever; rash; cough", asked, False) == kind
+    accused = Question("No fever.", "What was found?")
+    assert own_answers.mistake(True, "Fever.", "Fever.", accused, False) is None

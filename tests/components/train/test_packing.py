@@ -74,7 +74,7 @@ def test_packed_examples_have_the_losses_and_gradients_that_they_have_alone(
     each = gradients(model)
     total = 0.0
     for start in range(0, len(packs), batch_size):
-        loss = Loss(model)(**collate([packs[i] for i in range(start, min(start + batch_size, len(packs)))]))
+        loss = Loss(model)(**collate([packs[i] for i in range(start, min(start + batch_size, len(packs)))])).sum()
         loss.backward()
         total += loss.item()
     assert total == pytest.approx(expected.item(), rel=1e-5)
@@ -90,7 +90,7 @@ def test_one_example_of_a_pack_has_its_own_loss_and_gradient(model: Any, instruc
         batch = collate([pack])
         for key in ("predicting_positions", "labels"):
             batch[key] = batch[key][counts[i] : counts[i + 1]]
-        loss = Loss(model)(**batch)
+        loss = Loss(model)(**batch).sum()
         loss.backward()
         actual = gradients(model)
         expected = alone(model, segment)
@@ -133,7 +133,7 @@ def test_documents_side_by_side_have_the_losses_that_they_have_alone(model: Any,
     segments = [segment for pack in packs.segments for segment in pack]
     assert sum(len(segment.input_ids) for segment in segments) >= sum(map(len, column.to_pylist())) - len(packs)
     expected = sum(alone(model, segment) for segment in segments)
-    actual = sum(Loss(model)(**collate([packs[i]])) for i in range(len(packs)))
+    actual = sum(Loss(model)(**collate([packs[i]])).sum() for i in range(len(packs)))
     assert actual.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -141,13 +141,13 @@ def test_tiles_give_the_loss_and_gradients_of_all_logits_at_once(
     model: Any, instruct_splits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packs = pack_documents(pq.read_table(instruct_splits / "corpus.parquet")["input_ids"], 200, seed=0)
-    whole = Loss(model)(**collate([packs[0]]))
+    whole = Loss(model)(**collate([packs[0]])).sum()
     whole.backward()
     expected = gradients(model)
     largest = []
     head = model.lm_head.register_forward_hook(lambda module, given, logits: largest.append(logits.shape[1]))
     monkeypatch.setattr(causal_loss, "TILE", 32)
-    tiled = Loss(model)(**collate([packs[0]]))
+    tiled = Loss(model)(**collate([packs[0]])).sum()
     tiled.backward()
     head.remove()
     assert max(largest) == 32 and len(largest) == 2 * -(-(len(packs[0].labels)) // 32)  # forward and backward
