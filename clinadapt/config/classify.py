@@ -22,8 +22,9 @@ class Notes(Section):
     """download: the columns to read and the rows to keep.
 
     Attributes:
-        columns: field -> column name, where it differs from LABELLED_COLUMNS: text, label; patient, encounter and date
-            are found by their usual names (clinadapt.config.origin), or not at all with an empty name here.
+        columns: field -> column name, where it differs from LABELLED_COLUMNS: text, label; patient, encounter, date,
+            sex and age are found by their usual names (clinadapt.config.origin), or not at all with an empty name here.
+            The report tells by sex and age for whom an adapter is worse.
         labels: labels to keep; all when empty.
         top_labels: number of most frequent labels to keep; all when 0.
         max_note_characters: longer notes are quarantined (the longest in MTSamples has about 33,000 characters).

@@ -64,9 +64,10 @@ class Source(Section):
             `preferences`: a chosen and a rejected answer, for DPO. `feedback`: what people corrected, for both.
         uri: file://, s3://, https://, hf:// or builtin://cases; a folder of files as file:///folder or
             s3://bucket/folder/; of `feedback`, `flagged/` of a store or `flagged/NAME/` for one adapter.
-        columns: field name -> column name, where it differs from COLUMNS[kind]; patient, encounter and date are found
-            by their usual names (clinadapt.config.origin), or not at all with an empty name here. The report tells by
-            `specialty`, which may be any group of notes, such as wards, for whom an adapter is worse.
+        columns: field name -> column name, where it differs from COLUMNS[kind]; patient, encounter, date, sex and age
+            are found by their usual names (clinadapt.config.origin), or not at all with an empty name here. The report
+            tells by sex, age and `specialty`, which may be any group of notes, such as wards, for whom an adapter is
+            worse.
         instruction: of `pairs`; `{section_header}` is replaced by the row's value in that column.
         task: task under which the report lists rows of `pairs`, `chat`, `alpaca` and `feedback`, and those of
             `triples` that have no such column.

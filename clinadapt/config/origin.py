@@ -1,4 +1,5 @@
-"""Whose note a row is and when it was written: the columns that say so, and how the newest notes are held out."""
+"""Whose note a row is (the patient, the encounter, the patient's sex and age) and when it was written: the columns that
+say so, and how the newest notes are held out."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
         "charttime", "chartdate", "notedatetime", "notedate", "visitdate", "documentdate", "reportdate", "servicedate",
         "encounterdate", "admissiondate", "admittime", "authoredon", "createdat", "datetime", "timestamp", "date",
     ),
+    "sex": ("patientsex", "patientgender", "sex", "gender"),
+    "age": ("patientage", "ageyears", "ageinyears", "ageatvisit", "ageatadmission", "age"),
 }  # fmt: skip
 ORIGIN = tuple(USUAL_NAMES)
 MAX_NEWEST = 50  # percent
@@ -35,7 +38,7 @@ def usual_name(column: str) -> str:
 
 
 def origin_columns(columns: Iterable[str], named: Mapping[str, str]) -> dict[str, str]:
-    """The columns with patient, encounter and date.
+    """The columns with patient, encounter, date, sex and age.
 
     Args:
         columns: of a row.
@@ -79,7 +82,7 @@ def check_columns(columns: Mapping[str, str], fields: Iterable[str], kind: str) 
 
 
 def named_origin(columns: Mapping[str, str]) -> dict[str, str]:
-    """Those of the settings `columns` that name patient, encounter and date."""
+    """Those of the settings `columns` that name the fields of ORIGIN."""
     return {field: column for field, column in columns.items() if field in ORIGIN}
 
 

@@ -1,4 +1,5 @@
-"""Patient, encounter and date of the rows of a source; identifiers become keyed hashes as they are read.
+"""Patient, encounter, date, sex and age of the rows of a source; identifiers become keyed hashes and ages bands as they
+are read.
 
 CLINADAPT_PATIENT_KEY   a secret of at least 32 characters (openssl rand -hex 32). With it, an identifier is stored as
                         the first 16 hex digits of its HMAC-SHA256, the same in every run. Without it, patients and
@@ -16,12 +17,13 @@ import re
 import secrets
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from clinadapt.config.origin import ORIGIN, date_column, date_columns, origin_columns
 from clinadapt.data.date_values import read_date
+from clinadapt.data.patient_groups import age_band, is_missing, sex
 from clinadapt.data.readers import column_names
 from clinadapt.data.sources import redacted_uri
 from clinadapt.errors import UserError
@@ -33,13 +35,29 @@ _DIGITS = 16  # of a hash, hexadecimal
 _MISSING = {"", "nan", "nat", "none", "null", "na", "unknown", "unk", "missing", "anonymous", "notavailable", "tbd"}
 
 
+class _Group(NamedTuple):
+    """A field whose values are grouped: what reads a value, the name of what it cannot read, and how to write that."""
+
+    read: Callable[[Any], str | None]
+    unreadable: str
+    how: str
+
+
+_GROUPS = {
+    "sex": _Group(sex, "unreadable sexes", "F or M, female or male"),
+    "age": _Group(age_band, "unreadable ages", "67, 67 y, 6 months or 90+"),
+}
+
+
 class Origin(NamedTuple):
-    """Whose note a row is: hashes of patient and encounter, and when it was written (UTC where the zone is known);
-    None where the row does not say."""
+    """Whose note a row is: hashes of patient and encounter, when it was written (UTC where the zone is known), and sex
+    and band of the age of the patient; None where the row does not say."""
 
     patient: str | None = None
     encounter: str | None = None
     date: datetime | None = None
+    sex: str | None = None
+    age_band: str | None = None
 
 
 class Pseudonyms:
@@ -95,7 +113,7 @@ class OriginReader:
     Attributes:
         named: field -> column, as the settings name it.
         columns: field -> the columns that it was read from.
-        counts: rows; rows with each field as `patient`, `encounter`, `date`; `unreadable dates`.
+        counts: rows; rows with each field of ORIGIN; `unreadable dates`, `unreadable sexes` and `unreadable ages`.
     """
 
     def __init__(self, named: Mapping[str, str], pseudonyms: Pseudonyms) -> None:
@@ -126,13 +144,20 @@ class OriginReader:
         when = self._date(row[dated]) if dated else None
         if dated:
             self._record("date", dated)
-        for field, value in (("patient", patient), ("encounter", encounter), ("date", when)):
+        groups = (self._group(field, row[found[field]]) if field in found else None for field in _GROUPS)
+        origin = Origin(patient, encounter, when, *groups)
+        for field, value in zip(ORIGIN, origin, strict=True):
             self.counts[field] += value is not None
-        return Origin(patient, encounter, when)
+        return origin
 
     def _record(self, field: str, column: str) -> None:
         if column not in self.columns.setdefault(field, []):
             self.columns[field].append(column)
+
+    def _group(self, field: str, value: Any) -> str | None:
+        group = _GROUPS[field].read(value)
+        self.counts[_GROUPS[field].unreadable] += group is None and not is_missing(value)
+        return group
 
     def _date(self, value: Any) -> datetime | None:
         when = read_date(value, self._form)
@@ -170,15 +195,16 @@ def combined(summaries: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> 
         pseudonyms: of the identifiers.
 
     Returns:
-        `rows` (valid ones), of them those with a `patient`, an `encounter` and a `date`, and with `unreadable dates`;
+        `rows` (valid ones), of them those with each field of ORIGIN, and with `unreadable dates`, `sexes` and `ages`;
         `columns` (field -> those that it was read from), `found`: those of them that no setting names, and `keyed`:
         whether identifiers are hashed with a key. Empty without a file.
     """
     if not summaries:
         return {}
     counts = sum((Counter(summary["counts"]) for summary in summaries), Counter[str]())
+    unreadable = ("unreadable dates", *(group.unreadable for group in _GROUPS.values()))
     return {
-        **{name: counts[name] for name in ("rows", *ORIGIN, "unreadable dates")},
+        **{name: counts[name] for name in ("rows", *ORIGIN, *unreadable)},
         "columns": {field: sorted({c for s in summaries for c in s["columns"].get(field, [])}) for field in ORIGIN},
         "found": sorted({column for summary in summaries for column in summary["found"]}),
         "keyed": bool(pseudonyms.key_id),
@@ -201,3 +227,6 @@ def describe_origin(origin: Mapping[str, Any]) -> Iterator[str]:
         yield "no row names its patient (--patient names the column), so one patient may be on both sides of the split"
     if count := origin["unreadable dates"]:
         yield f"{count} dates cannot be read for certain: give their format, as in --date 'visit_date %d/%m/%Y'"
+    for group in _GROUPS.values():
+        if count := origin[group.unreadable]:
+            yield f"{count} {group.unreadable}, which count as unknown: write them as {group.how}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clinadapt.config.instruct import Examples
-from clinadapt.config.origin import ORIGIN, newest_share
+from clinadapt.config.origin import newest_share
 from clinadapt.data.added_notes import SAME_NOTE, AddedNotes, SameNotes
 from clinadapt.data.copies import Copies
 from clinadapt.data.duplicates import normal_form, note_id_of_form
@@ -19,10 +19,11 @@ from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, Pairs, join, split_
 from clinadapt.data.schemas.feedback import CORRECTIONS, FEEDBACK_FILE
 from clinadapt.data.tables import iter_rows
 
+_JOINING = ("patient", "encounter", "date")
 _COLUMNS = {
-    "notes": ["source", "row", "text", *ORIGIN],
-    "triples": ["source", "row", "note_text", "instruction", "answer", "answerable", *ORIGIN],
-    "preferences": ["source", "row", "note_text", "instruction", *ORIGIN],
+    "notes": ["source", "row", "text", *_JOINING],
+    "triples": ["source", "row", "note_text", "instruction", "answer", "answerable", *_JOINING],
+    "preferences": ["source", "row", "note_text", "instruction", *_JOINING],
 }
 Place = tuple[int, int]  # number of a source, and row
 

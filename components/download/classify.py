@@ -121,12 +121,12 @@ class _Rows:
         except InvalidRow as error:
             self.quarantine.append((self.read, str(error)))
             return
-        patient, encounter, date = self.origins.read(tracked)
+        patient, encounter, *others = self.origins.read(tracked)
         if known := self._known.read(tracked):
             self.known[self.read] = known
         self.unused.update(tracked.unused())
         stored = self.pseudonyms.stored
-        self.valid.append((self.read, text, label, stored("patient", patient), stored("encounter", encounter), date))
+        self.valid.append((self.read, text, label, stored("patient", patient), stored("encounter", encounter), *others))
 
     def _parse(self, row: TrackedRow) -> tuple[str, str]:
         """Text and label of a row. Raises InvalidRow."""

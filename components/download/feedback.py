@@ -11,6 +11,7 @@ from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.clinical.refusals import is_refusal
 from clinadapt.config.feedback import Feedback
 from clinadapt.config.instruct import Source
+from clinadapt.config.origin import ORIGIN
 from clinadapt.feedback.corrections import Correction, Corrections, read_corrections
 from clinadapt.feedback.flags import LONGEST_TEXT
 from clinadapt.privacy.written_texts import redacted_anew
@@ -18,7 +19,7 @@ from components.download.validation import InvalidRow, validate_text
 
 OTHER_LABEL = "a label that the data does not have"
 _LONGEST = 2 * LONGEST_TEXT  # characters: redacting makes a text longer
-_NO_ORIGIN = (None, None, None)  # patient, encounter and date, which no judgement names
+_NO_ORIGIN = (None,) * len(ORIGIN)  # no judgement names the patient
 Row = tuple[Any, ...]
 
 

@@ -16,7 +16,6 @@ from clinadapt.artifacts.hashing import read_json, sha256_json
 from clinadapt.artifacts.manifest import MANIFEST, write_manifest
 from clinadapt.clinical.number_format import DecimalCounts
 from clinadapt.config.instruct import COLUMNS, Examples, Source
-from clinadapt.config.origin import ORIGIN
 from clinadapt.data.patients import Pseudonyms, combined
 from clinadapt.data.readers import unusable_rows_advice
 from clinadapt.data.schemas.feedback import CORRECTIONS
@@ -192,7 +191,7 @@ class _Dataset:
     def _is_new(self, batch: pa.Table) -> pa.Array:
         """Mask of the texts that no row before has, of the same patient, encounter and date; shape (rows,)."""
         new = []
-        columns = (batch[name].to_pylist() for name in ("kind", "text", *ORIGIN))
+        columns = (batch[name].to_pylist() for name in ("kind", "text", "patient", "encounter", "date"))
         for row in zip(*columns, strict=True):
             digest = hashlib.sha256(repr(row).encode()).digest()
             new.append(digest not in self._seen)

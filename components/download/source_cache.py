@@ -62,7 +62,7 @@ def parsed_file(
         known_columns: with what identifies the patient; it is not cached.
 
     Raises:
-        UserError: the file cannot be read, or has no column for patient, encounter or date that the source names.
+        UserError: the file cannot be read, or has no column for a field of ORIGIN that the source names.
     """
     with tempfile.TemporaryDirectory(prefix="clinadapt-source-") as name:
         folder, digest = Path(name) / "parsed", source_digest(source.uri)

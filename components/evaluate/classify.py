@@ -111,7 +111,7 @@ def run(
         "confidence": CONFIDENCE,
         "models": {name: _summary(name, p, scores.get(name), notes, labels, seed) for name, p in predicted.items()},
         "comparisons": _comparisons(predicted, notes, seed),
-        "subgroups": label_subgroups(texts["test"], predicted["candidate"], notes, seed),
+        "subgroups": label_subgroups(tables["test"], predicted["candidate"], notes, seed),
         **_when_it_differs(classifier, cache, texts["test"], scores["candidate"], validation, notes, settings, seed),
         "held_out_digest": sha256_json([tables["test"]["note_id"].to_pylist(), counts["test"].tolist()]),
         **champion.reference(),

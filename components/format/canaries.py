@@ -32,9 +32,13 @@ def write_canaries(
     encoded = tokenize_triples(template, asked, max_length)
     for number, (row, each) in enumerate(zip(rows, encoded, strict=True), start=1):
         if not each.dropped:
-            place = (_NO_SOURCE, number, note_id(row["note"]), _NO_SOURCE, row["task"], True, "none", False, None)
+            place = (_NO_SOURCE, number, note_id(row["note"]), _NO_SOURCE, row["task"], True, "none", False)
             ids = each.prompt_ids + each.answer_ids
-            tables["train"].add((*place, ids, len(each.prompt_ids), each.trimmed_tokens, None, None, None))
+            about, texts = (
+                (None, None, None),
+                (None, None, None),
+            )  # specialty, sex and age_band; the texts of held-out rows
+            tables["train"].add((*place, *about, ids, len(each.prompt_ids), each.trimmed_tokens, *texts))
     if "corpus" in tables:
         tokenizer = template.tokenizer
         for row in rows:

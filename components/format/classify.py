@@ -20,6 +20,7 @@ from clinadapt.data.copies import linked_texts
 from clinadapt.data.duplicates import normal_form, note_id_of_form
 from clinadapt.data.note_links import LEFT_OUT, NoteOrigins, join, split_by_time
 from clinadapt.data.schemas.classify import NOTES, SPLIT
+from clinadapt.data.schemas.origin import PATIENT_GROUP
 from clinadapt.data.tables import SPLITS, write_table
 from clinadapt.errors import UserError
 from components.format.corrected_labels import add_corrected_labels
@@ -140,14 +141,22 @@ def merge_rows(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], NoteOr
     for row in rows:
         normal = normal_form(row["text"])
         note = notes.setdefault(
-            normal, {"number": len(notes), "normal": normal, "text": row["text"], "rows": Counter()}
+            normal, {"number": len(notes), "normal": normal, "text": row["text"], "rows": Counter(), "origins": []}
         )
         note["rows"][row["label"]] += 1
+        note["origins"].append(row)
         origins.add(note["number"], row)
     for normal, note in notes.items():
         note["note_id"] = note_id_of_form(normal)
         note["labels"], note["counts"] = map(list, zip(*sorted(note.pop("rows").items()), strict=True))
+        note |= _patient_group(note.pop("origins"))
     return list(notes.values()), origins
+
+
+def _patient_group(rows: list[dict[str, Any]]) -> dict[str, str | None]:
+    """Sex and band of the age that all rows of a note agree on, as far as they tell them."""
+    told = {name: {row[name] for row in rows} - {None} for name, _ in PATIENT_GROUP}
+    return {name: values.pop() if len(values) == 1 else None for name, values in told.items()}
 
 
 def without_rare_labels(rows: list[dict[str, Any]], minimum: int) -> tuple[list[dict[str, Any]], dict[str, int]]:

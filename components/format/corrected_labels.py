@@ -97,7 +97,7 @@ class _Placed:
         if number is None:
             number = self._by_form[normal] = len(self._notes) + len(self._new)
             text = {"text": row["text"], "normal": normal, "note_id": note_id_of_form(normal)}
-            self._new.append({"number": number, **text})
+            self._new.append({"number": number, **text, "sex": None, "age_band": None})
         same = self._same_notes.number(row["note_id"])
         if same is None or same == number:
             return number

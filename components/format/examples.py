@@ -114,6 +114,8 @@ class ExampleWriter:
             row["check"],
             row["private"],
             row["specialty"],
+            row["sex"],
+            row["age_band"],
             input_ids,
             len(encoded.prompt_ids),
             encoded.trimmed_tokens,

@@ -242,6 +242,8 @@ def _table_row(note: Text, triple: Triple) -> tuple[Any, ...]:
         note.patient,
         note.encounter,
         note.date,
+        note.sex,
+        note.age_band,
     )
 
 

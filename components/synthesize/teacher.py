@@ -25,6 +25,8 @@ class Text:
     patient: str | None = None
     encounter: str | None = None
     date: datetime | None = None
+    sex: str | None = None
+    age_band: str | None = None
     decimal_comma: bool = False
 
 

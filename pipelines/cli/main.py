@@ -109,7 +109,8 @@ def run(
         str | None,
         typer.Option(
             help="Columns of the sources, as FIELD=COLUMN,...: text=note,description=summary. Fields are text, label, "
-            "description, note, instruction, answer, patient, encounter, date and others, as the kind of source has."
+            "description, note, instruction, answer, patient, encounter, date, sex, age and others, as the kind of "
+            "source has."
         ),
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column with the note text.")] = None,

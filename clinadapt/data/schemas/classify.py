@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from clinadapt.data.schemas.origin import ORIGIN
+from clinadapt.data.schemas.origin import ORIGIN, PATIENT_GROUP
 
 # download, notes.parquet: one valid row of the source
 NOTES = pa.schema(
@@ -25,5 +25,6 @@ SPLIT = pa.schema(
         ("labels", pa.list_(pa.string())),  # different labels of its rows, sorted
         ("counts", pa.list_(pa.int32())),  # number of rows under each of `labels`
         ("cluster", pa.int32()),  # cluster of near duplicates
+        *PATIENT_GROUP,  # null where its rows do not agree
     ]
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from clinadapt.data.schemas.origin import ORIGIN
+from clinadapt.data.schemas.origin import ORIGIN, PATIENT_GROUP
 
 # The eight tasks of Asclepius (Kweon et al. 2023, arXiv:2309.00237), spelled as in its data
 TASKS = (
@@ -80,6 +80,7 @@ EXAMPLES = pa.schema(
         ("check", pa.string()),
         ("private", pa.bool_()),
         ("specialty", pa.string()),  # of the note, or null
+        *PATIENT_GROUP,
         ("input_ids", pa.list_(pa.int32())),  # tokens of prompt and answer
         ("prompt_tokens", pa.int32()),  # how many of `input_ids` are the prompt
         ("trimmed_tokens", pa.int32()),  # tokens trimmed from the note

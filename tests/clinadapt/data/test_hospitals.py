@@ -118,7 +118,7 @@ def test_classify(source: tuple[list[dict[str, Any]], Path], key: str, test: str
     rows, path = source
     manifest = download_classify.run(path.as_uri(), tmp_path / "in", Notes())
     assert manifest["origin"]["columns"] == {
-        "patient": ["subject_id"], "encounter": ["hadm_id"], "date": ["charttime"]
+        "patient": ["subject_id"], "encounter": ["hadm_id"], "date": ["charttime"], "sex": [], "age": []
     }  # fmt: skip
     assert manifest["origin"]["keyed"] == bool(key) and manifest["origin"]["date"] == len(rows)
     again = download_classify.run(path.as_uri(), tmp_path / "again", Notes())

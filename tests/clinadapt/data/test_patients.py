@@ -9,7 +9,7 @@ import pytest
 
 from clinadapt.config.origin import newest_share, origin_columns
 from clinadapt.data.date_values import read_date
-from clinadapt.data.patients import PATIENT_KEY, OriginReader, Pseudonyms, normal_identifier
+from clinadapt.data.patients import PATIENT_KEY, OriginReader, Pseudonyms, combined, describe_origin, normal_identifier
 from clinadapt.errors import UserError
 
 
@@ -107,12 +107,45 @@ def test_a_short_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("columns", "named", "found"),
+    [
+        (["Gender", "Age (years)"], {}, {"sex": "Gender", "age": "Age (years)"}),
+        (["sex", "patient_sex", "age"], {}, {"sex": "patient_sex", "age": "age"}),
+        (["geschlecht", "alter", "sex"], {"sex": "geschlecht", "age": "alter"}, {"sex": "geschlecht", "age": "alter"}),
+        (["sex", "age"], {"sex": "", "age": ""}, {}),
+        (["anchor_age", "sexual history", "language", "stage"], {}, {}),  # anchor_age is not that of the note
+    ],
+)
+def test_columns_of_sex_and_age(columns: list[str], named: dict[str, str], found: dict[str, str]) -> None:
+    assert origin_columns(columns, named) == found
+
+
+def test_sexes_and_ages_are_grouped_and_what_cannot_be_read_is_counted_and_not_shown() -> None:
+    reader = OriginReader({}, Pseudonyms())
+    values = [("F", 93), ("Xylophile", "8O"), ("unknown", None), (1, "90+"), ("male", "67 y")]
+    origins = [reader.read({"sex": sex, "age": age}) for sex, age in values]
+    assert [(origin.sex, origin.age_band) for origin in origins] == [
+        ("female", "80 years and more"), (None, None), (None, None), (None, "80 years and more"),
+        ("male", "65 to 79 years"),
+    ]  # fmt: skip
+    recorded = combined([reader.summary()], Pseudonyms())
+    assert [recorded[name] for name in ("sex", "age", "unreadable sexes", "unreadable ages")] == [2, 3, 2, 1]
+    lines = list(describe_origin(recorded))
+    assert lines[-2:] == [
+        "2 unreadable sexes, which count as unknown: write them as F or M, female or male",
+        "1 unreadable ages, which count as unknown: write them as 67, 67 y, 6 months or 90+",
+    ]
+    assert not [word for word in ("Xylophile", "8O", "93") if word in f"{recorded} {lines}"]
+
+
 def test_rows_of_different_columns() -> None:
     """As in JSON lines, where a field that is empty is often left out."""
     reader = OriginReader({"patient": "mrn"}, Pseudonyms())
     origins = [reader.read(row) for row in ({"mrn": 1}, {"text": "x"}, {"mrn": 1, "date": "3/4/2024"})]
     assert origins[0].patient == origins[2].patient is not None and origins[1].patient is None
-    assert reader.counts == {"rows": 3, "patient": 2, "encounter": 0, "date": 0, "unreadable dates": 1}
+    counts = {"rows": 3, "patient": 2, "encounter": 0, "date": 0, "sex": 0, "age": 0, "unreadable dates": 1}
+    assert reader.counts == counts
     reader.refuse_unused("file:///notes.csv", ["mrn"])
     with pytest.raises(UserError, match="no column 'd'"):
         OriginReader({"date": "d"}, Pseudonyms()).refuse_unused("file:///notes.csv", ["mrn"])

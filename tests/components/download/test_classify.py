@@ -70,6 +70,17 @@ def test_what_is_not_used_is_counted(table: Callable[..., str], tmp_path: Path) 
     assert "Zyx" not in (tmp_path / "out" / MANIFEST).read_text()
 
 
+def test_sex_and_band_of_age_of_a_note(table: Callable[..., str], tmp_path: Path) -> None:
+    rows = [note(label="a") | {"Sex": "F", "Age": "93 y"}, note(label="b") | {"Sex": "no", "Age": ""}, note(label="b")]
+    manifest = run(table(rows), tmp_path / "out", Notes())
+    notes = pq.read_table(tmp_path / "out/notes.parquet", schema=NOTES).to_pylist()
+    told = [(row["sex"], row["age_band"]) for row in notes]
+    assert told == [("female", "80 years and more"), (None, None), (None, None)]
+    assert (manifest["origin"]["unreadable sexes"], manifest["origin"]["unreadable ages"]) == (1, 0)
+    run(table(rows), tmp_path / "none", Notes(columns={"sex": "", "age": ""}))
+    assert {row["sex"] for row in pq.read_table(tmp_path / "none/notes.parquet").to_pylist()} == {None}
+
+
 def test_the_same_source_gives_the_same_digest(notes_csv: Callable[..., Path], tmp_path: Path) -> None:
     digests = [
         run(source, tmp_path / str(number), Notes())["digest"]

@@ -69,7 +69,7 @@ def test_every_kind_has_its_table(source: Write, tmp_path: Path) -> None:
     assert {row["kind"] for row in texts if row["source"] == 0} == {"cases"}
     assert texts[-1] == {"source": 1, "row": 1, "kind": "notes", "text": "A note.", "description": "Short.",
                          "private": True, "specialty": None, "patient": None, "encounter": None,
-                         "date": None}  # fmt: skip
+                         "date": None, "sex": None, "age_band": None}  # fmt: skip
     rows = read(tmp_path / "out", "triples", TRIPLES)
     assert [(row["source"], row["note_text"], row["instruction"], row["answer"], row["task"]) for row in rows] == [
         (2, "Knee pain.", "What hurts?", "The knee.", "Question Answering"),
@@ -240,6 +240,34 @@ def test_the_specialty_of_a_note_is_carried_over(source: Write, tmp_path: Path) 
     sources[0] = source("notes", [{"transcription": "One."} | about], columns={"specialty": "department"})
     with pytest.raises(UserError, match="notes.jsonl has no column 'department': choose another one"):
         run(sources, tmp_path / "other", Examples())
+
+
+def test_sex_and_band_of_age_are_carried_over_and_the_age_is_not(source: Write, tmp_path: Path) -> None:
+    """Of every kind of source that is about a note; a source without these columns has none."""
+    about = {"gender": "F", "age": 93.25}
+    sources = [
+        source(
+            "notes", [{"transcription": "One."} | about, {"transcription": "Two.", "gender": SECRET, "age": SECRET}]
+        ),
+        source("cases", [{"transcription": "Three.", "description": "x"} | about]),
+        source("triples", [triple(**about)], columns={"sex": "", "age": ""}),
+        source("chat", [chat(("user", "x"), ("assistant", "y")) | about]),
+        source(
+            "alpaca", [{"instruction": "a", "output": "b", "w": "male", "a": "6 mo"}], columns={"sex": "w", "age": "a"}
+        ),
+        source("pairs", [{"dialogue": "d", "section_text": "s"}], instruction="x"),
+    ]
+    manifest = run(sources, tmp_path / "out", Examples())
+    rows = [*read(tmp_path / "out", "texts", TEXTS), *read(tmp_path / "out", "triples", TRIPLES)]
+    woman, unknown = ("female", "80 years and more"), (None, None)
+    assert [(row["sex"], row["age_band"]) for row in rows] == [
+        woman, unknown, woman, unknown, woman, ("male", "under 18 years"), unknown,
+    ]  # fmt: skip
+    assert (manifest["origin"]["unreadable sexes"], manifest["origin"]["unreadable ages"]) == (1, 1)
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"93.25" not in stored and SECRET.encode() not in stored
+    with pytest.raises(UserError, match="notes.jsonl has no column 'sex at birth': choose another one"):
+        run([source("notes", [{"transcription": "a"}], columns={"sex": "sex at birth"})], tmp_path / "x", Examples())
 
 
 def test_a_source_without_a_valid_row_leaves_nothing(source: Write, tmp_path: Path) -> None:

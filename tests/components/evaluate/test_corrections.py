@@ -71,7 +71,8 @@ def test_right_answers_are_counted_with_their_intervals() -> None:
 
 def test_labels() -> None:
     fields = {"note_id": ["a", "b"], "text": ["x", "y"], "labels": [["C"], ["D"]], "counts": [[1], [1]]}
-    notes = pa.table(fields | {"cluster": [1, 2]}, schema=SPLIT)
+    told = {"sex": [None, "female"], "age_band": [None, None]}
+    notes = pa.table(fields | {"cluster": [1, 2]} | told, schema=SPLIT)
     result = labels_on_corrections(notes, {"candidate": ["C", "C"]}, {"candidate": "Adapter"}, seed=0)
     assert result["rows"] == 2 and result["models"]["candidate"]["right"] == 1
     assert "token_f1" not in result["models"]["candidate"]

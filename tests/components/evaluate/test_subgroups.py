@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from clinadapt.data.schemas.classify import SPLIT
 from components.evaluate.metrics import HeldOutNotes, measure
 from components.evaluate.subgroups import label_subgroups, subgroups
 
@@ -24,6 +26,27 @@ def test_rows_are_grouped_by_source_length_sex_and_age() -> None:
         "length of the note": {"under 150 words": [0, 1, 3], "150 to 399 words": [2]},
         "sex of the patient": {"female": [0], "male": [1, 2]},
         "age of the patient": {"under 18 years": [2], "40 to 64 years": [0], "80 years and more": [1]},
+    }
+
+
+def test_a_column_wins_over_the_note_which_is_read_where_no_column_tells() -> None:
+    note = "A 61-year-old woman with cough."
+    rows = [
+        {"note_text": text, "source": 0, "sex": sex, "age_band": age}
+        for text, sex, age in (
+            (note, None, None),
+            (note, "male", "80 years and more"),  # the note is wrong, or about somebody else
+            ("Knee pain.", "male", None),
+            ("", "female", "under 18 years"),
+            ("Knee pain.", None, None),
+        )
+    ]
+    groups = {
+        by: {name: mask.nonzero()[0].tolist() for name, mask in masks.items()} for by, masks in subgroups(rows).items()
+    }
+    assert groups == {
+        "sex of the patient": {"female": [0, 3], "male": [1, 2]},
+        "age of the patient": {"under 18 years": [3], "40 to 64 years": [0], "80 years and more": [1]},
     }
 
 
@@ -55,7 +78,11 @@ def test_groups_of_a_classifier_are_counted_as_all_notes_are() -> None:
     predicted = np.tile([0.1, 0.2, 0.7], (40, 1))
     predicted[:25] = [0.2, 0.7, 0.1]
     notes = HeldOutNotes(counts, np.arange(40))
-    entries = [each for each in label_subgroups(texts, predicted, notes, 0) if each["by"] == "sex of the patient"]
+    fields = {field.name: [None] * 40 for field in SPLIT} | {"text": texts}
+    told = pa.table(fields | {"sex": ["male"] * 40}, schema=SPLIT)
+    assert "sex of the patient" not in {each["by"] for each in label_subgroups(told, predicted, notes, 0)}
+    found = label_subgroups(pa.table(fields, schema=SPLIT), predicted, notes, 0)
+    entries = [each for each in found if each["by"] == "sex of the patient"]
     shares = [each["metrics"]["any_label_accuracy"] for each in entries]
     whole = measure(predicted, None, notes, 0)["metrics"]["any_label_accuracy"]
     assert [(each["group"], each["rows"], each["clusters"]) for each in entries] == [

@@ -19,6 +19,7 @@ from clinadapt.artifacts.hashing import read_json
 from clinadapt.config.classify import Notes, Split
 from clinadapt.data.duplicates import normal_form
 from clinadapt.data.schemas.classify import NOTES
+from clinadapt.data.schemas.origin import ORIGIN
 from clinadapt.data.tables import SPLITS, label_counts, read_split
 from clinadapt.errors import UserError
 from components.download.classify import run as download
@@ -84,7 +85,7 @@ def test_the_split_depends_on_the_seed(notes_csv: Callable[..., Path], tmp_path:
 
 
 def row(text: str, label: str) -> dict[str, Any]:
-    return {"text": text, "label": label, "patient": None, "encounter": None, "date": None}
+    return {"text": text, "label": label, **dict.fromkeys(name for name, _ in ORIGIN)}
 
 
 THREE = [
@@ -105,6 +106,12 @@ def test_merge_rows_by_hand() -> None:
         ("Hip pain.", ["Orthopedic", "Surgery"], [1, 1]),
     ]
     assert len({note["note_id"] for note in notes}) == 3
+
+
+def test_a_note_has_the_sex_and_age_that_its_rows_agree_on() -> None:
+    told = [{"sex": "female", "age_band": "under 18 years"}, {"sex": "male", "age_band": "under 18 years"}, {}]
+    notes, _ = merge_rows([row("Knee pain.", "Surgery") | each for each in told])
+    assert [(note["sex"], note["age_band"]) for note in notes] == [(None, "under 18 years")]
 
 
 def test_ceiling_by_hand() -> None:

@@ -30,7 +30,7 @@ SETTINGS = Examples(max_length=256, test_share=0.2, validation_share=0.2)
 def triple(note: str, instruction: str = "What?", answer: str = "That.", **fields: Any) -> tuple[Any, ...]:
     row = {"source": 0, "row": 1, "note_text": note, "instruction": instruction, "answer": answer, "task": TASKS[0],
            "answerable": True, "check": "none", "spans": [], "private": False, "specialty": None,
-           "patient": None, "encounter": None, "date": None, **fields}  # fmt: skip
+           "patient": None, "encounter": None, "date": None, "sex": None, "age_band": None, **fields}  # fmt: skip
     return tuple(row[name] for name in TRIPLES.names)
 
 
@@ -70,10 +70,11 @@ def splits_of(folder: Path) -> dict[int, set[str]]:
 
 def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path) -> None:
     triples = [
-        triple(note, f"Question {task}?", "The answer.", row=number, task=task, answerable=task != TASKS[1])
+        triple(note, f"Question {task}?", "The answer.", row=number, task=task, answerable=task != TASKS[1],
+               sex="female", age_band="under 18 years")
         for number, note in enumerate(notes, start=1)
         for task in TASKS[:2]
-    ]
+    ]  # fmt: skip
     texts = [(1, number, "notes", note, None, False) for number, note in enumerate(notes, start=1)]
     pairs = [(2, number, note, "Which?", "This one.", "Not this.") for number, note in enumerate(notes, start=1)]
     folder = write(tmp_path / "in", triples, texts, pairs)
@@ -96,6 +97,7 @@ def test_whole_run_with_a_tokenizer_of_its_own(notes: list[str], tmp_path: Path)
             answer = row["input_ids"][row["prompt_tokens"] :]
             assert tokenizer.decode(answer) == "The answer.</s>"
             assert len(row["input_ids"]) <= 256
+            assert (row["specialty"], row["sex"], row["age_band"]) == (None, "female", "under 18 years")
             assert (row["answer"] is None) == (row["note_text"] is None) == (name == "train")
     corpus = read(tmp_path / "out", "corpus", CORPUS)
     sides_of = {row["note_id"]: name for name in SPLITS for row in rows[name]}

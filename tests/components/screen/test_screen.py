@@ -113,7 +113,7 @@ def test_a_specialty_that_names_somebody_is_left_out_and_counted(tmp_path: Path)
     rows = [{"transcription": f"Note {number}: the wound is dry.", "ward": ward, "surname": "Szymborska"}
             for number, ward in enumerate(specialties)]  # fmt: skip
     triples = [{"note": "Dry.", "question": "Dry?", "answer": "Yes.", "task": "Question Answering",
-                "ward": "Clinic of Dr. Velnadal", "surname": ""}]  # fmt: skip
+                "ward": "Clinic of Dr. Velnadal", "surname": "", "sex": "M", "age": "70"}]  # fmt: skip
     sources = []
     for kind, listed in (("notes", rows), ("triples", triples)):
         path = tmp_path / f"{kind}.jsonl"
@@ -125,6 +125,7 @@ def test_a_specialty_that_names_somebody_is_left_out_and_counted(tmp_path: Path)
     tables = {name: pq.read_table(tmp_path / f"out/{name}.parquet").to_pylist() for name in ("texts", "triples")}
     assert [row["specialty"] for row in tables["texts"]] == ["Cardiology", None, None, None, "Cardiology"]
     assert [row["specialty"] for row in tables["triples"]] == [None] and phi["specialties_left_out"] == 4
+    assert [(row["sex"], row["age_band"]) for row in tables["triples"]] == [("male", "65 to 79 years")]
     assert patients.describe(phi)[-1] == "the specialty of 4 rows names somebody: left out"
 
 

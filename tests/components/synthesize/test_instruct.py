@@ -61,10 +61,12 @@ def test_rows_keep_their_order_and_ready_made_ones_come_first(
         **{"source": 2, "row": 1, "note_text": "a", "instruction": "b", "answer": "c", "task": "Other"},
         **{"answerable": False, "check": "none", "spans": [], "private": False, "specialty": "Cardiology"},
         **{"patient": "p1", "encounter": None, "date": datetime(2024, 2, 3)},
+        **{"sex": "male", "age_band": None},
     }
     pair = {"source": 3, "row": 1, "note_text": "a", "instruction": "b", "chosen": "c", "rejected": "d"}
-    pair |= {"patient": "p2", "encounter": "e", "date": None}
-    rows_of_patients = [text | {"patient": f"p{text['row']}", "specialty": "Surgery"} for text in texts(20, notes=5)]
+    pair |= {"patient": "p2", "encounter": "e", "date": None, "sex": None, "age_band": None}
+    group = {"specialty": "Surgery", "sex": "female", "age_band": "40 to 64 years"}
+    rows_of_patients = [text | {"patient": f"p{text['row']}"} | group for text in texts(20, notes=5)]
     manifest = run(dataset(rows_of_patients, [ready] * 6, [pair]), tmp_path / "out", Synthesis(), None)
     triples = read_triples(tmp_path / "out")
     assert [triple["patient"] for triple in triples[6:]] == [f"p{triple['row']}" for triple in triples[6:]]
@@ -77,7 +79,8 @@ def test_rows_keep_their_order_and_ready_made_ones_come_first(
         (row, "notes", row > 20) for row in rows
     ]
     assert [triple["note_text"] for triple in triples[6:]] == [note["text"] for note in notes]
-    assert {triple["specialty"] for triple in triples[6:]} == {note["specialty"] for note in notes} == {"Surgery"}
+    for name, value in group.items():
+        assert {triple[name] for triple in triples[6:]} == {note[name] for note in notes} == {value}
     assert pq.read_table(tmp_path / "out/preferences.parquet").to_pylist() == [pair]
 
     counts = {key: manifest[key] for key in ("cases", "notes", "notes_from_cases", "triples", "triples_ready")}
