@@ -6,7 +6,9 @@ estimate itself violates the statement; one of fewer than SMALLEST_SAMPLE groups
 as many. Where only the unfavourable end of its interval violates it, however few the notes are, the check asks for more
 held-out notes: for so many that the interval, which has two parts, leaves the estimate as it is a chance of 80 % to
 pass (Cohen 1988, Statistical Power Analysis, chapter 2). What one more note at the worst value could change shrinks
-with their number, the spread of the notes with its square root.
+with their number, the spread of the notes with its square root. A small sample may show too little of the spread, and
+none where no answer of a few is wrong: the size is planned with its one-sided upper limit of 80 % (Browne 1995, On the
+use of a pilot sample for sample size determination, Statistics in Medicine 14, 1933-1940).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy.special import ndtri
+from scipy.special import chdtri, ndtri
 
 from clinadapt.config.gate import GateThresholds
 from clinadapt.documents.verdict import MOST, NOT_ENOUGH, NOTES, asked_for
@@ -26,6 +28,7 @@ _TAIL = 0.025  # of a two-sided 95 % interval
 _POWER = float(1 + ndtri(0.8) / ndtri(1 - _TAIL))  # widths of the interval for 80 % power
 _DRAWN = 1.08  # an end of a bootstrap's interval is so much too far out by chance, at most (two standard errors)
 SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
+_CAUTION = 0.8  # confidence of the upper limit of a variance that is planned with
 _PLANNED = 0.1  # a larger distance may be luck: the number of notes asked for is planned for at most 10 points
 
 
@@ -58,6 +61,7 @@ class _Evidence(NamedTuple):
         worst: from the estimate to the worst possible value.
         clusters: that it is of.
         notes: all held-out ones, of which clusters that tell nothing of it are a part.
+        variance: that the clusters may have, as far as the estimate is a share; else 0.
     """
 
     distance: float
@@ -65,11 +69,16 @@ class _Evidence(NamedTuple):
     worst: float
     clusters: int
     notes: int
+    variance: float = 0.0
 
     def clusters_needed(self) -> float:
         """Clusters like these that leave the estimate a chance of 80 % to pass; infinite where it is at its bound."""
         one_more = self.worst * (1 - _TAIL ** (1 / self.clusters))
         spread = self.clusters * max(0.0, self.width**2 - one_more**2)
+        if self.variance:
+            spread = max(spread, (float(ndtri(1 - _TAIL))) ** 2 * self.variance)
+        else:
+            spread *= max(1, self.clusters - 1) / float(chdtri(max(1, self.clusters - 1), _CAUTION))
         last = (self.worst * math.log(_TAIL)) ** 2
         allowed = (min(self.distance, _PLANNED) / _POWER) ** 2  # square of the width; of n it is last/n² + spread/n
         return (spread + math.sqrt(spread**2 + 4 * last * allowed)) / (2 * allowed) if allowed else math.inf
@@ -114,7 +123,7 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
     value, clusters = estimate["value"], int(estimate["clusters"])
     high = max(estimate["high"], exact_upper(value, clusters))
     detail = f"{what}: {value:.1%} (upper end {high:.1%}); required: at most {bound:.1%}"
-    evidence = _Evidence(bound - value, high - value, 1 - value, clusters, notes)
+    evidence = _Evidence(bound - value, high - value, 1 - value, clusters, notes, _variance(value, clusters))
     return _check(name, high <= bound, detail, evidence, violated=value > bound)
 
 
@@ -127,8 +136,15 @@ def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, b
     value, clusters = estimate["value"], int(estimate["clusters"])
     low = min(estimate["low"], 1 - exact_upper(1 - value, clusters))
     detail = f"{what}: {value:.1%} (lower end {low:.1%}); required: at least {bound:.1%}"
-    evidence = _Evidence(value - bound, value - low, value, clusters, notes)
+    evidence = _Evidence(value - bound, value - low, value, clusters, notes, _variance(1 - value, clusters))
     return _check(name, low >= bound, detail, evidence, violated=value < bound)
+
+
+def _variance(wrong: float, clusters: int) -> float:
+    """The largest variance that clusters can have at the upper limit of their share of wrong answers, which for none of
+    20 is 8 %."""
+    share = min(0.5, exact_upper(wrong, clusters, 2 * _CAUTION - 1))
+    return share * (1 - share)
 
 
 def not_required(name: str) -> Check:

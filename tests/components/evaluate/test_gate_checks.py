@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import binom, t
 
 from clinadapt.documents.verdict import MOST, result
 from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most
-from components.evaluate.metrics import paired, ratios
+from components.evaluate.metrics import exact_upper, paired, ratios
 
 
 def ends(difference: np.ndarray) -> tuple[float, float, float]:
@@ -128,6 +128,23 @@ def test_as_many_notes_as_it_asks_for_have_the_power(share: float, bound: float)
     few = check((np.arange(50) < 50 * share).astype(float))
     passed = [check((draw.random(50 + few.more_notes) < share).astype(float)).passed for _ in range(100)]
     assert 0.7 < np.mean(passed) < 0.99
+
+
+@pytest.mark.parametrize("notes", [20, 50])
+def test_no_wrong_answer_of_a_few_notes_does_not_mean_that_there_will_be_none(notes: int) -> None:
+    """Planned with no spread at all they would ask for 106 notes in all, with which a true 1 % passes in a third of the
+    samples."""
+    none = ratios(np.zeros((notes, 1)), np.ones((notes, 1)), np.arange(notes), 0)[0]
+    asked = notes + share_at_most("few", "claims", none, 0.05, notes).more_notes
+    most = max(count for count in range(asked) if exact_upper(count / asked, asked) <= 0.05)
+    assert asked < 300 and binom.cdf(most, asked, 0.01) > 0.75
+
+
+@pytest.mark.parametrize("notes", [20, 50])
+def test_a_difference_of_few_notes_is_planned_with_more_spread_than_they_show(notes: int) -> None:
+    """Five points with a standard deviation of 30: 282 notes have the power (2.8 standard errors)."""
+    compared = paired(np.tile([0.35, -0.25], notes // 2), np.ones(notes), np.arange(notes), 0)
+    assert 282 <= notes + difference_above("x", "x", compared, 0.0, notes).more_notes <= 1.4 * 282
 
 
 def test_a_share_that_no_row_tells_asks_for_as_many_as_may_show_it() -> None:

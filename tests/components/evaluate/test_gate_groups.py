@@ -53,6 +53,16 @@ def test_a_large_group_of_few_notes_asks_for_more_and_as_many_are_enough() -> No
     assert check(group("female", 0.03, notes // 2), group("male", 0.03, notes // 2), notes=notes).passed
 
 
+@pytest.mark.parametrize("notes", [20, 40])
+def test_a_group_without_a_wrong_answer_asks_for_enough_to_bear_one(notes: int) -> None:
+    few = check(group("female", 0.0, notes // 5), group("male", 0.0, notes // 5), whole=0.0, notes=notes)
+    assert not few.passed
+    asked = notes + few.more_notes
+    one, others = group("male", 5 / asked, asked // 5), group("female", 0.0, asked // 5)
+    assert check(one, others, whole=1 / asked, notes=asked).passed
+    assert asked < 600
+
+
 def test_the_more_groups_are_looked_at_the_more_each_must_show() -> None:
     small = [group(str(number), 0.03, 8, by="age") for number in range(20)]
     one, many = check(group("male", 0.05, 200)), check(group("male", 0.05, 200), *small)
