@@ -27,7 +27,7 @@ from clinadapt.privacy.patterns import is_street_word, pattern_spans
 from clinadapt.privacy.shorthand_forms import shorthand_spans
 from clinadapt.privacy.span_edges import trimmed
 from clinadapt.privacy.spans import PLACES, Span, united
-from clinadapt.privacy.tagger import tagger
+from clinadapt.privacy.tagger import Tagged, tagger
 from clinadapt.privacy.word_lists import (
     cities,
     clinical_words,
@@ -40,6 +40,8 @@ from clinadapt.privacy.word_lists import (
 )
 
 _WORDS = ("NAME", "INITIALS", "EMPLOYER", "CITY")
+_SURE = 4.0  # a margin of the tagger; at 3, numbers of images are dates
+_SURE_OF = (*_WORDS, "DATE")
 _DAY = re.compile(
     r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
 )
@@ -77,8 +79,8 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
     anchors = anchors_of(text, words)
     found = united(pattern_spans(text, anchors))
     texts = texts_of(words, found)
-    tagged = tagger().spans(text, words, texts, open_sentences(words, texts))
-    tagged = [span for span in tagged if not _is_false(words, span)]
+    told_by_context = tagger().spans(text, words, texts, open_sentences(words, texts))
+    tagged = [each.span for each in told_by_context if _is_sure(words, each) or not _is_false(words, each.span)]
     told = (
         *cue_spans(text, anchors),
         *context_spans(text, words),
@@ -132,8 +134,23 @@ def _describes(words: Sequence[Token], first: int, last: int) -> bool:
     return others < own and all(map(is_clinical, others)) and (bool(others) or is_clinical(after))
 
 
+def _is_sure(words: Sequence[Token], tagged: Tagged) -> bool:
+    """Whether the words around tell so much that the rules of `_is_false` are not asked: of no word of medicine or name
+    of a thing, and of no date without figures or of such as a range, a share or a grade has."""
+    first, last = token_range(words, tagged.span)
+    own = [token.text.lower() for token in words[first:last]]
+    joined = "".join(own)
+    if tagged.margin < _SURE or tagged.span.type not in _SURE_OF:
+        return False
+    if tagged.span.type == "DATE":
+        figures = any(word[0].isdigit() for word in own)
+        return figures and joined not in _SHARES and not joined.endswith(_GRADES) and not _RANGE.fullmatch(joined)
+    medical = names_a_thing(words, last) or is_pair(words, first, last)
+    return not medical and not any(word in eponyms() or is_clinical(word) for word in own)
+
+
 def _is_false(words: Sequence[Token], span: Span) -> bool:
-    """Whether what the tagger found cannot be what it takes it for."""
+    """Whether what the tagger found is hardly what it takes it for."""
     first, last = token_range(words, span)
     letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
     if span.type == "INITIALS":

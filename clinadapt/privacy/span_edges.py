@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 
 from clinadapt.privacy.chart_forms import PARTICLES, chart_words, is_relation
 from clinadapt.privacy.context import is_dotted_degree, is_word_only
@@ -10,7 +12,7 @@ from clinadapt.privacy.features import Token, token_range
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.patterns import is_street_word
 from clinadapt.privacy.spans import PLACES, Span
-from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names, given_names
+from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names, given_names, own_list
 
 _TITLES = frozenset({"title", "person_title", "relation", "role"})
 _ALWAYS = frozenset(
@@ -89,7 +91,13 @@ def _is_verb(word: str) -> bool:
     if lower in given_names() or lower in family_names() or not word[0].isalpha():
         return False
     classes = cue_classes().get(lower, ())
-    return "lives" in classes or "works" in classes or (lower.endswith("ed") and english_rank(lower) < 20_000)
+    told = lower in _verbs() or "lives" in classes or "works" in classes
+    return told or (lower.endswith("ed") and english_rank(lower) < 20_000)
+
+
+@cache
+def _verbs() -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", own_list("people.yaml")["verbs"]))
 
 
 def _is_small(word: str) -> bool:

@@ -1,19 +1,19 @@
 """A conditional random field that finds what patterns do not: names, places, firms, numbers and short dates by context.
 
-It is trained by python-crfsuite from training_notes.py, which takes seconds, when the image is built or at its first
-use, and kept in a file whose name has a digest of all sources that it is made from. Its weights are summed by
-tagger_scores.py, which takes a small part of crfsuite's time.
+It is trained by python-crfsuite from training_notes.py and notes_by_hand.py, which takes a minute or two, when the
+image is built or at its first use, and kept in a file whose name has a digest of all sources that it is made from. Its
+weights are summed by tagger_scores.py, which takes a small part of crfsuite's time.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from functools import cache
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pycrfsuite
@@ -31,35 +31,45 @@ from clinadapt.privacy.features import (
     tokens,
     types_of,
 )
+from clinadapt.privacy.notes_by_hand import notes_by_hand
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
 from clinadapt.privacy.tagger_scores import Scores, TokenScores, arrays_of
 from clinadapt.privacy.training_notes import LabelledNote, training_notes
+from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names, given_names
 
-NOTES, SEED = 1200, 18
-CAUTION = 0.2  # a little more is found in shorthand; at 0.3, a tenth more words of other notes are redacted needlessly
-_PARAMETERS = {"c1": 0.0, "c2": 0.3, "max_iterations": 40, "feature.minfreq": 2, "feature.possible_transitions": True}
+NOTES, COPIES, SEED = 900, 3, 18
+# Added to the scores of labels: of words, which shorthand hides; less where grades and sizes look alike
+CAUTION = {"NAME": 0.3, "INITIALS": 0.3, "HOSPITAL": 0.3, "EMPLOYER": 0.3, "CITY": 0.3, "DATE": -0.5, "STREET": -0.5}
+_PARAMETERS = {"c1": 0.0, "c2": 0.3, "max_iterations": 35, "feature.minfreq": 2, "feature.possible_transitions": True}
 OUTSIDE = "O"
+
+
+class Tagged(NamedTuple):
+    """A span that the tagger found, and by how much the scores of its labels exceed that of OUTSIDE, on average."""
+
+    span: Span
+    margin: float
 
 
 class Tagger:
     """Tags tokens with the type of identifier they belong to."""
 
-    def __init__(self, model: Path, caution: float = 0.0) -> None:
+    def __init__(self, model: Path, caution: Mapping[str, float] | None = None) -> None:
         """
         Args:
             model: a file of `pack`.
-            caution: what is taken from the score of OUTSIDE, so that more is found, and more needlessly.
+            caution: label -> what is added to its scores, so that more of it is found, and more needlessly.
         """
-        self._caution = np.float32(caution)
         with np.load(model, allow_pickle=False) as file:
             self.labels = file["labels"].tolist()
             self._gains = file["transitions"]
             self._scores = TokenScores(file)
+        self._added = np.array([(caution or {}).get(label, 0.0) for label in self.labels], np.float32)
 
     def spans(
         self, text: str, words: Sequence[Token], texts: Sequence[str], parts: Iterable[tuple[int, int]]
-    ) -> list[Span]:
+    ) -> list[Tagged]:
         """Identifiers that the words around them tell.
 
         Args:
@@ -69,23 +79,30 @@ class Tagger:
             parts: first token, and the one after the last, of the parts of the note that are tagged.
         """
         spans: list[Span] = []
-        for index, label in self._tagged(texts, parts):
+        margins: list[list[float]] = []
+        for index, label, margin in self._tagged(texts, parts):
             token = words[index]
             if token.text[0] == "\n" or texts[index] != token.text:  # found by patterns
+                continue
+            if label == "NAME" and _names_nobody(token.text):
                 continue
             if spans and spans[-1].type == label and not text[spans[-1].end : token.start].strip(" \t"):
                 spans[-1] = Span(spans[-1].start, token.end, label)
             else:
                 spans.append(Span(token.start, token.end, label))
-        return spans
+                margins.append([])
+            if token.text[0].isalnum():
+                margins[-1].append(margin)
+        return [Tagged(span, sum(own) / max(1, len(own))) for span, own in zip(spans, margins, strict=True)]
 
     def tag(self, texts: Sequence[str]) -> list[str]:
         """The label of each token of a note, of `texts_of`."""
-        labels = dict(self._tagged(texts, [(0, len(texts))]))
+        labels = {index: label for index, label, _ in self._tagged(texts, [(0, len(texts))])}
         return [labels.get(index, OUTSIDE) for index in range(len(texts))]
 
-    def _tagged(self, texts: Sequence[str], parts: Iterable[tuple[int, int]]) -> list[tuple[int, str]]:
-        """Tokens of parts of a note with their labels where these are not OUTSIDE.
+    def _tagged(self, texts: Sequence[str], parts: Iterable[tuple[int, int]]) -> list[tuple[int, str, float]]:
+        """Tokens of parts of a note with their labels where these are not OUTSIDE, and by how much each one's score
+        exceeds that of OUTSIDE, its neighbours left out.
 
         The parts are tagged side by side: the scores have a row for the first token of each, then for the second."""
         longest_first = sorted(parts, key=lambda part: part[0] - part[1])
@@ -96,12 +113,22 @@ class Tagger:
         steps, numbers = _in_order(counts)
         places = starts[numbers] + steps
         scores = self._scores.of(texts, lines_in_capitals(texts), places)
-        scores[:, 0] -= self._caution
+        scores += self._added
+        margins = scores - scores[:, :1]
         scores[: counts[0]] += np.where(starts[:, None] > 0, self._gains[0], 0)  # what stands around is outside
         last = np.where(ends[:, None] < len(texts), self._gains[:, 0], 0)
         labels = best_paths(scores, self._gains, last, counts)
         found = np.flatnonzero(labels)
-        return sorted((int(places[row]), self.labels[labels[row]]) for row in found)
+        return sorted((int(places[row]), self.labels[labels[row]], float(margins[row, labels[row]])) for row in found)
+
+
+@lru_cache(maxsize=30_000)
+def _names_nobody(word: str) -> bool:
+    """Whether a token of `Oduya (likes "Cy")` is a bracket or a frequent word in small letters, hardly a name."""
+    if not word.islower():
+        return word in ("(", ")", "[", "]", '"')
+    listed = word in given_names() or family_names().get(word, 99_999) < 5000
+    return not listed and "particle" not in cue_classes().get(word, ()) and english_rank(word) < 8000
 
 
 def _longer(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -155,14 +182,20 @@ def tagger() -> Tagger:
 
 
 def _train_once(path: Path) -> None:
-    print("training the tagger of identifiers: under a minute, once per version", file=sys.stderr)
+    print("training the tagger of identifiers: a minute or two, once per version", file=sys.stderr)
     train(path)
 
 
-def train(path: Path, notes: int = NOTES) -> None:
-    """Train the tagger and write it to a file, which is there whole or not at all."""
+def train(path: Path, notes: int = NOTES, copies: int = COPIES) -> None:
+    """Train the tagger and write it to a file, which is there whole or not at all.
+
+    Args:
+        path: of the file.
+        notes: how many are made from templates.
+        copies: how often each note by hand is taken; 0: no notes by hand.
+    """
     trainer = pycrfsuite.Trainer(algorithm="lbfgs", params=_PARAMETERS, verbose=False)
-    for note in training_notes(notes, SEED):
+    for note in chain(training_notes(notes, SEED), notes_by_hand(copies, SEED)):
         trainer.append(*example(note))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
