@@ -28,7 +28,7 @@ from components.train.training_arguments import arguments
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "3"))
 NOTES = int(os.environ.get("CLINADAPT_NOTES_READ", "3"))
 PAIRS = int(os.environ.get("CLINADAPT_PAIRS", "3"))
-SETTINGS = PreferenceTraining(precision="fp32", max_length=768, learning_rate=1e-2, num_train_epochs=2)
+SETTINGS = PreferenceTraining(precision="fp32", max_length=768, learning_rate=1e-3, warmup_steps=0, num_train_epochs=2)
 
 
 def pairs_of(splits):

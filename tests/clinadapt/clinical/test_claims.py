@@ -30,6 +30,11 @@ NOTE = (
 )
 
 
+def _shown(cases: list[Any], name: str) -> list[Any]:
+    """What a failure shows: the cases, but for those that are kept back from whoever mends the check."""
+    return [] if name.endswith("kept_back") else cases
+
+
 @pytest.mark.parametrize(
     ("name", "most_accused", "least_noticed"),
     [
@@ -45,8 +50,9 @@ def test_hand_written_cases(name: str, most_accused: float, least_noticed: float
     assert len(faithful_answers) >= 20 and len(wrong) >= 30
     accused = [answer for answer, note in faithful_answers if unsupported(answer, note)]
     missed = [(kind, answer) for kind, answer, note in wrong if not unsupported(answer, note)]
-    assert len(accused) <= most_accused * len(faithful_answers), accused
-    assert len(missed) <= (1 - least_noticed) * len(wrong), missed
+    errors = len(accused), len(missed)
+    assert errors[0] <= most_accused * len(faithful_answers), _shown(accused, name)
+    assert errors[1] <= (1 - least_noticed) * len(wrong), _shown(missed, name)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +75,9 @@ def test_hand_written_answers_to_questions(name: str, most_accused: float, least
     ]
     accused = [answer for answer, *about in faithful_answers if unsupported(answer, *about)]
     missed = [(kind, case[0]) for kind, case in wrong if not unsupported(*case)]
-    assert len(accused) <= most_accused * len(faithful_answers), accused
-    assert len(missed) <= (1 - least_noticed) * len(wrong), missed
+    errors = len(accused), len(missed)
+    assert errors[0] <= most_accused * len(faithful_answers), _shown(accused, name)
+    assert errors[1] <= (1 - least_noticed) * len(wrong), _shown(missed, name)
 
 
 @pytest.mark.parametrize(
