@@ -102,7 +102,7 @@ def peak(settings: InstructTraining) -> int:
     for _ in range(2):
         batch = _batch(settings)
         with autocast(precision):
-            value = loss(**batch) / len(batch["labels"])
+            value = loss(**batch).mean()
         value.backward()
         optimizer.step()
         optimizer.zero_grad()

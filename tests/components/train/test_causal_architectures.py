@@ -123,7 +123,7 @@ def test_packed_examples_have_their_own_losses_and_gradients(name: str, base: Pa
     expected = sum(own_loss(model, row["input_ids"], row["prompt_tokens"]) for row in table.to_pylist())
     (expected_gradient,) = torch.autograd.grad(expected, embeddings)
     model.train()
-    packed = sum(Loss(model, not fault)(**collate([packs[i]])) for i in range(len(packs)))
+    packed = sum(Loss(model, not fault)(**collate([packs[i]])).sum() for i in range(len(packs)))
     (gradient,) = torch.autograd.grad(packed, embeddings)
     assert packed.item() == pytest.approx(expected.item(), rel=1e-4)
     assert (gradient - expected_gradient).norm() <= 1e-3 * expected_gradient.norm()
