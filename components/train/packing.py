@@ -70,7 +70,7 @@ def pack_examples(table: pa.Table, max_length: int, tree: bool = True) -> Packed
     trees = [
         prefix_tree
         for _, group in groupby(examples, key=lambda pair: pair[0])
-        for prefix_tree in _prefix_trees(sorted((segment for _, segment in group), key=_sort_key), max_length)
+        for prefix_tree in _prefix_trees(sorted((segment for _, segment in group), key=sort_key), max_length)
     ]
     prefix = _prefix_of_all(rows)
     bins = best_fit_decreasing([size - prefix for _, size in trees], max_length - prefix)
@@ -112,7 +112,7 @@ def pack_documents(column: pa.ChunkedArray, max_length: int, seed: int, tree: bo
 def _side_by_side(segments: Sequence[Segment], max_length: int) -> PackedDataset:
     """Segments of similar length together, as many as fit with their padding."""
     packs: list[list[Segment]] = []
-    for segment in sorted(segments, key=lambda segment: (-len(segment.input_ids), _sort_key(segment))):
+    for segment in sorted(segments, key=lambda segment: (-len(segment.input_ids), sort_key(segment))):
         if packs and (len(packs[-1]) + 1) * len(packs[-1][0].input_ids) <= max_length:
             packs[-1].append(segment)
         else:
@@ -142,7 +142,7 @@ def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
     return np.split(combined.flatten().to_numpy(), np.cumsum(combined.value_lengths().to_numpy())[:-1])
 
 
-def _sort_key(segment: Segment) -> bytes:
+def sort_key(segment: Segment) -> bytes:
     """Sort segments by their tokens, so that neighbours share the longest prefixes."""
     return segment.input_ids.astype(">u4").tobytes()
 

@@ -1,4 +1,5 @@
-"""Preference pairs packed into prefix trees, as packing packs examples."""
+"""Preference pairs packed into prefix trees, or side by side for a model that a tree does not suit, as packing packs
+examples."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from clinadapt.models.prefix_tree import Pack, Segment, build_pack, collate, common_prefix_length
+from components.train.packing import sort_key
 
 Pair = tuple[Segment, Segment]  # the prompt with the chosen answer, and with the rejected one
 
@@ -28,11 +30,13 @@ class PackedPairs(torch.utils.data.Dataset):
         """
         Args:
             pairs: with prompt_ids, chosen_ids and rejected_ids, each a list of token ids; one at least.
-            max_length: tokens of a pack, at most, unless one pair has more.
+            max_length: tokens of a pack, at most, unless one pair has more; without a tree, of its segments padded to
+                the longest.
             tree: as in packing.PackedDataset.
         """
         self.tree = tree
-        self.pairs = _packed(sorted(map(_pair, pairs.to_pylist()), key=_tokens), max_length, tree)
+        ordered = sorted(map(_pair, pairs.to_pylist()), key=lambda pair: b"".join(map(sort_key, pair)))
+        self.pairs = _in_trees(ordered, max_length) if tree else _side_by_side(ordered, max_length)
         self.reference: list[torch.Tensor] = []
 
     def __len__(self) -> int:
@@ -66,18 +70,12 @@ def _pair(row: dict[str, Any]) -> Pair:
     return chosen, rejected
 
 
-def _tokens(pair: Pair) -> bytes:
-    """Sort pairs by their tokens, so that neighbours share the longest prefixes."""
-    return b"".join(each.input_ids.astype(">u4").tobytes() for each in pair)
-
-
-def _packed(pairs: Sequence[Pair], max_length: int, tree: bool) -> list[list[Pair]]:
+def _in_trees(pairs: Sequence[Pair], max_length: int) -> list[list[Pair]]:
     """Fill packs in the order of the pairs."""
     packs: list[list[Pair]] = []
     room, previous = 0, np.zeros(0, dtype=np.int64)
     for pair in pairs:
-        alone = _new_tokens(previous[:0], pair, tree)
-        beside = _new_tokens(previous, pair, tree)
+        alone, beside = _new_tokens(previous[:0], pair), _new_tokens(previous, pair)
         if packs and beside <= room:
             packs[-1].append(pair)
             room -= beside
@@ -88,10 +86,25 @@ def _packed(pairs: Sequence[Pair], max_length: int, tree: bool) -> list[list[Pai
     return packs
 
 
-def _new_tokens(previous: np.ndarray, pair: Pair, tree: bool) -> int:
+def _new_tokens(previous: np.ndarray, pair: Pair) -> int:
     """Tokens that a pair adds to a pack whose last segment is `previous`."""
     tokens = 0
     for segment in pair:
-        tokens += len(segment.input_ids) - (common_prefix_length(previous, segment.input_ids) if tree else 0)
+        tokens += len(segment.input_ids) - common_prefix_length(previous, segment.input_ids)
         previous = segment.input_ids
     return tokens
+
+
+def _side_by_side(pairs: Sequence[Pair], max_length: int) -> list[list[Pair]]:
+    """Pairs of similar length together, as many as fit with their padding."""
+    packs: list[list[Pair]] = []
+    for pair in sorted(pairs, key=_longest, reverse=True):
+        if packs and 2 * (len(packs[-1]) + 1) * _longest(packs[-1][0]) <= max_length:
+            packs[-1].append(pair)
+        else:
+            packs.append([pair])
+    return packs
+
+
+def _longest(pair: Pair) -> int:
+    return max(len(segment.input_ids) for segment in pair)

@@ -34,11 +34,13 @@ def test_every_pair_is_in_one_pack_with_its_own_answers(tree: bool, room: int) -
     assert sorted(found) == expected
     for i in range(len(packs)):
         pack, answer_tokens, reference = packs[i]
-        assert len(pack.input_ids) <= room or len(packs.pairs[i]) == 1
+        segments = [each for pair in packs.pairs[i] for each in pair]
+        padded = len(segments) * max(len(each.input_ids) for each in segments)
+        assert (len(pack.input_ids) if tree else padded) <= room or len(packs.pairs[i]) == 1
         assert len(answer_tokens) == 2 * len(packs.pairs[i]) and sum(answer_tokens) == len(pack.labels)
         assert reference.shape == (0, 2)
         answers = np.split(pack.labels, np.cumsum(answer_tokens)[:-1])
-        for segment, answer in zip((each for pair in packs.pairs[i] for each in pair), answers, strict=True):
+        for segment, answer in zip(segments, answers, strict=True):
             assert segment.input_ids[segment.prompt_tokens :].tolist() == answer.tolist()
 
 
