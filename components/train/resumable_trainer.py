@@ -57,6 +57,12 @@ class ResumableTrainer(Trainer):
         if checkpoints:
             self.add_callback(_CheckpointCallback(self))
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The schedule of the learning rate. Its warmup begins at zero, so that an only step is without one."""
+        if num_training_steps == 1:
+            self.args.warmup_steps = 0
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def before_training(self) -> None:
         """Hook that runs before the first step of a training, and not before a resumed one."""
 

@@ -153,6 +153,27 @@ def test_loss_and_gradients_are_those_of_trl(
         torch.testing.assert_close(gradient, reference[name], rtol=1e-3, atol=1e-6)
 
 
+def test_a_model_that_a_tree_does_not_suit_trains_the_same(
+    splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PreferenceTraining(
+        max_length=640, num_train_epochs=3, per_device_train_batch_size=16, learning_rate=1e-4, precision="fp32"
+    )
+    trees = dpo.run(splits, adapter, tmp_path / "trees", settings)["preference"]["curve"]
+    monkeypatch.setattr(dpo, "tree_fault", lambda base: "its layers are recurrent")
+    rows = dpo.run(splits, adapter, tmp_path / "rows", settings)["preference"]["curve"]
+    assert [step["loss"] for step in rows] == pytest.approx([step["loss"] for step in trees], rel=1e-4)
+    assert len(rows) == 3 and rows[2]["loss"] < rows[0]["loss"]
+
+
+def test_an_only_step_trains(splits: Path, adapter: Path, tmp_path: Path) -> None:
+    """A warmup that began at a learning rate of zero would be all of it."""
+    settings = PreferenceTraining(max_length=320, per_device_train_batch_size=16, learning_rate=5e-3, precision="fp32")
+    assert len(dpo.run(splits, adapter, tmp_path, settings)["preference"]["curve"]) == 1
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path))
+    assert not any(torch.equal(after[name], each) for name, each in before.items())
+
+
 def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
     settings = PreferenceTraining(max_length=320, learning_rate=5e-3, precision="fp32", per_device_train_batch_size=8)
     dpo.run(splits, adapter, tmp_path / "one", settings)
