@@ -218,6 +218,7 @@ class PreferenceTraining(TrainingSettings):
     """prefer: DPO on preference pairs, after instruction tuning (Rafailov et al. 2023, arXiv:2305.18290).
 
     Attributes:
+        precision: without effect, as it computes in that of the adapter.
         own_answers: training questions that the adapter answers first; its mistakes and the right answers are pairs
             too, beside those of the sources.
     """

@@ -22,6 +22,7 @@ from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.tree_check import tree_fault
 from clinadapt.storage.object_store import Store
+from components.train.causal_trainer import check_precision
 from components.train.checkpoints import Checkpoints, training_inputs
 from components.train.lora import save_adapter
 from components.train.own_answers import own_mistakes
@@ -52,11 +53,12 @@ def run(
 
     Raises:
         UserError: there are no pairs, and not because nobody has corrected an answer yet; the base model has changed,
-            or the loss is not finite.
+            its precision needs a GPU, or the loss is not finite.
         KeyboardInterrupt: a signal stopped the training; the state is saved.
     """
     card = InstructCard.read(adapter)
     card.check_base()
+    check_precision(card.precision)
     pairs, mistakes = read_table(splits, "preferences.parquet").select(COLUMNS), dict[str, int]()
     if settings.own_answers:
         own, mistakes = own_mistakes(splits, adapter, settings)

@@ -57,18 +57,20 @@ class PreferenceTrainer(ResumableTrainer):
         if gradient_checkpointing(settings, None):
             unwrap(model).activation_checkpointing_enable()
         self._beta, self._precision = settings.beta, precision
+        args = TrainingArguments(
+            **arguments(settings, precision),
+            optim=optimizer(),
+            label_names=["labels"],
+            remove_unused_columns=False,
+        )
+        if args.n_gpu > 1:
+            args._n_gpu = 1  # else the Trainer cuts a batch into one part a GPU (DataParallel), which no pack survives
         super().__init__(
             checkpoints,
             settings.checkpoint_minutes,
             step="prefer",
             model=Loss(model, pairs.tree),
-            args=TrainingArguments(
-                **arguments(settings, precision),
-                optim=optimizer(),
-                label_names=["labels"],
-                remove_unused_columns=False,
-                ddp_find_unused_parameters=False,
-            ),
+            args=args,
             train_dataset=pairs,
             data_collator=collate_pairs,
             callbacks=[Progress("prefer")],

@@ -34,7 +34,7 @@ from clinadapt.models.adapter_card import InstructCard
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.chat_template import Question, load_tokenizer
 from clinadapt.storage.folder_store import FolderStore
-from components.train import dpo, instruct, multi_node, own_answers
+from components.train import dpo, instruct, multi_node, own_answers, preference_trainer
 from components.train.checkpoints import RESULT
 from components.train.preference_packs import PackedPairs
 from components.train.preference_trainer import PreferenceTrainer
@@ -172,6 +172,33 @@ def test_an_only_step_trains(splits: Path, adapter: Path, tmp_path: Path) -> Non
     assert len(dpo.run(splits, adapter, tmp_path, settings)["preference"]["curve"]) == 1
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path))
     assert not any(torch.equal(after[name], each) for name, each in before.items())
+
+
+def test_an_adapter_in_fp16_needs_a_gpu(
+    splits: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = shutil.copytree(adapter, tmp_path / "fp16") / "clinadapt.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"precision": "fp16"}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        dpo.run(splits, tmp_path / "fp16", tmp_path / "out", PreferenceTraining())
+
+
+def test_of_several_gpus_it_uses_one(splits: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DataParallel would give each of them a part of every tensor of a batch."""
+
+    class OfTwoGpus(preference_trainer.TrainingArguments):  # type: ignore[misc]
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            assert self.device.type == "cpu"
+            self._n_gpu = 2
+
+    monkeypatch.setattr(preference_trainer, "TrainingArguments", OfTwoGpus)
+    card, pairs = InstructCard.read(adapter), pq.read_table(splits / "preferences.parquet")
+    base = load_causal_lm(card.base_model, "none", "fp32")
+    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    trainer = PreferenceTrainer(model, PackedPairs(pairs, 640), PreferenceTraining(), "fp32", None)
+    assert trainer.args.n_gpu == 1 and trainer.args.train_batch_size == 1
 
 
 def test_it_leaves_an_adapter_like_the_one_before(splits: Path, adapter: Path, tmp_path: Path) -> None:
