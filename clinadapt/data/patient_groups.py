@@ -50,7 +50,7 @@ def age_band(value: Any) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return _age_band(float(value))
+        return _age_band(value)  # an int may be too large for a float
     text = _words(value)
     if found := _DICOM_AGE.fullmatch(text) or _AGE.fullmatch(text):
         unit = next((unit for unit in _PER_YEAR if found[unit]), "year")

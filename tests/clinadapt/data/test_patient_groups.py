@@ -54,6 +54,10 @@ def test_an_age_that_is_not_read(value: Any) -> None:
     assert age_band(value) is None and not is_missing(value)
 
 
+def test_a_number_beyond_the_floats_is_no_age() -> None:
+    assert age_band(10**400) is None
+
+
 @pytest.mark.parametrize(
     "value", [None, float("nan"), "", "  ", "NaN", "NULL", "None", "N/A", "unknown", "Unk", "U", "-", "?"]
 )
