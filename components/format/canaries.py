@@ -34,10 +34,8 @@ def write_canaries(
         if not each.dropped:
             place = (_NO_SOURCE, number, note_id(row["note"]), _NO_SOURCE, row["task"], True, "none", False)
             ids = each.prompt_ids + each.answer_ids
-            about, texts = (
-                (None, None, None),
-                (None, None, None),
-            )  # specialty, sex and age_band; the texts of held-out rows
+            about = (None, None, None)  # specialty, sex and age_band
+            texts = (None, None, None)  # which held-out rows alone have
             tables["train"].add((*place, *about, ids, len(each.prompt_ids), each.trimmed_tokens, *texts))
     if "corpus" in tables:
         tokenizer = template.tokenizer

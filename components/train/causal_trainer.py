@@ -81,9 +81,8 @@ class CausalTrainer(EarlyStoppingTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        loss = (
-            model(**inputs).sum() / num_items_in_batch * self.accelerator.num_processes
-        )  # gradients are averaged over them
+        processes = self.accelerator.num_processes  # over which gradients are averaged
+        loss = model(**inputs).sum() / num_items_in_batch * processes
         check_finite("training", torch.isfinite(loss))
         return loss
 
@@ -97,9 +96,8 @@ class CausalTrainer(EarlyStoppingTrainer):
         for start in range(0, len(share), size):
             batch = self._prepare_inputs(collate([packs[i] for i in share[start : start + size]]))
             with autocast(self._precision):
-                total += torch.stack(
-                    [self.model(**batch).sum(), torch.tensor(len(batch["labels"]), device=total.device)]
-                )
+                losses = self.model(**batch)
+            total += torch.stack([losses.sum(), torch.tensor(len(losses), device=total.device)])
         loss, labels = self.accelerator.reduce(total, reduction="sum").tolist()
         return loss / labels
 
