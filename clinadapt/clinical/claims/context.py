@@ -65,7 +65,7 @@ _TRIGGERS = re.compile(
     r"ed|ing)\b|\bturn(?:s|"
     r"ed) down\b|\bnor\b|\bneither\b|\bhold(?:ing)? off(?: on)?\b)"
     r"|(?P<prefix>\bnon[- ](?=[a-z]))"
-    r"|(?P<uncertain>\bpossibl[ey]\b|\bunlikely\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
+    r"|(?P<uncertain>\bdoubt(?:s|ed|ful)?\b|\bpossibl[ey]\b|\bunlikely\b|\bpotentially\b|\bprobabl[ey]\b|\blikely\b|\bsuspect(?:ed|s)?\b"
     r"|\bsuspicio(?:us|n) (?:for|of)\b"
     r"|\bquestionable\b|\brule out\b|\br/o\b|\bmay (?:be|have|represent)\b|\bmight\b|\bcould (?:be|represent)\b"
     r"|\b(?:concern(?:ing|s|ed)?|worr(?:y|ied)) (?:for|about|of)\b|\bcannot (?:be )?(?:exclude|rule)\w*\b|"
@@ -102,7 +102,7 @@ _WORD_START = re.compile(
     r"no|owing|on account|given|without|gram|is|was|are|were|has|have|had|be|"
     r"denied|den(?:y|ie|ying)|absent|ruled?s?|"
     r"unremarkable|negative|never|none|absence|free|clear|exclud|hold|lacks?|fail|nor|neither|possibl|potential|probabl|"
-    r"(?:un)?likely|suspec|suspic|questionable|r/o|may|might|could|concern|worr|cannot|presumed|suggest|appears|but|"
+    r"(?:un)?likely|doubt|suspec|suspic|questionable|r/o|may|might|could|concern|worr|cannot|presumed|suggest|appears|but|"
     r"and|however|declin|refus|turn|can|"
     r"although|though|except|aside|apart|other|which|who|because|present|complain|report|admits|positive|show|reveal|"
     r"states|endorses|there|he|she|patient|now|then|treated|due|family|husband|wife|spouse|partner|boyfriend|"
@@ -116,14 +116,14 @@ _MARKING = re.compile(
     r"(?:if|plan|plann|hop|want|wish|try|once|until|provid|no|not|nor|none|nil|t|r|may|son|call|ring|come|case|risk|dad|mom|mum|neg|ve|fhx?)\Z|non|nobody|noth|neither|never|"
     r"negativ|den|without|"
     r"absen|rul|hold|declin|refus|turn\Z|can\Z|unremark|free|clear|exclud|lack|fail|possib|potential|probab|likely|"
-    r"unlikely|suspec|suspic|question|might|could|should|"
+    r"unlikely|doubt|suspec|suspic|question|might|could|should|"
     r"concern|worr|cannot|presum|suggest|appear|quer|watch|monitor|return|famil|mother|father|brother|sister|aunt|"
     r"uncl|grand|"
     r"maternal|paternal|sibl|parent|cousin|daughter|niec|nephew|relativ|twin|fianc|room|flatmat|friend|colleagu|classmat|neighb|husband|wife|spous|partner|"
     r"boyfriend|girlfriend|sourc"
 )
 _OF_FAMILY = re.compile(rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMILY}|family)\b")
-_ENDS_CLAUSE = re.compile(r"\s*(?:[.;)\n]|\Z)")
+_ENDS_CLAUSE = re.compile(r"\s*(?:[.,;)\n]|\Z)")
 _NEW_CLAUSE = re.compile(r"[;:]|, (?:and|but)\b")
 _CLAUSE_START = re.compile(r"[;:]|\bbut\b")
 _RESULT_START = re.compile(r"[,;:]|\b(?:and|but)\b")
@@ -303,7 +303,7 @@ def _uncertain_from(
     probable."; `stop` where none is."""
     if _IS.match(trigger[0]) or _THE_CAUSE.match(text, trigger.end()):
         return first
-    if text[words[stop - 1].start : words[stop - 1].end] in ("is", "was", "are", "were"):
+    if text[words[stop - 1].start : words[stop - 1].end] in ("is", "was", "are", "were", "thought", "felt", "deemed"):
         return stop if _HAS_CAUSE.match(text, trigger.end()) else first
     if not _ENDS_CLAUSE.match(text, trigger.end()):
         return stop

@@ -26,14 +26,14 @@ _SEX = re.compile(
 )
 _TITLE = re.compile(r"(?:Mr|Mr?s)(?=\.? [A-Z])")
 _AGE_SEX = re.compile(  # 101F is a temperature
-    r"\d(?<![.\d/]\d)(?<!(?=(?:9[4-9]|10\d)F)\d)\d{0,2}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?"
+    r"\d(?<![.\d/A-Za-z]\d)(?<!(?=(?:9[4-9]|10\d)F)\d)\d{0,2}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?"
     r"(?P<sex>[FM])\b(?!/)"
 )
 _SEX_WORDS = """female woman lady girl gravida primigravida ms mrs mr male man gentleman boy she her hers herself he his
 him himself"""
 SEX_STEMS = frozenset(map(stem, _SEX_WORDS.split()))  # of the words that _SEX matches
 _SEX_FIELD = re.compile(r"\b(?:SEX|Sex|GENDER|Gender) ?: ?(?P<sex>[FM])\b(?!/)")
-_SEX_AGE = re.compile(r"(?<![.\w])(?P<sex>[FM]) \d{2}\b(?![./\d])")
+_SEX_AGE = re.compile(r"(?<![.\w])(?<!\b[A-Z] )(?<!\b(?:Mr|Ms|Dr) )(?<!\bMrs )(?P<sex>[FM]) \d{2}\b(?![./\d])")
 _SYMBOL = re.compile("[♀♂]")
 _HEADER = 60  # characters
 _SOMEBODY = re.compile(

@@ -15,7 +15,7 @@ from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.mention import Mention
 
-_GOES_ON = re.compile(r"continu|remain|stay|resum|goe?s? on|went on|home on|discharged on")
+_GOES_ON = re.compile(r"continu|remain|stay|resum|keep|kept|carr|goe?s? on|went on|home on|discharged on")
 _REPLY = re.compile(r"\W*(?:yes|no)\b\W*(?:(?:it|this|that) )?|\W*it ")
 _TAKEN_NOW = re.compile(r"(?:tak(?:es|ing)|receiv(?:es|ing)|already|(?:is|are|now|currently) on)\Z|\balready ")
 _WAS_GIVEN = re.compile(

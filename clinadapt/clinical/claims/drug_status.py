@@ -17,12 +17,13 @@ _STATUS = {
     rf"(?:previous(?:ly)?|prior|past|former|tried(?: and failed)?)(?: {_TREATMENT})*(?= ?:)|"
     r"hold(?:ing)?|quit|ceased|finished|completed|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
     r"(?:taken|came|been)"
-    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b)|"
+    r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b(?! (?:about )?\d))|"
+    r"not (?:now|any ?more|any longer|currently)|"
     r"(?:switched|changed|converted|swapped)(?= (?:over )?(?:to|for)\b)|(?:switched|changed|converted)(?: \w+)? from|"
     r"(?:was|were) (?:switched|changed|swapped)(?= (?:because|due|owing|after|as)\b)|"
     r"(?<!and )off(?! and on)|until (?:last|january|february|march|april|may|june|july|august|september|october|"
     r"november|december|(?:19|20)\d\d)|(?:previously|formerly)(?: (?:on|took|taking|taken|tried|us(?:ed|ing)))?)\b",
-    "denied": r"\b(?:not keen(?: on| to)?|(?:not|never) (?:to )?(?:be |been )?(?:given|used|started|"
+    "denied": r"\b(?:not keen(?: on| to)?|not yet|(?:not|never) (?:to )?(?:be |been )?(?:given|used|started|"
     r"prescribed|taken|administered|"
     r"needed|required|"
     r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|"
@@ -32,8 +33,8 @@ _STATUS = {
     r"instead) of|rather than)\b",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
     r"receiv\w+|prescribed|(?:is|was|are|now|currently|still|back|"
-    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged) on(?! hold| (?:his|her|the|their) allerg)|"
-    r"go(?:es)? on|went on|continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
+    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged|carr(?:y|ies|ied|ying)) on(?! hold| (?:his|her|the|their) allerg)|"
+    r"(?:go(?:es)?|went|keeps?|kept) on|(?:keeps?|kept|to keep)(?= (?:\w+ ){1,2}going\b)|continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
     r"uses?|using)\b",
 }
 STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()))
@@ -65,6 +66,10 @@ SWITCHED = re.compile(r"switched|changed|converted|swapped")  # to another drug
 _TO_DRUG = re.compile(r" (?:over )?(?:to|for) (?:oral |iv |po |intravenous )?")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
 _OTHER_CLAUSE = re.compile(r"(?! ?(?:tak|giv|us|on\b|start|prescrib|tolerat))[^:]*:")  # "not at goal: switch to"
+_GOT = re.compile(  # right before a drug
+    r"\b(?:got|gets?|getting|ha[sd]|having)(?: (?:been )?(?:some|the|an?|his|her|iv|im|oral|intravenous|of|\d[\d.,]* ?(?:m?c?g|ml|units?)))* \Z"
+)
+_LASTS = re.compile(r"\b(?:continue|keep|carry|stay|remain|will|should|must|is to|to (?:be|take)|goes?|going)\b")
 _FORMERLY = re.compile(r"previously|formerly")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
 
@@ -80,13 +85,18 @@ def drug_status(text: str, start: int, end: int, sentence: tuple[int, int], afte
     behind = [
         m
         for m in STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
-        if not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m, after)
+        if not text[m.end() : m.end() + 1].isalnum()  # a word that is cut
+        and not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m, after)
     ]
     is_none = before and before[-1][0] == "no" and not _OTHER_THING.search(text, before[-1].end(), start)
     of_its_own = (  # "..., and opioids were not given"; not "no opioids were given"
         behind and not is_none and _PREDICATE.fullmatch(text, end, behind[0].start())
     )
     match = behind[0] if behind and (of_its_own or not before) else (before[-1] if before else None)
+    if text[start - 1 : start] == "?" or text[max(0, start - 2) : start] in (" ? ", "? "):
+        return Mention(start - 1, start, "open")
+    if not match and (got := _GOT.search(text, first, start)):
+        return Mention(*got.span(), "active")
     if match and (special := _not_yet(text, match, max(sentence[0], match.start() - 24), end)):
         return Mention(*match.span(), special)
     if match and behind and match.lastgroup == "active" and behind[0].lastgroup == "stopped" and match in before[-1:]:
@@ -140,6 +150,8 @@ def _is_said_of(text: str, end: int, status: re.Match[str], after: int) -> bool:
     match status.lastgroup:
         case "denied":
             return status[0].startswith(("not ", "never ", "declin", "refus"))
+        case "stopped" if status[0].startswith("until"):
+            return not _LASTS.search(text, max(0, end - 60), status.start())
         case "stopped" | "allergy":
             return not (_RELATIVE.search(text, end, status.start()) or _FORMERLY.match(status[0]))
         case "open":

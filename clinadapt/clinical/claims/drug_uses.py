@@ -253,7 +253,8 @@ def shorthand_mentions(lower: str, name: str) -> list[Mention]:
 
 
 def _routes_within(lower: str, start: int, end: int) -> list[Mention]:
-    return [Mention(*match.span(), match.lastgroup or "") for match in _routes().finditer(lower, start, end)]
+    found = [Mention(*match.span(), match.lastgroup or "") for match in _routes().finditer(lower, start, end)]
+    return [each for each in found if not lower[each.end : each.end + 1].isalnum()]  # `end` may cut a word
 
 
 def _is_of_next_drug(text: str, lower: str, route: Mention, after: int, doses: list[Quantity]) -> bool:

@@ -18,7 +18,7 @@ from clinadapt.clinical.claims.words import STOP_WORDS, Word, root, stem
 from clinadapt.clinical.number_words import NUMBER_WORD_VALUES
 
 # Words that say nothing by themselves when they are denied
-_VAGUE = """evidence sign symptom history change problem complication known significant acute time day week
+_VAGUE = """evidence sign symptom history change problem complication known significant acute time day today week
 month year other new old further recent past current state report note mention show see seen given take taken
 use need know normal clear well good left right side upper lower more most less much very only really get got go
 went come came say said tell told think feel felt like want sure okay ok yeah yes thing anything something
@@ -32,7 +32,7 @@ finger night negative positive toe knee ankle shoulder elbow wrist extremity ski
 joint muscle bone blood start began begin begun used lack lacked cause reason source"""
 NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
-_NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|currently|still|presently|at present|today|active(?:ly)?)\b")
+_NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|current(?:ly)?|still|presently|at present|today|active(?:ly)?)\b")
 _NOW_HAS = re.compile(
     r"\b(?<!not )(?<!none )(?:now|currently|presently|at present|still)(?: (?:is|has|have|having|an?|the|any|"
     r"with))* ([a-z]+)"
@@ -50,7 +50,7 @@ _HABIT = re.compile(r"smokes|drinks|is a smoker")  # what one does in the presen
 _NEAR = 30  # characters between a finding and a word such as "now"
 _IN_PART = re.compile(r"[^.;\n]{0,40}\b(?:only|except|unless|apart from|other than)\b")  # "no stridor at rest, only"
 _SURE = re.compile(
-    r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven|diagnosed|certain(?:ly)?|(?<!cannot be )(?:ruled out|excluded))\b"
+    r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven?|proved|diagnosed|certain(?:ly)?|(?<!cannot be )(?:ruled out|excluded))\b"
 )
 _THERE = stem("there")  # there were complications
 _NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|nad|negative|no|not|without|fine)\b")
@@ -169,7 +169,8 @@ def _other_negations(stated: Reading, source: Reading) -> Iterator[CheckedClaim]
     known: dict[str, set[int]] = {}  # stem -> how the note has it, as in Context.negated
     for i, word in enumerate(stated.words):
         vague = word.stem in NO_FINDINGS and not (i > 1 and stated.words[i - 2].stem == _THERE)
-        if i in named or word.stem in STOP_WORDS or vague or word.stem.isdigit():
+        is_measured = i + 1 < len(stated.words) and stated.words[i + 1].stem in ABOUT_A_FINDING  # a stroke score
+        if i in named or word.stem in STOP_WORDS or vague or is_measured or word.stem.isdigit():
             continue
         positions = source.positions.get(word.stem) or _of_root(i, stated, source)
         if word.stem not in known:

@@ -11,7 +11,7 @@ from clinadapt.clinical.claims.words import STOP_WORDS, stem
 
 # kind of a claim: words of one side | words of the other, or of the others
 _GROUPS = {
-    "status": ["accepted agreed consented | declined refused", "continue continued continuing ongoing running |"
+    "status": ["accepted agreed consented | declined refused", "continue continued continuing keep ongoing running |"
     " stop stopped discontinued held withdrawn ceased removed"],
     "finding": ["open | laparoscopic keyhole endovascular robotic", "unilateral | bilateral"],
     "site": [
@@ -20,14 +20,14 @@ _GROUPS = {
     ],
     "result": [
         "improved improving improvement better | worse worsened worsening deteriorated",
-        "increased increasing rose risen rising | decreased decreasing fell fallen dropped",
+        "increased increasing rose risen rising doubled | decreased decreasing fell fallen dropped halved",
         "normal | abnormal enlarged dilated thickened inflamed swollen", "palpable | impalpable absent",
         "present | absent", "brisk |"
         " absent sluggish reduced", "well | poorly badly", "good | poor reduced", "clear straw serous |"
         " bloody purulent cloudy turbid",
         "unchanged | increased decreased raised reduced changed doubled halved lowered", "controlled |"
         " uncontrolled", "live living |"
-        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture cut severed transected",
+        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture cut severed transected broken fractured",
         "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
         "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
         "mild | moderate | severe", "acute | chronic",
@@ -39,7 +39,8 @@ for _kind, _groups in _GROUPS.items():
         for _own in _sides:
             for _name in _own:
                 _, _same, _others = _OPPOSITES.get(_name, ("", set(), set()))
-                _OPPOSITES[_name] = _kind, _same | _own, _others.union(*_sides) - _own - _same
+                _others |= set().union(*_sides) - _own
+                _OPPOSITES[_name] = _kind, (_same | _own) - _others, _others
 _MANY = 2  # words that an opposite is said of, of which the note must have more than of another
 _NEAR = 3  # words to either side that an opposite may be said of
 

@@ -38,6 +38,7 @@ _AT_A_TIME = re.compile(
 ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
 _ALSO_DRUGS = ("magnesium", "calcium", "potassium", "albumin")  # 4 g of it are a dose
 _TIMES = stem("times")  # three times
+_HOW_OFTEN = re.compile(r" times\b")
 _SAID_OF_A_PART = ("enlarged ", "swollen ", "stiff ", "collapsed ", "broken ")
 NO_FINDING = "no finding"  # of findings.yaml
 
@@ -346,7 +347,11 @@ def _is_of_another_time(value: Quantity, lower: str) -> bool:
 
 def _measurements(reading: Reading) -> list[Measurement]:
     mentions = reading.tests_named
-    numbers = [q for q in reading.quantities if not q.is_code and q.dimension != "time"]
+    numbers = [
+        q
+        for q in reading.quantities
+        if not q.is_code and q.dimension != "time" and not _HOW_OFTEN.match(reading.lower, q.end)
+    ]
     starts = [q.start for q in numbers]
     measurements = []
     for i, (first, stop, name) in enumerate(mentions):

@@ -16,7 +16,7 @@ _ASKS_WHERE = re.compile(r"\W*(?:where|which (?:part|site))\b")
 # "Kidney function" tells of a test, "nose specialist" of a doctor
 _NOT_OF_A_PART = re.compile(
     r"[ ,-]*(?:and \w+ )?(?:function|enzyme|test|value|profile|panel|specialist|doctor|surgeon|clinic|disease|failure|"
-    r"attack|brace|fold|infection|bag|habit|movement|diary|scan)"
+    r"attack|brace|fold|infection|bag|habit|movement|diary|scan|protect)"
 )
 _LEVEL = re.compile(r"\b([CTLS])(\d{1,2})(?:[-–/]([CTLS])?(\d{1,2}))?\b")
 

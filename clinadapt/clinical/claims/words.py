@@ -23,7 +23,9 @@ _SPELLED = re.compile(r"[A-Z](?<!\w.)(?: [A-Z])+\b")  # D V T, as transcripts wr
 _BRITISH_OUR = re.compile(r"(?<=\w{3})our(?=s?$)")
 _BRITISH_ISE = re.compile(r"(?<=\w{4}[iy])s(?=(?:e[sd]?|ing|ation)$)")
 _BRITISH_RE = re.compile(r"(?<=\w{2}[bt])re(?=s?$)")
-_FRACTURE = re.compile(r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))")  # "# left clavicle"; not "# of packs"
+_FRACTURE = re.compile(  # "# left clavicle", "R radius # 6/52"; not "# of packs"
+    r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))|(?<=[a-z] )#(?= \d+/(?:52|12|7)\b|[.,;)]|\s*(?:\n|\Z))"
+)
 
 
 _IRREGULAR = {"torn": "tear", "bled": "bleed", "admission": "admitt"}  # stem of a form -> that of its verb
@@ -32,7 +34,7 @@ _DERIVED = [
     ("ization", 4), ("ation", 4), ("ition", 4), ("iz", 4), ("at", 5), ("ion", 4), ("ment", 4), ("ance", 5),
     ("ence", 5), ("age", 4), ("ive", 5), ("al", 4), ("um", 4),
 ]  # fmt: skip
-_SHORT = {"sx": "symptoms", "hx": "history", "rh": "rhesus"}
+_SHORT = {"sx": "symptoms", "hx": "history", "rh": "rhesus", "inj": "injection"}
 
 
 class Word(NamedTuple):
