@@ -13,8 +13,10 @@ from clinadapt.clinical.claims.drug_uses import DrugUse, has_short_form, shortha
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading, read
+from clinadapt.clinical.claims.reckoned_doses import is_daily_course, is_of_a_day, reckoned
 from clinadapt.clinical.mention import Mention
 
+_ADVISED = re.compile(r"\b(?:advi[cs]e\w*|is to|are to|should|will|suggest\w*|recommend\w*|plan\w*)\b")
 _GOES_ON = re.compile(r"continu|remain|stay|resum|keep|kept|carr|goe?s? on|went on|home on|discharged on")
 _REPLY = re.compile(r"\W*(?:yes|no)\b\W*(?:(?:it|this|that) )?|\W*it ")
 _TAKEN_NOW = re.compile(r"(?:tak(?:es|ing)|receiv(?:es|ing)|already|(?:is|are|now|currently) on)\Z|\balready ")
@@ -130,7 +132,7 @@ def _no_allergies(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
 
 
 def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    yield from _dose(use.doses, use.name, own, source)
+    yield from _dose(use, own, stated, source)
     for route in use.routes[:1]:
         given_routes = [r for u in own for r in u.routes]
         fits = [r[:2] for r in given_routes if r.value == route.value]
@@ -143,19 +145,18 @@ def _drug_details(use: DrugUse, own: list[DrugUse], stated: Reading, source: Rea
         yield from _status(use, own, stated, source)
 
 
-def _dose(
-    doses: Sequence[Quantity], name: str, own: Sequence[DrugUse], source: Reading | None = None
-) -> Iterator[CheckedClaim]:
-    """The first dose, held against those of a drug; where it has none and `source` is given, against any quantity."""
-    for dose in doses[:1]:
+def _dose(use: DrugUse, own: Sequence[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """The first dose, held against those of a drug; where it has none, against any quantity."""
+    for dose in use.doses[:1]:
         given = [q for u in own for q in u.doses]
         written = [q for q in given if q.dimension and q.number == dose.number]
         fits = [q[:2] for q in written or given if _is_same_dose(q, dose)]
-        if not fits and source and given and not any(q.dimension for q in given):
+        if not fits and given and not any(q.dimension for q in given):
             fits = _without_unit(dose, own, source)
-        if source and not given:
+        if not given:
             fits = [q[:2] for q in source.quantities if same(q, dose)] or _without_unit(dose, own, source)
-        yield verdict(Claim("dose", dose.start, dose.end, f"{name} {dose}"), fits, [q[:2] for q in given])
+        fits = fits or reckoned(dose, own, stated, source)
+        yield verdict(Claim("dose", dose.start, dose.end, f"{use.name} {dose}"), fits, [q[:2] for q in given])
 
 
 def _is_same_dose(one: Quantity, other: Quantity) -> bool:
@@ -191,6 +192,10 @@ def _frequency(use: DrugUse, own: Sequence[DrugUse], stated: Reading, source: Re
         given = [f for u in own for f in u.frequencies]
         alike = source.frequencies if start < use.start and not given else given  # "weekly paclitaxel"
         fits = [f[:2] for f in alike if abs(f[2] - times) < 0.02]
+        if not fits and times == 1 and any(is_of_a_day(dose, own, stated) for dose in use.doses[:1]):
+            continue
+        if not given and times == 1 and is_daily_course(own, source):
+            continue
         parts = [(_part_of_day(source.lower[f[0] : f[1]]), f[:2]) for f in given]
         if (part := _part_of_day(stated.lower[start:end])) and part not in {other for other, _ in parts}:
             fits = [] if any(other for other, _ in parts) else fits
@@ -245,7 +250,8 @@ def _status(use: DrugUse, own: list[DrugUse], stated: Reading, source: Reading) 
         if s in accepted[status] and (s or not ended or (not lasting and (u.doses or u.frequencies)))
     ]
     statuses = [s for _, s in given if s]
-    if lasting and statuses and statuses[-1] in ("stopped", "denied"):
+    is_advised = lasting and _ADVISED.search(stated.lower, *stated.sentence_at(use.start))
+    if lasting and statuses and statuses[-1] in ("stopped", "denied", *(("to stop",) if is_advised else ())):
         fits = []
     if status == "denied" and not fits and all(s == "" for _, s in given) and not any(u.doses for u, _ in given):
         return

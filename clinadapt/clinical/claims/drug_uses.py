@@ -31,6 +31,8 @@ _PER_DAY = [
        number / 7)
       for number, word, count in ((2, "two", "(?:twice|(?:two|2) times)"), (3, "three", "(?:(?:three|3) times|thrice)"),
                                   (4, "four", "(?:four|4) times"), (5, "five", "(?:five|5) times"))),
+    *((rf"{count} (?:a|per|each|every|/) ?month", number / 30)
+      for number, count in ((2, "(?:twice|(?:two|2) times)"), (3, "(?:three|3) times"), (4, "(?:four|4) times"))),
     (r"(?:once|one time) (?:a|per|each) month|once monthly|monthly|every month", 1 / 30),
     (r"b\.? ?i\.? ?d\b|b\.? ?d\b\.?|twice (?:a |per |each |every )?(?:day|daily)|(?:two|2) times (?:a|per|"
     r"each|every) day"
@@ -47,7 +49,7 @@ _PER_DAY = [
     (r"(?:five|5) times (?:a|per|each) day|(?:five|5) times daily", 5.0),
     (r"q\.? ?3(?!\d)|every (?:3|three) h|(?:3|three)[- ]hourly", 8.0),
     (r"q\.? ?2(?!\d)|every (?:2|two) h|(?:2|two)[- ]hourly", 12.0),
-    *((rf"(?:x ?{n}|{n} ?x) ?(?:(?:/|per|a|each) ?(?:day|d\b)|daily)", float(n))
+    *((rf"(?:x ?{n}|{n} ?x) ?(?:(?:/|per|a|each) ?(?:day|d\b)|daily|in 24 ?h)", float(n))
       for n in range(1, 7)),
     (r"(?<=kg)/ ?d(?:ay)?\b|(?<=\d)/ ?d\b|q\.? ?d\b|o\.? ?[dmn]\b|nocte\b|mane\b|(?<![\d-])(?:[1-4]-0-0|"
      r"0-[1-4]-0|0-0-[1-4])(?:-0)?(?!-?\d)"
@@ -72,7 +74,7 @@ _BESIDE_A_DRUG = re.compile(
     r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|[2-8]|12|two|three|four|six|eight|"
     r"twelve) (?:week|day|month)s?|t/?th?/?s|tue\S*|mon\S*|yearly|every year"
 )
-_UP_TO_DRUG = re.compile(r"\s*(?:of|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
+_UP_TO_DRUG = re.compile(r"\s*(?:of(?: (?!and\b|or\b)[a-z-]+)?|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
 _ROUTE_ONLY = re.compile(
     r"(?:(?:iv|im|(?:intra(?:venous|muscular|thecal)|sub-?cutaneous)(?:ly)?)\b|i\.[vm]\.)(?! drug)|p\.o|orally|"
     r"sublingual|rectally"
@@ -94,6 +96,7 @@ _NO_DOSE = re.compile(
 )
 _COUNT = re.compile(r"once|twice|thrice|half|a\b|couple")
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_SURE_BEGINNING = 5  # letters
 _ALSO_TESTS = frozenset(
     "potassium magnesium calcium sodium albumin lithium iron glucose phenytoin vancomycin".split()  # noqa: SIM905
 )
@@ -166,7 +169,7 @@ def drug_uses(
         own = [q for q in near if not _OF_A_DRUG.match(lower, q.end, after)]
         if not own or own[0].start - end > 60:
             near = doses[bisect_left(starts, window[0]) : bisect_left(starts, start)]
-            own = [q for q in near if start - q.end <= 12 and _UP_TO_DRUG.fullmatch(lower, q.end, start)] or own
+            own = [q for q in near if start - q.end <= 24 and _UP_TO_DRUG.fullmatch(lower, q.end, start)] or own
         stop = min(window[1], sentence[1], end + 60)
         behind = _routes_within(lower, start, stop)
         if after < len(text):
@@ -240,16 +243,36 @@ def _short_forms(name: str) -> str:
 
 
 def shorthand_mentions(lower: str, name: str) -> list[Mention]:
-    """Mentions of a drug by the beginning of its name before a dose: "morph 5 mg". A whole word may be a test: a
-    potassium of 4.2 is no potassium chloride."""
+    """Mentions of a drug by the beginning of one of its names, as "clari", or of its generic name before a dose or
+    beside an allergy, as "morph 5 mg", "allergic to pen". A whole word may be a test: a potassium of 4.2 is no
+    potassium chloride."""
     lengths = [length for length in range(len(name) - 1, 3, -1) if " " not in name[length - 1 : length + 1]]
-    short = _short_forms(name).split(", ")
-    beginnings = "|".join(re.escape(form) for form in [*(name[:length] for length in lengths), *short] if form)
-    return (
-        [Mention(*m.span(1), name) for m in re.finditer(rf"\b({beginnings})\.?(?= \d| allerg)", lower)]
-        if beginnings
-        else []
+    short = [form for form in [*(name[:length] for length in lengths), *_short_forms(name).split(", ")] if form]
+    long = sorted({form for each in _names(name) for form in _beginnings(each)}, key=len, reverse=True)
+    before_dose, anywhere = ("|".join(map(re.escape, forms)) or "(?!)" for forms in (short, long))
+    allergic = "|".join(re.escape(form) for form in short if len(form) > 2) or "(?!)"
+    pattern = (
+        rf"\b(?:{before_dose})(?=\.? \d|\.? allerg)|\b(?:{anywhere})\b"
+        rf"|(?:(?<=allergic )|(?<=allergic to )|(?<=allergy )|(?<=allergies ))(?:{allergic})\b"
     )
+    return [Mention(*m.span(), name) for m in re.finditer(pattern, lower)]
+
+
+def _names(generic: str) -> list[str]:
+    """A generic name in lower case and the other names of drugs.yaml."""
+    return [generic, *(each.strip().lower() for each in _brands().get(generic, "").split(",") if each.strip())]
+
+
+@cache
+def _brands() -> dict[str, str]:
+    return {generic.lower(): brands or "" for generic, brands in load_lexicon("drugs.yaml")["generic"].items()}
+
+
+def _beginnings(name: str) -> list[str]:
+    """Beginnings of a name that tell of it wherever they stand, and the first word of an acid."""
+    first = name.removesuffix(" acid")
+    lengths = range(_SURE_BEGINNING, len(first) + (first != name))
+    return [first[:n] for n in lengths if " " not in first[: n + 1]]
 
 
 def _routes_within(lower: str, start: int, end: int) -> list[Mention]:

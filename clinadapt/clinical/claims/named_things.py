@@ -12,6 +12,8 @@ from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import Names
 from clinadapt.clinical.lexicon import load_lexicon
 
+_NOT_DONE = re.compile(r"\b(?:not|never)(?: \w+){0,2} (?:for|to have|had|undergo|underwent)(?: an?| the)? \Z")
+
 
 @cache
 def _things() -> tuple[Names, dict[str, str]]:
@@ -32,6 +34,10 @@ def check_named_things(stated: Reading, source: Reading) -> Iterator[CheckedClai
             continue
         match = _pattern(name).search(source.lower)
         own = [match.span()] if match else [(s, e) for s, e, other in named_things(source) if other == name]
+        said = [m.span() for m in _pattern(name).finditer(source.lower)] if match else own
+        if said and all(_NOT_DONE.search(source.lower, max(0, s - 40), s) for s, _ in said):
+            yield verdict(Claim("negation", start, end, name), [], said)
+            continue
         yield verdict(Claim("finding", start, end, name), own, [])
 
 

@@ -13,6 +13,7 @@ from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, parts_of_time, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
+from clinadapt.clinical.claims.reckoned_doses import TOTAL
 from clinadapt.clinical.claims.relatives import RELATIVE
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.dates import MONTHS, less_precise, other_reading
@@ -38,7 +39,6 @@ _BARE_MONTH = re.compile(
 )
 _SHORT_DATE = re.compile(r"(?<![\d/.])(?!\d+/10\b)(0?[1-9]|[12]\d|3[01])/(0?[1-9]|[12]\d|3[01])(?![\d/])")
 _CHANGE = re.compile(r"\bfrom (\d+(?:\.\d+)?)[^\d.;]{0,8} to (\d+(?:\.\d+)?)")
-_TOTAL = re.compile(r"\b(?:altogether|in total|in all|total of|combined)\b")
 _MOST_SUMMED = 60  # quantities of a note
 _ROUGHLY = 0.1  # of a round number, by which what it rounds may differ
 _MOST_LISTED = 5  # things that a reader counts
@@ -260,7 +260,7 @@ def _given(quantity: Quantity, stated: Reading, source: Reading, named: set[tupl
     is_round = quantity.number <= 10 or quantity.number % 5 == 0
     if not fits and quantity.dimension and is_round and _ABOUT.search(stated.lower, around[0], quantity.start):
         fits = [q[:2] for q in [*own, *_sums(own, source)] if _about(quantity, q, _ROUGHLY)]
-    if not fits and quantity.dimension and _TOTAL.search(stated.lower, *around):
+    if not fits and quantity.dimension and TOTAL.search(stated.lower, *around):
         fits = [a[:2] for a, b in combinations_with_replacement(own[:_MOST_SUMMED], 2) if _is_sum(quantity, a, b)]
     if not fits and quantity.dimension:
         fits = _difference(quantity, stated, own)

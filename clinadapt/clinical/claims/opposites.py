@@ -51,6 +51,7 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
             continue
         kind, own, others = _OPPOSITES[word.stem]
         of = near_words(stated, i) - {"yes"} or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
+        of -= {f.name for f in stated.findings if f.start == word.start}
         against = _said(source, others, of) if of else []
         if (
             against

@@ -29,9 +29,11 @@ _TITER = re.compile(r"(?<![\d:])1:(\d{1,3}(?:,\d{3})+|\d+)(?![\d:])")
 def check_clock_times(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Times of day, where the note tells any."""
     said = _clock_times(source) if _CLOCK.search(stated.lower) else []
-    for start, end, minutes in _clock_times(stated) if said else ():
+    for start, end, minutes in _clock_times(stated):
         bare = [m for m in _WITHOUT_COLON.finditer(source.lower) if _minutes(m) == minutes]
         fits = [(s, e) for s, e, m in said if m == minutes] or [m.span() for m in bare]
+        if not said and not fits:  # the note tells of no time of day
+            continue
         claim = Claim("date", start, end, f"at {minutes // 60:02}:{minutes % 60:02}")
         yield verdict(claim, fits, [(s, e) for s, e, _ in said])
 

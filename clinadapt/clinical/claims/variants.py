@@ -11,6 +11,7 @@ from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.opposites import near_words
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.lexicon import load_lexicon
+from clinadapt.clinical.number_words import ORDINALS
 
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5"}
 # A name and the figure or letter that tells of which kind it is
@@ -20,6 +21,7 @@ _KIND = re.compile(
     r"[ -]?(?P<kind>(?<=ig)[agme]\b|[0-9][ab]?\b|(?:iii|ii|iv|i|v)[abc]?\b|(?<= )[abcd]\b)(?![./%]\d|\+|"
     r" ?(?:mg|cm|mm|ml|weeks?|days?)\b| ?p\d)"  # G2 P1 is no grade
 )
+_DEGREE = re.compile(rf"\b(?P<n>1st|2nd|3rd|4th|{'|'.join(ORDINALS[:4])})[- ]degree\b(?! relative)")
 _SAME_NAME = {
     "gr": "grade",
     "g": "grade",
@@ -47,6 +49,7 @@ def check_variants(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
             if others and not any(other.search(stated.lower) for _, other in group if other is not pattern):
                 yield CheckedClaim(Claim("finding", *match.span(), name), "contradicted", others[0])
     yield from _kinds(stated, source)
+    yield from _degrees(stated, source)
 
 
 def _kinds(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -64,6 +67,18 @@ def _kinds(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         ]
         if own:
             yield verdict(Claim("finding", *match.span(), f"{name} {kind}"), fits, [span for _, span in own])
+
+
+def _degrees(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """A third degree of a tear, a burn or a block, where the note only tells of another."""
+    degrees = [[(_degree(m), m.span()) for m in _DEGREE.finditer(each.lower)] for each in (stated, source)]
+    for degree, span in degrees[0] if degrees[1] else ():
+        fits = [other for own, other in degrees[1] if own == degree]
+        yield verdict(Claim("finding", *span, f"degree {degree}"), fits, [other for _, other in degrees[1]])
+
+
+def _degree(match: re.Match[str]) -> int:
+    return int(match["n"][0]) if match["n"][0].isdigit() else ORDINALS.index(match["n"]) + 1
 
 
 def _kind(match: re.Match[str]) -> tuple[str, str]:
