@@ -33,8 +33,10 @@ _STATUS = {
     r"instead) of|rather than)\b",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
     r"receiv\w+|prescribed|(?:is|was|are|now|currently|still|back|"
-    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged|carr(?:y|ies|ied|ying)) on(?! hold| (?:his|her|the|their) allerg)|"
-    r"(?:go(?:es)?|went|keeps?|kept) on|(?:keeps?|kept|to keep)(?= (?:\w+ ){1,2}going\b)|continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
+    r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged|carr(?:y|ies|ied|ying)) "
+    r"on(?! hold| (?:his|her|the|their) allerg)|"
+    r"(?:go(?:es)?|went|keeps?|kept) on|(?:keeps?|kept|to keep)(?= (?:\w+ ){1,2}going\b)|"
+    r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
     r"uses?|using)\b",
 }
 STATUS_PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _STATUS.items()))
@@ -67,8 +69,10 @@ _TO_DRUG = re.compile(r" (?:over )?(?:to|for) (?:oral |iv |po |intravenous )?")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
 _OTHER_CLAUSE = re.compile(r"(?! ?(?:tak|giv|us|on\b|start|prescrib|tolerat))[^:]*:")  # "not at goal: switch to"
 _GOT = re.compile(  # right before a drug
-    r"\b(?:got|gets?|getting|ha[sd]|having)(?: (?:been )?(?:some|the|an?|his|her|iv|im|oral|intravenous|of|\d[\d.,]* ?(?:m?c?g|ml|units?)))* \Z"
+    r"\b(?:got|gets?|getting|ha[sd]|having)(?: (?:been )?(?:some|the|an?|his|her|iv|im|"
+    r"oral|intravenous|of|\d[\d.,]* ?(?:m?c?g|ml|units?)))* \Z"
 )
+_QUERIED = re.compile(r"(?<![a-z\d])\?\Z")  # "MDT ?mepolizumab"
 _LASTS = re.compile(r"\b(?:continue|keep|carry|stay|remain|will|should|must|is to|to (?:be|take)|goes?|going)\b")
 _FORMERLY = re.compile(r"previously|formerly")
 _PASSIVE = re.compile(r"\b(?:was|were|is|been)\b")
@@ -86,14 +90,15 @@ def drug_status(text: str, start: int, end: int, sentence: tuple[int, int], afte
         m
         for m in STATUS_PATTERN.finditer(text, end, min(sentence[1], after, end + 60))
         if not text[m.end() : m.end() + 1].isalnum()  # a word that is cut
-        and not _BREAK.search(text, end, m.start()) and _is_said_of(text, end, m, after)
+        and not _BREAK.search(text, end, m.start())
+        and _is_said_of(text, end, m, after)
     ]
     is_none = before and before[-1][0] == "no" and not _OTHER_THING.search(text, before[-1].end(), start)
     of_its_own = (  # "..., and opioids were not given"; not "no opioids were given"
         behind and not is_none and _PREDICATE.fullmatch(text, end, behind[0].start())
     )
     match = behind[0] if behind and (of_its_own or not before) else (before[-1] if before else None)
-    if text[start - 1 : start] == "?" or text[max(0, start - 2) : start] in (" ? ", "? "):
+    if _QUERIED.search(text, max(0, start - 2), start):
         return Mention(start - 1, start, "open")
     if not match and (got := _GOT.search(text, first, start)):
         return Mention(*got.span(), "active")

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from clinadapt.clinical.claims.drug_status import STATUS_PATTERN, drug_status
 from clinadapt.clinical.claims.quantities import Quantity
@@ -74,7 +74,9 @@ _BESIDE_A_DRUG = re.compile(
     r"|(?:a|per|/ ?)(?: ?day| ?week| ?wk| month)|every (?:other|2nd|second|[2-8]|12|two|three|four|six|eight|"
     r"twelve) (?:week|day|month)s?|t/?th?/?s|tue\S*|mon\S*|yearly|every year"
 )
-_UP_TO_DRUG = re.compile(r"\s*(?:of(?: (?!and\b|or\b)[a-z-]+)?|tablets? of|intravenous|iv|oral)?\s*")  # between a dose and its drug
+_UP_TO_DRUG = re.compile(
+    r"\s*(?:of(?: (?!and\b|or\b)[a-z-]+)?|tablets? of|intravenous|iv|oral)?\s*"
+)  # between a dose and its drug
 _ROUTE_ONLY = re.compile(
     r"(?:(?:iv|im|(?:intra(?:venous|muscular|thecal)|sub-?cutaneous)(?:ly)?)\b|i\.[vm]\.)(?! drug)|p\.o|orally|"
     r"sublingual|rectally"
@@ -246,16 +248,20 @@ def shorthand_mentions(lower: str, name: str) -> list[Mention]:
     """Mentions of a drug by the beginning of one of its names, as "clari", or of its generic name before a dose or
     beside an allergy, as "morph 5 mg", "allergic to pen". A whole word may be a test: a potassium of 4.2 is no
     potassium chloride."""
+    return [Mention(*m.span(), name) for m in _shorthand(name).finditer(lower)]
+
+
+@lru_cache(maxsize=2048)
+def _shorthand(name: str) -> re.Pattern[str]:
     lengths = [length for length in range(len(name) - 1, 3, -1) if " " not in name[length - 1 : length + 1]]
     short = [form for form in [*(name[:length] for length in lengths), *_short_forms(name).split(", ")] if form]
     long = sorted({form for each in _names(name) for form in _beginnings(each)}, key=len, reverse=True)
     before_dose, anywhere = ("|".join(map(re.escape, forms)) or "(?!)" for forms in (short, long))
     allergic = "|".join(re.escape(form) for form in short if len(form) > 2) or "(?!)"
-    pattern = (
+    return re.compile(
         rf"\b(?:{before_dose})(?=\.? \d|\.? allerg)|\b(?:{anywhere})\b"
         rf"|(?:(?<=allergic )|(?<=allergic to )|(?<=allergy )|(?<=allergies ))(?:{allergic})\b"
     )
-    return [Mention(*m.span(), name) for m in re.finditer(pattern, lower)]
 
 
 def _names(generic: str) -> list[str]:

@@ -50,8 +50,10 @@ _HABIT = re.compile(r"smokes|drinks|is a smoker")  # what one does in the presen
 _NEAR = 30  # characters between a finding and a word such as "now"
 _IN_PART = re.compile(r"[^.;\n]{0,40}\b(?:only|except|unless|apart from|other than)\b")  # "no stridor at rest, only"
 _SURE = re.compile(
-    r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven?|proved|diagnosed|certain(?:ly)?|(?<!cannot be )(?:ruled out|excluded))\b"
+    r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven?|proved|diagnosed|certain(?:ly)?|"
+    r"(?<!cannot be )(?:ruled out|excluded))\b"
 )
+_HAS = re.compile(r"\b(?:(?:he|she|patient) (?:has|had)|is|due to|caused by|because of)(?: an?| the)? ")
 _THERE = stem("there")  # there were complications
 _NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|nad|negative|no|not|without|fine)\b")
 _NORMAL_BEHIND = re.compile(r"[^.,;:\n]{0,25}\b(?:normal|unremarkable|clear|intact|nad|negative)\b")
@@ -88,6 +90,7 @@ def check_findings(stated: Reading, source: Reading, family_asked: bool) -> Iter
     yield from _other_negations(stated, source)
     yield from _made_sure(stated, source)
     yield from _made_present(stated, source)
+    yield from _phrases_made_sure(stated, source)
 
 
 def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
@@ -102,7 +105,9 @@ def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[C
     stems = {w.stem for w in stated.words_within(finding.start, finding.end)} - STOP_WORDS
     if not (stems and stems <= source.stems) and finding.negated not in DENIED:
         claim = Claim("finding", finding.start, finding.end, finding.name)
-        yield verdict(claim, shown_by_values(finding.name, source), [])
+        shown = list(shown_by_values(finding.name, source))
+        sure = [span for span in shown if finding.uncertain or not source.is_suspected(source.word_at(span[0]))]
+        yield verdict(claim, sure, shown)
 
 
 def _is_only_of_others(finding: Finding, own: list[Finding], stated: Reading) -> bool:
@@ -209,6 +214,26 @@ def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
                 first = source.words[positions[0]]
                 yield verdict(Claim("certainty", *match.span(), f"certain {word.stem}"), [], [(first.start, first.end)])
                 break
+
+
+def _phrases_made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """Two words behind "has" or "due to", which name no finding of the lexicon and which the note only suspects."""
+    named = {f.start for f in stated.findings}
+    for match in _HAS.finditer(stated.lower):
+        near = [w for w in stated.words_within(match.end(), match.end() + 40) if w.stem not in STOP_WORDS][:2]
+        number = stated.word_at(match.start())
+        if len(near) < 2 or near[0].start in named or stated.context.uncertain[number + 1]:
+            continue
+        if not _NOT_DENIED.isdisjoint([w.stem for w in near]) or stated.context.negated[number + 1]:
+            continue
+        positions = [
+            j
+            for j in source.positions.get(near[0].stem, [])
+            if j + 1 < len(source.words) and source.words[j + 1].stem == near[1].stem
+        ]
+        if positions and all(source.context.uncertain[j] and not source.context.negated[j] for j in positions):
+            claim = Claim("certainty", near[0].start, near[1].end, f"certain {near[0].stem} {near[1].stem}")
+            yield verdict(claim, [], [source.span_of(positions[0], positions[0] + 2)])
 
 
 def _made_present(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:

@@ -27,7 +27,8 @@ _GROUPS = {
         " bloody purulent cloudy turbid",
         "unchanged | increased decreased raised reduced changed doubled halved lowered", "controlled |"
         " uncontrolled", "live living |"
-        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture cut severed transected broken fractured",
+        " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture cut severed transected broken "
+        "fractured",
         "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
         "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
         "mild | moderate | severe", "acute | chronic",

@@ -9,12 +9,15 @@ from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.named_things import named_things, spoken_of
 from clinadapt.clinical.claims.reading import Reading
-from clinadapt.clinical.claims.words import STOP_WORDS
+from clinadapt.clinical.claims.words import STOP_WORDS, stem
 
 _DONE = re.compile(
     r"\b(?:has|have|had|was|were)(?: already)? (?:been )?(?:performed|done|carried out|started|begun)\b|"
     r"\b(?:was|were|been) completed\b|"
     r"\b(?P<had>underwent|received|had|completed|finished)(?= )"
+)
+_CHANGED = re.compile(
+    r"\b(?:has|have|had|was|were)(?: already)?(?: been)? (reduced|increased|doubled|halved|raised|lowered|stepped)\b"
 )
 _PLAN = re.compile(
     r"\b(?:consider|plan|recommend|schedul|book|await|arrang|advis|suggest|discuss|offer|propos|request|"
@@ -54,6 +57,18 @@ def check_done(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         if own and all(_is_planned(*span, source) for span in own):
             claim = Claim("certainty", *match.span(), f"{thing or named.stem} done")
             yield CheckedClaim(claim, "contradicted", own[0])
+
+
+def check_changed(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """A drug of which an answer says that its dose was changed, where the note only says when it would be: "if the ALT
+    exceeds 100 reduce methotrexate"."""
+    for match in _CHANGED.finditer(stated.lower):
+        start, end = stated.sentence_at(match.start())
+        names = {use.name for use in stated.drugs if start <= use.start < end}
+        spans = [source.sentence_at(use.start) for use in source.drugs if use.name in names]
+        own = [w[:2] for w in source.words_of(stem(match[1])) if any(s <= w.start < e for s, e in spans)]
+        if own and all(_is_planned(*span, source) for span in own):
+            yield CheckedClaim(Claim("certainty", *match.span(), f"{match[1]} done"), "contradicted", own[0])
 
 
 def _is_planned(begin: int, stop: int, source: Reading) -> bool:

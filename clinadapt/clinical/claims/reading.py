@@ -279,6 +279,8 @@ class Reading:
 
     def is_suspected(self, number: int) -> bool:
         """Whether the text only suspects what a word names: "possible HIT", "HIT workup"."""
+        if number >= len(self.words):
+            return False
         is_looked_for = number + 1 < len(self.words) and self.words[number + 1].stem == "workup"
         return self.context.uncertain[number] or is_looked_for
 

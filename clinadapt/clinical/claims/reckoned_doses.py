@@ -1,4 +1,4 @@
-"""Doses that an answer reckons from those of its note: totals, doses a day and per kilogram, and that before a change."""
+"""Doses that an answer reckons from those of its note: totals, doses a day or per kilogram, the dose before."""
 
 from __future__ import annotations
 

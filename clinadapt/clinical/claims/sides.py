@@ -41,7 +41,7 @@ _NOT_A_SIDE = re.compile(
     r"ama|against|school|work|home|"
     r"nursing|hospital|his|her|my|our|their)\b"
 )
-_VERB_BEFORE = re.compile(r"\b(?:s?he|they|who|(?:it|this|that|which) (?:has|had))(?: has| had)? \Z")  # "he left at six"
+_VERB_BEFORE = re.compile(r"\b(?:s?he|they|who|(?:it|this|that|which) (?:has|had)) \Z")  # "he left at six"
 _SHORT_NAMES = {
     **dict.fromkeys(("tka", "tkr"), ("knee", "replacement")), **dict.fromkeys(("tha", "thr"), ("hip", "replacement")),
 }  # fmt: skip
