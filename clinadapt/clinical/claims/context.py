@@ -51,7 +51,7 @@ _TRIGGERS = re.compile(
     r"demonstrated|evident|visuali[sz]ed|placed|inserted|sited|"
     r"reported|palpable|given|used|needed|required|prescribed|done|performed|administered|taken)"
     r"|(?:could|can|did|was|were) ?not be (?:felt|heard|seen|palpated|found|elicited|detected|identified|"
-    r"visuali[sz]ed))\b(?! for\b|"
+    r"visuali[sz]ed))\b(?! for (?!now\b|the )|"
     r" any\b)|\b(?:is|was|are|were) negative\b(?! for)"
     r"|[:,-] ?(?:none|no|negative|denies|denied|absent|nil)\b(?= ?[.,;]| ?$| ?\n\s*(?:\n|[^\n]{0,40}:|[-*\d])))"
     r"|(?P<before>(?<![a-z\d][- ])(?<![a-z\d])negative (?!for\b)(?=[a-z])"
@@ -127,6 +127,7 @@ _OF_FAMILY = re.compile(rf"\b(?:in|of|with) (?:his|her|the|a|my|your) (?:{_FAMIL
 _ENDS_CLAUSE = re.compile(r"\s*(?:[.,;)\n]|\Z)")
 _NEW_CLAUSE = re.compile(r"[;:]|, (?:and|but)\b")
 _CLAUSE_START = re.compile(r"[;:]|\bbut\b")
+_SUSPECTED_START = re.compile(r"[;:,]| - |\bbut\b")
 _RESULT_START = re.compile(r"[,;:]|\b(?:and|but)\b")
 _IS = re.compile(r"(?:is|are|remains?) ")
 _THE_CAUSE = re.compile(r" (?:the|an?) (?:likely |possible )?(?:cause|reason|source|explanation|culprit)\b")
@@ -308,7 +309,8 @@ def _uncertain_from(
         return stop if _HAS_CAUSE.match(text, trigger.end()) else first
     if not _ENDS_CLAUSE.match(text, trigger.end()):
         return stop
-    before = [*_CLAUSE_START.finditer(text, words[first].start, trigger.start())]
+    begin = words[first].start  # "Abscess, probable."
+    before = [*_SUSPECTED_START.finditer(text, begin, begin + len(text[begin : trigger.start()].rstrip(" ,:-")))]
     return bisect_left(starts, before[-1].end(), first, stop) if before else first
 
 

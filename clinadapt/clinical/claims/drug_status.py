@@ -35,7 +35,7 @@ _STATUS = {
     r"receiv\w+|prescribed|(?:is|was|are|now|currently|still|back|"
     r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged|carr(?:y|ies|ied|ying)) "
     r"on(?! hold| (?:his|her|the|their) allerg)|"
-    r"(?:go(?:es)?|went|keeps?|kept) on|(?:keeps?|kept|to keep)(?= (?:\w+ ){1,2}going\b)|"
+    r"(?:go(?:es)?|went|keeps?|kept) on|"
     r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
     r"uses?|using)\b",
 }
@@ -69,7 +69,7 @@ _TO_DRUG = re.compile(r" (?:over )?(?:to|for) (?:oral |iv |po |intravenous )?")
 _RELATIVE = re.compile(r"\b(?:which|that|it) \Z")
 _OTHER_CLAUSE = re.compile(r"(?! ?(?:tak|giv|us|on\b|start|prescrib|tolerat))[^:]*:")  # "not at goal: switch to"
 _GOT = re.compile(  # right before a drug
-    r"\b(?:got|gets?|getting|ha[sd]|having)(?: (?:been )?(?:some|the|an?|his|her|iv|im|"
+    r"\b(?:got|gets?|getting|ha[sd]|having|keeps?|kept|keeping)(?: (?:been )?(?:some|the|an?|his|her|iv|im|"
     r"oral|intravenous|of|\d[\d.,]* ?(?:m?c?g|ml|units?)))* \Z"
 )
 _QUERIED = re.compile(r"(?<![a-z\d])\?\Z")  # "MDT ?mepolizumab"
@@ -94,8 +94,16 @@ def drug_status(text: str, start: int, end: int, sentence: tuple[int, int], afte
         and _is_said_of(text, end, m, after)
     ]
     is_none = before and before[-1][0] == "no" and not _OTHER_THING.search(text, before[-1].end(), start)
-    of_its_own = (  # "..., and opioids were not given"; not "no opioids were given"
-        behind and not is_none and _PREDICATE.fullmatch(text, end, behind[0].start())
+    of_its_own = (
+        (  # "..., and opioids were not given"; not "no opioids were given"
+            behind and not is_none and _PREDICATE.fullmatch(text, end, behind[0].start())
+        )
+        or (  # "no cough, sertraline stopped"
+            behind
+            and before
+            and text[end : behind[0].start()] == " "
+            and _OTHER_THING.search(text, before[-1].end(), start)
+        )
     )
     match = behind[0] if behind and (of_its_own or not before) else (before[-1] if before else None)
     if _QUERIED.search(text, max(0, start - 2), start):

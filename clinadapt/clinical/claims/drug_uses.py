@@ -85,6 +85,7 @@ _OF_BODIES = ("kg", "lb", "oz")
 _OF_A_DRUG = re.compile(r"\s*(?:tablets?|capsules?)? ?of\b")  # "25 mg of": the dose of what follows
 
 
+_LASTS = re.compile(r"\b(?:for|within|after|over|than|about) \Z")  # "on hold for a day"
 _CLOCK = re.compile(
     r"\b(?:at|about|around|by|before|after|since|from|until|till) (?:\d{1,2}(?:[:.]\d\d)?|"
     r"one|two|three|four|five|six|seven|eight|nine|ten|eleven)(?: o['’]clock)? \Z"
@@ -132,7 +133,9 @@ def frequencies(lower: str) -> list[tuple[int, int, float]]:
 
 def _frequency_matches(lower: str, start: int, end: int) -> Iterator[re.Match[str]]:
     starts = (match.start() for match in _FREQUENCY_START.finditer(lower, start, end))
-    return matches_at(_FREQUENCY, lower, starts, end)
+    for match in matches_at(_FREQUENCY, lower, starts, end):
+        if not (match[0].startswith("a ") and _LASTS.search(lower, max(0, match.start() - 8), match.start())):
+            yield match
 
 
 def _per_day(match: re.Match[str]) -> float:

@@ -23,7 +23,7 @@ month year other new old further recent past current state report note mention s
 use need know normal clear well good left right side upper lower more most less much very only really get got go
 went come came say said tell told think feel felt like want sure okay ok yeah yes thing anything something
 doctor guest family medication medicine drug treatment exam examination study procedure imaging scan contrast
-test result first last next one two three particular complaint seem help lateral medial relief difficulty home
+test result first last next far one two three particular complaint seem help lateral medial relief difficulty home
 having been additional special major minor allergy allergic
 obvious gross focal significantly marked severe mild moderate long short term active activity frank overt specific
 apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable

@@ -11,7 +11,7 @@ from clinadapt.clinical.claims.words import STOP_WORDS, stem
 
 # kind of a claim: words of one side | words of the other, or of the others
 _GROUPS = {
-    "status": ["accepted agreed consented | declined refused", "continue continued continuing keep ongoing running |"
+    "status": ["accepted agreed consented | declined refused", "continue continued continuing ongoing running |"
     " stop stopped discontinued held withdrawn ceased removed"],
     "finding": ["open | laparoscopic keyhole endovascular robotic", "unilateral | bilateral"],
     "site": [

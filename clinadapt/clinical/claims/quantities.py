@@ -248,9 +248,10 @@ def degrees(quantity: Quantity) -> Quantity:
 
 
 def parts_of_time(quantity: Quantity, lower: str) -> list[tuple[int, int]]:
-    """Where a text may write a time as a part, which may be a date or a score, too: five days as 5/7."""
+    """Where a text may write a time as a part, which may be a date or a score, too: five days as 5/7, D5."""
     of = _PARTS.get(quantity.unit)
-    return [m.span() for m in re.finditer(rf"(?<![\d/]){quantity.number:g}/{of}(?![\d/])", lower)] if of else []
+    day = rf"|\b(?:d|pod){quantity.number:g}\b" if quantity.unit == "day" else ""
+    return [m.span() for m in re.finditer(rf"(?<![\d/]){quantity.number:g}/{of}(?![\d/]){day}", lower)] if of else []
 
 
 def same(a: Quantity, b: Quantity) -> bool:

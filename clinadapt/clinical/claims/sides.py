@@ -23,7 +23,7 @@ _SIDED = {
 }  # fmt: skip
 _SIDE_PATTERN = re.compile(
     r"\b(?:left|right|bilat(?:eral(?:ly)?)?|both|b/l|bil(?=[. ])|lt|rt|"
-    r"(?P<letter>(?:(?<!\d )|(?<=/52 )|(?<=/12 )|(?<=/7 ))(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
+    r"(?P<letter>(?:(?<!\d )|(?<=/52 )|(?<=/12 )|(?<=/7 )|(?<=[a-z]\d ))(?<![\d/])[lr](?!\d|/[vo]\b|[&'’]\w|"
     r"-(?!sided)\w)|o[sdu])|"
     rf"(?P<of>[lr](?:{'|'.join(_SIDED)})))\b"
     r"(?!(?<=rv)(?: ?\d|:| (?:in|on|at|with|by|after|if|clinic)\b)|(?<=for rv))"  # a review
@@ -42,6 +42,7 @@ _NOT_A_SIDE = re.compile(
     r"nursing|hospital|his|her|my|our|their)\b"
 )
 _VERB_BEFORE = re.compile(r"\b(?:s?he|they|who|(?:it|this|that|which) (?:has|had)) \Z")  # "he left at six"
+_COMPARED = re.compile(r"\bthan (?:(?:on|in|at) )?(?:the |his |her )?\Z")  # "larger than the right"
 _SHORT_NAMES = {
     **dict.fromkeys(("tka", "tkr"), ("knee", "replacement")), **dict.fromkeys(("tha", "thr"), ("hip", "replacement")),
 }  # fmt: skip
@@ -93,6 +94,8 @@ def side_mentions(
         if (short and not text[slice(*match.span())].isupper()) or _NOT_A_SIDE.search(around):
             continue
         if match[0] == "left" and _VERB_BEFORE.search(lower, max(0, match.start() - 18), match.start()):
+            continue
+        if _COMPARED.search(lower, max(0, match.start() - 14), match.start()):
             continue
         of = _words_beside(lower, match.start(), match.end(), words_within)
         if match["of"]:

@@ -64,6 +64,8 @@ def test_hand_written_cases(name: str, most_accused: float, least_noticed: float
         ("short_answers_kept_back", 0.05, 0.85),
         ("many_hands", 0.02, 0.95),
         ("many_hands_kept_back", 0.03, 0.9),
+        ("fresh_words", 0.02, 0.74),
+        ("fresh_words_kept_back", 0.18, 0.68),
     ],
 )
 def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:

@@ -51,6 +51,12 @@ from clinadapt.clinical.claims import unsupported
         ("2nd degree tear sutured.", "The tear was third degree.", False),
         ("2nd degree tear sutured.", "A second-degree tear was repaired.", True),
         ("R distal radius # 6/52, cast off.", "The fracture of the right radius is healing.", True),
+        ("Aspirin 81 held for 24 h.", "Aspirin 81 mg is on hold for a day.", True),
+        ("Tele: no AF so far.", "No atrial fibrillation has been seen so far.", True),
+        ("D4 L hip replacement, R cannula.", "She is four days after a left hip replacement.", True),
+        ("Ankle oedema, L leg larger than R, DVT possible.", "The left leg is more swollen than the right.", True),
+        ("Syringe driver not needed yet.", "A syringe driver is not needed for now.", True),
+        ("No rash, sertraline stopped, does not want restart.", "Sertraline was stopped.", True),
         ("LKW 0700, woke at 09:30.", "She was last well at 7 a.m.", True),
         (
             "Naproxen 250 bd c PPI.",
