@@ -29,7 +29,7 @@ obvious gross focal significantly marked severe mild moderate long short term ac
 apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
-joint muscle bone blood start began begin begun used lack lacked cause reason source"""
+joint muscle bone blood start stop stopped began begin begun used lack lacked cause reason source"""
 NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
 _NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|current(?:ly)?|still|presently|at present|today|active(?:ly)?)\b")
