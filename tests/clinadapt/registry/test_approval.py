@@ -356,13 +356,15 @@ def test_two_last_signers_at_once(store: Store, tmp_path: Path) -> None:
 
 
 def test_one_person_twice_at_once(store: Store, version: str) -> None:
-    """On the page and by key, both checked before either is stored."""
+    """On the page and by key, both checked before either is stored, and stored before either looks which one counts."""
     barrier = threading.Barrier(2)
     write = records.write
 
     def together(*arguments: Any) -> str:
         barrier.wait(30)
-        return write(*arguments)
+        key = write(*arguments)
+        barrier.wait(30)
+        return key
 
     outcomes: list[str] = []
 
