@@ -104,6 +104,5 @@ def mistake(answerable: bool, answer: str, right: str, asked: Question, decimal_
     if refused:
         return None
     stated, claimed = (check(text, asked.note, asked.instruction, decimal_comma) for text in (right, answer))
-    right_claims = {(each.claim.kind, each.claim.value) for each in stated}
-    wrong = {(each.claim.kind, each.claim.value) for each in claimed if each.outcome != "supported"} - right_claims
-    return "unsupported" if wrong else None
+    wrong = {each.claim.key for each in claimed if each.outcome != "supported"}
+    return "unsupported" if wrong - {each.claim.key for each in stated} else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,8 @@ import torch
 
 from clinadapt.errors import UserError
 from clinadapt.models.prefix_tree import Pack, Segment, build_pack, common_prefix_length
+
+Group = TypeVar("Group", bound=tuple[Segment, ...])  # segments that stay together
 
 
 class PackedDataset(torch.utils.data.Dataset):
@@ -70,11 +73,11 @@ def pack_examples(table: pa.Table, max_length: int, tree: bool = True) -> Packed
     trees = [
         prefix_tree
         for _, group in groupby(examples, key=lambda pair: pair[0])
-        for prefix_tree in _prefix_trees(sorted((segment for _, segment in group), key=sort_key), max_length)
+        for prefix_tree in prefix_trees(sorted(((segment,) for _, segment in group), key=sort_key), max_length)
     ]
     prefix = _prefix_of_all(rows)
     bins = best_fit_decreasing([size - prefix for _, size in trees], max_length - prefix)
-    return PackedDataset([[segment for i in bin_ for segment in trees[i][0]] for bin_ in bins], max_length)
+    return PackedDataset([[segment for i in bin_ for (segment,) in trees[i][0]] for bin_ in bins], max_length)
 
 
 def pack_documents(column: pa.ChunkedArray, max_length: int, seed: int, tree: bool = True) -> PackedDataset:
@@ -110,14 +113,26 @@ def pack_documents(column: pa.ChunkedArray, max_length: int, seed: int, tree: bo
 
 
 def _side_by_side(segments: Sequence[Segment], max_length: int) -> PackedDataset:
-    """Segments of similar length together, as many as fit with their padding."""
-    packs: list[list[Segment]] = []
-    for segment in sorted(segments, key=lambda segment: (-len(segment.input_ids), sort_key(segment))):
-        if packs and (len(packs[-1]) + 1) * len(packs[-1][0].input_ids) <= max_length:
-            packs[-1].append(segment)
+    packs = side_by_side([(segment,) for segment in segments], max_length)
+    return PackedDataset([[segment for (segment,) in pack] for pack in packs], max_length, tree=False)
+
+
+def side_by_side(groups: Iterable[Group], max_length: int) -> list[list[Group]]:
+    """Groups of segments of similar length together, as many as fit with their padding; a group stays in one pack."""
+    packs: list[list[Group]] = []
+    rows = 0
+    for group in sorted(groups, key=lambda group: (-_longest(group), sort_key(group))):
+        if packs and (rows + len(group)) * _longest(packs[-1][0]) <= max_length:
+            packs[-1].append(group)
+            rows += len(group)
         else:
-            packs.append([segment])
-    return PackedDataset(packs, max_length, tree=False)
+            packs.append([group])
+            rows = len(group)
+    return packs
+
+
+def _longest(group: Sequence[Segment]) -> int:
+    return max(len(segment.input_ids) for segment in group)
 
 
 def best_fit_decreasing(sizes: Sequence[int], capacity: int) -> list[list[int]]:
@@ -142,9 +157,9 @@ def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
     return np.split(combined.flatten().to_numpy(), np.cumsum(combined.value_lengths().to_numpy())[:-1])
 
 
-def sort_key(segment: Segment) -> bytes:
-    """Sort segments by their tokens, so that neighbours share the longest prefixes."""
-    return segment.input_ids.astype(">u4").tobytes()
+def sort_key(group: Sequence[Segment]) -> bytes:
+    """Sort groups of segments by their tokens, so that neighbours share the longest prefixes."""
+    return b"".join(segment.input_ids.astype(">u4").tobytes() for segment in group)
 
 
 def _prefix_of_all(rows: Sequence[np.ndarray]) -> int:
@@ -155,17 +170,27 @@ def _prefix_of_all(rows: Sequence[np.ndarray]) -> int:
     return len(prefix)
 
 
-def _prefix_trees(segments: Sequence[Segment], max_length: int) -> list[tuple[list[Segment], int]]:
-    """Split the sorted segments of one note into trees of at most `max_length` tokens; each with its tokens."""
-    trees: list[tuple[list[Segment], int]] = []
-    previous = segments[0].input_ids[:0]
-    for segment in segments:
-        new = len(segment.input_ids) - common_prefix_length(previous, segment.input_ids)
+def prefix_trees(groups: Iterable[Group], max_length: int) -> list[tuple[list[Group], int]]:
+    """Split groups of segments, in their order, into trees of at most `max_length` tokens, more where one group alone
+    has more; each tree with its tokens."""
+    trees: list[tuple[list[Group], int]] = []
+    previous = np.zeros(0, dtype=np.int64)
+    for group in groups:
+        new = _new_tokens(previous, group)
         if trees and trees[-1][1] + new <= max_length:
             tree, size = trees[-1]
-            tree.append(segment)
+            tree.append(group)
             trees[-1] = tree, size + new
         else:
-            trees.append(([segment], len(segment.input_ids)))
-        previous = segment.input_ids
+            trees.append(([group], _new_tokens(previous[:0], group)))
+        previous = group[-1].input_ids
     return trees
+
+
+def _new_tokens(previous: np.ndarray, group: Sequence[Segment]) -> int:
+    """Tokens that a group adds to a tree whose last segment is `previous`."""
+    tokens = 0
+    for segment in group:
+        tokens += len(segment.input_ids) - common_prefix_length(previous, segment.input_ids)
+        previous = segment.input_ids
+    return tokens

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from clinadapt.models.prefix_tree import Pack, Segment, build_pack, collate, common_prefix_length
-from components.train.packing import sort_key
+from clinadapt.models.prefix_tree import Pack, Segment, build_pack, collate
+from components.train.packing import prefix_trees, side_by_side, sort_key
 
 Pair = tuple[Segment, Segment]  # the prompt with the chosen answer, and with the rejected one
 
@@ -35,8 +35,11 @@ class PackedPairs(torch.utils.data.Dataset):
             tree: as in packing.PackedDataset.
         """
         self.tree = tree
-        ordered = sorted(map(_pair, pairs.to_pylist()), key=lambda pair: b"".join(map(sort_key, pair)))
-        self.pairs = _in_trees(ordered, max_length) if tree else _side_by_side(ordered, max_length)
+        ordered = sorted(map(_pair, pairs.to_pylist()), key=sort_key)
+        if tree:
+            self.pairs = [pack for pack, _ in prefix_trees(ordered, max_length)]
+        else:
+            self.pairs = side_by_side(ordered, max_length)
         self.reference: list[torch.Tensor] = []
 
     def __len__(self) -> int:
@@ -68,43 +71,3 @@ def _pair(row: dict[str, Any]) -> Pair:
     prompt = row["prompt_ids"]
     chosen, rejected = (Segment(np.array(prompt + row[name]), len(prompt)) for name in ("chosen_ids", "rejected_ids"))
     return chosen, rejected
-
-
-def _in_trees(pairs: Sequence[Pair], max_length: int) -> list[list[Pair]]:
-    """Fill packs in the order of the pairs."""
-    packs: list[list[Pair]] = []
-    room, previous = 0, np.zeros(0, dtype=np.int64)
-    for pair in pairs:
-        alone, beside = _new_tokens(previous[:0], pair), _new_tokens(previous, pair)
-        if packs and beside <= room:
-            packs[-1].append(pair)
-            room -= beside
-        else:
-            packs.append([pair])
-            room = max_length - alone
-        previous = pair[1].input_ids
-    return packs
-
-
-def _new_tokens(previous: np.ndarray, pair: Pair) -> int:
-    """Tokens that a pair adds to a pack whose last segment is `previous`."""
-    tokens = 0
-    for segment in pair:
-        tokens += len(segment.input_ids) - common_prefix_length(previous, segment.input_ids)
-        previous = segment.input_ids
-    return tokens
-
-
-def _side_by_side(pairs: Sequence[Pair], max_length: int) -> list[list[Pair]]:
-    """Pairs of similar length together, as many as fit with their padding."""
-    packs: list[list[Pair]] = []
-    for pair in sorted(pairs, key=_longest, reverse=True):
-        if packs and 2 * (len(packs[-1]) + 1) * _longest(packs[-1][0]) <= max_length:
-            packs[-1].append(pair)
-        else:
-            packs.append([pair])
-    return packs
-
-
-def _longest(pair: Pair) -> int:
-    return max(len(segment.input_ids) for segment in pair)

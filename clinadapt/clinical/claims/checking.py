@@ -120,7 +120,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         asks_whether = bool(_ASKS_WHETHER.match(question))
         checks = [
             each._replace(outcome="supported")
-            if each.outcome == "not found" and _key(each.claim) in repeated
+            if each.outcome == "not found" and each.claim.key in repeated
             and not ((asks_whether or each.claim.kind == "drug") and _affirmed(each.claim, stated))
             else each
             for each in checks
@@ -148,13 +148,13 @@ def missing_claims(answer: str, reference: str, note: str, decimal_comma: bool =
 @lru_cache(maxsize=64)
 def _key_claims(reference: str, note: str) -> frozenset[tuple[str, str]]:
     """Claims of a reference answer that its note supports."""
-    return frozenset(_key(each.claim) for each in check(reference, note) if each.outcome == "supported")
+    return frozenset(each.claim.key for each in check(reference, note) if each.outcome == "supported")
 
 
 @lru_cache(maxsize=256)
 def _stated(text: str) -> frozenset[tuple[str, str]]:
     """What a text states: the claims of its check against itself."""
-    return frozenset(_key(each.claim) for each in check(text, text))
+    return frozenset(each.claim.key for each in check(text, text))
 
 
 def _of_bare_reply(answer: str, note: str, question: str, source: Reading) -> Iterator[CheckedClaim]:
@@ -206,7 +206,3 @@ def _affirmed(claim: Claim, stated: Reading) -> bool:
     if any(stated.context.negated[i] or stated.context.uncertain[i] for i in of_claim):
         return False
     return not is_refusal(stated.text[slice(*stated.sentence_at(claim.start))])
-
-
-def _key(claim: Claim) -> tuple[str, str]:
-    return claim.kind, claim.value

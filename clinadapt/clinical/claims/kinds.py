@@ -40,3 +40,8 @@ class Claim(NamedTuple):
     start: int
     end: int
     value: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it states, wherever it stands: (kind, value)."""
+        return self.kind, self.value
