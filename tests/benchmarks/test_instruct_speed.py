@@ -1,9 +1,10 @@
 """Useful tokens per second of the instruct stage, of the hands-on notebook's padded Trainer and of trl's SFTTrainer.
 
 make bench, or: python -m pytest tests/benchmarks/test_instruct_speed.py --benchmarks -s
-Defaults: CLINADAPT_ROUNDS=5 and CLINADAPT_NOTES_READ=8. Model, data and processor are the same; every training has a
-process of its own, and they alternate, so that a busy machine slows all alike. LoRA r=16, fp32, 512 tokens, on a Llama
-of 4.6 M weights in nf4 and on builtin://smollm2 unquantized, as the demo trains it. `loss`: of answers, after training.
+Defaults: CLINADAPT_ROUNDS=5, CLINADAPT_NOTES_READ=8 and for SmolLM2 CLINADAPT_CHARACTERS=1000 of each note. Model, data
+and processor are the same; every training has a process of its own, and they alternate, so that a busy machine slows
+all alike. LoRA r=16, fp32, 512 tokens, on a Llama of 4.6 M weights in nf4 and on builtin://smollm2 unquantized, as the
+demo trains it. `loss`: of answers about held-out notes, after training (with 200 characters of 66 notes, 47 steps).
 Useful tokens are those of all examples, without padding, shared prefixes counted once for each example.
 """
 
@@ -23,6 +24,7 @@ from clinadapt.models.base_model import fetch
 
 ROUNDS = int(os.environ.get("CLINADAPT_ROUNDS", "5"))
 NOTES = int(os.environ.get("CLINADAPT_NOTES_READ", "8"))
+CHARACTERS = int(os.environ.get("CLINADAPT_CHARACTERS", "1000"))
 ASKS = ["List the drugs.", "What is the diagnosis?", "Summarise the note.", "Which section comes first?",
         "How old is the patient?", "Expand the abbreviations.", "What was done?", "When was it?"]  # fmt: skip
 FLOORS = {"notebook": 3.0, "trl": 1.0}
@@ -49,7 +51,7 @@ def test_small_llama(base, tmp_path, triples, floors):
 
 
 def test_smollm2(tmp_path):
-    measure(fetch("builtin://smollm2"), "none", tmp_path, 8, 1000, {"notebook": 4.0, "trl": 2.5})
+    measure(fetch("builtin://smollm2"), "none", tmp_path, 8, CHARACTERS, {"notebook": 4.0, "trl": 2.5})
 
 
 def measure(base, quantization, tmp_path, triples, characters, floors):
