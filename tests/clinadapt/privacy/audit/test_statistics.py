@@ -38,7 +38,7 @@ def alarms(gain: float, seed: int) -> float:
 
 
 def test_the_audit_finds_canaries_repeated_eight_times_and_raises_few_false_alarms() -> None:
-    """A phrase that was trained eight times gained 3 bits in a small model (docs/measurements.md): 1.25 deviations."""
+    """A phrase that was trained eight times gained 3 bits in a small model: 1.25 deviations."""
     assert 2.0 < simulated_gains(np.random.default_rng(1), 400, 1.5).mean() < 3.0  # less than was measured
     found, false = alarms(1.5, seed=2), alarms(0.0, seed=3)
     print(f"found {found:.3f}, false alarms {false:.3f}, of {TRIALS} audits each")
