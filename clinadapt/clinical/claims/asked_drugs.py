@@ -1,0 +1,152 @@
+"""Drugs that a question asks for by their class or purpose: "lisinopril" to "Which statin is recommended?"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from clinadapt.clinical.claims.checked import CheckedClaim
+from clinadapt.clinical.claims.drug_uses import DrugUse
+from clinadapt.clinical.claims.kinds import Claim
+from clinadapt.clinical.claims.quantities import same
+from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.words import STOP_WORDS, stem
+from clinadapt.clinical.lexicon import load_lexicon
+
+# "Which oral antibiotic", "What is her new statin?"; not "What is the statin for?"
+_ASKED = (
+    r"\W*(?:what|which)(?: (?!(?:is|was|are|were|do|does|did|has|have|had|will|should)\b)[a-z-]+){{0,2}} (?:{0})"
+    r"(?!-|\w| (?:allerg|dose|level|reaction|side|resist|sensitiv|symptom|test|score|plan|clinic))|"
+    r"\W*(?:what|which) (?:is|was|are|were) (?:the |his |her |their )(?:[a-z-]+ )?(?:{0})"
+    r"(?: (?:used|given|prescribed|started|recommended|taken|he|she)[^?]*)?\?"
+)
+_ASKED_FOR = (
+    r"\W*(?:what|which)\b[^?]*\b(?:given|giv(?:e|ing)|us(?:e|es|ed|ing)|tak(?:e|es|ing|en)|prescri\w+|start(?:ed)?|"
+    r"medic\w+|drugs?|tablets?|infusions?|receiv\w+|on|had)\b[^?]*\bfor (?:the |his |her |their |any )?(?:{0})\b"
+)
+_MOST_WORDS = 2  # of an answer that says hardly more than drugs and doses
+_JOINS = re.compile(r" ?[/+-] ?")
+_UNSAID = frozenset(
+    map(
+        stem,
+        ["day", "week", "tablet", "once", "dose", "used", "following", "given", "prescribed", "medication", "sc", "po"],
+    )
+)
+
+
+class _Group(NamedTuple):
+    """Drugs of a class or a purpose: how a question asks for them, their names, how a note may call them and the names
+    of those that may be meant, too."""
+
+    name: str
+    asked: re.Pattern[str]
+    drugs: re.Pattern[str]
+    called: re.Pattern[str]
+    akin: re.Pattern[str]
+
+
+@cache
+def _groups() -> list[_Group]:
+    groups = []
+    for name, entry in load_lexicon("drug_classes.yaml").items():
+        wide = "|".join(filter(None, (entry.get("also"), entry.get("akin")))) or "(?!)"
+        asked, drugs, called = (re.compile(p) for p in (_ASKED.format(entry["named"]), entry["drugs"], entry["named"]))
+        groups.append(_Group(name, asked, drugs, called, re.compile(wide)))
+    for name, entry in load_lexicon("drug_purposes.yaml").items():
+        asked = [_ASKED_FOR.format(entry["for"])] + ([_ASKED.format(entry["asked"])] if "asked" in entry else [])
+        called = "|".join(filter(None, (entry["for"], entry.get("asked"))))
+        groups.append(
+            _Group(
+                name, re.compile("|".join(asked)), re.compile(entry["drugs"]), re.compile(called), re.compile("(?!)")
+            )
+        )
+    return groups
+
+
+@lru_cache(maxsize=256)
+def _asked_groups(question: str) -> list[_Group]:
+    """The groups of drugs that a question, in lower case, asks for."""
+    return [group for group in _groups() if group.asked.match(question)]
+
+
+def check_asked_drugs(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
+    """The drugs of a bare answer, which are to be of the class that is asked for; or its dose."""
+    groups = _asked_groups(asked.lower)
+    if not groups or source.turns or any(stated.context.negated) or not _is_bare(stated, asked):
+        return
+    own = [use for use in source.drugs if _fits(use.name, groups)]
+    if not stated.drugs:
+        yield from _dose(groups, own, stated, source)
+        return
+    for uses in _together(stated):
+        if any(_fits(use.name, groups) or _is_called(use.name, groups, source) for use in uses):
+            continue
+        spans = [each[:2] for each in map(_span, own)] or [
+            _span(each) for use in uses if _is_known(use.name) for each in source.drugs if each.name == use.name
+        ]
+        if spans:
+            claim = Claim("drug", uses[0].start, uses[-1].end, f"{uses[0].name} as {groups[0].name}")
+            yield CheckedClaim(claim, "contradicted", spans[0])
+
+
+def _dose(groups: list[_Group], own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """A bare dose that the note has of other drugs alone, where it has one of the drugs that are asked for."""
+    given = [dose for use in own for dose in use.doses]
+    for dose in stated.quantities[:1] if given else ():
+        of_others = [
+            each
+            for use in source.drugs
+            if use not in own and not _is_called(use.name, groups, source)
+            for each in use.doses
+            if same(each, dose) and each.dimension == dose.dimension
+        ]
+        if dose.dimension and of_others and not any(same(each, dose) for each in given):
+            claim = Claim("dose", dose.start, dose.end, f"{groups[0].name} {dose}")
+            yield CheckedClaim(claim, "contradicted", given[0][:2])
+
+
+def _fits(name: str, groups: list[_Group]) -> bool:
+    return any(group.drugs.search(name) or group.akin.search(name) for group in groups)
+
+
+def _is_known(name: str) -> bool:
+    """Whether a drug is of any class or purpose, so that it is known to be of no other."""
+    return any(group.drugs.search(name) for group in _groups())
+
+
+def _is_called(name: str, groups: list[_Group], source: Reading) -> bool:
+    """Whether the note has a drug in a sentence with the class or purpose that is asked for, and none of that there."""
+    for use in source.drugs:
+        span = source.sentence_at(use.start)
+        if use.name == name and any(group.called.search(source.lower, *span) for group in groups):
+            inside = [each.name for each in source.drugs if span[0] <= each.start < span[1]]
+            if not any(_fits(each, groups) for each in inside):
+                return True
+    return False
+
+
+def _together(stated: Reading) -> Iterator[list[DrugUse]]:
+    """The drugs of an answer; those of one name or joined by a slash together."""
+    uses: list[DrugUse] = []
+    for use in stated.drugs:
+        if uses and not (use.start <= uses[-1].start or _JOINS.fullmatch(stated.lower, uses[-1].end, use.start)):
+            yield uses
+            uses = []
+        uses.append(use)
+    if uses:
+        yield uses
+
+
+def _span(use: DrugUse) -> tuple[int, int]:
+    return use.start, use.end
+
+
+def _is_bare(stated: Reading, asked: Reading) -> bool:
+    """Whether an answer says hardly more than drugs with their doses, routes and frequencies."""
+    parts = [*map(_span, stated.drugs), *(q[:2] for q in stated.quantities), *(f[:2] for f in stated.frequencies)]
+    parts += [route[:2] for route in stated.routes]
+    inside = {word.start for span in parts for word in stated.words_within(*span)}
+    others = {word.stem for word in stated.words if word.start not in inside and not word.stem.isdigit()}
+    return len(others - STOP_WORDS - asked.stems - _UNSAID) <= _MOST_WORDS

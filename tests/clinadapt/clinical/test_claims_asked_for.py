@@ -1,0 +1,45 @@
+"""Bare answers that hold something of the note which answers another question."""
+
+from __future__ import annotations
+
+import pytest
+
+from clinadapt.clinical.claims import unsupported
+
+DRUGS = (
+    "Medications: atorvastatin 40 mg nightly, lisinopril 10 mg daily, warfarin 3 mg daily, paracetamol 1 g as needed. "
+    "Ceftriaxone 2 g IV for 5 days with azithromycin 500 mg. Senna for constipation. Levomepromazine 6.25 mg as an "
+    "antiemetic. Aspirin 75 mg. Symbicort two puffs twice daily. Prednisolone 30 mg for 5 days. Co-amoxiclav allergy."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "supported"),
+    [
+        ("What statin is he on?", "Atorvastatin", True),
+        ("What statin is he on?", "lisinopril", False),
+        ("What statin is he on?", "The statin is lisinopril 10 mg.", False),
+        ("What antibiotics were given?", "Ceftriaxone and azithromycin", True),
+        ("What antibiotics were given?", "Paracetamol", False),
+        ("What antibiotics were given?", "Ceftriaxone 2 g, azithromycin 500 mg, prednisolone 30 mg", False),
+        ("Which antibiotic was given, and at what dose?", "2 g", True),
+        ("Which antibiotic was given, and at what dose?", "30 mg", False),
+        ("Which antibiotic is he allergic to?", "co-amoxiclav", True),
+        ("What is he taking for constipation?", "Senna", True),
+        ("What is he taking for constipation?", "warfarin", False),
+        ("Which antiemetic is prescribed?", "levomepromazine", True),
+        ("Which antiemetic is prescribed?", "senna", False),
+        ("What blood thinner does he take?", "warfarin and aspirin", True),
+        ("What blood thinner does he take?", "atorvastatin 40 mg", False),
+        ("What steroid does he take?", "Symbicort", True),
+        ("What steroid does he take?", "Prednisolone", True),
+        ("What steroid does he take?", "senna", False),
+        ("What is his painkiller?", "paracetamol 1 g", True),
+        ("What is his painkiller?", "azithromycin", False),
+        ("What beta blocker does he take?", "No beta blocker; lisinopril only", True),
+        ("What beta blocker does he take?", "lisinopril", False),  # the note has none, and this is of another class
+        ("What antibiotic side effect did he have?", "none with ceftriaxone", True),
+    ],
+)
+def test_a_drug_is_of_the_class_or_purpose_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, DRUGS, question) == []) == supported, unsupported(answer, DRUGS, question)
