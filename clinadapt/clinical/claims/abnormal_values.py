@@ -27,6 +27,8 @@ _LIMITS = [
     ("hypernatremia", "sodium", 145, 200),
     ("hypokalemia", "potassium", 1, 3.5),
     ("hyperkalemia", "potassium", 5, 10),
+    ("reduced ejection fraction", "ejection fraction", 5, 50),
+    ("preserved ejection fraction", "ejection fraction", 49, 90),
     ("obesity", "body mass index", 29.99, 100),  # from 30
     ("anemia", "hemoglobin", 3, 12),
     ("anemia", "hemoglobin", 30, 120),

@@ -33,7 +33,7 @@ _BEFORE = re.compile(
     r"\bbefore\b(?! (?:meal|food|breakfast|lunch|dinner|bed|sleep))|\blast (?:year|month|week|visit|time)\b|"
     r"\b(?:previous(?:ly)?|prior|ago|earlier|initial(?:ly)?|at first|original(?:ly)?|baseline|formerly)\b"
 )
-_IS = re.compile(r"\W*(?:what|which|how)\b[^?]{0,25}?\b(?:is|are|does|do)\b")
+_IS = re.compile(r"(?:[^?]*,? and |\W*)(?:what|which|how)\b[^?]{0,25}?\b(?:is|are|does|do)\b")
 _IN_TIME = re.compile(
     rf"\b(?:in|on|at) (?:early |late )?({'|'.join(MONTHS)}|(?:19|20)\d\d|admission|arrival|presentation|booking)"
 )

@@ -26,7 +26,7 @@ from clinadapt.clinical.claims.relatives import RELATIVE, check_relatives
 from clinadapt.clinical.claims.results import check_results
 from clinadapt.clinical.claims.sites import check_levels, check_sites
 from clinadapt.clinical.claims.times_and_titers import check_clock_times, check_titers, check_weekdays
-from clinadapt.clinical.claims.unsaid import asks_for_words, completed
+from clinadapt.clinical.claims.unsaid import asks_for_words, check_words, completed
 from clinadapt.clinical.claims.variants import check_variants
 from clinadapt.clinical.claims.yes_no import as_statement
 from clinadapt.clinical.number_format import point_decimals
@@ -70,7 +70,7 @@ def check(answer: str, note: str, question: str = "", decimal_comma: bool = Fals
     """
     answer, note, question = (point_decimals(text, decimal_comma) for text in (answer, note, question))
     if asks_for_words(question):
-        return []
+        return [*check_words(answer, question)]
     whole, added = completed(answer, question)
     return [each.moved(-added) for each in _checked(whole, note, question) if each.claim.end > added]
 

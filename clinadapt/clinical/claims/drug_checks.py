@@ -13,7 +13,7 @@ from clinadapt.clinical.claims.drug_uses import DrugUse, has_short_form, shortha
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading, read
-from clinadapt.clinical.claims.reckoned_doses import is_daily_course, is_of_a_day, reckoned
+from clinadapt.clinical.claims.reckoned_doses import TOTAL, is_daily_course, is_of_a_day, reckoned
 from clinadapt.clinical.mention import Mention
 
 _ADVISED = re.compile(r"\b(?:advi[cs]e\w*|is to|are to|should|will|suggest\w*|recommend\w*|plan\w*)\b")
@@ -78,7 +78,10 @@ def check_drugs(stated: Reading, source: Reading, asked: Reading | None, asked_s
     if asked and not stated.drugs and len({(use.start, use.end) for use in asked.drugs}) == 1:
         name = asked.drugs[0].name
         own = uses.get(name) or source.uses_of(shorthand_mentions(source.lower, name))
-        yield from _of_asked_drug(stated, name, uses_as_asked(own, source, asked) if own else [], source)
+        asks_total = bool(TOTAL.search(asked.lower))
+        yield from _of_asked_drug(stated, name, uses_as_asked(own, source, asked) if own else [], source, asks_total)
+        if asks_total:
+            yield from _of_one_dose(stated, name, own, source)
     yield from _no_allergies(stated, source)
 
 
@@ -96,20 +99,31 @@ def _is_of_other_status(own: list[DrugUse], asked: str, source: Reading) -> bool
     return all(s == "active" or (s == "" and given) for s, given in zip(statuses, prescribed, strict=True))
 
 
-def _of_asked_drug(stated: Reading, name: str, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:
+def _of_asked_drug(
+    stated: Reading, name: str, own: list[DrugUse], source: Reading, asks_total: bool
+) -> Iterator[CheckedClaim]:
     """Dose, route, frequency and status of a bare answer to a question about one drug, which the note has `own`: read
     as if the drug's name stood before it, "7.5 mg by mouth twice daily"."""
     if not own:
         return
     reply = _REPLY.match(stated.lower)
     rest = reply.end() if reply else 0
-    named, before = read(f"{name} {stated.text[rest:]}"), len(name) + 1 - rest
+    named, before = read(f"{name} {stated.text[rest:]}{' in total' * asks_total}"), len(name) + 1 - rest
     (use,) = named.uses_of([Mention(0, len(name), name)])
     use = replace(use, doses=[dose for dose in use.doses if dose.dimension])  # a bare number may be anything
     for each in _drug_details(use, own, named, source):
         if each.outcome != "not found":
             start, end = each.claim[1:3] if each.claim.start or not use.status else use.status[:2]
             yield each._replace(claim=each.claim._replace(start=start - before, end=end - before))
+
+
+def _of_one_dose(stated: Reading, name: str, own: list[DrugUse], source: Reading) -> Iterator[CheckedClaim]:
+    """A bare dose that the note has as one of several of a drug, where the question asks for their total."""
+    given = [dose for use in own for dose in use.doses if dose.dimension]
+    doses = [dose for dose in stated.quantities if dose.dimension == given[0].dimension] if len(given) > 1 else []
+    if len(doses) == 1 and not TOTAL.search(source.lower) and any(same(doses[0], each) for each in given):
+        claim = Claim("dose", doses[0].start, doses[0].end, f"{name} {doses[0]} in total")
+        yield verdict(claim, [], [each[:2] for each in given])
 
 
 def _content(use: DrugUse) -> Hashable:

@@ -15,8 +15,8 @@ _STATUS = {
     "stopped": r"\b(?:discontinu\w+|stop(?:s|ped|ping)?|paus(?:ed?|ing)|suspended|withh(?:e|o)ld|omit(?:s|ted)?|"
     r"avoid(?:ed)?|held|cease|"
     rf"(?:previous(?:ly)?|prior|past|former|tried(?: and failed)?)(?: {_TREATMENT})*(?= ?:)|"
-    r"hold(?:ing)?|quit|ceased|finished|completed|withdrawn|weaned off|(?:given|gave|giving) up|on hold|turned off|"
-    r"(?:taken|came|been)"
+    r"hold(?:ing)?|quit|ceased|finished|ended(?! up)|completed|withdrawn|weaned off|(?:given|gave|giving) up|"
+    r"on hold|turned off|(?:taken|came|been)"
     r" off|d/c(?:'?d)?|no longer (?:on|tak\w+)|(?:replaced|substituted)(?= (?:by|with)\b(?! (?:about )?\d))|"
     r"not (?:now|any ?more|any longer|currently)|"
     r"(?:switched|changed|converted|swapped)(?= (?:over )?(?:to|for)\b)|(?:switched|changed|converted)(?: \w+)? from|"
@@ -26,16 +26,16 @@ _STATUS = {
     "denied": r"\b(?:not keen(?: on| to)?|not yet|(?:not|never) (?:to )?(?:be |been )?(?:given|used|started|"
     r"prescribed|taken|administered|"
     r"needed|required|"
-    r"indicated)|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|"
+    r"indicated)|deferred|postponed|declin\w+|refus\w+|no(?! more| longer)|not|never|unable to|denies|denied|without|"
     r"(?:cannot|\w+n['’]t)(?= (?:been |be )?(?:tak|us|giv|start|prescrib|on\b|ha(?:d|ve)\b|want|need)))\b"
     r"(?! (?:relief|help|improve|work|well|known))",
-    "open": r"\b(?:consider(?:ed|ing)?|offered|discussed|proposed|option of|(?:in place|in lieu|"
-    r"instead) of|rather than)\b",
+    "open": r"\b(?:delayed (?:rx|prescription)(?: for)?|consider(?:ed|ing)?|offered|discussed|proposed|"
+    r"option of|(?:in place|in lieu|instead) of|rather than)\b",
     "active": r"\b(?:tak(?:es|ing|e)|took|start(?:ed|s|ing)?|(?:given|gave)(?! up)|tolerat(?:e[sd]?|ing)(?! the)|"
     r"receiv\w+|prescribed|(?:is|was|are|now|currently|still|back|"
     r"placed|put|be|remain(?:s|ed|ing)?|stay(?:s|ed)?|home|discharged|carr(?:y|ies|ied|ying)) "
     r"on(?! hold| (?:his|her|the|their) allerg)|"
-    r"(?:go(?:es)?|went|keeps?|kept) on|"
+    r"(?:go(?:es)?|went|keeps?|kept) on|(?:keeps?|kept) (?:taking|using)|"
     r"continu\w+|restart\w*|resum\w+|administered|treated with|begun|began|initiated|"
     r"uses?|using)\b",
 }
@@ -162,7 +162,7 @@ def _is_said_of(text: str, end: int, status: re.Match[str], after: int) -> bool:
         return bool(_TO_DRUG.fullmatch(text, status.end(), after)) and after < len(text)
     match status.lastgroup:
         case "denied":
-            return status[0].startswith(("not ", "never ", "declin", "refus"))
+            return status[0].startswith(("not ", "never ", "declin", "refus", "defer", "postpon"))
         case "stopped" if status[0].startswith("until"):
             return not _LASTS.search(text, max(0, end - 60), status.start())
         case "stopped" | "allergy":

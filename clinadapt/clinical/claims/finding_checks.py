@@ -53,6 +53,9 @@ _SURE = re.compile(
     r"\b(?:confirm(?:s|ed)|definite(?:ly)?|proven?|proved|diagnosed|certain(?:ly)?|"
     r"(?<!cannot be )(?:ruled out|excluded))\b"
 )
+_WILL = re.compile(
+    r"\b([a-z]+) (?:will (?:be|happen|take place)|(?:has|have) been (?:booked|arranged|scheduled)|is booked)\b"
+)
 _HAS = re.compile(r"\b(?:(?:he|she|patient) (?:has|had)|is|due to|caused by|because of)(?: an?| the)? ")
 _THERE = stem("there")  # there were complications
 _NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|nad|negative|no|not|without|fine)\b")
@@ -207,13 +210,20 @@ def _made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Words that an answer calls confirmed and the note only suspects, whatever they name."""
     for match in _SURE.finditer(stated.lower):
         for word in stated.words_within(*stated.sentence_at(match.start())):
-            positions = source.positions.get(word.stem, []) if word.stem not in NO_FINDINGS | STOP_WORDS else []
+            is_content = word.stem not in NO_FINDINGS | STOP_WORDS and not stated.is_suspected(
+                stated.word_at(word.start)
+            )
+            positions = source.positions_by_root.get(root(word.stem), []) if is_content else []
             drugs = {use.name for use in stated.drugs if use.start <= word.start < use.end} if not positions else ()
             positions = positions or [source.word_at(use.start) for use in source.drugs if use.name in drugs]
             if positions and all(source.is_suspected(j) and not source.context.negated[j] for j in positions):
                 first = source.words[positions[0]]
                 yield verdict(Claim("certainty", *match.span(), f"certain {word.stem}"), [], [(first.start, first.end)])
                 break
+    for match in _WILL.finditer(stated.lower):  # "extubation will happen" of "?extubate"
+        own = [source.words[j] for j in source.positions_by_root.get(root(stem(match[1])), [])]
+        if own and all(source.lower[w.start - 1 : w.start] == "?" for w in own):
+            yield verdict(Claim("certainty", *match.span(), f"certain {match[1]}"), [], [own[0][:2]])
 
 
 def _phrases_made_sure(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:

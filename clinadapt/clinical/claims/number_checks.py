@@ -209,8 +209,10 @@ def check_numbers(
             periods = [(span, _period(source, span[1])) for span in fits]
             fits = [span for span, own in periods if own in ("", period)]
             other += [span for span, _ in periods]
-        if _OLD.match(stated.lower, quantity.end) and any(start < _HEADER for start, _ in fits):
-            other = []  # "baby check 6/52" tells an age
+        if _OLD.match(stated.lower, quantity.end):
+            times = {q[:2] for q in source.quantities if q.dimension == "time"}
+            fits = [each for each in fits if each in times or each[0] < _HEADER]
+            other = [] if any(start < _HEADER for start, _ in fits) else other  # "baby check 6/52" tells an age
         unsaid = [q for q in other if q not in said]
         if fits and unsaid:
             fits = _better(stated, span, source, fits, unsaid, asked)
@@ -297,13 +299,8 @@ def _spoken_year(quantity: Quantity, source: Reading) -> list[tuple[int, int]]:
     """A year in two digits, as 1982 in "back in eighty two"."""
     if not _is_year(quantity):
         return []
-    return [
-        q[:2]
-        for q in source.quantities
-        if not q.dimension
-        and q.number == quantity.number % 100
-        and _IN.search(source.lower, max(0, q.start - 9), q.start)
-    ]
+    alike = (q for q in source.quantities if not q.dimension and q.number == quantity.number % 100)
+    return [q[:2] for q in alike if _IN.search(source.lower, max(0, q.start - 9), q.start)]
 
 
 def _between_dates(days: float, source: Reading) -> list[tuple[int, int]]:
@@ -327,9 +324,8 @@ def same_values(a: tuple[Quantity, ...], b: tuple[Quantity, ...]) -> bool:
 
 
 def _fits(stated: Quantity, own: Quantity) -> bool:
-    if same(stated, own):
-        return True
-    if stated.dimension == own.dimension == "percent" and stated.number == round(own.number):  # 6.4 % are about six
+    in_percent = stated.dimension == own.dimension == "percent"
+    if same(stated, own) or (in_percent and stated.number == round(own.number)):  # 6.4 % are about six
         return True
     return "" in (stated.dimension, own.dimension) and not (stated.dimension and own.is_code) and (
         abs(stated.number - own.number) < 1e-6
@@ -350,7 +346,7 @@ def _difference(quantity: Quantity, stated: Reading, own: list[Quantity]) -> lis
 
 
 def _about(stated: Quantity, own: Quantity, share: float) -> bool:
-    return stated.dimension == own.dimension and abs(stated.value - own.value) <= share * stated.value
+    return stated.dimension == own.dimension and abs(stated.value - own.value) <= share * stated.value + 1e-6
 
 
 def _sums(quantities: list[Quantity], source: Reading) -> Iterator[Quantity]:
@@ -370,13 +366,19 @@ def _better(
     asked: Reading | None,
 ) -> list[tuple[int, int]]:
     """`fits`; none where the words around another value of the note are clearly those around the answer's."""
-    words = stated.around(span) - _UNIT_WORDS | (asked.stems - STOP_WORDS - _DATE if asked else frozenset())
-    best_fit = max(len(words & source.around(each)) for each in fits)
-    best_other = max(len(words & source.around(each)) for each in other)
-    if asked and _is_beside(asked.stems - STOP_WORDS - _DATE, source, fits, other):
+    own = stated.around(span) - _UNIT_WORDS
+    question = asked.stems - STOP_WORDS - _DATE if asked else frozenset()
+    if _most_shared(own, fits, source) > _most_shared(own, other, source):
+        return fits
+    best_fit, best_other = (_most_shared(own | question, spans, source) for spans in (fits, other))
+    if asked and _is_beside(question, source, fits, other):
         return []
     clear = best_other - best_fit >= _MARGIN or (best_fit == 0 < best_other and len(stated.around(span)) <= 2)
     return [] if clear else fits
+
+
+def _most_shared(words: frozenset[str], spans: list[tuple[int, int]], source: Reading) -> int:
+    return max(len(words & source.around(span)) for span in spans)
 
 
 def _is_beside(

@@ -25,8 +25,8 @@ _GROUPS = {
         "present | absent", "brisk |"
         " absent sluggish reduced", "well | poorly badly", "good | poor reduced", "clear straw serous |"
         " bloody purulent cloudy turbid",
-        "unchanged | increased decreased raised reduced changed doubled halved lowered", "controlled |"
-        " uncontrolled", "live living |"
+        "unchanged | increased decreased raised reduced changed doubled halved lowered enlarging growing",
+        "controlled | uncontrolled", "live living |"
         " deceased cadaveric", "stable | unstable", "intact | torn tear ruptured rupture cut severed transected broken "
         "fractured",
         "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
@@ -42,15 +42,19 @@ for _kind, _groups in _GROUPS.items():
                 _, _same, _others = _OPPOSITES.get(_name, ("", set(), set()))
                 _others |= set().union(*_sides) - _own
                 _OPPOSITES[_name] = _kind, (_same | _own) - _others, _others
+_UNCHANGED = stem("unchanged")
 _MANY = 2  # words that an opposite is said of, of which the note must have more than of another
 _NEAR = 3  # words to either side that an opposite may be said of
 
 
 def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> Iterator[CheckedClaim]:
     for i, word in enumerate(stated.words):
-        if word.stem not in _OPPOSITES or stated.context.negated[i] or _is_not(stated, i):
+        name = word.stem
+        if _is_not(stated, i) and stated.lower[word.start : word.end] == "changed":
+            name = _UNCHANGED
+        elif name not in _OPPOSITES or stated.context.negated[i] or _is_not(stated, i):
             continue
-        kind, own, others = _OPPOSITES[word.stem]
+        kind, own, others = _OPPOSITES[name]
         of = near_words(stated, i) - {"yes"} or (set(asked.stems - STOP_WORDS) - set(_OPPOSITES) if asked else set())
         of -= {f.name for f in stated.findings if f.start == word.start}
         against = _said(source, others, of) if of else []
@@ -59,7 +63,7 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
             and max(against)[0] > max(_said(source, own, of), default=(0, (0, 0)))[0]
             and not (_said(source, own, of) and len(of) < _MANY)
         ):
-            yield verdict(Claim(kind, word.start, word.end, f"{word.stem} {min(of)}"), [], [max(against)[1]])
+            yield verdict(Claim(kind, word.start, word.end, f"{name} {min(of)}"), [], [max(against)[1]])
 
 
 def _said(source: Reading, stems: set[str], of: set[str]) -> list[tuple[int, tuple[int, int]]]:

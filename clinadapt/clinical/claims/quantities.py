@@ -169,6 +169,8 @@ def quantities(text: str, skip: list[tuple[int, int]]) -> list[Quantity]:
             _CODE.search(text[max(0, start - 3) : start]) or _ORDINAL.match(lower, match.end("value"))
         )
         joined = (match["joined"] or "").strip()
+        if unit == "L" and any(pair for *_, pair in pending):  # "148/86 L arm"
+            unit, end = "", match.end("value")
         if joined and not unit:
             pending += [(start, match.end("value"), n, is_code, False) for n in first]
             pending.append((start, match.end("value"), number, is_code, joined in ("/", "over", "by")))

@@ -37,6 +37,7 @@ _AT_A_TIME = re.compile(
 )
 ABOUT_A_FINDING = ("scale", "scal", "scor", "score", "questionnair", "clinic", "inventory")  # "depression scale"
 _ALSO_DRUGS = ("magnesium", "calcium", "potassium", "albumin")  # 4 g of it are a dose
+_RECEPTOR = re.compile(r"[ -](?:receptor|agonist|antagonist|reuptake)")  # a dopamine agonist is another drug
 _TIMES = stem("times")  # three times
 _HOW_OFTEN = re.compile(r" times\b")
 _SAID_OF_A_PART = ("enlarged ", "swollen ", "stiff ", "collapsed ", "broken ")
@@ -310,7 +311,7 @@ class Reading:
 
     @cached_property
     def drugs(self) -> list[DrugUse]:
-        return self.uses_of(drug_mentions(self.text))
+        return self.uses_of([m for m in drug_mentions(self.text) if not _RECEPTOR.match(self.lower, m.end)])
 
     def uses_of(self, mentions: list[Mention]) -> list[DrugUse]:
         """Drugs that are mentioned, with what belongs to each."""

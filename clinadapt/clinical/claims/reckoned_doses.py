@@ -28,6 +28,8 @@ def reckoned(dose: Quantity, own: Sequence[DrugUse], stated: Reading, source: Re
     if is_of_a_day(dose, own, stated):
         return [use.doses[0][:2] for use in own if use.doses]
     if TOTAL.search(stated.lower, *stated.sentence_at(dose.start)):
+        if len(given) > 1 and _alike(sum(q.value for q in given), dose.value):
+            return [q[:2] for q in given]
         return [q[:2] for q in given if any(_alike(n * q.value, dose.value) for n in _how_many(q, given, source))]
     if _BEFORE_A_CHANGE.search(stated.lower, max(0, dose.start - 14), dose.start):
         spans = [(use.start, source.sentence_at(use.start)[1]) for use in own]

@@ -10,6 +10,7 @@ from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.words import STOP_WORDS
+from clinadapt.clinical.refusals import is_refusal
 
 _RELATIVES = {
     "mother": "mother", "mom": "mother", "mum": "mother", "father": "father", "dad": "father", "brother": "brother",
@@ -32,6 +33,11 @@ OTHER_PERSON = re.compile(
     rf"{RELATIVE.pattern}|\b(?:famil|relative|friend|room-?mate|flatmate|colleague|classmate|neighbou?r|donor|"
     rf"nobody|no one)"
 )
+_OF_RELATIVE = re.compile(
+    rf"\W*(?:what|which|does|did|has|had|is|was|when|how)\b[^?]{{0,60}}?\b(?:his|her|their|the patient's) "
+    rf"(?P<name>{'|'.join([*_RELATIVES, *_GENERAL])})s?\b[^?]{{0,20}}\b(?:has|have|had|suffer|die|get|diagnosed)"
+)
+_FAMILY = re.compile(r"\b(?:famil|fhx?\b|maternal|paternal|relative|parent|sibling)")
 _WHO = re.compile(r"\W*who\b")
 _AND = re.compile(r",? (?:(?:and|or) )?(?:(?:his|her|their|an?|the|my) )?(?:maternal |paternal )?")
 _OTHER_SUBJECT = re.compile(r"[;.]|\b(?:he|she|the patient)\b")
@@ -54,6 +60,8 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
         return
     said = _relatives(source) if RELATIVE.search(stated.lower) else []
     question = asked.stems - STOP_WORDS if asked else frozenset()
+    if asked and not RELATIVE.search(stated.lower):
+        yield from _of_asked_relative(stated, source, asked)
     for relative in _relatives(stated):
         of = relative.of or question
         claim = Claim("experiencer", relative.start, relative.end, f"of {relative.name}")
@@ -66,6 +74,17 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
         )
         if fits or not said or best or is_unknown or (asked and _WHO.match(asked.lower)):
             yield verdict(claim, (each[:2] for each in fits), (each[:2] for each in near))
+
+
+def _of_asked_relative(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
+    """What an answer tells of the relative that its question names, where the note only has others."""
+    match = _OF_RELATIVE.match(asked.lower)
+    said = _relatives(source) if match and not _FAMILY.search(source.lower) else []
+    if not match or not said or any(stated.context.negated) or is_refusal(stated.text):
+        return
+    if not any(_may_be(match["name"], each.name) for each in said):
+        claim = Claim("experiencer", *stated.span_of(0, len(stated.words)), f"of {match['name']}")
+        yield verdict(claim, [], [each[:2] for each in said])
 
 
 def _relatives(reading: Reading) -> list[Relative]:

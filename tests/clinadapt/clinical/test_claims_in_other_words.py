@@ -57,6 +57,25 @@ from clinadapt.clinical.claims import unsupported
         ("Ankle oedema, L leg larger than R, DVT possible.", "The left leg is more swollen than the right.", True),
         ("Syringe driver not needed yet.", "A syringe driver is not needed for now.", True),
         ("No rash, sertraline stopped, does not want restart.", "Sertraline was stopped.", True),
+        ("BP 148/86 L arm sitting.", "Her blood pressure was 148/86 mmHg.", True),
+        ("Oliver, 14 months, 3 day history.", "The child is 3 months old.", False),
+        ("The infiltrate is 2.2 mm wide.", "The infiltrate is about 2 mm wide.", True),
+        ("Betamethasone deferred given neg fFN.", "She was given steroids.", False),
+        ("Clari stopped D3.", "The clarithromycin ended on day three.", True),
+        ("Stop lymecycline.", "She keeps taking lymecycline.", False),
+        ("Delayed Rx clarithromycin 125 bd.", "He is already taking clarithromycin.", False),
+        ("Ropinirole stopped.", "A dopamine agonist was stopped.", True),
+        ("Acne, scarring on cheeks.", "Acne has left scars on her cheeks.", True),
+        ("Prior LTCS 2020 for breech, G3P1 at 33 weeks.", "G3P1 at 33 weeks, caesarean for breech; prior LT", True),
+        ("Enlarging nodule of the lung.", "The nodule has not changed.", False),
+        ("Nodule of the lung unchanged.", "The nodule has not changed.", True),
+        ("Acanthamoeba less likely, not excluded.", "Acanthamoeba has been ruled out.", False),
+        ("Wean oxygen, ?extubate 48h.", "Extubation will happen in 48 hours.", False),
+        ("For extubation tomorrow.", "Extubation will happen tomorrow.", True),
+        ("EF 28%.", "His ejection fraction is reduced.", True),
+        ("EF 28%.", "His ejection fraction is preserved.", False),
+        ("Cath: 100% proximal RCA, DES.", "He has coronary artery disease.", True),
+        ("Tacrolimus missed on several evenings.", "She has a rare genetic disorder.", False),
         ("LKW 0700, woke at 09:30.", "She was last well at 7 a.m.", True),
         (
             "Naproxen 250 bd c PPI.",
@@ -67,3 +86,22 @@ from clinadapt.clinical.claims import unsupported
 )
 def test_what_a_statement_reckons_and_paraphrases(note: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, note) == []) == supported
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer", "supported"),
+    [
+        ("Adrenaline 0.3 mg at 19:05, adrenaline 0.5 mg at 19:50.", "How much adrenaline in total?", "0.5 mg", False),
+        ("Adrenaline 0.3 mg at 19:05, adrenaline 0.5 mg at 19:50.", "How much adrenaline in total?", "0.8 mg", True),
+        ("Brother has bipolar disorder.", "What illness does her father have?", "bipolar disorder", False),
+        ("Brother has bipolar disorder.", "What illness does her brother have?", "bipolar disorder", True),
+        ("Family history of gout.", "What illness does her father have?", "gout", True),
+        ("NBM till seen.", "What does NBM stand for?", "It stands for nil by mouth.", True),
+        ("NBM till seen.", "What does NBM stand for?", "It stands for normal bone marrow.", False),
+        ("Nodule 2.4 cm, previously 0.8 cm.", "Where is the nodule and how big is it?", "0.8 cm", False),
+        ("Nodule 2.4 cm, previously 0.8 cm.", "Where is the nodule and how big is it?", "2.4 cm", True),
+        ("Levodopa for one week. Seen in clinic in six weeks.", "How is levodopa taken?", "Seen in six weeks.", True),
+    ],
+)
+def test_answers_to_what_is_asked_for(note: str, question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, note, question) == []) == supported
