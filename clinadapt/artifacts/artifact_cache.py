@@ -35,7 +35,7 @@ def load(store: Store, key: str) -> bytes | None:
         intact = entry["digest"] == hashlib.sha256(data).hexdigest()
     except (KeyError, CorruptObject, ValueError, TypeError):
         return None
-    return data if intact and _is_authentic(entry.get(ATTESTATION), key, entry["digest"]) else None
+    return data if intact and is_authentic(entry.get(ATTESTATION), key, entry["digest"]) else None
 
 
 def save(store: Store, key: str, data: bytes, step: str) -> None:
@@ -47,7 +47,7 @@ def save(store: Store, key: str, data: bytes, step: str) -> None:
 def publish(store: Store, key: str, data: bytes) -> None:
     """Cache an object. Raises UserError where the store refuses."""
     digest = hashlib.sha256(data).hexdigest()
-    store.put(key, json.dumps({"digest": digest} | _attestation(key, digest)).encode() + b"\n" + data)
+    store.put(key, json.dumps({"digest": digest} | attestation(key, digest)).encode() + b"\n" + data)
 
 
 def load_folder(store: Store, prefix: str, folder: Path, step: str) -> bool:
@@ -84,7 +84,7 @@ def fetch_folder(cached: SealedFolder, folder: Path) -> dict[str, Any]:
     manifest = cached.fetch(folder)
     attestation = manifest.pop(ATTESTATION, None)
     manifest = with_digest(manifest)
-    if not _is_authentic(attestation, cached.prefix, manifest[MANIFEST_DIGEST]):
+    if not is_authentic(attestation, cached.prefix, manifest[MANIFEST_DIGEST]):
         raise DamagedFolder(MANIFEST, "is not signed by our key")
     write_json(folder / MANIFEST, manifest)  # as it was before it was signed
     return manifest
@@ -93,16 +93,17 @@ def fetch_folder(cached: SealedFolder, folder: Path) -> dict[str, Any]:
 def publish_folder(cached: SealedFolder, folder: Path) -> None:
     """Cache a sealed folder. Raises UserError as `SealedFolder.publish`."""
     manifest = read_json(folder / MANIFEST)
-    signed = with_digest(manifest | _attestation(cached.prefix, manifest[MANIFEST_DIGEST]))
+    signed = with_digest(manifest | attestation(cached.prefix, manifest[MANIFEST_DIGEST]))
     cached.publish(folder, manifest=signed)
 
 
-def _attestation(key: str, digest: str) -> dict[str, Any]:
+def attestation(key: str, digest: str) -> dict[str, Any]:
+    """The field that an entry gets where a signing key is set: {attestation: envelope}."""
     envelope = sign_json({"key": key, "digest": digest}, _ENTRY)
     return {ATTESTATION: envelope} if envelope else {}
 
 
-def _is_authentic(envelope: Any, key: str, digest: str) -> bool:
+def is_authentic(envelope: Any, key: str, digest: str) -> bool:
     """Whether an entry was signed for this place, or no key is set."""
     if not has_key():
         return True

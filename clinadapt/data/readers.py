@@ -51,6 +51,7 @@ MAX_ROW = 2**24  # characters of a row; a longer one is not a note
 MAX_COLUMNS = 10_000
 MAX_CELL = 32_767  # characters, at which spreadsheets cut a text
 MAX_JSON = 2**28  # characters of a .json file, which is read at once
+MAX_JSON_VALUES = 2**24  # of it, of up to 100 bytes each, counted by what opens or parts them
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}  # of a CSV file
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\s*')  # which Excel writes and reads before the header
 FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
@@ -59,6 +60,7 @@ _INSTEAD = {".xls": ": save it as .xlsx"} | dict.fromkeys((".txt", ".pdf", ".doc
 MAX_EXPANSION = 200  # bytes that a compressed file may expand to, for each of its own; text stays below 20
 MIN_EXPANDED = 2**28  # bytes that any compressed file may expand to
 
+_EXPANDS = f"{{name}} expands to more than {MAX_EXPANSION} times its size: unpack it and look at it"
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -192,9 +194,7 @@ class _Expansion(io.RawIOBase):
         data = self._raw.read(len(buffer))
         self._left -= len(data)
         if self._left < 0:
-            raise UserError(
-                f"{self._name} expands to more than {MAX_EXPANSION} times its size: unpack it and look at it"
-            )
+            raise UserError(_EXPANDS.format(name=self._name))
         buffer[: len(data)] = data
         return len(data)
 
@@ -240,6 +240,7 @@ def _csv(file: IO[str], name: str) -> Iterator[Row]:
     separator = _SEPARATOR_LINE.fullmatch(first)
     delimiter = separator[1] if separator else _delimiter(first, name)
     reader = csv.reader(lines if separator else chain([first], lines), delimiter=delimiter, strict=True)
+    start = 1
     try:
         header = next(reader, None)
         if not header:
@@ -288,7 +289,7 @@ def _delimiter(header: str, name: str) -> str:
     Raises:
         UserError: several would do equally well, and the comma is not among them.
     """
-    unquoted = re.sub('"(?:[^"]|"")*("|$)', "", header)
+    unquoted = re.sub('"(?:[^"]++|"")*+("|$)', "", header)  # without a way back, for which each character took memory
     if _format(name) == ".tsv" and "\t" in unquoted:
         return "\t"
     candidates = [delimiter for delimiter in _DELIMITERS if delimiter in unquoted]
@@ -355,6 +356,8 @@ def _json(file: IO[str], name: str) -> Iterator[Row]:
     if len(text) > MAX_JSON:
         raise UserError(f"{name} has more than {MAX_JSON:,} characters: write it as JSON lines, one object a line")
     refuse_utf16(text[:1000], name)
+    if sum(map(text.count, "{[,")) > MAX_JSON_VALUES:
+        raise UserError(f"{name} has more than {MAX_JSON_VALUES:,} values: write it as JSON lines, one object a line")
     try:
         value = json.loads(text, object_pairs_hook=_fields_once)
     except _RepeatedField as error:
@@ -371,17 +374,22 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from clinadapt.data.parquet_rows import batches, stated_size, text_bytes
+
     try:
         with pq.ParquetFile(path) as file:
+            metadata = file.metadata
             _check_header(file.schema_arrow.names, name)
-            limit = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
-            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-            if sum(group.total_byte_size for group in groups) > limit:
-                raise UserError(
-                    f"{name} expands to more than {MAX_EXPANSION} times its size: write it again and look at it"
-                )
-            for batch in file.iter_batches(batch_size=64):
-                yield from batch.to_pylist()
+        left = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
+        if stated_size(metadata, name) > left:
+            raise UserError(_EXPANDS.format(name=name))
+        for batch in batches(path, metadata, 64):
+            left -= (size := text_bytes(batch))
+            if left < 0:
+                raise UserError(_EXPANDS.format(name=name))
+            for rows in [batch] if size <= MAX_ROW else (batch.slice(i, 1) for i in range(len(batch))):
+                too_long = len(rows) == 1 and text_bytes(rows) > MAX_ROW
+                yield from [f"longer than {MAX_ROW:,} bytes"] if too_long else rows.to_pylist()
     except UnicodeDecodeError:
         raise
     except pa.ArrowException as error:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from xml.parsers import expat
 
-from openpyxl import load_workbook
+from openpyxl.chartsheet import Chartsheet
+from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils.escape import unescape
 from openpyxl.utils.exceptions import InvalidFileException
 
 from clinadapt.errors import UserError
 
 MAX_UNPACKED = 2**28  # bytes of all parts of a workbook; its texts are held in memory at once
+MAX_PART = 2**21  # bytes of a part that is no sheet and no texts, of which openpyxl makes a tree
 MAX_ROWS, MAX_CELLS = 2**20, 2**27  # of a sheet, empty ones that a number skips included
 _OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"
 
@@ -33,8 +37,7 @@ def read_sheet(path: Path, name: str) -> Iterator[tuple[Any, ...]]:
         try:
             _refuse_unreadable(file, name)
             with warnings.catch_warnings(action="ignore"):  # styles and validations, which are not used
-                book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
-                sheets = [sheet for sheet in book.worksheets if _has_rows(sheet)]
+                sheets = [sheet for sheet in _worksheets(file) if _has_rows(sheet)]
             if len(sheets) != 1:
                 found = "no sheet with rows" if not sheets else f"{len(sheets)} sheets with rows"
                 raise UserError(f"{name} has {found}: use a workbook with one, its first row a header")
@@ -46,6 +49,30 @@ def read_sheet(path: Path, name: str) -> Iterator[tuple[Any, ...]]:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{name} is not a valid .xlsx workbook: save it again, or as .csv") from error
+
+
+class _Parts(zipfile.ZipFile):
+    """The parts of a workbook: sheets and texts are opened and read piece by piece, the others at once."""
+
+    def read(self, name: Any, pwd: bytes | None = None) -> bytes:
+        if self.getinfo(name).file_size > MAX_PART:
+            raise ValueError("a part of formats, names or properties is too large")
+        return super().read(name, pwd)
+
+
+class _Reader(ExcelReader):
+    def read_chartsheet(self, sheet: Any, rel: Any) -> None:
+        """Only its place is taken: it has no rows."""
+        chart = Chartsheet()
+        chart._parent, chart.title = self.wb, sheet.name
+        self.wb._add_sheet(chart)
+
+
+def _worksheets(file: Any) -> list[Any]:
+    reader = _Reader(file, read_only=True, data_only=True, keep_links=False)
+    reader.archive = _Parts(file)
+    reader.read()
+    return list(reader.wb.worksheets)
 
 
 def _rows(sheet: Any, name: str) -> Iterator[tuple[Any, ...]]:
@@ -69,6 +96,18 @@ def _has_rows(sheet: Any) -> bool:
     return any(any(value is not None for value in row) for row in sheet.iter_rows(max_row=100, values_only=True))
 
 
+def _declares_a_type(content: IO[bytes]) -> bool:
+    """Whether an XML document has a DOCTYPE, which may define texts that expand; it stands before the first element."""
+    met: list[bool] = []
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = lambda *_: met.append(True)
+    parser.StartElementHandler = lambda *_: met.append(False)
+    with suppress(expat.ExpatError):  # it will not be read either
+        while not met and (block := content.read(4096)):
+            parser.Parse(block)
+    return bool(met and met[0])
+
+
 def _refuse_unreadable(file: Any, name: str) -> None:
     if file.read(4) == _OLD_OR_ENCRYPTED:
         raise UserError(f"{name} has a password or is an old .xls workbook: save it as .xlsx without a password")
@@ -82,6 +121,6 @@ def _refuse_unreadable(file: Any, name: str) -> None:
         for part in parts:
             if part.filename.endswith((".xml", ".rels")):
                 with archive.open(part) as content:
-                    if b"<!DOCTYPE" in content.read(4096):
+                    if _declares_a_type(content):
                         raise UserError(f"{name} is not a workbook of a spreadsheet program: save it as .csv")
     file.seek(0)

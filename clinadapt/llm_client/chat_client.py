@@ -18,7 +18,9 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import ValidationError
 
-from clinadapt.artifacts.hashing import sha256_json
+from clinadapt.artifacts.artifact_cache import attestation, is_authentic
+from clinadapt.artifacts.hashing import parse_json, sha256_json
+from clinadapt.artifacts.slsa import ATTESTATION
 from clinadapt.config.instruct import ANY_HOST
 from clinadapt.errors import UserError
 from clinadapt.llm_client.replies import Completion, Reply, without_thoughts
@@ -59,9 +61,10 @@ class ChatClient:
     """Thread-safe client of one model.
 
     Each reply is cached in the store before it is returned, at `<teacher or judge>/<2 hex>/<sha256>.json`, by the hash
-    of model, messages and parameters. A cached request is never sent again, and identical concurrent requests are sent
-    once. Retries, backoff and Retry-After are the openai client's: it retries connection errors, timeouts and status
-    408, 409, 429 and 5xx, and waits up to two minutes if the endpoint asks for it.
+    of model, messages and parameters, and signed where a key is set: another's reply would teach the adapter, or judge
+    it. A cached request is never sent again, and identical concurrent requests are sent once. Retries, backoff and
+    Retry-After are the openai client's: it retries connection errors, timeouts and status 408, 409, 429 and 5xx, and
+    waits up to two minutes if the endpoint asks for it.
 
     A URL with `?api-version=` is Azure's, with the name of a deployment as the model. An endpoint that refuses
     `max_tokens` or `temperature` is asked again with `max_completion_tokens` or without a temperature.
@@ -187,8 +190,12 @@ class ChatClient:
         if self._cache is None:
             return None
         try:
-            reply = Reply.model_validate_json(self._cache.get(key)[0])
-        except KeyError:
+            entry = parse_json(self._cache.get(key)[0])
+            envelope = entry.pop(ATTESTATION, None)
+            reply = Reply.model_validate(entry)
+        except (KeyError, ValueError, TypeError, AttributeError):  # none, or not what this client writes
+            return None
+        if not is_authentic(envelope, key, sha256_json(entry)):
             return None
         answer = without_thoughts(reply.text)  # earlier releases cached them
         return reply.model_copy(update={"text": answer, "thoughts": reply.thoughts or answer != reply.text.strip()})
@@ -210,7 +217,9 @@ class ChatClient:
         choice = completion.choices[0]
         reply = choice.message.reply(choice.finish_reason == "length")
         if self._cache is not None:
-            self._cache.put(key, json.dumps(reply.model_dump(exclude_defaults=True), ensure_ascii=False).encode())
+            entry = reply.model_dump(exclude_defaults=True)
+            signed = entry | attestation(key, sha256_json(entry))
+            self._cache.put(key, json.dumps(signed, ensure_ascii=False).encode())
         return reply
 
     def _completion(self, messages: Messages, max_tokens: int, temperature: float) -> Completion:

@@ -9,7 +9,9 @@ import json
 import lzma
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,15 @@ def workbook(*sheets: list[tuple[Any, ...]]) -> bytes:
     buffer = io.BytesIO()
     book.save(buffer)
     return buffer.getvalue()
+
+
+def with_part(book: bytes, name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """An Excel workbook in which one part is another."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.namelist():
+            new.writestr(part, change(old.read(part)) if part == name else old.read(part))
+    return changed.getvalue()
 
 
 def damaged(data: bytes) -> bytes:
@@ -192,17 +203,13 @@ def test_a_large_workbook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_row_with_a_huge_number_is_refused_and_errors_of_cells_are_no_text(tmp_path: Path) -> None:
     """A program writes a row's number, and openpyxl counts up to it."""
-    book = io.BytesIO(workbook([("text", "label"), ("#REF!", "b")]))
-    changed = io.BytesIO()
-    with zipfile.ZipFile(book) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
-        for part in old.namelist():
-            content = old.read(part)
-            if part.endswith("sheet1.xml"):
-                content = content.replace(b'<row r="2"', b'<row r="999999999999"')
-            new.writestr(part, content)
-    assert list(rows_of(tmp_path, "a.xlsx", book.getvalue())) == [{"text": None, "label": "b"}]
+    book = workbook([("text", "label"), ("#REF!", "b")])
+    changed = with_part(
+        book, "xl/worksheets/sheet1.xml", lambda old: old.replace(b'<row r="2"', b'<row r="999999999999"')
+    )
+    assert list(rows_of(tmp_path, "a.xlsx", book)) == [{"text": None, "label": "b"}]
     with pytest.raises(UserError, match="more rows or columns than a sheet of notes"):
-        rows_of(tmp_path, "notes.xlsx", changed.getvalue())
+        rows_of(tmp_path, "notes.xlsx", changed)
 
 
 def test_tabs_separate_a_tsv_file_whatever_its_header_holds(tmp_path: Path) -> None:
@@ -274,6 +281,8 @@ def test_rows_come_one_by_one(tmp_path: Path) -> None:
         ("notes.zip", CSV, "cannot be decompressed"),
         ("notes.zip", damaged(zip_bytes(MANY, "a.csv")), "cannot be decompressed"),
         ("notes.zip", encrypted(zip_bytes(CSV, "a.csv")), "is encrypted: .*password"),
+        ("notes.csv", b'"a,b\nKnee,fine\n', "a quote opened after line 1 is never closed"),
+        ("notes.csv", b'a"b,"c"d\nKnee,fine\n', "line 1 is not valid CSV"),
         ("notes.zip", zip_bytes(CSV, "a.csv", "b.csv"), "contains 2 CSV files: use a .zip with exactly one"),
         ("notes.zip", zip_bytes(CSV, "a.txt"), "contains 0 CSV files"),
         ("notes.parquet", b"PAR1 and then nothing", "not a valid Parquet file: export it again"),
@@ -325,6 +334,88 @@ class TestLimits:
         pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
         with pytest.raises(UserError, match=r"a.parquet expands to more than 200 times"):
             list(read_rows(tmp_path / "a.parquet", "a.parquet"))
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_a_text_that_parquet_holds_once_counts_for_each_row(
+        self, nested: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readers, "MIN_EXPANDED", 2**24)
+        texts = pa.DictionaryArray.from_arrays(pa.array([0] * 4096, pa.int32()), pa.array(["x" * 2**14]))
+        column = pa.ListArray.from_arrays(pa.array(range(0, 4097, 512)), texts) if nested else texts
+        pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet", store_schema=False)
+        assert (tmp_path / "a.parquet").stat().st_size < 20_000
+        before = pa.total_allocated_bytes()
+        with pytest.raises(UserError, match=r"a.parquet expands to more than 200 times"):
+            for _ in read_rows(tmp_path / "a.parquet", "a.parquet"):
+                assert pa.total_allocated_bytes() - before < 2**22
+
+    def test_numbers_and_bytes_that_parquet_holds_once_are_counted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readers, "MIN_EXPANDED", 2**20)
+        for column, reason in (
+            (pa.array([[0] * 2**18], pa.list_(pa.int8())), "expands to more than 200 times"),
+            (pa.array([b"x" * 2048] * 9, pa.binary(2048)), "has values of more than 1,024 bytes each"),
+        ):
+            pq.write_table(pa.table({"a": column}), tmp_path / "a.parquet")
+            with pytest.raises(UserError, match=f"a.parquet.* {reason}"):
+                list(read_rows(tmp_path / "a.parquet", "a.parquet"))
+
+    def test_a_long_text_of_parquet_is_no_row(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(readers, "MAX_ROW", 1000)
+        data = parquet_bytes([{"text": "a" * 1001}, {"text": "b" * 900}, {"text": "a" * 1001}])
+        assert rows_of(tmp_path, "a.parquet", data) == [
+            reason := "longer than 1,000 bytes",
+            {"text": "b" * 900},
+            reason,
+        ]
+
+    def test_parquet_columns_of_every_type_read_as_they_are(self, tmp_path: Path) -> None:
+        texts = {"role": "user", "content": "note"}
+        table = pa.table(
+            {
+                "text": ["a", None, "ü"],
+                "bytes": pa.array([b"x", b"", None], pa.binary()),
+                "large": pa.array(["a", "b", None], pa.large_string()),
+                "coded": pa.array(["a", "b", "a"]).dictionary_encode(),
+                "messages": pa.array([[texts, texts], [], None]),
+                "struct": pa.array([texts, None, {"role": None, "content": "x"}]),
+                "map": pa.array([[("k", "v")], None, []], pa.map_(pa.string(), pa.string())),
+                "pairs": pa.array([["a", "b"], None, ["c", "d"]], pa.list_(pa.string(), 2)),
+                "amount": pa.array([Decimal("1.5"), None, None], pa.decimal128(30, 2)),
+                "when": [datetime(2031, 5, 1), None, None],
+                "none": pa.nulls(3),
+            }
+        )
+        for stored in (True, False):
+            pq.write_table(table, tmp_path / "a.parquet", store_schema=stored)
+            assert list(read_rows(tmp_path / "a.parquet", "a.parquet")) == table.to_pylist()
+
+    def test_many_values_in_json_and_many_formats_in_a_workbook(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readers, "MAX_JSON_VALUES", 1000)
+        with pytest.raises(UserError, match=r"a.json has more than 1,000 values: write it as JSON lines"):
+            rows_of(tmp_path, "a.json", b"[" + b"{}," * 999 + b"{}]")
+        book = workbook(SHEET)
+        assert len(rows_of(tmp_path, "a.xlsx", book)) == 2
+        formats = with_part(
+            book, "xl/styles.xml", lambda old: old.replace(b"</cellXfs>", b"<xf/>" * 2**19 + b"</cellXfs>")
+        )
+        with pytest.raises(UserError, match=r"a.xlsx is not a valid .xlsx workbook"):
+            rows_of(tmp_path, "a.xlsx", formats)
+
+    @pytest.mark.parametrize("form", ["at the beginning", "after a comment", "in UTF-16"])
+    def test_texts_that_a_workbook_defines_itself(self, form: str, tmp_path: Path) -> None:
+        def define(old: bytes) -> bytes:
+            text = old.decode().partition("?>")[2] if old.startswith(b"<?xml") else old.decode()
+            text = f'<!DOCTYPE worksheet [<!ENTITY a "abc">]>{text.replace("Knee", "&a;")}'
+            if form == "after a comment":
+                text = f"<!--{'x' * 5000}-->{text}"
+            return text.encode("utf-16" if form == "in UTF-16" else "utf-8")
+
+        with pytest.raises(UserError, match="not a workbook of a spreadsheet program"):
+            rows_of(tmp_path, "a.xlsx", with_part(workbook(SHEET), "xl/worksheets/sheet1.xml", define))
 
     def test_a_line_without_end_takes_little_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """JSON lines count the row and go on; in a CSV file nothing after it can be trusted."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from chat_support import KEY, MODEL, ChatServer, completion, environment
 from ports import free_ports
+from review_cases import keys
 
 from clinadapt.errors import UserError
 from clinadapt.llm_client import ChatClient, Closed, OutOfTokens, Refused, chat_client
@@ -74,6 +75,29 @@ class TestCache:
         (key,) = store.list("teacher/")
         assert key.split("/")[1] == key.split("/")[2][:2]
         assert json.loads(store.get(key)[0]) == {"text": SECRET.upper(), "truncated": False}
+
+    @pytest.mark.parametrize("left", ["unsigned", "changed", "moved", "broken"])
+    def test_with_a_key_only_replies_that_it_signed_for_this_place_are_read(
+        self, left: str, endpoint: Callable[..., ChatServer], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CLINADAPT_SIGNING_KEY", keys()[0])
+        server = endpoint()
+        complete(client(store), "another")
+        (other,) = store.list("teacher/")
+        complete(client(store))
+        (key,) = set(store.list("teacher/")) - {other}
+        stored = json.loads(store.get(key)[0])
+        false = stored | {"text": "Stop the insulin."}
+        contents = {
+            "unsigned": {"text": false["text"], "truncated": False},
+            "changed": false,
+            "moved": json.loads(store.get(other)[0]),
+            "broken": [false],
+        }
+        assert complete(client(store)) == SECRET.upper() and server.requests.total() == 2
+        store.put(key, json.dumps(contents[left]).encode())
+        assert complete(client(store)) == SECRET.upper() and server.requests.total() == 3
+        assert json.loads(store.get(key)[0]) == stored
 
     def test_identical_concurrent_requests_are_sent_once(self, endpoint: Callable[..., ChatServer]) -> None:
         server, shared = endpoint(delay=0.3), client()
