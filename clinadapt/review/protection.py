@@ -113,10 +113,13 @@ class Access:
             return "this page is reached through its proxy only"
         if self.user_header and not headers.get(self.user_header):
             return "the proxy has not named a user"
-        if method not in ("GET", "HEAD", "OPTIONS"):
-            origin = headers.get("origin")
-            if headers.get("sec-fetch-site") == "cross-site" or (origin and not self._is_own(origin, headers)):
-                return "this request comes from another site"
+        origin, changes = headers.get("origin"), method not in ("GET", "HEAD")
+        another = headers.get("sec-fetch-site") == "cross-site"
+        # Gradio lets every origin read what it answers, the token of a session too; a link from elsewhere is followed
+        if (origin and not self._is_own(origin, headers)) or (
+            another and (changes or headers.get("sec-fetch-mode") != "navigate")
+        ):
+            return "this request comes from another site"
         return ""
 
     def _is_known(self, host: str) -> bool:

@@ -28,8 +28,16 @@ from clinadapt.storage.local_files import restrict_new_files
 USER, PASSWORD = "CLINADAPT_REVIEW_USER", "CLINADAPT_REVIEW_PASSWORD"
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
+    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'; base-uri 'self'; form-action 'self'"
 )
+_HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_NOT_KEPT = (b"cache-control", b"no-store")
+_OWN_FILES = ("/assets/", "/static/", "/svelte/")  # of Gradio, which a browser may keep
 
 
 def serve(adapter: str, store_uri: str, host: str, port: int) -> None:
@@ -138,7 +146,8 @@ def _exit(*_: Any) -> None:
 
 
 class ContentSecurityPolicy:
-    """ASGI middleware that adds POLICY to every response: the page loads from and sends to this server only."""
+    """ASGI middleware that adds POLICY to every response, so that the page loads from and sends to this server only,
+    and lets no browser keep what may hold a note or an answer."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
@@ -146,7 +155,10 @@ class ContentSecurityPolicy:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def send_with_policy(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
+                given = message.get("headers", ())
+                if not scope.get("path", "").startswith(_OWN_FILES):
+                    given = [*(each for each in given if each[0].lower() != b"cache-control"), _NOT_KEPT]
+                message["headers"] = [*given, *_HEADERS]
             await send(message)
 
         await self.app(scope, receive, send_with_policy)

@@ -19,6 +19,7 @@ from clinadapt.errors import UserError
 from clinadapt.feedback.flags import flag_answer, flag_label
 from clinadapt.review import protection
 from clinadapt.review.protection import FREE_ATTEMPTS, LONGEST_WAIT, MAX_REQUEST, Access, LoginThrottle, Protection
+from clinadapt.review.server import ContentSecurityPolicy
 
 
 async def page(request: Request) -> JSONResponse:
@@ -80,6 +81,39 @@ def test_only_known_names_are_answered(
 def test_another_site_cannot_post(headers: dict[str, str], status: int, client: Callable[..., TestClient]) -> None:
     sent = client().post("/x/upload", files={"files": ("a.csv", b"a,b")}, headers=headers)
     assert sent.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "https://evil.example", "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, 403),
+        ({"origin": "https://evil.example"}, 403),  # a browser that says no more
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 200),  # a link in a mail
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}, 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_another_site_cannot_read(
+    method: str, headers: dict[str, str], status: int, client: Callable[..., TestClient]
+) -> None:
+    assert client(login=True).request(method, "/", headers=headers).status_code == status
+
+
+def test_another_site_is_not_told_that_it_may_send(client: Callable[..., TestClient]) -> None:
+    asked = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    assert client(login=True).options("/gradio_api/queue/join", headers=asked).status_code == 403
+
+
+def test_a_browser_keeps_no_answer() -> None:
+    routes = [Route(path, page) for path in ("/config", "/assets/index.js")]
+    client = TestClient(ContentSecurityPolicy(Starlette(routes=routes)))
+    headers = client.get("/config").headers
+    assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
+    assert "form-action 'self'" in headers["content-security-policy"]
+    assert "cache-control" not in client.get("/assets/index.js").headers
 
 
 def test_a_request_has_a_size(client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
