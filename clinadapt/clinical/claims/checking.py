@@ -18,7 +18,7 @@ from clinadapt.clinical.claims.named_things import check_named_things
 from clinadapt.clinical.claims.normal_results import check_normal_results
 from clinadapt.clinical.claims.number_checks import check_ages, check_dates, check_numbers, check_sex, check_tests
 from clinadapt.clinical.claims.of_others import check_of_others
-from clinadapt.clinical.claims.opposites import check_opposites
+from clinadapt.clinical.claims.opposites import check_benign, check_opposites
 from clinadapt.clinical.claims.planned import check_changed, check_done
 from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.claims.relative_times import check_relative_times
@@ -100,6 +100,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         *check_done(stated, source),
         *check_changed(stated, source),
         *check_opposites(stated, source, asked),
+        *check_benign(stated, source),
         *check_clock_times(stated, source),
         *check_weekdays(stated, source),
         *check_relative_times(stated, source),

@@ -29,7 +29,7 @@ obvious gross focal significantly marked severe mild moderate long short term ac
 apparent visible immediate prior previous chronic new-onset several many few lot single whole entire able unable
 head neck face eye ear nose throat mouth chest breast lung heart abdomen abdominal back spine hip leg arm hand foot
 finger night negative positive toe knee ankle shoulder elbow wrist extremity skin bowel bladder kidney liver body
-joint muscle bone blood start stop stopped began begin begun used lack lacked cause reason source"""
+joint muscle bone blood start stop stopped began begin begun used lack lacked cause because reason source"""
 NO_FINDINGS = frozenset(stem(word) for word in [*_VAGUE.split(), *NUMBER_WORD_VALUES])
 _NOT_DENIED = STOP_WORDS | {stem(word) for word in NUMBER_WORD_VALUES}
 _NOW = re.compile(r"\b(?<!not )(?<!none )(?:now|current(?:ly)?|still|presently|at present|today|active(?:ly)?)\b")
@@ -104,6 +104,11 @@ def _not_named(finding: Finding, stated: Reading, source: Reading) -> Iterator[C
     if initials and any(source.text[w.start : w.end] == initials for w in source.words_of(initials.lower())):
         return
     if finding.hypothetical:
+        return
+    if finding.negated in DENIED and finding.family:  # "no family history of heart disease": "brother had CABG"
+        shown = [s for s in shown_by_values(finding.name, source) if source.context.family[source.word_at(s[0])]]
+        if shown:
+            yield verdict(Claim("negation", finding.start, finding.end, f"no {finding.name}"), [], shown)
         return
     stems = {w.stem for w in stated.words_within(finding.start, finding.end)} - STOP_WORDS
     if not (stems and stems <= source.stems) and finding.negated not in DENIED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
@@ -31,7 +32,9 @@ _GROUPS = {
         "fractured",
         "intact normal preserved | reduced impaired absent lost diminished decreased", "benign | malignant",
         "regular | irregular", "raised elevated high | low reduced lowered", "complete | incomplete partial",
-        "mild | moderate | severe", "acute | chronic",
+        "mild | moderate | severe", "acute | chronic", "single solitary | multiple", "solid | cystic",
+        "superficial | deep", "patent | occluded blocked", "tender | nontender", "reversible | irreversible",
+        "reducible | irreducible incarcerated strangulated",
     ],
 }  # fmt: skip
 _OPPOSITES: dict[str, tuple[str, set[str], set[str]]] = {}  # stem -> (kind, words of its sides, words of the others)
@@ -42,6 +45,8 @@ for _kind, _groups in _GROUPS.items():
                 _, _same, _others = _OPPOSITES.get(_name, ("", set(), set()))
                 _others |= set().union(*_sides) - _own
                 _OPPOSITES[_name] = _kind, (_same | _own) - _others, _others
+_ALSO_BENIGN = re.compile(r"adenoma|\bcysts?\b|lipoma|angioma|granuloma|hyperplasia|innocent|hamartoma|non-?malignan")
+_BENIGN = stem("benign")
 _UNCHANGED = stem("unchanged")
 _MANY = 2  # words that an opposite is said of, of which the note must have more than of another
 _NEAR = 3  # words to either side that an opposite may be said of
@@ -64,6 +69,20 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
             and not (_said(source, own, of) and len(of) < _MANY)
         ):
             yield verdict(Claim(kind, word.start, word.end, f"{name} {min(of)}"), [], [max(against)[1]])
+
+
+def check_benign(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """What an answer calls benign, where the note calls nothing so and tells of a cancer of the patient, or of one that
+    is suspected."""
+    own = [] if _BENIGN in source.positions else [f for f in source.findings if f.name == "cancer"]
+    own = [f for f in own if not (f.negated or f.family or f.hypothetical)]
+    of_cancer = {w.stem for f in own for w in source.words_within(*source.sentence_at(f.start))}
+    others = [*_ALSO_BENIGN.finditer(source.lower)] if own else []
+    of_others = {w.stem for m in others for w in source.words_within(*source.sentence_at(m.start()))} - of_cancer
+    for i in stated.positions.get(_BENIGN, ()) if own else ():
+        about = {w.stem for w in stated.words_within(*stated.sentence_at(stated.words[i].start))}
+        if not (stated.context.negated[i] or _is_not(stated, i) or about & of_others - STOP_WORDS):
+            yield verdict(Claim("finding", *stated.words[i][:2], "benign"), [], [(f.start, f.end) for f in own])
 
 
 def _said(source: Reading, stems: set[str], of: set[str]) -> list[tuple[int, tuple[int, int]]]:

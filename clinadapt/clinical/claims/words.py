@@ -28,7 +28,11 @@ _FRACTURE = re.compile(  # "# left clavicle", "R radius # 6/52"; not "# of packs
 )
 
 
-_IRREGULAR = {"torn": "tear", "bled": "bleed", "admission": "admitt"}  # stem of a form -> that of its verb
+_IRREGULAR = {  # a form -> its verb
+    "torn": "tear", "bled": "bleed", "admission": "admitt", "seen": "see", "saw": "see", "fell": "fall",
+    "fallen": "fall", "woke": "wake", "woken": "wake", "grew": "grow", "grown": "grow", "ate": "eat", "eaten": "eat",
+    "slept": "sleep", "bitten": "bite", "biting": "bite",
+}  # fmt: skip
 # Endings of nouns and adjectives that are made of verbs and nouns, the longest first, and how much must be left
 _DERIVED = [
     ("ization", 4), ("ation", 4), ("ition", 4), ("iz", 4), ("at", 5), ("ion", 4), ("ment", 4), ("ance", 5),
