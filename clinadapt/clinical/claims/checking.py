@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from clinadapt.clinical.claims.asked_drugs import check_asked_drugs
+from clinadapt.clinical.claims.asked_times import of_asked_event
 from clinadapt.clinical.claims.asked_values import check_asked_values, check_sided_values, of_stated_time
 from clinadapt.clinical.claims.changes import check_changes
 from clinadapt.clinical.claims.checked import CheckedClaim
@@ -118,6 +119,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
     checks += check_numbers(stated, source, asked, covered | measured, spans)
     checks = of_stated_time(checks, stated, source, asked)
     if asked:
+        checks = of_asked_event(checks, stated, source, asked)
         checks += _of_bare_reply(answer, note, question, source)
         repeated = _stated(question)
         asks_whether = bool(_ASKS_WHETHER.match(question))

@@ -28,8 +28,8 @@ _TITER = re.compile(r"(?<![\d:])1:(\d{1,3}(?:,\d{3})+|\d+)(?![\d:])")
 
 def check_clock_times(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     """Times of day, where the note tells any."""
-    said = _clock_times(source) if _CLOCK.search(stated.lower) else []
-    for start, end, minutes in _clock_times(stated):
+    said = clock_times(source) if _CLOCK.search(stated.lower) else []
+    for start, end, minutes in clock_times(stated):
         bare = [m for m in _WITHOUT_COLON.finditer(source.lower) if _minutes(m) == minutes]
         fits = [(s, e) for s, e, m in said if m == minutes] or [m.span() for m in bare]
         if not said and not fits:  # the note tells of no time of day
@@ -58,7 +58,7 @@ def check_titers(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
         yield verdict(claim, [span for span, own in said if own == value], [span for span, _ in said])
 
 
-def _clock_times(reading: Reading) -> list[tuple[int, int, int]]:
+def clock_times(reading: Reading) -> list[tuple[int, int, int]]:
     """(start, end, minutes since midnight or noon)"""
     return [
         (*match.span(), _minutes(match)) for match in _CLOCK.finditer(reading.lower) if not match[0].startswith("1:")

@@ -43,3 +43,33 @@ DRUGS = (
 )
 def test_a_drug_is_of_the_class_or_purpose_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, DRUGS, question) == []) == supported, unsupported(answer, DRUGS, question)
+
+
+TIMES = (
+    "Liver clinic 14/05/2023\nDiagnoses: liver transplant in Leeds 9 March 2017; cholecystectomy 2004; gout since 2011.\n"
+    "Last colonoscopy 20/11/2021, normal. The colonoscopy is to be repeated in 5 years. Fell in April. Has had a cough "
+    "for 3 weeks and a rash for 2 days. Ultrasound today. She was given adrenaline at 19:05 and hydrocortisone at 20:10."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "supported"),
+    [
+        ("When was her liver transplant?", "9 March 2017", True),
+        ("When was her liver transplant?", "2017", True),
+        ("When was her liver transplant?", "14/05/2023", False),
+        ("When was her liver transplant?", "in April", False),
+        ("When was her cholecystectomy?", "2004", True),
+        ("When was her cholecystectomy?", "2011", False),
+        ("When was the last colonoscopy?", "20/11/2021", True),
+        ("When was the last colonoscopy?", "14/05/2023", False),
+        ("When was the ultrasound?", "14/05/2023", True),
+        ("When did she fall?", "in April", True),
+        ("When was the adrenaline given?", "19:05", True),
+        ("How long has she had the cough?", "3 weeks", True),
+        ("How long has she had the cough?", "2 days", False),
+        ("How long has she had the rash?", "2 days", True),
+    ],
+)
+def test_a_time_is_of_the_event_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, TIMES, question) == []) == supported, unsupported(answer, TIMES, question)
