@@ -74,7 +74,7 @@ def _is_same_time(span: Span, other: Span, source: Reading) -> bool:
 
 
 def _is_near(span: Span, around: list[Span], source: Reading) -> bool:
-    """Whether a time stands in a sentence of what is asked for, or in that behind it: "She had a fall. It was in May."""
+    """Whether a time stands in a sentence of what is asked for, or in that behind it."""
     start, end = source.sentence_at(span[0])
     return any(start <= s < end or (0 <= start - e <= 2 and e <= start) for s, e in around)
 

@@ -318,8 +318,9 @@ def check_sides(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         if not scored:
             yield CheckedClaim(claim, "not found", None)
             return
-        if asked and (others := side_asked_for(mention, said, stated, source, asked)):
-            yield verdict(claim, [], [(m.start, m.end) for m in others])
+        if asked and (named := side_asked_for(mention, said, stated, source, asked)):
+            own = [(m.start, m.end) for m in named if m.side == mention.side]
+            yield verdict(claim, own, [(m.start, m.end) for m in named])
             return
         near = [m for score, m in scored if score == best]
         fits = [m for m in near if m.side == mention.side]

@@ -24,7 +24,7 @@ _BRITISH_OUR = re.compile(r"(?<=\w{3})our(?=s?$)")
 _BRITISH_ISE = re.compile(r"(?<=\w{4}[iy])s(?=(?:e[sd]?|ing|ation)$)")
 _BRITISH_RE = re.compile(r"(?<=\w{2}[bt])re(?=s?$)")
 _FRACTURE = re.compile(  # "# left clavicle", "R radius # 6/52"; not "# of packs"
-    r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))|(?<=[a-z] )#(?= \d+/(?:52|12|7)\b|[.,;)]|\s*(?:\n|\Z))"
+    r"#(?= ?(?:[a-z](?!f\b)|\d+(?:st|nd|rd|th)\b))|(?<=[a-z] )#(?= \d+/(?:52|12|7)\b| ?[.,;)]|\s*(?:\n|\Z))"
 )
 
 

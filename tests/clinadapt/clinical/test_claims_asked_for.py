@@ -46,9 +46,9 @@ def test_a_drug_is_of_the_class_or_purpose_that_is_asked_for(question: str, answ
 
 
 TIMES = (
-    "Liver clinic 14/05/2023\nDiagnoses: liver transplant in Leeds 9 March 2017; cholecystectomy 2004; gout since 2011.\n"
-    "Last colonoscopy 20/11/2021, normal. The colonoscopy is to be repeated in 5 years. Fell in April. Has had a cough "
-    "for 3 weeks and a rash for 2 days. Ultrasound today. She was given adrenaline at 19:05 and hydrocortisone at 20:10."
+    "Liver clinic 14/05/2023\nDiagnoses: liver transplant in Leeds 9 March 2017; cholecystectomy 2004; gout since 2011."
+    "\nLast colonoscopy 20/11/2021, normal. Colonoscopy to be repeated in 5 years. Fell in April. Has had a cough "
+    "for 3 weeks and a rash for 2 days. Ultrasound today. Given adrenaline at 19:05 and hydrocortisone at 20:10."
 )
 
 
@@ -73,3 +73,28 @@ TIMES = (
 )
 def test_a_time_is_of_the_event_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, TIMES, question) == []) == supported, unsupported(answer, TIMES, question)
+
+
+SIDES = (
+    "Stroke clinic. L arm 3/5, L leg 4/5. Right side full power. Old R clavicle fracture. Right knee swollen and hot, "
+    "left knee not swollen. Wound: sole of L foot, 2 x 1 cm. Right foot: callus. L distal radius buckle # , splint."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "supported"),
+    [
+        ("Which side is weak?", "left", True),
+        ("Which side is weak?", "The left side is weak.", True),
+        ("Which side is weak?", "right", False),
+        ("Which side is weak?", "The side that is weak is the right side.", False),
+        ("Which knee is swollen?", "right", True),
+        ("Which knee is swollen?", "left", False),
+        ("Where is the wound?", "The wound is on the left foot, and needs a dressing.", True),
+        ("Where is the wound?", "The wound is on the right foot, and needs a dressing.", False),
+        ("Where is the wound?", "right foot", False),
+        ("Which wrist is broken, and what is the fracture?", "left", True),
+    ],
+)
+def test_a_side_is_of_the_sign_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, SIDES, question) == []) == supported, unsupported(answer, SIDES, question)
