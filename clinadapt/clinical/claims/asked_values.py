@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from clinadapt.clinical.claims.asked_numbers import ASKS_INVOLVED
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
@@ -112,7 +113,8 @@ def _of_counted(
     """A bare number of things that the note counts: "How many pillows?" of "sleeps on 3 pillows"."""
     match = _HOW_MANY.match(asked.lower)
     own = source.counted.get(stem(match[1]), []) if match and _is_bare(stated, asked) else []
-    if match and own and not any(same_values((q,), values[:1]) for q in own):
+    some = bool(match) and bool(ASKS_INVOLVED.match(asked.lower))  # of all that the note counts
+    if match and own and not some and not any(same_values((q,), values[:1]) for q in own):
         yield CheckedClaim(Claim("number", *_span(values), f"{values[0]} {match[1]}"), "contradicted", own[0][:2])
 
 

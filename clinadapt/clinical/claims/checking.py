@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from clinadapt.clinical.claims.asked_drugs import check_asked_drugs
+from clinadapt.clinical.claims.asked_examinations import check_asked_examinations
+from clinadapt.clinical.claims.asked_numbers import check_asked_numbers
 from clinadapt.clinical.claims.asked_times import of_asked_event
 from clinadapt.clinical.claims.asked_values import check_asked_values, check_sided_values, of_stated_time
 from clinadapt.clinical.claims.changes import check_changes
@@ -113,6 +115,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
     if asked:
         checks += [*check_asked_values(stated, source, asked), *check_normal_results(stated, source, asked)]
         checks += check_asked_drugs(stated, source, asked)
+        checks += [*check_asked_examinations(stated, source, asked), *check_asked_numbers(stated, source, asked)]
     covered = {(each.claim.start, each.claim.end) for each in checks}
     spans = [(start, end) for start, end, _ in stated.ages]
     measured = {(v.start, v.end) for m in stated.measurements for v in m.values}

@@ -98,3 +98,40 @@ SIDES = (
 )
 def test_a_side_is_of_the_sign_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, SIDES, question) == []) == supported, unsupported(answer, SIDES, question)
+
+
+NUMBERS = (
+    "31-year-old at 28 weeks, married for 6 years. Gross: a firm mass of 15 mm lies 3 mm from the deep margin. "
+    "Five lymph nodes, two with metastasis. Never had an EEG. Telemetry and ECG normal (QTc 402).\n"
+    "ECG: ST elevation 2 mm in II, III and aVF, sinus rhythm.\nEcho: EF 45%, inferior hypokinesis, no thrombus.\n"
+    "Wound swab: Staph aureus, sensitive to flucloxacillin. XR foot: erosion of the metatarsal head."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "supported"),
+    [
+        ("How far along is the pregnancy?", "28 weeks", True),
+        ("How far along is the pregnancy?", "31 years", False),
+        ("How long has she been married?", "6 years", True),
+        ("How old is she?", "31 years", True),
+        ("Who is the patient?", "31 years", True),
+        ("How large is the tumor?", "15 mm", True),
+        ("How large is the tumor?", "3 mm", False),
+        ("How far is the tumor from the margin?", "3 mm", True),
+        ("How many lymph nodes contained tumor?", "two", True),
+        ("How many lymph nodes contained tumor?", "five", False),
+        ("How many lymph nodes were removed?", "five", True),
+        ("What did the ECG show?", "402", True),
+        ("What did the EEG show?", "402", False),
+        ("What did the ECG show?", "ST elevation 2 mm in II, III and aVF", True),
+        ("What did the echocardiogram show?", "ST elevation 2 mm in II, III and aVF", False),
+        ("What did the echocardiogram show?", "inferior hypokinesis", True),
+        ("What did the ECG show?", "inferior hypokinesis, no thrombus", False),
+        ("What did the swab show?", "Staph aureus", True),
+        ("What did the X-ray show?", "Staph aureus", False),
+        ("What did the X-ray show?", "erosion of the metatarsal head", True),
+    ],
+)
+def test_a_number_or_result_is_of_what_is_asked_for(question: str, answer: str, supported: bool) -> None:
+    assert (unsupported(answer, NUMBERS, question) == []) == supported, unsupported(answer, NUMBERS, question)
