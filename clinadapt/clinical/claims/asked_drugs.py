@@ -51,18 +51,17 @@ class _Group(NamedTuple):
 def _groups() -> list[_Group]:
     groups = []
     for name, entry in load_lexicon("drug_classes.yaml").items():
-        wide = "|".join(filter(None, (entry.get("also"), entry.get("akin")))) or "(?!)"
-        asked, drugs, called = (re.compile(p) for p in (_ASKED.format(entry["named"]), entry["drugs"], entry["named"]))
-        groups.append(_Group(name, asked, drugs, called, re.compile(wide)))
+        akin = "|".join(filter(None, (entry.get("also"), entry.get("akin")))) or "(?!)"
+        groups.append(_group(name, [_ASKED.format(entry["named"])], entry["drugs"], [entry["named"]], akin))
     for name, entry in load_lexicon("drug_purposes.yaml").items():
-        asked = [_ASKED_FOR.format(entry["for"])] + ([_ASKED.format(entry["asked"])] if "asked" in entry else [])
-        called = "|".join(filter(None, (entry["for"], entry.get("asked"))))
-        groups.append(
-            _Group(
-                name, re.compile("|".join(asked)), re.compile(entry["drugs"]), re.compile(called), re.compile("(?!)")
-            )
-        )
+        by_name = [entry["asked"]] if "asked" in entry else []
+        asked = [_ASKED_FOR.format(entry["for"]), *map(_ASKED.format, by_name)]
+        groups.append(_group(name, asked, entry["drugs"], [entry["for"], *by_name], "(?!)"))
     return groups
+
+
+def _group(name: str, asked: list[str], drugs: str, called: list[str], akin: str) -> _Group:
+    return _Group(name, *(re.compile(p) for p in ("|".join(asked), drugs, "|".join(called), akin)))
 
 
 @lru_cache(maxsize=256)
