@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from clinadapt.clinical.claims.asked_things import places
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_uses import DrugUse
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import same
-from clinadapt.clinical.claims.reading import Reading
+from clinadapt.clinical.claims.reading import Reading, read
 from clinadapt.clinical.claims.words import STOP_WORDS, stem
 from clinadapt.clinical.lexicon import load_lexicon
 
@@ -26,6 +27,11 @@ _ASKED_FOR = (
     r"\W*(?:what|which)\b[^?]*\b(?:given|giv(?:e|ing)|us(?:e|es|ed|ing)|tak(?:e|es|ing|en)|prescri\w+|start(?:ed)?|"
     r"medic\w+|drugs?|tablets?|infusions?|receiv\w+|on|had)\b[^?]*\bfor (?:the |his |her |their |any )?(?:{0})\b"
 )
+_FOR = re.compile(
+    r"\W*(?:what|which)\b[^?]*\b(?:given|us(?:e|es|ed|ing)|tak(?:e|es|ing)|prescri\w+|started|receiv\w+|on|medic\w+|"
+    r"drugs?|tablets?)\b[^?]*?\bfor (?P<of>[^?,;]+)"
+)
+_GIVEN_FOR = re.compile(r"[^.;,\n]{0,40}?\b(?:for|against) (?:the |his |her |their |any )?(?:[a-z]+ )?\Z")
 _MOST_WORDS = 2  # of an answer that says hardly more than drugs and doses
 _JOINS = re.compile(r" ?[/+-] ?")
 _UNSAID = frozenset(
@@ -73,7 +79,11 @@ def _asked_groups(question: str) -> list[_Group]:
 def check_asked_drugs(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
     """The drugs of a bare answer, which are to be of the class that is asked for; or its dose."""
     groups = _asked_groups(asked.lower)
-    if not groups or source.turns or any(stated.context.negated) or not _is_bare(stated, asked):
+    purpose = _FOR.match(asked.lower) if not groups and stated.drugs else None
+    if not (groups or purpose) or source.turns or any(stated.context.negated) or not _is_bare(stated, asked):
+        return
+    if purpose:
+        yield from _for_another(purpose["of"], stated, source)
         return
     own = [use for use in source.drugs if _fits(use.name, groups)]
     if not stated.drugs:
@@ -88,6 +98,27 @@ def check_asked_drugs(stated: Reading, source: Reading, asked: Reading) -> Itera
         if spans:
             claim = Claim("drug", uses[0].start, uses[-1].end, f"{uses[0].name} as {groups[0].name}")
             yield CheckedClaim(claim, "contradicted", spans[0])
+
+
+def _for_another(purpose: str, stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
+    """The first drug of a bare answer, where the note gives others, "for" what is asked, and speaks of it apart from
+    this."""
+    around = places(read(purpose), source)
+    given = [
+        use
+        for use in source.drugs
+        for start, _ in around
+        if use.end < start and _GIVEN_FOR.fullmatch(source.lower, use.end, start)
+    ]
+    names = {use.name for use in stated.drugs}
+    if not given or any(use.name in names for use in given):
+        return
+    sentences = {source.sentence_at(start) for start, _ in around}
+    own = [use for use in source.drugs if use.name in names]
+    if own and not any(source.sentence_at(use.start) in sentences for use in own):
+        use = stated.drugs[0]
+        claim = Claim("drug", use.start, use.end, f"{use.name} as asked")
+        yield CheckedClaim(claim, "contradicted", _span(given[0]))
 
 
 def _dose(groups: list[_Group], own: list[DrugUse], stated: Reading, source: Reading) -> Iterator[CheckedClaim]:

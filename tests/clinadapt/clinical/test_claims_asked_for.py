@@ -9,7 +9,8 @@ from clinadapt.clinical.claims import unsupported
 DRUGS = (
     "Medications: atorvastatin 40 mg nightly, lisinopril 10 mg daily, warfarin 3 mg daily, paracetamol 1 g as needed. "
     "Ceftriaxone 2 g IV for 5 days with azithromycin 500 mg. Senna for constipation. Levomepromazine 6.25 mg as an "
-    "antiemetic. Aspirin 75 mg. Symbicort two puffs twice daily. Prednisolone 30 mg for 5 days. Co-amoxiclav allergy."
+    "antiemetic. Aspirin 75 mg. Symbicort two puffs twice daily. Prednisolone 30 mg for 5 days. Co-amoxiclav allergy. "
+    "Terbutaline 250 mcg for the contractions. Propranolol for tremor."
 )
 
 
@@ -27,6 +28,11 @@ DRUGS = (
         ("Which antibiotic is he allergic to?", "co-amoxiclav", True),
         ("What is he taking for constipation?", "Senna", True),
         ("What is he taking for constipation?", "warfarin", False),
+        ("What was given for the contractions?", "terbutaline", True),
+        ("What was given for the contractions?", "senna", False),
+        ("What is he taking for the tremor?", "propranolol", True),
+        ("What is he taking for the tremor?", "warfarin 3 mg", False),
+        ("What is he taking for his heart?", "lisinopril", True),
         ("Which antiemetic is prescribed?", "levomepromazine", True),
         ("Which antiemetic is prescribed?", "senna", False),
         ("What blood thinner does he take?", "warfarin and aspirin", True),
