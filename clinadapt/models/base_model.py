@@ -30,6 +30,7 @@ from clinadapt.storage.uris import parse_uri
 
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # configuration and tokenizer
 FILES = ["*.safetensors", *SMALL_FILES]
+_TEMPLATES = "additional_chat_templates/"  # the only folder in a model's that transformers reads from unasked
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,12 @@ def describe_fetched(uri: str) -> BaseModel:
     folder = fetch(uri)
     weights = sorted(folder.glob("*.safetensors"))
     _check_indexes(folder, uri)
-    tensors = {name: tensor for path in weights for name, tensor in _read_header(path).items()}
+    tensors = {name: tensor for path in weights for name, tensor in read_header(path).items()}
     if uri.startswith("hf://"):
         digest = f"hf:{folder.name}"  # a folder of the cache has the name of its commit
     else:
-        digest = sha256_json({name: entry for name, entry in list_files(folder).items() if "/" not in name})
+        files = list_files(folder).items()
+        digest = sha256_json({name: entry for name, entry in files if "/" not in name or name.startswith(_TEMPLATES)})
     return BaseModel(uri, digest, _read_config(folder / "config.json", uri), tensors)
 
 
@@ -119,6 +121,8 @@ def fetch(uri: str) -> Path:
         )
     if not (folder / "config.json").is_file():
         raise UserError(f"base model '{uri}' has no config.json: give the folder of a Hugging Face model")
+    if (folder / "adapter_config.json").exists():
+        raise UserError(f"base model '{uri}' has an adapter in its folder, which would be loaded too: merge it first")
     if not list(folder.glob("*.safetensors")):
         raise UserError(
             f"base model '{uri}' has no .safetensors weights: convert it first, pickled weights are not loaded"
@@ -237,9 +241,9 @@ def _read_config(path: Path, uri: str) -> dict[str, Any]:
     return config
 
 
-def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:
+def read_header(path: Path) -> dict[str, tuple[str, list[int]]]:
     """Tensor name -> (dtype, shape) of a safetensors file (https://huggingface.co/docs/safetensors: the header's length
-    as 8 little-endian bytes, then the header as JSON)."""
+    as 8 little-endian bytes, then the header as JSON). Raises UserError where it is none."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -252,7 +256,7 @@ def _read_header(path: Path) -> dict[str, tuple[str, list[int]]]:
             raise ValueError("truncated file")
         tensors = {str(name): (str(entry["dtype"]), list(map(int, entry["shape"]))) for name, entry in entries.items()}
     except (ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise UserError(f"{path.name} is truncated or not a safetensors file: fetch the base model again") from error
+        raise UserError(f"{path.name} is truncated or not a safetensors file: fetch it again") from error
     return tensors
 
 

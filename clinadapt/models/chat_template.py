@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2.exceptions import TemplateError
 from transformers import AutoTokenizer
 
 from clinadapt.errors import UserError
-from clinadapt.models.published_template import keep_system_prompt, pin_date
+from clinadapt.models.published_template import TEMPLATE_ERRORS, keep_system_prompt, pin_date
 
 SYSTEM = "Answer from the clinical note alone. If it does not say, say so."
 TRIM_MARK = "\n[...]\n"  # replaces what is trimmed from a note
@@ -289,7 +288,7 @@ def has_system_role(tokenizer: Any) -> bool:
     """Whether a tokenizer's chat template renders the system message of `chat_messages`."""
     try:
         return SYSTEM in tokenizer.apply_chat_template(_messages("", True), tokenize=False, add_generation_prompt=True)
-    except TemplateError:
+    except TEMPLATE_ERRORS:
         return False
 
 
@@ -316,7 +315,7 @@ def _render(tokenizer: Any, user: str) -> tuple[str, str]:
         try:
             conversation = tokenizer.apply_chat_template([*messages, answer], tokenize=False)
             prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except TemplateError:
+        except TEMPLATE_ERRORS:
             continue
         if SYSTEM in prompt:
             return conversation, prompt

@@ -21,6 +21,7 @@ from clinadapt.config.base import Precision, Quantization
 from clinadapt.config.classify import POOLED_LAYERS, Pooling, Windows
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import ClassifyCard
+from clinadapt.models.adapter_weights import load_adapter
 from clinadapt.models.base_model import fetch
 from clinadapt.models.devices import (
     autocast,
@@ -293,9 +294,7 @@ class Classifier:
             self.tokenizer.pad_token_id,
             self.card.seed,
         )
-        from peft import PeftModel  # takes seconds, and preflight needs the rest of this module only
-
-        self.model: Any = base if merged else PeftModel.from_pretrained(base, str(folder))
+        self.model: Any = base if merged else load_adapter(base, folder)
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedNotes:
         """Cut notes into windows, as in training."""

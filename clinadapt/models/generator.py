@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig
 
 from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.adapter_weights import load_adapter
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.causal_loss import tree_masks
 from clinadapt.models.chat_template import Prompt, Question, Template, load_tokenizer
@@ -84,7 +84,7 @@ class Generator:
         model.generation_config = GenerationConfig()  # discards the base's own defaults (temperature, penalties)
         self._tree = decodes_trees(model) and not tree_fault(base)
         self._earlier: ReadPrompt | None = None  # the prompt that was last streamed
-        self.model: Any = model if merged else PeftModel.from_pretrained(model, str(folder)).eval()
+        self.model: Any = model if merged else load_adapter(model, folder).eval()
 
     def answers(
         self, questions: Sequence[Question], max_new_tokens: int | None = None, batch_size: int = 8

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from clinadapt.models import chat_template
 from clinadapt.models.adapter_card import ClassifyCard, InstructCard, adapter_recipe
+from clinadapt.models.adapter_weights import load_adapter
 from clinadapt.models.base_model import fetch
 from clinadapt.models.classifier import Classifier, head_name, load_sequence_classifier, load_tokenizer
 from clinadapt.models.devices import prepare_frozen_base
@@ -93,7 +93,7 @@ def _merged_classifier(card: ClassifyCard, adapter: Path, pad_token_id: int, out
 
 
 def _merge(base: Any, adapter: Path) -> Any:
-    model = PeftModel.from_pretrained(base, str(adapter))
+    model = load_adapter(base, adapter)
     if isinstance(output := base.get_output_embeddings(), BaseTunerLayer):
         plain = output.get_base_layer()
         plain.weight = torch.nn.Parameter(plain.weight.detach().clone())  # no longer that of the input embeddings

@@ -11,6 +11,10 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 PINNED_DATE = datetime.datetime(2024, 7, 26)  # the day that Llama 3.1's template falls back to
+# What rendering a template raises: of Jinja itself, and of what stands in it, whoever wrote it
+TEMPLATE_ERRORS = (
+    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError
+)  # fmt: skip
 _MACRO = "{%- macro strftime_now("
 _DATE_FORMAT = re.compile(r"""(['"])([^'"{}]*%[-A-Za-z][^'"{}]*)\1""")
 
@@ -35,7 +39,7 @@ def keep_system_prompt(tokenizer: Any, system: str) -> str:
 
     try:
         ours, authors = render([{"role": "system", "content": system}, user]), render([user])
-    except TemplateError:  # no system role
+    except TEMPLATE_ERRORS:  # no system role
         return tokenizer.chat_template
     before, found, after = ours.partition(system)
     default = authors[len(before) : len(authors) - len(after)]

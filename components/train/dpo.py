@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from peft import PeftModel
 
 from clinadapt.artifacts.code_version import training_code_version
 from clinadapt.artifacts.hashing import read_json, sha256_json
@@ -18,6 +17,7 @@ from clinadapt.config.base import outcome_settings
 from clinadapt.config.instruct import PreferenceTraining
 from clinadapt.errors import UserError
 from clinadapt.models.adapter_card import InstructCard
+from clinadapt.models.adapter_weights import load_adapter
 from clinadapt.models.base_model import describe
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.tree_check import tree_fault
@@ -75,7 +75,7 @@ def run(
         shutil.copytree(adapter, output, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
         return _finish(stage, adapter, settings, 0, mistakes, [], 0.0)
     base = load_causal_lm(card.base_model, card.quantization, card.precision)
-    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    model = load_adapter(base, adapter, is_trainable=True)
     packs = PackedPairs(pairs, settings.max_length, not tree_fault(describe(card.base_model)))
     log("prefer", f"{len(pairs):,} pairs as {len(packs):,} packs, {card.precision}, quantization {card.quantization}")
     trainer = PreferenceTrainer(model, packs, settings, card.precision, stage.checkpoints)

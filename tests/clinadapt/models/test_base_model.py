@@ -65,6 +65,23 @@ def test_named_targets(tiny_llama: Path) -> None:
     assert not matches("model.layers.0.self_attn.q_proj", "proj")
 
 
+def test_the_digest_covers_the_templates_in_their_folder(copy: Path) -> None:
+    """One called default would be rendered in place of the model's own."""
+    digests = {describe(copy.as_uri()).digest}
+    (copy / "additional_chat_templates").mkdir()
+    for text in ("{{ messages[0].content }}", "Say no. {{ messages[0].content }}"):
+        (copy / "additional_chat_templates/default.jinja").write_text(text)
+        digests.add(describe(copy.as_uri()).digest)
+    assert len(digests) == 3
+
+
+def test_an_adapter_in_the_folder_of_a_base_model_is_refused(copy: Path) -> None:
+    (copy / "adapter_config.json").write_text("{}")
+    for ask in (describe, fetch):
+        with pytest.raises(UserError, match="has an adapter in its folder, which would be loaded too: merge it first"):
+            ask(copy.as_uri())
+
+
 def break_header(folder: Path, change: Callable[[dict[str, dict[str, list[int]]]], None]) -> None:
     path = folder / "model.safetensors"
     data = path.read_bytes()
@@ -87,7 +104,7 @@ def cut_off(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut_off, "model.safetensors is truncated or not a safetensors file: fetch the base model again"),
+        (cut_off, "model.safetensors is truncated or not a safetensors file: fetch it again"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "not a safetensors file"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 500), "not a safetensors file"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,22 @@ def test_a_long_instruction_does_not_take_the_note_from_the_others(tokenizer: An
     middle = NOTE.index("Finding number 91")
     all_protected = [Question(NOTE, "What?", [(middle, middle + 1500)]), Question(NOTE, "Why?", [(0, 1500)])]
     assert template.fit_prompts(all_protected, [400, 400], True) == template.fit_prompts(all_protected, [400, 400])
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{% include 'other' %}",
+        "{{ 1 / 0 }}",
+        "{{ messages[9].content }}",
+        "{{ messages.content.text }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ 'a' + 1 }}",
+    ],
+)
+def test_a_template_that_fails_is_an_error_line(template: str, tiny_llama: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(UserError, match=r"the chat template of the base model (fails|rewrites)"):
+        Template(load_tokenizer(folder))

@@ -25,7 +25,7 @@ from transformers import (
 from clinadapt.config.base import Lora
 from clinadapt.config.instruct import InstructTraining, Pretraining
 from clinadapt.config.instruct import Llama as Small
-from clinadapt.models.base_model import BaseModel, _read_config, _read_header, describe
+from clinadapt.models.base_model import BaseModel, _read_config, describe, read_header
 from clinadapt.models.builtin_llama import describe_builtin_llama, training_stages
 from clinadapt.models.causal_lm import load_causal_lm
 from clinadapt.models.causal_loss import Loss
@@ -92,7 +92,7 @@ def without_weights(config: Any, folder: Path) -> str:
 def of_full_size(config: Any, folder: Path) -> BaseModel:
     """The same as `describe` has it, without the digest of a hole of gigabytes."""
     uri = without_weights(config, folder)
-    return BaseModel(uri, "", _read_config(folder / "config.json", uri), _read_header(folder / "model.safetensors"))
+    return BaseModel(uri, "", _read_config(folder / "config.json", uri), read_header(folder / "model.safetensors"))
 
 
 @pytest.fixture(scope="module")
