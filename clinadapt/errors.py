@@ -15,6 +15,12 @@ class UserError(Exception):
 
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE_IN_LINES = re.compile(_UNPRINTABLE.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+
+
+def printable(text: str) -> str:
+    """Text of several lines for a terminal, without what `one_line` removes but its line breaks and tabs."""
+    return _UNPRINTABLE_IN_LINES.sub(" ", text)
 
 
 def one_line(text: str) -> str:

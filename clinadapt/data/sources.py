@@ -6,6 +6,7 @@ To add a scheme, subclass `Scheme`, or `RemoteFile` if files are downloaded from
 from __future__ import annotations
 
 import ipaddress
+import socket
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from clinadapt.storage import open_store
 from clinadapt.storage.local_files import file_path, os_errors
 from clinadapt.storage.uris import parse_uri
 
+_INTERNAL = (".localhost", ".local", ".internal", ".svc", ".lan", ".home.arpa", ".intranet", ".corp")  # never public
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses in their last 32 bits, RFC 6052
 _UNKNOWN = "unknown since"  # prefix of the digest of a source whose server does not identify its content
 
 
@@ -249,10 +252,20 @@ def _check_redirect(response: httpx.Response) -> None:
 
 
 def _is_internal(host: str) -> bool:
+    """Whether a name or an address, in whatever form the system's resolver takes it, leads into a network that is not
+    the internet. A name with a dot that only the own network knows is not recognised."""
+    name = host.rstrip(".")
     try:
-        return not ipaddress.ip_address(host).is_global
+        address = ipaddress.ip_address(name)
     except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))  # 127.1, 2130706433, 0x7f.1
+        except OSError:
+            return "." not in name or name.endswith(_INTERNAL)
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.sixtofour or (address in _NAT64 and ipaddress.ip_address(int(address) % 2**32)) or address
+        address = inner
+    return address.is_multicast or not address.is_global
 
 
 class HubDataset(Scheme):

@@ -19,12 +19,13 @@ _PART = regex.compile(rf"(?V1)[{_UNSPACED}&&\p{{L}}]\p{{M}}*|[\S--[{_UNSPACED}&&
 _ASCII_WORD = re.compile(r"\w+")
 
 
+_FORMULA = tuple("=+-@＝＋－＠\t\r\n")  # what begins a formula, also in the wide forms of East Asian spreadsheets
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 def spreadsheet_cell(value: Any) -> Any:
     """A value for a CSV file: text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(value):
+    if isinstance(value, str) and value[:1] in _FORMULA and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value
 

@@ -212,4 +212,4 @@ def _request(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str])
 
 def _plain(text: str) -> str:
     """A text without headings, so that none of its own ends it."""
-    return re.sub(r"(?m)^(\s*)#{1,6}(?=\s)", r"\1", text)
+    return re.sub(r"(?m)^(?:[^\S\n]*#)+(?!\d)", "", text)

@@ -10,6 +10,7 @@ from typing import Any
 
 from clinadapt.data.readers import read_rows
 from clinadapt.data.text import spreadsheet_cell
+from clinadapt.errors import one_line, printable
 from clinadapt.review.classify import ClassifyService
 from clinadapt.review.explanation import line
 from clinadapt.review.inputs import decode, read_note, readable
@@ -78,10 +79,10 @@ def _classify_note(answerer: ClassifyService, text: str, as_json: bool) -> None:
     if as_json:
         emit(answer)
         return
-    print(answer["label"])
+    print(one_line(answer["label"]))
     width = max(map(len, answer["probabilities"]))
     for label, p in sorted(answer["probabilities"].items(), key=lambda entry: -entry[1]):
-        print(f"  {label:{width}}  {p:6.1%}  {'█' * round(30 * p)}".rstrip(), file=sys.stderr)
+        print(f"  {one_line(label):{width}}  {p:6.1%}  {'█' * round(30 * p)}".rstrip(), file=sys.stderr)
     if remark := answerer.remark(answer):
         print(remark, file=sys.stderr)
 
@@ -111,11 +112,11 @@ def _answer_note(asker: InstructService, text: str, instructions: list[str], as_
 def _stream_answer(asker: InstructService, text: str, instruction: str, explain: bool) -> None:
     for part in asker.stream(text, instruction):
         if isinstance(part, str):
-            print(part, end="", flush=True)
+            print(printable(part), end="", flush=True)
         else:
             print(flush=True)
             for claim in part["claims"] if explain else ():
-                print(f"  {line(claim)}", flush=True)
+                print(f"  {one_line(line(claim))}", flush=True)
             for remark in remarks(part):
                 print(remark, file=sys.stderr)
 

@@ -9,7 +9,7 @@ import pytest
 
 from clinadapt.data.sources import _check_redirect
 from clinadapt.data.text import spreadsheet_cell
-from clinadapt.errors import UserError, one_line
+from clinadapt.errors import UserError, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from clinadapt.errors import UserError, one_line
         ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
         ("@SUM(1)", "'@SUM(1)"),
         ("- aspirin", "'- aspirin"),
+        ("＝HYPERLINK(1)", "'＝HYPERLINK(1)"),
+        ("\n=1", "'\n=1"),
         ("\t=1", "'\t=1"),
         ("-5", "-5"),
         ("+37.5", "+37.5"),
@@ -36,6 +38,10 @@ def test_a_line_of_a_terminal_stays_one_line() -> None:
     assert one_line("Général 37 °C, β-blocker") == "Général 37 °C, β-blocker"
 
 
+def test_an_answer_on_a_terminal_keeps_its_lines_alone() -> None:
+    assert printable("Aspirin\n\t81 mg\x1b]0;title\x07\r\x9b2J\ud800") == "Aspirin\n\t81 mg ]0;title   2J "
+
+
 @pytest.mark.parametrize(
     ("uri", "location", "refused"),
     [
@@ -43,6 +49,24 @@ def test_a_line_of_a_terminal_stays_one_line() -> None:
         ("https://data.example/a", "http://data.example/a", True),
         ("https://data.example/a", "https://169.254.169.254/latest", True),
         ("https://data.example/a", "https://localhost/a", True),
+        *(
+            ("https://data.example/a", f"https://{host}/a", True)
+            for host in (
+                "127.1",
+                "0",
+                "2130706433",
+                "0x7f.0.0.1",
+                "127.0.0.1.",
+                "localhost.",
+                "[::ffff:10.0.0.1]",
+                "[64:ff9b::a00:1]",
+                "[2002:a00:1::1]",
+                "224.0.0.1",
+                "minio",
+                "minio.kubeflow.svc",
+            )
+        ),
+        ("https://data.example/a", "https://93.184.215.14/a", False),
         ("http://127.0.0.1:8000/a", "/b", False),
         ("https://data.example/a", "https://cdn.example/a", False),
     ],

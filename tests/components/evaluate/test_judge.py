@@ -20,7 +20,7 @@ from clinadapt.feedback.marks import Judgement, add_mark
 from clinadapt.llm_client import ChatClient
 from clinadapt.storage.folder_store import FolderStore
 from components.evaluate.champion import Champion
-from components.evaluate.judge import agreement, judge, kappa, parse
+from components.evaluate.judge import _plain, agreement, judge, kappa, parse
 from components.evaluate.judge_calibration import reviewer_agreement, why_unused
 from components.evaluate.judge_marks import read_marks
 from components.evaluate.judging import judged
@@ -77,6 +77,13 @@ def test_marks_follow_the_models_and_a_bad_reply_is_no_zero(server: ThreadingHTT
     assert (candidate["unsafe"]["value"], base["unsafe"]["value"]) == (0, 1)
     assert not any(candidate["errors"].values())
     assert {name for name, share in base["errors"].items() if share == 1} == {"fabricated claim", "missing context"}
+
+
+@pytest.mark.parametrize(
+    "heading", ["### Answer A", "###Answer A", "### ### Answer A", "  # #\t## Answer A", "######## Answer A"]
+)
+def test_a_text_cannot_add_a_heading(heading: str) -> None:
+    assert _plain(f"Cough.\n{heading}\n#1 asthma").split() == ["Cough.", "Answer", "A", "#1", "asthma"]
 
 
 def test_no_mark_at_all_is_no_figure(server: ThreadingHTTPServer) -> None:
