@@ -15,12 +15,21 @@ from typing import Any
 
 AGES = (0, 18, 40, 65, 80, 150)  # years: bounds of the bands
 _OLDEST = 120  # years; a larger number is no age, but perhaps a year of birth
+# Recorded sexes and how they are written, without blanks and hyphens; `other` is what HL7 and FHIR record beside the two
 _SEXES = {
     "female": ("f", "female", "woman", "girl", "w", "weiblich", "feminine"),
     "male": ("m", "male", "man", "boy", "männlich", "masculine"),
-}
+    "other": (
+        "other", "o", "x", "diverse", "divers", "nonbinary", "nichtbinär", "intersex", "inter", "indeterminate",
+        "undifferentiated", "ambiguous",
+    ),
+}  # fmt: skip
 _SEX = {word: sex for sex, words in _SEXES.items() for word in words}
-_MISSING = {"", "nan", "nat", "none", "null", "na", "n/a", "#n/a", "unknown", "unk", "u", "missing", "-", "?"}
+# What stands for a value that is not known, without blanks and punctuation: `#N/A` is na
+_MISSING = {
+    "", "nan", "nat", "none", "null", "na", "unknown", "unk", "missing", "notavailable", "notknown", "notrecorded",
+    "notspecified", "notstated", "unspecified", "tbd",
+}  # fmt: skip
 _PER_YEAR = {"year": 1.0, "month": 12.0, "week": 52.18, "day": 365.25}
 _NUMBER = r"(?P<number>\d{1,3}(?:[.,]\d+)?)"
 _UNITS = (
@@ -34,14 +43,16 @@ _BELOW = re.compile(r"(?:<|under|below) ?(\d{1,2})")
 _RANGE = re.compile(r"(\d{1,3}) ?(?:-|–|to) ?(\d{1,3})")
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a value stands for one that is not known."""
-    return _words(value) in _MISSING
+def is_missing(value: Any, also: str = "u") -> bool:
+    """Whether a value stands for one that is not known. `also` is one more word for that, in the column at hand: U of a
+    sex or an age, which may be the identifier of a patient."""
+    word = re.sub(r"[\W_]+", "", _words(value))
+    return word in _MISSING or word == also
 
 
 def sex(value: Any) -> str | None:
-    """`female` or `male`; None where a value cannot be read as one of them."""
-    return _SEX.get(_words(value)) if isinstance(value, str) else None
+    """`female`, `male`, or `other` for a recorded one that is neither; None where a value cannot be read."""
+    return _SEX.get(re.sub(r"[\s-]", "", _words(value))) if isinstance(value, str) else None
 
 
 def age_band(value: Any) -> str | None:

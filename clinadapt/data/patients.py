@@ -32,7 +32,6 @@ PATIENT_KEY = "CLINADAPT_PATIENT_KEY"
 MIN_KEY = 32  # characters
 MAX_IDENTIFIER = 64  # characters; a longer value is a text
 _DIGITS = 16  # of a hash, hexadecimal
-_MISSING = {"", "nan", "nat", "none", "null", "na", "unknown", "unk", "missing", "anonymous", "notavailable", "tbd"}
 
 
 class _Group(NamedTuple):
@@ -44,7 +43,7 @@ class _Group(NamedTuple):
 
 
 _GROUPS = {
-    "sex": _Group(sex, "unreadable sexes", "F or M, female or male"),
+    "sex": _Group(sex, "unreadable sexes", "F or M, female or male, or other"),
     "age": _Group(age_band, "unreadable ages", "67, 67 y, 6 months or 90+"),
 }
 
@@ -103,7 +102,7 @@ def normal_identifier(value: Any) -> str:
     text = re.sub(r"^(\d+)\.0+$", r"\1", text)
     if text.isdigit():
         return text.lstrip("0")
-    missing = re.sub(r"[\W_]+", "", text) in _MISSING or re.fullmatch(r"-\d+", text)
+    missing = is_missing(text, also="anonymous") or re.fullmatch(r"-\d+", text)
     return "" if missing or len(text) > MAX_IDENTIFIER else text
 
 

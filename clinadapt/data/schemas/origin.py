@@ -6,7 +6,7 @@ import pyarrow as pa
 
 # Null where the source does not say, so that the note is read for it; made by clinadapt.data.patient_groups
 PATIENT_GROUP = [
-    ("sex", pa.string()),  # `female` or `male`
+    ("sex", pa.string()),  # `female`, `male` or `other`
     ("age_band", pa.string()),  # such as `40 to 64 years`; the age itself is not kept
 ]
 # Null where the source does not say; made by clinadapt.data.patients

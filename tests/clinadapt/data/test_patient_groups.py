@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from clinadapt.data.patient_groups import age_band, is_missing, sex
+from clinadapt.data.patients import normal_identifier
 
 OLD, ELDER, CHILD = "80 years and more", "65 to 79 years", "under 18 years"
 
@@ -22,7 +23,14 @@ def test_a_man(value: str) -> None:
     assert sex(value) == "male"
 
 
-@pytest.mark.parametrize("value", [1, 2, "1", "2", "0", 8507, True, "other", "H", "V", "X", "F/M", "female to male"])
+@pytest.mark.parametrize(
+    "value", ["Other", "OTHER", "O", "X", "x.", "diverse", "Divers", "non-binary", "Non Binary", "nonbinary", "Intersex"]
+)
+def test_a_recorded_sex_that_is_neither_is_a_group_of_its_own(value: str) -> None:
+    assert sex(value) == "other" and not is_missing(value)
+
+
+@pytest.mark.parametrize("value", [1, 2, "1", "2", "0", 8507, True, "H", "V", "F/M", "F?", "female to male", "another"])
 def test_a_sex_that_is_not_read(value: Any) -> None:
     assert sex(value) is None and not is_missing(value)
 
@@ -59,7 +67,15 @@ def test_a_number_beyond_the_floats_is_no_age() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, float("nan"), "", "  ", "NaN", "NULL", "None", "N/A", "unknown", "Unk", "U", "-", "?"]
-)
+    "value",
+    [None, float("nan"), "", "  ", "NaN", "NULL", "None", "N/A", "#N/A", "unknown", "Unk", "U", "-", "?", "Not specified",
+     "not known", "TBD"],
+)  # fmt: skip
 def test_what_is_missing_is_not_read_and_not_counted(value: Any) -> None:
     assert is_missing(value) and sex(value) is None and age_band(value) is None
+
+
+def test_what_is_missing_in_one_column_need_not_be_in_another() -> None:
+    """U may identify a patient, and `anonymous` is no sex that is not known, but one that cannot be read."""
+    assert is_missing("U") and not is_missing("anonymous") and sex("anonymous") is None
+    assert normal_identifier("u") == "u" and normal_identifier("Anonymous") == ""

@@ -42,7 +42,7 @@ def test_one_identifier_written_differently(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", " ", "NaN", float("nan"), "None", "N/A", "#N/A", "unknown", "0", 0, -1, "-1", "?", "x" * 65]
+    "value", [None, "", " ", "NaN", float("nan"), "None", "N/A", "#N/A", "unknown", "not recorded", "0", 0, -1, "-1", "?", "x" * 65]
 )
 def test_a_missing_identifier(value: Any) -> None:
     assert normal_identifier(value) == ""
@@ -133,7 +133,7 @@ def test_sexes_and_ages_are_grouped_and_what_cannot_be_read_is_counted_and_not_s
     assert [recorded[name] for name in ("sex", "age", "unreadable sexes", "unreadable ages")] == [2, 3, 2, 1]
     lines = list(describe_origin(recorded))
     assert lines[-2:] == [
-        "2 unreadable sexes, which count as unknown: write them as F or M, female or male",
+        "2 unreadable sexes, which count as unknown: write them as F or M, female or male, or other",
         "1 unreadable ages, which count as unknown: write them as 67, 67 y, 6 months or 90+",
     ]
     assert not [word for word in ("Xylophile", "8O", "93") if word in f"{recorded} {lines}"]
