@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from clinadapt.artifacts.hashing import parse_json, read_json, to_json
-from clinadapt.artifacts.manifest import DamagedFolder
+from clinadapt.artifacts.hashing import parse_json, to_json
 from clinadapt.artifacts.step_record import utc_now
 from clinadapt.errors import UserError
 from clinadapt.monitoring.aggregates import SMALLEST_CELL, Baseline
@@ -25,7 +22,7 @@ from clinadapt.monitoring.stored import CHECK, Use, read_use, today_utc
 from clinadapt.monitoring.wording import sentence
 from clinadapt.registry.adapters import locate_adapter
 from clinadapt.registry.approval.records import store_time
-from clinadapt.registry.versions import problem_line, read_version, version_folder
+from clinadapt.registry.versions import problem_line, read_record, read_version, version_folder
 from clinadapt.storage.object_store import Conflict, CorruptObject, Store
 
 FORMAT = 1
@@ -187,15 +184,12 @@ def _run(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _baseline(store: Store, name: str, version: str, manifest: dict[str, Any]) -> Baseline:
-    folder, file = version_folder(store, name, version), "evaluation.json"
-    with TemporaryDirectory(prefix="clinadapt-monitor-") as scratch:
-        try:
-            folder.fetch_file(file, Path(scratch), manifest)
-            return Baseline.of_evaluation(read_json(Path(scratch) / file))
-        except DamagedFolder as error:
-            raise UserError(problem_line(folder, error.file, error.problem)) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{folder.key(file)} is no evaluation of ours: publish this version again") from error
+    evaluation = read_record(store, manifest, "evaluation.json")
+    try:
+        return Baseline.of_evaluation(evaluation)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        folder = version_folder(store, name, version)
+        raise UserError(problem_line(folder, "evaluation.json", "is no evaluation")) from error
 
 
 def _record(store: Store, check: Check, log: Callable[[str], None]) -> None:

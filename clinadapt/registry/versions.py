@@ -113,30 +113,34 @@ def read_version(store: Store, name: str, version: str) -> dict[str, Any]:
 
 
 def read_record(store: Store, manifest: dict[str, Any], file: str) -> Any:
-    """Content of a JSON file of the version with this verified manifest. Raises UserError where it is not what was
-    published."""
+    """Content of a JSON file of the version with this verified manifest; a verdict has the form of one. Raises UserError
+    where it is not what was published."""
     folder = version_folder(store, manifest["name"], manifest["version"])
     with TemporaryDirectory(prefix="clinadapt-record-") as scratch:
         try:
-            return parse_json(folder.fetch_file(file, Path(scratch), manifest).read_bytes())
+            record = parse_json(folder.fetch_file(file, Path(scratch), manifest).read_bytes())
         except DamagedFolder as error:
             raise UserError(problem_line(folder, error.file, error.problem)) from error
         except ValueError as error:
             raise UserError(problem_line(folder, file, "is no JSON")) from error
+    if file == VERDICT and not is_verdict(record):
+        raise UserError(problem_line(folder, file, "is no verdict"))
+    return record
 
 
 def read_verdict(store: Store, manifest: dict[str, Any]) -> dict[str, Any] | None:
     """What the gate said of the version with this verified manifest; None where an earlier release published it without
     a record. Raises UserError as `read_record`."""
-    if VERDICT not in manifest["files"]:
-        return None
-    verdict = read_record(store, manifest, VERDICT)
+    return dict(read_record(store, manifest, VERDICT)) if VERDICT in manifest["files"] else None
+
+
+def is_verdict(record: Any) -> bool:
+    """Whether a record has the form of a verdict, of this release or an earlier one."""
     try:
-        _VerdictForm.model_validate(verdict)
-    except ValidationError as error:
-        folder = version_folder(store, manifest["name"], manifest["version"])
-        raise UserError(problem_line(folder, VERDICT, "is no verdict")) from error
-    return dict(verdict)
+        _VerdictForm.model_validate(record)
+    except ValidationError:
+        return False
+    return True
 
 
 def verify(store: Store, name: str, version: str) -> list[str]:

@@ -30,7 +30,7 @@ from clinadapt.registry.approval.standing import policy_of
 from clinadapt.registry.champion import actor, champion, history, promote
 from clinadapt.registry.kubeflow_model_registry import register_if_configured
 from clinadapt.registry.pretrained_bases import base_manifest
-from clinadapt.registry.versions import headline, version_folder
+from clinadapt.registry.versions import VERDICT, headline, is_verdict, version_folder
 from clinadapt.storage import open_store
 from clinadapt.storage.object_store import Store
 from clinadapt.storage.transfer import delete_folder, upload_folder
@@ -114,9 +114,11 @@ def run(
 
 def _passed(verdict: Path) -> dict[str, Any]:
     """What the gate said. Raises UserError where that is not that the candidate may be published."""
-    gate: dict[str, Any] = read_json(verdict / "verdict.json")
+    gate: dict[str, Any] = read_json(verdict / VERDICT)
+    if not is_verdict(gate):
+        raise UserError(f"not published: {verdict / VERDICT} is no verdict: judge the evaluation again")
     if gate["decision"] != "pass":
-        raise UserError(f"not published: {gate['outcome']}")
+        raise UserError(f"not published: {gate.get('outcome', 'the gate did not pass it')}")
     return gate
 
 
@@ -188,8 +190,8 @@ def _assemble(folder: Path, inputs: Inputs, store: Store, name: str, version: st
         shutil.copyfile(inputs.verdict / file, folder / file)
     shutil.copyfile(adapter / "training.json", folder / "training.json")
     write_json(folder / "evaluation.json", evaluation)
-    verdict = read_json(inputs.verdict / "verdict.json")
-    write_json(folder / "verdict.json", {field: verdict[field] for field in _OF_VERDICT if field in verdict})
+    verdict = read_json(inputs.verdict / VERDICT)
+    write_json(folder / VERDICT, {field: verdict[field] for field in _OF_VERDICT if field in verdict})
     card = _calibrated_card(adapter, evaluation)
     card.write(folder)
     splits, training = read_json(inputs.splits / MANIFEST), read_json(adapter / "training.json")

@@ -84,9 +84,10 @@ def test_who_approves_sees_what_the_gate_said(store: Store, tmp_path: Path, regi
 )  # fmt: skip
 def test_what_is_no_verdict_is_one_line(store: Store, tmp_path: Path, registry: Command, verdict: Any) -> None:
     version = publish(store, tmp_path, 7, None, verdict=verdict)
-    status, output, errors = registry("show", f"{NAME}/{version}")
-    assert status == 2 and not output and len(errors.splitlines()) == 1
-    assert f"adapters/{NAME}/{version}/verdict.json is not what was published (no verdict)" in errors
+    for command in (["show"], ["documents", "--to", str(tmp_path / "documents")]):
+        status, output, errors = registry(command[0], f"{NAME}/{version}", *command[1:])
+        assert status == 2 and not output and len(errors.splitlines()) == 1
+        assert f"adapters/{NAME}/{version}/verdict.json is not what was published (no verdict)" in errors
 
 
 def test_two_people_approve(store: Store, version: str, registry: Command) -> None:

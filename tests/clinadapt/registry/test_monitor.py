@@ -200,7 +200,7 @@ def test_an_earlier_release_and_a_broken_evaluation(store: Store, tmp_path: Path
         "refusals", "unsupported", "contradicted", "cut_off"
     ]  # fmt: skip
     publish(store, tmp_path, "2", {"rows": 3})
-    with pytest.raises(UserError, match="adapters/a/2/evaluation.json is no evaluation of ours"):
+    with pytest.raises(UserError, match="adapters/a/2/evaluation.json is not what was published .no evaluation"):
         check(store, "a", print)
 
 

@@ -138,6 +138,9 @@ def test_what_the_gate_did_not_pass_is_not_published(made: Made, store: Store, t
     with pytest.raises(UserError, match="not published: (Failed the gate|Not enough evidence)"):
         replace(made, verdict=tmp_path / "v").publish(store)
     assert decided["decision"] != "pass" and not store.list("adapters/")
+    (tmp_path / "v/verdict.json").write_text('{"passed": true}')
+    with pytest.raises(UserError, match=r"not published: .*verdict.json is no verdict"):
+        replace(made, verdict=tmp_path / "v").publish(store)
 
 
 def test_what_needs_approval_waits_for_it(made: Made, store: Store, tmp_path: Path) -> None:
