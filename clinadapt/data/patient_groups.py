@@ -15,7 +15,7 @@ from typing import Any
 
 AGES = (0, 18, 40, 65, 80, 150)  # years: bounds of the bands
 _OLDEST = 120  # years; a larger number is no age, but perhaps a year of birth
-# Recorded sexes and how they are written, without blanks and hyphens; `other` is what HL7 and FHIR record beside the two
+# Recorded sexes as they are written, without blanks and hyphens; `other` is what HL7 and FHIR record beside the two
 _SEXES = {
     "female": ("f", "female", "woman", "girl", "w", "weiblich", "feminine"),
     "male": ("m", "male", "man", "boy", "männlich", "masculine"),

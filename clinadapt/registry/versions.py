@@ -113,8 +113,8 @@ def read_version(store: Store, name: str, version: str) -> dict[str, Any]:
 
 
 def read_record(store: Store, manifest: dict[str, Any], file: str) -> Any:
-    """Content of a JSON file of the version with this verified manifest; a verdict has the form of one. Raises UserError
-    where it is not what was published."""
+    """Content of a JSON file of the version with this verified manifest. Raises UserError where it is not what was
+    published, or a verdict has not the form of one."""
     folder = version_folder(store, manifest["name"], manifest["version"])
     with TemporaryDirectory(prefix="clinadapt-record-") as scratch:
         try:

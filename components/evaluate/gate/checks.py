@@ -9,6 +9,11 @@ pass (Cohen 1988, Statistical Power Analysis, chapter 2). What one more note at 
 with their number, the spread of the notes with its square root. A small sample may show too little of the spread, and
 none where no answer of a few is wrong: the size is planned with its one-sided upper limit of 80 % (Browne 1995, On the
 use of a pilot sample for sample size determination, Statistics in Medicine 14, 1933-1940).
+
+An estimate at its bound, or nearly, would ask for any number of notes, though the notes do not tell that the true value
+is there: one wrong answer of 20 is 5 %, and may be 1 %. There the size is planned for a true value that is better than
+the bound: by half of what is allowed, or by 2 points of a difference, but not by more than the notes leave open (the
+one-sided limit of 80 %). The check says so.
 """
 
 from __future__ import annotations
@@ -20,15 +25,17 @@ from typing import Any, NamedTuple
 from scipy.special import chdtri, ndtri
 
 from clinadapt.config.gate import GateThresholds
-from clinadapt.documents.verdict import MOST, NOT_ENOUGH, NOTES, asked_for
-from components.evaluate.gate.loosened import loosened_rows, loosened_sentence
+from clinadapt.documents.verdict import MOST, NOT_ENOUGH, NOTES, asked_for, loosened_sentence
+from components.evaluate.gate.loosened import loosened_rows
 from components.evaluate.metrics import exact_upper
 
 _TAIL = 0.025  # of a two-sided 95 % interval
 _POWER = float(1 + ndtri(0.8) / ndtri(1 - _TAIL))  # widths of the interval for 80 % power
 _DRAWN = 1.08  # an end of a bootstrap's interval is so much too far out by chance, at most (two standard errors)
 SMALLEST_SAMPLE = 10  # clusters below which no interval is believed
-_CAUTION = 0.8  # confidence of the upper limit of a variance that is planned with
+_CAUTION = 0.8  # one-sided confidence of what is planned with: the upper limit of a variance, the favourable of a value
+_OPEN = float(ndtri(_CAUTION) / ndtri(1 - _TAIL))  # such a limit, in widths of the interval
+_NEAR = 0.02  # distance of a difference that is planned for, where the estimate is nearer to its bound
 _PLANNED = 0.1  # a larger distance may be luck: the number of notes asked for is planned for at most 10 points
 
 
@@ -57,30 +64,38 @@ class _Evidence(NamedTuple):
 
     Attributes:
         distance: of the estimate from the bound; positive where it satisfies the statement.
+        near: a distance that is planned for where the estimate is nearer to its bound.
         width: from the estimate to the unfavourable end of its interval.
         worst: from the estimate to the worst possible value.
         clusters: that it is of.
         notes: all held-out ones, of which clusters that tell nothing of it are a part.
-        variance: that the clusters may have, as far as the estimate is a share; else 0.
+        variance: that the clusters may have at the planned distance, where the estimate is a share; else 0.
     """
 
     distance: float
+    near: float
     width: float
     worst: float
     clusters: int
     notes: int
     variance: float = 0.0
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the estimate is too near to its bound to plan with it."""
+        return self.distance < self.near
+
     def clusters_needed(self) -> float:
-        """Clusters like these that leave the estimate a chance of 80 % to pass; infinite where it is at its bound."""
+        """Clusters like these that leave the planned distance a chance of 80 % to pass; infinite where it is 0."""
         one_more = self.worst * (1 - _TAIL ** (1 / self.clusters))
         spread = self.clusters * max(0.0, self.width**2 - one_more**2)
         if self.variance:
-            spread = max(spread, (float(ndtri(1 - _TAIL))) ** 2 * self.variance)
+            spread = max(0.0 if self.is_near else spread, (float(ndtri(1 - _TAIL))) ** 2 * self.variance)
         else:
             spread *= max(1, self.clusters - 1) / float(chdtri(max(1, self.clusters - 1), _CAUTION))
         last = (self.worst * math.log(_TAIL)) ** 2
-        allowed = (min(self.distance, _PLANNED) / _POWER) ** 2  # square of the width; of n it is last/n² + spread/n
+        planned = min(max(self.distance, self.near), _PLANNED)
+        allowed = (planned / _POWER) ** 2  # square of the width; of n it is last/n² + spread/n
         return (spread + math.sqrt(spread**2 + 4 * last * allowed)) / (2 * allowed) if allowed else math.inf
 
 
@@ -102,7 +117,8 @@ def difference_above(name: str, what: str, comparison: Mapping[str, float], boun
         f"{what} differs by {100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}); required: lower "
         f"end above {100 * bound:+.1f}"
     )
-    evidence = _Evidence(difference - bound, difference - low, _DRAWN * (difference + 1), clusters, notes)
+    near, worst = min(_OPEN * (high - difference), _NEAR), _DRAWN * (difference + 1)
+    evidence = _Evidence(difference - bound, near, difference - low, worst, clusters, notes)
     return _check(name, low > bound, detail, evidence, violated=difference <= bound)
 
 
@@ -123,7 +139,7 @@ def share_at_most(name: str, what: str, estimate: Mapping[str, float] | None, bo
     value, clusters = estimate["value"], int(estimate["clusters"])
     high = max(estimate["high"], exact_upper(value, clusters))
     detail = f"{what}: {value:.1%} (upper end {high:.1%}); required: at most {bound:.1%}"
-    evidence = _Evidence(bound - value, high - value, 1 - value, clusters, notes, _variance(value, clusters))
+    evidence = _of_share(value, bound, high - value, clusters, notes)
     return _check(name, high <= bound, detail, evidence, violated=value > bound)
 
 
@@ -136,15 +152,25 @@ def share_at_least(name: str, what: str, estimate: Mapping[str, float] | None, b
     value, clusters = estimate["value"], int(estimate["clusters"])
     low = min(estimate["low"], 1 - exact_upper(1 - value, clusters))
     detail = f"{what}: {value:.1%} (lower end {low:.1%}); required: at least {bound:.1%}"
-    evidence = _Evidence(value - bound, value - low, value, clusters, notes, _variance(1 - value, clusters))
+    evidence = _of_share(1 - value, 1 - bound, value - low, clusters, notes)
     return _check(name, low >= bound, detail, evidence, violated=value < bound)
 
 
-def _variance(wrong: float, clusters: int) -> float:
-    """The largest variance that clusters can have at the upper limit of their share of wrong answers, which for none of
-    20 is 8 %."""
-    share = min(0.5, exact_upper(wrong, clusters, 2 * _CAUTION - 1))
-    return share * (1 - share)
+def _of_share(wrong: float, allowed: float, width: float, clusters: int, notes: int) -> _Evidence:
+    """The evidence of a share of wrong answers. The variance is the largest at the upper limit of this share, which for
+    none of 20 is 8 %; near the bound at the bound, as a better share has less."""
+    limit = 1 - exact_upper(1 - wrong, clusters, 2 * _CAUTION - 1)  # of one in 20 it is 1.1 %
+    distance, near = allowed - wrong, min(wrong - limit, allowed / 2, _PLANNED)
+    most = min(0.5, allowed if distance < near else exact_upper(wrong, clusters, 2 * _CAUTION - 1))
+    return _Evidence(distance, near, width, 1 - wrong, clusters, notes, most * (1 - most))
+
+
+def too_near(better: float) -> str:
+    """What a check adds to its detail where the number of notes is planned for a true value so much better than the
+    bound."""
+    return (
+        f"; too near to tell, so the number of notes is for a true value {100 * better:.1f} points better than required"
+    )
 
 
 def not_required(name: str) -> Check:
@@ -152,18 +178,21 @@ def not_required(name: str) -> Check:
     return Check(name, True, "the profile does not require it", judged=False)
 
 
-def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) -> dict[str, Any]:
+def verdict(
+    checks: Sequence[Check], result: str, thresholds: GateThresholds, caveats: Sequence[str] = ()
+) -> dict[str, Any]:
     """The verdict of all checks.
 
     Args:
         checks: of the recipe.
         result: sentences with the headline figures.
         thresholds: of the profile.
+        caveats: sentences that a reader must not miss, which are parts of the result.
 
     Returns:
         decision (`pass`, `fail`, or `not enough evidence` where every check that does not pass only lacks held-out
-        notes), result, outcome (the decision in words, and how far the profile loosened it), checks, and loosened, see
-        `loosened_rows`.
+        notes), result, outcome (the decision in words, and how far the profile loosened it), next (what to do now),
+        caveats, checks, and loosened, see `loosened_rows`.
     """
     open_checks = [check for check in checks if not check.passed]
     against = [check for check in open_checks if not check.more_notes]
@@ -183,9 +212,28 @@ def verdict(checks: Sequence[Check], result: str, thresholds: GateThresholds) ->
         "decision": decision,
         "result": result,
         "outcome": f"{outcome} {loosened_sentence(loosened, decision == 'pass')}".strip(),
+        "next": _next_step(decision, open_checks, bool(loosened)),
+        "caveats": list(caveats),
         "checks": [check._asdict() for check in checks],
         "loosened": loosened,
     }
+
+
+def _next_step(decision: str, open_checks: Sequence[Check], loosened: bool) -> str:
+    """What to do after a decision."""
+    if decision == "fail":
+        return (
+            "Leave the version in use as it is. Look at what this one gets wrong, and train it with other data or "
+            "settings."
+        )
+    if decision == "pass" and loosened:
+        return "Try it out, but not in care: before that, run it with a profile that loosens nothing."
+    if decision == "pass":
+        return "Before it is used, read below for whom it is worse and how wide the intervals are."
+    most = max(open_checks, key=lambda check: check.more_notes)
+    if most.more_notes >= MOST:
+        return f"Choose another threshold in the profile: {asked_for(MOST, most.lacking)}."
+    return f"Leave the version in use as it is. Add {most.more_notes:,} {most.lacking} or more, and run again."
 
 
 def _not_measured(name: str, what: str, wrong: float) -> Check:
@@ -198,8 +246,10 @@ def _check(name: str, passed: bool, detail: str, evidence: _Evidence, violated: 
     """A check; `violated` says whether the estimate itself is on the wrong side of the bound."""
     clusters, needed = evidence.clusters, 0.0 if violated else evidence.clusters_needed()
     if clusters < SMALLEST_SAMPLE:
-        detail = f"{detail}; {clusters} groups of notes are too few"
+        detail += f"; {clusters} cluster{' of notes is' if clusters == 1 else 's of notes are'} too few"
     elif passed or violated:
         return Check(name, passed, detail)
+    elif evidence.is_near:
+        detail += too_near(evidence.near)
     growth = max(needed, SMALLEST_SAMPLE) / clusters - 1
     return Check(name, False, detail, max(1, math.ceil(min(MOST, evidence.notes * growth))))

@@ -10,6 +10,8 @@ from components.evaluate.gate.champion_checks import Standing, champion_checks
 from components.evaluate.gate.checks import difference_above, share_at_least, verdict
 from components.evaluate.gate.group_checks import no_worse_group
 
+_NAMED = 5  # labels that are never recognised
+
 
 def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Standing | None = None) -> dict[str, Any]:
     """Check an evaluation against the thresholds.
@@ -59,28 +61,46 @@ def decide(evaluation: dict[str, Any], thresholds: ClassifyGate, standing: Stand
     if evaluation["champion_version"]:
         margin = thresholds.champion_margin
         checks += champion_checks(evaluation, against.get("champion"), "accuracy", margin, standing)
-    return verdict(checks, _result(evaluation, against["tfidf"]), thresholds)
+    tfidf, never = _against_tfidf(evaluation, against["tfidf"]), _never_recognised(evaluation)
+    caveats = list(filter(None, ["" if _is_better(against["tfidf"]) else tfidf, never]))
+    return verdict(checks, _result(evaluation, tfidf, against["tfidf"]["difference"] < 0, never), thresholds, caveats)
 
 
-def _result(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
+def _result(evaluation: dict[str, Any], tfidf: str, tfidf_first: bool, never: str) -> str:
     """How often the adapter is right, in counts, how that compares with TF-IDF, and the labels that it never gets
     right. Where TF-IDF is better, that comes first."""
-    candidate = evaluation["models"]["candidate"]
-    accuracy, any_label, macro = (candidate["metrics"][n] for n in ("accuracy", "any_label_accuracy", "macro_f1"))
-    baseline = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
-    p = f"p = {tfidf['p']:.2f}" if tfidf["p"] >= 0.01 else "p < 0.01"
+    candidate = evaluation["models"]["candidate"]["metrics"]
+    accuracy, any_label, macro = (candidate[name] for name in ("accuracy", "any_label_accuracy", "macro_f1"))
     ceiling = evaluation["ceiling"]
     best = f"; best possible {ceiling:.1%}, as some notes are listed under several labels" if ceiling < 1 else ""
     adapter = (
         f"The adapter names the listed label in {counted(accuracy)} held-out rows ({accuracy['value']:.1%}{best}), and "
-        f"a label of the note in {counted(any_label)} ({any_label['value']:.1%}). "
+        f"a label of the note in {counted(any_label)} ({any_label['value']:.1%})."
     )
-    words = "TF-IDF with logistic regression, which only counts words,"
+    rare = f"Macro F1, which counts rare labels as much as frequent ones: {macro['value']:.3f} of 1."
+    return " ".join(filter(None, [*((tfidf, adapter) if tfidf_first else (adapter, tfidf)), rare, never]))
+
+
+def _is_better(tfidf: dict[str, Any]) -> bool:
+    """Whether the adapter is significantly more accurate than TF-IDF."""
+    return bool(tfidf["difference"] > 0 and tfidf["p"] < 0.05)
+
+
+def _against_tfidf(evaluation: dict[str, Any], tfidf: dict[str, Any]) -> str:
+    """How accurate TF-IDF is, beside the adapter."""
+    value = evaluation["models"]["tfidf"]["metrics"]["accuracy"]["value"]
+    p = f"p = {tfidf['p']:.2f}" if tfidf["p"] >= 0.01 else "p < 0.01"
+    relation = "is less accurate" if _is_better(tfidf) else "is not significantly different"
     if tfidf["difference"] < 0:
-        result = f"{words} is more accurate ({baseline:.1%}, {p}). {adapter}"
-    else:
-        relation = "is less accurate" if tfidf["p"] < 0.05 else "is not significantly different"
-        result = f"{adapter}{words} {relation} ({baseline:.1%}, {p}). "
-    never = [entry["label"] for entry in candidate["per_class"] if entry["support"] and not entry["recall"]]
-    result += f"Macro F1, which counts rare labels as much as frequent ones: {macro['value']:.3f} of 1."
-    return f"{result} Never recognised: {', '.join(never)}." if never else result
+        relation = "is more accurate"
+    return f"TF-IDF with logistic regression, which only counts words, {relation} ({value:.1%}, {p})."
+
+
+def _never_recognised(evaluation: dict[str, Any]) -> str:
+    """The labels of held-out rows that the adapter never gets right, the most frequent first; empty without any."""
+    classes = sorted(evaluation["models"]["candidate"]["per_class"], key=lambda entry: -entry["support"])
+    never = [entry["label"] for entry in classes if entry["support"] and not entry["recall"]]
+    if not never:
+        return ""
+    others = f" and {len(never) - _NAMED} others" if len(never) > _NAMED else ""
+    return f"Never recognised: {', '.join(never[:_NAMED])}{others}."

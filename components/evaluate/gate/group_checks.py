@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from scipy.special import bdtr, bdtrik, ndtri
 
 from clinadapt.documents.verdict import MOST
-from components.evaluate.gate.checks import SMALLEST_SAMPLE, Check, not_required
+from components.evaluate.gate.checks import SMALLEST_SAMPLE, Check, not_required, too_near
 from components.evaluate.metrics import CONFIDENCE, exact_upper
 
 _LARGE = 0.15  # share of the held-out notes from which a group must be shown to be within the margin
@@ -72,44 +72,50 @@ def no_worse_group(
         return Check(_NAME, True, "the held-out notes form no groups", judged=False)
     confidence, wrong = 1 - (1 - CONFIDENCE) / len(entries), _wrong(whole, metric)["value"]
     clusters = int(whole["clusters"])
-    judged, small = [], 0
+    judged, small = list[tuple[int, str, _Group]](), 0
     for group in (_group(entry, metric, wrong, rows, confidence) for entry in entries):
         needed = _needed(wrong, margin, group.part, confidence, _REFUSED / len(entries))
         if group.clusters >= SMALLEST_SAMPLE and (group.high <= margin or group.low > margin):
-            judged.append((0, group))
+            judged.append((0, "", group))
         elif group.clusters >= min(needed, _LARGE * clusters):
             planned = _needed((wrong * clusters + 0.5) / (clusters + 1), margin, group.part, confidence, _REFUSED)
-            judged.append((_more_notes(group, planned, needed, notes, margin, confidence), group))
+            judged.append((*_more_notes(group, planned, needed, notes, margin, confidence), group))
         else:
             small += 1
     return _check(judged, small, what, margin)
 
 
-def _more_notes(group: _Group, planned: int, needed: int, notes: int, margin: float, confidence: float) -> int:
-    """Held-out notes to add that may show a group to be within the margin, at most MOST; 0 where it is outside. One as
-    good as the whole needs the `planned` clusters, or with bad luck the `needed` ones."""
-    distance = margin - group.difference
+def _more_notes(
+    group: _Group, planned: int, needed: int, notes: int, margin: float, confidence: float
+) -> tuple[int, str]:
+    """Held-out notes to add that may show a group to be within the margin, at most MOST, and what they are planned for;
+    0 where it is outside. One as good as the whole needs the `planned` clusters, or with bad luck the `needed` ones."""
+    distance, words = margin - group.difference, ""
     if distance < 0 and not group.clusters < needed < _UNREACHABLE:
-        return 0
+        return 0, ""
     if enough := [count for count in (planned, needed) if group.clusters < count < _UNREACHABLE]:
         factor = enough[0] / group.clusters
     else:
-        width = float(ndtri((1 + confidence) / 2))
-        widths = (width + float(ndtri(0.8))) / width * (group.high - group.difference)
+        width, limit = float(ndtri((1 + confidence) / 2)), float(ndtri(0.8))
+        near = min(limit / width * (group.difference - group.low), margin / 2)
+        if distance < near and needed < _UNREACHABLE:
+            distance, words = near, too_near(near)
+        widths = (width + limit) / width * (group.high - group.difference)
         factor = (widths / distance) ** 2 if distance and needed < _UNREACHABLE else math.inf
-    return max(1, math.ceil(min(MOST, notes * (factor - 1))))
+    return max(1, math.ceil(min(MOST, notes * (factor - 1)))), words
 
 
-def _check(judged: list[tuple[int, _Group]], small: int, what: str, margin: float) -> Check:
+def _check(judged: list[tuple[int, str, _Group]], small: int, what: str, margin: float) -> Check:
     """The check of groups with the notes that each lacks. One that fails decides, else the one that lacks most, else
     the worst."""
-    few = f"; {small} groups are too small to be judged" if small else ""
+    few = f"; {small} group{'s are' if small > 1 else ' is'} too small to be judged" if small else ""
     if not judged:
         return Check(_NAME, True, f"no group has enough notes{few}", judged=False)
-    more, group = max(judged, key=lambda each: (each[1].high > margin, not each[0], each[0], each[1].high))
+    more, words, group = max(judged, key=lambda each: (each[2].high > margin, not each[0], each[0], each[2].high))
+    clusters = f"{group.clusters:,} cluster{'' if group.clusters == 1 else 's'} of notes"
     detail = (
         f"{what}: {100 * group.difference:+.1f} points (upper end {100 * group.high:+.1f}) in {group.name}, "
-        f"{group.clusters:,} clusters of notes, against all; required: at most {100 * margin:+.1f}{few}"
+        f"{clusters}, against all; required: at most {100 * margin:+.1f}{words}{few}"
     )
     return Check(_NAME, group.high <= margin, detail, more if group.high > margin else 0)
 

@@ -50,9 +50,8 @@ def decide(evaluation: dict[str, Any], thresholds: InstructGate, standing: Stand
     decided = verdict(checks, _result(evaluation, gain), thresholds)
     held_out, rows = evaluation.get("held_out_rows", 0), evaluation["rows"]
     if decided["decision"] == NOT_ENOUGH and held_out > rows:
-        decided["outcome"] += (
-            f" Only {rows:,} of {held_out:,} held-out instructions were asked: raise evaluation.rows_per_task first."
-        )
+        first = f"Only {rows:,} of {held_out:,} held-out instructions were asked: raise evaluation.rows_per_task first."
+        decided |= {"outcome": f"{decided['outcome']} {first}", "next": f"{first} {decided['next']}"}
     return decided
 
 

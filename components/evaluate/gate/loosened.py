@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from clinadapt.config.gate import GateThresholds
+from clinadapt.documents.verdict import OFF
 
 # What each threshold is about, for a reader who knows no profile
 MEANINGS = {
@@ -23,8 +21,6 @@ MEANINGS = {
     "champion_margin": "How far it may be behind the version in use, if it was trained on other data",
     "audited_repeats": "How often a phrase may stand in training without being remembered",
 }
-_NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-OFF = "switched off"
 
 
 def loosened_rows(thresholds: GateThresholds) -> dict[str, dict[str, str]]:
@@ -49,26 +45,6 @@ def is_off(name: str, value: float) -> bool:
     if name.startswith("min_"):
         return value <= 0
     return value <= -1 if name.startswith("gain_") else name != "audited_repeats" and value >= 1
-
-
-def loosened_sentence(rows: Mapping[str, Mapping[str, Any]], passed: bool) -> str:
-    """How many checks are switched off or weaker and, of a verdict that passed, what it is worth; empty for none."""
-    if not rows:
-        return ""
-    off = sum(row["here"] == OFF for row in rows.values())
-    kinds = [(number, how) for number, how in ((off, OFF), (len(rows) - off, "weaker")) if number]
-    (number, how), *rest = kinds
-    text = f"{_count(number).capitalize()} of the default checks {_are(number)} {how}"
-    text += "".join(f" and {_count(number)} {_are(number)} {how}" for number, how in rest)
-    return f"{text} in this profile{', so this verdict is no evidence of safe use' if passed else ''}."
-
-
-def _count(number: int) -> str:
-    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _words(name: str, value: float) -> str:

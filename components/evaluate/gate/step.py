@@ -69,8 +69,8 @@ def run(
         change_control: section of the profile; without bounds when None.
 
     Returns:
-        The verdict (decision, result, outcome, sentence of both, checks, loosened), version, metrics and, where there
-        are example answers, examples_uri.
+        The verdict (decision, result, outcome, sentence of both, next, caveats, checks, loosened), version, metrics
+        and, where there are example answers, examples_uri.
 
     Raises:
         ValidationError: the settings are of another recipe.
@@ -108,10 +108,12 @@ def run(
 
 def _completed(verdict: dict[str, Any], origin: Mapping[str, Any], approval: Approval | None) -> dict[str, Any]:
     """The verdict with what is to be said of patients and of approval, and with `sentence`, all of it."""
-    outcome, result = verdict["outcome"], f"{patients_sentence(origin)}{verdict['result']}"
+    outcome, following, patients = verdict["outcome"], verdict["next"], patients_sentence(origin)
     if verdict["decision"] == "pass" and approval:
-        outcome += f" {approval.sentence()}"
-    return verdict | {"outcome": outcome, "result": result, "sentence": f"{outcome} {result}"}
+        outcome, following = (f"{text} {approval.sentence()}" for text in (outcome, following))
+    result, caveats = f"{patients}{verdict['result']}", [*filter(None, [patients.strip()]), *verdict["caveats"]]
+    said = {"outcome": outcome, "next": following, "result": result, "caveats": caveats}
+    return verdict | said | {"sentence": f"{outcome} {result}"}
 
 
 def _facts(

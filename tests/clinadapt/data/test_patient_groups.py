@@ -24,7 +24,8 @@ def test_a_man(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["Other", "OTHER", "O", "X", "x.", "diverse", "Divers", "non-binary", "Non Binary", "nonbinary", "Intersex"]
+    "value",
+    ["Other", "OTHER", "O", "X", "x.", "diverse", "Divers", "non-binary", "Non Binary", "nonbinary", "Intersex"],
 )
 def test_a_recorded_sex_that_is_neither_is_a_group_of_its_own(value: str) -> None:
     assert sex(value) == "other" and not is_missing(value)
@@ -68,8 +69,8 @@ def test_a_number_beyond_the_floats_is_no_age() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, float("nan"), "", "  ", "NaN", "NULL", "None", "N/A", "#N/A", "unknown", "Unk", "U", "-", "?", "Not specified",
-     "not known", "TBD"],
+    [None, float("nan"), "", "  ", "NaN", "NULL", "None", "N/A", "#N/A", "unknown", "Unk", "U", "-", "?", "TBD",
+     "Not specified", "not known"],
 )  # fmt: skip
 def test_what_is_missing_is_not_read_and_not_counted(value: Any) -> None:
     assert is_missing(value) and sex(value) is None and age_band(value) is None

@@ -42,8 +42,9 @@ def test_one_identifier_written_differently(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", " ", "NaN", float("nan"), "None", "N/A", "#N/A", "unknown", "not recorded", "0", 0, -1, "-1", "?", "x" * 65]
-)
+    "value",
+    [None, "", " ", "NaN", float("nan"), "N/A", "#N/A", "unknown", "not recorded", "0", 0, -1, "-1", "?", "x" * 65],
+)  # fmt: skip
 def test_a_missing_identifier(value: Any) -> None:
     assert normal_identifier(value) == ""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clinadapt.config.instruct import InstructGate
-from clinadapt.documents.verdict import checks, headline, loosened, reasons
+from clinadapt.documents.verdict import checks, headline, loosened, reasons, reasons_first, summary
 from components.evaluate.gate.checks import Check, verdict
 
 PASSED = Check("few contradicted claims", True, "1.0% (upper end 2.0%)")
@@ -36,17 +36,47 @@ def test_the_decision_is_said_once(given: list[Check], thresholds: dict[str, Any
 def test_what_did_not_pass_comes_first_and_says_what_it_lacks() -> None:
     lines = list(checks(verdict([PASSED, OFF, OPEN, FAILED], "", InstructGate())))
     assert [(line.name, line.result) for line in lines] == [
-        ("Exactly right answers", "not enough evidence"),
         ("Few wrong refusals", "failed"),
+        ("Exactly right answers", "not enough evidence"),
         ("Few contradicted claims", "passed"),
     ]
-    assert lines[0].detail == "70.0% (lower end 44.0%); 250 more held-out notes are needed"
-    assert "needed" not in lines[1].detail
+    assert lines[1].detail == "70.0% (lower end 44.0%); 250 more held-out notes are needed"
+    assert "needed" not in lines[0].detail
 
 
-def test_more_notes_than_can_be_had_are_told_as_such() -> None:
+@pytest.mark.parametrize(
+    ("given", "thresholds", "text", "names", "next_step"),
+    [
+        ([PASSED, PASSED._replace(name="other")], {}, "All 2 checks passed.", ["Few contradicted claims", "Other"],
+         "Before it is used, read below"),
+        ([PASSED, OFF], {"champion_margin": 0.5, "max_missed_refusals": 1},
+         "One of the default checks is switched off and one is weaker in this profile, so this verdict is no evidence "
+         "of safe use.",
+         ["Answers to questions that the note does not answer", "How far it may be behind the version in use, if it "
+          "was trained on other data"], "Try it out, but not in care"),
+        ([PASSED, OPEN, FAILED], {}, "Not published: of 3 checks, 1 failed and 1 needs more evidence.",
+         ["Few wrong refusals", "Exactly right answers"], "Leave the version in use as it is. Look at what"),
+        ([OPEN, OPEN._replace(name="another", more_notes=1200)], {"max_unsupported": 1},
+         "Not published: of 2 checks, 2 need more evidence. One of the default checks is switched off in this "
+         "profile.", ["Another", "Exactly right answers"],
+         "Leave the version in use as it is. Add 1,200 held-out notes or more, and run again."),
+        ([PASSED, OPEN._replace(more_notes=1_000_000)], {}, "Not published: of 2 checks, 1 needs more evidence.",
+         ["Exactly right answers"],
+         "Choose another threshold in the profile: no number of held-out notes can show it."),
+    ],
+    ids=["passed", "loosened", "failed", "notes", "none"],
+)  # fmt: skip
+def test_a_reader_sees_what_it_means_why_and_what_to_do(
+    given: list[Check], thresholds: dict[str, Any], text: str, names: list[str], next_step: str
+) -> None:
+    record = verdict(given, "", InstructGate.model_validate(thresholds))
+    assert summary(record) == text and [line.name for line in reasons_first(record)] == names
+    assert record["next"].startswith(next_step)
+
+
+def test_what_no_number_of_notes_can_show_is_told_as_such() -> None:
     (line,) = checks(verdict([OPEN._replace(more_notes=1_000_000)], "", InstructGate()))
-    assert line.detail.endswith("over 1,000,000 more held-out notes are needed")
+    assert line.detail.endswith("; no number of held-out notes can show it")
 
 
 def test_records_of_earlier_releases_are_read() -> None:

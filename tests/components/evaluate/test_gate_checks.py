@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from clinadapt.documents.verdict import MOST, result
+from clinadapt.documents.verdict import MOST, asked_for, result
 from components.evaluate.gate.checks import Check, difference_above, share_at_least, share_at_most
 from components.evaluate.metrics import exact_upper, paired, ratios
 
@@ -109,10 +109,42 @@ def test_only_an_estimate_that_violates_its_bound_fails(clusters: int) -> None:
             assert (words == "not enough evidence") == (0 < check.more_notes <= MOST)
 
 
-def test_what_no_number_of_notes_can_show_is_no_failure_but_asks_for_more_than_can_be_had() -> None:
-    share: dict[str, Any] = {"value": 0.05, "low": 0.02, "high": 0.12, "clusters": 100}
-    check = share_at_most("few", "claims", share, 0.05, 100)
-    assert (check.passed, check.more_notes) == (False, MOST)
+def test_what_no_number_of_notes_can_show_is_no_failure() -> None:
+    """That no answer at all is wrong."""
+    none: dict[str, Any] = {"value": 0.0, "low": 0.0, "high": 0.1, "clusters": 100}
+    check = share_at_most("few", "claims", none, 0.0, 100)
+    assert (check.passed, check.more_notes, asked_for(MOST, "notes")) == (False, MOST, "no number of notes can show it")
+
+
+@pytest.mark.parametrize(("wrong", "notes"), [(1, 20), (1, 21), (1, 30), (2, 40)])
+def test_an_estimate_at_its_bound_asks_for_what_shows_a_better_true_value(wrong: int, notes: int) -> None:
+    """One wrong answer of 20 is at the bound of 5 %, and may be 1 %: as many notes are asked for as show 2.5 %."""
+    values = (np.arange(notes) < wrong).astype(float)
+    (share,) = ratios(values[:, None], np.ones((notes, 1)), np.arange(notes), 0)
+    check = share_at_most("few", "claims", share, 0.05, notes)
+    assert "too near to tell" in check.detail and "true value 2.5 points better than required" in check.detail
+    asked = notes + check.more_notes
+    most = max(count for count in range(asked) if exact_upper(count / asked, asked) <= 0.05)
+    assert 500 < asked < 800 and binom.cdf(most, asked, 0.025) > 0.8 > binom.cdf(most, asked, 0.045)
+
+
+def test_a_plan_is_for_ten_points_at_most() -> None:
+    half: dict[str, Any] = {"value": 0.54, "low": 0.23, "high": 0.73, "clusters": 13}
+    check = share_at_least("exact", "answers", half, 0.5, 13)
+    assert "true value 10.0 points better than required" in check.detail and check.more_notes < 250
+
+
+def test_one_cluster_of_notes_is_too_few() -> None:
+    one: dict[str, Any] = {"value": 1.0, "low": 0.02, "high": 1.0, "clusters": 1}
+    check = share_at_least("exact", "answers", one, 0.5, 1)
+    assert not check.passed and check.more_notes > 0 and check.detail.endswith("; 1 cluster of notes is too few")
+
+
+@pytest.mark.parametrize("notes", [20, 200, 2000])
+def test_a_difference_near_its_bound_asks_for_what_shows_two_points_or_what_the_notes_leave_open(notes: int) -> None:
+    compared = paired(np.tile([0.301, -0.299], notes // 2), np.ones(notes), np.arange(notes), 0)
+    check = difference_above("x", "x", compared, 0.0, notes)
+    assert "too near to tell" in check.detail and check.more_notes < 12 * max(notes, 200)
 
 
 @pytest.mark.parametrize(("share", "bound"), [(0.02, 0.05), (0.06, 0.1), (0.3, 0.5)])

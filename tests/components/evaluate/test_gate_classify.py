@@ -121,7 +121,11 @@ def test_the_sentence_begins_with_tfidf_where_it_is_better() -> None:
     row = verdict["loosened"]["gain_over_tfidf"]
     assert (row["default"], row["here"]) == ("more than 0 points", "at most 10 points behind")
     words = "TF-IDF with logistic regression, which only counts words, is more accurate (75.5%, p < 0.01)."
-    assert verdict["result"].startswith(words) and "74.1%" in verdict["result"]
+    assert (
+        verdict["result"].startswith(words)
+        and "74.1%" in verdict["result"]
+        and verdict["caveats"] == [words, "Never recognised: Urology."]
+    )
 
 
 def test_a_difference_by_chance_is_not_significant() -> None:
@@ -130,3 +134,20 @@ def test_a_difference_by_chance_is_not_significant() -> None:
         "TF-IDF with logistic regression, which only counts words, is not significantly different" in verdict["result"]
     )
     assert "(65.5%, p = 0.40)" in verdict["result"]
+
+
+def test_labels_that_are_never_recognised_are_named_the_most_frequent_first_and_the_rest_counted() -> None:
+    scores = evaluation(against("tfidf", 0.2, 0.15))
+    scores["models"]["candidate"]["per_class"] = [
+        {"label": f"<b>{'long ' * 20}{i}", "support": i, "recall": 0.0} for i in range(9)
+    ]
+    (never,) = decide(scores, ClassifyGate())["caveats"]
+    assert never.startswith(f"Never recognised: <b>{'long ' * 20}8, ") and never.endswith("4 and 3 others.")
+
+
+def test_equal_scores_and_one_label_are_no_lead() -> None:
+    """A classifier that always names the only label is right, as the majority class is, and not better."""
+    scores = evaluation(*(against(other, 0.0, 0.0, p=1.0) for other in ("base", "majority", "tfidf")))
+    verdict = decide(scores, ClassifyGate())
+    assert verdict["decision"] == "fail" and "is not significantly different" in verdict["caveats"][0]
+    assert verdict["next"].startswith("Leave the version in use as it is.")

@@ -101,6 +101,12 @@ def test_what_no_number_of_notes_shows_is_no_failure_and_what_passes_asks_for_no
     assert better.passed and not better.more_notes
 
 
+def test_a_large_group_at_the_margin_asks_for_what_can_be_had() -> None:
+    """400 of 1,000 notes, 13 % wrong where all have 3 %: planned for a true value that is better than the margin."""
+    near = check(group("female", 0.0, 600), group("male", 0.13, 400))
+    assert not near.passed and "too near to tell" in near.detail and 0 < near.more_notes < 30_000
+
+
 def test_no_groups_and_no_threshold() -> None:
     assert check().passed and check(group("male", 0.9, 500), margin=1).passed
 

@@ -8,10 +8,11 @@ import pytest
 
 from clinadapt.config.classify import ClassifyGate
 from clinadapt.config.instruct import InstructGate
+from clinadapt.documents.verdict import OFF, loosened_sentence
 from components.evaluate.gate.champion_checks import Standing
 from components.evaluate.gate.checks import exact_upper
 from components.evaluate.gate.instruct import decide
-from components.evaluate.gate.loosened import MEANINGS, OFF, loosened_rows, loosened_sentence
+from components.evaluate.gate.loosened import MEANINGS, loosened_rows
 
 MANY = 2000  # clusters
 SEEN, NEW = Standing(False, None), Standing(True, None)
@@ -140,7 +141,8 @@ def test_as_many_notes_as_it_asks_for_are_enough() -> None:
 def test_where_only_a_part_was_evaluated_it_says_so() -> None:
     given = evaluation(unsupported=share(0.05, clusters=60))
     more = "Only 800 of 1,904 held-out instructions were asked: raise evaluation.rows_per_task first."
-    assert more in decide(given | {"held_out_rows": 1904}, InstructGate())["outcome"]
+    partly = decide(given | {"held_out_rows": 1904}, InstructGate())
+    assert more in partly["outcome"] and partly["next"].startswith(more)
     assert "Only" not in decide(given | {"held_out_rows": 800}, InstructGate())["outcome"]
     assert "Only" not in decide(evaluation() | {"held_out_rows": 1904}, InstructGate())["outcome"]
 

@@ -109,6 +109,8 @@ def report(champion: bool = True) -> dict[str, Any]:
             "decision": "pass",
             "result": "The adapter answered 712 questions about 120 held-out notes.",
             "outcome": "Passed the gate.",
+            "next": "Read the figures below.",
+            "caveats": [],
             "checks": [
                 {"name": "higher token F1 than the base model", "passed": True, "detail": "+51.0", "judged": True},
                 {"name": "few unsupported claims", "passed": False, "detail": "−25.0 points", "judged": True},

@@ -50,6 +50,14 @@ def test_a_column_wins_over_the_note_which_is_read_where_no_column_tells() -> No
     }
 
 
+def test_a_sex_that_is_neither_is_a_group() -> None:
+    rows = [{"note_text": "Knee pain.", "source": 0, "sex": sex} for sex in ("female", "other", "male", "other")]
+    (masks,) = subgroups(rows).values()
+    assert {name: mask.nonzero()[0].tolist() for name, mask in masks.items()} == {
+        "female": [0], "male": [2], "other": [1, 3]
+    }  # fmt: skip
+
+
 def test_specialties_of_few_patients_are_one_group() -> None:
     specialties = ["Surgery"] * 10 + ["Under observation"] * 12 + ["Ward 3"] * 9 + [None, "Urology"]
     rows = [
