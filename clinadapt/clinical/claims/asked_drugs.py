@@ -72,8 +72,10 @@ def _group(name: str, asked: list[str], drugs: str, called: list[str], akin: str
 
 @lru_cache(maxsize=256)
 def _asked_groups(question: str) -> list[_Group]:
-    """The groups of drugs that a question, in lower case, asks for."""
-    return [group for group in _groups() if group.asked.match(question)]
+    """The groups of drugs that a question, in lower case, asks for; with those that it names besides: "for his diabetes
+    and blood pressure"."""
+    groups = [group for group in _groups() if group.asked.match(question)]
+    return groups + [group for group in _groups() if groups and group not in groups and group.called.search(question)]
 
 
 def check_asked_drugs(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:

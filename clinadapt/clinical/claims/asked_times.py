@@ -8,7 +8,7 @@ import re
 from clinadapt.clinical.claims.asked_things import Span, all_places, places
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.clauses import clause_around
-from clinadapt.clinical.claims.quantities import same
+from clinadapt.clinical.claims.quantities import is_year, same
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.times_and_titers import clock_times
 from clinadapt.clinical.claims.words import STOP_WORDS
@@ -18,9 +18,18 @@ _ASKS_WHEN = re.compile(
 )
 _ASKS_HOW_LONG = re.compile(r"\W*(?:how long|for how (?:long|many)|how many (?:days|weeks|months|years))\b")
 _THIS_VISIT = re.compile(r"\b(?:today|tonight|now|this (?:visit|morning|afternoon|evening|admission))\b")
+_ASKS_FOR_VISIT = re.compile(
+    r"\W*(?:when|(?:what|which) (?:date|day))\b(?!.*\b(?:last|previous\w*|first|next|earlier|again|operat\w+)\b)"
+    r".*\b(?:seen|reviewed|visit\w*|consultation|appointment|letter|note|report|written|dictated|assess\w+)\b"
+)
 _HEADER = 150  # characters at the beginning, where a date is that of the note
 _MOST_WORDS = 2  # of an answer that says hardly more than a time
 _TIMES = ("date", "duration", "number")
+
+
+def asks_for_this_visit(asked: Reading) -> bool:
+    """Whether a question asks when the note was written or the patient seen, so that the date at its head answers."""
+    return bool(_ASKS_FOR_VISIT.match(asked.lower))
 
 
 def of_asked_event(checks: list[CheckedClaim], stated: Reading, source: Reading, asked: Reading) -> list[CheckedClaim]:
@@ -89,7 +98,7 @@ def _is_age(span: Span, source: Reading) -> bool:
 
 
 def _years(source: Reading) -> list[Span]:
-    return [q[:2] for q in source.quantities if not q.dimension and 1900 <= q.number <= 2099 and not q.is_code]
+    return [q[:2] for q in source.quantities if is_year(q) and not q.is_code]
 
 
 def _is_bare(stated: Reading, asked: Reading) -> bool:

@@ -11,7 +11,7 @@ from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.number_checks import same_values, value_pairs
-from clinadapt.clinical.claims.quantities import Quantity, same
+from clinadapt.clinical.claims.quantities import Quantity, is_year, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.relatives import RELATIVE
 from clinadapt.clinical.claims.results import PENDING
@@ -268,7 +268,7 @@ def _of_another_label(values: tuple[Quantity, ...], source: Reading, asked: Read
     """Span of the number that the note has right behind a word of the question, where the answer's value only stands
     behind other words: 1.1 of "neutrophils 1.1, platelets 92" for 92."""
     words = asked.stems - _NO_LABEL
-    labels = [(q, _label(q, source)) for q in source.quantities]
+    labels = [(q, _label(q, source)) for q in source.quantities if not is_year(q)]
     if not any(label in words for _, label in labels):
         return None
     given: list[tuple[Quantity, str]] = []

@@ -8,10 +8,11 @@ from collections.abc import Hashable, Iterable, Iterator
 from datetime import date
 from itertools import accumulate, combinations_with_replacement, pairwise
 
+from clinadapt.clinical.claims.asked_times import asks_for_this_visit
 from clinadapt.clinical.claims.checked import CheckedClaim, each_once, verdict
 from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
-from clinadapt.clinical.claims.quantities import Quantity, parts_of_time, same
+from clinadapt.clinical.claims.quantities import Quantity, is_year, parts_of_time, same
 from clinadapt.clinical.claims.reading import Measurement, Reading
 from clinadapt.clinical.claims.reckoned_doses import TOTAL
 from clinadapt.clinical.claims.relatives import RELATIVE
@@ -115,7 +116,7 @@ def check_dates(stated: Reading, source: Reading, asked: Reading | None) -> Iter
         if not fits:
             fits, more = _in_short_figures(day, source)
             other += more
-        if fits and other:
+        if fits and other and not (asked and fits[0][0] < _HEADER and asks_for_this_visit(asked)):
             fits = _better(stated, (day.start, day.end), source, fits, other, asked)
         yield verdict(Claim("date", day.start, day.end, day.value), fits, other)
 
@@ -203,8 +204,8 @@ def check_numbers(
             q[:2] for q in source.quantities
             if q.dimension == quantity.dimension and not q.is_code and not _fits(quantity, q) and q.start not in aged
         ] if quantity.dimension else []  # fmt: skip
-        if _is_year(quantity) and len(stated.words) <= _MOST_BARE:
-            other = [q[:2] for q in source.quantities if _is_year(q) and q.number != quantity.number]
+        if is_year(quantity) and len(stated.words) <= _MOST_BARE:
+            other = [q[:2] for q in source.quantities if is_year(q) and q.number != quantity.number]
         if period := _period(stated, quantity.end):
             periods = [(span, _period(source, span[1])) for span in fits]
             fits = [span for span, own in periods if own in ("", period)]
@@ -291,13 +292,9 @@ def _apart(quantities: Iterable[Quantity], spans: list[tuple[int, int]]) -> list
     return apart
 
 
-def _is_year(quantity: Quantity) -> bool:
-    return not quantity.dimension and 1900 <= quantity.number <= 2099 and not quantity.number % 1
-
-
 def _spoken_year(quantity: Quantity, source: Reading) -> list[tuple[int, int]]:
     """A year in two digits, as 1982 in "back in eighty two"."""
-    if not _is_year(quantity):
+    if not is_year(quantity):
         return []
     alike = (q for q in source.quantities if not q.dimension and q.number == quantity.number % 100)
     return [q[:2] for q in alike if _IN.search(source.lower, max(0, q.start - 9), q.start)]

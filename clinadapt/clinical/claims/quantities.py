@@ -256,6 +256,10 @@ def parts_of_time(quantity: Quantity, lower: str) -> list[tuple[int, int]]:
     return [m.span() for m in re.finditer(rf"(?<![\d/]){quantity.number:g}/{of}(?![\d/]){day}", lower)] if of else []
 
 
+def is_year(quantity: Quantity) -> bool:
+    return not quantity.dimension and 1900 <= quantity.number <= 2099 and not quantity.number % 1
+
+
 def same(a: Quantity, b: Quantity) -> bool:
     """Whether two quantities are equal: exactly, or rounded where one is converted between systems of units."""
     if a.dimension != b.dimension:  # 10.4 g of hemoglobin are 10.4 g/dL

@@ -28,6 +28,7 @@ DRUGS = (
         ("Which antibiotic is he allergic to?", "co-amoxiclav", True),
         ("What is he taking for constipation?", "Senna", True),
         ("What is he taking for constipation?", "warfarin", False),
+        ("What is he taking for constipation and blood pressure?", "senna and lisinopril", True),
         ("What was given for the contractions?", "terbutaline", True),
         ("What was given for the contractions?", "senna", False),
         ("What is he taking for the tremor?", "propranolol", True),
@@ -70,6 +71,7 @@ TIMES = (
         ("When was the last colonoscopy?", "20/11/2021", True),
         ("When was the last colonoscopy?", "14/05/2023", False),
         ("When was the ultrasound?", "14/05/2023", True),
+        ("When was she seen in clinic?", "14/05/2023", True),
         ("When did she fall?", "in April", True),
         ("When was the adrenaline given?", "19:05", True),
         ("How long has she had the cough?", "3 weeks", True),
@@ -109,7 +111,7 @@ def test_a_side_is_of_the_sign_that_is_asked_for(question: str, answer: str, sup
 NUMBERS = (
     "31-year-old at 28 weeks, married for 6 years. Gross: a firm mass of 15 mm lies 3 mm from the deep margin. "
     "Five lymph nodes, two with metastasis. Never had an EEG. Telemetry and ECG normal (QTc 402).\n"
-    "ECG: ST elevation 2 mm in II, III and aVF, sinus rhythm.\nEcho: EF 45%, inferior hypokinesis, no thrombus.\n"
+    "ECG: ST elevation 2 mm in II, III and aVF, sinus rhythm.\nEcho 2022: EF 45%, inferior hypokinesis, no thrombus.\n"
     "Wound swab: Staph aureus, sensitive to flucloxacillin. XR foot: erosion of the metatarsal head."
 )
 
@@ -133,6 +135,7 @@ NUMBERS = (
         ("What did the ECG show?", "ST elevation 2 mm in II, III and aVF", True),
         ("What did the echocardiogram show?", "ST elevation 2 mm in II, III and aVF", False),
         ("What did the echocardiogram show?", "inferior hypokinesis", True),
+        ("What did the echo show?", "45%", True),
         ("What did the ECG show?", "inferior hypokinesis, no thrombus", False),
         ("What did the swab show?", "Staph aureus", True),
         ("What did the X-ray show?", "Staph aureus", False),
