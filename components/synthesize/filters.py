@@ -82,9 +82,12 @@ def answer_flaw(reply: Reply, note: str, question: str, task: str, decimal_comma
         return "ends in a question"
     if added := _added_facts(text, f"{note}\n{question}", decimal_comma):
         return added
+    of_task = None if is_refusal(text) else _task_flaw(text, note, question, task)
+    if of_task and task == "Abbreviation Expansion":  # says more than that it is not supported
+        return of_task
     if unsupported(_LIST_NUMBER.sub("", text), note, question, decimal_comma):
         return "states what the note does not support"
-    return None if is_refusal(text) else _task_flaw(text, note, question, task)
+    return of_task
 
 
 def _task_flaw(text: str, note: str, question: str, task: str) -> str | None:

@@ -38,6 +38,7 @@ _IS = re.compile(r"(?:[^?]*,? and |\W*)(?:what|which|how)\b[^?]{0,25}?\b(?:is|ar
 _IN_TIME = re.compile(
     rf"\b(?:in|on|at) (?:early |late )?({'|'.join(MONTHS)}|(?:19|20)\d\d|admission|arrival|presentation|booking)"
 )
+_AGO = re.compile(r" ago\b")
 _BOUND = re.compile(r"[,;(\n]|[.:](?!\d)")
 _SIDE = re.compile(r"\b(left|right)\b")
 _SIDE_BEHIND = re.compile(r"(?: ?(?:mm ?hg|db|diopters?|dpt|d|%|cm|mm))?(?: in| on| of)?(?: the)? ?\(?")
@@ -166,6 +167,8 @@ def _is_of_other_time(
 ) -> bool:
     """Whether the note, around the evidence, has the number of a claim only for another time than it says, or else
     than `time`, that of the question."""
+    if _AGO.match(stated.lower, claim.end):  # "11 weeks ago" is a time by itself
+        return False
     first = next((q for q in stated.quantities if claim.start <= q.start < claim.end), None)
     alike = [q for q in source.quantities if first and q.number == first.number]
     named = asked.stems - _NO_LABEL if asked and len(stated.words) <= _FEW else frozenset()

@@ -44,6 +44,10 @@ _NOT_TAKEN = re.compile(
     r"\b(?:stop|discontinu|held|hold|allerg|intoler|avoid|previous|past|former|ever|chang)", re.IGNORECASE
 )
 _REPLY = re.compile(r"yes|present|none|no|absent|denied", re.IGNORECASE)
+_FRACTION = re.compile(r"(?<![\d/.])\d{1,2}/(?:7|12|52)(?![\d/])")
+_GOES_ON = re.compile(r"(?<![.!?:;)])(?:\w|[.,/]\d)|(?<=\d\.)\d")
+_LONG, _TAIL = 40, 12  # characters of an answer that may break off, and of its end
+_BY_WHAT_FOLLOWS = ("negation", "certainty", "result", "status", "experiencer")
 _MOST_BARE = 4  # words of "Yes, she does."
 _ASKED_STATUS = {
     "stopped": re.compile(
@@ -117,7 +121,7 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
         checks += check_asked_drugs(stated, source, asked)
         checks += [*check_asked_examinations(stated, source, asked), *check_asked_numbers(stated, source, asked)]
     covered = {(each.claim.start, each.claim.end) for each in checks}
-    spans = [(start, end) for start, end, _ in stated.ages]
+    spans = [*(age[:2] for age in stated.ages), *_fractions(stated, source)]
     measured = {(v.start, v.end) for m in stated.measurements for v in m.values}
     checks += check_numbers(stated, source, asked, covered | measured, spans)
     checks = of_stated_time(checks, stated, source, asked)
@@ -133,7 +137,9 @@ def _checked(answer: str, note: str, question: str) -> list[CheckedClaim]:
             else each
             for each in checks
         ]  # fmt: skip
-    return sorted((each for each in checks if not _is_refused(each, stated)), key=lambda each: each.claim[1:3])
+    cut = _cut_sentence(stated, source)
+    kept = (each for each in checks if not _is_refused(each, stated) and not _is_cut(each, stated, cut))
+    return sorted(kept, key=lambda each: each.claim[1:3])
 
 
 def unsupported(answer: str, note: str, question: str = "", decimal_comma: bool = False) -> list[CheckedClaim]:
@@ -193,6 +199,32 @@ def _is_refused(each: CheckedClaim, stated: Reading) -> bool:
     if each.outcome != "contradicted" or not is_affirmed:
         return False
     return is_refusal(stated.text[slice(*stated.sentence_at(each.claim.start))])
+
+
+def _fractions(stated: Reading, source: Reading) -> Iterator[tuple[int, int]]:
+    """Spans of what an answer has as its note does, as 3/12, and which it may be read otherwise in: three months."""
+    timed = [q for q in stated.quantities if q.dimension]
+    for match in _FRACTION.finditer(stated.lower):
+        is_time = any(match.start() <= q.start < match.end() for q in timed)
+        if not is_time and re.search(rf"(?<![\d/.]){match[0]}(?![\d/])", source.lower):
+            yield match.span()
+
+
+def _cut_sentence(stated: Reading, source: Reading) -> int:
+    """Where the last sentence of an answer begins that breaks off, as at a limit of tokens, in a word or a number of the
+    note; its length where it does not."""
+    text, note = (" ".join(each.lower.split()) for each in (stated, source))
+    end = text.rstrip(",")[-_TAIL:]
+    if len(text) >= _LONG and any(_GOES_ON.match(note, m.end()) for m in re.finditer(re.escape(end), note)):
+        return stated.sentence_at(len(stated.lower.rstrip()) - 1)[0]
+    return len(stated.lower)
+
+
+def _is_cut(each: CheckedClaim, stated: Reading, cut: int) -> bool:
+    """Whether a claim of the sentence that is cut off may be otherwise in the whole of it."""
+    if each.outcome == "supported" or each.claim.end <= cut:
+        return False
+    return each.claim.kind in _BY_WHAT_FOLLOWS or each.claim.end >= len(stated.lower.rstrip(" \n,."))
 
 
 def _asks_for_family(question: str) -> bool:

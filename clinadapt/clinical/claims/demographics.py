@@ -29,6 +29,7 @@ _AGE_SEX = re.compile(  # 101F is a temperature
     r"\d(?<![.\d/A-Za-z]\d)(?<!(?=(?:9[4-9]|10\d)F)\d)\d{0,2}(?:[- ]?(?:y[./]?o\.?|yr\.?|year[- ]old)[- ]?| ?/ ?)?"
     r"(?P<sex>[FM])\b(?!/)"
 )
+_TUBE = re.compile(r"(?i:drain|catheter|cannula|sheath|tube|foley|bougie|stent|size) \Z")  # of 32 F, in French
 _SEX_WORDS = """female woman lady girl gravida primigravida ms mrs mr male man gentleman boy she her hers herself he his
 him himself"""
 SEX_STEMS = frozenset(map(stem, _SEX_WORDS.split()))  # of the words that _SEX matches
@@ -78,7 +79,8 @@ def written_sex(text: str) -> tuple[str, int, int] | None:
     """(`F` or `M`, its span) of the first age with a letter, as 62F or 62 y/o M, or of a field, as "Sex: F"."""
     if symbol := _SYMBOL.search(text):
         return "F" if symbol[0] == "♀" else "M", *symbol.span()
-    match = _AGE_SEX.search(text) or _SEX_FIELD.search(text) or _SEX_AGE.search(text, 0, _HEADER)
+    of_age = (m for m in _AGE_SEX.finditer(text) if not _TUBE.search(text, max(0, m.start() - 16), m.start()))
+    match = next(of_age, None) or _SEX_FIELD.search(text) or _SEX_AGE.search(text, 0, _HEADER)
     return (match["sex"], *match.span("sex")) if match else None
 
 

@@ -59,6 +59,9 @@ _YET_TO_COME = re.compile(
 _PREDICATE = re.compile(r" (?:was|were|is|are|(?:has|have|had)(?: not)? been|will be) (?:now )?")
 _OTHER_THING = re.compile(r",|\band\b")
 _NOT_STOPPED = re.compile(r"\b(?:not|never|without|n['’]t)(?: (?:need|have) to| be| been)? \Z")  # "need not stop"
+_WISHED = re.compile(
+    r"\b(?:would like|['’]d like|wants?|wish(?:es)?|hop(?:es|ing)|keen|asks?) to (?:get |come |be )?\Z"
+)
 _INSTEAD = re.compile(r"[^,.;:\n]{0,40}\binstead\b(?! of)")
 _NOT_ALLERGIC = re.compile(r"\b(?:not|no|never|without|denies|denied)(?: known| any| an?| history of)* \Z")
 _OPEN = re.compile(r"\b(?:consider(?:ing)?|may|might|could|if|would|whether) (?:be |to )?\Z")  # what may come
@@ -113,7 +116,7 @@ def drug_status(text: str, start: int, end: int, sentence: tuple[int, int], afte
     if match and (special := _not_yet(text, match, max(sentence[0], match.start() - 24), end)):
         return Mention(*match.span(), special)
     if match and behind and match.lastgroup == "active" and behind[0].lastgroup == "stopped" and match in before[-1:]:
-        match = behind[0]
+        match = match if _NOT_STOPPED.search(text, end, behind[0].start()) else behind[0]
     if (
         match
         and before
@@ -146,7 +149,7 @@ def _not_yet(text: str, status: re.Match[str], first: int, end: int) -> str:
             return "open"
         case "active" if _BEGINS.match(status[0]) and _YET_TO_COME.search(before):
             return "planned"
-        case "stopped" if _NOT_STOPPED.search(before):
+        case "stopped" if _NOT_STOPPED.search(before) or _WISHED.search(before):
             return "active"
         case "stopped" if _YET_TO_COME.search(before) and not before.endswith("will "):
             return "to stop"

@@ -187,7 +187,8 @@ def drug_uses(
             if (m[0] != "on" or text[m.start() : m.end()] == "ON") and not _is_of_a_clock(lower, m)
         ]
         times = [*_frequency_before(lower, max(window[0], start - 30), start), *times]
-        own = own or _bare_dose(quantities, lower, name, (end, window[1]))
+        if not own or own[0].start >= sentence[1]:
+            own = _bare_dose(quantities, lower, name, (end, window[1])) or own
         listed.append(
             DrugUse(start, end, name, own, uses[:3], times[:3], drug_status(plain, start, end, sentence, after))
         )

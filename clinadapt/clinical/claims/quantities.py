@@ -109,7 +109,7 @@ _ONE_AND_A_HALF = re.compile(r"\b(?:an?|one) (?P<of>[a-z]+) and a half\b")
 _TENS = ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")
 _DECADE = re.compile(rf"\b(?P<ten>{'|'.join(_TENS)})ties\b")
 _SINCE, _HISTORY = (
-    re.compile(r"\b(?:for|in|past|last|after|x) \Z"),
+    re.compile(r"\b(?:for|in|past|last|after|x|review|rv|r/v(?: at)?|tci) \Z"),
     re.compile(r"[- ](?:history|hx|ago|course|later)\b"),
 )
 _CLAUSE_END = re.compile(r" ?(?:[.,;)\n]|\Z)")
@@ -193,7 +193,7 @@ def _parts_of_time(lower: str) -> Iterator[Quantity]:
             if _PREGNANT.search(lower):
                 yield _quantity(*match.span(), float(match["n"]), "week", False, False)
             continue
-        before = lower[max(0, match.start() - 6) : match.start()]
+        before = lower[max(0, match.start() - 8) : match.start()]
         if _COUNTED.match(lower, match.end()):
             continue
         tells = match["week"] or is_whole or _SINCE.search(before) or _HISTORY.match(lower, match.end())

@@ -69,7 +69,8 @@ def _results(reading: Reading) -> list[Result]:
         after = reading.words_within(match.end(), behind.start() if behind else min(end, match.end() + _REACH))
         attributive = bool(after) and after[0].stem not in STOP_WORDS and (not near or near[-1].stem in _ARTICLES)
         if of := _content(after) if attributive else _content(reversed(near)) or _content(after):
-            denied = reading.context.negated[reading.word_at(match.start())]
+            number = reading.word_at(match.start())  # none behind a "+" at the end
+            denied = reading.context.negated[number] if number < len(reading.words) else 0
             is_positive = (match.lastgroup != "negative") != (denied == 3)
             found.append(Result(*match.span(), is_positive, of))
     return found

@@ -42,7 +42,6 @@ _NOT_A_SIDE = re.compile(
     r"nursing|hospital|his|her|my|our|their)\b"
 )
 _VERB_BEFORE = re.compile(r"\b(?:s?he|they|who|(?:it|this|that|which) (?:has|had)) \Z")  # "he left at six"
-_CUT_OFF, _LONG = re.compile(r"\s*\Z"), 40  # a longer answer that breaks off in the middle of a word
 _COMPARED = re.compile(r"\bthan (?:(?:on|in|at) )?(?:the |his |her )?\Z")  # "larger than the right"
 _SHORT_NAMES = {
     **dict.fromkeys(("tka", "tkr"), ("knee", "replacement")), **dict.fromkeys(("tha", "thr"), ("hip", "replacement")),
@@ -95,8 +94,6 @@ def side_mentions(
         if (short and not text[slice(*match.span())].isupper()) or _NOT_A_SIDE.search(around):
             continue
         if match[0] == "left" and _VERB_BEFORE.search(lower, max(0, match.start() - 18), match.start()):
-            continue
-        if match[0] in ("lt", "rt") and _CUT_OFF.match(lower, match.end()) and match.start() > _LONG:
             continue
         if _COMPARED.search(lower, max(0, match.start() - 14), match.start()):
             continue

@@ -4,6 +4,8 @@ import pytest
 
 from clinadapt.clinical.claims import unsupported
 
+LONG = "Seen at home with the daughter, who says that he eats and drinks as before."
+
 
 @pytest.mark.parametrize(
     ("note", "answer", "supported"),
@@ -66,7 +68,7 @@ from clinadapt.clinical.claims import unsupported
         ("Delayed Rx clarithromycin 125 bd.", "He is already taking clarithromycin.", False),
         ("Ropinirole stopped.", "A dopamine agonist was stopped.", True),
         ("Acne, scarring on cheeks.", "Acne has left scars on her cheeks.", True),
-        ("Prior LTCS 2020 for breech, G3P1 at 33 weeks.", "G3P1 at 33 weeks, caesarean for breech; prior LT", True),
+        ("G3P1 at 33 weeks. Allergies: latex. Prior LTCS.", "G3P1 at 33 weeks. Allergies: latex. Prior LT", True),
         ("Enlarging nodule of the lung.", "The nodule has not changed.", False),
         ("Nodule of the lung unchanged.", "The nodule has not changed.", True),
         ("Acanthamoeba less likely, not excluded.", "Acanthamoeba has been ruled out.", False),
@@ -90,6 +92,21 @@ from clinadapt.clinical.claims import unsupported
         ("L radius #, not displaced.", "The fracture of the left radius is displaced.", False),
         ("MRI: multiple tumours of the liver.", "A single tumour was seen.", False),
         ("Tongue not bitten.", "She bit the inside of her cheek.", True),
+        ("She takes apixaban, which she need not stop.", "She may go on taking apixaban.", True),
+        ("She would like to get off the metformin; stay on it.", "She was advised to stay on metformin.", True),
+        ("Metformin 1 g bd. Foot 10g 8/10. On atorva 20. Foot 10g.", "She takes atorvastatin 20 mg.", True),
+        ("Chest drain 32 F in. 35M motorcyclist.", "A chest drain, 32 F, was placed in the man.", True),
+        ("Last seizure 11 weeks ago, previously one or two a month.", "Her last seizure was 11 weeks ago.", True),
+        ("Plan: montelukast 4 mg, review 3/12.", "Review 3/12.", True),
+        ("R eye pain, photophobia 2/7.", "R eye pain, photophobia 2/7.", True),
+        ("Hepatitis C antibody +.", "The hepatitis C antibody is +", True),
+        # An answer that breaks off
+        (f"{LONG} Hb 11.8, platelets 210,000.", f"{LONG} Hb 11.8, platelets 210,", True),
+        (f"{LONG} Creatinine peaked at 2.4.", f"{LONG} Creatinine peaked at 2.", True),
+        (f"{LONG} Pregnancy test negative.", f"{LONG} Pregnancy test n", True),
+        (f"{LONG} Scaphoid fracture cannot be excluded.", f"{LONG} Scaphoid fracture cannot be exclu", True),
+        (f"{LONG} Scaphoid fracture cannot be excluded.", f"{LONG} The scaphoid is fractured.", False),
+        (f"{LONG} Hb 11.8, platelets 210,000.", f"{LONG} Hb 13.8, platelets 210,", False),
         ("LKW 0700, woke at 09:30.", "She was last well at 7 a.m.", True),
         (
             "Naproxen 250 bd c PPI.",
