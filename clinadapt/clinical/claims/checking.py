@@ -211,8 +211,8 @@ def _fractions(stated: Reading, source: Reading) -> Iterator[tuple[int, int]]:
 
 
 def _cut_sentence(stated: Reading, source: Reading) -> int:
-    """Where the last sentence of an answer begins that breaks off, as at a limit of tokens, in a word or a number of the
-    note; its length where it does not."""
+    """Where the last sentence of an answer begins that breaks off within a word or a number of the note, as at a limit
+    of tokens; its length where it does not."""
     text, note = (" ".join(each.lower.split()) for each in (stated, source))
     end = text.rstrip(",")[-_TAIL:]
     if len(text) >= _LONG and any(_GOES_ON.match(note, m.end()) for m in re.finditer(re.escape(end), note)):
