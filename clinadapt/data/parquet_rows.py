@@ -1,20 +1,20 @@
-"""Rows of a Parquet file. It may expand: a text of a dictionary stands in it once for all rows that have it, and a
-number that is repeated takes no place at all."""
+"""How far a Parquet file expands: a text of a dictionary stands in it once for all rows that have it, and a number that
+is repeated takes no place at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinadapt.errors import UserError
 
 LONGEST_FIXED = 1024  # bytes of a value in a column of values of one length, which are no texts
+MOST_ROWS = 64  # that are read at once
+_AT_ONCE = 2**26  # bytes that as many rows may come to
 _VALUE = 8  # bytes of a number
+_DICTIONARY_PAGE = 2
 
 
 def stated_size(metadata: pq.FileMetaData, name: str) -> int:
@@ -33,29 +33,42 @@ def stated_size(metadata: pq.FileMetaData, name: str) -> int:
     return size
 
 
-def batches(path: Path, metadata: pq.FileMetaData, rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of rows in which a text is a reference to its dictionary."""
-    columns = (metadata.schema.column(i) for i in range(metadata.num_columns))
-    texts = [
-        each.path for each in columns if each.physical_type == "BYTE_ARRAY" and each.logical_type.type != "DECIMAL"
-    ]
-    with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file:
-        yield from file.iter_batches(batch_size=rows)
+def rows_at_once(path: Path, metadata: pq.FileMetaData) -> int:
+    """How many rows are read at a time: as many as stay small where each has the largest text that rows may share."""
+    largest = 0
+    with path.open("rb") as file:
+        for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
+            columns = (group.column(i) for i in range(group.num_columns))
+            largest = max(largest, sum(_shared(file, each) for each in columns if each.physical_type == "BYTE_ARRAY"))
+    return min(MOST_ROWS, max(1, _AT_ONCE // max(1, largest)))
 
 
-def text_bytes(rows: pa.RecordBatch) -> int:
-    """Bytes of all texts of some rows, a text as often as rows have it."""
-    return sum(_text_bytes(column) for column in rows.columns)
+def _shared(file: BinaryIO, column: Any) -> int:
+    """Bytes of the longest text that several rows of a column may share, at most: its dictionary, or in an encoding by
+    prefixes all of it."""
+    if "DELTA_BYTE_ARRAY" in column.encodings:
+        return int(column.total_uncompressed_size)
+    file.seek(column.dictionary_page_offset or column.data_page_offset)
+    kind, size = _page(file.read(16))
+    return size if kind == _DICTIONARY_PAGE else 0
 
 
-def _text_bytes(array: Any) -> int:
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        lengths = pc.binary_length(array.dictionary.cast(pa.large_binary()))
-        return int(pc.sum(pc.take(lengths, array.indices)).as_py() or 0)
-    if pa.types.is_struct(kind):
-        return sum(map(_text_bytes, array.flatten()))
-    if pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        first, end = array.offsets[0].as_py(), array.offsets[-1].as_py()
-        return _text_bytes(array.values.slice(first, end - first))
-    return int(array.nbytes)
+def _page(header: bytes) -> tuple[int, int]:
+    """Type and uncompressed size of a page, the first two fields of its header in Thrift's compact protocol; zeros
+    where there is no such header, which no reader goes on with."""
+    values: list[int] = []
+    position = 0
+    while len(values) < 2:
+        if header[position : position + 1] != b"\x15":  # the next field, a number of 32 bits
+            return 0, 0
+        shift = number = 0
+        while True:
+            position += 1
+            byte = header[position : position + 1] or b"\0"
+            number |= (byte[0] & 0x7F) << shift
+            shift += 7
+            if byte[0] < 0x80:
+                break
+        values.append((number >> 1) ^ -(number & 1))
+        position += 1
+    return values[0], values[1]

@@ -374,22 +374,21 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from clinadapt.data.parquet_rows import batches, stated_size, text_bytes
+    from clinadapt.data.parquet_rows import rows_at_once, stated_size
 
     try:
         with pq.ParquetFile(path) as file:
-            metadata = file.metadata
             _check_header(file.schema_arrow.names, name)
-        left = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
-        if stated_size(metadata, name) > left:
-            raise UserError(_EXPANDS.format(name=name))
-        for batch in batches(path, metadata, 64):
-            left -= (size := text_bytes(batch))
-            if left < 0:
+            left = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
+            if stated_size(file.metadata, name) > left:
                 raise UserError(_EXPANDS.format(name=name))
-            for rows in [batch] if size <= MAX_ROW else (batch.slice(i, 1) for i in range(len(batch))):
-                too_long = len(rows) == 1 and text_bytes(rows) > MAX_ROW
-                yield from [f"longer than {MAX_ROW:,} bytes"] if too_long else rows.to_pylist()
+            for batch in file.iter_batches(batch_size=rows_at_once(path, file.metadata)):
+                left -= batch.nbytes
+                if left < 0:
+                    raise UserError(_EXPANDS.format(name=name))
+                for rows in [batch] if batch.nbytes <= MAX_ROW else (batch.slice(i, 1) for i in range(len(batch))):
+                    too_long = len(rows) == 1 and rows.nbytes > MAX_ROW
+                    yield from [f"longer than {MAX_ROW:,} bytes"] if too_long else rows.to_pylist()
     except UnicodeDecodeError:
         raise
     except pa.ArrowException as error:
