@@ -66,6 +66,7 @@ def test_hand_written_cases(name: str, most_accused: float, least_noticed: float
         ("many_hands_kept_back", 0.03, 0.9),
         ("fresh_words", 0.02, 0.74),
         ("fresh_words_kept_back", 0.18, 0.68),
+        ("model_answers", 0.01, 0.72),
     ],
 )
 def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:

@@ -1,8 +1,12 @@
 """Statements that reckon, paraphrase or shorten what a note says."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.claims.context import sentences
 
 LONG = "Seen at home with the daughter, who says that he eats and drinks as before."
 
@@ -136,3 +140,13 @@ def test_what_a_statement_reckons_and_paraphrases(note: str, answer: str, suppor
 )
 def test_answers_to_what_is_asked_for(note: str, question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, note, question) == []) == supported
+
+
+@pytest.mark.parametrize("name", ["model_answers", "short_answers"])
+def test_what_an_answer_copies_is_not_accused(name: str) -> None:
+    file = Path(__file__).parent / "cases" / f"{name}.yaml"
+    notes = [group["note"] for group in yaml.safe_load(file.read_text(encoding="utf-8"))]
+    whole = [(note, note[slice(*span)]) for note in notes for span in sentences(note)]
+    copied = [*whole, *((note, each[:-3]) for note, each in whole if len(each) > len(LONG))]  # an answer may break off
+    accused = [answer for note, answer in copied if unsupported(answer, note)]
+    assert len(copied) > 150 and len(accused) <= 0.01 * len(copied), accused
