@@ -51,8 +51,10 @@ def test_hand_written_cases(name: str, most_accused: float, least_noticed: float
     accused = [answer for answer, note in faithful_answers if unsupported(answer, note)]
     missed = [(kind, answer) for kind, answer, note in wrong if not unsupported(answer, note)]
     errors = len(accused), len(missed)
-    assert errors[0] <= most_accused * len(faithful_answers), _shown(accused, name)
-    assert errors[1] <= (1 - least_noticed) * len(wrong), _shown(missed, name)
+    # not within assert, which shows parts of the cases
+    allowed = most_accused * len(faithful_answers), (1 - least_noticed) * len(wrong)
+    assert errors[0] <= allowed[0], _shown(accused, name)
+    assert errors[1] <= allowed[1], _shown(missed, name)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,10 @@ def test_hand_written_cases(name: str, most_accused: float, least_noticed: float
         ("fresh_words", 0.02, 0.74),
         ("fresh_words_kept_back", 0.18, 0.68),
         ("model_answers", 0.01, 0.72),
+        ("model_answers_kept_back", 0.125, 0.63),
     ],
 )
-def test_hand_written_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:
+def test_answers_to_questions(name: str, most_accused: float, least_noticed: float) -> None:
     groups = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
     asked = [(group["note"], question) for group in groups for question in group["questions"]]
     faithful_answers = [(a, note, q["ask"]) for note, q in asked for a in q.get("faithful", [])]
@@ -79,8 +82,10 @@ def test_hand_written_answers_to_questions(name: str, most_accused: float, least
     accused = [answer for answer, *about in faithful_answers if unsupported(answer, *about)]
     missed = [(kind, case[0]) for kind, case in wrong if not unsupported(*case)]
     errors = len(accused), len(missed)
-    assert errors[0] <= most_accused * len(faithful_answers), _shown(accused, name)
-    assert errors[1] <= (1 - least_noticed) * len(wrong), _shown(missed, name)
+    # not within assert, which shows parts of the cases
+    allowed = most_accused * len(faithful_answers), (1 - least_noticed) * len(wrong)
+    assert errors[0] <= allowed[0], _shown(accused, name)
+    assert errors[1] <= allowed[1], _shown(missed, name)
 
 
 @pytest.mark.parametrize(
