@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from clinadapt.privacy.context import cue_before, is_generic_place, is_listed, is_word_only
-from clinadapt.privacy.features import Token
+from clinadapt.privacy.features import Token, day_kind
 from clinadapt.privacy.mentions import names_by_itself
 from clinadapt.privacy.word_lists import cities
 
@@ -16,7 +17,7 @@ def open_sentences(words: Sequence[Token], texts: Sequence[str]) -> Iterator[tup
     side by side are one.
 
     Args:
-        words: tokens of a note.
+        words: tokens of a note, of `tagged_tokens`.
         texts: of `texts_of`: what patterns found is known by its type.
     """
     first = last = start = 0
@@ -56,7 +57,7 @@ def _may_identify(words: Sequence[Token], texts: Sequence[str], index: int, star
 def _where(text: str) -> str:
     """Where a token may be in the span of an identifier; empty: nowhere."""
     if text[0].isdigit():
-        return "anywhere" if len(text) > 2 else "joined"
+        return "joined" if len(text) < 3 or (not text.isdigit() and not _may_be_day(text)) else "anywhere"
     if not text[0].isalpha():
         return ""
     lower = text.lower()
@@ -66,6 +67,13 @@ def _where(text: str) -> str:
     if not is_word_only(lower) or lower in cities():
         return "anywhere"
     return "" if is_generic_place(lower) else "inside"
+
+
+def _may_be_day(pair: str) -> bool:
+    """Whether two numbers and the sign between them may be a day and a month; a decimal is where its parts tell so."""
+    first, sign, second = re.split(r"(\D)", pair)
+    kind = day_kind(first, second)
+    return sign in "/-" or (sign == "." and (kind in ("dm", "md") or (kind != "" and len(second) == 2)))
 
 
 def _is_joined(words: Sequence[Token], index: int) -> bool:

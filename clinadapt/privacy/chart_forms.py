@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
+from clinadapt.privacy.capitals import are_in_capitals, may_be_own
 from clinadapt.privacy.context import cue_before, full_name_from, is_generic_place, is_word_only
 from clinadapt.privacy.features import Token, text_at, token_range
 from clinadapt.privacy.mentions import names_by_itself
@@ -257,6 +258,8 @@ def _place_to(words: Sequence[Token], head: int, kind: str) -> Iterator[Span]:
     if last in chart_words("practices") or last in chart_words("units"):  # `Interventional Cardiology` is none
         rare = 15_000 if last in chart_words("units") else 100_000
         own = [word for word in own if _may_name_a_place(word, rare)]
+    if are_in_capitals(words, first, head + 1) and not any(map(may_be_own, own)):
+        return
     if own and not all(is_generic_place(word) for word in own):
         yield Span(words[first].start, words[head].end, kind)
 

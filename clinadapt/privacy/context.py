@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from clinadapt.privacy.capitals import are_in_capitals, is_function_word, may_be_own
 from clinadapt.privacy.features import Token
 from clinadapt.privacy.medical_names import is_classified, is_pair, names_a_thing
 from clinadapt.privacy.mentions import names_by_itself
@@ -59,7 +60,7 @@ def context_spans(text: str, words: Sequence[Token]) -> Iterator[Span]:
         elif "given" in roles and index + 1 < len(words) and _is_family(words[index + 1].text):
             end = words[index + 1].end
             side_by_side = text[token.end : words[index + 1].start] == " "
-            if side_by_side and not _are_eponyms(words, index, index + 2):
+            if side_by_side and not (_are_eponyms(words, index, index + 2) or is_pair(words, index, index + 2)):
                 yield Span(token.start, end, "NAME")
         elif "initial" in roles and following == ".":
             yield from _name_after_initials(words, index)
@@ -93,6 +94,8 @@ def full_name_from(words: Sequence[Token], index: int) -> Iterator[Span]:
         lower = words[last].text.lower()
         if len(whole) > 1 and not {"label", "field"}.isdisjoint(cue_classes().get(lower, ())):
             break
+        if last > first and (is_function_word(words[last].text) or (lower == "." and len(words[last - 1].text) > 3)):
+            break
         whole += [lower] if len(lower) > 1 else []
         last += 1
     while last > first and not words[last - 1].text[0].isalpha():
@@ -122,6 +125,8 @@ def _place_before(words: Sequence[Token], head: int) -> Iterator[Span]:
     while first < head and not words[first].text[0].isalpha():
         first += 1
     own = [token.text.lower() for token in words[first:head] if token.text[0].isalpha() and len(token.text) > 1]
+    if are_in_capitals(words, first, head + 1) and not any(map(may_be_own, own)):
+        return
     if own and not all(is_generic_place(word) for word in own):
         yield Span(words[first].start, words[head].end, "HOSPITAL")
 
@@ -279,7 +284,7 @@ def _name_after_initials(words: Sequence[Token], index: int) -> Iterator[Span]:
         index, initials = index + 2, initials + 1
     if index < len(words) and len(words[index].text) > 2 and words[index].text[0].isupper():
         word = words[index].text.lower()
-        if initials == 1 and words[first].text in "LR" and word in eponyms():
+        if initials == 1 and words[first].text in "LR" and (word in eponyms() or names_a_thing(words, index + 1)):
             return
         frequent = 300 if initials > 1 else 3000
         listed = word in family_names() and english_rank(word) > frequent and word not in clinical_words()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from clinadapt.clinical.number_words import ORDINALS
 from clinadapt.privacy.anchors import NUMBER, Anchor, heads
 
-_DAY, _MONTH, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?:st|nd|rd|th)"
+_DAY, _MONTH, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?i:st|nd|rd|th)"
 _YEAR = r"(?:(?:18|19|20)\d\d|['’]\d\d)"
 _FULL = rf"{_DAY}([/.-]){_DAY}\1(?:(?:18|19|20)\d\d|\d\d)"
 _WEEKDAY = r"(?:mon|tues?|wed(?:nes|s)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?"

@@ -12,7 +12,7 @@ _WHOLE_MONTH = (
     r"(?:january|february|march|april|june|july|august|september|october|november|december|januar|februar|märz|"
     r"juni|juli|oktober|dezember)"
 )
-_DAY, _MONTH_NUMBER, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?:st|nd|rd|th)"
+_DAY, _MONTH_NUMBER, _ORDINAL = r"(?:3[01]|[12]\d|0?[1-9])", r"(?:1[0-2]|0?[1-9])", r"(?i:st|nd|rd|th)"
 _YEAR = r"(?:(?:18|19|20)\d\d|['’]\d\d)"
 _INITIAL = "(?=[JFMASONDjfmasond])"  # of a month: a cheap test before the costly one
 # Before a month and day without a year, as in "seen 3/4"
@@ -38,7 +38,7 @@ DATES: list[tuple[Anchor, str]] = [
     (_MONTHS, rf"(?<![^\W_]){_INITIAL}(?:(?i:{_WHOLE_MONTH})|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?|(?:May|MAY|Mai)) {_DAY}(?! ?(?:mg|ml|mL|%|mm|cm|times|minutes|hours|days))(?![\d.:]\d|\d)"),
     (NUMBER, rf"(?<![^\W_])(?i:{_DAY}{_ORDINAL}(?: of)? (?:{_WHOLE_MONTH}|may))(?![^\W_])"),
     (NUMBER, rf"(?<![\w.])(?i:{_DAY}\.? ?(?:{_WHOLE_MONTH}))(?![^\W_])"),
-    (NUMBER, rf"(?<![\w.]){_DAY}[ -](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)(?![^\W_])"),
+    (NUMBER, rf"(?<![\w.]){_DAY}[ -](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|JAN|FEB|MAR|APR|JUN|JUL|AUG|SEPT?|OCT|NOV|DEC|MAY(?! (?:BE|HAVE|NOT|ALSO|NEED|CONTINUE|RETURN)\b))(?![^\W_])"),
     (heads("in|since|until|by|of|last|this|next|from|to|through|during|before|after|early|late|mid|around|every"), rf"(?<![^\W_])(?=[isublotdneafmIUBLOTNFDSAEM])(?i:(?:in|since|until|by|of|last|this|next|from|to|through|during|before|after|early|late|mid|around|every)[ -])"
     rf"(?P<id>(?i:{_WHOLE_MONTH})|May)(?! (?:be|have|not|also|need|continue)\b)(?![^\W_])"),
     (heads(_CUE), rf"(?<![^\W_])(?=\D{{1,22}}\d\d?[/-]\d)(?i:{_CUE}[: ]{{1,3}}(?:the )?(?:\()?){_SHORT}"),

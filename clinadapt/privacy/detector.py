@@ -8,6 +8,14 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from clinadapt.privacy.candidates import open_sentences
+from clinadapt.privacy.capitals import (
+    are_frequent,
+    are_in_capitals,
+    are_words,
+    as_read,
+    is_function_word,
+    parts_in_capitals,
+)
 from clinadapt.privacy.chart_forms import chart_words, form_spans, name_forms
 from clinadapt.privacy.context import (
     context_spans,
@@ -18,7 +26,7 @@ from clinadapt.privacy.context import (
     widened,
 )
 from clinadapt.privacy.cue_patterns import anchors_of, cue_spans
-from clinadapt.privacy.features import Token, texts_of, token_range, tokens
+from clinadapt.privacy.features import Token, tagged_tokens, text_at, texts_of, token_range, tokens
 from clinadapt.privacy.initials import initials_spans
 from clinadapt.privacy.letter_forms import after_names, before_codes, letter_spans
 from clinadapt.privacy.medical_names import is_of_a_thing, is_pair, names_a_thing
@@ -43,12 +51,16 @@ _WORDS = ("NAME", "INITIALS", "EMPLOYER", "CITY")
 _SURE = 4.0  # a margin of the tagger; at 3, numbers of images are dates
 _SURE_OF = (*_WORDS, "DATE")
 _DAY = re.compile(
-    r"(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
+    r"(?:3[01]|[12]\d|0?[1-9])/(?:1[0-2]|0?[1-9])|\d{1,2}(?i:st|nd|rd|th)|(?:1[0-2]|0?[1-9])[/-](?:3[01]|[12]\d|0?[1-9])(?:[/-]\d{2,4})?|[^\d]{3,}\d{0,4}|\d{1,4}[^\d]{3,}\d{0,4}"
 )
 _RANGE = re.compile(r"\d{1,2}-\d{1,2}")  # of a count; as dates, patterns find it
 _SCALE = re.compile(r"\d{1,2}/(?:1[3-9]|[2-9]\d|100)$")  # after its name: `Berg 44/56`
 # Of a sign or a score, after its name: `Ortolani neg.`, `Alvarado 8`
 _RESULT = re.compile(r"(?:(?:neg(?:ative)?|pos(?:itive)?|ok|intact)(?=[.,;)/]|$)|\+|[IV]{2,4}\b|\d{1,2}[.,;)])")
+_RESULTS = frozenset(["+", "neg", "negative", "pos", "positive"])
+_TIMES = ("/7", "/52", "/12")  # of days, weeks and months: `in 6/52`
+_WITHIN = frozenset(["in", "x", "every", "over"])
+_CODES = frozenset(["cpt", "icd", "drg", "hcpcs", "snomed", "loinc", "opcs"])  # of diseases and procedures
 _HOURS = re.compile(
     r"(?:[A-Za-z]{0,6})(?:[01]\d|2[0-3])[0-5][05](?:[-–](?:[01]\d|2[0-4])[0-5]\d)?"
 )  # `0700-1900`, `DTV 1800`
@@ -75,12 +87,15 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         text: a note, an instruction or an answer.
         known: what a hospital knows to identify the patient, as the name; found wherever it stands.
     """
+    text = as_read(text)
     words = tokens(text)
     anchors = anchors_of(text, words)
     found = united(pattern_spans(text, anchors))
-    texts = texts_of(words, found)
-    told_by_context = tagger().spans(text, words, texts, open_sentences(words, texts))
-    tagged = [each.span for each in told_by_context if _is_sure(words, each) or not _is_false(words, each.span)]
+    joined = tagged_tokens(text)
+    texts = texts_of(joined, found)
+    told_by_context = tagger().spans(text, joined, texts, open_sentences(joined, texts))
+    parts = [Tagged(part, each.margin) for each in told_by_context for part in parts_in_capitals(words, each.span)]
+    tagged = [each.span for each in parts if _is_sure(words, each) or not _is_false(words, each.span)]
     told = (
         *cue_spans(text, anchors),
         *context_spans(text, words),
@@ -109,7 +124,7 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
         return False
     first, last = token_range(words, span)
     own = {token.text.lower() for token in words[first:last] if token.text[0].isalpha() and token.text not in "LRs"}
-    if own and own <= _NOBODY:
+    if own and (own <= _NOBODY or all(is_function_word(token.text) for token in words[first:last])):
         return True
     if not own or cue_before(words, first):
         return False
@@ -140,6 +155,10 @@ def _is_sure(words: Sequence[Token], tagged: Tagged) -> bool:
     first, last = token_range(words, tagged.span)
     own = [token.text.lower() for token in words[first:last]]
     joined = "".join(own)
+    if are_in_capitals(words, first, last) and (are_words(words, first, last) or are_frequent(words, first, last)):
+        return False
+    if last == first + 1 and _begins_a_field(words, first) and are_frequent(words, first, last):
+        return False
     if tagged.margin < _SURE or tagged.span.type not in _SURE_OF:
         return False
     if tagged.span.type == "DATE":
@@ -162,6 +181,8 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
         before = {token.text.lower() for token in words[max(0, first - 10) : first]}
         if last < len(words) and words[last].text.lower() in _COUNTED:
             return True
+        if date.endswith(_TIMES) and text_at(words, first - 1).lower() in _WITHIN:
+            return True
         graded = date.endswith(_GRADES) and not before.isdisjoint(_GRADED)
         return graded or date in _SHARES or _RANGE.fullmatch(date) is not None or not _DAY.fullmatch(date)
     if span.type == "STREET":
@@ -180,12 +201,16 @@ def _is_no_place(words: Sequence[Token], kind: str, first: int, last: int) -> bo
     """Whether words are abbreviations, degrees or words of medicine, without a name of a place."""
     letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
     lower = {letter.lower() for letter in letters}
+    if are_in_capitals(words, first, last) and are_words(words, first, last):
+        return True
     unknown = lower - cities()
     medical = lower <= eponyms() - cities() or (len(letters) < 3 and bool(unknown) and unknown <= clinical_words())
     sent = {token.text.lower() for token in words[max(0, first - 3) : first]}
     if (kind != "HOSPITAL" and medical) or (_is_acronym(words, first, last) and sent.isdisjoint(_SENT)):
         return True
-    if (len(letters) == 1 and names_a_thing(words, last)) or is_pair(words, first, last):
+    if len(letters) == 1 and (names_a_thing(words, last) or text_at(words, last).lower() in _RESULTS):
+        return True  # `Ottawa criteria`, `Ottawa +`
+    if is_pair(words, first, last):
         return True
     small = sum(letter.islower() for letter in letters)
     if kind == "EMPLOYER" and len(letters) == 2 and letters[1] in ("s", "S") and sent.isdisjoint(_AT):
@@ -201,6 +226,10 @@ def _is_no_number(words: Sequence[Token], kind: str, first: int, last: int) -> b
     """Whether the figures are too few to identify anybody, a count, or a part of `B12 412` or `5/325 1-2`."""
     digits = sum(len(token.text) for token in words[first:last] if token.text[0].isdigit())
     before, after = words[first - 1] if first else None, words[first + 1] if first + 1 < last else None
+    if before and before.text.lower() in _CODES:
+        return True
+    if after and len(words[first].text) == 1 and len(after.text) < 3 and after.text[0].isdigit():
+        digits -= len(after.text) if after.start == words[first].end else 0  # `B12 412`
     if before and after and before.end == words[first].start and words[first].end < after.start:
         return True
     if kind in ("OTHERID", "MRN", "PHONE") and _HOURS.fullmatch("".join(token.text for token in words[first:last])):
@@ -240,5 +269,11 @@ def _is_hardly_a_name(words: Sequence[Token], first: int, after: str) -> bool:
     following = words[first + 1].text if first + 1 < len(words) else ""
     if lower.endswith("s") and lower not in given_names() and english_rank(lower) < 8000 and following in _PREPOSITIONS:
         return not cue_before(words, first)  # `Burns to hands`
-    frequent = english_rank(lower) < 6000 and lower not in given_names() and family_names().get(lower, 99_999) > 5000
+    most = 25_000 if are_in_capitals(words, first, first + 1) or _begins_a_field(words, first) else 6000
+    frequent = english_rank(lower) < most and lower not in given_names() and family_names().get(lower, 99_999) > 5000
     return (frequent or _RESULT.match(after) is not None) and not cue_before(words, first)
+
+
+def _begins_a_field(words: Sequence[Token], index: int) -> bool:
+    """Whether a word is the first of a line or stands after a colon: `Neck: Supple`."""
+    return text_at(words, index - 1)[:1] in (":", "\n")

@@ -22,6 +22,9 @@ from clinadapt.privacy.word_lists import (
 )
 
 _TOKEN = re.compile(r"[^\W\d_]{1,60}|\d{1,60}|\n{1,3}|([^\w\s]|_)\1{0,30}")
+# Of the tagger: two short numbers and the sign between them are one, as in `14/12` or `5.9`
+_TAGGED = re.compile(rf"(?<![\d./:-])\d{{1,3}}[./:-]\d{{1,3}}(?![./:-]?\d)|{_TOKEN.pattern}")
+_PAIR = re.compile(r"(\d+)([./:-])(\d+)")
 _EDGE = ("w=<edge>", "k=<edge>")  # beyond the note
 REACH = 3  # tokens on either side that a token's features tell of
 _WORD, _SHAPE, _SUMMARY = range(3)
@@ -48,6 +51,11 @@ class Token(NamedTuple):
 def tokens(text: str) -> list[Token]:
     """Tokens of a text, without its blanks."""
     return [Token._make((*match.span(), match[0])) for match in _TOKEN.finditer(text)]
+
+
+def tagged_tokens(text: str) -> list[Token]:
+    """Tokens of a text as the tagger has them: a day and a month, a share or a decimal is one."""
+    return [Token._make((*match.span(), match[0])) for match in _TAGGED.finditer(text)]
 
 
 def token_range(words: Sequence[Token], span: Span) -> tuple[int, int]:
@@ -163,6 +171,8 @@ def _of_word(text: str) -> _Word:
     if text[0] == "\n":
         return _simple("<nl>", summary="nl")
     shape = _shape(text)
+    if pair := _PAIR.fullmatch(text):
+        return _pair(text, pair)
     if text[0].isdigit():
         value = (f"v={text}",) if len(text) < 3 else ()
         return _simple(f"d{min(len(text), 9)}", shape, "number", value)
@@ -185,6 +195,23 @@ def _of_word(text: str) -> _Word:
     lists = (f"n={name}", f"e={common}", f"m={medical}{place}")
     near = (f"w={word}", f"s={shape}", f"ws={word}|{shape}", *ends, *lists, *details, f"k={summary}")
     return _Word(word, shape, summary, near, (*details, f"k={summary}"))
+
+
+def day_kind(first: str, second: str) -> str:
+    """What two numbers may be as a day and a month: `dm` as `14/12`, `md` as `12/14`, `both` as `3/4`; empty: none."""
+    low, high = sorted((int(first), int(second)))
+    if not 0 < low <= 12 or high > 31:
+        return ""
+    return "both" if high <= 12 else "dm" if int(first) > 12 else "md"
+
+
+def _pair(text: str, pair: re.Match[str]) -> _Word:
+    """Two numbers and the sign between them."""
+    first, sign, second = pair.groups()
+    kind = f"{sign}{day_kind(first, second) or 'none'}"
+    lengths = f"{len(first)}{sign}{len(second)}"
+    value = (f"v={text}",) if len(text) < 5 else ()
+    return _simple(f"d{lengths}", lengths, f"pair{kind}", (f"day={kind}", *value))
 
 
 def _simple(word: str, shape: str = "", summary: str = "", more: tuple[str, ...] = ()) -> _Word:

@@ -16,6 +16,7 @@ from clinadapt.privacy.training_notes import LabelledNote
 from clinadapt.privacy.word_lists import own_list
 
 _SHARE = 0.6  # of the identifiers that are replaced
+_CAPITALS = 0.15  # of the other copies; notes in small letters are read as if in capitals
 _MARKED = re.compile(r"\[\[([A-Z_0-9]+) (.*?)\]\]")
 # Type that the tagger tells -> those of it that notes name; others are found by patterns alone
 _LABELS = {
@@ -30,7 +31,7 @@ _LABELS = {
 
 
 def notes_by_hand(copies: int, seed: int) -> Iterator[LabelledNote]:
-    """Each note as it is, and `copies - 1` times with other identifiers, some of these in capitals or small letters."""
+    """Each note as it is, and `copies - 1` times with other identifiers, some of these in capitals."""
     rng = Random(seed)
     for marked in own_list("notes_by_hand.yaml")["notes"]:
         note = labelled(marked)
@@ -61,8 +62,7 @@ def _varied(note: LabelledNote, rng: Random) -> LabelledNote:
         spans.append(Span(len(text), len(text) + len(value), span.type))
         text, last = text + value, span.end
     text += note.text[last:]
-    style = rng.random()
-    styled = text.upper() if style < 0.12 else text.lower() if style < 0.18 else text
+    styled = text.upper() if rng.random() < _CAPITALS else text
     return LabelledNote(styled if len(styled) == len(text) else text, spans)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from clinadapt.privacy.capitals import is_function_word
 from clinadapt.privacy.chart_forms import PARTICLES, chart_words, is_relation
 from clinadapt.privacy.context import is_dotted_degree, is_word_only
 from clinadapt.privacy.features import Token, token_range
@@ -14,6 +15,8 @@ from clinadapt.privacy.patterns import is_street_word
 from clinadapt.privacy.spans import PLACES, Span
 from clinadapt.privacy.word_lists import cue_classes, english_rank, family_names, given_names, own_list
 
+_NUMBERED = ("PHONE", "FAX", "MRN", "ACCOUNT", "PLAN", "DEVICE", "LICENSE", "OTHERID", "SSN", "VEHICLE")
+_IN = ("IN", "AT", "FROM", "NEAR", "WITH")
 _TITLES = frozenset({"title", "person_title", "relation", "role"})
 _ALWAYS = frozenset(
     [
@@ -48,6 +51,11 @@ def trimmed(words: Sequence[Token], span: Span) -> Span | None:
     first, last = token_range(words, span)
     if span.type in (*PLACES, "STREET", "VEHICLE", "NAME"):
         first = _first_own(words, first, last)
+    if span.type in _NUMBERED:
+        while last - first > 1 and _is_label(words, first):
+            first += 1
+    if span.type == "CITY":
+        first = max([first, *(at + 1 for at in range(first, last - 1) if words[at].text in _IN)])
     if span.type in PLACES and first < last and words[first].text[0].isupper():
         while last - first > 1 and (
             (words[last - 1].text.islower() and words[last - 1].text != "s") or _is_degree_after(words, first, last)
@@ -71,10 +79,21 @@ def trimmed(words: Sequence[Token], span: Span) -> Span | None:
     return Span(words[first].start, words[last - 1].end, span.type) if first < last else None
 
 
+def _is_label(words: Sequence[Token], index: int) -> bool:
+    """Whether a word that stands apart before a number tells what it is: `IS 555 0123`, `MRN 5550123`."""
+    word = words[index].text
+    apart = words[index].end < words[index + 1].start
+    return apart and word.isalpha() and (is_function_word(word) or "field" in cue_classes().get(word.lower(), ()))
+
+
 def _first_own(words: Sequence[Token], first: int, last: int) -> int:
     """Index of the first word with a capital or a figure, where small words that are no names stand before it."""
     at = first
-    while at < last and (not words[at].text[0].isalnum() or (words[at].text.islower() and _is_small(words[at].text))):
+    while at < last and (
+        not words[at].text[0].isalnum()
+        or (words[at].text.islower() and _is_small(words[at].text))
+        or is_function_word(words[at].text)
+    ):
         at += 1
     if last - at > 1 and _begins_a_sentence(words, at) and _is_verb(words[at].text) and words[at + 1].text[0].isupper():
         at += 1  # `Lives Mill Lane`, `Referred Eastbrook Dental`
@@ -127,14 +146,8 @@ def _ends_a_name(words: Sequence[Token], first: int, last: int) -> bool:
     capital = any(token.text[0].isupper() and len(token.text) > 1 for token in words[first:last])
     joined = words[last - 1].end == words[last].start  # `Hae-rim`
     lower = capital and word.islower() and not joined and word not in PARTICLES and is_word_only(word)
-    return lower or _is_function_word(word)
-
-
-def _is_function_word(word: str) -> bool:
-    """Whether a word in capitals is one as WAS, IS, THE."""
-    lower = word.lower()
-    listed = lower in given_names() or lower in family_names()
-    return word.isupper() and len(word) > 1 and english_rank(lower) < 150 and not listed
+    genitive = word == "S" and words[last - 1].text in ("'", "’")  # `WEST'S`
+    return lower or genitive or is_function_word(word)
 
 
 def _stands_before(word: str) -> bool:

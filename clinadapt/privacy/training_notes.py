@@ -37,7 +37,7 @@ class LabelledNote(NamedTuple):
 
 
 def training_notes(count: int, seed: int) -> Iterator[LabelledNote]:
-    """Invented notes, in which every identifier is labelled; a fifth of them in capitals, some in small letters."""
+    """Invented notes, in which every identifier is labelled; a quarter of them in capitals."""
     rng = Random(seed)
     templates = own_list("training_templates.yaml")
     lines = [line for note in generate(count // 2, seed) for line in re.split(r"(?<=\. )|\n+", note["transcription"])]
@@ -52,8 +52,7 @@ def training_notes(count: int, seed: int) -> Iterator[LabelledNote]:
         if rng.random() < 0.4:
             pieces.append(rng.choice(templates["footers"]))
         note = _filled(pieces, people, rng)
-        style = rng.random()
-        text = note.text.upper() if style < 0.22 else note.text.lower() if style < 0.26 else note.text
+        text = note.text.upper() if rng.random() < 0.25 else note.text
         yield LabelledNote(text, note.spans) if len(text) == len(note.text) else note
 
 

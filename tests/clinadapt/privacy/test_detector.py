@@ -16,7 +16,7 @@ from clinadapt.data.builtin_cases import generate
 from clinadapt.privacy import detector
 from clinadapt.privacy.chart_forms import name_forms
 from clinadapt.privacy.detector import identifiers
-from clinadapt.privacy.features import texts_of, tokens
+from clinadapt.privacy.features import tagged_tokens, texts_of, tokens
 from clinadapt.privacy.measure import measure
 from clinadapt.privacy.patterns import pattern_spans
 from clinadapt.privacy.spans import Span, united
@@ -170,7 +170,7 @@ def test_tagging_is_that_of_crfsuite(tmp_path: Path) -> None:
     slow, fast = pycrfsuite.Tagger(), Tagger(tmp_path / "packed")
     slow.open(str(tmp_path / "model"))
     for note in training_notes(20, seed=5):
-        words = tokens(note.text)
+        words = tagged_tokens(note.text)
         texts = texts_of(words, united(pattern_spans(note.text)))
         assert fast.tag(texts) == slow.tag(example(note)[0])
 
