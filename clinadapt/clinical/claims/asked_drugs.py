@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from clinadapt.clinical.claims.asked_things import places
+from clinadapt.clinical.claims.asked_things import is_bare, places
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.drug_uses import DrugUse
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import same
 from clinadapt.clinical.claims.reading import Reading, read
-from clinadapt.clinical.claims.words import STOP_WORDS, stem
+from clinadapt.clinical.claims.words import stem
 from clinadapt.clinical.lexicon import load_lexicon
 
-# "Which oral antibiotic", "What is her new statin?"; not "What is the statin for?"
+# "Which oral antibiotic", "What is her new statin?"; not "What is the statin for?", "Which drug replaced statins?"
 _ASKED = (
-    r"\W*(?:what|which)(?: (?!(?:is|was|are|were|do|does|did|has|have|had|will|should)\b)[a-z-]+){{0,2}} (?:{0})"
+    r"\W*(?:what|which)(?: (?!(?:is|was|are|were|do|does|did|has|have|had|will|should|to|for|from|with|without|than|"
+    r"besides?|except|beyond|before|after|against|replac\w+|followed)\b)[a-z-]+){{0,2}} (?:{0})"
     r"(?!-|\w| (?:allerg|dose|level|reaction|side|resist|sensitiv|symptom|test|score|plan|clinic))|"
     r"\W*(?:what|which) (?:is|was|are|were) (?:the |his |her |their )(?:[a-z-]+ )?(?:{0})"
     r"(?: (?:used|given|prescribed|started|recommended|taken|he|she)[^?]*)?\?"
@@ -32,7 +33,7 @@ _FOR = re.compile(
     r"drugs?|tablets?)\b[^?]*?\bfor (?P<of>[^?,;]+)"
 )
 _GIVEN_FOR = re.compile(r"[^.;,\n]{0,40}?\b(?:for|against) (?:the |his |her |their |any )?(?:[a-z]+ )?\Z")
-_MOST_WORDS = 2  # of an answer that says hardly more than drugs and doses
+_LONGEST = 300  # characters of a question that may ask for drugs
 _JOINS = re.compile(r" ?[/+-] ?")
 _UNSAID = frozenset(
     map(
@@ -80,8 +81,9 @@ def _asked_groups(question: str) -> list[_Group]:
 
 def check_asked_drugs(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
     """The drugs of a bare answer, which are to be of the class that is asked for; or its dose."""
-    groups = _asked_groups(asked.lower)
-    purpose = _FOR.match(asked.lower) if not groups and stated.drugs else None
+    question = asked.lower[:_LONGEST]
+    groups = _asked_groups(question)
+    purpose = _FOR.match(question) if not groups and stated.drugs else None
     if not (groups or purpose) or source.turns or any(stated.context.negated) or not _is_bare(stated, asked):
         return
     if purpose:
@@ -92,11 +94,10 @@ def check_asked_drugs(stated: Reading, source: Reading, asked: Reading) -> Itera
         yield from _dose(groups, own, stated, source)
         return
     for uses in _together(stated):
-        if any(_fits(use.name, groups) or _is_called(use.name, groups, source) for use in uses):
+        names = {use.name for use in uses}
+        if any(_fits(n, groups) or not _is_known(n) or _is_called(n, groups, source) for n in names):
             continue
-        spans = [each[:2] for each in map(_span, own)] or [
-            _span(each) for use in uses if _is_known(use.name) for each in source.drugs if each.name == use.name
-        ]
+        spans = [_span(each) for each in own or source.drugs if own or each.name in names]
         if spans:
             claim = Claim("drug", uses[0].start, uses[-1].end, f"{uses[0].name} as {groups[0].name}")
             yield CheckedClaim(claim, "contradicted", spans[0])
@@ -179,6 +180,4 @@ def _is_bare(stated: Reading, asked: Reading) -> bool:
     """Whether an answer says hardly more than drugs with their doses, routes and frequencies."""
     parts = [*map(_span, stated.drugs), *(q[:2] for q in stated.quantities), *(f[:2] for f in stated.frequencies)]
     parts += [route[:2] for route in stated.routes]
-    inside = {word.start for span in parts for word in stated.words_within(*span)}
-    others = {word.stem for word in stated.words if word.start not in inside and not word.stem.isdigit()}
-    return len(others - STOP_WORDS - asked.stems - _UNSAID) <= _MOST_WORDS
+    return is_bare(stated, asked, parts, _UNSAID)

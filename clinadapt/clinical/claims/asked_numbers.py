@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from clinadapt.clinical.claims.asked_things import is_bare
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.kinds import Claim
 from clinadapt.clinical.claims.quantities import Quantity, same
 from clinadapt.clinical.claims.reading import Reading
-from clinadapt.clinical.claims.words import STOP_WORDS, stem
+from clinadapt.clinical.claims.words import stem
 
 _ASKS_EXTENT = re.compile(r"\W*how (?:far|long|much|many)\b(?!.*\b(?:old|age[ds]?|years?|live[ds]?)\b)")
 _ASKS_SIZE = re.compile(
@@ -18,7 +19,7 @@ _ASKS_SIZE = re.compile(
 )
 _ASKS_DISTANCE = re.compile(r"\b(?:far|distance|margins?|from|above|below|clear\w*|deep|depth)\b")
 _DISTANCE = re.compile(
-    r" ?(?:\([^)]*\) )?(?:away |clear |lateral |medial |proximal |distal |superior |inferior )*"
+    r" ?(?:\([^)]{0,40}\) )?(?:away |clear |lateral |medial |proximal |distal |superior |inferior )*"
     r"(?:from|above|below|beyond|off)\b(?! \d)"
 )
 ASKS_INVOLVED = re.compile(
@@ -29,13 +30,12 @@ ASKS_INVOLVED = re.compile(
 _OF_WHICH = r"[^.;\n\d]{{0,30}}?\b{0}[a-z]*\b,? (?:of which |with )?(?:\d+|one|two|three|four|five|six|none|no)\b"
 _ALL_OF = re.compile(r"\b(?:\d+|one|two|three|four|five|six|none)(?: of|/) ?(?:the )?\Z")
 _LENGTHS = ("mm", "cm", "inch")
-_MOST_WORDS = 2
 
 
 def check_asked_numbers(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
     """The only number of a bare answer."""
     numbers = [q for q in stated.quantities if not q.is_code]
-    if len(numbers) != 1 or source.turns or not _is_bare(numbers[0], stated, asked):
+    if len(numbers) != 1 or source.turns or not is_bare(stated, asked, [numbers[0][:2]]):
         return
     (number,) = numbers
     own = [q for q in source.quantities if same(q, number) or (not q.dimension and q.number == number.number)]
@@ -81,9 +81,3 @@ def _ages(number: Quantity, source: Reading) -> list[Quantity]:
     if number.unit != "year":
         return []
     return [number._replace(start=start, end=end) for start, end, years in source.ages if years == number.number]
-
-
-def _is_bare(number: Quantity, stated: Reading, asked: Reading) -> bool:
-    inside = {word.start for word in stated.words_within(number.start, number.end)}
-    others = {word.stem for word in stated.words if word.start not in inside and not word.stem.isdigit()}
-    return len(others - STOP_WORDS - asked.stems) <= _MOST_WORDS

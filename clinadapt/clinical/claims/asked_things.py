@@ -1,8 +1,9 @@
-"""What a question asks about, and where a note speaks of it."""
+"""What a question asks about, where a note speaks of it, and whether an answer says hardly more."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Set
 from functools import lru_cache
 
 from clinadapt.clinical.claims.named_things import named_things, spoken_of
@@ -28,6 +29,7 @@ _OF_CARE = re.compile(
     r"letter|specialist|registrar|consultant|physician|doctor|centre|center|office|note|report|follow)"
 )
 _SHORTEST_ROOT = 5
+_MOST_WORDS = 2  # of a bare answer, beside what is asked for
 
 
 @lru_cache(maxsize=64)
@@ -35,6 +37,14 @@ def words_asked(question: str) -> tuple[str, ...]:
     """Stems of the words of a question that name what it is about."""
     found = dict.fromkeys(stem(w) for w in re.findall(r"[a-z]{3,}", question.lower()))
     return tuple(each for each in found if each not in _VAGUE_STEMS)
+
+
+def is_bare(stated: Reading, asked: Reading, spans: Iterable[Span], unsaid: Set[str] = frozenset()) -> bool:
+    """Whether an answer says hardly more than what stands in these spans and than its question; `unsaid` are stems of
+    words that tell nothing more."""
+    inside = {word.start for span in spans for word in stated.words_within(*span)}
+    others = {word.stem for word in stated.words if word.start not in inside and not word.stem.isdigit()}
+    return len(others - STOP_WORDS - asked.stems - unsaid) <= _MOST_WORDS
 
 
 def places(asked: Reading, source: Reading) -> list[Span]:

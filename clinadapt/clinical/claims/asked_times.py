@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import re
 
-from clinadapt.clinical.claims.asked_things import Span, all_places, places
+from clinadapt.clinical.claims.asked_things import Span, all_places, is_bare, places
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.clauses import clause_around
 from clinadapt.clinical.claims.quantities import is_year, same
 from clinadapt.clinical.claims.reading import Reading
 from clinadapt.clinical.claims.times_and_titers import clock_times
-from clinadapt.clinical.claims.words import STOP_WORDS
 
 _ASKS_WHEN = re.compile(
     r"\W*(?:when\b|(?:on |in |at )?(?:what|which) (?:date|day|month|year|time)\b|what (?:is|was) the (?:date|time) )"
@@ -23,7 +22,6 @@ _ASKS_FOR_VISIT = re.compile(
     r".*\b(?:seen|reviewed|visit\w*|consultation|appointment|letter|note|report|written|dictated|assess\w+)\b"
 )
 _HEADER = 150  # characters at the beginning, where a date is that of the note
-_MOST_WORDS = 2  # of an answer that says hardly more than a time
 _TIMES = ("date", "duration", "number")
 
 
@@ -36,7 +34,8 @@ def of_asked_event(checks: list[CheckedClaim], stated: Reading, source: Reading,
     """The checks; contradicted where a bare answer is a time of the note that stands apart from what the question asks
     about, beside which the note has another."""
     when = bool(_ASKS_WHEN.match(asked.lower))
-    if not (when or _ASKS_HOW_LONG.match(asked.lower)) or source.turns or not _is_bare(stated, asked):
+    said = [q[:2] for q in stated.quantities] + [(d.start, d.end) for d in [*stated.dates, *stated.months]]
+    if not (when or _ASKS_HOW_LONG.match(asked.lower)) or source.turns or not is_bare(stated, asked, said):
         return checks
     if not any(each.outcome == "supported" and each.claim.kind in _TIMES for each in checks):
         return checks
@@ -99,11 +98,3 @@ def _is_age(span: Span, source: Reading) -> bool:
 
 def _years(source: Reading) -> list[Span]:
     return [q[:2] for q in source.quantities if is_year(q) and not q.is_code]
-
-
-def _is_bare(stated: Reading, asked: Reading) -> bool:
-    """Whether an answer says hardly more than a time."""
-    spans = [q[:2] for q in stated.quantities] + [(d.start, d.end) for d in [*stated.dates, *stated.months]]
-    inside = {word.start for span in spans for word in stated.words_within(*span)}
-    others = {word.stem for word in stated.words if word.start not in inside and not word.stem.isdigit()}
-    return len(others - STOP_WORDS - asked.stems) <= _MOST_WORDS

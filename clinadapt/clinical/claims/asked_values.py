@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from clinadapt.clinical.claims.asked_numbers import ASKS_INVOLVED
+from clinadapt.clinical.claims.asked_things import is_bare
 from clinadapt.clinical.claims.checked import CheckedClaim, verdict
 from clinadapt.clinical.claims.clauses import beside
 from clinadapt.clinical.claims.kinds import Claim
@@ -232,10 +233,7 @@ def _alike(a: Quantity, b: Quantity) -> bool:
 
 
 def _is_bare(stated: Reading, asked: Reading) -> bool:
-    """Whether an answer has hardly a word of its own besides its numbers."""
-    inside = {w.start for q in stated.quantities for w in stated.words_within(q.start, q.end)}
-    others = {w.stem for w in stated.words if w.start not in inside and not w.stem.isdigit()}
-    return len(others - STOP_WORDS - asked.stems) <= _FEW
+    return is_bare(stated, asked, [q[:2] for q in stated.quantities])
 
 
 def _first_value(stated: Reading) -> tuple[Quantity, ...]:

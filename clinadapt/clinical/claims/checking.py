@@ -45,7 +45,7 @@ _NOT_TAKEN = re.compile(
 )
 _REPLY = re.compile(r"yes|present|none|no|absent|denied", re.IGNORECASE)
 _FRACTION = re.compile(r"(?<![\d/.])\d{1,2}/(?:7|12|52)(?![\d/])")
-_GOES_ON = re.compile(r"(?<![.!?:;)])(?:\w|[.,/]\d)|(?<=\d\.)\d")
+_GOES_ON = re.compile(r"(?<![.!?:;)])(?:(?!e?s\b)\w|[.,/]\d)|(?<=\d\.)\d")  # a singular is whole
 _LONG, _TAIL = 40, 12  # characters of an answer that may break off, and of its end
 _BY_WHAT_FOLLOWS = ("negation", "certainty", "result", "status", "experiencer")
 _MOST_BARE = 4  # words of "Yes, she does."

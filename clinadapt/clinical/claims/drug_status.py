@@ -165,7 +165,9 @@ def _is_said_of(text: str, end: int, status: re.Match[str], after: int) -> bool:
         return bool(_TO_DRUG.fullmatch(text, status.end(), after)) and after < len(text)
     match status.lastgroup:
         case "denied":
-            return status[0].startswith(("not ", "never ", "declin", "refus", "defer", "postpon"))
+            if status[0].startswith(("defer", "postpon")):  # "warfarin continued, scan deferred"
+                return not _OTHER_THING.search(text, end, status.start())
+            return status[0].startswith(("not ", "never ", "declin", "refus"))
         case "stopped" if status[0].startswith("until"):
             return not _LASTS.search(text, max(0, end - 60), status.start())
         case "stopped" | "allergy":

@@ -72,16 +72,16 @@ def check_opposites(stated: Reading, source: Reading, asked: Reading | None) -> 
 
 
 def check_benign(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
-    """What an answer calls benign, where the note calls nothing so and tells of a cancer of the patient, or of one that
-    is suspected."""
+    """What an answer calls benign, where the note calls nothing so and tells of a cancer, or of one that is suspected,
+    in a sentence about the same: not BPH beside a cancer of the colon, nor an abdomen."""
     own = [] if _BENIGN in source.positions else [f for f in source.findings if f.name == "cancer"]
     own = [f for f in own if not (f.negated or f.family or f.hypothetical)]
     of_cancer = {w.stem for f in own for w in source.words_within(*source.sentence_at(f.start))}
     others = [*_ALSO_BENIGN.finditer(source.lower)] if own else []
     of_others = {w.stem for m in others for w in source.words_within(*source.sentence_at(m.start()))} - of_cancer
     for i in stated.positions.get(_BENIGN, ()) if own else ():
-        about = {w.stem for w in stated.words_within(*stated.sentence_at(stated.words[i].start))}
-        if not (stated.context.negated[i] or _is_not(stated, i) or about & of_others - STOP_WORDS):
+        about = near_words(stated, i)
+        if about & of_cancer and not (stated.context.negated[i] or _is_not(stated, i) or about & of_others):
             yield verdict(Claim("finding", *stated.words[i][:2], "benign"), [], [(f.start, f.end) for f in own])
 
 

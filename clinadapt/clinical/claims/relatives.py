@@ -77,10 +77,12 @@ def check_relatives(stated: Reading, source: Reading, asked: Reading | None) -> 
 
 
 def _of_asked_relative(stated: Reading, source: Reading, asked: Reading) -> Iterator[CheckedClaim]:
-    """What an answer tells of the relative that its question names, where the note only has others."""
+    """What an answer takes from the note for the relative that its question names, where that only has others."""
     match = _OF_RELATIVE.match(asked.lower)
     said = _relatives(source) if match and not _FAMILY.search(source.lower) else []
     if not match or not said or any(stated.context.negated) or is_refusal(stated.text):
+        return
+    if (stated.stems - STOP_WORDS).isdisjoint(source.stems):  # "Unknown"
         return
     if not any(_may_be(match["name"], each.name) for each in said):
         claim = Claim("experiencer", *stated.span_of(0, len(stated.words)), f"of {match['name']}")

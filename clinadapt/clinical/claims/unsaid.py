@@ -34,9 +34,14 @@ def asks_for_words(question: str) -> bool:
 
 
 def check_words(answer: str, question: str) -> Iterator[CheckedClaim]:
-    """What an answer says an abbreviation stands for, where it has no word of what it does."""
+    """What an answer says an abbreviation of one meaning stands for, where it has no word of that."""
     shorts = [word for word in re.findall(r"[\w-]+", question) if word in abbreviation_lexicon()]
-    if len(shorts) != 1 or not _STANDS_FOR.search(f"{question} {answer}") or is_refusal(answer):
+    if (
+        len(shorts) != 1
+        or abbreviation_lexicon()[shorts[0]].context
+        or not _STANDS_FOR.search(f"{question} {answer}")
+        or is_refusal(answer)
+    ):
         return
     long = {root(name) for name in read(abbreviation_lexicon()[shorts[0]].expansion).stems - STOP_WORDS}
     if answer.strip() and long.isdisjoint(read(answer).positions_by_root):

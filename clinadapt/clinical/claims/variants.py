@@ -42,8 +42,8 @@ def _groups() -> list[list[tuple[str, re.Pattern[str]]]]:
 def check_variants(stated: Reading, source: Reading) -> Iterator[CheckedClaim]:
     for group in _groups():
         for name, pattern in group:
-            match = pattern.search(stated.lower)
-            if not match or _is_denied(stated, match.start()) or _said(pattern, source):
+            match = next((m for m in pattern.finditer(stated.lower) if m.lastgroup != "may"), None)
+            if not match or _is_denied(stated, match.start()) or _said(pattern, source, may=True):
                 continue
             others = [span for _, other in group if other is not pattern for span in _said(other, source)]
             if others and not any(other.search(stated.lower) for _, other in group if other is not pattern):
@@ -98,8 +98,9 @@ def _of(reading: Reading, match: re.Match[str]) -> set[str]:
     return near_words(reading, reading.word_at(match.start())) - own
 
 
-def _said(pattern: re.Pattern[str], source: Reading) -> list[tuple[int, int]]:
-    return [m.span() for m in pattern.finditer(source.lower) if not _is_denied(source, m.start())]
+def _said(pattern: re.Pattern[str], source: Reading, may: bool = False) -> list[tuple[int, int]]:
+    matches = (m for m in pattern.finditer(source.lower) if may or m.lastgroup != "may")
+    return [m.span() for m in matches if not _is_denied(source, m.start())]
 
 
 def _is_denied(reading: Reading, position: int) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from clinadapt.clinical.claims import unsupported
+from clinadapt.clinical.claims.asked_drugs import check_asked_drugs
+from clinadapt.clinical.claims.reading import read
 
 DRUGS = (
     "Medications: atorvastatin 40 mg nightly, lisinopril 10 mg daily, warfarin 3 mg daily, paracetamol 1 g as needed. "
@@ -50,6 +54,27 @@ DRUGS = (
 )
 def test_a_drug_is_of_the_class_or_purpose_that_is_asked_for(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, DRUGS, question) == []) == supported, unsupported(answer, DRUGS, question)
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer"),
+    [
+        ("Atorvastatin stopped for myalgia, ezetimibe started.", "Which drug replaced statins?", "ezetimibe"),
+        ("Atorvastatin stopped, ezetimibe started.", "What alternative to statins was started?", "Ezetimibe"),
+        ("Ceftriaxone 2 g. Paracetamol 1 g.", "What drugs besides antibiotics were given?", "paracetamol"),
+        ("Agomelatine 25 mg. Sertraline stopped.", "Which antidepressant does he take?", "agomelatine"),
+        ("Amisulpride 200 mg. Olanzapine stopped.", "Which antipsychotic does he take?", "amisulpride"),
+        ("Perampanel 4 mg. Levetiracetam stopped.", "Which antiepileptic is he on?", "Perampanel"),
+    ],
+)
+def test_a_drug_that_is_known_to_be_of_no_other_class_is_not_accused(note: str, question: str, answer: str) -> None:
+    assert not unsupported(answer, note, question)
+
+
+def test_a_long_question_takes_no_time() -> None:
+    start = time.process_time()
+    readings = (read("warfarin 5 mg"), read("Takes aspirin for pain."), read("What " + "what on for " * 3000))
+    assert not list(check_asked_drugs(*readings)) and time.process_time() - start < 10
 
 
 TIMES = (
@@ -144,3 +169,22 @@ NUMBERS = (
 )
 def test_a_number_or_result_is_of_what_is_asked_for(question: str, answer: str, supported: bool) -> None:
     assert (unsupported(answer, NUMBERS, question) == []) == supported, unsupported(answer, NUMBERS, question)
+
+
+@pytest.mark.parametrize(
+    ("note", "question", "answer"),
+    [
+        ("Ultrasound done today. Stone of 12 mm, echogenic.", "What did the ultrasound show?", "12 mm"),
+        ("X-ray done. Fracture of the toe, 3 mm apart.", "What did the X-ray show?", "3 mm"),
+        ("CT head. Lesion 8 mm, explains the diplopia.", "What did the CT show?", "8 mm"),
+        ("CT done. As told to us, the lesion is 8 mm.", "What did the CT show?", "8 mm"),
+        (
+            "ECG: sinus rhythm.\nImpression: angina. Echo last week: EF 45% and mild mitral regurgitation.\n"
+            "Echocardiogram: to be repeated.",
+            "What did the echocardiogram show?",
+            "EF 45% and mild mitral regurgitation",
+        ),
+    ],
+)
+def test_words_that_name_no_examination_and_what_is_told_elsewhere(note: str, question: str, answer: str) -> None:
+    assert not unsupported(answer, note, question)
