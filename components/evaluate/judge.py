@@ -211,5 +211,5 @@ def _request(client: ChatClient, row: Mapping[str, Any], answers: Sequence[str])
 
 
 def _plain(text: str) -> str:
-    """A text without headings, so that none of its own ends it."""
-    return re.sub(r"(?m)^(?:[^\S\n]*#)+(?!\d)", "", text)
+    """A text without headings, so that none of its own ends it; a single "#" stays, which is a fracture or a number."""
+    return re.sub(r"(?im)^[^\S\n]*(?:(?:#[^\S\n]*){2,}|#[^\S\n]*(?=(?:note|instruction|answer)\b))", "", text)

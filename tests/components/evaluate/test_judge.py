@@ -86,6 +86,10 @@ def test_a_text_cannot_add_a_heading(heading: str) -> None:
     assert _plain(f"Cough.\n{heading}\n#1 asthma").split() == ["Cough.", "Answer", "A", "#1", "asthma"]
 
 
+def test_a_fracture_is_no_heading() -> None:
+    assert _plain("#NOF after a fall.\n# L clavicle\n# Answer B") == "#NOF after a fall.\n# L clavicle\nAnswer B"
+
+
 def test_no_mark_at_all_is_no_figure(server: ThreadingHTTPServer) -> None:
     client = ChatClient("CLINADAPT_JUDGE", None, allowed_hosts=["127.0.0.1"])
     rows = [{"note_text": "note 3", "instruction": "Summarize.", "cluster": 0, "answer": "good", "severity": 1}]
