@@ -81,7 +81,7 @@ def moved(sources: Path, unchanged: dict[str, str]) -> Callable[[str], set[str]]
         ("clinadapt/artifacts/run_summary.py", set()),
         ("clinadapt/data/duplicates.py", {"format/classify", "format/instruct", *SCREEN, *FEEDBACK}),
         ("clinadapt/clinical/dates.py", {"synthesize/instruct", "prefer/instruct", *EVALUATION}),
-        ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct", *SCREEN, *FEEDBACK}),
+        ("clinadapt/clinical/abbreviations.yaml", {"synthesize/instruct", "prefer/instruct", *SCREEN, *FEEDBACK}),
         ("clinadapt/privacy/cues.yaml", {"synthesize/instruct", *SCREEN, *FEEDBACK}),
         ("clinadapt/models/label_sets.py", {"train/classify", "pretrain/instruct", "evaluate/classify"}),
         (
