@@ -14,6 +14,7 @@ from clinadapt.privacy.capitals import (
     are_words,
     as_read,
     is_function_word,
+    may_be_own,
     parts_in_capitals,
 )
 from clinadapt.privacy.chart_forms import chart_words, form_spans, name_forms
@@ -21,6 +22,7 @@ from clinadapt.privacy.context import (
     context_spans,
     cue_before,
     is_generic_place,
+    is_listed,
     is_word_only,
     names_no_patient,
     widened,
@@ -31,7 +33,7 @@ from clinadapt.privacy.initials import initials_spans
 from clinadapt.privacy.letter_forms import after_names, before_codes, letter_spans
 from clinadapt.privacy.medical_names import is_of_a_thing, is_pair, names_a_thing
 from clinadapt.privacy.mentions import Mentions
-from clinadapt.privacy.patterns import is_street_word, pattern_spans
+from clinadapt.privacy.patterns import STATES, is_street_word, pattern_spans
 from clinadapt.privacy.shorthand_forms import shorthand_spans
 from clinadapt.privacy.span_edges import trimmed
 from clinadapt.privacy.spans import PLACES, Span, united
@@ -71,6 +73,7 @@ _UNITS = frozenset(["cc", "ml", "mg", "mcg", "g", "kg", "mm", "cm", "units", "mi
 _SENT = frozenset(["transfer", "transferred", "transferring", "txfr", "accepted", "repat", "admitted", "adm", "alert"])
 _AT = frozenset(["at", "in", "for", "from", "outside", "near", "by", "works", "work", "school", "nursery", "w"])
 _PREPOSITIONS = frozenset(["by", "to", "on", "over", "of", "in", "from"])
+_BEFORE_NOUNS = _PREPOSITIONS | {"each", "either", "per"}
 _NOBODY = frozenset(["no", "yes", "none", "nil", "self", "unknown", "pending"])  # after a label
 _SHARES = ("1/2", "1/4", "3/4", "1/3", "2/3")
 _GRADES = ("/5", "/10")
@@ -90,7 +93,7 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
     text = as_read(text)
     words = tokens(text)
     anchors = anchors_of(text, words)
-    found = united(pattern_spans(text, anchors))
+    found = [span for span in united(pattern_spans(text, anchors)) if not _is_no_town(words, span)]
     joined = tagged_tokens(text)
     texts = texts_of(joined, found)
     told_by_context = tagger().spans(text, joined, texts, open_sentences(joined, texts))
@@ -131,14 +134,26 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
     return own <= chart_words("no_names") or is_of_a_thing(words, first) or _describes(words, first, last)
 
 
-def _is_no_street(words: Sequence[Token], span: Span) -> bool:
-    """Whether what stands between a number and `Dr`, `St` or `CT` is no name: `900 ML. CT`, `1205 GP Dr`."""
+def _is_no_town(words: Sequence[Token], span: Span) -> bool:
+    """Whether words before a state name no town, so that the state may be a word: `BOWELS OK.`, `Rectal CA.`"""
     first, last = token_range(words, span)
-    letters = [token.text for token in words[first:last] if token.text[0].isalpha()]
-    if len(letters) < 2 or letters[-1].lower() not in ("dr", "st", "ct") or not words[first].text[0].isdigit():
+    own = [token.text.lower() for token in words[first:last] if len(token.text) > 1]
+    is_state = text_at(words, last) in STATES and not text_at(words, last + 1).isdigit()
+    return span.type == "CITY" and is_state and not any(may_be_own(word) or is_listed(word) for word in own)
+
+
+def _is_no_street(words: Sequence[Token], span: Span) -> bool:
+    """Whether what stands between a number and a word as `Dr`, `St`, `VIEW` or `WAY` is no name: `900 ML. CT`, `1205 GP
+    Dr`, `40 MG DAILY IN VIEW`, `3 MILES EACH WAY`."""
+    first, last = token_range(words, span)
+    letters = [token.text.lower() for token in words[first:last] if token.text[0].isalpha()]
+    if len(letters) < 2 or not words[first].text[0].isdigit():
         return False
-    own = {letter.lower() for letter in letters[:-1]}
-    return own <= _UNITS | clinical_words() | chart_words("no_names")
+    *own, kind = letters
+    before = own[:-1] if own[-1] == "the" else own  # `12 THE GROVE` is one, `4 BY THE WAY` is none
+    if (len(own[0]) > 1 and own[0] in _UNITS) or (before and before[-1] in _BEFORE_NOUNS):
+        return is_street_word(kind)
+    return kind in ("dr", "st", "ct") and set(own) <= _UNITS | clinical_words() | chart_words("no_names")
 
 
 def _describes(words: Sequence[Token], first: int, last: int) -> bool:

@@ -70,6 +70,36 @@ def test_words_in_capitals_before_a_word_of_a_place_are_no_place(text: str) -> N
     assert not {span.type for span in identifiers(text)} & {"STREET", "HOSPITAL", "EMPLOYER"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Left knee OK. Bowels OK, appetite fine. Rectal CA. The wound was sent for CT.",
+        "left knee ok, stool ok. rectal ca. he was sent for ct and allowed me to see ms. the wound is all in.",
+        "raised from 20 mg to 40 mg daily in view of her pain; bed 4 by the way, 3 miles each way, 2 in place.",
+    ],
+)
+def test_words_that_are_also_states_or_streets(text: str) -> None:
+    assert not {span.type for span in identifiers(text)} & {"STREET", "CITY"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "marked"),
+    [
+        ("CITY", "boise"),
+        ("CITY", "jackson"),
+        ("CITY", "bend"),
+        ("STREET", "12 the grove"),
+        ("STREET", "1200 g street"),
+        ("STREET", "3 park view"),
+        ("STREET", "12 station way"),
+    ],
+)
+def test_towns_and_streets_of_a_note_in_small_letters(kind: str, marked: str) -> None:
+    state = {"boise": " id", "jackson": " ms", "bend": ", or"}.get(marked, "")
+    text = f"seen in clinic with her daughter, who is well and lives at {marked}{state}, bowels ok, left knee ok."
+    assert found(text) == {(kind, marked)}
+
+
 @pytest.mark.parametrize("day", ["11 FEB", "2 SEPT", "13 MAY", "ON THE 3RD", "MON 21ST"])
 def test_days_are_found_in_capitals(day: str) -> None:
     assert any(kind == "DATE" for kind, _ in found(f"SHE WAS ADMITTED TO THE WARD {day}, STABLE."))
