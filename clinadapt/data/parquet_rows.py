@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinadapt.errors import UserError
@@ -41,6 +42,12 @@ def rows_at_once(path: Path, metadata: pq.FileMetaData) -> int:
             columns = (group.column(i) for i in range(group.num_columns))
             largest = max(largest, sum(_shared(file, each) for each in columns if each.physical_type == "BYTE_ARRAY"))
     return min(MOST_ROWS, max(1, _AT_ONCE // max(1, largest)))
+
+
+def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows with the texts of categories in place, of which each batch would otherwise count all."""
+    columns = [each.dictionary_decode() if isinstance(each, pa.DictionaryArray) else each for each in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _shared(file: BinaryIO, column: Any) -> int:

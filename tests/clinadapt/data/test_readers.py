@@ -354,6 +354,16 @@ class TestLimits:
                 peak = max(peak, pa.total_allocated_bytes() - before)
         assert 0 < peak < 2**23
 
+    def test_categories_of_pandas_count_as_often_as_rows_have_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readers, "MIN_EXPANDED", 2**20)
+        monkeypatch.setattr(readers, "MAX_ROW", 2**14)
+        texts = [f"{i:06d}" * 100 for i in range(1000)]
+        pq.write_table(pa.table({"text": pa.array(texts).dictionary_encode()}), tmp_path / "a.parquet")
+        assert pq.read_schema(tmp_path / "a.parquet").field("text").type.value_type == pa.string()
+        assert list(read_rows(tmp_path / "a.parquet", "a.parquet")) == [{"text": text} for text in texts]
+
     def test_numbers_and_bytes_that_parquet_holds_once_are_counted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
