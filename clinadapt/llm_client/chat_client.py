@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from clinadapt.artifacts.artifact_cache import attestation, is_authentic
 from clinadapt.artifacts.hashing import parse_json, sha256_json
 from clinadapt.artifacts.slsa import ATTESTATION
+from clinadapt.artifacts.step_record import log
 from clinadapt.config.instruct import ANY_HOST
 from clinadapt.errors import UserError
 from clinadapt.llm_client.replies import Completion, Reply, without_thoughts
@@ -124,6 +125,7 @@ class ChatClient:
         self._closed = threading.Event()
         self._limit, self._temperature = "max_tokens", True  # how the endpoint takes them
         self._served = ""  # the model's name in the first reply
+        self._unsigned = False  # whether a cached reply was found that has to be signed and is not
         self._reached = False  # whether the endpoint has ever responded
         self._error = ""  # of the UserError that closed the client
         self.tokens = 0  # used by the replies to this client, prompts included
@@ -196,6 +198,10 @@ class ChatClient:
         except (KeyError, ValueError, TypeError, AttributeError):  # none, or not what this client writes
             return None
         if not is_authentic(envelope, key, sha256_json(entry)):
+            with self._lock:
+                is_first, self._unsigned = not self._unsigned, True
+            if is_first:
+                log(self._name, "cached replies that our key has not signed are asked for again")
             return None
         answer = without_thoughts(reply.text)  # earlier releases cached them
         return reply.model_copy(update={"text": answer, "thoughts": reply.thoughts or answer != reply.text.strip()})

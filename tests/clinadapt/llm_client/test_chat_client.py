@@ -78,7 +78,12 @@ class TestCache:
 
     @pytest.mark.parametrize("left", ["unsigned", "changed", "moved", "broken"])
     def test_with_a_key_only_replies_that_it_signed_for_this_place_are_read(
-        self, left: str, endpoint: Callable[..., ChatServer], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+        self,
+        left: str,
+        endpoint: Callable[..., ChatServer],
+        store: FolderStore,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setenv("CLINADAPT_SIGNING_KEY", keys()[0])
         server = endpoint()
@@ -96,7 +101,9 @@ class TestCache:
         }
         assert complete(client(store)) == SECRET.upper() and server.requests.total() == 2
         store.put(key, json.dumps(contents[left]).encode())
+        assert "asked for again" not in capsys.readouterr().err
         assert complete(client(store)) == SECRET.upper() and server.requests.total() == 3
+        assert ("not signed are asked for again" in capsys.readouterr().err) == (left != "broken")
         assert json.loads(store.get(key)[0]) == stored
 
     def test_identical_concurrent_requests_are_sent_once(self, endpoint: Callable[..., ChatServer]) -> None:
