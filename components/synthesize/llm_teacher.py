@@ -37,7 +37,7 @@ MAX_TOKENS = {"note": 2048, "question": 128, "answer": 512, "quote": 256}  # of 
 SINGLE_FACT_TASKS = ("Relation Extraction", "Temporal Information Extraction", "Question Answering")
 UNANSWERABLE_SHARE = 0.25  # of the questions of those tasks
 
-_TAGS = re.compile(r"<\s*(/?\s*(?:note|case))\b[^<>\n]{0,200}>", re.IGNORECASE)
+_TAGS = re.compile(r"<(\s*+/?\s*+(?:note|case)\b[^<>]{0,200})>", re.IGNORECASE)
 
 
 class LlmTeacher:
