@@ -135,11 +135,15 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
 
 
 def _is_no_town(words: Sequence[Token], span: Span) -> bool:
-    """Whether words before a state name no town, so that the state may be a word: `BOWELS OK.`, `Rectal CA.`"""
+    """Whether words before a state name no town, so that the state may be a word: `BOWELS OK.`, `PMH: HTN, MI, CVA.`"""
     first, last = token_range(words, span)
     own = [token.text.lower() for token in words[first:last] if len(token.text) > 1]
-    is_state = text_at(words, last) in STATES and not text_at(words, last + 1).isdigit()
-    return span.type == "CITY" and is_state and not any(may_be_own(word) or is_listed(word) for word in own)
+    behind = last + (text_at(words, last) == ",")
+    if span.type != "CITY" or text_at(words, behind) not in STATES or text_at(words, behind + 1).isdigit():
+        return False
+    if behind > last:  # `Hope, AR` is one
+        return set(own) <= clinical_words() | chart_words("no_initials")
+    return not any(may_be_own(word) or is_listed(word) for word in own)
 
 
 def _is_no_street(words: Sequence[Token], span: Span) -> bool:

@@ -73,6 +73,7 @@ def test_words_in_capitals_before_a_word_of_a_place_are_no_place(text: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
+        "PMH: HTN, MI, CVA. Breast, CA. Lives alone.",
         "Left knee OK. Bowels OK, appetite fine. Rectal CA. The wound was sent for CT.",
         "left knee ok, stool ok. rectal ca. he was sent for ct and allowed me to see ms. the wound is all in.",
         "raised from 20 mg to 40 mg daily in view of her pain; bed 4 by the way, 3 miles each way, 2 in place.",
@@ -88,6 +89,7 @@ def test_words_that_are_also_states_or_streets(text: str) -> None:
         ("CITY", "boise"),
         ("CITY", "jackson"),
         ("CITY", "bend"),
+        ("CITY", "reading"),
         ("STREET", "12 the grove"),
         ("STREET", "1200 g street"),
         ("STREET", "3 park view"),
@@ -95,7 +97,7 @@ def test_words_that_are_also_states_or_streets(text: str) -> None:
     ],
 )
 def test_towns_and_streets_of_a_note_in_small_letters(kind: str, marked: str) -> None:
-    state = {"boise": " id", "jackson": " ms", "bend": ", or"}.get(marked, "")
+    state = {"boise": " id", "jackson": " ms", "bend": ", or", "reading": ", pa"}.get(marked, "")
     text = f"seen in clinic with her daughter, who is well and lives at {marked}{state}, bowels ok, left knee ok."
     assert found(text) == {(kind, marked)}
 
