@@ -3,6 +3,7 @@ is repeated takes no place at all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,27 +35,38 @@ def stated_size(metadata: pq.FileMetaData, name: str) -> int:
     return size
 
 
-def rows_at_once(path: Path, metadata: pq.FileMetaData) -> int:
-    """How many rows are read at a time: as many as stay small where each has the largest text that rows may share."""
+def row_batches(path: Path, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, as many at a time as stay small where each has the largest text that rows may share. A
+    category of pandas, of which Arrow reads all texts for each batch, is read for many rows and decoded for few."""
+    categories = {field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)}
+    few = _rows_at_once(path, file.metadata, set())
+    for batch in file.iter_batches(batch_size=_rows_at_once(path, file.metadata, categories)):
+        for start in range(0, len(batch), few):
+            columns = [_decoded(column) for column in batch.slice(start, few).columns]
+            yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
+def _rows_at_once(path: Path, metadata: pq.FileMetaData, categories: Set[str]) -> int:
     largest = 0
     with path.open("rb") as file:
         for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
-            columns = (group.column(i) for i in range(group.num_columns))
-            largest = max(largest, sum(_shared(file, each) for each in columns if each.physical_type == "BYTE_ARRAY"))
+            columns = [group.column(i) for i in range(group.num_columns)]
+            texts = (each for each in columns if each.physical_type == "BYTE_ARRAY")
+            largest = max(largest, sum(_shared(file, each, each.path_in_schema in categories) for each in texts))
     return min(MOST_ROWS, max(1, _AT_ONCE // max(1, largest)))
 
 
-def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows with the texts of categories in place, of which each batch would otherwise count all."""
-    columns = [each.dictionary_decode() if isinstance(each, pa.DictionaryArray) else each for each in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _shared(file: BinaryIO, column: Any) -> int:
+def _shared(file: BinaryIO, column: Any, is_category: bool) -> int:
     """Bytes of the longest text that several rows of a column may share, at most: its dictionary, or in an encoding by
-    prefixes all of it."""
+    prefixes all of it. The rows of a category share its texts as it is read, too."""
     if "DELTA_BYTE_ARRAY" in column.encodings:
         return int(column.total_uncompressed_size)
+    if is_category:
+        return 0
     file.seek(column.dictionary_page_offset or column.data_page_offset)
     kind, size = _page(file.read(16))
     return size if kind == _DICTIONARY_PAGE else 0

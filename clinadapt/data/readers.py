@@ -374,7 +374,7 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from clinadapt.data.parquet_rows import decoded, rows_at_once, stated_size
+    from clinadapt.data.parquet_rows import row_batches, stated_size
 
     try:
         with pq.ParquetFile(path) as file:
@@ -382,7 +382,7 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
             left = max(MIN_EXPANDED, MAX_EXPANSION * path.stat().st_size)
             if stated_size(file.metadata, name) > left:
                 raise UserError(_EXPANDS.format(name=name))
-            for batch in map(decoded, file.iter_batches(batch_size=rows_at_once(path, file.metadata))):
+            for batch in row_batches(path, file):
                 left -= batch.nbytes
                 if left < 0:
                     raise UserError(_EXPANDS.format(name=name))

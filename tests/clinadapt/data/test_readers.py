@@ -335,7 +335,7 @@ class TestLimits:
         with pytest.raises(UserError, match=r"a.parquet expands to more than 200 times"):
             list(read_rows(tmp_path / "a.parquet", "a.parquet"))
 
-    @pytest.mark.parametrize("encoding", ["dictionary", "DELTA_BYTE_ARRAY"])
+    @pytest.mark.parametrize("encoding", ["dictionary", "category", "DELTA_BYTE_ARRAY"])
     def test_a_text_that_parquet_holds_once_counts_for_each_row(
         self, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -343,10 +343,11 @@ class TestLimits:
         monkeypatch.setattr(parquet_rows, "_AT_ONCE", 2**20)
         texts: Any = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), pa.array(["x" * 2**18]))
         options: dict[str, Any] = {"dictionary_pagesize_limit": 2**30}
-        if encoding != "dictionary":
+        if encoding == "DELTA_BYTE_ARRAY":
             texts = texts.dictionary_decode()
             options = {"use_dictionary": False, "column_encoding": {"text": encoding}}
-        pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", store_schema=False, **options)
+        options["store_schema"] = encoding == "category"
+        pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", **options)
         assert (tmp_path / "a.parquet").stat().st_size < 80_000
         before, peak = pa.total_allocated_bytes(), 0
         with pytest.raises(UserError, match=r"a.parquet expands to more than 200 times"):
