@@ -90,10 +90,12 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
         text: a note, an instruction or an answer.
         known: what a hospital knows to identify the patient, as the name; found wherever it stands.
     """
-    text = as_read(text)
+    written, text = text, as_read(text)
     words = tokens(text)
     anchors = anchors_of(text, words)
-    found = [span for span in united(pattern_spans(text, anchors)) if not _is_no_town(words, span)]
+    as_written = pattern_spans(written) if written != text else ()  # `JMB:tkp`
+    found = united([*pattern_spans(text, anchors), *as_written])
+    found = [span for span in found if not _is_no_town(words, span)]
     joined = tagged_tokens(text)
     texts = texts_of(joined, found)
     told_by_context = tagger().spans(text, joined, texts, open_sentences(joined, texts))

@@ -27,6 +27,10 @@ def test_a_note_in_small_letters_is_read_as_one_in_capitals() -> None:
     assert expected <= found(SMALL)
 
 
+def test_what_capitals_beside_small_letters_tell_is_read_too() -> None:
+    assert ("INITIALS", "jmb:tkp") in found(f"{SMALL}\n\nJMB:tkp")
+
+
 def test_abbreviations_in_capitals_do_not_hide_that_a_note_is_in_small_letters() -> None:
     assert as_read(f"{SMALL} BP and ECG fine.").isupper()
 
