@@ -144,7 +144,7 @@ def _is_no_town(words: Sequence[Token], span: Span) -> bool:
     if span.type != "CITY" or text_at(words, behind) not in STATES or text_at(words, behind + 1).isdigit():
         return False
     if behind > last:  # `Hope, AR` is one
-        return set(own) <= clinical_words() | chart_words("no_initials")
+        return all(word in clinical_words() or word in chart_words("no_initials") for word in own)
     return not any(may_be_own(word) or is_listed(word) for word in own)
 
 
@@ -159,7 +159,8 @@ def _is_no_street(words: Sequence[Token], span: Span) -> bool:
     before = own[:-1] if own[-1] == "the" else own  # `12 THE GROVE` is one, `4 BY THE WAY` is none
     if (len(own[0]) > 1 and own[0] in _UNITS) or (before and before[-1] in _BEFORE_NOUNS):
         return is_street_word(kind)
-    return kind in ("dr", "st", "ct") and set(own) <= _UNITS | clinical_words() | chart_words("no_names")
+    others = (_UNITS, clinical_words(), chart_words("no_names"))
+    return kind in ("dr", "st", "ct") and all(any(word in each for each in others) for word in own)
 
 
 def _describes(words: Sequence[Token], first: int, last: int) -> bool:
