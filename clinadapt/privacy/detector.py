@@ -215,6 +215,8 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
         after = "".join(token.text for token in words[last : last + 3])
         if len(letters) == 1 and (_is_hardly_a_name(words, first, after) or _is_acronym(words, first, last)):
             return True
+        if are_in_capitals(words, first, last) and not cue_before(words, first):  # `URETERAL STONE`
+            return any(is_clinical(letter.lower()) for letter in letters) or names_no_patient(words, first, last)
         return names_no_patient(words, first, last)
     return _is_no_number(words, span.type, first, last)
 

@@ -186,7 +186,7 @@ RUNS: dict[str, tuple[Callable[[Desk], list[str]], str]] = {
     ),
     "cut-off safetensors": (
         lambda d: d.base(cut_off),
-        "model.safetensors is truncated or not a safetensors file: fetch the base model again",
+        "model.safetensors is truncated or not a safetensors file: fetch it again",
     ),
     "base model of an unknown architecture": (
         lambda d: d.base(

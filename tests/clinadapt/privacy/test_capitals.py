@@ -88,6 +88,17 @@ def test_words_that_are_also_states_or_streets(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "urology, ureteral stone, right flank pain, 7 mm right ureteral stone, ketorolac, tamsulosin, ondansetron",
+        "orthopedic, cephalomedullary nailing, left hip, a painful left hip after a fall, left hip fracture, calcium",
+    ],
+)
+def test_words_of_medicine_in_small_letters_are_no_names(text: str) -> None:
+    assert identifiers(text) == []
+
+
+@pytest.mark.parametrize(
     ("kind", "marked"),
     [
         ("CITY", "boise"),
