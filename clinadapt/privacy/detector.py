@@ -101,6 +101,8 @@ def identifiers(text: str, known: Sequence[str] = ()) -> list[Span]:
     told_by_context = tagger().spans(text, joined, texts, open_sentences(joined, texts))
     parts = [Tagged(part, each.margin) for each in told_by_context for part in parts_in_capitals(words, each.span)]
     tagged = [each.span for each in parts if _is_sure(words, each) or not _is_false(words, each.span)]
+    if written != text:
+        tagged = [span for span in tagged if not _is_of_medicine(words, span)]
     told = (
         *cue_spans(text, anchors),
         *context_spans(text, words),
@@ -134,6 +136,13 @@ def _is_no_name(words: Sequence[Token], span: Span) -> bool:
     if not own or cue_before(words, first):
         return False
     return own <= chart_words("no_names") or is_of_a_thing(words, first) or _describes(words, first, last)
+
+
+def _is_of_medicine(words: Sequence[Token], span: Span) -> bool:
+    """Whether a name without a word for a name before it has a word of medicine: `ureteral stone` in small letters."""
+    first, last = token_range(words, span)
+    is_name = span.type == "NAME" and not cue_before(words, first)
+    return is_name and any(is_clinical(token.text.lower()) for token in words[first:last])
 
 
 def _is_no_town(words: Sequence[Token], span: Span) -> bool:
@@ -215,8 +224,6 @@ def _is_false(words: Sequence[Token], span: Span) -> bool:
         after = "".join(token.text for token in words[last : last + 3])
         if len(letters) == 1 and (_is_hardly_a_name(words, first, after) or _is_acronym(words, first, last)):
             return True
-        if are_in_capitals(words, first, last) and not cue_before(words, first):  # `URETERAL STONE`
-            return any(is_clinical(letter.lower()) for letter in letters) or names_no_patient(words, first, last)
         return names_no_patient(words, first, last)
     return _is_no_number(words, span.type, first, last)
 
