@@ -62,9 +62,7 @@ def places(asked: Reading, source: Reading) -> list[Span]:
     return [span for span in spans if not _OF_CARE.match(source.lower, span[1])]
 
 
-def all_places(asked: Reading, source: Reading) -> list[Span]:
-    """`places`, and whatever else in the note may speak of an operation or examination that the question names."""
+def other_places(asked: Reading, source: Reading) -> list[Span]:
+    """Beside `places`, what else in the note may speak of an operation or examination that the question names."""
     things = {name for _, _, name in named_things(asked)}
-    return places(asked, source) + [
-        span for name in things for span in spoken_of(name, source) if not _OF_CARE.match(source.lower, span[1])
-    ]
+    return [span for name in things for span in spoken_of(name, source) if not _OF_CARE.match(source.lower, span[1])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from clinadapt.clinical.claims.asked_things import Span, all_places, is_bare, places
+from clinadapt.clinical.claims.asked_things import Span, is_bare, other_places, places
 from clinadapt.clinical.claims.checked import CheckedClaim
 from clinadapt.clinical.claims.clauses import clause_around
 from clinadapt.clinical.claims.quantities import is_year, same
@@ -46,7 +46,7 @@ def of_asked_event(checks: list[CheckedClaim], stated: Reading, source: Reading,
     if when:
         times += [*((d.start, d.end) for d in [*source.dates, *source.months]), *_years(source)]
         times += [time[:2] for time in clock_times(source)]
-    around = [source.sentence_at(start) for start, _ in all_places(asked, source)]
+    around = [source.sentence_at(start) for start, _ in [*named, *other_places(asked, source)]]
     return [
         each._replace(outcome="contradicted", evidence=other)
         if each.outcome == "supported" and each.claim.kind in _TIMES and each.evidence
