@@ -66,13 +66,10 @@ def _other_number(number: Quantity, own: list[Quantity], source: Reading, asked:
 def _of_all(own: list[Quantity], name: str, source: Reading) -> tuple[int, int] | None:
     """Span of the first of these numbers, where each counts all things of a name and the note tells of some."""
     behind = re.compile(_OF_WHICH.format(re.escape(name)))
-    counts = [q for q in own if q[:2] in {each[:2] for each in source.counted.get(name, [])}]
-    near = [q for q in own if q in counts or behind.match(source.lower, q.end)]
-    totals = [
-        q
-        for q in near
-        if behind.match(source.lower, q.end) or _ALL_OF.search(source.lower, max(0, q.start - 16), q.start)
-    ]
+    before_some = [q for q in own if behind.match(source.lower, q.end)]
+    counts = {each[:2] for each in source.counted.get(name, [])}
+    near = [q for q in own if q[:2] in counts or q in before_some]
+    totals = [q for q in near if q in before_some or _ALL_OF.search(source.lower, max(0, q.start - 16), q.start)]
     return totals[0][:2] if totals and len(totals) == len(near) else None
 
 
